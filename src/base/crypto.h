@@ -1,0 +1,20 @@
+#pragma once
+#include <array>
+#include <string_view>
+
+#include "base/bytes.h"
+
+namespace culvert {
+
+using Sha256 = std::array<uint8_t, 32>;
+
+Sha256 sha256(ByteView data);
+Sha256 hmac_sha256(ByteView key, ByteView data);
+
+// Compares without telling by its duration where the first difference is. Different lengths are unequal.
+bool equal_constant_time(ByteView a, ByteView b);
+
+// Overwrites so that the compiler cannot leave it out.
+void wipe(MutableBytes bytes);
+
+}  // namespace culvert

@@ -1,0 +1,23 @@
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/result.h"
+
+namespace culvert {
+
+// Reads a whole file. Errors: kNotFound, kIo (with the reason), kLimit when longer than `max_size`.
+Result<Bytes> read_file(const std::filesystem::path& path, size_t max_size);
+
+// Creates `path` with mode 0600 and exactly these bytes, atomically: a reader sees the whole file or none.
+// Errors: kConflict when it exists already (two starting processes agree on one key), kIo.
+Result<> create_private_file(const std::filesystem::path& path, ByteView content);
+
+// Replaces `path` atomically (a temporary file renamed over it). mode as in chmod.
+Result<> replace_file(const std::filesystem::path& path, ByteView content, unsigned mode);
+
+// Creates the directory and its parents with mode 0700; fine when it exists. kIo otherwise.
+Result<> create_private_directory(const std::filesystem::path& path);
+
+}  // namespace culvert

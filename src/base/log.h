@@ -1,0 +1,48 @@
+#pragma once
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+// One event, one line: a stable event name, then key=value pairs. Lines go to standard error.
+//
+//   log_info("agent_connected", "agent={} edge={}", agent.short_text(), address);
+//
+// Thread-safe. Nothing a stranger can trigger without limit is logged at info or above; put such lines behind a
+// RateLimit. Text from outside goes through quoted().
+namespace culvert {
+
+enum class LogLevel { kDebug, kInfo, kWarn, kError };
+
+Result<LogLevel> parse_log_level(std::string_view text);  // debug, info, warn, error
+void set_log_level(LogLevel level);
+bool log_enabled(LogLevel level);
+void log_line(LogLevel level, std::string_view event, std::string_view fields);
+
+// The text in double quotes, control characters and quotes escaped, cut at 200 bytes.
+std::string quoted(std::string_view text);
+
+template <class... Args>
+void log_at(LogLevel level, std::string_view event, fmt::format_string<Args...> format, Args&&... args) {
+  if (log_enabled(level)) log_line(level, event, fmt::format(format, std::forward<Args>(args)...));
+}
+template <class... Args>
+void log_debug(std::string_view event, fmt::format_string<Args...> format, Args&&... args) {
+  log_at(LogLevel::kDebug, event, format, std::forward<Args>(args)...);
+}
+template <class... Args>
+void log_info(std::string_view event, fmt::format_string<Args...> format, Args&&... args) {
+  log_at(LogLevel::kInfo, event, format, std::forward<Args>(args)...);
+}
+template <class... Args>
+void log_warn(std::string_view event, fmt::format_string<Args...> format, Args&&... args) {
+  log_at(LogLevel::kWarn, event, format, std::forward<Args>(args)...);
+}
+template <class... Args>
+void log_error(std::string_view event, fmt::format_string<Args...> format, Args&&... args) {
+  log_at(LogLevel::kError, event, format, std::forward<Args>(args)...);
+}
+
+}  // namespace culvert

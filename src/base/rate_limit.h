@@ -1,0 +1,37 @@
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "base/clock.h"
+
+namespace culvert {
+
+// Token bucket: `burst` at once, then one more each `interval`. Used to keep strangers from filling logs and tables.
+class RateLimit {
+ public:
+  RateLimit(uint32_t burst, Duration interval) : interval_(interval), window_(interval * burst) {}
+
+  // True when one more is allowed at `now`; counts the refusals in between.
+  bool allow(TimePoint now) {
+    TimePoint earliest = now - window_;
+    if (next_ < earliest) next_ = earliest;
+    if (next_ + interval_ > now) {
+      ++refused_;
+      return false;
+    }
+    next_ += interval_;
+    return true;
+  }
+
+  // Refusals since the last call; for "and N more like it".
+  uint64_t take_refused() { return std::exchange(refused_, 0); }
+
+ private:
+  Duration interval_;
+  Duration window_;
+  TimePoint next_ = TimePoint::min() + std::chrono::hours(1);
+  uint64_t refused_ = 0;
+};
+
+}  // namespace culvert

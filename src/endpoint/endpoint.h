@@ -1,0 +1,109 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/key.h"
+#include "base/random.h"
+#include "endpoint/endpoint_addr.h"
+#include "net/event_loop.h"
+#include "quic/config.h"
+#include "quic/stream.h"
+
+namespace culvert::endpoint {
+
+using quic::AppCode;
+using quic::Stream;
+using StreamPtr = std::shared_ptr<Stream>;
+
+struct Config {
+  SecretKey key;
+  SocketAddr bind;                        // port 0 takes a free one
+  std::vector<std::string> accept_alpns;  // empty: this endpoint only dials
+  unsigned worker = 0;                    // index of this worker among `workers` that share the address
+  unsigned workers = 1;
+  quic::Limits limits;
+  bool migrate_on_network_change = true;  // clients: move to a new socket path when the local address changes
+};
+
+// Why and by whom a connection ended.
+struct CloseReason {
+  enum class Kind { kLocal, kApplication, kTransport, kIdleTimeout, kStatelessReset, kHandshake } kind;
+  AppCode code = 0;     // application or transport error code
+  std::string message;  // for people
+};
+
+struct PathStats {
+  SocketAddr local;
+  SocketAddr remote;
+  Duration smoothed_rtt;
+  Duration min_rtt;
+  uint64_t congestion_window;  // bytes
+  uint64_t bytes_in_flight;
+  size_t max_datagram_size;    // UDP payload the path carries now
+  uint64_t bytes_sent;
+  uint64_t bytes_received;
+  uint64_t packets_lost;
+};
+
+// One QUIC connection with a peer whose key is verified. Lives on its endpoint's loop; hold it by shared_ptr.
+// Every waiting call ends with kClosed when the connection does.
+class Connection {
+ public:
+  virtual ~Connection() = default;
+
+  virtual const EndpointId& remote_id() const = 0;
+  virtual const std::string& alpn() const = 0;
+  virtual bool is_open() const = 0;
+  virtual bool was_resumed() const = 0;
+
+  // Open waits for the peer's stream limit. At once, or nullptr: try_open_bidi.
+  virtual net::Task<Result<StreamPtr>> open_bidi() = 0;
+  virtual net::Task<Result<StreamPtr>> open_uni() = 0;
+  virtual StreamPtr try_open_bidi() = 0;
+  virtual net::Task<Result<StreamPtr>> accept_bidi() = 0;
+  virtual net::Task<Result<StreamPtr>> accept_uni() = 0;
+
+  // Unreliable; kLimit when larger than the peer or the path takes, kUnavailable when the queue is full.
+  virtual Result<> send_datagram(ByteView data) = 0;
+  virtual size_t max_datagram_size() const = 0;
+  virtual net::Task<Result<Bytes>> receive_datagram() = 0;
+
+  // Tells the peer and ends at once.
+  virtual void close(AppCode code, std::string reason) = 0;
+  virtual net::Task<CloseReason> closed() = 0;
+  virtual PathStats path_stats() const = 0;
+};
+using ConnectionPtr = std::shared_ptr<Connection>;
+
+// A QUIC endpoint: an Ed25519 key is its identity and its address. One UDP socket on one event loop.
+class Endpoint {
+ public:
+  // Errors as net::UdpSocket::bind.
+  static Result<std::unique_ptr<Endpoint>> bind(net::EventLoop& loop, Config config);
+  virtual ~Endpoint() = default;
+
+  virtual const EndpointId& id() const = 0;
+  virtual SocketAddr local_addr() const = 0;
+
+  // Dials every given address and keeps the first that proves to be `addr.id`. Errors: kUnauthorized (another key, or
+  // the peer refuses ours), kInvalid (no common ALPN; message names both), kUnavailable, kTimeout.
+  virtual net::Task<Result<ConnectionPtr>> connect(EndpointAddr addr, std::string alpn, TimePoint deadline) = 0;
+  // The next connection that finished its handshake. kClosed after close().
+  virtual net::Task<Result<ConnectionPtr>> accept() = 0;
+
+  // Binds a new socket in place of the old one and moves every connection to it (RFC 9000, 9). For a host whose
+  // address changed.
+  virtual Result<> rebind() = 0;
+
+  // Closes every connection with `code`, then the socket. Waiting calls end with kClosed.
+  virtual void close(AppCode code, std::string reason) = 0;
+};
+
+// Coroutine forms for streams.
+// read_some: 0 bytes at the clean end. kReset when the peer reset the stream, kClosed when the connection ended.
+net::Task<Result<size_t>> read_some(net::EventLoop& loop, StreamPtr stream, MutableBytes into, TimePoint deadline);
+net::Task<Result<>> write_all(net::EventLoop& loop, StreamPtr stream, ByteView from, TimePoint deadline);
+
+}  // namespace culvert::endpoint

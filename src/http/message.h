@@ -1,0 +1,52 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "net/byte_stream.h"
+
+// HTTP/1.1 messages with whole bodies, for our own API: small requests, small answers. The proxy path will stream.
+namespace culvert::http {
+
+class Headers {
+ public:
+  void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
+  // The first field of that name, without regard to case; nullptr if there is none.
+  const std::string* find(std::string_view name) const;
+  size_t count(std::string_view name) const;
+  auto begin() const { return fields_.begin(); }
+  auto end() const { return fields_.end(); }
+
+ private:
+  std::vector<std::pair<std::string, std::string>> fields_;
+};
+
+struct Request {
+  std::string method;
+  std::string target;  // origin form: "/v1/leases?x=y"
+  Headers headers;
+  std::string body;
+};
+
+struct Response {
+  int status = 200;
+  Headers headers;
+  std::string body;
+};
+
+constexpr size_t kMaxHeaderBytes = 16 * 1024;
+constexpr size_t kMaxBodyBytes = 64 * 1024;
+
+// nullopt: the peer ended cleanly before a request began. kInvalid: not HTTP, both lengths, or ambiguous framing;
+// kLimit: header or body over the caps.
+net::Task<Result<std::optional<Request>>> read_request(net::ByteStream& stream, TimePoint deadline);
+net::Task<Result<>> write_response(net::ByteStream& stream, Response response, bool keep_alive, TimePoint deadline);
+
+// Sends one request and reads its answer. `host` goes into the Host field.
+net::Task<Result<Response>> fetch(net::ByteStream& stream, std::string host, Request request, TimePoint deadline);
+
+}  // namespace culvert::http

@@ -1,0 +1,61 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/socket_addr.h"
+#include "net/event_loop.h"
+
+namespace culvert::net {
+
+enum class IoStatus {
+  kOk,         // `bytes` were moved, at least one
+  kWantRead,   // nothing possible until the socket is readable
+  kWantWrite,  // nothing possible until the socket is writable
+  kEof,        // reads only: the peer finished cleanly (FIN; for TLS close_notify)
+  kError,      // the connection is broken; for reads this includes RST and TLS truncation
+};
+
+struct IoResult {
+  IoStatus status;
+  size_t bytes = 0;
+};
+
+using ReadyCallback = std::move_only_function<void()>;
+
+// A connected, non-blocking byte stream: TCP, or TLS over TCP. Lives on one event loop.
+// close() and reset() run every callback that waits, after which try_* answer kError.
+class ByteStream {
+ public:
+  virtual ~ByteStream() = default;
+
+  virtual IoResult try_read(MutableBytes into) = 0;
+  virtual IoResult try_write(ByteView from) = 0;
+  // Ends the sending half after what was written: FIN, for TLS close_notify and FIN. Call until it answers
+  // kOk or kError.
+  virtual IoResult try_finish() = 0;
+
+  // One callback at a time for each direction; called once, from the loop, never from inside this call.
+  virtual void when_readable(ReadyCallback callback) = 0;
+  virtual void when_writable(ReadyCallback callback) = 0;
+
+  virtual void close() = 0;  // FIN if nothing is unread, kernel rules otherwise
+  virtual void reset() = 0;  // RST: the peer must not take what it has for the whole
+  virtual bool is_open() const = 0;
+
+  virtual SocketAddr local_addr() const = 0;
+  virtual SocketAddr remote_addr() const = 0;
+  // Why the last operation answered kError, for logs.
+  virtual std::string last_error() const = 0;
+  virtual EventLoop& loop() = 0;
+};
+
+// Coroutine forms. After kTimeout the stream is closed: a half-done operation has no other honest end.
+// read_some: 0 bytes means end of stream. Errors: kTimeout, kReset.
+Task<Result<size_t>> read_some(ByteStream& stream, MutableBytes into, TimePoint deadline);
+Task<Result<>> write_all(ByteStream& stream, ByteView from, TimePoint deadline);
+Task<Result<>> finish(ByteStream& stream, TimePoint deadline);
+
+}  // namespace culvert::net

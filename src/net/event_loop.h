@@ -1,0 +1,92 @@
+#pragma once
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/result.h"
+
+// The only room with Asio and system calls. Above it a coroutine is a Task, a worker's loop is an EventLoop.
+namespace culvert::net {
+
+using Executor = boost::asio::io_context::executor_type;
+
+// A coroutine on an event loop. It is awaited or given to a TaskGroup; it is never left to itself.
+template <class T = void>
+using Task = boost::asio::awaitable<T, Executor>;
+
+// One thread's loop. Everything made from it lives and dies on the thread that calls run();
+// post() and stop() may be called from any thread.
+class EventLoop {
+ public:
+  EventLoop() : context_(1) {}
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  void run() { context_.run(); }
+  void stop() { context_.stop(); }
+  template <class F>
+  void post(F&& work) {
+    boost::asio::post(context_, std::forward<F>(work));
+  }
+  Executor executor() { return context_.get_executor(); }
+  boost::asio::io_context& context() { return context_; }
+
+ private:
+  boost::asio::io_context context_;
+};
+
+// A one-shot timer with a callback; re-arming or destroying it drops the callback that was waiting.
+class Timer {
+ public:
+  explicit Timer(EventLoop& loop) : timer_(loop.context()) {}
+
+  void at(TimePoint when, std::move_only_function<void()> callback);
+  void after(Duration delay, std::move_only_function<void()> callback) { at(monotonic_now() + delay, std::move(callback)); }
+  void cancel() { timer_.cancel(); }
+
+ private:
+  boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>, Executor> timer_;
+};
+
+// Suspends the calling coroutine.
+Task<> sleep_until(EventLoop& loop, TimePoint when);
+Task<> sleep_for(EventLoop& loop, Duration delay);
+
+// Wakes coroutines that wait for a condition. notify() is level-free: it wakes those waiting now. Not thread-safe.
+class Notify {
+ public:
+  explicit Notify(EventLoop& loop) : timer_(loop.context(), std::chrono::steady_clock::time_point::max()) {}
+  void notify() { timer_.cancel(); }
+  Task<> wait();
+  // False when `deadline` came first.
+  Task<bool> wait_until(TimePoint deadline);
+
+ private:
+  using SteadyTimer =
+      boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>, Executor>;
+  SteadyTimer timer_;
+};
+
+// Owns coroutines. spawn() starts one; join() waits until all have ended; an exception out of a task is a bug and
+// ends the process. Stop tasks by closing what they wait on, then join. Must be empty when destroyed or its loop
+// no longer runs.
+class TaskGroup {
+ public:
+  explicit TaskGroup(EventLoop& loop) : loop_(loop), idle_(loop) {}
+
+  void spawn(Task<> task);
+  size_t size() const { return *count_; }
+  Task<> join();
+
+ private:
+  EventLoop& loop_;
+  Notify idle_;
+  std::shared_ptr<size_t> count_ = std::make_shared<size_t>(0);
+};
+
+}  // namespace culvert::net

@@ -1,0 +1,75 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/key.h"
+#include "net/byte_stream.h"
+
+// TLS over TCP with OpenSSL 3: the server side for terminated routes and the hub, the client side for the hub's API.
+namespace culvert::net {
+
+// A certificate chain with its private key, ready to be served. Shared and immutable.
+class TlsIdentity;
+using TlsIdentityPtr = std::shared_ptr<const TlsIdentity>;
+
+// Certificates made here.
+//
+// The internal CA: an ECDSA P-256 root with pathlen 0 that signs leaves. PEM in, PEM out; storage is the caller's.
+class InternalCa {
+ public:
+  struct Pem {
+    std::string certificate;
+    std::string private_key;  // secret
+  };
+  // A new root, valid 10 years from `now`. `name` goes into the subject.
+  static Pem create(std::string_view name, UnixTime now);
+  // kInvalid says which part is broken, or that the two do not belong together.
+  static Result<std::unique_ptr<InternalCa>> load(const Pem& pem);
+  ~InternalCa();
+
+  const std::string& certificate_pem() const;
+  // A leaf with a fresh P-256 key for one DNS name (may be a wildcard) or IP literal: serverAuth, valid 90 days from
+  // an hour before `now`. The identity carries leaf and root.
+  Result<TlsIdentityPtr> issue(std::string_view name, UnixTime now) const;
+
+ private:
+  struct Impl;
+  explicit InternalCa(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// A self-signed certificate over an Ed25519 key, valid 10 years: what a peer that pins the key checks.
+Result<TlsIdentityPtr> self_signed_identity(const SecretKey& key, std::string_view name, UnixTime now);
+
+// When the leaf of this identity stops being valid.
+UnixTime not_after(const TlsIdentity& identity);
+
+// Serves TLS 1.2 and 1.3 over `transport` (made by make_tcp_stream). `received` are bytes already read from it: the
+// ClientHello. ALPN: the first of `alpn` that the client offers; no overlap with a client that offers some is
+// no_application_protocol; empty `alpn` ignores the extension.
+// Errors: kTimeout, kInvalid (TLS alert or garbage; message says which), kReset. On error the transport is closed.
+Task<Result<std::unique_ptr<ByteStream>>> tls_accept(std::unique_ptr<ByteStream> transport, Bytes received,
+                                                     TlsIdentityPtr identity, std::vector<std::string> alpn,
+                                                     TimePoint deadline);
+
+// How a client decides whom it talks to.
+struct TlsClientTrust {
+  // The server's leaf must hold exactly this Ed25519 key; nothing else is checked.
+  std::optional<PublicKey> pinned_key;
+  // Otherwise: the chain must end in these PEM roots and cover `server_name`.
+  std::string root_pem;
+};
+
+// kUnauthorized when the server is not the expected one.
+Task<Result<std::unique_ptr<ByteStream>>> tls_connect(std::unique_ptr<ByteStream> transport, std::string server_name,
+                                                      TlsClientTrust trust, TimePoint deadline);
+
+// A fatal TLS alert as a plaintext record, for refusals before any handshake (RFC 8446, 6).
+enum class TlsAlert : uint8_t { kDecodeError = 50, kInternalError = 80, kUnrecognizedName = 112 };
+Bytes tls_alert_record(TlsAlert alert);
+
+}  // namespace culvert::net

@@ -1,0 +1,61 @@
+#pragma once
+#include <functional>
+#include <memory>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "base/socket_addr.h"
+#include "net/event_loop.h"
+
+namespace culvert::net {
+
+// One datagram as it came; `data` lives until the callback returns.
+struct ReceivedDatagram {
+  ByteView data;
+  SocketAddr remote;
+  SocketAddr local;  // the address it was sent to, with our port
+  uint8_t ecn;       // the two ECN bits (RFC 3168)
+};
+
+// Datagrams of one size (the last may be shorter) to one peer: one sendmsg with UDP_SEGMENT.
+struct DatagramBatch {
+  ByteView data;
+  size_t segment_size;
+  SocketAddr remote;
+  SocketAddr local;  // source address to send from; unspecified lets the kernel choose
+  uint8_t ecn = 0;
+};
+
+struct UdpOptions {
+  bool reuse_port = false;
+  // With reuse_port: the kernel gives a datagram to the socket whose index is (first byte of the QUIC destination
+  // connection id) mod this count. Set on the first socket of the group; 0 leaves the kernel's hash.
+  unsigned steer_by_connection_id = 0;
+};
+
+// A UDP socket with GRO, GSO, ECN, don't-fragment and the destination address of what arrives.
+// Dual-stack when bound to ::. Lives on one loop.
+class UdpSocket {
+ public:
+  enum class SendStatus { kSent, kBlocked, kTooLarge, kUnreachable };
+
+  // Errors as TcpListener::listen.
+  static Result<std::unique_ptr<UdpSocket>> bind(EventLoop& loop, const SocketAddr& address, UdpOptions options = {});
+  ~UdpSocket();
+
+  SocketAddr local_addr() const;
+
+  // Calls `each` for every datagram of a readiness, then `batch_end` once: the place to answer.
+  void start(std::function<void(const ReceivedDatagram&)> each, std::function<void()> batch_end);
+  // kBlocked: call when_writable and try again. Without GSO support it sends one by one.
+  SendStatus send(const DatagramBatch& batch);
+  void when_writable(std::function<void()> callback);
+  void close();
+
+ private:
+  struct Impl;
+  explicit UdpSocket(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace culvert::net

@@ -1,0 +1,36 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "base/clock.h"
+
+namespace culvert::quic {
+
+// Caps and timeouts of a QUIC endpoint. Every queue a peer can fill is named here.
+struct Limits {
+  Duration idle_timeout = std::chrono::seconds(30);       // the same as iroh's
+  Duration keep_alive = std::chrono::seconds(5);          // NATs forget UDP flows after 30 s at worst
+  Duration handshake_timeout = std::chrono::seconds(10);
+
+  // Receive windows start here and double while a window is used up within two round trips.
+  uint64_t initial_stream_window = 256 * 1024;
+  uint64_t initial_connection_window = 1024 * 1024;
+  uint64_t max_stream_window = 16 * 1024 * 1024;
+  uint64_t max_connection_window = 32 * 1024 * 1024;
+  // All receive windows of the endpoint beyond the initial ones together; at the cap they stop growing.
+  uint64_t max_endpoint_window = 256 * 1024 * 1024;
+  // Bytes kept for retransmission on one connection; above it writes accept nothing.
+  uint64_t max_send_memory = 24 * 1024 * 1024;
+
+  uint64_t max_streams_bidi = 1024;  // open at once, opened by the peer
+  uint64_t max_streams_uni = 16;
+  size_t max_queued_datagrams = 256;      // each way, for one connection; the oldest is dropped
+  size_t max_datagram_frame = 65535;
+  size_t max_udp_payload = 1452;          // 1500 minus IPv6 and UDP headers; PMTUD climbs to it from 1200
+
+  size_t max_connections = 65536;
+  // Handshakes whose peer's address is not validated. From half of it on, clients get a Retry, which costs no state.
+  size_t max_unvalidated = 256;
+};
+
+}  // namespace culvert::quic

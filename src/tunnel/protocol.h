@@ -1,0 +1,37 @@
+#pragma once
+#include <cstdint>
+
+#include "quic/stream.h"
+
+// Numbers that both ends of a tunnel must agree on; docs/protocol.md explains each.
+namespace culvert::tunnel {
+
+constexpr const char* kTunnelAlpn = "culvert-tunnel/1";
+constexpr const char* kLeaseTag = "culvert-lease";  // RFC 9421 tag of a declaration
+constexpr int kDeclarationVersion = 1;
+
+// Why a stream is reset or stopped.
+enum StreamCode : quic::AppCode {
+  kStreamOk = 0,
+  kStreamClientGone = 1,         // the public client reset its connection
+  kStreamOriginReset = 2,        // the origin reset or died mid-way
+  kStreamOriginUnreachable = 3,  // refused, no route, name not found
+  kStreamOriginTimeout = 4,
+  kStreamUnknownService = 5,     // the agent does not serve this hostname or mode
+  kStreamBadHeader = 6,
+  kStreamLimit = 7,              // the agent or the edge is at a cap
+  kStreamIdle = 8,
+};
+
+// Why a tunnel connection is closed.
+enum CloseCode : quic::AppCode {
+  kCloseOk = 0,         // the agent leaves
+  kCloseNoLease = 1,    // the edge knows no lease of this agent: declare again
+  kCloseRevoked = 2,    // the invite was revoked
+  kCloseReplaced = 3,   // the same agent connected again
+  kCloseDraining = 4,   // the edge is going away: reconnect
+  kCloseProtocol = 5,
+  kCloseLimit = 6,
+};
+
+}  // namespace culvert::tunnel
