@@ -1,0 +1,64 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/event_loop.h"
+#include "route/table.h"
+#include "tunnel/token.h"
+
+namespace culvert::agent {
+
+// A local service and the hostname it is to have (T3's shape).
+struct Service {
+  route::HostPattern hostname;
+  std::string origin_host;
+  uint16_t origin_port;
+  route::TlsMode tls_mode = route::TlsMode::kPassthrough;
+  bool proxy_protocol = true;  // PROXY v2 to the origin: default on for passthrough, off for terminate
+};
+
+// A JSON array of {"hostname","origin","tls_mode"?,"proxy_protocol"?}; tls_mode is a string or {"mode": string}.
+// kInvalid names the entry, the member and what is allowed; unknown members and duplicates are errors.
+Result<std::vector<Service>> parse_services(std::string_view json);
+
+// One HTTP exchange seen on a terminated stream.
+struct RequestLine {
+  std::string host;
+  std::string method;
+  std::string target;
+  int status;  // 0: the origin gave none
+  Duration duration;
+};
+
+struct Config {
+  tunnel::InviteToken token;
+  std::vector<Service> services;
+  size_t max_streams = 1024;
+  Duration origin_connect_timeout = std::chrono::seconds(10);
+  // Told when every service's public URL has answered through the public address, and when it no longer can.
+  std::function<void(const std::vector<std::string>& urls)> on_ready;
+  std::function<void(const RequestLine&)> on_request;  // terminated streams only; empty: not parsed
+  // A refusal that retrying cannot mend (revoked, hostname not granted): the message is for the user.
+  std::function<void(const Error&)> on_refused;
+};
+
+// The origin side. Holds no state: a fresh key each start. Declares, dials every edge, serves streams, reconnects.
+class Agent {
+ public:
+  Agent(net::EventLoop& loop, Config config);
+  ~Agent();
+  Agent(const Agent&) = delete;
+
+  // Until stop(): it says goodbye to every edge, lets open streams end for a moment, and run() returns.
+  net::Task<> run();
+  void stop();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace culvert::agent

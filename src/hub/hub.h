@@ -1,0 +1,43 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "net/byte_stream.h"
+#include "route/table.h"
+#include "tunnel/declaration.h"
+
+namespace culvert::hub {
+
+struct Config {
+  std::filesystem::path database;        // SQLite file, made when missing
+  std::string operator_key;              // bearer secret of the operator's API calls
+  std::vector<std::string> public_urls;  // go into tokens
+  PublicKey hub_key;                     // goes into tokens
+  std::vector<tunnel::EdgeInfo> edges;   // what agents are told to dial
+  uint16_t public_port = 443;            // where the public reaches the edge
+  std::string internal_ca_pem;
+  WallClock wall_clock = unix_now;
+};
+
+// The control plane: invites and tenants (kept in SQLite), leases (kept in memory), the API over them, and the route
+// table that follows from them. Lives on one loop.
+class Hub {
+ public:
+  // Errors: kIo and kInvalid name the database and say whether it is corrupt, from a newer version, or not readable.
+  static Result<std::unique_ptr<Hub>> open(net::EventLoop& loop, Config config);
+  virtual ~Hub() = default;
+
+  // Called on the hub's loop with each new table, and once at once.
+  virtual void set_table_listener(std::function<void(route::TablePtr)> listener) = 0;
+  // The edge saw this agent say goodbye (close code 0): its lease ends now.
+  virtual void agent_left(const EndpointId& agent) = 0;
+
+  // Serves HTTP/1.1 on a connection whose TLS is done, until it ends, idles or misbehaves.
+  virtual net::Task<> serve(std::unique_ptr<net::ByteStream> stream) = 0;
+};
+
+}  // namespace culvert::hub

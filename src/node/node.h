@@ -1,0 +1,57 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/key.h"
+#include "base/result.h"
+#include "base/socket_addr.h"
+
+namespace culvert::node {
+
+struct Config {
+  std::filesystem::path data_dir;        // keys, database, internal CA; made when missing
+  SocketAddr tcp_listen = SocketAddr::v4({0, 0, 0, 0}, 443);
+  SocketAddr udp_listen = SocketAddr::v4({0, 0, 0, 0}, 443);
+  std::vector<std::string> public_urls;  // empty: https://<first address of this host>:<tcp port>
+  std::vector<std::string> edge_addrs;   // "host:port" for the tunnel's UDP; empty: host of the first URL, the UDP port
+  unsigned workers = 1;
+  Duration hello_timeout = std::chrono::seconds(10);  // from accept to a whole ClientHello
+  Duration drain_timeout = std::chrono::seconds(10);  // at stop: for open streams to end
+  size_t max_connections = 20'000;       // public connections at once, all workers together
+};
+
+// Hub and edge in one process: the default on one VPS.
+class Node {
+ public:
+  // Makes what is missing in the data directory, binds everything, answers when done. Errors name the file, address
+  // or setting.
+  static Result<std::unique_ptr<Node>> start(Config config);
+  virtual ~Node() = default;
+
+  // Serves on the calling thread and the workers' until stop(). stop() may be called from any thread; a second call
+  // skips the drain.
+  virtual void run() = 0;
+  virtual void stop() = 0;
+
+  virtual const PublicKey& id() const = 0;
+  virtual SocketAddr tcp_addr() const = 0;  // with the port that was taken
+  virtual SocketAddr udp_addr() const = 0;
+  virtual const std::vector<std::string>& public_urls() const = 0;
+};
+
+// What `culvert invite` and `culvert ca` need to find a node on this host: the files of its data directory.
+struct LocalNode {
+  std::vector<std::string> hub_urls;  // as the running node wrote them
+  PublicKey hub_key;
+  std::string operator_key;
+};
+// kNotFound: no node ever started there (the message says how to start one).
+Result<LocalNode> find_local_node(const std::filesystem::path& data_dir);
+// The internal CA's root certificate, PEM.
+Result<std::string> read_internal_root(const std::filesystem::path& data_dir);
+
+}  // namespace culvert::node
