@@ -9,6 +9,7 @@
 #include "endpoint/endpoint_addr.h"
 #include "net/event_loop.h"
 #include "quic/config.h"
+#include "quic/connection_info.h"
 #include "quic/stream.h"
 
 namespace culvert::endpoint {
@@ -27,25 +28,8 @@ struct Config {
   bool migrate_on_network_change = true;  // clients: move to a new socket path when the local address changes
 };
 
-// Why and by whom a connection ended.
-struct CloseReason {
-  enum class Kind { kLocal, kApplication, kTransport, kIdleTimeout, kStatelessReset, kHandshake } kind;
-  AppCode code = 0;     // application or transport error code
-  std::string message;  // for people
-};
-
-struct PathStats {
-  SocketAddr local;
-  SocketAddr remote;
-  Duration smoothed_rtt;
-  Duration min_rtt;
-  uint64_t congestion_window;  // bytes
-  uint64_t bytes_in_flight;
-  size_t max_datagram_size;    // UDP payload the path carries now
-  uint64_t bytes_sent;
-  uint64_t bytes_received;
-  uint64_t packets_lost;
-};
+using quic::CloseReason;
+using quic::PathStats;
 
 // One QUIC connection with a peer whose key is verified. Lives on its endpoint's loop; hold it by shared_ptr.
 // Every waiting call ends with kClosed when the connection does.

@@ -25,8 +25,9 @@ class SendBuffer {
   bool empty() const { return end_ == base_; }
 
  private:
-  // Small writes share a chunk; a chunk's storage is reserved once, so its bytes stay where they are.
-  static constexpr size_t kChunk = 16 * 1024;
+  // A chunk's storage is reserved once, so its bytes stay where they are; small writes share one.
+  static constexpr size_t kMinChunk = 1024;
+  static constexpr size_t kMaxChunk = 32 * 1024;
 
   std::vector<Bytes> chunks_;
   size_t first_ = 0;    // index of the first chunk still needed

@@ -1,0 +1,324 @@
+#include "endpoint/endpoint.h"
+
+#include <algorithm>
+#include <deque>
+#include <unordered_set>
+
+#include "base/check.h"
+#include "quic/driver.h"
+
+namespace culvert::endpoint {
+namespace {
+
+using net::Task;
+
+// RFC 9001, 4.8: 0x100 plus the TLS alert no_application_protocol.
+constexpr AppCode kNoApplicationProtocol = 0x178;
+
+Error connect_error(const CloseReason& reason, const EndpointAddr& addr, const std::string& alpn) {
+  std::string peer = "endpoint " + addr.id.short_text();
+  if (reason.code == kNoApplicationProtocol) {
+    return {ErrorCode::kInvalid, fmt::format("{} does not speak \"{}\"", peer, alpn)};
+  }
+  if (reason.kind == CloseReason::Kind::kHandshake && reason.code != 0) {
+    return {ErrorCode::kUnauthorized, fmt::format("{}: {}", peer, reason.message)};
+  }
+  return {ErrorCode::kUnavailable, fmt::format("{}: {}", peer, reason.message)};
+}
+
+class EndpointImpl;
+
+class ConnectionImpl final : public Connection, public quic::ConnectionObserver {
+ public:
+  ConnectionImpl(net::EventLoop& loop, EndpointImpl& endpoint, std::shared_ptr<quic::Connection> quic);
+  ~ConnectionImpl() override;
+
+  const EndpointId& remote_id() const override { return *remote_id_; }
+  const std::string& alpn() const override { return alpn_; }
+  bool is_open() const override { return connected_ && !reason_; }
+  bool was_resumed() const override { return resumed_; }
+
+  Task<Result<StreamPtr>> open_bidi() override { return open(&quic::Connection::open_bidi); }
+  Task<Result<StreamPtr>> open_uni() override { return open(&quic::Connection::open_uni); }
+  StreamPtr try_open_bidi() override { return quic_ ? quic_->open_bidi() : nullptr; }
+  Task<Result<StreamPtr>> accept_bidi() override { return accept(&quic::Connection::accept_bidi); }
+  Task<Result<StreamPtr>> accept_uni() override { return accept(&quic::Connection::accept_uni); }
+
+  Result<> send_datagram(ByteView data) override {
+    if (!quic_) return closed_error();
+    return quic_->send_datagram(data);
+  }
+  size_t max_datagram_size() const override { return quic_ ? quic_->max_datagram_size() : 0; }
+  Task<Result<Bytes>> receive_datagram() override;
+
+  void close(AppCode code, std::string reason) override {
+    if (quic_) quic_->close(code, std::move(reason));
+  }
+  Task<CloseReason> closed() override;
+  PathStats path_stats() const override { return quic_ ? quic_->path_stats() : last_stats_; }
+
+  void on_connected() override;
+  void on_streams() override { changed_.notify(); }
+  void on_datagrams() override { changed_.notify(); }
+  void on_closed(const CloseReason& reason) override;
+
+  // The endpoint goes away, and with it everything the QUIC connection stands on.
+  void detach();
+  const std::optional<CloseReason>& close_reason() const { return reason_; }
+  void set_on_settled(net::Notify* notify) { on_settled_ = notify; }
+
+ private:
+  Task<Result<StreamPtr>> open(StreamPtr (quic::Connection::*opener)());
+  Task<Result<StreamPtr>> accept(StreamPtr (quic::Connection::*taker)());
+  std::unexpected<Error> closed_error() const {
+    return fail(ErrorCode::kClosed, "the connection is closed: {}", reason_ ? reason_->message : "endpoint closed");
+  }
+
+  EndpointImpl* endpoint_;  // null once detached
+  std::shared_ptr<quic::Connection> quic_;
+  net::Notify changed_;
+  net::Notify* on_settled_ = nullptr;  // of the connect() that waits
+  bool connected_ = false;
+  bool resumed_ = false;
+  std::optional<EndpointId> remote_id_;
+  std::string alpn_;
+  std::optional<CloseReason> reason_;
+  PathStats last_stats_{};
+};
+
+class EndpointImpl final : public Endpoint {
+ public:
+  EndpointImpl(net::EventLoop& loop, const EndpointId& id) : loop_(loop), id_(id), accepted_(loop) {}
+  ~EndpointImpl() override {
+    close(0, "endpoint closed");
+    for (ConnectionImpl* connection : std::exchange(connections_, {})) connection->detach();
+  }
+
+  Result<> start(const Config& config) {
+    quic::Engine::Config engine{config.key, config.accept_alpns, config.limits, config.worker, config.workers};
+    auto driver = quic::Driver::bind(loop_, config.bind, std::move(engine),
+                                     [this](std::shared_ptr<quic::Connection> quic) { on_accepted(std::move(quic)); });
+    if (!driver) return std::unexpected(driver.error());
+    driver_ = std::move(*driver);
+    return {};
+  }
+
+  const EndpointId& id() const override { return id_; }
+  SocketAddr local_addr() const override { return driver_->local_addr(); }
+  Task<Result<ConnectionPtr>> connect(EndpointAddr addr, std::string alpn, TimePoint deadline) override;
+  Task<Result<ConnectionPtr>> accept() override;
+  Result<> rebind() override {
+    if (closed_) return fail(ErrorCode::kClosed, "the endpoint is closed");
+    return driver_->rebind();
+  }
+  void close(AppCode code, std::string reason) override {
+    if (std::exchange(closed_, true)) return;
+    if (driver_) driver_->close(code, reason);
+    queue_.clear();
+    accepted_.notify();
+  }
+
+  void add(ConnectionImpl* connection) { connections_.insert(connection); }
+  void remove(ConnectionImpl* connection) { connections_.erase(connection); }
+
+ private:
+  // Handshakes that finished and that nobody accepted yet; more are closed, the dialler tries again.
+  static constexpr size_t kMaxQueue = 128;
+
+  void on_accepted(std::shared_ptr<quic::Connection> quic) {
+    if (queue_.size() >= kMaxQueue || closed_) return quic->close(0, "too many connections wait");
+    queue_.push_back(std::make_shared<ConnectionImpl>(loop_, *this, std::move(quic)));
+    accepted_.notify();
+  }
+
+  net::EventLoop& loop_;
+  EndpointId id_;
+  net::Notify accepted_;
+  bool closed_ = false;
+  std::deque<std::shared_ptr<ConnectionImpl>> queue_;
+  std::unordered_set<ConnectionImpl*> connections_;
+  std::unique_ptr<quic::Driver> driver_;
+};
+
+// ---- Connection
+
+ConnectionImpl::ConnectionImpl(net::EventLoop& loop, EndpointImpl& endpoint, std::shared_ptr<quic::Connection> quic)
+    : endpoint_(&endpoint), quic_(std::move(quic)), changed_(loop) {
+  endpoint_->add(this);
+  quic_->set_observer(this);
+  if (quic_->state() == quic::Connection::State::kOpen) on_connected();
+}
+
+ConnectionImpl::~ConnectionImpl() {
+  if (quic_) {
+    quic_->set_observer(nullptr);
+    quic_->close(0, "");
+  }
+  if (endpoint_ != nullptr) endpoint_->remove(this);
+}
+
+void ConnectionImpl::on_connected() {
+  connected_ = true;
+  remote_id_ = quic_->remote_id();
+  alpn_ = quic_->alpn();
+  resumed_ = quic_->was_resumed();
+  changed_.notify();
+  if (on_settled_ != nullptr) on_settled_->notify();
+}
+
+void ConnectionImpl::on_closed(const CloseReason& reason) {
+  reason_ = reason;
+  changed_.notify();
+  if (on_settled_ != nullptr) on_settled_->notify();
+}
+
+void ConnectionImpl::detach() {
+  last_stats_ = quic_->path_stats();
+  quic_->set_observer(nullptr);
+  if (!reason_) reason_ = CloseReason{CloseReason::Kind::kLocal, 0, "the endpoint was closed"};
+  quic_.reset();
+  endpoint_ = nullptr;
+  changed_.notify();
+}
+
+Task<Result<StreamPtr>> ConnectionImpl::open(StreamPtr (quic::Connection::*opener)()) {
+  while (true) {
+    if (reason_) co_return closed_error();
+    StreamPtr stream = (quic_.get()->*opener)();
+    if (stream) co_return stream;
+    co_await changed_.wait();
+  }
+}
+
+Task<Result<StreamPtr>> ConnectionImpl::accept(StreamPtr (quic::Connection::*taker)()) {
+  while (true) {
+    StreamPtr stream = quic_ ? (quic_.get()->*taker)() : nullptr;
+    if (stream) co_return stream;
+    if (reason_) co_return closed_error();
+    co_await changed_.wait();
+  }
+}
+
+Task<Result<Bytes>> ConnectionImpl::receive_datagram() {
+  while (true) {
+    std::optional<Bytes> datagram = quic_ ? quic_->receive_datagram() : std::nullopt;
+    if (datagram) co_return std::move(*datagram);
+    if (reason_) co_return closed_error();
+    co_await changed_.wait();
+  }
+}
+
+Task<CloseReason> ConnectionImpl::closed() {
+  while (!reason_) co_await changed_.wait();
+  co_return *reason_;
+}
+
+// ---- Endpoint
+
+Task<Result<ConnectionPtr>> EndpointImpl::connect(EndpointAddr addr, std::string alpn, TimePoint deadline) {
+  if (closed_) co_return fail(ErrorCode::kClosed, "the endpoint is closed");
+  if (addr.ip_addrs.empty()) {
+    co_return fail(ErrorCode::kInvalid, "endpoint {} has no IP address to dial", addr.id.short_text());
+  }
+  net::Notify settled(loop_);
+  std::vector<std::shared_ptr<ConnectionImpl>> attempts;
+  for (const SocketAddr& remote : addr.ip_addrs) {
+    auto attempt = std::make_shared<ConnectionImpl>(loop_, *this, driver_->connect(remote, addr.id, alpn));
+    attempt->set_on_settled(&settled);
+    attempts.push_back(std::move(attempt));
+  }
+
+  std::shared_ptr<ConnectionImpl> winner;
+  Error error{ErrorCode::kTimeout, fmt::format("endpoint {} did not answer in time", addr.id.short_text())};
+  bool in_time = true;
+  while (!winner && in_time) {
+    size_t failed = 0;
+    for (const std::shared_ptr<ConnectionImpl>& attempt : attempts) {
+      if (attempt->is_open()) winner = attempt;
+      if (!attempt->close_reason()) continue;
+      ++failed;
+      // An address where somebody else answers says more than one where nobody does.
+      Error mine = connect_error(*attempt->close_reason(), addr, alpn);
+      if (error.code == ErrorCode::kTimeout || mine.code != ErrorCode::kUnavailable) error = mine;
+    }
+    if (winner || failed == attempts.size()) break;
+    in_time = co_await settled.wait_until(deadline);
+  }
+  for (const std::shared_ptr<ConnectionImpl>& attempt : attempts) attempt->set_on_settled(nullptr);
+  if (!winner) co_return std::unexpected(error);
+  co_return winner;
+}
+
+Task<Result<ConnectionPtr>> EndpointImpl::accept() {
+  while (true) {
+    if (closed_) co_return fail(ErrorCode::kClosed, "the endpoint is closed");
+    if (!queue_.empty()) {
+      ConnectionPtr connection = std::move(queue_.front());
+      queue_.pop_front();
+      co_return connection;
+    }
+    co_await accepted_.wait();
+  }
+}
+
+// ---- Streams
+
+// Lives in the frame of a coroutine that waits for one direction of a stream.
+class StreamWaiter final : public quic::StreamObserver {
+ public:
+  explicit StreamWaiter(net::EventLoop& loop) : notify_(loop) {}
+  void on_readable() override { notify_.notify(); }
+  void on_writable() override { notify_.notify(); }
+  void on_closed() override { notify_.notify(); }
+  net::Notify& notify() { return notify_; }
+
+ private:
+  net::Notify notify_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Endpoint>> Endpoint::bind(net::EventLoop& loop, Config config) {
+  auto endpoint = std::make_unique<EndpointImpl>(loop, config.key.public_key());
+  Result<> started = endpoint->start(config);
+  if (!started) return std::unexpected(started.error());
+  return endpoint;
+}
+
+Task<Result<size_t>> read_some(net::EventLoop& loop, StreamPtr stream, MutableBytes into, TimePoint deadline) {
+  StreamWaiter waiter(loop);
+  while (true) {
+    ByteView ready = stream->readable();
+    if (!ready.empty()) {
+      size_t count = std::min(ready.size(), into.size());
+      std::ranges::copy(ready.first(count), into.begin());
+      stream->consume(count);
+      co_return count;
+    }
+    if (stream->finished()) co_return size_t{0};
+    if (stream->was_reset()) co_return fail(ErrorCode::kReset, "the peer reset the stream with code {}", stream->reset_code());
+    if (!stream->is_open()) co_return fail(ErrorCode::kClosed, "the connection is closed");
+    stream->set_reader(&waiter);
+    bool in_time = co_await waiter.notify().wait_until(deadline);
+    stream->set_reader(nullptr);
+    if (!in_time) co_return fail(ErrorCode::kTimeout, "nothing came on the stream in time");
+  }
+}
+
+Task<Result<>> write_all(net::EventLoop& loop, StreamPtr stream, ByteView from, TimePoint deadline) {
+  StreamWaiter waiter(loop);
+  while (true) {
+    from = from.subspan(stream->write(from));
+    if (from.empty()) co_return Result<>();
+    if (!stream->is_open()) co_return fail(ErrorCode::kClosed, "the connection is closed");
+    if (stream->was_stopped()) {
+      co_return fail(ErrorCode::kReset, "the peer stopped the stream with code {}", stream->stop_code());
+    }
+    stream->set_writer(&waiter);
+    bool in_time = co_await waiter.notify().wait_until(deadline);
+    stream->set_writer(nullptr);
+    if (!in_time) co_return fail(ErrorCode::kTimeout, "the peer took nothing from the stream in time");
+  }
+}
+
+}  // namespace culvert::endpoint

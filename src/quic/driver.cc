@@ -1,0 +1,110 @@
+#include "quic/driver.h"
+
+#include "base/log.h"
+
+namespace culvert::quic {
+
+Result<std::unique_ptr<Driver>> Driver::bind(net::EventLoop& loop, const SocketAddr& address, Engine::Config config,
+                                             OnAccepted on_accepted) {
+  net::UdpOptions options;
+  options.reuse_port = config.workers > 1;
+  options.steer_by_connection_id = config.workers > 1 && config.worker == 0 ? config.workers : 0;
+  Result<std::unique_ptr<net::UdpSocket>> socket = net::UdpSocket::bind(loop, address, options);
+  if (!socket) return std::unexpected(socket.error());
+  return std::unique_ptr<Driver>(new Driver(loop, std::move(*socket), std::move(config), std::move(on_accepted)));
+}
+
+Driver::Driver(net::EventLoop& loop, std::unique_ptr<net::UdpSocket> socket, Engine::Config config,
+               OnAccepted on_accepted)
+    : loop_(loop),
+      socket_(std::move(socket)),
+      timer_(loop),
+      on_accepted_(std::move(on_accepted)),
+      engine_(std::move(config), random_, *this) {
+  start_socket();
+}
+
+Driver::~Driver() { *alive_ = false; }
+
+void Driver::start_socket() {
+  socket_->start(
+      [this](const net::ReceivedDatagram& datagram) {
+        flush_wanted_ = true;  // it comes at the end of the batch: nothing needs to be posted
+        engine_.receive(datagram, monotonic_now());
+      },
+      [this] { flush(); });
+}
+
+std::shared_ptr<Connection> Driver::connect(const SocketAddr& remote, const EndpointId& peer, const std::string& alpn) {
+  return engine_.connect(local_addr(), remote, peer, alpn, monotonic_now());
+}
+
+Result<> Driver::rebind() {
+  // A free port of the same address: the old one may still be bound to a network that is gone.
+  Result<std::unique_ptr<net::UdpSocket>> socket = net::UdpSocket::bind(loop_, local_addr().with_port(0));
+  if (!socket) return std::unexpected(socket.error());
+  socket_->close();
+  socket_ = std::move(*socket);
+  waiting_writable_ = false;
+  start_socket();
+  engine_.migrate(local_addr(), monotonic_now());
+  engine_.on_writable(monotonic_now());
+  arm_timer();
+  return {};
+}
+
+void Driver::close(AppCode code, const std::string& reason) {
+  engine_.close_all(code, reason, monotonic_now());
+  timer_.cancel();
+  socket_->close();
+}
+
+void Driver::flush() {
+  flush_wanted_ = false;
+  engine_.flush(monotonic_now());
+  arm_timer();
+}
+
+void Driver::want_flush() {
+  if (flush_wanted_) return;
+  flush_wanted_ = true;
+  // Behind everything that is ready now, so that one flush serves it all.
+  loop_.post([this, alive = alive_] {
+    if (*alive && flush_wanted_) flush();
+  });
+}
+
+void Driver::arm_timer() {
+  TimePoint deadline = engine_.deadline();
+  if (deadline == TimePoint::max() || deadline >= armed_) return;
+  armed_ = deadline;
+  timer_.at(deadline, [this] {
+    armed_ = TimePoint::max();
+    engine_.on_deadline(monotonic_now());
+    arm_timer();
+  });
+}
+
+bool Driver::send(const net::DatagramBatch& batch) {
+  // Packets for a socket that was replaced are lost, like any on a path that is gone.
+  if (batch.local.port() != local_addr().port()) return true;
+  switch (socket_->send(batch)) {
+    case net::UdpSocket::SendStatus::kSent:
+    case net::UdpSocket::SendStatus::kTooLarge:     // a probe of the path's MTU, or the MTU fell: QUIC sees a loss
+    case net::UdpSocket::SendStatus::kUnreachable:  // no route now: also a loss, the idle timeout decides
+      return true;
+    case net::UdpSocket::SendStatus::kBlocked:
+      break;
+  }
+  if (!waiting_writable_) {
+    waiting_writable_ = true;
+    socket_->when_writable([this] {
+      waiting_writable_ = false;
+      engine_.on_writable(monotonic_now());
+      arm_timer();
+    });
+  }
+  return false;
+}
+
+}  // namespace culvert::quic

@@ -1,0 +1,51 @@
+#pragma once
+#include <functional>
+#include <memory>
+
+#include "net/event_loop.h"
+#include "net/udp_socket.h"
+#include "quic/engine.h"
+
+namespace culvert::quic {
+
+// Runs an Engine on a UDP socket of one event loop.
+class Driver final : private EngineHost {
+ public:
+  using OnAccepted = std::function<void(std::shared_ptr<Connection>)>;
+
+  // Errors as net::UdpSocket::bind.
+  static Result<std::unique_ptr<Driver>> bind(net::EventLoop& loop, const SocketAddr& address, Engine::Config config,
+                                              OnAccepted on_accepted);
+  ~Driver() override;
+
+  SocketAddr local_addr() const { return socket_->local_addr(); }
+  std::shared_ptr<Connection> connect(const SocketAddr& remote, const EndpointId& peer, const std::string& alpn);
+  // A new socket on a free port in place of the old; client connections move to it.
+  Result<> rebind();
+  // Tells every peer, then closes the socket.
+  void close(AppCode code, const std::string& reason);
+  const Engine& engine() const { return engine_; }
+
+ private:
+  Driver(net::EventLoop& loop, std::unique_ptr<net::UdpSocket> socket, Engine::Config config, OnAccepted on_accepted);
+  void start_socket();
+  void flush();
+  void arm_timer();
+
+  bool send(const net::DatagramBatch& batch) override;
+  void on_accepted(std::shared_ptr<Connection> connection) override { on_accepted_(std::move(connection)); }
+  void want_flush() override;
+
+  net::EventLoop& loop_;
+  SystemRandom random_;
+  std::unique_ptr<net::UdpSocket> socket_;
+  net::Timer timer_;
+  TimePoint armed_ = TimePoint::max();
+  OnAccepted on_accepted_;
+  bool flush_wanted_ = false;
+  bool waiting_writable_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for work posted before the end
+  Engine engine_;
+};
+
+}  // namespace culvert::quic
