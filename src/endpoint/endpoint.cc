@@ -71,7 +71,8 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
   Task<Result<StreamPtr>> open(StreamPtr (quic::Connection::*opener)());
   Task<Result<StreamPtr>> accept(StreamPtr (quic::Connection::*taker)());
   std::unexpected<Error> closed_error() const {
-    return fail(ErrorCode::kClosed, "the connection is closed: {}", reason_ ? reason_->message : "endpoint closed");
+    return fail(ErrorCode::kClosed, "the connection is closed: {}",
+                reason_ ? reason_->message : "endpoint closed");
   }
 
   EndpointImpl* endpoint_;  // null once detached
@@ -95,9 +96,11 @@ class EndpointImpl final : public Endpoint {
   }
 
   Result<> start(const Config& config) {
-    quic::Engine::Config engine{config.key, config.accept_alpns, config.limits, config.worker, config.workers};
-    auto driver = quic::Driver::bind(loop_, config.bind, std::move(engine),
-                                     [this](std::shared_ptr<quic::Connection> quic) { on_accepted(std::move(quic)); });
+    quic::Engine::Config engine{config.key, config.accept_alpns, config.limits, config.worker,
+                                config.workers};
+    auto driver =
+        quic::Driver::bind(loop_, config.bind, std::move(engine),
+                           [this](std::shared_ptr<quic::Connection> quic) { on_accepted(std::move(quic)); });
     if (!driver) return std::unexpected(driver.error());
     driver_ = std::move(*driver);
     return {};
@@ -142,7 +145,8 @@ class EndpointImpl final : public Endpoint {
 
 // ---- Connection
 
-ConnectionImpl::ConnectionImpl(net::EventLoop& loop, EndpointImpl& endpoint, std::shared_ptr<quic::Connection> quic)
+ConnectionImpl::ConnectionImpl(net::EventLoop& loop, EndpointImpl& endpoint,
+                               std::shared_ptr<quic::Connection> quic)
     : endpoint_(&endpoint), quic_(std::move(quic)), changed_(loop) {
   endpoint_->add(this);
   quic_->set_observer(this);
@@ -285,7 +289,8 @@ Result<std::unique_ptr<Endpoint>> Endpoint::bind(net::EventLoop& loop, Config co
   return endpoint;
 }
 
-Task<Result<size_t>> read_some(net::EventLoop& loop, StreamPtr stream, MutableBytes into, TimePoint deadline) {
+Task<Result<size_t>> read_some(net::EventLoop& loop, StreamPtr stream, MutableBytes into,
+                               TimePoint deadline) {
   StreamWaiter waiter(loop);
   while (true) {
     ByteView ready = stream->readable();
@@ -296,7 +301,8 @@ Task<Result<size_t>> read_some(net::EventLoop& loop, StreamPtr stream, MutableBy
       co_return count;
     }
     if (stream->finished()) co_return size_t{0};
-    if (stream->was_reset()) co_return fail(ErrorCode::kReset, "the peer reset the stream with code {}", stream->reset_code());
+    if (stream->was_reset())
+      co_return fail(ErrorCode::kReset, "the peer reset the stream with code {}", stream->reset_code());
     if (!stream->is_open()) co_return fail(ErrorCode::kClosed, "the connection is closed");
     stream->set_reader(&waiter);
     bool in_time = co_await waiter.notify().wait_until(deadline);

@@ -71,14 +71,15 @@ class Endpoint {
   virtual const EndpointId& id() const = 0;
   virtual SocketAddr local_addr() const = 0;
 
-  // Dials every given address and keeps the first that proves to be `addr.id`. Errors: kUnauthorized (another key, or
-  // the peer refuses ours), kInvalid (no common ALPN; message names both), kUnavailable, kTimeout.
-  virtual net::Task<Result<ConnectionPtr>> connect(EndpointAddr addr, std::string alpn, TimePoint deadline) = 0;
+  // Dials every given address and keeps the first that proves to be `addr.id`. Errors: kUnauthorized (another
+  // key, or the peer refuses ours), kInvalid (no common ALPN; message names both), kUnavailable, kTimeout.
+  virtual net::Task<Result<ConnectionPtr>> connect(EndpointAddr addr, std::string alpn,
+                                                   TimePoint deadline) = 0;
   // The next connection that finished its handshake. kClosed after close().
   virtual net::Task<Result<ConnectionPtr>> accept() = 0;
 
-  // Binds a new socket in place of the old one and moves every connection to it (RFC 9000, 9). For a host whose
-  // address changed.
+  // Binds a new socket in place of the old one and moves every connection to it (RFC 9000, 9). For a host
+  // whose address changed.
   virtual Result<> rebind() = 0;
 
   // Closes every connection with `code`, then the socket. Waiting calls end with kClosed.
@@ -86,8 +87,10 @@ class Endpoint {
 };
 
 // Coroutine forms for streams.
-// read_some: 0 bytes at the clean end. kReset when the peer reset the stream, kClosed when the connection ended.
-net::Task<Result<size_t>> read_some(net::EventLoop& loop, StreamPtr stream, MutableBytes into, TimePoint deadline);
+// read_some: 0 bytes at the clean end. kReset when the peer reset the stream, kClosed when the connection
+// ended.
+net::Task<Result<size_t>> read_some(net::EventLoop& loop, StreamPtr stream, MutableBytes into,
+                                    TimePoint deadline);
 net::Task<Result<>> write_all(net::EventLoop& loop, StreamPtr stream, ByteView from, TimePoint deadline);
 
 }  // namespace culvert::endpoint

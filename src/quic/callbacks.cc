@@ -32,7 +32,8 @@ struct Callbacks {
 
   static int stream_acked(ngtcp2_conn*, int64_t id, uint64_t offset, uint64_t size, void* user_data, void*) {
     Connection& connection = connection_of(user_data);
-    if (Stream* stream = connection.find_stream(id)) connection.on_stream_acknowledged(*stream, offset + size);
+    if (Stream* stream = connection.find_stream(id))
+      connection.on_stream_acknowledged(*stream, offset + size);
     return 0;
   }
 
@@ -88,6 +89,19 @@ struct Callbacks {
     return 0;
   }
 
+  static int peer_id_status(ngtcp2_conn*, ngtcp2_connection_id_status_type type, uint64_t, const ngtcp2_cid*,
+                            const uint8_t* token, void* user_data) {
+    if (token == nullptr) return 0;
+    Connection& connection = connection_of(user_data);
+    ByteView view(token, NGTCP2_STATELESS_RESET_TOKENLEN);
+    if (type == NGTCP2_CONNECTION_ID_STATUS_TYPE_ACTIVATE) {
+      connection.shared_.host.add_reset_token(view, connection);
+    } else {
+      connection.shared_.host.remove_reset_token(view);
+    }
+    return 0;
+  }
+
   static void random(uint8_t* out, size_t size, const ngtcp2_rand_ctx* context) {
     static_cast<Random*>(context->native_handle)->fill({out, size});
   }
@@ -116,6 +130,7 @@ ngtcp2_callbacks make_callbacks() {
   callbacks.rand = Callbacks::random;
   callbacks.get_new_connection_id = Callbacks::new_connection_id;
   callbacks.remove_connection_id = Callbacks::remove_connection_id;
+  callbacks.dcid_status = Callbacks::peer_id_status;
   callbacks.handshake_completed = Callbacks::handshake_completed;
   callbacks.stream_open = Callbacks::stream_open;
   callbacks.recv_stream_data = Callbacks::stream_data;

@@ -8,8 +8,8 @@ namespace culvert::quic {
 
 // Caps and timeouts of a QUIC endpoint. Every queue a peer can fill is named here.
 struct Limits {
-  Duration idle_timeout = std::chrono::seconds(30);       // the same as iroh's
-  Duration keep_alive = std::chrono::seconds(5);          // NATs forget UDP flows after 30 s at worst
+  Duration idle_timeout = std::chrono::seconds(30);  // the same as iroh's
+  Duration keep_alive = std::chrono::seconds(5);     // NATs forget UDP flows after 30 s at worst
   Duration handshake_timeout = std::chrono::seconds(10);
 
   // Receive windows start here and double while a window is used up within two round trips.
@@ -24,12 +24,13 @@ struct Limits {
 
   uint64_t max_streams_bidi = 1024;  // open at once, opened by the peer
   uint64_t max_streams_uni = 16;
-  size_t max_queued_datagrams = 256;      // each way, for one connection; the oldest is dropped
+  size_t max_queued_datagrams = 256;  // each way, for one connection; the oldest is dropped
   size_t max_datagram_frame = 65535;
-  size_t max_udp_payload = 1452;          // 1500 minus IPv6 and UDP headers; PMTUD climbs to it from 1200
+  size_t max_udp_payload = 1452;  // 1500 minus IPv6 and UDP headers; PMTUD climbs to it from 1200
 
   size_t max_connections = 65536;
-  // Handshakes whose peer's address is not validated. From half of it on, clients get a Retry, which costs no state.
+  // Handshakes whose peer's address is not validated. From half of it on, clients get a Retry, which costs no
+  // state.
   size_t max_unvalidated = 256;
 };
 

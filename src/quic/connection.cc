@@ -51,9 +51,11 @@ std::string crypto_error_text(uint64_t code) {
 
 CloseReason reason_from_peer(const ngtcp2_ccerr& error) {
   std::string text(as_text({error.reason, error.reasonlen}));
-  if (error.type == NGTCP2_CCERR_TYPE_APPLICATION) return {CloseReason::Kind::kApplication, error.error_code, text};
+  if (error.type == NGTCP2_CCERR_TYPE_APPLICATION)
+    return {CloseReason::Kind::kApplication, error.error_code, text};
   if (error.error_code >= kCryptoError && error.error_code < kCryptoError + 256) {
-    return {CloseReason::Kind::kHandshake, error.error_code, "the peer refused: " + crypto_error_text(error.error_code)};
+    return {CloseReason::Kind::kHandshake, error.error_code,
+            "the peer refused: " + crypto_error_text(error.error_code)};
   }
   if (text.empty()) text = fmt::format("the peer closed with transport error 0x{:x}", error.error_code);
   return {CloseReason::Kind::kTransport, error.error_code, text};
@@ -113,8 +115,9 @@ ngtcp2_transport_params Connection::make_params() const {
   return params;
 }
 
-std::shared_ptr<Connection> Connection::client(Shared shared, const SocketAddr& local, const SocketAddr& remote,
-                                               const EndpointId& peer, const std::string& alpn, TimePoint now) {
+std::shared_ptr<Connection> Connection::client(Shared shared, const SocketAddr& local,
+                                               const SocketAddr& remote, const EndpointId& peer,
+                                               const std::string& alpn, TimePoint now) {
   std::shared_ptr<Connection> made(new Connection(shared, local, false, now));
   made->remote_id_ = peer;
   made->alpn_ = alpn;
@@ -129,14 +132,15 @@ std::shared_ptr<Connection> Connection::client(Shared shared, const SocketAddr& 
   ngtcp2_callbacks callbacks = make_callbacks();
   ngtcp2_settings settings = made->make_settings(now);
   ngtcp2_transport_params params = made->make_params();
-  CHECK(ngtcp2_conn_client_new(&made->conn_, &destination, &source, &holder.path, NGTCP2_PROTO_VER_V1, &callbacks,
-                               &settings, &params, nullptr, made.get()) == 0);
+  CHECK(ngtcp2_conn_client_new(&made->conn_, &destination, &source, &holder.path, NGTCP2_PROTO_VER_V1,
+                               &callbacks, &settings, &params, nullptr, made.get()) == 0);
   made->finish_setup(shared.tls.new_client(&made->ref_, peer, alpn));
   return made;
 }
 
-std::shared_ptr<Connection> Connection::server(Shared shared, const SocketAddr& local, const SocketAddr& remote,
-                                               const ServerStart& start, TimePoint now) {
+std::shared_ptr<Connection> Connection::server(Shared shared, const SocketAddr& local,
+                                               const SocketAddr& remote, const ServerStart& start,
+                                               TimePoint now) {
   std::shared_ptr<Connection> made(new Connection(shared, local, true, now));
   made->address_validated_ = start.odcid.has_value();
   ngtcp2_cid source;
@@ -158,8 +162,8 @@ std::shared_ptr<Connection> Connection::server(Shared shared, const SocketAddr& 
 
   PathHolder holder(local, remote);
   ngtcp2_callbacks callbacks = make_callbacks();
-  CHECK(ngtcp2_conn_server_new(&made->conn_, &start.header.scid, &source, &holder.path, start.header.version, &callbacks,
-                               &settings, &params, nullptr, made.get()) == 0);
+  CHECK(ngtcp2_conn_server_new(&made->conn_, &start.header.scid, &source, &holder.path, start.header.version,
+                               &callbacks, &settings, &params, nullptr, made.get()) == 0);
   made->finish_setup(shared.tls.new_server(&made->ref_));
   return made;
 }
@@ -183,8 +187,8 @@ void Connection::on_session(Bytes session) {
 }
 
 bool Connection::on_handshake_completed() {
-  // A resumed handshake carries no certificate and GnuTLS does not call the verify function: check what the session
-  // remembers, in both roles and always.
+  // A resumed handshake carries no certificate and GnuTLS does not call the verify function: check what the
+  // session remembers, in both roles and always.
   std::optional<EndpointId> key = peer_key(session_);
   if (!key || !accept_peer(*key)) {
     identity_refused_ = true;
@@ -219,7 +223,8 @@ void Connection::read(const net::ReceivedDatagram& datagram, TimePoint now) {
   }
   PathHolder holder(is_server_ ? datagram.local : local_, datagram.remote);
   ngtcp2_pkt_info info{.ecn = datagram.ecn};
-  int error = ngtcp2_conn_read_pkt(conn_, &holder.path, &info, datagram.data.data(), datagram.data.size(), stamp(now));
+  int error = ngtcp2_conn_read_pkt(conn_, &holder.path, &info, datagram.data.data(), datagram.data.size(),
+                                   stamp(now));
   mark_dirty();
   if (error != 0) read_failed(error, now);
 }
@@ -248,8 +253,9 @@ void Connection::fail_with(int library_error, TimePoint now) {
   uint8_t alert = ngtcp2_conn_get_tls_alert(conn_);
   if (identity_refused_) {
     alert = kAlertBadCertificate;
-    reason = {CloseReason::Kind::kHandshake, kCryptoError + alert,
-              is_server_ ? "the client showed no Ed25519 raw public key" : "the peer proved to be another key"};
+    reason = {
+        CloseReason::Kind::kHandshake, kCryptoError + alert,
+        is_server_ ? "the client showed no Ed25519 raw public key" : "the peer proved to be another key"};
     ngtcp2_ccerr_set_tls_alert(&error, alert, nullptr, 0);
   } else if (library_error == NGTCP2_ERR_CRYPTO && alert != 0) {
     reason = {CloseReason::Kind::kHandshake, kCryptoError + alert, crypto_error_text(kCryptoError + alert)};
@@ -311,7 +317,8 @@ bool Connection::write(TimePoint now, BatchSink& sink) {
     net::DatagramBatch batch{close_packet_, close_packet_.size(), close_remote_, close_local_};
     if (!sink.send(batch)) return false;
     send_close_ = false;
-    if (death_ == TimePoint::max()) death_ = now + 3 * Duration(static_cast<int64_t>(ngtcp2_conn_get_pto(conn_)));
+    if (death_ == TimePoint::max())
+      death_ = now + 3 * Duration(static_cast<int64_t>(ngtcp2_conn_get_pto(conn_)));
   }
   if (state_ != State::kHandshaking && state_ != State::kOpen) return true;
 
@@ -352,8 +359,9 @@ bool Connection::write(TimePoint now, BatchSink& sink) {
     auto size = static_cast<size_t>(written);
     total += size;
 
-    bool fits = segments > 0 && size <= batch.segment_size && info.ecn == batch.ecn && segments < kMaxSegments &&
-                used + size <= kMaxBatchBytes && ngtcp2_path_eq(&batch_path.path, &path.path);
+    bool fits = segments > 0 && size <= batch.segment_size && info.ecn == batch.ecn &&
+                segments < kMaxSegments && used + size <= kMaxBatchBytes &&
+                ngtcp2_path_eq(&batch_path.path, &path.path);
     if (segments > 0 && !fits) {
       taken = flush();
       std::memmove(buffer.data(), start, size);
@@ -364,7 +372,8 @@ bool Connection::write(TimePoint now, BatchSink& sink) {
       ngtcp2_path_copy(&batch_path.path, &path.path);
       batch.segment_size = size;
       batch.ecn = static_cast<uint8_t>(info.ecn);
-      if (!taken) {  // the sink is full: this packet joins what was held back, or is lost like any packet may be
+      if (!taken) {  // the sink is full: this packet joins what was held back, or is lost like any packet may
+                     // be
         break;
       }
     }
@@ -374,17 +383,19 @@ bool Connection::write(TimePoint now, BatchSink& sink) {
     if (size < batch.segment_size) taken = flush();
   }
   if (taken) taken = flush();
-  if (state_ == State::kHandshaking || state_ == State::kOpen) ngtcp2_conn_update_pkt_tx_time(conn_, stamp(now));
+  if (state_ == State::kHandshaking || state_ == State::kOpen)
+    ngtcp2_conn_update_pkt_tx_time(conn_, stamp(now));
   return taken;
 }
 
-ngtcp2_ssize Connection::write_packet(MutableBytes out, ngtcp2_path& path, ngtcp2_pkt_info& info, ngtcp2_tstamp now) {
+ngtcp2_ssize Connection::write_packet(MutableBytes out, ngtcp2_path& path, ngtcp2_pkt_info& info,
+                                      ngtcp2_tstamp now) {
   ngtcp2_ssize written = write_datagrams(out, path, info, now);
   if (written != NGTCP2_ERR_WRITE_MORE) return written;
   written = write_streams(out, path, info, now);
   if (written != NGTCP2_ERR_WRITE_MORE) return written;
-  return ngtcp2_conn_writev_stream(conn_, &path, &info, out.data(), out.size(), nullptr, NGTCP2_WRITE_STREAM_FLAG_NONE,
-                                   -1, nullptr, 0, now);
+  return ngtcp2_conn_writev_stream(conn_, &path, &info, out.data(), out.size(), nullptr,
+                                   NGTCP2_WRITE_STREAM_FLAG_NONE, -1, nullptr, 0, now);
 }
 
 // WRITE_MORE: the packet has room left.
@@ -394,9 +405,8 @@ ngtcp2_ssize Connection::write_datagrams(MutableBytes out, ngtcp2_path& path, ng
     Bytes& datagram = datagrams_out_.front();
     ngtcp2_vec vec{datagram.data(), datagram.size()};
     int accepted = 0;
-    ngtcp2_ssize written =
-        ngtcp2_conn_writev_datagram(conn_, &path, &info, out.data(), out.size(), &accepted,
-                                    NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, &vec, 1, now);
+    ngtcp2_ssize written = ngtcp2_conn_writev_datagram(conn_, &path, &info, out.data(), out.size(), &accepted,
+                                                       NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, &vec, 1, now);
     // INVALID_ARGUMENT: the peer's limit or the path shrank since it was queued; unreliable data may go.
     if (accepted != 0 || written == NGTCP2_ERR_INVALID_ARGUMENT) datagrams_out_.pop_front();
     if (written == NGTCP2_ERR_WRITE_MORE || written == NGTCP2_ERR_INVALID_ARGUMENT) continue;
@@ -405,7 +415,8 @@ ngtcp2_ssize Connection::write_datagrams(MutableBytes out, ngtcp2_path& path, ng
   return NGTCP2_ERR_WRITE_MORE;
 }
 
-ngtcp2_ssize Connection::write_streams(MutableBytes out, ngtcp2_path& path, ngtcp2_pkt_info& info, ngtcp2_tstamp now) {
+ngtcp2_ssize Connection::write_streams(MutableBytes out, ngtcp2_path& path, ngtcp2_pkt_info& info,
+                                       ngtcp2_tstamp now) {
   // Streams that the connection's window stops go back behind the others once, then the round ends.
   for (size_t tries = send_queue_.size(); tries > 0 && !send_queue_.empty();) {
     Stream& stream = *send_queue_.front();
@@ -418,17 +429,19 @@ ngtcp2_ssize Connection::write_streams(MutableBytes out, ngtcp2_path& path, ngtc
 
     ngtcp2_ssize taken = -1;
     uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE | (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
-    ngtcp2_ssize written = ngtcp2_conn_writev_stream(conn_, &path, &info, out.data(), out.size(), &taken, flags,
-                                                     stream.id_, vecs.data(), count, now);
+    ngtcp2_ssize written = ngtcp2_conn_writev_stream(conn_, &path, &info, out.data(), out.size(), &taken,
+                                                     flags, stream.id_, vecs.data(), count, now);
     if (taken >= 0) {
       stream.send_.mark_sent(static_cast<size_t>(taken));
       if (fin && stream.send_.unsent_size() == 0) stream.fin_sent_ = true;
-      if (stream.wants_writable_ && stream.send_.unsent_size() <= Stream::kMaxUnsent / 2) mark_writable(stream);
+      if (stream.wants_writable_ && stream.send_.unsent_size() <= Stream::kMaxUnsent / 2)
+        mark_writable(stream);
     }
     bool done = stream.send_.unsent_size() == 0 && (!stream.fin_wanted_ || stream.fin_sent_);
     bool blocked = written == NGTCP2_ERR_STREAM_DATA_BLOCKED;
     bool unusable = written == NGTCP2_ERR_STREAM_SHUT_WR || written == NGTCP2_ERR_STREAM_NOT_FOUND;
-    // Blocked by its own window, a stream waits for extend_max_stream_data; by the connection's, it stays in line.
+    // Blocked by its own window, a stream waits for extend_max_stream_data; by the connection's, it stays in
+    // line.
     if (blocked && ngtcp2_conn_get_max_data_left(conn_) == 0) {
       return NGTCP2_ERR_WRITE_MORE;
     }
@@ -454,7 +467,8 @@ ngtcp2_ssize Connection::write_streams(MutableBytes out, ngtcp2_path& path, ngtc
 TimePoint Connection::deadline() const {
   if (state_ != State::kHandshaking && state_ != State::kOpen) return death_;
   ngtcp2_tstamp expiry = ngtcp2_conn_get_expiry(conn_);
-  if (expiry >= static_cast<ngtcp2_tstamp>(TimePoint::max().time_since_epoch().count())) return TimePoint::max();
+  if (expiry >= static_cast<ngtcp2_tstamp>(TimePoint::max().time_since_epoch().count()))
+    return TimePoint::max();
   return TimePoint(Duration(static_cast<int64_t>(expiry)));
 }
 
@@ -483,7 +497,8 @@ void Connection::migrate(const SocketAddr& local, TimePoint now) {
   SocketAddr remote = SocketAddr::from_sockaddr(current->remote.addr);
   PathHolder holder(local, remote);
   int error = ngtcp2_conn_initiate_immediate_migration(conn_, &holder.path, stamp(now));
-  // Before the handshake is confirmed, or with no spare connection id, the peer sees it as a NAT rebinding instead.
+  // Before the handshake is confirmed, or with no spare connection id, the peer sees it as a NAT rebinding
+  // instead.
   if (error != 0) ngtcp2_conn_set_local_addr(conn_, &holder.path.local);
   local_ = local;
   mark_dirty();
@@ -493,6 +508,16 @@ std::vector<ngtcp2_cid> Connection::connection_ids() const {
   std::vector<ngtcp2_cid> ids(ngtcp2_conn_get_scid(conn_, nullptr));
   ids.resize(ngtcp2_conn_get_scid(conn_, ids.data()));
   return ids;
+}
+
+std::vector<std::string> Connection::reset_tokens() const {
+  std::vector<ngtcp2_cid_token> ids(ngtcp2_conn_get_active_dcid(conn_, nullptr));
+  ids.resize(ngtcp2_conn_get_active_dcid(conn_, ids.data()));
+  std::vector<std::string> tokens;
+  for (const ngtcp2_cid_token& id : ids) {
+    if (id.token_present != 0) tokens.emplace_back(as_text({id.token, NGTCP2_STATELESS_RESET_TOKENLEN}));
+  }
+  return tokens;
 }
 
 PathStats Connection::path_stats() const {

@@ -23,9 +23,13 @@ namespace culvert::quic {
 class ConnectionHost {
  public:
   virtual ~ConnectionHost() = default;
-  virtual void on_dirty(class Connection& connection) = 0;  // has something to write, to announce, or a new deadline
+  virtual void on_dirty(
+      class Connection& connection) = 0;  // has something to write, to announce, or a new deadline
   virtual void add_route(const ngtcp2_cid& id, Connection& connection) = 0;
   virtual void remove_route(const ngtcp2_cid& id) = 0;
+  // Packets that end in this token are the peer's stateless resets of this connection.
+  virtual void add_reset_token(ByteView token, Connection& connection) = 0;
+  virtual void remove_reset_token(ByteView token) = 0;
   // A connection id of ours that leads back to this worker, and its stateless reset token.
   virtual void make_connection_id(ngtcp2_cid& id, uint8_t* reset_token) = 0;
 };
@@ -34,9 +38,9 @@ class ConnectionHost {
 class ConnectionObserver {
  public:
   virtual ~ConnectionObserver() = default;
-  virtual void on_connected() = 0;            // the handshake is done and the peer's key is verified
-  virtual void on_streams() = 0;              // the peer opened streams, or raised the limit for ours
-  virtual void on_datagrams() = 0;            // datagrams arrived
+  virtual void on_connected() = 0;  // the handshake is done and the peer's key is verified
+  virtual void on_streams() = 0;    // the peer opened streams, or raised the limit for ours
+  virtual void on_datagrams() = 0;  // datagrams arrived
   virtual void on_closed(const CloseReason& reason) = 0;  // once, last
 };
 
@@ -56,8 +60,8 @@ class BatchSink {
   virtual bool send(const net::DatagramBatch& batch) = 0;
 };
 
-// One QUIC connection: sans-I/O around ngtcp2 (RFC 9000, 9001, 9002, 9221). Packets and time in; packets, announcements
-// and the next deadline out. Single-threaded.
+// One QUIC connection: sans-I/O around ngtcp2 (RFC 9000, 9001, 9002, 9221). Packets and time in; packets,
+// announcements and the next deadline out. Single-threaded.
 //
 //   handshaking ──keys verified──▶ open ──close()/error──▶ closing ──3 PTO──▶ dead
 //        └───────────failure──────────┴──peer's close────▶ draining ─3 PTO──▶ dead
@@ -67,8 +71,8 @@ class Connection final : private TlsEvents {
   enum class State { kHandshaking, kOpen, kClosing, kDraining, kDead };
 
   struct ServerStart {
-    ngtcp2_pkt_hd header;                  // of the client's Initial
-    std::optional<ngtcp2_cid> odcid;       // set when a Retry token was verified: the address is valid
+    ngtcp2_pkt_hd header;             // of the client's Initial
+    std::optional<ngtcp2_cid> odcid;  // set when a Retry token was verified: the address is valid
   };
 
   static std::shared_ptr<Connection> client(Shared shared, const SocketAddr& local, const SocketAddr& remote,
@@ -98,6 +102,8 @@ class Connection final : private TlsEvents {
   void migrate(const SocketAddr& local, TimePoint now);
   // Every connection id that leads here.
   std::vector<ngtcp2_cid> connection_ids() const;
+  // The reset tokens of the peer's ids in use.
+  std::vector<std::string> reset_tokens() const;
 
   // User side. open_* give nullptr at the peer's limit or when the connection is not open.
   std::shared_ptr<Stream> open_bidi();
@@ -171,14 +177,15 @@ class Connection final : private TlsEvents {
   bool address_validated_ = false;
   bool resumed_ = false;
   bool identity_refused_ = false;
-  SocketAddr local_;  // clients: the one local address they know; what the kernel picks under it is not their concern
+  SocketAddr local_;  // clients: the one local address they know; what the kernel picks under it is not their
+                      // concern
   std::optional<EndpointId> remote_id_;
   std::string alpn_;
   ConnectionObserver* observer_ = nullptr;
   TimePoint now_;  // of the packet or deadline being processed
 
   std::unordered_map<StreamId, std::shared_ptr<Stream>> streams_;  // that QUIC knows
-  std::unordered_set<Stream*> known_;  // every Stream object that points here
+  std::unordered_set<Stream*> known_;                              // every Stream object that points here
   std::deque<std::shared_ptr<Stream>> incoming_bidi_;
   std::deque<std::shared_ptr<Stream>> incoming_uni_;
   std::deque<Stream*> send_queue_;
@@ -196,9 +203,9 @@ class Connection final : private TlsEvents {
   bool announce_datagrams_ = false;
   bool announce_closed_ = false;
   std::optional<CloseReason> close_reason_;
-  Bytes held_back_;                // a batch the sink did not take
+  Bytes held_back_;  // a batch the sink did not take
   net::DatagramBatch held_batch_{};
-  Bytes close_packet_;             // repeated while closing
+  Bytes close_packet_;  // repeated while closing
   SocketAddr close_local_;
   SocketAddr close_remote_;
   bool send_close_ = false;

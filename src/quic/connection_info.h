@@ -21,7 +21,7 @@ struct PathStats {
   Duration min_rtt;
   uint64_t congestion_window;  // bytes
   uint64_t bytes_in_flight;
-  size_t max_datagram_size;    // UDP payload the path carries now
+  size_t max_datagram_size;  // UDP payload the path carries now
   uint64_t bytes_sent;
   uint64_t bytes_received;
 };

@@ -62,8 +62,8 @@ void Connection::on_stream_data(Stream& stream, ByteView data, bool fin) {
     ngtcp2_conn_extend_max_offset(conn_, data.size());
     return;
   }
-  // Bounded by the stream's window: credit goes out only for what consume() took. Moving the rest to the front only
-  // when it is the smaller part keeps the cost of a slow reader proportional to what it reads.
+  // Bounded by the stream's window: credit goes out only for what consume() took. Moving the rest to the
+  // front only when it is the smaller part keeps the cost of a slow reader proportional to what it reads.
   if (stream.consumed_ > stream.received_.size() / 2) {
     stream.received_.erase(stream.received_.begin(),
                            stream.received_.begin() + static_cast<std::ptrdiff_t>(stream.consumed_));
@@ -141,7 +141,8 @@ void Connection::stream_consumed(Stream& stream, size_t count) {
 size_t Connection::stream_room(Stream& stream) {
   if (state_ != State::kOpen || stream.gone_) return 0;
   if (send_memory_ >= shared_.limits.max_send_memory) {
-    if (std::ranges::find(short_of_memory_, &stream) == short_of_memory_.end()) short_of_memory_.push_back(&stream);
+    if (std::ranges::find(short_of_memory_, &stream) == short_of_memory_.end())
+      short_of_memory_.push_back(&stream);
     return 0;
   }
   uint64_t unsent = stream.send_.unsent_size();
@@ -242,7 +243,8 @@ std::optional<Bytes> Connection::receive_datagram() {
 void Connection::close(AppCode code, std::string reason) {
   if (state_ != State::kHandshaking && state_ != State::kOpen) return;
   ngtcp2_ccerr error;
-  ngtcp2_ccerr_set_application_error(&error, code, reinterpret_cast<const uint8_t*>(reason.data()), reason.size());
+  ngtcp2_ccerr_set_application_error(&error, code, reinterpret_cast<const uint8_t*>(reason.data()),
+                                     reason.size());
   enter_closing(error, {CloseReason::Kind::kLocal, code, reason}, now_);
 }
 

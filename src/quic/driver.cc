@@ -4,14 +4,15 @@
 
 namespace culvert::quic {
 
-Result<std::unique_ptr<Driver>> Driver::bind(net::EventLoop& loop, const SocketAddr& address, Engine::Config config,
-                                             OnAccepted on_accepted) {
+Result<std::unique_ptr<Driver>> Driver::bind(net::EventLoop& loop, const SocketAddr& address,
+                                             Engine::Config config, OnAccepted on_accepted) {
   net::UdpOptions options;
   options.reuse_port = config.workers > 1;
   options.steer_by_connection_id = config.workers > 1 && config.worker == 0 ? config.workers : 0;
   Result<std::unique_ptr<net::UdpSocket>> socket = net::UdpSocket::bind(loop, address, options);
   if (!socket) return std::unexpected(socket.error());
-  return std::unique_ptr<Driver>(new Driver(loop, std::move(*socket), std::move(config), std::move(on_accepted)));
+  return std::unique_ptr<Driver>(
+      new Driver(loop, std::move(*socket), std::move(config), std::move(on_accepted)));
 }
 
 Driver::Driver(net::EventLoop& loop, std::unique_ptr<net::UdpSocket> socket, Engine::Config config,
@@ -35,7 +36,8 @@ void Driver::start_socket() {
       [this] { flush(); });
 }
 
-std::shared_ptr<Connection> Driver::connect(const SocketAddr& remote, const EndpointId& peer, const std::string& alpn) {
+std::shared_ptr<Connection> Driver::connect(const SocketAddr& remote, const EndpointId& peer,
+                                            const std::string& alpn) {
   return engine_.connect(local_addr(), remote, peer, alpn, monotonic_now());
 }
 
@@ -90,7 +92,8 @@ bool Driver::send(const net::DatagramBatch& batch) {
   if (batch.local.port() != local_addr().port()) return true;
   switch (socket_->send(batch)) {
     case net::UdpSocket::SendStatus::kSent:
-    case net::UdpSocket::SendStatus::kTooLarge:     // a probe of the path's MTU, or the MTU fell: QUIC sees a loss
+    case net::UdpSocket::SendStatus::kTooLarge:     // a probe of the path's MTU, or the MTU fell: QUIC sees a
+                                                    // loss
     case net::UdpSocket::SendStatus::kUnreachable:  // no route now: also a loss, the idle timeout decides
       return true;
     case net::UdpSocket::SendStatus::kBlocked:

@@ -14,12 +14,13 @@ class Driver final : private EngineHost {
   using OnAccepted = std::function<void(std::shared_ptr<Connection>)>;
 
   // Errors as net::UdpSocket::bind.
-  static Result<std::unique_ptr<Driver>> bind(net::EventLoop& loop, const SocketAddr& address, Engine::Config config,
-                                              OnAccepted on_accepted);
+  static Result<std::unique_ptr<Driver>> bind(net::EventLoop& loop, const SocketAddr& address,
+                                              Engine::Config config, OnAccepted on_accepted);
   ~Driver() override;
 
   SocketAddr local_addr() const { return socket_->local_addr(); }
-  std::shared_ptr<Connection> connect(const SocketAddr& remote, const EndpointId& peer, const std::string& alpn);
+  std::shared_ptr<Connection> connect(const SocketAddr& remote, const EndpointId& peer,
+                                      const std::string& alpn);
   // A new socket on a free port in place of the old; client connections move to it.
   Result<> rebind();
   // Tells every peer, then closes the socket.
@@ -27,7 +28,8 @@ class Driver final : private EngineHost {
   const Engine& engine() const { return engine_; }
 
  private:
-  Driver(net::EventLoop& loop, std::unique_ptr<net::UdpSocket> socket, Engine::Config config, OnAccepted on_accepted);
+  Driver(net::EventLoop& loop, std::unique_ptr<net::UdpSocket> socket, Engine::Config config,
+         OnAccepted on_accepted);
   void start_socket();
   void flush();
   void arm_timer();

@@ -13,8 +13,8 @@ namespace {
 
 // A Retry token is used at once or not at all.
 constexpr ngtcp2_duration kRetryTokenLife = 10 * NGTCP2_SECONDS;
-// RFC 9000, 10.3.3: a reset is shorter than what it answers, so that two endpoints cannot answer each other for ever,
-// and long enough to pass for a packet where it can be.
+// RFC 9000, 10.3.3: a reset is shorter than what it answers, so that two endpoints cannot answer each other
+// for ever, and long enough to pass for a packet where it can be.
 constexpr size_t kMinReset = 21;
 constexpr size_t kMaxReset = 43;
 
@@ -53,19 +53,26 @@ void Engine::add_route(const ngtcp2_cid& id, Connection& connection) {
 
 void Engine::remove_route(const ngtcp2_cid& id) { routes_.erase(route_key(id.data, id.datalen)); }
 
+void Engine::add_reset_token(ByteView token, Connection& connection) {
+  reset_tokens_[std::string(as_text(token))] = &connection;
+}
+
+void Engine::remove_reset_token(ByteView token) { reset_tokens_.erase(std::string(as_text(token))); }
+
 void Engine::make_connection_id(ngtcp2_cid& id, uint8_t* reset_token) {
   id.datalen = kIdSize;
   random_.fill({id.data, kIdSize});
   // The kernel steers by this byte; the largest multiple of `workers` below 256 keeps it unbiased enough.
   unsigned multiples = 256 / config_.workers;
   id.data[0] = static_cast<uint8_t>(id.data[0] % multiples * config_.workers + config_.worker);
-  CHECK(ngtcp2_crypto_generate_stateless_reset_token(reset_token, reset_key_.data(), reset_key_.size(), &id) == 0);
+  CHECK(ngtcp2_crypto_generate_stateless_reset_token(reset_token, reset_key_.data(), reset_key_.size(),
+                                                     &id) == 0);
 }
 
 // ---- In
 
-std::shared_ptr<Connection> Engine::connect(const SocketAddr& local, const SocketAddr& remote, const EndpointId& peer,
-                                            const std::string& alpn, TimePoint now) {
+std::shared_ptr<Connection> Engine::connect(const SocketAddr& local, const SocketAddr& remote,
+                                            const EndpointId& peer, const std::string& alpn, TimePoint now) {
   std::shared_ptr<Connection> connection = Connection::client(shared(), local, remote, peer, alpn, now);
   adopt(connection);
   return connection;
@@ -103,9 +110,17 @@ void Engine::receive(const net::ReceivedDatagram& datagram, TimePoint now) {
   }
 }
 
-void Engine::receive_unknown(const net::ReceivedDatagram& datagram, const ngtcp2_version_cid& ids, TimePoint now) {
+void Engine::receive_unknown(const net::ReceivedDatagram& datagram, const ngtcp2_version_cid& ids,
+                             TimePoint now) {
   bool is_long_header = (datagram.data[0] & 0x80) != 0;
-  if (!is_long_header) return send_stateless_reset(datagram, ids, now);
+  if (!is_long_header) {
+    if (datagram.data.size() >= kMinReset) {
+      auto found =
+          reset_tokens_.find(std::string(as_text(datagram.data.last(NGTCP2_STATELESS_RESET_TOKENLEN))));
+      if (found != reset_tokens_.end()) return found->second->read(datagram, now);
+    }
+    return send_stateless_reset(datagram, ids, now);
+  }
   ngtcp2_pkt_hd header;
   if (!tls_.accepts() || ngtcp2_accept(&header, datagram.data.data(), datagram.data.size()) != 0) {
     ++counters_.datagrams_malformed;
@@ -117,17 +132,17 @@ void Engine::receive_unknown(const net::ReceivedDatagram& datagram, const ngtcp2
     sockaddr_storage remote;
     socklen_t remote_size = datagram.remote.to_sockaddr(remote);
     ngtcp2_cid odcid;
-    int bad = ngtcp2_crypto_verify_retry_token2(&odcid, header.token, header.tokenlen, token_key_.data(),
-                                                token_key_.size(), header.version,
-                                                reinterpret_cast<sockaddr*>(&remote), remote_size, &header.dcid,
-                                                kRetryTokenLife, stamp(now));
+    int bad = ngtcp2_crypto_verify_retry_token2(
+        &odcid, header.token, header.tokenlen, token_key_.data(), token_key_.size(), header.version,
+        reinterpret_cast<sockaddr*>(&remote), remote_size, &header.dcid, kRetryTokenLife, stamp(now));
     if (bad != 0) {
       ++counters_.tokens_invalid;
       return refuse(datagram, header, NGTCP2_INVALID_TOKEN);
     }
     start.odcid = odcid;
   }
-  if (connections_.size() >= config_.limits.max_connections || handshaking_.size() >= config_.limits.max_unvalidated) {
+  if (connections_.size() >= config_.limits.max_connections ||
+      handshaking_.size() >= config_.limits.max_unvalidated) {
     ++counters_.handshakes_refused;
     return refuse(datagram, header, NGTCP2_CONNECTION_REFUSED);
   }
@@ -136,7 +151,8 @@ void Engine::receive_unknown(const net::ReceivedDatagram& datagram, const ngtcp2
   }
 
   ++counters_.handshakes_started;
-  std::shared_ptr<Connection> connection = Connection::server(shared(), datagram.local, datagram.remote, start, now);
+  std::shared_ptr<Connection> connection =
+      Connection::server(shared(), datagram.local, datagram.remote, start, now);
   handshaking_.insert(connection.get());
   // Until the client has learnt an id of ours, its packets carry the one it chose.
   add_route(header.dcid, *connection);
@@ -158,8 +174,8 @@ void Engine::send_version_negotiation(const net::ReceivedDatagram& datagram, con
   uint8_t unused;
   random_.fill({&unused, 1});
   const uint32_t versions[] = {NGTCP2_PROTO_VER_V1};
-  ngtcp2_ssize size = ngtcp2_pkt_write_version_negotiation(packet.data(), packet.size(), unused, ids.scid, ids.scidlen,
-                                                           ids.dcid, ids.dcidlen, versions, 1);
+  ngtcp2_ssize size = ngtcp2_pkt_write_version_negotiation(packet.data(), packet.size(), unused, ids.scid,
+                                                           ids.scidlen, ids.dcid, ids.dcidlen, versions, 1);
   if (size <= 0) return;
   ++counters_.version_negotiations_sent;
   reply(datagram, {packet.data(), static_cast<size_t>(size)});
@@ -191,12 +207,13 @@ void Engine::send_retry(const net::ReceivedDatagram& datagram, const ngtcp2_pkt_
   socklen_t remote_size = datagram.remote.to_sockaddr(remote);
   std::array<uint8_t, NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2> token;
   ngtcp2_ssize token_size = ngtcp2_crypto_generate_retry_token2(
-      token.data(), token_key_.data(), token_key_.size(), header.version, reinterpret_cast<sockaddr*>(&remote),
-      remote_size, &source, &header.dcid, stamp(now));
+      token.data(), token_key_.data(), token_key_.size(), header.version,
+      reinterpret_cast<sockaddr*>(&remote), remote_size, &source, &header.dcid, stamp(now));
   if (token_size < 0) return;
   std::array<uint8_t, NGTCP2_MAX_UDP_PAYLOAD_SIZE> packet;
-  ngtcp2_ssize size = ngtcp2_crypto_write_retry(packet.data(), packet.size(), header.version, &header.scid, &source,
-                                                &header.dcid, token.data(), static_cast<size_t>(token_size));
+  ngtcp2_ssize size =
+      ngtcp2_crypto_write_retry(packet.data(), packet.size(), header.version, &header.scid, &source,
+                                &header.dcid, token.data(), static_cast<size_t>(token_size));
   if (size <= 0) return;
   ++counters_.retries_sent;
   reply(datagram, {packet.data(), static_cast<size_t>(size)});
@@ -204,8 +221,8 @@ void Engine::send_retry(const net::ReceivedDatagram& datagram, const ngtcp2_pkt_
 
 void Engine::refuse(const net::ReceivedDatagram& datagram, const ngtcp2_pkt_hd& header, uint64_t error) {
   std::array<uint8_t, NGTCP2_MAX_UDP_PAYLOAD_SIZE> packet;
-  ngtcp2_ssize size = ngtcp2_crypto_write_connection_close(packet.data(), packet.size(), header.version, &header.scid,
-                                                           &header.dcid, error, nullptr, 0);
+  ngtcp2_ssize size = ngtcp2_crypto_write_connection_close(packet.data(), packet.size(), header.version,
+                                                           &header.scid, &header.dcid, error, nullptr, 0);
   if (size > 0) reply(datagram, {packet.data(), static_cast<size_t>(size)});
 }
 
@@ -214,18 +231,20 @@ void Engine::refuse(const net::ReceivedDatagram& datagram, const ngtcp2_pkt_hd& 
 void Engine::flush(TimePoint now) {
   if (flushing_) return;
   flushing_ = true;
-  // Announcing may make more connections dirty, and their users may then write to the first ones again; what is still
-  // dirty after this round is flushed by the next want_flush().
+  // Announcing may make more connections dirty, and their users may then write to the first ones again; what
+  // is still dirty after this round is flushed by the next want_flush().
   std::vector<std::shared_ptr<Connection>> round = std::exchange(dirty_, {});
   for (const std::shared_ptr<Connection>& connection : round) {
     if (connection->state() != Connection::State::kHandshaking && handshaking_.erase(connection.get()) > 0 &&
         connection->state() == Connection::State::kOpen) {
-      host_.on_accepted(connection);  // before its first announcement: streams may have come with the handshake
+      host_.on_accepted(
+          connection);  // before its first announcement: streams may have come with the handshake
     }
     connection->announce();
   }
   for (const std::shared_ptr<Connection>& connection : round) {
-    if (auto found = connections_.find(connection.get()); found != connections_.end()) found->second.dirty = false;
+    if (auto found = connections_.find(connection.get()); found != connections_.end())
+      found->second.dirty = false;
     if (!connection->write(now, host_)) blocked_.push_back(connection);
     settle(*connection);
   }
@@ -260,6 +279,7 @@ void Engine::remove(Connection& connection) {
   if (found == connections_.end()) return;
   for (const ngtcp2_cid& id : connection.connection_ids()) remove_route(id);
   routes_.erase(found->second.first_route);
+  for (const std::string& token : connection.reset_tokens()) reset_tokens_.erase(token);
   handshaking_.erase(&connection);
   if (found->second.armed != TimePoint::max()) timers_.erase({found->second.armed, &connection});
   connections_.erase(found);

@@ -23,24 +23,25 @@ class EngineHost : public BatchSink {
 struct EngineCounters {
   uint64_t datagrams_received = 0;
   uint64_t datagrams_malformed = 0;
-  uint64_t datagrams_unknown = 0;       // for no connection we know
-  uint64_t handshakes_started = 0;      // by peers
-  uint64_t handshakes_refused = 0;      // at a cap
+  uint64_t datagrams_unknown = 0;   // for no connection we know
+  uint64_t handshakes_started = 0;  // by peers
+  uint64_t handshakes_refused = 0;  // at a cap
   uint64_t retries_sent = 0;
   uint64_t tokens_invalid = 0;
   uint64_t version_negotiations_sent = 0;
   uint64_t stateless_resets_sent = 0;
 };
 
-// All QUIC connections of one socket: routing by connection id, Retry under load, version negotiation, stateless reset,
-// timers. Sans-I/O and single-threaded: datagrams and time in; batches, announcements and the next deadline out.
+// All QUIC connections of one socket: routing by connection id, Retry under load, version negotiation,
+// stateless reset, timers. Sans-I/O and single-threaded: datagrams and time in; batches, announcements and
+// the next deadline out.
 class Engine final : private ConnectionHost {
  public:
   struct Config {
     SecretKey key;
     std::vector<std::string> accept_alpns;
     Limits limits;
-    unsigned worker = 0;   // connection ids lead to (first byte) mod workers
+    unsigned worker = 0;  // connection ids lead to (first byte) mod workers
     unsigned workers = 1;
   };
 
@@ -48,8 +49,8 @@ class Engine final : private ConnectionHost {
   ~Engine() override;
   Engine(const Engine&) = delete;
 
-  std::shared_ptr<Connection> connect(const SocketAddr& local, const SocketAddr& remote, const EndpointId& peer,
-                                      const std::string& alpn, TimePoint now);
+  std::shared_ptr<Connection> connect(const SocketAddr& local, const SocketAddr& remote,
+                                      const EndpointId& peer, const std::string& alpn, TimePoint now);
   void receive(const net::ReceivedDatagram& datagram, TimePoint now);
   // Announces what happened, then writes what may be sent. After a batch of receive(), or when wanted.
   void flush(TimePoint now);
@@ -73,11 +74,14 @@ class Engine final : private ConnectionHost {
   void on_dirty(Connection& connection) override;
   void add_route(const ngtcp2_cid& id, Connection& connection) override;
   void remove_route(const ngtcp2_cid& id) override;
+  void add_reset_token(ByteView token, Connection& connection) override;
+  void remove_reset_token(ByteView token) override;
   void make_connection_id(ngtcp2_cid& id, uint8_t* reset_token) override;
 
   void receive_unknown(const net::ReceivedDatagram& datagram, const ngtcp2_version_cid& ids, TimePoint now);
   void send_version_negotiation(const net::ReceivedDatagram& datagram, const ngtcp2_version_cid& ids);
-  void send_stateless_reset(const net::ReceivedDatagram& datagram, const ngtcp2_version_cid& ids, TimePoint now);
+  void send_stateless_reset(const net::ReceivedDatagram& datagram, const ngtcp2_version_cid& ids,
+                            TimePoint now);
   void send_retry(const net::ReceivedDatagram& datagram, const ngtcp2_pkt_hd& header, TimePoint now);
   void refuse(const net::ReceivedDatagram& datagram, const ngtcp2_pkt_hd& header, uint64_t error);
   void reply(const net::ReceivedDatagram& datagram, ByteView packet);
@@ -102,11 +106,12 @@ class Engine final : private ConnectionHost {
   std::array<uint8_t, 32> reset_key_;
   std::array<uint8_t, 32> token_key_;
   std::unordered_map<Connection*, Entry> connections_;
-  std::unordered_map<std::string, Connection*> routes_;  // by connection id
-  std::unordered_set<Connection*> handshaking_;          // started by peers, not finished
+  std::unordered_map<std::string, Connection*> routes_;        // by connection id
+  std::unordered_map<std::string, Connection*> reset_tokens_;  // of ids that peers gave us
+  std::unordered_set<Connection*> handshaking_;                // started by peers, not finished
   std::set<std::pair<TimePoint, Connection*>> timers_;
   std::vector<std::shared_ptr<Connection>> dirty_;
-  std::vector<std::shared_ptr<Connection>> blocked_;     // the sink was full
+  std::vector<std::shared_ptr<Connection>> blocked_;  // the sink was full
   bool flushing_ = false;
   RateLimit reset_limit_{64, std::chrono::milliseconds(10)};
   EngineCounters counters_;

@@ -15,9 +15,11 @@ uint64_t FlowWindow::consumed(uint64_t bytes, TimePoint now, Duration round_trip
   used_ += bytes;
   if (used_ < size_ / 2) return 0;
 
-  // Using the whole window in two round trips is the rate at which the window itself begins to limit the sender.
+  // Using the whole window in two round trips is the rate at which the window itself begins to limit the
+  // sender.
   double share = static_cast<double>(used_) / static_cast<double>(size_);
-  bool fast = static_cast<double>((now - epoch_).count()) < 2 * share * static_cast<double>(round_trip.count());
+  bool fast =
+      static_cast<double>((now - epoch_).count()) < 2 * share * static_cast<double>(round_trip.count());
   used_ = 0;
   epoch_ = now;
   if (!fast || size_ >= cap_) return 0;

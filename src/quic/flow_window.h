@@ -18,8 +18,9 @@ class WindowBudget {
   uint64_t left_;
 };
 
-// The receive window of one stream or connection. It doubles while the application uses more than half of it within
-// two round trips (the sender, not the reader, is then what waits), up to a cap and as far as the budget goes.
+// The receive window of one stream or connection. It doubles while the application uses more than half of it
+// within two round trips (the sender, not the reader, is then what waits), up to a cap and as far as the
+// budget goes.
 class FlowWindow {
  public:
   FlowWindow(uint64_t initial, uint64_t cap) : initial_(initial), size_(initial), cap_(cap) {}

@@ -7,8 +7,8 @@
 
 namespace culvert::quic {
 
-// Bytes of one stream from write to acknowledgement, in chunks that never move: QUIC may ask for any unacknowledged
-// part again. Offsets count from the start of the stream.
+// Bytes of one stream from write to acknowledgement, in chunks that never move: QUIC may ask for any
+// unacknowledged part again. Offsets count from the start of the stream.
 class SendBuffer {
  public:
   void append(ByteView data);
@@ -30,8 +30,8 @@ class SendBuffer {
   static constexpr size_t kMaxChunk = 32 * 1024;
 
   std::vector<Bytes> chunks_;
-  size_t first_ = 0;    // index of the first chunk still needed
-  uint64_t base_ = 0;   // stream offset of chunks_[first_]
+  size_t first_ = 0;   // index of the first chunk still needed
+  uint64_t base_ = 0;  // stream offset of chunks_[first_]
   uint64_t sent_ = 0;
   uint64_t end_ = 0;
 };

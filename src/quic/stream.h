@@ -14,18 +14,20 @@ class Connection;
 using AppCode = uint64_t;
 using StreamId = int64_t;
 
-// Told about changes of one stream, on the connection's thread, never from inside a call on the stream itself.
+// Told about changes of one stream, on the connection's thread, never from inside a call on the stream
+// itself.
 class StreamObserver {
  public:
   virtual ~StreamObserver() = default;
-  virtual void on_readable() = 0;  // readable(), finished() or was_reset() changed; once after a batch of packets
+  virtual void
+  on_readable() = 0;  // readable(), finished() or was_reset() changed; once after a batch of packets
   virtual void on_writable() = 0;  // writable() was too small and no longer is, or was_stopped() became true
   virtual void on_closed() = 0;    // the connection ended; nothing more will come
 };
 
-// One QUIC stream: bounded buffers both ways. Both sides' flow control follows what the application consumes, so a
-// slow reader stalls its own sender and nobody else. Held by shared_ptr; it outlives its connection harmlessly:
-// after on_closed() reads give what had arrived, writes accept nothing.
+// One QUIC stream: bounded buffers both ways. Both sides' flow control follows what the application consumes,
+// so a slow reader stalls its own sender and nobody else. Held by shared_ptr; it outlives its connection
+// harmlessly: after on_closed() reads give what had arrived, writes accept nothing.
 class Stream : public std::enable_shared_from_this<Stream> {
  public:
   // More unsent bytes than this make writable() 0: enough to fill send batches while the application is away.
@@ -41,24 +43,27 @@ class Stream : public std::enable_shared_from_this<Stream> {
   bool is_open() const { return connection_ != nullptr; }
   // Whom to tell; nullptr for nobody. What came before is not announced again: look first.
   void set_observer(StreamObserver* observer) { reader_ = writer_ = observer; }
-  // Each direction may have its own: on_readable() goes to the reader, on_writable() to the writer, on_closed() to both.
+  // Each direction may have its own: on_readable() goes to the reader, on_writable() to the writer,
+  // on_closed() to both.
   void set_reader(StreamObserver* observer) { reader_ = observer; }
   void set_writer(StreamObserver* observer) { writer_ = observer; }
 
   // Receiving. readable() is contiguous and valid until the next consume() or the next batch of packets.
   ByteView readable() const { return ByteView(received_).subspan(consumed_); }
   void consume(size_t count);
-  bool finished() const { return fin_received_ && readable().empty(); }  // all was read, the peer ended cleanly
+  bool finished() const {
+    return fin_received_ && readable().empty();
+  }                                                   // all was read, the peer ended cleanly
   bool was_reset() const { return reset_received_; }  // the peer gave up; what is readable is not the whole
   AppCode reset_code() const { return reset_code_; }
 
-  // Sending. writable() is what write() takes now; write() copies as much as fits and says how much. After either
-  // fell short, on_writable() will come.
+  // Sending. writable() is what write() takes now; write() copies as much as fits and says how much. After
+  // either fell short, on_writable() will come.
   size_t writable();
   size_t write(ByteView data);
-  void finish();             // FIN after what was written
-  void reset(AppCode code);  // gives up sending: RESET_STREAM
-  void stop(AppCode code);   // gives up receiving: STOP_SENDING
+  void finish();                                       // FIN after what was written
+  void reset(AppCode code);                            // gives up sending: RESET_STREAM
+  void stop(AppCode code);                             // gives up receiving: STOP_SENDING
   bool was_stopped() const { return stop_received_; }  // the peer does not want more
   AppCode stop_code() const { return stop_code_; }
   // Everything written, FIN included, is acknowledged.
@@ -85,7 +90,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   bool reset_received_ = false;
   bool stop_received_ = false;
   bool all_acknowledged_ = false;
-  bool fin_wanted_ = false;      // finish() was called
+  bool fin_wanted_ = false;  // finish() was called
   bool fin_sent_ = false;
   bool send_closed_ = false;     // finish() or reset() was called, or the peer stopped us
   bool receive_closed_ = false;  // stop() was called: what still arrives is dropped
@@ -94,7 +99,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   bool wants_writable_ = false;  // an on_writable() is owed
   bool announce_readable_ = false;
   bool announce_writable_ = false;
-  bool announced_ = false;       // in the connection's list of streams to announce
+  bool announced_ = false;  // in the connection's list of streams to announce
 };
 
 }  // namespace culvert::quic

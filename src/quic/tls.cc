@@ -21,7 +21,8 @@ constexpr std::array<uint8_t, 16> kPkcs8Prefix = {0x30, 0x2e, 0x02, 0x01, 0x00, 
 
 // AES-128 first: with hardware AES it is ten times ChaCha20 in GnuTLS. Only what iroh speaks is offered.
 constexpr const char* kPriority =
-    "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:-GROUP-ALL:+GROUP-X25519:"
+    "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:-GROUP-ALL:+"
+    "GROUP-X25519:"
     "+GROUP-SECP256R1:-SIGN-ALL:+SIGN-EDDSA-ED25519:-CTYPE-ALL:+CTYPE-CLI-RAWPK:+CTYPE-SRV-RAWPK:"
     "%DISABLE_TLS13_COMPAT_MODE:%SERVER_PRECEDENCE";
 
@@ -39,7 +40,8 @@ int verify_peer(gnutls_session_t session) {
 int on_ticket(gnutls_session_t session, unsigned, unsigned when, unsigned, const gnutls_datum_t*) {
   if (when != GNUTLS_HOOK_POST) return 0;
   gnutls_datum_t data{};
-  if (gnutls_session_get_data2(session, &data) != 0) return 0;  // no ticket is only a longer handshake next time
+  if (gnutls_session_get_data2(session, &data) != 0)
+    return 0;  // no ticket is only a longer handshake next time
   events_of(session).on_session(Bytes(data.data, data.data + data.size));
   gnutls_free(data.data);
   return 0;
@@ -52,7 +54,8 @@ gnutls_datum_t datum(ByteView view) {
 void set_alpns(gnutls_session_t session, const std::vector<std::string>& alpns) {
   std::vector<gnutls_datum_t> list;
   for (const std::string& alpn : alpns) list.push_back(datum(as_bytes(alpn)));
-  CHECK(gnutls_alpn_set_protocols(session, list.data(), static_cast<unsigned>(list.size()), GNUTLS_ALPN_MANDATORY) == 0);
+  CHECK(gnutls_alpn_set_protocols(session, list.data(), static_cast<unsigned>(list.size()),
+                                  GNUTLS_ALPN_MANDATORY) == 0);
 }
 
 }  // namespace
@@ -60,7 +63,8 @@ void set_alpns(gnutls_session_t session, const std::vector<std::string>& alpns) 
 void SessionCache::put(const EndpointId& peer, const std::string& alpn, Bytes session) {
   entries_.insert_or_assign(Key(peer, alpn), std::pair(next_++, std::move(session)));
   if (entries_.size() <= kMaxEntries) return;
-  entries_.erase(std::ranges::min_element(entries_, {}, [](const auto& entry) { return entry.second.first; }));
+  entries_.erase(
+      std::ranges::min_element(entries_, {}, [](const auto& entry) { return entry.second.first; }));
 }
 
 const Bytes* SessionCache::find(const EndpointId& peer, const std::string& alpn) const {
@@ -79,8 +83,8 @@ TlsContext::TlsContext(const SecretKey& key, std::vector<std::string> accept_alp
   gnutls_datum_t public_part = datum(spki);
   gnutls_datum_t private_part = datum(pkcs8);
   // Without a key of our own GnuTLS leaves out client_certificate_type, and iroh refuses.
-  CHECK(gnutls_certificate_set_rawpk_key_mem(credentials_, &public_part, &private_part, GNUTLS_X509_FMT_DER, nullptr,
-                                             0, nullptr, 0, 0) >= 0);
+  CHECK(gnutls_certificate_set_rawpk_key_mem(credentials_, &public_part, &private_part, GNUTLS_X509_FMT_DER,
+                                             nullptr, 0, nullptr, 0, 0) >= 0);
   wipe(pkcs8);
   gnutls_certificate_set_verify_function(credentials_, verify_peer);
   CHECK(gnutls_session_ticket_key_generate(&ticket_key_) == 0);
@@ -101,13 +105,16 @@ gnutls_session_t TlsContext::new_session(unsigned flags, ngtcp2_crypto_conn_ref*
   return session;
 }
 
-gnutls_session_t TlsContext::new_client(ngtcp2_crypto_conn_ref* ref, const EndpointId& peer, const std::string& alpn) {
+gnutls_session_t TlsContext::new_client(ngtcp2_crypto_conn_ref* ref, const EndpointId& peer,
+                                        const std::string& alpn) {
   gnutls_session_t session = new_session(GNUTLS_CLIENT, ref);
   CHECK(ngtcp2_crypto_gnutls_configure_client_session(session) == 0);
   set_alpns(session, {alpn});
-  gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_NEW_SESSION_TICKET, GNUTLS_HOOK_POST, on_ticket);
+  gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_NEW_SESSION_TICKET, GNUTLS_HOOK_POST,
+                                     on_ticket);
   // A stale or foreign session only means a full handshake.
-  if (const Bytes* known = sessions_.find(peer, alpn)) gnutls_session_set_data(session, known->data(), known->size());
+  if (const Bytes* known = sessions_.find(peer, alpn))
+    gnutls_session_set_data(session, known->data(), known->size());
   return session;
 }
 

@@ -10,7 +10,8 @@
 #include "base/bytes.h"
 #include "base/key.h"
 
-// TLS 1.3 inside QUIC: GnuTLS with Ed25519 raw public keys on both sides (RFC 7250), the way iroh 1.x does it.
+// TLS 1.3 inside QUIC: GnuTLS with Ed25519 raw public keys on both sides (RFC 7250), the way iroh 1.x does
+// it.
 namespace culvert::quic {
 
 // What a client remembers for a short handshake next time. Bounded; the oldest entry goes first.
@@ -50,7 +51,8 @@ class TlsContext {
   SessionCache sessions_;
 };
 
-// The key the peer proved, from a finished or resumed handshake; nullopt unless it is exactly one Ed25519 raw key.
+// The key the peer proved, from a finished or resumed handshake; nullopt unless it is exactly one Ed25519 raw
+// key.
 std::optional<EndpointId> peer_key(gnutls_session_t session);
 std::string negotiated_alpn(gnutls_session_t session);
 

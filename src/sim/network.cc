@@ -73,7 +73,8 @@ void Network::transmit(Host& from, const net::DatagramBatch& batch) {
   }
 }
 
-void Network::transmit_one(const SocketAddr& source, const SocketAddr& destination, ByteView data, uint8_t ecn) {
+void Network::transmit_one(const SocketAddr& source, const SocketAddr& destination, ByteView data,
+                           uint8_t ecn) {
   Link& link = link_for(source, destination);
   const LinkConfig& config = link.config;
   Duration line_time{};
@@ -92,14 +93,16 @@ void Network::transmit_one(const SocketAddr& source, const SocketAddr& destinati
       ecn = kCongestionExperienced;
     }
   }
-  note({static_cast<uint64_t>(now_.time_since_epoch().count()), source.port(), destination.port(), data.size(), lost});
+  note({static_cast<uint64_t>(now_.time_since_epoch().count()), source.port(), destination.port(),
+        data.size(), lost});
   if (lost) {
     ++dropped_;
     return;
   }
   Duration delay = config.delay + waiting + line_time;
   if (chance(config.reorder)) {
-    delay += Duration(static_cast<int64_t>(random_.below(static_cast<uint64_t>(config.reorder_delay.count()))));
+    delay +=
+        Duration(static_cast<int64_t>(random_.below(static_cast<uint64_t>(config.reorder_delay.count()))));
   }
   deliver(source, destination, to_bytes(data), ecn, delay);
   if (chance(config.duplicate)) deliver(source, destination, to_bytes(data), ecn, delay + config.delay / 10);
@@ -108,7 +111,8 @@ void Network::transmit_one(const SocketAddr& source, const SocketAddr& destinati
 void Network::deliver(const SocketAddr& source, const SocketAddr& destination, Bytes data, uint8_t ecn,
                       Duration delay) {
   at(now_ + delay, [this, source, destination, ecn, data = std::move(data)] {
-    auto host = std::ranges::find(hosts_, destination, [](const Host* each) { return each->public_address_; });
+    auto host =
+        std::ranges::find(hosts_, destination, [](const Host* each) { return each->public_address_; });
     note({static_cast<uint64_t>(now_.time_since_epoch().count()), data.size(), host != hosts_.end()});
     if (host == hosts_.end()) return;
     ++delivered_;

@@ -19,10 +19,10 @@ struct LinkConfig {
   size_t queue_bytes = 256 * 1024;         // what waits for the line; more is dropped
   double loss = 0;                         // probabilities, per datagram
   double duplicate = 0;
-  double reorder = 0;                      // extra delay of up to reorder_delay
+  double reorder = 0;  // extra delay of up to reorder_delay
   Duration reorder_delay = std::chrono::milliseconds(20);
-  size_t mtu = 1500 - 28;                  // UDP payload; larger datagrams vanish, as with don't-fragment
-  bool congestion_marks = false;           // sets CE on ECN-capable datagrams while the queue is half full
+  size_t mtu = 1500 - 28;         // UDP payload; larger datagrams vanish, as with don't-fragment
+  bool congestion_marks = false;  // sets CE on ECN-capable datagrams while the queue is half full
 };
 
 class Network;
@@ -34,11 +34,13 @@ class Host final : private quic::EngineHost {
 
   quic::Engine& engine() { return *engine_; }
   const SocketAddr& address() const { return address_; }
-  std::shared_ptr<quic::Connection> connect(const SocketAddr& remote, const EndpointId& peer, const std::string& alpn);
+  std::shared_ptr<quic::Connection> connect(const SocketAddr& remote, const EndpointId& peer,
+                                            const std::string& alpn);
   void set_on_accepted(std::function<void(std::shared_ptr<quic::Connection>)> callback) {
     on_accepted_ = std::move(callback);
   }
-  // A NAT in front gives the host another public address: the peer sees a new source, the host notices nothing.
+  // A NAT in front gives the host another public address: the peer sees a new source, the host notices
+  // nothing.
   void set_public_address(SocketAddr address) { public_address_ = address; }
   // The host itself moves to a new local address and tells its engine.
   void move_to(SocketAddr address);
@@ -71,15 +73,16 @@ class Network {
   void set_default_link(const LinkConfig& config) { default_link_ = config; }
   void set_link(const Host& from, const Host& to, const LinkConfig& config);
 
-  // Runs until the condition holds; false when `limit` of simulated time went by first, or nothing more can happen.
+  // Runs until the condition holds; false when `limit` of simulated time went by first, or nothing more can
+  // happen.
   bool run_until(const std::function<bool()>& done, Duration limit);
   void run_for(Duration time);
   void at(TimePoint when, std::function<void()> action);
   // A datagram out of nowhere, as an attacker with a spoofed source would send it.
   void inject(const SocketAddr& source, const SocketAddr& destination, Bytes data);
 
-  // Over every datagram: when, from where, to where, how long, and its fate. Not its bytes: they are encrypted with
-  // keys that no seed decides.
+  // Over every datagram: when, from where, to where, how long, and its fate. Not its bytes: they are
+  // encrypted with keys that no seed decides.
   uint64_t digest() const { return digest_; }
   uint64_t delivered() const { return delivered_; }
   uint64_t dropped() const { return dropped_; }
@@ -101,7 +104,8 @@ class Network {
 
   void transmit(Host& from, const net::DatagramBatch& batch);
   void transmit_one(const SocketAddr& source, const SocketAddr& destination, ByteView data, uint8_t ecn);
-  void deliver(const SocketAddr& source, const SocketAddr& destination, Bytes data, uint8_t ecn, Duration delay);
+  void deliver(const SocketAddr& source, const SocketAddr& destination, Bytes data, uint8_t ecn,
+               Duration delay);
   Link& link_for(const SocketAddr& source, const SocketAddr& destination);
   bool chance(double probability);
   void note(std::initializer_list<uint64_t> values);

@@ -92,7 +92,8 @@ uint64_t bulk(uint64_t seed) {
   if (!done) return 0;
   EXPECT_EQ(world.server().receivers[0]->received(), up) << "seed " << seed;
   EXPECT_EQ(world.client().receivers[0]->received(), down) << "seed " << seed;
-  EXPECT_TRUE(world.server().receivers[0]->intact() && world.client().receivers[0]->intact()) << "seed " << seed;
+  EXPECT_TRUE(world.server().receivers[0]->intact() && world.client().receivers[0]->intact())
+      << "seed " << seed;
   return world.net.digest();
 }
 
@@ -284,12 +285,14 @@ TEST(QuicSim, ClientMovesMidTransferWithNewConnectionIds) {
   const SocketAddr moved = SocketAddr::v4({10, 9, 9, 9}, 6000);
   world.client_host->move_to(moved);
   ASSERT_TRUE(world.net.run_until(
-      [&] { return world.client().receivers[0]->finished() && world.server().receivers[0]->finished(); }, 60s));
+      [&] { return world.client().receivers[0]->finished() && world.server().receivers[0]->finished(); },
+      60s));
   EXPECT_EQ(world.server().connection().path_stats().remote, moved);
   EXPECT_TRUE(world.client().receivers[0]->intact() && world.server().receivers[0]->intact());
   auto after = world.server().connection().connection_ids();
-  EXPECT_FALSE(before.size() == after.size() &&
-               std::ranges::equal(before, after, [](auto& a, auto& b) { return ngtcp2_cid_eq(&a, &b) != 0; }));
+  EXPECT_FALSE(before.size() == after.size() && std::ranges::equal(before, after, [](auto& a, auto& b) {
+                 return ngtcp2_cid_eq(&a, &b) != 0;
+               }));
 }
 
 TEST(QuicSim, NatRebindingIsFollowed) {
@@ -357,7 +360,8 @@ TEST(QuicSim, AnUnvalidatedFloodCreatesNoStateBeyondTheCap) {
     attacker.connect(kClientAddr, kServerAddr, key(2).public_key(), kAlpn, world.net.now());
     attacker.flush(world.net.now());
     for (Bytes& packet : std::exchange(capture.packets, {})) {
-      world.net.inject(SocketAddr::v4({192, 0, 2, 1}, static_cast<uint16_t>(1000 + i)), kServerAddr, std::move(packet));
+      world.net.inject(SocketAddr::v4({192, 0, 2, 1}, static_cast<uint16_t>(1000 + i)), kServerAddr,
+                       std::move(packet));
     }
   }
   world.net.run_for(100ms);

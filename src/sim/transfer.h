@@ -77,7 +77,8 @@ class Receiver final : public quic::StreamObserver {
   bool finished_ = false;
 };
 
-// Takes the peer's streams: receives each; answers bidirectional ones with as many patterned bytes as `answer`.
+// Takes the peer's streams: receives each; answers bidirectional ones with as many patterned bytes as
+// `answer`.
 class Peer final : public quic::ConnectionObserver {
  public:
   explicit Peer(std::shared_ptr<quic::Connection> connection) : connection_(std::move(connection)) {
@@ -91,7 +92,8 @@ class Peer final : public quic::ConnectionObserver {
       receivers.push_back(std::make_unique<Receiver>(stream, paused));
       if (answer > 0) senders.push_back(std::make_unique<Sender>(stream, answer));
     }
-    while (auto stream = connection_->accept_uni()) receivers.push_back(std::make_unique<Receiver>(stream, paused));
+    while (auto stream = connection_->accept_uni())
+      receivers.push_back(std::make_unique<Receiver>(stream, paused));
   }
   void on_datagrams() override {
     while (auto datagram = connection_->receive_datagram()) datagrams.push_back(std::move(*datagram));
