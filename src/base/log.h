@@ -23,6 +23,9 @@ void log_line(LogLevel level, std::string_view event, std::string_view fields);
 
 // The text in double quotes, control characters and quotes escaped, cut at 200 bytes.
 std::string quoted(std::string_view text);
+// Without these, argument-dependent lookup prefers std::quoted for a std::string wherever <iomanip> is included.
+inline std::string quoted(const std::string& text) { return quoted(std::string_view(text)); }
+inline std::string quoted(const char* text) { return quoted(std::string_view(text)); }
 
 template <class... Args>
 void log_at(LogLevel level, std::string_view event, fmt::format_string<Args...> format, Args&&... args) {

@@ -1,0 +1,38 @@
+#include "base/crypto.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include <climits>
+
+#include "base/check.h"
+
+namespace culvert {
+
+Sha256 sha256(ByteView data) {
+  Sha256 digest;
+  CHECK(EVP_Digest(data.data(), data.size(), digest.data(), nullptr, EVP_sha256(), nullptr) == 1);
+  return digest;
+}
+
+Sha256 hmac_sha256(ByteView key, ByteView data) {
+  CHECK(key.size() <= INT_MAX);
+  Sha256 digest;
+  // HMAC() reads a null key as "the key of last time"; an empty span may have a null pointer.
+  const void* key_data = key.empty() ? "" : static_cast<const void*>(key.data());
+  CHECK(HMAC(EVP_sha256(), key_data, static_cast<int>(key.size()), data.data(), data.size(), digest.data(),
+             nullptr) != nullptr);
+  return digest;
+}
+
+bool equal_constant_time(ByteView a, ByteView b) {
+  if (a.size() != b.size()) return false;
+  return a.empty() || CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+void wipe(MutableBytes bytes) {
+  if (!bytes.empty()) OPENSSL_cleanse(bytes.data(), bytes.size());
+}
+
+}  // namespace culvert

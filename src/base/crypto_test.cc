@@ -1,0 +1,50 @@
+#include "base/crypto.h"
+
+#include <gtest/gtest.h>
+
+#include "base/encoding.h"
+
+namespace culvert {
+namespace {
+
+// FIPS 180-4 examples.
+TEST(Sha256, KnownVectors) {
+  EXPECT_EQ(to_hex(sha256({})), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(to_hex(sha256(as_bytes("abc"))),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+// RFC 4231, 4.2, 4.3 and 4.7.
+TEST(HmacSha256, KnownVectors) {
+  EXPECT_EQ(to_hex(hmac_sha256(Bytes(20, 0x0b), as_bytes("Hi There"))),
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+  EXPECT_EQ(to_hex(hmac_sha256(as_bytes("Jefe"), as_bytes("what do ya want for nothing?"))),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  EXPECT_EQ(to_hex(hmac_sha256(Bytes(131, 0xaa),
+                               as_bytes("Test Using Larger Than Block-Size Key - Hash Key First"))),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
+TEST(HmacSha256, EmptyKeyAndData) {
+  EXPECT_EQ(to_hex(hmac_sha256({}, {})), "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
+  (void)hmac_sha256(as_bytes("a key that must not be remembered"), {});
+  EXPECT_EQ(to_hex(hmac_sha256({}, {})), "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
+}
+
+TEST(EqualConstantTime, Compares) {
+  EXPECT_TRUE(equal_constant_time({}, {}));
+  EXPECT_TRUE(equal_constant_time(as_bytes("same"), as_bytes("same")));
+  EXPECT_FALSE(equal_constant_time(as_bytes("same"), as_bytes("sane")));
+  EXPECT_FALSE(equal_constant_time(as_bytes("same"), as_bytes("sam")));
+  EXPECT_FALSE(equal_constant_time({}, as_bytes("x")));
+}
+
+TEST(Wipe, Zeroes) {
+  Bytes secret(16, 0xaa);
+  wipe(secret);
+  EXPECT_EQ(secret, Bytes(16, 0));
+  wipe({});
+}
+
+}  // namespace
+}  // namespace culvert

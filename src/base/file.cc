@@ -1,0 +1,157 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+namespace culvert {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Owns a descriptor.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+
+ private:
+  int fd_;
+};
+
+// Reads errno: call it right after the system call that failed.
+std::unexpected<Error> io_error(const char* verb, const fs::path& path) {
+  return fail(ErrorCode::kIo, "cannot {} {}: {}", verb, path.native(), std::strerror(errno));
+}
+
+fs::path directory_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+Result<> write_all(int fd, ByteView content, const fs::path& path) {
+  while (!content.empty()) {
+    ssize_t written = ::write(fd, content.data(), content.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return io_error("write", path);
+    content = content.subspan(static_cast<size_t>(written));
+  }
+  return {};
+}
+
+// A complete, synced file beside its future name; removed when it is destroyed, unless renamed away.
+class Draft {
+ public:
+  static Result<Draft> write(const fs::path& path, ByteView content, mode_t mode) {
+    std::string name = path.native() + ".XXXXXX";
+    Descriptor fd(::mkostemp(name.data(), O_CLOEXEC));
+    if (!fd) return io_error("create", path);
+    Draft draft(std::move(name));
+    if (::fchmod(fd.get(), mode) != 0) return io_error("set the mode of", path);
+    auto written = write_all(fd.get(), content, path);
+    if (!written) return std::unexpected(written.error());
+    if (::fsync(fd.get()) != 0) return io_error("write", path);
+    return draft;
+  }
+  Draft(Draft&& other) noexcept : name_(std::exchange(other.name_, {})) {}
+  Draft& operator=(Draft&&) = delete;
+  ~Draft() {
+    if (!name_.empty()) ::unlink(name_.c_str());
+  }
+  const char* name() const { return name_.c_str(); }
+
+ private:
+  explicit Draft(std::string name) : name_(std::move(name)) {}
+  std::string name_;
+};
+
+// Makes the new name survive a power cut.
+Result<> sync_directory(const fs::path& path) {
+  Descriptor fd(::open(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return io_error("open the directory of", path);
+  // Some file systems cannot sync a directory; the file is written all the same.
+  if (::fsync(fd.get()) != 0 && errno != EINVAL) return io_error("sync the directory of", path);
+  return {};
+}
+
+// Gives the draft its name only if nobody has it. link() does so on every Unix file system that has hard
+// links; renameat2() covers those without.
+int name_exclusively(const char* draft, const char* path) {
+  if (::link(draft, path) == 0) return 0;
+  if (errno != EPERM && errno != EOPNOTSUPP) return -1;
+  return ::renameat2(AT_FDCWD, draft, AT_FDCWD, path, RENAME_NOREPLACE);
+}
+
+}  // namespace
+
+Result<Bytes> read_file(const fs::path& path, size_t max_size) {
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) {
+    if (errno == ENOENT) return fail(ErrorCode::kNotFound, "{} does not exist", path.native());
+    return io_error("open", path);
+  }
+  Bytes content;
+  constexpr size_t kStep = 65536;
+  while (content.size() <= max_size) {
+    const size_t before = content.size();
+    content.resize(before + std::min(kStep, max_size + 1 - before));
+    ssize_t got = ::read(fd.get(), content.data() + before, content.size() - before);
+    content.resize(before + static_cast<size_t>(std::max<ssize_t>(got, 0)));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return io_error("read", path);
+    if (got == 0) return content;
+  }
+  return fail(ErrorCode::kLimit, "{} is longer than {} bytes", path.native(), max_size);
+}
+
+Result<> create_private_file(const fs::path& path, ByteView content) {
+  auto draft = Draft::write(path, content, 0600);
+  if (!draft) return std::unexpected(draft.error());
+  if (name_exclusively(draft->name(), path.c_str()) != 0) {
+    if (errno == EEXIST) return fail(ErrorCode::kConflict, "{} exists already", path.native());
+    return io_error("create", path);
+  }
+  return sync_directory(path);
+}
+
+Result<> replace_file(const fs::path& path, ByteView content, unsigned mode) {
+  auto draft = Draft::write(path, content, static_cast<mode_t>(mode));
+  if (!draft) return std::unexpected(draft.error());
+  if (::rename(draft->name(), path.c_str()) != 0) return io_error("replace", path);
+  return sync_directory(path);
+}
+
+Result<> create_private_directory(const fs::path& path) {
+  if (path.empty()) return fail(ErrorCode::kIo, "cannot create a directory without a name");
+  fs::path step;
+  for (const fs::path& part : path) {
+    step /= part;
+    if (::mkdir(step.c_str(), 0700) == 0 || errno == EEXIST) continue;
+    // A parent we may not write to, or on a read-only disk, is fine as long as it is there.
+    const int reason = errno;
+    struct stat status;
+    if (::stat(step.c_str(), &status) == 0) continue;
+    errno = reason;
+    return io_error("create the directory", step);
+  }
+  struct stat status;
+  if (::stat(path.c_str(), &status) != 0) return io_error("create the directory", path);
+  if (!S_ISDIR(status.st_mode)) {
+    errno = ENOTDIR;
+    return io_error("create the directory", path);
+  }
+  return {};
+}
+
+}  // namespace culvert

@@ -1,0 +1,156 @@
+#include "base/file.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
+#include <thread>
+
+namespace culvert {
+namespace {
+
+namespace fs = std::filesystem;
+
+mode_t mode_of(const fs::path& path) {
+  struct stat status;
+  EXPECT_EQ(::stat(path.c_str(), &status), 0) << path;
+  return status.st_mode & 07777;
+}
+
+class FileTest : public testing::Test {
+ protected:
+  FileTest() {
+    std::string name = (fs::temp_directory_path() / "culvert-file-test-XXXXXX").native();
+    EXPECT_NE(::mkdtemp(name.data()), nullptr);
+    dir_ = name;
+  }
+  ~FileTest() override { fs::remove_all(dir_); }
+
+  std::string text(const fs::path& path) {
+    auto content = read_file(path, 1 << 20);
+    return content ? std::string(as_text(*content)) : content.error().message;
+  }
+  size_t entries() const {
+    return static_cast<size_t>(std::distance(fs::directory_iterator(dir_), fs::directory_iterator()));
+  }
+
+  fs::path dir_;
+};
+
+TEST_F(FileTest, ReadTellsItsErrorsApart) {
+  EXPECT_EQ(read_file(dir_ / "absent", 10).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(read_file(dir_, 10).error().code, ErrorCode::kIo);
+  EXPECT_EQ(read_file(dir_ / "absent" / "x", 10).error().code, ErrorCode::kNotFound);
+  std::ofstream(dir_ / "ten") << "0123456789";
+  EXPECT_EQ(as_text(*read_file(dir_ / "ten", 10)), "0123456789");
+  auto too_long = read_file(dir_ / "ten", 9);
+  ASSERT_FALSE(too_long);
+  EXPECT_EQ(too_long.error().code, ErrorCode::kLimit);
+  EXPECT_NE(too_long.error().message.find("ten is longer than 9 bytes"), std::string::npos);
+  std::ofstream(dir_ / "empty").flush();
+  EXPECT_EQ(read_file(dir_ / "empty", 0)->size(), 0u);
+}
+
+TEST_F(FileTest, ReadsAFileOfManySteps) {
+  const std::string big(300 * 1024 + 17, 'b');
+  std::ofstream(dir_ / "big") << big;
+  EXPECT_EQ(text(dir_ / "big"), big);
+  EXPECT_EQ(read_file(dir_ / "big", big.size() - 1).error().code, ErrorCode::kLimit);
+  // A device has no size to ask for and no end: the cap is what stops it.
+  EXPECT_EQ(read_file("/dev/zero", 100'000).error().code, ErrorCode::kLimit);
+}
+
+TEST_F(FileTest, ErrorsNameTheFileAndTheReason) {
+  fs::create_symlink("loop", dir_ / "loop");
+  auto loop = read_file(dir_ / "loop", 10);
+  ASSERT_FALSE(loop);
+  EXPECT_EQ(loop.error().code, ErrorCode::kIo);
+  EXPECT_EQ(loop.error().message,
+            "cannot open " + (dir_ / "loop").native() + ": Too many levels of symbolic links");
+}
+
+TEST_F(FileTest, CreatePrivateIsPrivateWhateverTheUmask) {
+  const mode_t before = ::umask(0);
+  EXPECT_TRUE(create_private_file(dir_ / "key", as_bytes("secret")));
+  ::umask(0777);
+  EXPECT_TRUE(create_private_file(dir_ / "key2", as_bytes("secret")));
+  ::umask(before);
+  EXPECT_EQ(mode_of(dir_ / "key"), 0600u);
+  EXPECT_EQ(mode_of(dir_ / "key2"), 0600u);
+  EXPECT_EQ(text(dir_ / "key"), "secret");
+}
+
+TEST_F(FileTest, CreatePrivateNeverReplaces) {
+  ASSERT_TRUE(create_private_file(dir_ / "key", as_bytes("first")));
+  auto second = create_private_file(dir_ / "key", as_bytes("second"));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::kConflict);
+  EXPECT_EQ(text(dir_ / "key"), "first");
+  fs::create_symlink(dir_ / "nowhere", dir_ / "link");
+  EXPECT_EQ(create_private_file(dir_ / "link", as_bytes("x")).error().code, ErrorCode::kConflict);
+  EXPECT_FALSE(fs::exists(dir_ / "nowhere"));
+  EXPECT_EQ(entries(), 2u) << "a draft was left behind";
+  EXPECT_EQ(create_private_file(dir_ / "absent" / "key", as_bytes("x")).error().code, ErrorCode::kIo);
+}
+
+TEST_F(FileTest, OneOfManyCreatorsWins) {
+  std::atomic<int> winners = 0;
+  std::vector<std::thread> threads;
+  for (char name = 'a'; name < 'i'; ++name) {
+    threads.emplace_back([this, &winners, content = std::string(1000, name)] {
+      winners += create_private_file(dir_ / "key", as_bytes(content)).has_value();
+      const std::string seen = text(dir_ / "key");
+      EXPECT_EQ(seen, std::string(1000, seen.empty() ? '?' : seen[0])) << "a reader saw half a file";
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(winners, 1);
+  EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(FileTest, ReplaceSwapsTheWholeFile) {
+  ASSERT_TRUE(replace_file(dir_ / "root.pem", as_bytes("old, and longer"), 0644));
+  EXPECT_EQ(mode_of(dir_ / "root.pem"), 0644u);
+  std::ifstream reader(dir_ / "root.pem");
+  ASSERT_TRUE(replace_file(dir_ / "root.pem", as_bytes("new"), 0600));
+  EXPECT_EQ(mode_of(dir_ / "root.pem"), 0600u);
+  EXPECT_EQ(text(dir_ / "root.pem"), "new");
+  std::string seen;
+  std::getline(reader, seen);
+  EXPECT_EQ(seen, "old, and longer") << "whoever had it open keeps the old file";
+  EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(FileTest, ReplaceLeavesNothingBehindWhenItFails) {
+  fs::create_directory(dir_ / "taken");
+  std::ofstream(dir_ / "taken" / "x") << "x";
+  EXPECT_EQ(replace_file(dir_ / "taken", as_bytes("x"), 0600).error().code, ErrorCode::kIo);
+  EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(FileTest, PrivateDirectories) {
+  EXPECT_TRUE(create_private_directory(dir_ / "a" / "b" / "c"));
+  for (auto path : {"a", "a/b", "a/b/c"}) EXPECT_EQ(mode_of(dir_ / path), 0700u) << path;
+  EXPECT_TRUE(create_private_directory(dir_ / "a" / "b" / "c"));
+  EXPECT_TRUE(create_private_directory(dir_ / "d" / ""));
+  fs::create_directory_symlink(dir_ / "a", dir_ / "link");
+  EXPECT_TRUE(create_private_directory(dir_ / "link"));
+  EXPECT_TRUE(create_private_directory("/"));
+  EXPECT_TRUE(create_private_directory("."));
+}
+
+TEST_F(FileTest, ADirectoryThatIsAFile) {
+  std::ofstream(dir_ / "file") << "x";
+  for (const fs::path& path : {dir_ / "file", dir_ / "file" / "sub"}) {
+    auto made = create_private_directory(path);
+    ASSERT_FALSE(made) << path;
+    EXPECT_EQ(made.error().code, ErrorCode::kIo);
+    EXPECT_NE(made.error().message.find("Not a directory"), std::string::npos) << made.error().message;
+  }
+  EXPECT_EQ(create_private_directory("").error().code, ErrorCode::kIo);
+}
+
+}  // namespace
+}  // namespace culvert

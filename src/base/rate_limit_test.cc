@@ -1,0 +1,48 @@
+#include "base/rate_limit.h"
+
+#include <gtest/gtest.h>
+
+namespace culvert {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr TimePoint kStart = TimePoint(100h);
+
+TEST(RateLimit, AllowsTheBurstThenOneEachInterval) {
+  RateLimit limit(3, 10s);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(limit.allow(kStart)) << i;
+  EXPECT_FALSE(limit.allow(kStart));
+  EXPECT_FALSE(limit.allow(kStart + 9999ms));
+  EXPECT_TRUE(limit.allow(kStart + 10s));
+  EXPECT_FALSE(limit.allow(kStart + 10s));
+  EXPECT_TRUE(limit.allow(kStart + 20s));
+}
+
+TEST(RateLimit, RestRefillsTheBurstButNotMore) {
+  RateLimit limit(2, 1s);
+  EXPECT_TRUE(limit.allow(kStart));
+  EXPECT_TRUE(limit.allow(kStart));
+  const TimePoint later = kStart + 24h;
+  EXPECT_TRUE(limit.allow(later));
+  EXPECT_TRUE(limit.allow(later));
+  EXPECT_FALSE(limit.allow(later));
+}
+
+TEST(RateLimit, CountsRefusals) {
+  RateLimit limit(1, 1min);
+  EXPECT_EQ(limit.take_refused(), 0u);
+  EXPECT_TRUE(limit.allow(kStart));
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(limit.allow(kStart));
+  EXPECT_EQ(limit.take_refused(), 5u);
+  EXPECT_EQ(limit.take_refused(), 0u);
+}
+
+TEST(RateLimit, ZeroBurstAllowsNothing) {
+  RateLimit limit(0, 1s);
+  EXPECT_FALSE(limit.allow(kStart));
+  EXPECT_FALSE(limit.allow(kStart + 1h));
+}
+
+}  // namespace
+}  // namespace culvert
