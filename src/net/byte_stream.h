@@ -32,6 +32,8 @@ class ByteStream {
   virtual ~ByteStream() = default;
 
   virtual IoResult try_read(MutableBytes into) = 0;
+  // After kWantWrite the next call must offer the same bytes first, at least as many: TLS may have sealed
+  // them already.
   virtual IoResult try_write(ByteView from) = 0;
   // Ends the sending half after what was written: FIN, for TLS close_notify and FIN. Call until it answers
   // kOk or kError.
@@ -51,6 +53,10 @@ class ByteStream {
   virtual std::string last_error() const = 0;
   virtual EventLoop& loop() = 0;
 };
+
+// Waits until what `want` (kWantRead or kWantWrite) asks for is possible. False when the deadline came first:
+// the stream is closed then.
+Task<bool> wait_ready(ByteStream& stream, IoStatus want, TimePoint deadline);
 
 // Coroutine forms. After kTimeout the stream is closed: a half-done operation has no other honest end.
 // read_some: 0 bytes means end of stream. Errors: kTimeout, kReset.

@@ -15,10 +15,11 @@ struct ClientHello {
 };
 
 // Reassembles a ClientHello from bytes as they arrive, over any segmentation and over several TLS records.
-// Sans-I/O. Holds at most kMaxBytes: post-quantum hellos are near 2 KiB, anything past the cap is not a browser.
+// Sans-I/O. Holds at most kMaxBytes: post-quantum hellos are near 2 KiB, anything past the cap is not a
+// browser.
 class ClientHelloReader {
  public:
-  static constexpr size_t kMaxBytes = 16 * 1024;
+  static constexpr size_t kMaxBytes = 16384;
 
   enum class State {
     kNeedMore,  // feed() again
@@ -27,6 +28,7 @@ class ClientHelloReader {
     kTooLong,   // more than kMaxBytes without an end
   };
 
+  // After the end, more bytes are only kept; they change neither state() nor hello().
   State feed(ByteView bytes);
   State state() const { return state_; }
   const ClientHello& hello() const { return hello_; }  // after kDone
@@ -36,10 +38,17 @@ class ClientHelloReader {
   Bytes take_received() { return std::move(received_); }
 
  private:
+  void stop(State state, std::string error);
+  void begin_record();
+  void take_fragment();
+
   State state_ = State::kNeedMore;
   ClientHello hello_;
   std::string error_;
   Bytes received_;
+  size_t scanned_ = 0;      // of received_; what is before is never looked at again
+  size_t record_left_ = 0;  // of the current record's fragment
+  Bytes handshake_;         // fragments joined, up to the end of the hello
 };
 
 }  // namespace culvert::net

@@ -41,40 +41,52 @@ class EventLoop {
 };
 
 // A one-shot timer with a callback; re-arming or destroying it drops the callback that was waiting.
+// Moving the deadline of an armed timer to a later time costs nothing.
 class Timer {
  public:
-  explicit Timer(EventLoop& loop) : timer_(loop.context()) {}
+  explicit Timer(EventLoop& loop);
+  ~Timer();
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
 
   void at(TimePoint when, std::move_only_function<void()> callback);
-  void after(Duration delay, std::move_only_function<void()> callback) { at(monotonic_now() + delay, std::move(callback)); }
-  void cancel() { timer_.cancel(); }
+  void after(Duration delay, std::move_only_function<void()> callback) {
+    at(monotonic_now() + delay, std::move(callback));
+  }
+  void cancel();
 
  private:
-  boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>, Executor> timer_;
+  struct State;
+  std::shared_ptr<State> state_;
 };
 
 // Suspends the calling coroutine.
 Task<> sleep_until(EventLoop& loop, TimePoint when);
 Task<> sleep_for(EventLoop& loop, Duration delay);
 
-// Wakes coroutines that wait for a condition. notify() is level-free: it wakes those waiting now. Not thread-safe.
+// Wakes coroutines that wait for a condition. notify() is level-free: it wakes those waiting now. Destroying
+// it wakes them too. Not thread-safe.
 class Notify {
  public:
-  explicit Notify(EventLoop& loop) : timer_(loop.context(), std::chrono::steady_clock::time_point::max()) {}
-  void notify() { timer_.cancel(); }
+  explicit Notify(EventLoop& loop) : loop_(loop) {}
+  ~Notify() { notify(); }
+  Notify(const Notify&) = delete;
+  Notify& operator=(const Notify&) = delete;
+
+  void notify();
   Task<> wait();
   // False when `deadline` came first.
   Task<bool> wait_until(TimePoint deadline);
 
  private:
-  using SteadyTimer =
-      boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>, Executor>;
-  SteadyTimer timer_;
+  struct Waiter;
+  EventLoop& loop_;
+  Waiter* first_ = nullptr;  // a list through the frames of the waiting coroutines
 };
 
-// Owns coroutines. spawn() starts one; join() waits until all have ended; an exception out of a task is a bug and
-// ends the process. Stop tasks by closing what they wait on, then join. Must be empty when destroyed or its loop
-// no longer runs.
+// Owns coroutines. spawn() starts one; join() waits until all have ended; an exception out of a task is a bug
+// and ends the process. Stop tasks by closing what they wait on, then join. Must be empty when destroyed or
+// its loop no longer runs.
 class TaskGroup {
  public:
   explicit TaskGroup(EventLoop& loop) : loop_(loop), idle_(loop) {}

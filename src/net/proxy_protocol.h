@@ -30,17 +30,19 @@ struct ProxyHeader {
   bool operator==(const ProxyHeader&) const = default;
 };
 
-// Version 2 over TCP. Addresses of mixed families are written as IPv6 (mapped). kInvalid when it cannot fit 65535.
+// Version 2 over TCP. Addresses of mixed families are written as IPv6 (mapped). kInvalid when it cannot fit
+// 65535.
 Result<Bytes> encode_proxy_v2(const ProxyHeader& header);
 
-constexpr size_t kMaxProxyHeader = 4096;  // ours are below 400 bytes; a peer that needs more is not one of ours
+constexpr size_t kMaxProxyHeader =
+    4096;  // ours are below 400 bytes; a peer that needs more is not one of ours
 
 struct DecodedProxy {
   ProxyHeader header;
   size_t consumed;
 };
-// nullopt: more bytes are needed. kInvalid: not version 2, a field that contradicts its length, a wrong CRC-32c,
-// or longer than kMaxProxyHeader.
+// nullopt: more bytes are needed. kInvalid: not version 2, a field that contradicts its length, a wrong
+// CRC-32c, or longer than kMaxProxyHeader.
 Result<std::optional<DecodedProxy>> decode_proxy_v2(ByteView bytes);
 
 }  // namespace culvert::net

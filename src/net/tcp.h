@@ -22,29 +22,36 @@ struct ListenOptions {
 // Accepts connections on one address. Port 0 takes a free one.
 class TcpListener {
  public:
-  // Errors name the address, the reason and the next step: kConflict (in use), kUnauthorized (privileged port), kIo.
-  static Result<std::unique_ptr<TcpListener>> listen(EventLoop& loop, const SocketAddr& address, ListenOptions options);
+  // Errors name the address, the reason and the next step: kConflict (in use), kUnauthorized (privileged
+  // port), kIo.
+  static Result<std::unique_ptr<TcpListener>> listen(EventLoop& loop, const SocketAddr& address,
+                                                     ListenOptions options);
   ~TcpListener();
 
   SocketAddr local_addr() const;
-  // The next connection's descriptor. kClosed after close(). Waits out a full descriptor table itself.
+  // The next connection's descriptor; one call at a time. kClosed after close(). Waits out a full descriptor
+  // table itself.
   Task<Result<int>> accept();
   void close();
 
  private:
   struct Impl;
-  explicit TcpListener(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit TcpListener(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
 };
 
-// Connects to one address. Errors: kUnavailable (refused, unreachable), kTimeout; the message names the address.
-Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, SocketAddr address, TimePoint deadline);
+// Connects to one address. Errors: kUnavailable (refused, unreachable), kTimeout; the message names the
+// address.
+Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, SocketAddr address,
+                                                      TimePoint deadline);
 
 // Resolves "name" or an IP literal, off the loop's thread, in the order getaddrinfo prefers.
 // Errors: kNotFound, kUnavailable, kTimeout; the message names the host.
-Task<Result<std::vector<SocketAddr>>> resolve(EventLoop& loop, std::string host, uint16_t port, TimePoint deadline);
+Task<Result<std::vector<SocketAddr>>> resolve(EventLoop& loop, std::string host, uint16_t port,
+                                              TimePoint deadline);
 
 // resolve, then the addresses in turn until one connects.
-Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, std::string host, uint16_t port, TimePoint deadline);
+Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, std::string host, uint16_t port,
+                                                      TimePoint deadline);
 
 }  // namespace culvert::net

@@ -9,7 +9,8 @@
 #include "base/key.h"
 #include "net/byte_stream.h"
 
-// TLS over TCP with OpenSSL 3: the server side for terminated routes and the hub, the client side for the hub's API.
+// TLS over TCP with OpenSSL 3: the server side for terminated routes and the hub, the client side for the
+// hub's API.
 namespace culvert::net {
 
 // A certificate chain with its private key, ready to be served. Shared and immutable.
@@ -18,7 +19,8 @@ using TlsIdentityPtr = std::shared_ptr<const TlsIdentity>;
 
 // Certificates made here.
 //
-// The internal CA: an ECDSA P-256 root with pathlen 0 that signs leaves. PEM in, PEM out; storage is the caller's.
+// The internal CA: an ECDSA P-256 root with pathlen 0 that signs leaves. PEM in, PEM out; storage is the
+// caller's.
 class InternalCa {
  public:
   struct Pem {
@@ -32,8 +34,8 @@ class InternalCa {
   ~InternalCa();
 
   const std::string& certificate_pem() const;
-  // A leaf with a fresh P-256 key for one DNS name (may be a wildcard) or IP literal: serverAuth, valid 90 days from
-  // an hour before `now`. The identity carries leaf and root.
+  // A leaf with a fresh P-256 key for one DNS name (may be a wildcard) or IP literal: serverAuth, valid 90
+  // days from an hour before `now`. The identity carries leaf and root.
   Result<TlsIdentityPtr> issue(std::string_view name, UnixTime now) const;
 
  private:
@@ -48,10 +50,10 @@ Result<TlsIdentityPtr> self_signed_identity(const SecretKey& key, std::string_vi
 // When the leaf of this identity stops being valid.
 UnixTime not_after(const TlsIdentity& identity);
 
-// Serves TLS 1.2 and 1.3 over `transport` (made by make_tcp_stream). `received` are bytes already read from it: the
-// ClientHello. ALPN: the first of `alpn` that the client offers; no overlap with a client that offers some is
-// no_application_protocol; empty `alpn` ignores the extension.
-// Errors: kTimeout, kInvalid (TLS alert or garbage; message says which), kReset. On error the transport is closed.
+// Serves TLS 1.2 and 1.3 over `transport` (made by make_tcp_stream). `received` are bytes already read from
+// it: the ClientHello. ALPN: the first of `alpn` that the client offers; no overlap with a client that offers
+// some is no_application_protocol; empty `alpn` ignores the extension. Errors: kTimeout, kInvalid (TLS alert
+// or garbage; message says which), kReset. On error the transport is closed.
 Task<Result<std::unique_ptr<ByteStream>>> tls_accept(std::unique_ptr<ByteStream> transport, Bytes received,
                                                      TlsIdentityPtr identity, std::vector<std::string> alpn,
                                                      TimePoint deadline);
@@ -65,8 +67,9 @@ struct TlsClientTrust {
 };
 
 // kUnauthorized when the server is not the expected one.
-Task<Result<std::unique_ptr<ByteStream>>> tls_connect(std::unique_ptr<ByteStream> transport, std::string server_name,
-                                                      TlsClientTrust trust, TimePoint deadline);
+Task<Result<std::unique_ptr<ByteStream>>> tls_connect(std::unique_ptr<ByteStream> transport,
+                                                      std::string server_name, TlsClientTrust trust,
+                                                      TimePoint deadline);
 
 // A fatal TLS alert as a plaintext record, for refusals before any handshake (RFC 8446, 6).
 enum class TlsAlert : uint8_t { kDecodeError = 50, kInternalError = 80, kUnrecognizedName = 112 };

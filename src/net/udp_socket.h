@@ -5,31 +5,16 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/socket_addr.h"
+#include "net/datagram.h"
 #include "net/event_loop.h"
 
 namespace culvert::net {
 
-// One datagram as it came; `data` lives until the callback returns.
-struct ReceivedDatagram {
-  ByteView data;
-  SocketAddr remote;
-  SocketAddr local;  // the address it was sent to, with our port
-  uint8_t ecn;       // the two ECN bits (RFC 3168)
-};
-
-// Datagrams of one size (the last may be shorter) to one peer: one sendmsg with UDP_SEGMENT.
-struct DatagramBatch {
-  ByteView data;
-  size_t segment_size;
-  SocketAddr remote;
-  SocketAddr local;  // source address to send from; unspecified lets the kernel choose
-  uint8_t ecn = 0;
-};
-
 struct UdpOptions {
   bool reuse_port = false;
-  // With reuse_port: the kernel gives a datagram to the socket whose index is (first byte of the QUIC destination
-  // connection id) mod this count. Set on the first socket of the group; 0 leaves the kernel's hash.
+  // With reuse_port: the kernel gives a datagram to the socket whose index is (first byte of the QUIC
+  // destination connection id) mod this count. Set on the first socket of the group; 0 leaves the kernel's
+  // hash.
   unsigned steer_by_connection_id = 0;
 };
 
@@ -40,7 +25,8 @@ class UdpSocket {
   enum class SendStatus { kSent, kBlocked, kTooLarge, kUnreachable };
 
   // Errors as TcpListener::listen.
-  static Result<std::unique_ptr<UdpSocket>> bind(EventLoop& loop, const SocketAddr& address, UdpOptions options = {});
+  static Result<std::unique_ptr<UdpSocket>> bind(EventLoop& loop, const SocketAddr& address,
+                                                 UdpOptions options = {});
   ~UdpSocket();
 
   SocketAddr local_addr() const;
@@ -54,8 +40,8 @@ class UdpSocket {
 
  private:
   struct Impl;
-  explicit UdpSocket(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit UdpSocket(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace culvert::net

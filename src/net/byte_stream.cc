@@ -1,0 +1,69 @@
+#include "net/byte_stream.h"
+
+#include "base/check.h"
+
+namespace culvert::net {
+
+// The callback shares the Notify because it may run after the waiting coroutine has gone on.
+Task<bool> wait_ready(ByteStream& stream, IoStatus want, TimePoint deadline) {
+  auto ready = std::make_shared<Notify>(stream.loop());
+  auto wake = [ready] { ready->notify(); };
+  if (want == IoStatus::kWantRead) {
+    stream.when_readable(wake);
+  } else {
+    stream.when_writable(wake);
+  }
+  const bool in_time = co_await ready->wait_until(deadline);
+  if (!in_time) stream.close();
+  co_return in_time;
+}
+
+namespace {
+
+std::unexpected<Error> timed_out(const char* doing, const ByteStream& stream) {
+  return fail(ErrorCode::kTimeout, "{} {} took too long", doing, stream.remote_addr().to_string());
+}
+
+std::unexpected<Error> broken(const char* doing, const ByteStream& stream) {
+  return fail(ErrorCode::kReset, "{} {}: {}", doing, stream.remote_addr().to_string(), stream.last_error());
+}
+
+}  // namespace
+
+Task<Result<size_t>> read_some(ByteStream& stream, MutableBytes into, TimePoint deadline) {
+  CHECK(!into.empty());
+  for (;;) {
+    const IoResult result = stream.try_read(into);
+    if (result.status == IoStatus::kOk) co_return result.bytes;
+    if (result.status == IoStatus::kEof) co_return size_t{0};
+    if (result.status == IoStatus::kError) co_return broken("reading from", stream);
+    const bool ready = co_await wait_ready(stream, result.status, deadline);
+    if (!ready) co_return timed_out("reading from", stream);
+  }
+}
+
+Task<Result<>> write_all(ByteStream& stream, ByteView from, TimePoint deadline) {
+  while (!from.empty()) {
+    const IoResult result = stream.try_write(from);
+    if (result.status == IoStatus::kOk) {
+      from = from.subspan(result.bytes);
+      continue;
+    }
+    if (result.status == IoStatus::kError) co_return broken("writing to", stream);
+    const bool ready = co_await wait_ready(stream, result.status, deadline);
+    if (!ready) co_return timed_out("writing to", stream);
+  }
+  co_return Result<>();
+}
+
+Task<Result<>> finish(ByteStream& stream, TimePoint deadline) {
+  for (;;) {
+    const IoResult result = stream.try_finish();
+    if (result.status == IoStatus::kOk) co_return Result<>();
+    if (result.status == IoStatus::kError) co_return broken("finishing towards", stream);
+    const bool ready = co_await wait_ready(stream, result.status, deadline);
+    if (!ready) co_return timed_out("finishing towards", stream);
+  }
+}
+
+}  // namespace culvert::net

@@ -1,0 +1,231 @@
+#include "net/event_loop.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <stdexcept>
+#include <thread>
+
+namespace culvert::net {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(EventLoop, PostRunsOnTheLoopFromAnotherThread) {
+  EventLoop loop;
+  std::thread::id ran_on;
+  std::thread poster([&] { loop.post([&] { ran_on = std::this_thread::get_id(); }); });
+  poster.join();
+  loop.run();
+  EXPECT_EQ(ran_on, std::this_thread::get_id());
+}
+
+TEST(Timer, FiresOnceAndNeverEarly) {
+  EventLoop loop;
+  Timer timer(loop);
+  int fired = 0;
+  const TimePoint due = monotonic_now() + 5ms;
+  timer.at(due, [&] {
+    ++fired;
+    EXPECT_GE(monotonic_now(), due);
+  });
+  EXPECT_EQ(fired, 0);
+  loop.run();
+  EXPECT_EQ(fired, 1);
+}
+
+TEST(Timer, RearmingDropsTheOlderCallback) {
+  EventLoop loop;
+  Timer timer(loop);
+  std::string order;
+  timer.after(1ms, [&] { order += 'a'; });
+  const TimePoint later = monotonic_now() + 20ms;
+  timer.at(later, [&] {
+    order += 'b';
+    EXPECT_GE(monotonic_now(), later);
+  });
+  loop.run();
+  EXPECT_EQ(order, "b");
+  loop.context().restart();
+  timer.after(1h, [&] { order += 'c'; });
+  timer.after(1ms, [&] { order += 'd'; });
+  loop.run();
+  EXPECT_EQ(order, "bd");
+}
+
+TEST(Timer, CancelledOrDestroyedWhileItsCompletionIsQueuedRunsNothing) {
+  EventLoop loop;
+  auto timer = std::make_unique<Timer>(loop);
+  Timer cancelled(loop);
+  // All three expire in one turn of the loop; the first to run drops the others.
+  const TimePoint due = monotonic_now();
+  Timer first(loop);
+  first.at(due - 1ms, [&] {
+    timer.reset();
+    cancelled.cancel();
+  });
+  timer->at(due, [] { FAIL() << "destroyed timer fired"; });
+  cancelled.at(due, [] { FAIL() << "cancelled timer fired"; });
+  std::this_thread::sleep_for(1ms);
+  loop.run();
+}
+
+TEST(Timer, CanRearmAndDestroyItselfFromItsCallback) {
+  EventLoop loop;
+  auto timer = std::make_unique<Timer>(loop);
+  int fired = 0;
+  timer->after(0ms, [&] {
+    ++fired;
+    timer->after(0ms, [&] {
+      ++fired;
+      timer.reset();
+    });
+  });
+  loop.run();
+  EXPECT_EQ(fired, 2);
+}
+
+TEST(Timer, WaitingWhenTheLoopIsDestroyedDropsTheCallback) {
+  auto held = std::make_shared<int>(1);
+  {
+    EventLoop loop;
+    Timer timer(loop);
+    timer.after(1h, [held] {});
+    EXPECT_EQ(held.use_count(), 2);
+  }
+  EXPECT_EQ(held.use_count(), 1);
+}
+
+Task<> wait_and_count(Notify& notify, int& woken) {
+  co_await notify.wait();
+  ++woken;
+}
+
+Task<> wait_until_and_keep(Notify& notify, TimePoint deadline, std::optional<bool>& result) {
+  const bool notified = co_await notify.wait_until(deadline);
+  result = notified;
+}
+
+TEST(Notify, WakesThoseWaitingNowAndNobodyLater) {
+  EventLoop loop;
+  Notify notify(loop);
+  TaskGroup tasks(loop);
+  int woken = 0;
+  notify.notify();  // nobody waits: forgotten
+  tasks.spawn(wait_and_count(notify, woken));
+  tasks.spawn(wait_and_count(notify, woken));
+  loop.context().poll();
+  EXPECT_EQ(woken, 0);
+  notify.notify();
+  loop.context().poll();
+  EXPECT_EQ(woken, 2);
+  EXPECT_EQ(tasks.size(), 0u);
+}
+
+TEST(Notify, DeadlineAndNotificationAreToldApart) {
+  EventLoop loop;
+  Notify notify(loop);
+  TaskGroup tasks(loop);
+  std::optional<bool> early, late;
+  tasks.spawn(wait_until_and_keep(notify, monotonic_now() + 1ms, early));
+  tasks.spawn(wait_until_and_keep(notify, monotonic_now() + 1h, late));
+  while (!early) loop.context().run_one();
+  EXPECT_FALSE(*early);
+  EXPECT_FALSE(late);
+  notify.notify();
+  loop.run();
+  ASSERT_TRUE(late);
+  EXPECT_TRUE(*late);
+}
+
+TEST(Notify, ANotificationBeatsADeadlineWhoseCompletionIsQueued) {
+  EventLoop loop;
+  Notify notify(loop);
+  TaskGroup tasks(loop);
+  std::optional<bool> result;
+  Timer first(loop);
+  const TimePoint due = monotonic_now() + 2ms;
+  tasks.spawn(wait_until_and_keep(notify, due, result));
+  loop.context().poll();
+  first.at(due - 1ms, [&] { notify.notify(); });
+  std::this_thread::sleep_for(5ms);
+  loop.run();
+  ASSERT_TRUE(result);
+  EXPECT_TRUE(*result);
+}
+
+TEST(Notify, DestroyingItWakesItsWaiters) {
+  EventLoop loop;
+  auto notify = std::make_unique<Notify>(loop);
+  TaskGroup tasks(loop);
+  int woken = 0;
+  tasks.spawn(wait_and_count(*notify, woken));
+  loop.context().poll();
+  notify.reset();
+  loop.run();
+  EXPECT_EQ(woken, 1);
+}
+
+TEST(Notify, WaitersDieWithTheLoop) {
+  auto loop = std::make_unique<EventLoop>();
+  Notify notify(*loop);
+  TaskGroup tasks(*loop);
+  int woken = 0;
+  tasks.spawn(wait_and_count(notify, woken));
+  tasks.spawn(wait_and_count(notify, woken));
+  loop->context().poll();
+  loop.reset();
+  notify.notify();  // the list must be empty by now
+  EXPECT_EQ(woken, 0);
+}
+
+Task<> join_and_note(TaskGroup& tasks, bool& joined) {
+  co_await tasks.join();
+  joined = true;
+}
+
+TEST(TaskGroup, JoinWaitsForAll) {
+  EventLoop loop;
+  TaskGroup tasks(loop), outer(loop);
+  Notify notify(loop);
+  int woken = 0;
+  bool joined = false;
+  tasks.spawn(sleep_for(loop, 2ms));
+  tasks.spawn(wait_and_count(notify, woken));
+  outer.spawn(join_and_note(tasks, joined));
+  while (tasks.size() == 2) loop.context().run_one();
+  loop.context().poll();
+  EXPECT_FALSE(joined);
+  notify.notify();
+  loop.run();
+  EXPECT_TRUE(joined);
+  EXPECT_EQ(outer.size(), 0u);
+}
+
+TEST(TaskGroup, JoinOfAnEmptyGroupReturnsAtOnce) {
+  EventLoop loop;
+  TaskGroup tasks(loop), outer(loop);
+  bool joined = false;
+  outer.spawn(join_and_note(tasks, joined));
+  loop.run();
+  EXPECT_TRUE(joined);
+}
+
+Task<> throw_something(EventLoop& loop) {
+  co_await sleep_for(loop, 0ms);
+  throw std::runtime_error("broken");
+}
+
+TEST(TaskGroupDeathTest, AnExceptionEndsTheProcess) {
+  EXPECT_DEATH(
+      {
+        EventLoop loop;
+        TaskGroup tasks(loop);
+        tasks.spawn(throw_something(loop));
+        loop.run();
+      },
+      "broken");
+}
+
+}  // namespace
+}  // namespace culvert::net

@@ -1,0 +1,90 @@
+#include "net/network_watch.h"
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "net/ready_socket.h"
+
+namespace culvert::net {
+
+struct NetworkWatch::Impl {
+  Impl(EventLoop& loop, int fd, std::function<void()> callback)
+      : socket(loop, fd), settle(loop), on_change(std::move(callback)) {}
+
+  void wait() {
+    socket.when_readable([this] { drain(); });
+  }
+
+  // What changed does not matter, only that something did; a lost message (ENOBUFS) is a change as well.
+  void drain() {
+    if (!socket.is_open()) return;
+    uint8_t message[8192];
+    bool changed = false;
+    while (true) {
+      ssize_t got = recv(socket.fd(), message, sizeof message, 0);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0 && errno != ENOBUFS) break;
+      changed = true;
+    }
+    if (changed && !settling) {
+      settling = true;
+      settle.after(kSettle, [this] {
+        settling = false;
+        on_change();
+      });
+    }
+    wait();
+  }
+
+  ReadySocket socket;
+  Timer settle;
+  std::function<void()> on_change;
+  bool settling = false;
+};
+
+NetworkWatch::NetworkWatch(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+NetworkWatch::~NetworkWatch() = default;
+
+Result<std::unique_ptr<NetworkWatch>> NetworkWatch::start(EventLoop& loop, std::function<void()> on_change) {
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+  if (fd < 0) return fail(ErrorCode::kIo, "cannot watch the network: {}", std::strerror(errno));
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  address.nl_groups =
+      RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    int error = errno;
+    close(fd);
+    return fail(ErrorCode::kIo, "cannot watch the network: {}", std::strerror(error));
+  }
+  auto impl = std::make_unique<Impl>(loop, fd, std::move(on_change));
+  if (!impl->socket.is_open())
+    return fail(ErrorCode::kIo, "cannot watch the network: the loop takes no more descriptors");
+  impl->wait();
+  return std::unique_ptr<NetworkWatch>(new NetworkWatch(std::move(impl)));
+}
+
+Result<SocketAddr> source_address_for(const SocketAddr& remote) {
+  int fd = socket(remote.is_v4() ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0)
+    return fail(ErrorCode::kUnavailable, "no socket to reach {}: {}", remote.to_string(),
+                std::strerror(errno));
+  sockaddr_storage address{};
+  socklen_t length = remote.to_sockaddr(address);
+  // Connecting a UDP socket sends nothing; the kernel only chooses the route and the source.
+  bool chosen = connect(fd, reinterpret_cast<const sockaddr*>(&address), length) == 0;
+  length = sizeof address;
+  chosen = chosen && getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0;
+  int error = errno;
+  close(fd);
+  if (!chosen)
+    return fail(ErrorCode::kUnavailable, "no route to {}: {}", remote.to_string(), std::strerror(error));
+  return SocketAddr::from_sockaddr(reinterpret_cast<const sockaddr*>(&address)).with_port(0);
+}
+
+}  // namespace culvert::net

@@ -1,0 +1,30 @@
+#pragma once
+#include <functional>
+#include <memory>
+
+#include "base/result.h"
+#include "base/socket_addr.h"
+#include "net/event_loop.h"
+
+namespace culvert::net {
+
+// Tells when this host's links, addresses or routes change (RTNETLINK). Changes come in bursts: the callback
+// runs once, kSettle after the first of a burst. Lives on one loop.
+class NetworkWatch {
+ public:
+  static constexpr Duration kSettle = std::chrono::milliseconds(200);
+
+  // kIo when the kernel gives no such socket (some containers): the caller goes on without.
+  static Result<std::unique_ptr<NetworkWatch>> start(EventLoop& loop, std::function<void()> on_change);
+  ~NetworkWatch();
+
+ private:
+  struct Impl;
+  explicit NetworkWatch(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// The local address that the kernel would send from to reach `remote`; kUnavailable when there is no route.
+Result<SocketAddr> source_address_for(const SocketAddr& remote);
+
+}  // namespace culvert::net

@@ -1,0 +1,135 @@
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
+#include <cstring>
+
+#include "base/log.h"
+#include "base/rate_limit.h"
+#include "net/bind.h"
+#include "net/ready_socket.h"
+#include "net/tcp.h"
+
+namespace culvert::net {
+namespace {
+
+using namespace std::chrono_literals;
+
+// How long to wait for descriptors to be closed elsewhere. Meanwhile connections queue in the backlog.
+constexpr Duration kTableFullPause = 100ms;
+// accept4 that finds a connection does not suspend: under a flood the rest of the loop gets its turn this
+// often.
+constexpr unsigned kAcceptsPerTurn = 64;
+
+bool is_table_full(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+// The connection died before it was accepted, or the network told so: accept(2), "Error handling".
+bool is_about_one_connection(int error) {
+  switch (error) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case ETIMEDOUT:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+struct TcpListener::Impl {
+  Impl(EventLoop& owner, int fd) : loop(owner), socket(owner, fd), local(bound_address(fd)), closed(owner) {}
+
+  void warn(int error) {
+    if (!warnings.allow(monotonic_now())) return;
+    log_warn("accept_paused", "listen={} reason={} more_like_it={} hint={}", local.to_string(),
+             quoted(std::strerror(error)), warnings.take_refused(), quoted("raise the limit of open files"));
+  }
+
+  EventLoop& loop;
+  ReadySocket socket;
+  SocketAddr local;
+  Notify closed;
+  RateLimit warnings{1, 10s};
+  unsigned accepted_in_a_row = 0;
+};
+
+namespace {
+
+template <class Impl>
+Task<> wait_readable(std::shared_ptr<Impl> impl) {
+  auto ready = std::make_shared<Notify>(impl->loop);
+  impl->socket.when_readable([ready] { ready->notify(); });
+  co_await ready->wait();
+}
+
+// Shares the listener's insides: the listener may be destroyed while this waits.
+template <class Impl>
+Task<Result<int>> accept_next(std::shared_ptr<Impl> impl) {
+  if (++impl->accepted_in_a_row >= kAcceptsPerTurn) {
+    impl->accepted_in_a_row = 0;
+    co_await boost::asio::post(impl->loop.executor(), boost::asio::use_awaitable_t<Executor>{});
+  }
+  while (impl->socket.is_open()) {
+    const int fd = ::accept4(impl->socket.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) co_return fd;
+    const int error = errno;
+    if (error == EAGAIN) {
+      impl->accepted_in_a_row = 0;
+      co_await wait_readable(impl);
+    } else if (is_table_full(error)) {
+      impl->warn(error);
+      co_await impl->closed.wait_until(monotonic_now() + kTableFullPause);
+    } else if (!is_about_one_connection(error)) {
+      co_return fail(ErrorCode::kIo, "cannot accept on {}: {}", impl->local.to_string(),
+                     std::strerror(error));
+    }
+  }
+  co_return fail(ErrorCode::kClosed, "the listener on {} is closed", impl->local.to_string());
+}
+
+}  // namespace
+
+Result<std::unique_ptr<TcpListener>> TcpListener::listen(EventLoop& loop, const SocketAddr& address,
+                                                         ListenOptions options) {
+  auto fd = open_bound(address, SOCK_STREAM, options.reuse_port);
+  if (!fd) return std::unexpected(fd.error());
+  if (::listen(*fd, options.backlog) != 0) {
+    const int error = errno;
+    ::close(*fd);
+    return std::unexpected(bind_error(address, SOCK_STREAM, error));
+  }
+  auto impl = std::make_shared<Impl>(loop, *fd);
+  if (!impl->socket.is_open()) return std::unexpected(bind_error(address, SOCK_STREAM, ENOMEM));
+  return std::unique_ptr<TcpListener>(new TcpListener(std::move(impl)));
+}
+
+TcpListener::TcpListener(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+TcpListener::~TcpListener() { close(); }
+
+SocketAddr TcpListener::local_addr() const { return impl_->local; }
+
+Task<Result<int>> TcpListener::accept() { return accept_next(impl_); }
+
+void TcpListener::close() {
+  impl_->socket.close();
+  impl_->closed.notify();
+}
+
+}  // namespace culvert::net

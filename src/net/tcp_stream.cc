@@ -1,0 +1,79 @@
+#include "net/tcp_stream.h"
+
+#include <fcntl.h>
+#include <netinet/tcp.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+#include "net/bind.h"
+#include "net/tcp.h"
+
+namespace culvert::net {
+namespace {
+
+SocketAddr peer_address(int fd) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  if (fd < 0 || getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return {};
+  return SocketAddr::from_sockaddr(reinterpret_cast<const sockaddr*>(&storage));
+}
+
+}  // namespace
+
+TcpStream::TcpStream(EventLoop& loop, int fd)
+    : socket_(loop, fd), local_(bound_address(socket_.fd())), remote_(peer_address(socket_.fd())) {
+  const int on = 1;
+  setsockopt(socket_.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+// errno tells: try again when `want` is possible, or the end.
+IoResult TcpStream::failed(IoStatus want) {
+  if (errno == EAGAIN) return {want};
+  error_ = errno;
+  return {IoStatus::kError};
+}
+
+IoResult TcpStream::try_read(MutableBytes into) {
+  CHECK(!into.empty());
+  ssize_t count;
+  do {
+    count = ::recv(socket_.fd(), into.data(), into.size(), MSG_DONTWAIT);
+  } while (count < 0 && errno == EINTR);
+  if (count > 0) return {IoStatus::kOk, static_cast<size_t>(count)};
+  if (count == 0) return {IoStatus::kEof};
+  return failed(IoStatus::kWantRead);
+}
+
+IoResult TcpStream::try_write(ByteView from) {
+  CHECK(!from.empty());
+  ssize_t count;
+  do {
+    count = ::send(socket_.fd(), from.data(), from.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  } while (count < 0 && errno == EINTR);
+  if (count >= 0) return {IoStatus::kOk, static_cast<size_t>(count)};
+  return failed(IoStatus::kWantWrite);
+}
+
+IoResult TcpStream::try_finish() {
+  if (::shutdown(socket_.fd(), SHUT_WR) == 0) return {IoStatus::kOk};
+  return failed(IoStatus::kWantWrite);
+}
+
+std::string TcpStream::last_error() const {
+  if (error_ == EBADF) return "the connection was closed here";
+  return error_ ? std::strerror(error_) : "no error";
+}
+
+std::unique_ptr<ByteStream> make_tcp_stream(EventLoop& loop, int fd) {
+  return std::make_unique<TcpStream>(loop, fd);
+}
+
+int release_descriptor(ByteStream& stream) {
+  auto* tcp = dynamic_cast<TcpStream*>(&stream);
+  CHECK(tcp);
+  return tcp->release();
+}
+
+}  // namespace culvert::net

@@ -1,0 +1,37 @@
+#pragma once
+#include "net/byte_stream.h"
+#include "net/ready_socket.h"
+
+namespace culvert::net {
+
+// recv and send on a descriptor; what make_tcp_stream makes.
+class TcpStream final : public ByteStream {
+ public:
+  TcpStream(EventLoop& loop, int fd);
+
+  IoResult try_read(MutableBytes into) override;
+  IoResult try_write(ByteView from) override;
+  IoResult try_finish() override;
+  void when_readable(ReadyCallback callback) override { socket_.when_readable(std::move(callback)); }
+  void when_writable(ReadyCallback callback) override { socket_.when_writable(std::move(callback)); }
+  void close() override { socket_.close(); }
+  void reset() override { socket_.reset(); }
+  bool is_open() const override { return socket_.is_open(); }
+  SocketAddr local_addr() const override { return local_; }
+  SocketAddr remote_addr() const override { return remote_; }
+  std::string last_error() const override;
+  EventLoop& loop() override { return socket_.loop(); }
+
+  void soon_readable(ReadyCallback callback) { socket_.soon_readable(std::move(callback)); }
+  int release() { return socket_.release(); }
+
+ private:
+  IoResult failed(IoStatus want);
+
+  ReadySocket socket_;
+  SocketAddr local_;
+  SocketAddr remote_;
+  int error_ = 0;
+};
+
+}  // namespace culvert::net

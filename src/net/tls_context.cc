@@ -1,0 +1,79 @@
+#include <arpa/inet.h>
+#include <openssl/err.h>
+
+#include "base/check.h"
+#include "net/tls_openssl.h"
+
+namespace culvert::net {
+namespace {
+
+// Read buffers exist only while a record is incomplete. Four full records a system call.
+constexpr size_t kReadBuffer = 64 * 1024;
+
+// The first of ours that the client offers (RFC 7301, 3.2).
+int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_length, const unsigned char* offered,
+                unsigned int offered_length, void*) {
+  const auto* ours = static_cast<const std::vector<std::string>*>(SSL_get_app_data(ssl));
+  if (!ours || ours->empty()) return SSL_TLSEXT_ERR_NOACK;
+  for (const std::string& protocol : *ours) {
+    for (unsigned int at = 0; at < offered_length; at += 1u + offered[at]) {
+      const std::string_view theirs(reinterpret_cast<const char*>(offered + at + 1), offered[at]);
+      if (theirs != protocol) continue;
+      *out = offered + at + 1;
+      *out_length = offered[at];
+      return SSL_TLSEXT_ERR_OK;
+    }
+  }
+  return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+}  // namespace
+
+std::string take_openssl_error() {
+  const unsigned long code = ERR_peek_last_error();
+  ERR_clear_error();
+  const char* reason = ERR_reason_error_string(code);
+  return reason ? reason : fmt::format("OpenSSL error {:#x}", code);
+}
+
+bool is_ip_literal(const std::string& name) {
+  in6_addr address;
+  return inet_pton(AF_INET, name.c_str(), &address) == 1 || inet_pton(AF_INET6, name.c_str(), &address) == 1;
+}
+
+SslCtxPtr make_tls_context(const SSL_METHOD* method) {
+  SslCtxPtr context(SSL_CTX_new(method));
+  CHECK(context);
+  SSL_CTX* raw = context.get();
+  CHECK(SSL_CTX_set_min_proto_version(raw, TLS1_2_VERSION) == 1);
+  // TLS 1.2 with forward secrecy and AEAD only; the TLS 1.3 suites are OpenSSL's.
+  CHECK(SSL_CTX_set_cipher_list(raw, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1);
+  SSL_CTX_set_options(raw, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_mode(
+      raw, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_read_ahead(raw, 1);
+  SSL_CTX_set_default_read_buffer_len(raw, kReadBuffer);
+  // Servers resume from stateless tickets; a cache would only grow.
+  SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
+  return context;
+}
+
+Result<TlsIdentityPtr> make_identity(X509* leaf, EVP_PKEY* key, X509* issuer, UnixTime not_after) {
+  ERR_clear_error();
+  SslCtxPtr context = make_tls_context(TLS_server_method());
+  SSL_CTX_set_alpn_select_cb(context.get(), select_alpn, nullptr);
+  if (SSL_CTX_use_certificate(context.get(), leaf) != 1 || SSL_CTX_use_PrivateKey(context.get(), key) != 1 ||
+      (issuer && SSL_CTX_add1_chain_cert(context.get(), issuer) != 1)) {
+    return fail(ErrorCode::kInvalid, "certificate cannot be served: {}", take_openssl_error());
+  }
+  return std::make_shared<const TlsIdentity>(std::move(context), not_after);
+}
+
+UnixTime not_after(const TlsIdentity& identity) { return identity.not_after(); }
+
+Bytes tls_alert_record(TlsAlert alert) {
+  constexpr uint8_t kAlertRecord = 21, kFatal = 2;
+  return {kAlertRecord, 3, 3, 0, 2, kFatal, static_cast<uint8_t>(alert)};
+}
+
+}  // namespace culvert::net

@@ -1,0 +1,54 @@
+#pragma once
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <memory>
+
+#include "net/tls.h"
+
+// What the TLS files of net/ share; the only header that shows OpenSSL.
+namespace culvert::net {
+
+template <auto Free>
+struct OpenSslDelete {
+  template <class T>
+  void operator()(T* object) const {
+    Free(object);
+  }
+};
+using BioPtr = std::unique_ptr<BIO, OpenSslDelete<BIO_free_all>>;
+using PkeyPtr = std::unique_ptr<EVP_PKEY, OpenSslDelete<EVP_PKEY_free>>;
+using SslCtxPtr = std::unique_ptr<SSL_CTX, OpenSslDelete<SSL_CTX_free>>;
+using SslPtr = std::unique_ptr<SSL, OpenSslDelete<SSL_free>>;
+using X509Ptr = std::unique_ptr<X509, OpenSslDelete<X509_free>>;
+
+// The server context is made once for each identity: it takes longer than a handshake.
+class TlsIdentity {
+ public:
+  TlsIdentity(SslCtxPtr context, UnixTime not_after) : context_(std::move(context)), not_after_(not_after) {}
+
+  // Expects SSL_set_app_data to point at the connection's ALPN list (std::vector<std::string>) during the
+  // handshake.
+  SSL_CTX* context() const { return context_.get(); }
+  UnixTime not_after() const { return not_after_; }
+
+ private:
+  SslCtxPtr context_;
+  UnixTime not_after_;
+};
+
+// A context with what both sides have in common: versions, ciphers, buffer policy.
+SslCtxPtr make_tls_context(const SSL_METHOD* method);
+
+// A context that serves leaf and key, followed by `issuer` if there is one.
+Result<TlsIdentityPtr> make_identity(X509* leaf, EVP_PKEY* key, X509* issuer, UnixTime not_after);
+
+// What OpenSSL says went wrong, in words; empties its error queue.
+std::string take_openssl_error();
+
+// IPv4 or IPv6 without brackets: what stands as an address, not as a name, in certificates and is no SNI.
+bool is_ip_literal(const std::string& name);
+
+}  // namespace culvert::net

@@ -1,0 +1,67 @@
+#pragma once
+#include "net/tcp_stream.h"
+#include "net/tls_openssl.h"
+
+namespace culvert::net {
+
+// A TLS connection over a TcpStream, from the first byte of its handshake. Inside net/ only.
+//
+// OpenSSL reads and writes the socket itself, through a BIO that first serves bytes read earlier. Towards
+// OpenSSL the BIO always takes what is written: what the socket refuses is kept and sent when it can be.
+// Otherwise a KeyUpdate that arrives while a write is blocked kills the connection (OpenSSL 3.0 answers it at
+// once and trips over the pending record), and reads would have to wait for writability.
+class TlsStream final : public ByteStream {
+ public:
+  // Takes a stream made by make_tcp_stream.
+  TlsStream(std::unique_ptr<ByteStream> transport, Bytes received, SSL_CTX* context);
+
+  SSL* ssl() { return ssl_.get(); }
+  // SSL_set_accept_state or _connect_state first. kOk, kError, or kWantRead: wait on transport().
+  IoStatus try_handshake();
+  ByteStream& transport() { return *transport_; }
+  // After kError: whether the connection broke, instead of the peer misbehaving.
+  bool transport_failed() const { return transport_failed_; }
+
+  IoResult try_read(MutableBytes into) override;
+  IoResult try_write(ByteView from) override;
+  IoResult try_finish() override;
+  void when_readable(ReadyCallback callback) override;
+  void when_writable(ReadyCallback callback) override;
+  void close() override { transport_->close(); }
+  void reset() override { transport_->reset(); }
+  bool is_open() const override { return transport_->is_open(); }
+  SocketAddr local_addr() const override { return transport_->local_addr(); }
+  SocketAddr remote_addr() const override { return transport_->remote_addr(); }
+  std::string last_error() const override { return error_.empty() ? transport_->last_error() : error_; }
+  EventLoop& loop() override { return transport_->loop(); }
+
+ private:
+  static int bio_read(BIO* bio, char* into, size_t size, size_t* count);
+  static int bio_write(BIO* bio, const char* from, size_t size, size_t* count);
+  static long bio_control(BIO* bio, int command, long, void*);
+  static const BIO_METHOD* bio_method();
+
+  IoStatus explain(int result);
+  IoStatus flush();
+  void flush_later();
+  void watch_writable();
+
+  std::unique_ptr<TcpStream> transport_;
+  Bytes received_;
+  size_t received_served_ = 0;
+  SslPtr ssl_;
+  std::string error_;
+  Bytes unsent_;  // sealed records, at most kMaxUnsent
+  size_t unsent_sent_ = 0;
+  ReadyCallback writable_;
+  bool watching_writable_ = false;
+  IoStatus read_end_ = IoStatus::kOk;  // kEof or kError, found behind bytes that were handed out first
+  bool read_starved_ = false;          // OpenSSL has seen all there is and wants more
+  bool transport_eof_ = false;
+  bool transport_failed_ = false;
+  bool overrun_ = false;
+  bool broken_ = false;
+  bool finished_ = false;
+};
+
+}  // namespace culvert::net
