@@ -1,40 +1,56 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/key.h"
 #include "base/random.h"
 #include "http/message.h"
 
-// HTTP message signatures: RFC 9421 with ed25519, over "@method", "@path" and "content-digest" (RFC 9530, sha-256).
+// HTTP message signatures: RFC 9421 with ed25519, over "@method", "@path" and "content-digest" (RFC 9530,
+// sha-256); a signer may cover more ("@authority", "@query", any field), never less.
 namespace culvert::http {
 
-// Adds Content-Digest, Signature-Input and Signature (label "sig1": created, nonce, keyid = hex public key, alg, tag).
+// Adds Content-Digest, Signature-Input and Signature (label "sig1": created, nonce, keyid = hex public key,
+// alg, tag).
 void sign_request(Request& request, const SecretKey& key, std::string_view tag, UnixTime now, Random& random);
 
+// The text that is signed (RFC 9421, 2.5): one line for each of `components`, then "@signature-params" with
+// `parameters`, their serialized inner list. kUnauthorized names a component that is missing or not
+// understood.
+Result<std::string> signature_base(const Request& request, const std::vector<std::string>& components,
+                                   std::string_view parameters);
+
 struct VerifiedSignature {
-  PublicKey key;      // who signed
+  PublicKey key;  // who signed
   UnixTime created;
   std::string nonce;
 };
 
 constexpr std::chrono::seconds kMaxClockSkew{60};
 
-// kUnauthorized, saying which part is missing, stale or wrong: any covered component absent, another tag or algorithm,
-// a digest that does not fit the body, `created` more than kMaxClockSkew from `now`, a bad signature.
+// kUnauthorized, saying which part is missing, stale or wrong: any covered component absent, another tag or
+// algorithm, a digest that does not fit the body, `created` more than kMaxClockSkew from `now`, a bad
+// signature, a query that the signature leaves open.
 Result<VerifiedSignature> verify_request(const Request& request, std::string_view tag, UnixTime now);
 
-// Remembers (key, nonce) for twice the clock skew, at most `kMaxEntries`; refuses what it saw.
+// Remembers (key, nonce) for as long as the signature could be shown again; refuses what it saw. Ask it last,
+// after the key is known to be a tenant's: whoever passes takes one of its places.
 class ReplayGuard {
  public:
-  static constexpr size_t kMaxEntries = 10'000;
+  // An agent that declares every 30 s holds two or three: enough for 30,000 agents, at about 150 bytes each.
+  static constexpr size_t kMaxEntries = 100'000;
   // kUnauthorized: seen before. kLimit: full of entries that are still fresh.
   Result<> admit(const VerifiedSignature& signature, UnixTime now);
 
  private:
-  std::unordered_map<std::string, UnixTime> seen_;
+  void forget_stale(UnixTime now);
+
+  std::unordered_map<std::string, UnixTime> seen_;  // until when
+  UnixTime next_sweep_{};
 };
 
 }  // namespace culvert::http

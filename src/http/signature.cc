@@ -1,0 +1,244 @@
+#include "http/signature.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/crypto.h"
+#include "base/encoding.h"
+#include "http/structured_field.h"
+
+namespace culvert::http {
+namespace {
+
+constexpr std::string_view kAlgorithm = "ed25519";
+constexpr size_t kNonceBytes = 16;
+// Bounds what the replay guard keeps of a stranger's choosing; ours are 22 characters.
+constexpr size_t kMinNonceLength = 16;
+constexpr size_t kMaxNonceLength = 64;
+
+template <class... Args>
+std::unexpected<Error> refuse(fmt::format_string<Args...> format, Args&&... args) {
+  return fail(ErrorCode::kUnauthorized, "the request's signature is not accepted: {}",
+              fmt::format(format, std::forward<Args>(args)...));
+}
+
+std::string_view path_of(std::string_view target) { return target.substr(0, target.find('?')); }
+
+std::string content_digest(std::string_view body) {
+  return "sha-256=:" + to_base64(sha256(as_bytes(body))) + ":";
+}
+
+std::string_view trimmed(std::string_view text) {
+  size_t begin = text.find_first_not_of(" \t");
+  if (begin == text.npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+// All fields of that name as one value (RFC 9421, 2.1).
+std::optional<std::string> combined_field(const Request& request, std::string_view name) {
+  if (!request.headers.find(name)) return std::nullopt;
+  std::string combined;
+  bool first = true;
+  for (const auto& [field, value] : request.headers) {
+    bool same = field.size() == name.size() &&
+                std::equal(field.begin(), field.end(), name.begin(), [](char a, char b) {
+                  return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b;
+                });
+    if (!same) continue;
+    if (!first) combined += ", ";
+    combined += trimmed(value);
+    first = false;
+  }
+  return combined;
+}
+
+// RFC 9421, 2.2.3: folded, without the default port of https.
+std::optional<std::string> authority(const Request& request) {
+  const std::string* host = request.headers.find("host");
+  if (!host) return std::nullopt;
+  std::string folded = *host;
+  for (char& c : folded) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  }
+  if (folded.ends_with(":443")) folded.resize(folded.size() - 4);
+  return folded;
+}
+
+std::optional<std::string> component_value(const Request& request, std::string_view component) {
+  if (component == "@method") return request.method;
+  if (component == "@path") return std::string(path_of(request.target));
+  if (component == "@query") {
+    size_t mark = request.target.find('?');
+    return mark == std::string::npos ? "?" : request.target.substr(mark);
+  }
+  if (component == "@authority") return authority(request);
+  if (component.starts_with('@')) return std::nullopt;
+  return combined_field(request, component);
+}
+
+Result<> check_digest(const Request& request) {
+  auto field = combined_field(request, "content-digest");
+  if (!field) return refuse("there is no Content-Digest");
+  auto digests = parse_byte_sequences(*field);
+  if (!digests) return refuse("Content-Digest: {}", digests.error().message);
+  for (const ByteSequenceMember& digest : *digests) {
+    if (digest.key != "sha-256") continue;
+    Sha256 actual = sha256(as_bytes(request.body));
+    if (!std::ranges::equal(digest.value, actual)) return refuse("Content-Digest does not fit the body");
+    return {};
+  }
+  return refuse("Content-Digest has no sha-256");
+}
+
+const Parameter* find_parameter(const InnerListMember& member, std::string_view key, Parameter::Type type) {
+  for (const Parameter& parameter : member.parameters) {
+    if (parameter.key == key && parameter.type == type) return &parameter;
+  }
+  return nullptr;
+}
+
+struct SignatureParameters {
+  PublicKey key;
+  UnixTime created;
+  std::string nonce;
+};
+
+Result<SignatureParameters> check_parameters(const InnerListMember& input, UnixTime now) {
+  using enum Parameter::Type;
+  const Parameter* created = find_parameter(input, "created", kInteger);
+  const Parameter* nonce = find_parameter(input, "nonce", kString);
+  const Parameter* key_id = find_parameter(input, "keyid", kString);
+  const Parameter* algorithm = find_parameter(input, "alg", kString);
+  if (!created) return refuse("it has no created time");
+  if (!nonce) return refuse("it has no nonce");
+  if (!key_id) return refuse("it has no keyid");
+  if (!algorithm || algorithm->text != kAlgorithm) return refuse("its alg is not \"{}\"", kAlgorithm);
+  if (nonce->text.size() < kMinNonceLength || nonce->text.size() > kMaxNonceLength) {
+    return refuse("its nonce is not {} to {} characters long", kMinNonceLength, kMaxNonceLength);
+  }
+  if (key_id->text.size() != 2 * PublicKey::kSize) return refuse("its keyid is not a public key in hex");
+  auto key = PublicKey::parse(key_id->text);
+  if (!key) return refuse("its keyid is not a public key in hex");
+
+  UnixTime created_at{std::chrono::seconds(created->integer)};
+  if (created_at < now - kMaxClockSkew || created_at > now + kMaxClockSkew) {
+    return refuse(
+        "it was created {} s {} this clock, more than {} s apart; set the clock of one of the two hosts",
+        std::abs((created_at - now).count()), created_at < now ? "before" : "after", kMaxClockSkew.count());
+  }
+  if (const Parameter* expires = find_parameter(input, "expires", kInteger);
+      expires && UnixTime(std::chrono::seconds(expires->integer)) < now) {
+    return refuse("it has expired");
+  }
+  return SignatureParameters{*key, created_at, nonce->text};
+}
+
+Result<> check_components(const Request& request, const std::vector<std::string>& covered) {
+  std::vector<std::string> required{"@method", "@path", "content-digest"};
+  if (request.target.find('?') != std::string::npos) required.push_back("@query");
+  for (const std::string& component : required) {
+    if (std::ranges::find(covered, component) == covered.end())
+      return refuse("it does not cover \"{}\"", component);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> signature_base(const Request& request, const std::vector<std::string>& components,
+                                   std::string_view parameters) {
+  std::string base;
+  for (size_t i = 0; i < components.size(); ++i) {
+    const std::string& component = components[i];
+    if (std::find(components.begin(), components.begin() + static_cast<ptrdiff_t>(i), component) !=
+        components.begin() + static_cast<ptrdiff_t>(i)) {
+      return refuse("it covers a component twice");
+    }
+    auto value = component_value(request, component);
+    if (!value) return refuse("it covers a component that is missing or not understood");
+    base += fmt::format("{}: {}\n", serialize_string(component), *value);
+  }
+  base += fmt::format("\"@signature-params\": {}", parameters);
+  return base;
+}
+
+void sign_request(Request& request, const SecretKey& key, std::string_view tag, UnixTime now,
+                  Random& random) {
+  std::array<uint8_t, kNonceBytes> nonce;
+  random.fill(nonce);
+  std::vector<std::string> components{"@method", "@path", "content-digest"};
+  if (request.target.find('?') != std::string::npos) components.push_back("@query");
+  std::string list;
+  for (const std::string& component : components) {
+    if (!list.empty()) list += ' ';
+    list += serialize_string(component);
+  }
+  std::string parameters = fmt::format("({});created={};nonce=\"{}\";keyid=\"{}\";alg=\"{}\";tag=\"{}\"",
+                                       list, now.time_since_epoch().count(), to_base64url(nonce),
+                                       key.public_key().to_string(), kAlgorithm, tag);
+
+  request.headers.add("Content-Digest", content_digest(request.body));
+  auto base = signature_base(request, components, parameters);
+  CHECK(base.has_value());
+  request.headers.add("Signature-Input", "sig1=" + parameters);
+  request.headers.add("Signature", "sig1=:" + to_base64(key.sign(as_bytes(*base))) + ":");
+}
+
+Result<VerifiedSignature> verify_request(const Request& request, std::string_view tag, UnixTime now) {
+  auto input_field = combined_field(request, "signature-input");
+  auto signature_field = combined_field(request, "signature");
+  if (!input_field || !signature_field) return refuse("there is no Signature-Input or no Signature");
+  auto inputs = parse_inner_lists(*input_field);
+  if (!inputs) return refuse("Signature-Input: {}", inputs.error().message);
+  auto signatures = parse_byte_sequences(*signature_field);
+  if (!signatures) return refuse("Signature: {}", signatures.error().message);
+
+  auto input = std::ranges::find_if(*inputs, [&](const InnerListMember& member) {
+    const Parameter* found = find_parameter(member, "tag", Parameter::Type::kString);
+    return found && found->text == tag;
+  });
+  if (input == inputs->end()) return refuse("none has the tag \"{}\"", tag);
+  auto signature = std::ranges::find(*signatures, input->key, &ByteSequenceMember::key);
+  if (signature == signatures->end()) return refuse("Signature has no member for that label");
+  Signature bytes;
+  if (signature->value.size() != bytes.size()) return refuse("it is not {} bytes long", bytes.size());
+  std::ranges::copy(signature->value, bytes.begin());
+
+  auto parameters = check_parameters(*input, now);
+  if (!parameters) return std::unexpected(parameters.error());
+  if (auto components = check_components(request, input->items); !components) {
+    return std::unexpected(components.error());
+  }
+  if (auto digest = check_digest(request); !digest) return std::unexpected(digest.error());
+  auto base = signature_base(request, input->items, input->canonical);
+  if (!base) return std::unexpected(base.error());
+  if (!parameters->key.verify(as_bytes(*base), bytes)) return refuse("it does not verify");
+  return VerifiedSignature{parameters->key, parameters->created, std::move(parameters->nonce)};
+}
+
+Result<> ReplayGuard::admit(const VerifiedSignature& signature, UnixTime now) {
+  forget_stale(now);
+  std::string id(as_text(signature.key.bytes()));
+  id += signature.nonce;
+  if (seen_.contains(id))
+    return fail(ErrorCode::kUnauthorized, "the request is a replay: its nonce was seen before");
+  if (seen_.size() >= kMaxEntries) {
+    return fail(ErrorCode::kLimit,
+                "{} signed requests in the last minute are the most this hub remembers; try again later",
+                kMaxEntries);
+  }
+  // One second more than the signature is accepted, so that it is never forgotten first.
+  seen_.emplace(std::move(id), signature.created + kMaxClockSkew + std::chrono::seconds(1));
+  return {};
+}
+
+void ReplayGuard::forget_stale(UnixTime now) {
+  // Walking all entries at most once in ten seconds keeps admit() cheap; a full guard is walked once a
+  // second. A clock that was set back must not stop it.
+  constexpr std::chrono::seconds kInterval{10};
+  if (now < next_sweep_ && next_sweep_ <= now + kInterval) return;
+  std::erase_if(seen_, [&](const auto& entry) { return entry.second < now; });
+  next_sweep_ = now + (seen_.size() >= kMaxEntries ? std::chrono::seconds(1) : kInterval);
+}
+
+}  // namespace culvert::http
