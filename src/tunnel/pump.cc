@@ -1,0 +1,297 @@
+#include "tunnel/pump.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "tunnel/protocol.h"
+
+namespace culvert::tunnel {
+namespace {
+
+// Reads of one socket before the others get their turn.
+constexpr int kReadsPerTurn = 4;
+
+}  // namespace
+
+const char* to_string(PumpEnd end) {
+  switch (end) {
+    case PumpEnd::kFinished:
+      return "finished";
+    case PumpEnd::kSocketReset:
+      return "socket_reset";
+    case PumpEnd::kStreamReset:
+      return "stream_reset";
+    case PumpEnd::kConnectionLost:
+      return "tunnel_lost";
+    case PumpEnd::kIdle:
+      return "idle";
+    case PumpEnd::kCut:
+      return "cut";
+  }
+  return "unknown";
+}
+
+const char* stream_code_name(quic::AppCode code) {
+  switch (code) {
+    case kStreamOk:
+      return "ok";
+    case kStreamClientGone:
+      return "client_gone";
+    case kStreamOriginReset:
+      return "origin_reset";
+    case kStreamOriginUnreachable:
+      return "origin_unreachable";
+    case kStreamOriginTimeout:
+      return "origin_timeout";
+    case kStreamUnknownService:
+      return "unknown_service";
+    case kStreamBadHeader:
+      return "bad_header";
+    case kStreamLimit:
+      return "limit";
+    case kStreamIdle:
+      return "idle";
+    default:
+      return "unknown";
+  }
+}
+
+std::shared_ptr<Pump> Pump::create(Config config) {
+  return std::shared_ptr<Pump>(new Pump(std::move(config)));
+}
+
+Pump::Pump(Config config) : config_(std::move(config)), timer_(config_.socket->loop()) {
+  CHECK(config_.stream != nullptr);
+  CHECK(!config_.scratch.empty());
+}
+
+Pump::~Pump() {
+  if (config_.stream && !done_) config_.stream->set_observer(nullptr);
+}
+
+void Pump::start() {
+  self_ = shared_from_this();
+  if (!config_.stream->is_open()) return end(PumpEnd::kConnectionLost, 0);
+  config_.stream->set_observer(this);
+  arm_tick();
+  move_to_stream();
+  move_to_socket();
+}
+
+void Pump::cut(quic::AppCode code) { end(PumpEnd::kCut, code); }
+
+void Pump::on_readable() {
+  auto keep = self_;
+  move_to_socket();
+}
+
+void Pump::on_writable() {
+  auto keep = self_;
+  move_to_stream();
+}
+
+void Pump::on_closed() {
+  auto keep = self_;
+  // What had arrived may be the whole of it.
+  move_to_socket();
+  end(PumpEnd::kConnectionLost, 0);
+}
+
+void Pump::move_to_stream() {
+  if (done_ || to_stream_ != ToStream::kFlowing) return;
+  quic::Stream& stream = *config_.stream;
+  if (stream.was_stopped()) {
+    to_stream_ = ToStream::kStopped;
+    config_.initial = Bytes();
+    stream.reset(stream.stop_code());
+    return finish_if_done();
+  }
+  send_initial();
+  if (!config_.initial.empty()) return;  // on_writable comes
+
+  for (int reads = 0; reads < kReadsPerTurn; ++reads) {
+    size_t room = std::min(config_.scratch.size(), stream.writable());
+    if (room == 0) return;  // on_writable comes
+    net::IoResult got = config_.socket->try_read(config_.scratch.first(room));
+    switch (got.status) {
+      case net::IoStatus::kOk: {
+        ByteView data = config_.scratch.first(got.bytes);
+        size_t taken = stream.write(data);
+        CHECK(taken == data.size());
+        counters_.to_stream += taken;
+        if (config_.tap_to_stream) config_.tap_to_stream(data);
+        break;
+      }
+      case net::IoStatus::kWantRead:
+        return wait_for(to_stream_wait_, Wait::kReadable);
+      case net::IoStatus::kWantWrite:
+        return wait_for(to_stream_wait_, Wait::kWritable);
+      case net::IoStatus::kEof:
+        to_stream_ = ToStream::kEnded;
+        stream.finish();
+        return finish_if_done();
+      case net::IoStatus::kError:
+        return socket_broke();
+    }
+    if (got.bytes < room) break;  // drained for now: spare the read that would say so
+  }
+  wait_for(to_stream_wait_, Wait::kReadable);
+}
+
+void Pump::send_initial() {
+  while (!config_.initial.empty() && config_.stream->writable() > 0) {
+    ByteView rest = ByteView(config_.initial).subspan(initial_sent_);
+    size_t taken = config_.stream->write(rest);
+    counters_.to_stream += taken;
+    initial_sent_ += taken;
+    if (taken == rest.size()) config_.initial = Bytes();
+  }
+}
+
+void Pump::move_to_socket() {
+  if (done_ || to_socket_ == ToSocket::kEnded) return;
+  quic::Stream& stream = *config_.stream;
+  while (to_socket_ == ToSocket::kFlowing) {
+    // A client must not take a part for the whole, so nothing of a reset stream is worth delivering.
+    if (stream.was_reset()) return end(PumpEnd::kStreamReset, stream.reset_code());
+    ByteView ready = stream.readable();
+    if (ready.empty()) {
+      if (!stream.finished()) return;  // on_readable comes
+      to_socket_ = ToSocket::kFinishing;
+      break;
+    }
+    net::IoResult put = config_.socket->try_write(ready);
+    switch (put.status) {
+      case net::IoStatus::kOk:
+        counters_.to_socket += put.bytes;
+        if (config_.tap_to_socket) config_.tap_to_socket(ready.first(put.bytes));
+        stream.consume(put.bytes);
+        break;
+      case net::IoStatus::kWantWrite:
+        return wait_for(to_socket_wait_, Wait::kWritable);
+      case net::IoStatus::kWantRead:
+        return wait_for(to_socket_wait_, Wait::kReadable);
+      case net::IoStatus::kEof:
+      case net::IoStatus::kError:
+        return socket_broke();
+    }
+  }
+  finish_socket();
+}
+
+void Pump::finish_socket() {
+  switch (config_.socket->try_finish().status) {
+    case net::IoStatus::kWantWrite:
+      return wait_for(to_socket_wait_, Wait::kWritable);
+    case net::IoStatus::kWantRead:
+      return wait_for(to_socket_wait_, Wait::kReadable);
+    case net::IoStatus::kOk:
+      break;
+    case net::IoStatus::kEof:
+    case net::IoStatus::kError:
+      // Everything was written. A peer that has finished too and is gone needs no goodbye.
+      if (to_stream_ == ToStream::kFlowing) return socket_broke();
+      break;
+  }
+  to_socket_ = ToSocket::kEnded;
+  finish_if_done();
+}
+
+void Pump::wait_for(Wait& who, Wait what) {
+  who = what;
+  bool& armed = what == Wait::kReadable ? armed_readable_ : armed_writable_;
+  if (armed) return;
+  armed = true;
+  auto callback = [self = shared_from_this(), what] { self->on_socket_ready(what); };
+  if (what == Wait::kReadable) {
+    config_.socket->when_readable(std::move(callback));
+  } else {
+    config_.socket->when_writable(std::move(callback));
+  }
+}
+
+void Pump::on_socket_ready(Wait what) {
+  (what == Wait::kReadable ? armed_readable_ : armed_writable_) = false;
+  if (done_) return;
+  bool stream_turn = to_stream_wait_ == what;
+  bool socket_turn = to_socket_wait_ == what;
+  if (stream_turn) {
+    to_stream_wait_ = Wait::kNothing;
+    move_to_stream();
+  }
+  if (socket_turn) {
+    to_socket_wait_ = Wait::kNothing;
+    move_to_socket();
+  }
+}
+
+void Pump::finish_if_done() {
+  if (to_stream_ != ToStream::kFlowing && to_socket_ == ToSocket::kEnded) end(PumpEnd::kFinished, kStreamOk);
+}
+
+void Pump::socket_broke() { end(PumpEnd::kSocketReset, config_.abort_code); }
+
+void Pump::end(PumpEnd why, quic::AppCode code) {
+  if (done_) return;
+  done_ = true;
+  auto keep = std::move(self_);
+  timer_.cancel();
+  config_.stream->set_observer(nullptr);
+  PumpResult result{why, code, counters_, nullptr};
+
+  if (why == PumpEnd::kFinished) {
+    config_.socket->close();
+  } else {
+    give_up_stream(why, code);
+    bool refused = why == PumpEnd::kStreamReset && counters_.to_socket == 0;
+    if (refused && config_.return_refused_socket && config_.socket->is_open()) {
+      result.refused_socket = std::move(config_.socket);
+    } else {
+      config_.socket->reset();
+    }
+  }
+  config_.stream = nullptr;
+  config_.tap_to_stream = nullptr;
+  config_.tap_to_socket = nullptr;
+  config_.initial = Bytes();
+
+  // The socket may be calling us: it must not be destroyed before that call has returned.
+  net::EventLoop& loop = result.refused_socket ? result.refused_socket->loop() : config_.socket->loop();
+  loop.post([keep = std::move(keep)] {});
+  auto on_done = std::move(config_.on_done);
+  if (on_done) on_done(std::move(result));
+}
+
+void Pump::give_up_stream(PumpEnd why, quic::AppCode code) {
+  quic::Stream& stream = *config_.stream;
+  if (!stream.is_open()) return;
+  // What was sent with its FIN is whole and may still arrive, unless the point is to free what a stalled peer
+  // holds.
+  bool discard_sent = why == PumpEnd::kIdle || why == PumpEnd::kCut;
+  if (to_stream_ == ToStream::kFlowing || (discard_sent && !stream.all_acknowledged())) stream.reset(code);
+  if (why != PumpEnd::kStreamReset && to_socket_ == ToSocket::kFlowing) stream.stop(code);
+}
+
+void Pump::arm_tick() {
+  timer_.after(config_.tick, [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->tick();
+  });
+}
+
+void Pump::tick() {
+  if (done_) return;
+  uint64_t now = activity();
+  idle_ticks_ = now == last_activity_ ? idle_ticks_ + 1 : 0;
+  last_activity_ = now;
+  bool half_open = to_stream_ != ToStream::kFlowing || to_socket_ != ToSocket::kFlowing;
+  if (idle_ticks_ >= (half_open ? 1 : kIdleLimitTicks)) return end(PumpEnd::kIdle, kStreamIdle);
+  arm_tick();
+}
+
+// Changes whenever a byte moves or a direction ends.
+uint64_t Pump::activity() const {
+  return counters_.to_stream + counters_.to_socket + static_cast<uint64_t>(to_stream_) +
+         static_cast<uint64_t>(to_socket_);
+}
+
+}  // namespace culvert::tunnel

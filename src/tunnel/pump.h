@@ -1,0 +1,124 @@
+#pragma once
+#include <functional>
+#include <memory>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "net/byte_stream.h"
+#include "net/event_loop.h"
+#include "quic/stream.h"
+
+namespace culvert::tunnel {
+
+// How a pump came to its end.
+enum class PumpEnd {
+  kFinished,        // both directions ended cleanly
+  kSocketReset,     // the socket broke: RST, or TLS cut short
+  kStreamReset,     // the peer gave the stream up; `code` says why
+  kConnectionLost,  // the tunnel connection ended under it
+  kIdle,            // nothing moved for too long
+  kCut,             // cut() was called
+};
+const char* to_string(PumpEnd end);
+
+// A stable word for a stream code of tunnel/protocol.h, for logs; "unknown" for others.
+const char* stream_code_name(quic::AppCode code);
+
+// Bytes moved so far.
+struct PumpCounters {
+  uint64_t to_stream = 0;  // `initial` included
+  uint64_t to_socket = 0;
+};
+
+struct PumpResult {
+  PumpEnd end;
+  quic::AppCode code;  // kStreamReset: the peer's; otherwise what the peer was told, 0 if nothing
+  PumpCounters bytes;
+  // With return_refused_socket, when the peer reset the stream before any byte reached the socket: the
+  // socket, still open, so that its client can be told why.
+  std::unique_ptr<net::ByteStream> refused_socket;
+};
+
+// Joins a socket and a QUIC stream, both ways, until both directions have ended or something broke. The data
+// path: a callback state machine that holds no buffer while nothing moves. Lives on the socket's loop and
+// keeps itself alive until on_done has run.
+//
+// Each direction keeps its own clean end (half-close). What did not end cleanly is never made to look so: a
+// broken socket becomes RESET_STREAM and STOP_SENDING, a reset stream or a lost tunnel becomes RST.
+//
+//   socket -> stream                          stream -> socket
+//   kFlowing  reading while the stream takes  kFlowing    writing what has arrived
+//   kEnded    EOF seen, FIN sent              kFinishing  FIN seen, the socket's end not yet written
+//   kStopped  the peer wants no more          kEnded      the socket's sending half is finished
+class Pump final : public quic::StreamObserver, public std::enable_shared_from_this<Pump> {
+ public:
+  // A half-open pair that moves nothing for kHalfOpenLimit is a leak; an open one may rest for kIdleLimit.
+  static constexpr Duration kHalfOpenLimit = std::chrono::minutes(5);
+  static constexpr int kIdleLimitTicks = 12;  // kIdleLimit = 12 * kHalfOpenLimit = 1 hour
+
+  using Tap = std::move_only_function<void(ByteView)>;
+
+  struct Config {
+    std::unique_ptr<net::ByteStream> socket;
+    std::shared_ptr<quic::Stream> stream;  // with no observer; may have bytes to read already
+    MutableBytes scratch;                  // shared by every pump of the loop; outlives them
+    quic::AppCode abort_code;              // told to the peer when the socket breaks
+    Bytes initial;                         // goes into the stream before what the socket gives
+    Tap tap_to_stream;                     // see every byte that moved; may be empty
+    Tap tap_to_socket;
+    bool return_refused_socket = false;
+    std::move_only_function<void(PumpResult)> on_done;  // once; may run inside start() and cut()
+    Duration tick = kHalfOpenLimit;                     // shorter in tests only
+  };
+
+  static std::shared_ptr<Pump> create(Config config);
+  ~Pump() override;
+  Pump(const Pump&) = delete;
+
+  void start();
+  // Ends both directions at once: RST on the socket, `code` to the peer.
+  void cut(quic::AppCode code);
+  const PumpCounters& counters() const { return counters_; }
+
+ private:
+  enum class ToStream : uint8_t { kFlowing, kEnded, kStopped };
+  enum class ToSocket : uint8_t { kFlowing, kFinishing, kEnded };
+  enum class Wait : uint8_t { kNothing, kReadable, kWritable };
+
+  explicit Pump(Config config);
+
+  void on_readable() override;
+  void on_writable() override;
+  void on_closed() override;
+
+  void move_to_stream();
+  void send_initial();
+  void move_to_socket();
+  void finish_socket();
+  void wait_for(Wait& who, Wait what);
+  void on_socket_ready(Wait what);
+  void finish_if_done();
+  void socket_broke();
+  void end(PumpEnd why, quic::AppCode code);
+  void give_up_stream(PumpEnd why, quic::AppCode code);
+  void arm_tick();
+  void tick();
+  uint64_t activity() const;
+
+  Config config_;
+  std::shared_ptr<Pump> self_;  // from start() to the end
+  PumpCounters counters_;
+  net::Timer timer_;
+  size_t initial_sent_ = 0;
+  uint64_t last_activity_ = 0;
+  int idle_ticks_ = 0;
+  ToStream to_stream_ = ToStream::kFlowing;
+  ToSocket to_socket_ = ToSocket::kFlowing;
+  Wait to_stream_wait_ = Wait::kNothing;  // which socket readiness each direction waits for;
+  Wait to_socket_wait_ = Wait::kNothing;  // with TLS either may want either
+  bool armed_readable_ = false;
+  bool armed_writable_ = false;
+  bool done_ = false;
+};
+
+}  // namespace culvert::tunnel

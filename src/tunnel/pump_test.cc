@@ -1,0 +1,426 @@
+// Pumps between real sockets and real endpoints, all on one loop over loopback.
+#include "tunnel/pump.h"
+
+#include <gtest/gtest.h>
+
+#include "endpoint/endpoint.h"
+#include "net/testing.h"
+#include "tunnel/protocol.h"
+
+namespace culvert::tunnel {
+namespace {
+
+using namespace std::chrono_literals;
+using endpoint::ConnectionPtr;
+using endpoint::Endpoint;
+using endpoint::StreamPtr;
+using net::testing::run_task;
+using net::testing::run_until;
+using net::testing::soon;
+using net::testing::TcpPair;
+
+SecretKey key(uint8_t fill) { return SecretKey::from_seed(Bytes(32, fill)).value(); }
+
+Bytes pattern(size_t size) {
+  Bytes bytes(size);
+  for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>(i * 7 + i / 251);
+  return bytes;
+}
+
+// Everything up to the end of a socket, and how it ended.
+struct Received {
+  Bytes bytes;
+  bool clean = false;
+  bool broken = false;
+  bool ended() const { return clean || broken; }
+  std::string text() const { return std::string(as_text(bytes)); }
+};
+
+class PumpTest : public testing::Test {
+ public:
+  PumpTest() : tasks_(loop_) {
+    const SocketAddr any = SocketAddr::v4({127, 0, 0, 1}, 0);
+    edge_ = Endpoint::bind(loop_, {.key = key(1), .bind = any, .accept_alpns = {"x"}, .limits = {}}).value();
+    agent_ = Endpoint::bind(loop_, {.key = key(2), .bind = any, .accept_alpns = {}, .limits = {}}).value();
+    endpoint::EndpointAddr address{.id = edge_->id(), .relay_urls = {}, .ip_addrs = {edge_->local_addr()}};
+    agent_connection_ = run_task(loop_, agent_->connect(address, "x", soon())).value();
+    edge_connection_ = run_task(loop_, edge_->accept()).value();
+  }
+
+  ~PumpTest() override {
+    edge_->close(0, "test over");
+    agent_->close(0, "test over");
+    sockets_.clear();
+    run_until(loop_, [this] { return tasks_.size() == 0; });
+    net::testing::drain(loop_);
+  }
+
+  struct End {
+    std::unique_ptr<net::ByteStream> outside;  // the client or the origin
+    std::shared_ptr<Pump> pump;
+    std::optional<PumpResult> result;
+  };
+
+  Pump::Config config(quic::AppCode abort_code) {
+    Pump::Config config{};
+    config.scratch = scratch_;
+    config.abort_code = abort_code;
+    return config;
+  }
+
+  // A pump between `stream` and one end of a fresh TCP connection, of which `end` gets the other.
+  void start(End& end, StreamPtr stream, Pump::Config config) {
+    TcpPair pair(loop_);
+    end.outside = std::move(pair.client);
+    config.socket = std::move(pair.server);
+    config.stream = std::move(stream);
+    config.on_done = [&end](PumpResult result) {
+      EXPECT_FALSE(end.result) << "on_done twice";
+      end.result = std::move(result);
+    };
+    end.pump = Pump::create(std::move(config));
+    end.pump->start();
+  }
+
+  void start_client(Pump::Config config) {
+    if (config.initial.empty())
+      config.initial = to_bytes(as_bytes("^"));  // a stream is seen when something comes
+    StreamPtr stream = edge_connection_->try_open_bidi();
+    ASSERT_TRUE(stream);
+    start(client_, std::move(stream), std::move(config));
+  }
+  void start_client() { start_client(config(kStreamClientGone)); }
+  StreamPtr accept_stream() { return run_task(loop_, agent_connection_->accept_bidi()).value(); }
+  void start_both() {
+    start_client();
+    start(origin_, accept_stream(), config(kStreamOriginReset));
+  }
+
+  static net::Task<> read_all(net::ByteStream& socket, Received& into) {
+    Bytes chunk(64 * 1024);
+    while (true) {
+      auto got = co_await net::read_some(socket, chunk, soon());
+      if (!got || *got == 0) {
+        (got ? into.clean : into.broken) = true;
+        co_return;
+      }
+      into.bytes.insert(into.bytes.end(), chunk.begin(), chunk.begin() + static_cast<ptrdiff_t>(*got));
+    }
+  }
+  static net::Task<> write(net::ByteStream& socket, Bytes bytes, bool finish) {
+    auto wrote = co_await net::write_all(socket, bytes, soon());
+    if (wrote && finish) (void)co_await net::finish(socket, soon());
+  }
+
+  // Reads from now on; the Received outlives the test's body.
+  Received& read(net::ByteStream& socket) {
+    received_.push_back(std::make_unique<Received>());
+    tasks_.spawn(read_all(socket, *received_.back()));
+    return *received_.back();
+  }
+  void send(net::ByteStream& socket, std::string_view text, bool finish = false) {
+    tasks_.spawn(write(socket, to_bytes(as_bytes(text)), finish));
+  }
+  void wait(auto condition) { run_until(loop_, condition); }
+
+  net::EventLoop loop_;
+  Bytes scratch_ = Bytes(64 * 1024);
+  std::unique_ptr<Endpoint> edge_, agent_;
+  ConnectionPtr edge_connection_, agent_connection_;
+  std::vector<std::unique_ptr<Received>> received_;
+  std::vector<std::unique_ptr<net::ByteStream>> sockets_;
+  End client_, origin_;
+  net::TaskGroup tasks_;
+};
+
+TEST_F(PumpTest, CarriesBothWaysAndKeepsBothHalfCloses) {
+  start_both();
+  Received& at_origin = read(*origin_.outside);
+  Received& at_client = read(*client_.outside);
+  send(*client_.outside, "question", true);
+  wait([&] { return at_origin.ended(); });
+  EXPECT_TRUE(at_origin.clean);
+  EXPECT_EQ(at_origin.text(), "^question");
+  EXPECT_FALSE(at_client.ended());
+  EXPECT_FALSE(client_.result);
+  EXPECT_EQ(client_.pump->counters().to_stream, 9u);
+
+  send(*origin_.outside, "answer after your end", true);
+  wait([&] { return at_client.ended() && client_.result && origin_.result; });
+  EXPECT_TRUE(at_client.clean);
+  EXPECT_EQ(at_client.text(), "answer after your end");
+  for (const End* end : {&client_, &origin_}) EXPECT_EQ(end->result->end, PumpEnd::kFinished);
+  EXPECT_EQ(client_.result->bytes.to_stream, 9u);
+  EXPECT_EQ(client_.result->bytes.to_socket, 21u);
+  EXPECT_EQ(origin_.result->bytes.to_stream, 21u);
+}
+
+TEST_F(PumpTest, TheOriginMayFinishFirst) {
+  start_both();
+  Received& at_origin = read(*origin_.outside);
+  Received& at_client = read(*client_.outside);
+  send(*origin_.outside, "only this", true);
+  wait([&] { return at_client.ended(); });
+  EXPECT_TRUE(at_client.clean);
+  EXPECT_EQ(at_client.text(), "only this");
+  send(*client_.outside, "more and more", true);
+  wait([&] { return at_origin.ended() && client_.result && origin_.result; });
+  EXPECT_TRUE(at_origin.clean);
+  EXPECT_EQ(at_origin.text(), "^more and more");
+  EXPECT_EQ(client_.result->end, PumpEnd::kFinished);
+}
+
+TEST_F(PumpTest, MovesMegabytesBothWaysAtOnceUnchanged) {
+  start_both();
+  Received& at_origin = read(*origin_.outside);
+  Received& at_client = read(*client_.outside);
+  Bytes up = pattern(6'000'001), down = pattern(9'000'003);
+  tasks_.spawn(write(*client_.outside, up, true));
+  tasks_.spawn(write(*origin_.outside, down, true));
+  wait([&] { return client_.result && origin_.result && at_origin.ended() && at_client.ended(); });
+  EXPECT_TRUE(at_origin.clean && at_client.clean);
+  EXPECT_TRUE(at_client.bytes == down);
+  ASSERT_EQ(at_origin.bytes.size(), up.size() + 1);
+  EXPECT_TRUE(std::equal(up.begin(), up.end(), at_origin.bytes.begin() + 1));
+}
+
+TEST_F(PumpTest, ALargeInitialGoesFirst) {
+  Pump::Config first = config(kStreamClientGone);
+  first.initial = pattern(3'000'000);
+  start_client(std::move(first));
+  send(*client_.outside, "then the socket's", true);
+  start(origin_, accept_stream(), config(kStreamOriginReset));
+  Received& at_origin = read(*origin_.outside);
+  wait([&] { return at_origin.ended(); });
+  ASSERT_EQ(at_origin.bytes.size(), 3'000'000u + 17);
+  EXPECT_TRUE(std::equal(at_origin.bytes.begin(), at_origin.bytes.end() - 17, pattern(3'000'000).begin()));
+  EXPECT_EQ(as_text(ByteView(at_origin.bytes).last(17)), "then the socket's");
+}
+
+TEST_F(PumpTest, ASlowReaderStallsTheSenderAndLosesNothing) {
+  start_both();
+  Bytes down = pattern(24'000'000);
+  tasks_.spawn(write(*origin_.outside, down, true));
+  uint64_t before = 0;
+  wait([&] {
+    // Until nothing moves although there is more: every buffer on the way is full.
+    uint64_t now = origin_.pump->counters().to_stream;
+    net::testing::drain(loop_);
+    net::testing::drain(loop_);
+    return now > 0 && std::exchange(before, now) == now && origin_.pump->counters().to_stream == now;
+  });
+  EXPECT_LT(before, down.size());
+  Received& at_client = read(*client_.outside);
+  wait([&] { return at_client.ended(); });
+  EXPECT_TRUE(at_client.clean);
+  EXPECT_TRUE(at_client.bytes == down);
+}
+
+TEST_F(PumpTest, AnOriginThatResetsIsNeverACleanEnd) {
+  start_both();
+  Received& at_client = read(*client_.outside);
+  send(*origin_.outside, "half an ans");
+  wait([&] { return !at_client.bytes.empty(); });
+  origin_.outside->reset();
+  wait([&] { return at_client.ended() && client_.result && origin_.result; });
+  EXPECT_TRUE(at_client.broken);
+  EXPECT_EQ(origin_.result->end, PumpEnd::kSocketReset);
+  EXPECT_EQ(client_.result->end, PumpEnd::kStreamReset);
+  EXPECT_EQ(client_.result->code, kStreamOriginReset);
+  EXPECT_FALSE(client_.result->refused_socket);
+}
+
+TEST_F(PumpTest, AClientThatResetsIsSeenByTheOrigin) {
+  start_both();
+  Received& at_origin = read(*origin_.outside);
+  send(*client_.outside, "ques");
+  wait([&] { return at_origin.bytes.size() == 5; });
+  client_.outside->reset();
+  wait([&] { return at_origin.ended() && client_.result && origin_.result; });
+  EXPECT_TRUE(at_origin.broken);
+  EXPECT_EQ(client_.result->end, PumpEnd::kSocketReset);
+  EXPECT_EQ(origin_.result->end, PumpEnd::kStreamReset);
+  EXPECT_EQ(origin_.result->code, kStreamClientGone);
+}
+
+TEST_F(PumpTest, AClientThatIsGoneStopsADownload) {
+  start_both();
+  Received& at_client = read(*client_.outside);
+  tasks_.spawn(write(*origin_.outside, pattern(50'000'000), true));
+  wait([&] { return at_client.bytes.size() > 1'000'000; });
+  client_.outside->reset();
+  wait([&] { return client_.result && origin_.result; });
+  EXPECT_EQ(client_.result->end, PumpEnd::kSocketReset);
+  EXPECT_EQ(origin_.result->end, PumpEnd::kStreamReset);
+}
+
+TEST_F(PumpTest, ARefusedSocketComesBackOnlyBeforeTheFirstByte) {
+  for (bool answered : {false, true}) {
+    Pump::Config with_return = config(kStreamClientGone);
+    with_return.return_refused_socket = true;
+    client_ = {};
+    start_client(std::move(with_return));
+    StreamPtr stream = accept_stream();
+    if (answered) {
+      stream->write(as_bytes("x"));
+      wait([&] { return client_.pump->counters().to_socket == 1; });
+    }
+    stream->reset(kStreamOriginUnreachable);
+    wait([&] { return client_.result.has_value(); });
+    EXPECT_EQ(client_.result->end, PumpEnd::kStreamReset);
+    EXPECT_EQ(client_.result->code, kStreamOriginUnreachable);
+    ASSERT_EQ(client_.result->refused_socket == nullptr, answered);
+    if (answered) continue;
+    ASSERT_TRUE(client_.result->refused_socket->is_open());
+    // It is good for a last word.
+    EXPECT_EQ(client_.result->refused_socket->try_write(as_bytes("sorry")).status, net::IoStatus::kOk);
+    client_.result->refused_socket->try_finish();
+    Received& at_client = read(*client_.outside);
+    wait([&] { return at_client.ended(); });
+    EXPECT_TRUE(at_client.clean);
+    EXPECT_EQ(at_client.text(), "sorry");
+  }
+}
+
+TEST_F(PumpTest, APeerThatStopsTheStreamStillGivesItsAnswer) {
+  start_client();
+  Received& at_client = read(*client_.outside);
+  StreamPtr stream = accept_stream();
+  stream->stop(kStreamOk);
+  net::testing::drain(loop_);
+  send(*client_.outside, "nobody reads this");
+  net::testing::drain(loop_);
+  EXPECT_FALSE(client_.result);
+  stream->write(as_bytes("enough, thanks"));
+  stream->finish();
+  wait([&] { return at_client.ended() && client_.result; });
+  EXPECT_TRUE(at_client.clean);
+  EXPECT_EQ(at_client.text(), "enough, thanks");
+  EXPECT_EQ(client_.result->end, PumpEnd::kFinished);
+}
+
+TEST_F(PumpTest, AClientThatFinishedAndThenResetsStopsTheDownload) {
+  start_both();
+  Received& at_client = read(*client_.outside);
+  send(*client_.outside, "question", true);
+  tasks_.spawn(write(*origin_.outside, pattern(50'000'000), true));
+  wait([&] { return at_client.bytes.size() > 1'000'000; });
+  client_.outside->reset();
+  wait([&] { return client_.result && origin_.result; });
+  EXPECT_EQ(client_.result->end, PumpEnd::kSocketReset);
+}
+
+TEST_F(PumpTest, ATunnelThatIsLostResetsTheSocket) {
+  start_client();
+  Received& at_client = read(*client_.outside);
+  StreamPtr stream = accept_stream();
+  stream->write(as_bytes("some"));
+  wait([&] { return at_client.bytes.size() == 4; });
+  edge_connection_->close(kCloseRevoked, "revoked");
+  wait([&] { return at_client.ended() && client_.result; });
+  EXPECT_TRUE(at_client.broken);
+  EXPECT_EQ(client_.result->end, PumpEnd::kConnectionLost);
+}
+
+TEST_F(PumpTest, AnAnswerThatIsWholeOutlivesItsTunnel) {
+  start_client();
+  send(*client_.outside, "bye", true);
+  StreamPtr stream = accept_stream();
+  wait([&] { return stream->readable().size() == 4; });
+  stream->write(as_bytes("whole"));
+  stream->finish();
+  Received& at_client = read(*client_.outside);
+  wait([&] { return at_client.ended(); });
+  agent_connection_->close(0, "leaving");
+  EXPECT_TRUE(at_client.clean);
+  EXPECT_EQ(client_.result->end, PumpEnd::kFinished);
+}
+
+TEST_F(PumpTest, CutEndsBothSides) {
+  start_client();
+  Received& at_client = read(*client_.outside);
+  StreamPtr stream = accept_stream();
+  client_.pump->cut(kStreamUnknownService);
+  ASSERT_TRUE(client_.result);
+  EXPECT_EQ(client_.result->end, PumpEnd::kCut);
+  client_.pump->cut(kStreamUnknownService);  // once is enough, on_done is not called again
+  wait([&] { return at_client.ended() && stream->was_reset(); });
+  EXPECT_TRUE(at_client.broken);
+  EXPECT_EQ(stream->reset_code(), kStreamUnknownService);
+}
+
+TEST_F(PumpTest, AHalfOpenPairThatRestsIsALeak) {
+  Pump::Config fast = config(kStreamClientGone);
+  fast.tick = 30ms;
+  start_client(std::move(fast));
+  Received& at_client = read(*client_.outside);
+  StreamPtr stream = accept_stream();
+  stream->finish();
+  wait([&] { return client_.result.has_value() && at_client.ended() && stream->was_reset(); });
+  EXPECT_EQ(client_.result->end, PumpEnd::kIdle);
+  EXPECT_EQ(stream->reset_code(), kStreamIdle);
+}
+
+TEST_F(PumpTest, AnOpenPairMayRestLongerButNotForEver) {
+  Pump::Config fast = config(kStreamClientGone);
+  fast.tick = 30ms;
+  start_client(std::move(fast));
+  TimePoint started = monotonic_now();
+  wait([&] { return client_.result.has_value(); });
+  EXPECT_EQ(client_.result->end, PumpEnd::kIdle);
+  EXPECT_GE(monotonic_now() - started, 30ms * Pump::kIdleLimitTicks);
+}
+
+TEST_F(PumpTest, TapsSeeEveryByteOfTheirDirection) {
+  std::string up, down;
+  Pump::Config tapped = config(kStreamOriginReset);
+  tapped.tap_to_socket = [&](ByteView bytes) { up += as_text(bytes); };
+  tapped.tap_to_stream = [&](ByteView bytes) { down += as_text(bytes); };
+  start_client();
+  start(origin_, accept_stream(), std::move(tapped));
+  Received& at_client = read(*client_.outside);
+  Received& at_origin = read(*origin_.outside);
+  send(*client_.outside, "GET /", true);
+  wait([&] { return at_origin.ended(); });
+  send(*origin_.outside, "200 OK", true);
+  wait([&] { return at_client.ended(); });
+  EXPECT_EQ(up, "^GET /");
+  EXPECT_EQ(down, "200 OK");
+}
+
+TEST_F(PumpTest, AStreamOfAClosedConnectionEndsAtOnce) {
+  StreamPtr stream = edge_connection_->try_open_bidi();
+  ASSERT_TRUE(stream);
+  edge_connection_->close(0, "gone");
+  wait([&] { return !stream->is_open(); });
+  start(client_, stream, config(kStreamClientGone));
+  ASSERT_TRUE(client_.result);
+  EXPECT_EQ(client_.result->end, PumpEnd::kConnectionLost);
+  Received& at_client = read(*client_.outside);
+  wait([&] { return at_client.ended(); });
+  EXPECT_TRUE(at_client.broken);
+}
+
+TEST_F(PumpTest, BytesThatWaitInTheSocketAndTheStreamAreTaken) {
+  StreamPtr edge_stream = edge_connection_->try_open_bidi();
+  edge_stream->write(as_bytes("early"));
+  edge_stream->finish();
+  StreamPtr stream = accept_stream();
+  wait([&] { return stream->readable().size() == 5; });
+  net::testing::drain(loop_);
+  start(origin_, stream, config(kStreamOriginReset));
+  Received& at_origin = read(*origin_.outside);
+  wait([&] { return at_origin.ended(); });
+  EXPECT_TRUE(at_origin.clean);
+  EXPECT_EQ(at_origin.text(), "early");
+}
+
+TEST(PumpNames, EveryCodeHasAWord) {
+  for (quic::AppCode code = kStreamOk; code <= kStreamIdle; ++code)
+    EXPECT_STRNE(stream_code_name(code), "unknown");
+  EXPECT_STREQ(stream_code_name(99), "unknown");
+  EXPECT_STREQ(to_string(PumpEnd::kConnectionLost), "tunnel_lost");
+}
+
+}  // namespace
+}  // namespace culvert::tunnel

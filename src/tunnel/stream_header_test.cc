@@ -1,0 +1,142 @@
+#include "tunnel/stream_header.h"
+
+#include <gtest/gtest.h>
+
+#include "base/encoding.h"
+#include "net/proxy_protocol.h"
+
+namespace culvert::tunnel {
+namespace {
+
+SocketAddr addr(std::string_view text) { return SocketAddr::parse(text).value(); }
+
+StreamHeader sample() {
+  return {.client = addr("192.0.2.1:56324"),
+          .public_addr = addr("203.0.113.5:443"),
+          .authority = "app.example.eu",
+          .tls_mode = route::TlsMode::kTerminate,
+          .connection_id = 0x0102030405060708};
+}
+
+net::ProxyHeader proxy_of(const StreamHeader& header) {
+  return (*net::decode_proxy_v2(encode(header)).value()).header;
+}
+
+void expect_invalid(const net::ProxyHeader& proxy, std::string_view why) {
+  auto decoded = decode_stream_header(net::encode_proxy_v2(proxy).value());
+  ASSERT_FALSE(decoded) << why;
+  EXPECT_EQ(decoded.error().code, ErrorCode::kInvalid);
+  EXPECT_NE(decoded.error().message.find(why), std::string::npos)
+      << decoded.error().message << "\nexpected " << why;
+}
+
+TEST(StreamHeader, BytesAreThoseOfTheProtocol) {
+  EXPECT_EQ(to_hex(encode(sample())),
+            "0d0a0d0a000d0a515549540a"            // PROXY version 2
+            "2111002a"                            // PROXY, TCP over IPv4, 42 bytes
+            "c0000201cb007105dc0401bb"            // addresses and ports
+            "02000e6170702e6578616d706c652e6575"  // authority
+            "e0000a01020102030405060708");        // Culvert: version 1, terminate, connection id
+}
+
+TEST(StreamHeader, SurvivesTheWire) {
+  std::vector<StreamHeader> headers(4, sample());
+  headers[1].client = addr("[2001:db8::1]:1");
+  headers[1].public_addr = addr("[2001:db8::2]:443");
+  headers[1].tls_mode = route::TlsMode::kPassthrough;
+  headers[2].client = addr("[2001:db8::1]:1");
+  headers[2].connection_id = UINT64_MAX;
+  headers[3].authority = std::string(253, 'a');
+  for (const StreamHeader& header : headers) {
+    Bytes bytes = encode(header);
+    const size_t size = bytes.size();
+    EXPECT_LT(size, 400u);
+    bytes.insert(bytes.end(), {0x16, 0x03, 0x01});
+    auto decoded = decode_stream_header(bytes);
+    ASSERT_TRUE(decoded) << decoded.error().message;
+    ASSERT_TRUE(*decoded);
+    EXPECT_EQ((*decoded)->header, header);
+    EXPECT_EQ((*decoded)->consumed, size);
+  }
+}
+
+TEST(StreamHeader, EveryPrefixNeedsMore) {
+  const Bytes bytes = encode(sample());
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    auto decoded = decode_stream_header(ByteView(bytes).first(size));
+    ASSERT_TRUE(decoded) << size;
+    EXPECT_FALSE(*decoded) << size;
+  }
+}
+
+TEST(StreamHeader, AnotherVersionNamesBoth) {
+  net::ProxyHeader proxy = proxy_of(sample());
+  proxy.tlvs[1].value[0] = 2;
+  expect_invalid(proxy, "version 2, this agent reads version 1");
+  // Whatever else has changed in it.
+  proxy.tlvs[1].value = {9};
+  expect_invalid(proxy, "version 9, this agent reads version 1");
+}
+
+TEST(StreamHeader, ForeignProxyHeaders) {
+  net::ProxyHeader proxy = proxy_of(sample());
+  proxy.tlvs.pop_back();
+  expect_invalid(proxy, "0 TLVs with the Culvert version");
+  proxy.tlvs.clear();
+  expect_invalid(proxy, "0 TLVs with the Culvert version");
+  proxy.local = true;
+  expect_invalid(proxy, "no client address");
+  EXPECT_FALSE(decode_stream_header(as_bytes("GET / HTTP/1.1\r\n")));
+}
+
+TEST(StreamHeader, CulvertTlvMustBeWhole) {
+  const net::ProxyHeader good = proxy_of(sample());
+  for (size_t size : {0u, 1u, 2u, 9u, 11u, 100u}) {
+    net::ProxyHeader proxy = good;
+    proxy.tlvs[1].value.resize(size);
+    expect_invalid(proxy, size == 0 ? "is empty" : "wrong length");
+  }
+  for (uint8_t mode : Bytes{0, 3, 255}) {
+    net::ProxyHeader proxy = good;
+    proxy.tlvs[1].value[1] = mode;
+    expect_invalid(proxy, fmt::format("TLS mode {} is unknown", mode));
+  }
+}
+
+TEST(StreamHeader, AuthorityMustBeOneFoldedHostname) {
+  const net::ProxyHeader good = proxy_of(sample());
+  net::ProxyHeader proxy = good;
+  proxy.tlvs.erase(proxy.tlvs.begin());
+  expect_invalid(proxy, "0 TLVs with the hostname");
+  using namespace std::string_view_literals;
+  for (auto host :
+       {""sv, "App.example.eu"sv, "a b"sv, "a\0b"sv, "a\nb"sv, "*.example.eu"sv, "a:443"sv, "\xc3\xbc"sv}) {
+    proxy = good;
+    proxy.tlvs[0].value = to_bytes(as_bytes(host));
+    expect_invalid(proxy, "the hostname is not one");
+  }
+  proxy = good;
+  proxy.tlvs[0].value = Bytes(254, 'a');
+  expect_invalid(proxy, "the hostname is not one");
+}
+
+TEST(StreamHeader, NothingMayBeSaidTwice) {
+  net::ProxyHeader proxy = proxy_of(sample());
+  proxy.tlvs.push_back({net::kProxyTlvAuthority, to_bytes(as_bytes("other.example.eu"))});
+  expect_invalid(proxy, "2 TLVs with the hostname");
+  proxy = proxy_of(sample());
+  proxy.tlvs.push_back(proxy.tlvs[1]);
+  expect_invalid(proxy, "2 TLVs with the Culvert version");
+}
+
+TEST(StreamHeader, UnknownTlvsAreRoomToGrow) {
+  net::ProxyHeader proxy = proxy_of(sample());
+  proxy.tlvs.push_back({0xe1, {1, 2, 3}});
+  proxy.tlvs.push_back({net::kProxyTlvAlpn, {'h', '2'}});
+  auto decoded = decode_stream_header(net::encode_proxy_v2(proxy).value());
+  ASSERT_TRUE(decoded && *decoded);
+  EXPECT_EQ((*decoded)->header, sample());
+}
+
+}  // namespace
+}  // namespace culvert::tunnel
