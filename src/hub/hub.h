@@ -23,11 +23,12 @@ struct Config {
   WallClock wall_clock = unix_now;
 };
 
-// The control plane: invites and tenants (kept in SQLite), leases (kept in memory), the API over them, and the route
-// table that follows from them. Lives on one loop.
+// The control plane: invites and tenants (kept in SQLite), leases (kept in memory), the API over them, and
+// the route table that follows from them. Lives on one loop.
 class Hub {
  public:
-  // Errors: kIo and kInvalid name the database and say whether it is corrupt, from a newer version, or not readable.
+  // Errors: kIo and kInvalid name the database and say whether it is corrupt, from a newer version, or not
+  // readable.
   static Result<std::unique_ptr<Hub>> open(net::EventLoop& loop, Config config);
   virtual ~Hub() = default;
 

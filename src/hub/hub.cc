@@ -1,0 +1,177 @@
+#include "hub/hub.h"
+
+#include <array>
+#include <unordered_set>
+#include <utility>
+
+#include "base/log.h"
+#include "base/rate_limit.h"
+#include "http/parser.h"
+#include "hub/api.h"
+#include "hub/leases.h"
+#include "hub/store.h"
+
+namespace culvert::hub {
+namespace {
+
+constexpr Duration kIdle = std::chrono::seconds(60);         // between the requests of one connection
+constexpr Duration kRequestTime = std::chrono::seconds(10);  // from the first byte of a request to its last
+constexpr Duration kWriteTime = std::chrono::seconds(10);
+// What a client is still sending when it is refused: read for a moment, or the kernel's RST would overtake
+// our answer.
+constexpr Duration kLingerTime = std::chrono::seconds(2);
+constexpr size_t kLingerBytes = 256 * 1024;
+// Agents hold no connection between declarations; each of these costs some 100 KiB at worst.
+constexpr size_t kMaxConnections = 1024;
+
+// What the hub's connections share. Outlives the Hub for as long as one of them is still unwinding.
+struct Core : std::enable_shared_from_this<Core> {
+  Core(net::EventLoop& loop, Config its_config, std::unique_ptr<Store> its_store)
+      : config(std::move(its_config)),
+        store(std::move(its_store)),
+        api(config, *store, leases, random),
+        timer(loop),
+        full_log(1, std::chrono::seconds(10)) {}
+
+  // After anything that may have changed leases, and when the timer rings.
+  void refresh() {
+    if (closing) return;
+    TimePoint now = monotonic_now();
+    UnixTime wall = config.wall_clock();
+    leases.expire(now, wall);
+    if (leases.take_changed() && listener) listener(leases.table());
+    if (auto next = leases.next_expiry(now, wall)) {
+      timer.at(*next, [this] { refresh(); });
+    } else {
+      timer.cancel();
+    }
+  }
+
+  void stop() {
+    closing = true;
+    listener = nullptr;
+    timer.cancel();
+    // Closing wakes each connection's task, which may take itself off the set.
+    auto open = streams;
+    for (net::ByteStream* stream : open) stream->close();
+  }
+
+  Config config;
+  SystemRandom random;
+  std::unique_ptr<Store> store;
+  Leases leases;
+  Api api;
+  net::Timer timer;
+  RateLimit full_log;
+  std::function<void(route::TablePtr)> listener;
+  std::unordered_set<net::ByteStream*> streams;
+  bool closing = false;
+};
+
+// Keeps an open connection where Core::stop() finds it.
+class Registered {
+ public:
+  Registered(Core& core, net::ByteStream& stream) : core_(core), stream_(stream) {
+    core_.streams.insert(&stream_);
+  }
+  Registered(const Registered&) = delete;
+  Registered& operator=(const Registered&) = delete;
+  ~Registered() { core_.streams.erase(&stream_); }
+
+ private:
+  Core& core_;
+  net::ByteStream& stream_;
+};
+
+http::Response framing_error(const Error& error) {
+  if (error.code == ErrorCode::kLimit) return error_response(413, "too_large", error.message);
+  return error_response(400, "bad_request", error.message);
+}
+
+net::Task<> refuse_and_linger(net::ByteStream& stream, Error error) {
+  auto written =
+      co_await http::write_response(stream, framing_error(error), false, monotonic_now() + kWriteTime);
+  if (!written) co_return;
+  TimePoint deadline = monotonic_now() + kLingerTime;
+  auto finished = co_await net::finish(stream, deadline);
+  if (!finished) co_return;
+  std::array<uint8_t, 4096> scrap;
+  for (size_t total = 0; total < kLingerBytes;) {
+    auto count = co_await net::read_some(stream, scrap, deadline);
+    if (!count || *count == 0) co_return;
+    total += *count;
+  }
+}
+
+net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::ByteStream> stream) {
+  if (core->closing || core->streams.size() >= kMaxConnections) {
+    if (core->full_log.allow(monotonic_now())) log_warn("hub_connections_full", "cap={}", kMaxConnections);
+    stream->close();
+    co_return;
+  }
+  Registered registered(*core, *stream);
+  http::RequestParser parser;
+  Duration patience = kRequestTime;  // who connects has something to say
+  while (!core->closing) {
+    auto request = co_await http::read_request(*stream, parser, monotonic_now() + patience, kRequestTime);
+    patience = kIdle;
+    if (!request) {
+      ErrorCode code = request.error().code;
+      if (code == ErrorCode::kInvalid || code == ErrorCode::kLimit) {
+        log_debug("hub_request_refused", "client={} reason={}", stream->remote_addr().to_string(),
+                  culvert::quoted(request.error().message));
+        co_await refuse_and_linger(*stream, std::move(request.error()));
+      }
+      break;
+    }
+    if (!*request || core->closing) break;
+    http::Response response = core->api.handle(**request, monotonic_now());
+    // The new table is out before the answer: who reads "revoked" may rely on it.
+    core->refresh();
+    bool keep_alive = (*request)->keep_alive;
+    auto written =
+        co_await http::write_response(*stream, std::move(response), keep_alive, monotonic_now() + kWriteTime);
+    if (!written) break;
+    if (!keep_alive) {
+      auto finished = co_await net::finish(*stream, monotonic_now() + kWriteTime);
+      if (!finished) break;
+      break;
+    }
+  }
+  stream->close();
+}
+
+class HubImpl final : public Hub {
+ public:
+  explicit HubImpl(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+  ~HubImpl() override { core_->stop(); }
+
+  void set_table_listener(std::function<void(route::TablePtr)> listener) override {
+    core_->listener = std::move(listener);
+    (void)core_->leases.take_changed();
+    core_->listener(core_->leases.table());
+  }
+  void agent_left(const EndpointId& agent) override {
+    core_->leases.end_agent(agent);
+    core_->refresh();
+  }
+  net::Task<> serve(std::unique_ptr<net::ByteStream> stream) override {
+    return serve_connection(core_, std::move(stream));
+  }
+
+ private:
+  std::shared_ptr<Core> core_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Hub>> Hub::open(net::EventLoop& loop, Config config) {
+  if (config.operator_key.empty())
+    return fail(ErrorCode::kInvalid, "the operator key is empty; give the hub one");
+  SystemRandom random;
+  auto store = Store::open(config.database, random);
+  if (!store) return std::unexpected(store.error());
+  return std::make_unique<HubImpl>(std::make_shared<Core>(loop, std::move(config), std::move(*store)));
+}
+
+}  // namespace culvert::hub

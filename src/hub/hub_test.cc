@@ -1,0 +1,328 @@
+#include "hub/hub.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/json/parse.hpp>
+#include <filesystem>
+
+#include "base/encoding.h"
+#include "http/signature.h"
+#include "net/tcp.h"
+#include "net/tls.h"
+#include "tunnel/hub_client.h"
+#include "tunnel/protocol.h"
+
+namespace culvert::hub {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+using namespace std::chrono_literals;
+using net::Task;
+
+constexpr const char* kOperatorKey = "operator-secret";
+std::chrono::seconds g_wall_offset{};
+UnixTime shifted_wall() { return unix_now() + g_wall_offset; }
+
+TimePoint soon() { return monotonic_now() + 20s; }
+
+SecretKey key_of(uint64_t seed) {
+  SeededRandom random(seed);
+  return SecretKey::generate(random);
+}
+
+// A hub behind TLS on loopback, and a story told against it.
+class HubTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    g_wall_offset = 0s;
+    std::string name = (fs::temp_directory_path() / "culvert-hub-XXXXXX").native();
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    directory_ = name;
+    auto listener = net::TcpListener::listen(loop_, SocketAddr::v4({127, 0, 0, 1}, 0), {});
+    ASSERT_TRUE(listener.has_value()) << listener.error().message;
+    listener_ = std::move(*listener);
+    identity_ = *net::self_signed_identity(hub_key_, hub_key_.public_key().tls_name(), unix_now());
+    open_hub();
+  }
+  void TearDown() override {
+    hub_.reset();
+    fs::remove_all(directory_);
+  }
+
+  void open_hub() {
+    Config config{.database = directory_ / "hub.db",
+                  .operator_key = kOperatorKey,
+                  .public_urls = {url().to_string()},
+                  .hub_key = hub_key_.public_key(),
+                  .edges = {{hub_key_.public_key(), {"127.0.0.1:443"}}},
+                  .public_port = 443,
+                  .internal_ca_pem = "",
+                  .wall_clock = shifted_wall};
+    auto hub = Hub::open(loop_, config);
+    ASSERT_TRUE(hub.has_value()) << hub.error().message;
+    hub_ = std::move(*hub);
+    hub_->set_table_listener([this](route::TablePtr table) {
+      table_ = std::move(table);
+      ++tables_;
+    });
+  }
+  tunnel::HubUrl url() const { return {"127.0.0.1", listener_->local_addr().port()}; }
+
+  // Runs until the story ends, then takes everything down: nothing may be left running.
+  void play(Task<> story) {
+    tasks_.spawn(accept_all());
+    tasks_.spawn(then_end(std::move(story)));
+    loop_.run();
+    EXPECT_EQ(tasks_.size(), 0u) << "a task outlived the hub";
+  }
+
+  Task<> then_end(Task<> story) {
+    co_await std::move(story);
+    listener_->close();
+    hub_.reset();
+  }
+  Task<> accept_all() {
+    while (true) {
+      auto fd = co_await listener_->accept();
+      if (!fd) co_return;
+      tasks_.spawn(serve(*fd));
+    }
+  }
+  Task<> serve(int fd) {
+    auto stream = co_await net::tls_accept(net::make_tcp_stream(loop_, fd), {}, identity_, {}, soon());
+    if (stream && hub_) co_await hub_->serve(std::move(*stream));
+  }
+
+  Task<Result<tunnel::InviteToken>> invite(std::string body) {
+    auto answer = co_await client_->call_operator("POST", "/v1/invites", body, kOperatorKey);
+    if (!answer) co_return std::unexpected(answer.error());
+    auto token = json::parse(*answer).at("token").as_string();
+    co_return tunnel::parse_invite_token(std::string_view(token));
+  }
+  tunnel::Declaration declaration(const tunnel::InviteToken& token, std::string_view host,
+                                  uint64_t agent = 5) {
+    return {token.invite_id,
+            token.invite_secret,
+            key_of(agent).public_key(),
+            {{*route::HostPattern::parse(host), route::TlsMode::kPassthrough}}};
+  }
+  bool serves(std::string_view host) const { return table_ && table_->match(host) != nullptr; }
+
+  // Writes raw bytes over TLS and returns all that comes back.
+  Task<std::string> raw(std::string bytes) {
+    std::string received;
+    auto transport = co_await net::tcp_connect(loop_, url().host, url().port, soon());
+    if (!transport) co_return "no connection";
+    net::TlsClientTrust trust{.pinned_key = hub_key_.public_key(), .root_pem = {}};
+    auto stream = co_await net::tls_connect(std::move(*transport), "x.example", trust, soon());
+    if (!stream) co_return "no TLS: " + stream.error().message;
+    auto written = co_await net::write_all(**stream, as_bytes(bytes), soon());
+    (void)written;  // the hub may refuse before it has read all
+    std::array<uint8_t, 4096> chunk;
+    while (true) {
+      auto count = co_await net::read_some(**stream, chunk, soon());
+      if (!count || *count == 0) break;
+      received += as_text(ByteView(chunk).first(*count));
+    }
+    (*stream)->close();
+    co_return received;
+  }
+
+  net::EventLoop loop_;
+  net::TaskGroup tasks_{loop_};
+  SecretKey hub_key_ = key_of(1);
+  std::unique_ptr<net::TcpListener> listener_;
+  net::TlsIdentityPtr identity_;
+  fs::path directory_;
+  std::unique_ptr<Hub> hub_;
+  route::TablePtr table_;
+  int tables_ = 0;
+  std::optional<tunnel::HubClient> client_holder_;
+  tunnel::HubClient* client_ = nullptr;
+
+  void make_client() {
+    client_holder_.emplace(loop_, std::vector{url()}, hub_key_.public_key(), shifted_wall);
+    client_ = &*client_holder_;
+  }
+
+ public:
+  Task<> whole_life() {
+    make_client();
+    EXPECT_EQ(tables_, 1) << "the listener is told at once";
+    EXPECT_TRUE(table_->routes().empty());
+    auto token = co_await invite(R"({"name":"home","hostnames":["*.a.eu"]})");
+    EXPECT_TRUE(token.has_value()) << token.error().message;
+    if (!token) co_return;
+    auto answer = co_await client_->declare(*token, declaration(*token, "x.a.eu"));
+    EXPECT_TRUE(answer.has_value()) << answer.error().message;
+    if (!answer) co_return;
+    EXPECT_EQ(answer->tenant, token->tenant_key.public_key());
+    EXPECT_TRUE(serves("x.a.eu"));
+    EXPECT_EQ(tables_, 2);
+    auto renewed = co_await client_->declare(*token, declaration(*token, "x.a.eu"));
+    EXPECT_TRUE(renewed.has_value());
+    EXPECT_EQ(tables_, 2) << "a renewal pushes no table";
+
+    auto replica = co_await client_->declare(*token, declaration(*token, "x.a.eu", 6));
+    EXPECT_TRUE(replica.has_value());
+    EXPECT_EQ(table_->match("x.a.eu")->agents.size(), 2u);
+    hub_->agent_left(key_of(5).public_key());
+    EXPECT_EQ(table_->match("x.a.eu")->agents, std::vector<EndpointId>{key_of(6).public_key()});
+    hub_->agent_left(key_of(5).public_key());
+    EXPECT_EQ(tables_, 4);
+
+    auto revoked = co_await client_->call_operator("DELETE", "/v1/invites/" + to_base64url(token->invite_id),
+                                                   "", kOperatorKey);
+    EXPECT_TRUE(revoked.has_value()) << revoked.error().message;
+    EXPECT_FALSE(serves("x.a.eu")) << "revoked means not served from that answer on";
+    auto refused = co_await client_->declare(*token, declaration(*token, "x.a.eu"));
+    EXPECT_EQ(refused.error().code, ErrorCode::kUnauthorized);
+    EXPECT_NE(refused.error().message.find("revoked"), std::string::npos);
+    auto twice = co_await client_->call_operator("DELETE", "/v1/invites/" + to_base64url(token->invite_id),
+                                                 "", kOperatorKey);
+    EXPECT_EQ(twice.error().code, ErrorCode::kNotFound);
+  }
+
+  Task<> errors_keep_their_meaning() {
+    make_client();
+    auto bad_key = co_await client_->call_operator("GET", "/v1/invites", "", "wrong");
+    EXPECT_EQ(bad_key.error().code, ErrorCode::kUnauthorized);
+    auto bad_body = co_await client_->call_operator("POST", "/v1/invites", "{}", kOperatorKey);
+    EXPECT_EQ(bad_body.error().code, ErrorCode::kInvalid);
+    EXPECT_NE(bad_body.error().message.find("hostnames"), std::string::npos);
+    auto token = co_await invite(R"({"hostnames":["*.a.eu"]})");
+    if (!token) co_return;
+    auto taken =
+        co_await client_->call_operator("POST", "/v1/invites", R"({"hostnames":["x.a.eu"]})", kOperatorKey);
+    EXPECT_EQ(taken.error().code, ErrorCode::kConflict);
+    auto unknown = *token;
+    unknown.invite_id.fill(1);
+    auto no_invite = co_await client_->declare(unknown, declaration(unknown, "x.a.eu"));
+    EXPECT_EQ(no_invite.error().code, ErrorCode::kNotFound);
+    auto forged = *token;
+    forged.tenant_key = key_of(77);
+    auto no_right = co_await client_->declare(forged, declaration(forged, "x.a.eu"));
+    EXPECT_EQ(no_right.error().code, ErrorCode::kUnauthorized);
+    tunnel::HubClient late(loop_, {url()}, hub_key_.public_key(), [] { return unix_now() - 120s; });
+    auto skewed = co_await late.declare(*token, declaration(*token, "x.a.eu"));
+    EXPECT_EQ(skewed.error().code, ErrorCode::kUnauthorized);
+    EXPECT_NE(skewed.error().message.find("clock"), std::string::npos) << skewed.error().message;
+    tunnel::HubClient wrong_pin(loop_, {url()}, key_of(2).public_key(), shifted_wall);
+    auto impostor = co_await wrong_pin.declare(*token, declaration(*token, "x.a.eu"));
+    EXPECT_EQ(impostor.error().code, ErrorCode::kUnavailable);
+    EXPECT_FALSE(serves("x.a.eu"));
+    for (int i = 0; i < 30; ++i) {
+      auto flood = co_await client_->declare(*token, declaration(*token, "x.a.eu"));
+      if (flood) continue;
+      EXPECT_EQ(flood.error().code, ErrorCode::kUnavailable) << flood.error().message;
+      co_return;
+    }
+    ADD_FAILURE() << "no rate limit";
+  }
+
+  Task<> expiry_is_pushed() {
+    make_client();
+    auto token = co_await invite(R"({"hostnames":["*.a.eu"],"expires_in_secs":2})");
+    if (!token) co_return;
+    auto answer = co_await client_->declare(*token, declaration(*token, "x.a.eu"));
+    EXPECT_TRUE(answer.has_value()) << answer.error().message;
+    EXPECT_TRUE(serves("x.a.eu"));
+    TimePoint give_up = monotonic_now() + 30s;
+    while (serves("x.a.eu") && monotonic_now() < give_up) co_await net::sleep_for(loop_, 20ms);
+    EXPECT_FALSE(serves("x.a.eu")) << "nobody asked, and yet the table must change";
+    auto refused = co_await client_->declare(*token, declaration(*token, "x.a.eu"));
+    EXPECT_EQ(refused.error().code, ErrorCode::kUnauthorized);
+    EXPECT_NE(refused.error().message.find("expired"), std::string::npos);
+  }
+
+  Task<> framing_is_answered() {
+    struct Case {
+      const char* sent;
+      const char* status;
+    };
+    for (const Case& c :
+         {Case{"GARBAGE\r\n\r\n", "HTTP/1.1 400 "}, Case{"GET /v1/health HTTP/1.1\r\n\r\n", "HTTP/1.1 400 "},
+          Case{"POST /v1/leases HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: "
+               "chunked\r\n\r\n0\r\n\r\n",
+               "HTTP/1.1 400 "},
+          Case{"POST /v1/leases HTTP/1.1\r\nHost: h\r\nContent-Length: 65537\r\n\r\n", "HTTP/1.1 413 "},
+          Case{"GET /v1/health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "}}) {
+      std::string received = co_await raw(c.sent);
+      EXPECT_TRUE(received.starts_with(c.status)) << c.sent << "\n" << received;
+      EXPECT_NE(received.find("Connection: close"), std::string::npos) << received;
+    }
+    std::string big =
+        "POST /v1/leases HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n" + std::string(200'000, 'x');
+    std::string received = co_await raw(big);
+    EXPECT_TRUE(received.starts_with("HTTP/1.1 413 ")) << "the answer must survive the bytes still under way";
+    EXPECT_NE(received.find("too_large"), std::string::npos);
+    std::string two =
+        "GET /v1/health HTTP/1.1\r\nHost: h\r\n\r\nGET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    received = co_await raw(two);
+    size_t first = received.find("HTTP/1.1 200 ");
+    size_t second = received.find("HTTP/1.1 404 ");
+    EXPECT_EQ(first, 0u);
+    EXPECT_NE(second, std::string::npos);
+  }
+
+  Task<> a_restart_needs_no_new_token() {
+    make_client();
+    auto token = co_await invite(R"({"hostnames":["*.a.eu"]})");
+    if (!token) co_return;
+    auto before = co_await client_->declare(*token, declaration(*token, "x.a.eu"));
+    EXPECT_TRUE(before.has_value());
+    hub_.reset();
+    open_hub();
+    EXPECT_FALSE(serves("x.a.eu")) << "leases are not kept";
+    auto after = co_await client_->declare(*token, declaration(*token, "x.a.eu"));
+    EXPECT_TRUE(after.has_value()) << after.error().message;
+    EXPECT_TRUE(serves("x.a.eu"));
+  }
+
+  Task<> idle_connections_end_with_the_hub() {
+    auto transport = co_await net::tcp_connect(loop_, url().host, url().port, soon());
+    net::TlsClientTrust trust{.pinned_key = hub_key_.public_key(), .root_pem = {}};
+    if (!transport) co_return;
+    auto stream = co_await net::tls_connect(std::move(*transport), "x.example", trust, soon());
+    EXPECT_TRUE(stream.has_value());
+    if (!stream) co_return;
+    auto written =
+        co_await net::write_all(**stream, as_bytes("GET /v1/health HTTP/1.1\r\nHost: h\r\n\r\n"), soon());
+    EXPECT_TRUE(written.has_value());
+    std::array<uint8_t, 4096> chunk;
+    auto count = co_await net::read_some(**stream, chunk, soon());
+    EXPECT_TRUE(count && *count > 0);
+    hub_.reset();
+    auto end = co_await net::read_some(**stream, chunk, soon());
+    EXPECT_TRUE(!end || *end == 0);
+    (*stream)->close();
+  }
+};
+
+TEST_F(HubTest, InviteDeclareRevoke) { play(whole_life()); }
+TEST_F(HubTest, ErrorsKeepTheirMeaningThroughTheClient) { play(errors_keep_their_meaning()); }
+TEST_F(HubTest, ExpiryOfAnInviteIsPushed) { play(expiry_is_pushed()); }
+TEST_F(HubTest, FramingErrorsAreAnsweredAndClose) { play(framing_is_answered()); }
+TEST_F(HubTest, ARestartNeedsNoNewToken) { play(a_restart_needs_no_new_token()); }
+TEST_F(HubTest, IdleConnectionsEndWithTheHub) { play(idle_connections_end_with_the_hub()); }
+
+TEST(HubOpen, RefusesAnEmptyOperatorKeyAndABadDatabase) {
+  net::EventLoop loop;
+  Config config{.database = "/",
+                .operator_key = "",
+                .public_urls = {},
+                .hub_key = key_of(1).public_key(),
+                .edges = {},
+                .internal_ca_pem = ""};
+  auto no_key = Hub::open(loop, config);
+  ASSERT_FALSE(no_key.has_value());
+  EXPECT_NE(no_key.error().message.find("operator key"), std::string::npos);
+  config.operator_key = "x";
+  auto no_database = Hub::open(loop, config);
+  ASSERT_FALSE(no_database.has_value());
+  EXPECT_NE(no_database.error().message.find("directory"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace culvert::hub

@@ -1,0 +1,31 @@
+#pragma once
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/key.h"
+#include "route/hostname.h"
+
+namespace culvert::hub {
+
+using InviteId = std::array<uint8_t, 16>;
+
+// What the hub keeps of an invite: nothing in it lets anyone act as the tenant.
+struct Invite {
+  InviteId id;
+  std::string name;
+  PublicKey tenant;
+  Sha256 secret_hash;  // HMAC of the invite secret under the database's hash key
+  std::vector<route::HostPattern> hostnames;
+  UnixTime created_at;
+  std::optional<UnixTime> expires_at;
+  bool revoked = false;
+
+  bool expired(UnixTime now) const { return expires_at && *expires_at <= now; }
+  bool live(UnixTime now) const { return !revoked && !expired(now); }
+};
+
+}  // namespace culvert::hub

@@ -1,0 +1,166 @@
+#include "hub/leases.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace culvert::hub {
+namespace {
+
+bool same(const tunnel::DeclaredService& a, const tunnel::DeclaredService& b) {
+  return a.hostname == b.hostname && a.tls_mode == b.tls_mode;
+}
+
+}  // namespace
+
+tunnel::ServiceVerdict Leases::judge(const Invite& invite, const EndpointId& agent,
+                                     const tunnel::DeclaredService& service) const {
+  const std::string& hostname = service.hostname.text();
+  auto refused = [&](std::string reason) {
+    return tunnel::ServiceVerdict{hostname, false, std::move(reason)};
+  };
+  bool granted =
+      std::ranges::any_of(invite.hostnames, [&](const auto& own) { return own.grants(service.hostname); });
+  if (!granted) {
+    std::string list;
+    for (const auto& own : invite.hostnames) list += (list.empty() ? "" : ", ") + own.text();
+    return refused(fmt::format("the invite does not grant {}; it grants {}", hostname, list));
+  }
+  auto held = names_.find(hostname);
+  if (held == names_.end()) return {hostname, true, ""};
+  const Name& name = held->second;
+  if (name.invite != invite.id) return refused(fmt::format("{} is held by another invite", hostname));
+  bool alone = name.agents.size() == 1 && name.agents.front() == agent;
+  if (name.tls_mode != service.tls_mode && !alone) {
+    const EndpointId& other = name.agents.front() == agent ? name.agents.at(1) : name.agents.front();
+    return refused(fmt::format("conflict with agent {}: it serves {} as {}; replicas must agree",
+                               other.short_text(), hostname, route::to_string(name.tls_mode)));
+  }
+  return {hostname, true, ""};
+}
+
+Result<std::vector<tunnel::ServiceVerdict>> Leases::declare(
+    const Invite& invite, const EndpointId& agent, const std::vector<tunnel::DeclaredService>& services,
+    TimePoint now) {
+  auto held = leases_.find(agent);
+  if (held != leases_.end() && held->second.invite != invite.id) {
+    return fail(ErrorCode::kConflict,
+                "agent {} holds a lease of another invite; restart the agent for a fresh key",
+                agent.short_text());
+  }
+  std::vector<tunnel::ServiceVerdict> verdicts;
+  std::vector<tunnel::DeclaredService> accepted;
+  for (const auto& service : services) {
+    verdicts.push_back(judge(invite, agent, service));
+    if (verdicts.back().accepted) accepted.push_back(service);
+  }
+  if (accepted.empty()) {
+    if (held != leases_.end()) end(held);
+    return verdicts;
+  }
+
+  TimePoint ends_at = now + kLifetime;
+  if (held != leases_.end()) {
+    Lease& lease = held->second;
+    lease.ends_at = ends_at;
+    if (!std::ranges::equal(lease.services, accepted, same)) {
+      drop_names(agent, lease.services);
+      hold_names(invite, agent, accepted);
+      lease.services = std::move(accepted);
+    }
+  } else {
+    size_t& count = per_invite_[invite.id];
+    if (count >= kMaxPerInvite) {
+      return fail(ErrorCode::kLimit,
+                  "{} agents hold leases of this invite, the most that one may have; stop some, or wait "
+                  "{} s for those that died",
+                  count, std::chrono::duration_cast<std::chrono::seconds>(kLifetime).count());
+    }
+    ++count;
+    hold_names(invite, agent, accepted);
+    leases_.emplace(agent, Lease{invite.id, invite.expires_at, std::move(accepted), ends_at});
+  }
+  earliest_end_ = std::min(earliest_end_, ends_at);
+  if (invite.expires_at) earliest_wall_end_ = std::min(earliest_wall_end_, *invite.expires_at);
+  return verdicts;
+}
+
+void Leases::hold_names(const Invite& invite, const EndpointId& agent,
+                        const std::vector<tunnel::DeclaredService>& services) {
+  for (const auto& service : services) {
+    auto [name, fresh] = names_.try_emplace(service.hostname.text(), Name{.pattern = service.hostname,
+                                                                          .invite = invite.id,
+                                                                          .tenant = invite.tenant,
+                                                                          .tls_mode = service.tls_mode,
+                                                                          .agents = {}});
+    CHECK(fresh || (name->second.invite == invite.id && name->second.tls_mode == service.tls_mode));
+    name->second.agents.push_back(agent);
+  }
+  changed_ = true;
+}
+
+void Leases::drop_names(const EndpointId& agent, const std::vector<tunnel::DeclaredService>& services) {
+  for (const auto& service : services) {
+    auto name = names_.find(service.hostname.text());
+    CHECK(name != names_.end());
+    std::erase(name->second.agents, agent);
+    if (name->second.agents.empty()) names_.erase(name);
+  }
+  changed_ = true;
+}
+
+Leases::LeaseMap::iterator Leases::end(LeaseMap::iterator lease) {
+  drop_names(lease->first, lease->second.services);
+  auto count = per_invite_.find(lease->second.invite);
+  CHECK(count != per_invite_.end());
+  if (--count->second == 0) per_invite_.erase(count);
+  return leases_.erase(lease);
+}
+
+void Leases::end_agent(const EndpointId& agent) {
+  if (auto lease = leases_.find(agent); lease != leases_.end()) end(lease);
+}
+
+void Leases::end_invite(const InviteId& invite) {
+  for (auto lease = leases_.begin(); lease != leases_.end();) {
+    lease = lease->second.invite == invite ? end(lease) : std::next(lease);
+  }
+}
+
+void Leases::expire(TimePoint now, UnixTime wall) {
+  if (now < earliest_end_ && wall < earliest_wall_end_) return;
+  earliest_end_ = TimePoint::max();
+  earliest_wall_end_ = UnixTime::max();
+  for (auto lease = leases_.begin(); lease != leases_.end();) {
+    const Lease& held = lease->second;
+    if (held.ends_at <= now || (held.invite_expires_at && *held.invite_expires_at <= wall)) {
+      lease = end(lease);
+      continue;
+    }
+    earliest_end_ = std::min(earliest_end_, held.ends_at);
+    if (held.invite_expires_at) earliest_wall_end_ = std::min(earliest_wall_end_, *held.invite_expires_at);
+    ++lease;
+  }
+}
+
+std::optional<TimePoint> Leases::next_expiry(TimePoint now, UnixTime wall) const {
+  if (leases_.empty()) return std::nullopt;
+  TimePoint next = earliest_end_;
+  if (earliest_wall_end_ != UnixTime::max()) {
+    // Compared in seconds first: a far expiry in nanoseconds would overflow.
+    auto wait = earliest_wall_end_ - wall;
+    next = std::min(next,
+                    now + (wait < kMaxWallWait ? std::max<Duration>(wait, Duration::zero()) : kMaxWallWait));
+  }
+  return next;
+}
+
+route::TablePtr Leases::table() const {
+  std::vector<route::Route> routes;
+  routes.reserve(names_.size());
+  for (const auto& [text, name] : names_)
+    routes.push_back({name.pattern, name.tenant, name.tls_mode, name.agents});
+  return std::make_shared<const route::Table>(std::move(routes));
+}
+
+}  // namespace culvert::hub

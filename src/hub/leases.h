@@ -1,0 +1,79 @@
+#pragma once
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/key.h"
+#include "hub/invite.h"
+#include "route/table.h"
+#include "tunnel/declaration.h"
+
+namespace culvert::hub {
+
+// Who serves what right now: one lease for each agent, gone when it is not renewed, when its agent or invite
+// ends. Sans-I/O. Several agents of one invite may hold the same hostname (replicas); different invites never
+// do.
+class Leases {
+ public:
+  // An agent may miss two renewals in a row before its names go.
+  static constexpr Duration kLifetime = std::chrono::seconds(90);
+  static constexpr Duration kRenewAfter = std::chrono::seconds(30);
+  // More replicas than any tenant runs; bounds what one token can make the hub hold.
+  static constexpr size_t kMaxPerInvite = 64;
+  // Wall clocks can be set: expiry of invites is looked at anew at least this often.
+  static constexpr Duration kMaxWallWait = std::chrono::seconds(30);
+
+  // Grants, renews or replaces the agent's lease; one verdict for each service, in order. A service is
+  // refused alone; an agent with no accepted service holds no lease. `invite` is live. Errors, which change
+  // nothing: kConflict, the agent's id is in use by another invite; kLimit, kMaxPerInvite.
+  Result<std::vector<tunnel::ServiceVerdict>> declare(const Invite& invite, const EndpointId& agent,
+                                                      const std::vector<tunnel::DeclaredService>& services,
+                                                      TimePoint now);
+  void end_agent(const EndpointId& agent);
+  void end_invite(const InviteId& invite);
+
+  // Ends what is over by now. Cheap when nothing can be.
+  void expire(TimePoint now, UnixTime wall);
+  // When expire() has work next; nullopt without leases.
+  std::optional<TimePoint> next_expiry(TimePoint now, UnixTime wall) const;
+
+  // True once after the routes changed.
+  bool take_changed() { return std::exchange(changed_, false); }
+  route::TablePtr table() const;
+  size_t size() const { return leases_.size(); }
+
+ private:
+  struct Lease {
+    InviteId invite;
+    std::optional<UnixTime> invite_expires_at;
+    std::vector<tunnel::DeclaredService> services;
+    TimePoint ends_at;
+  };
+  struct Name {
+    route::HostPattern pattern;
+    InviteId invite;
+    PublicKey tenant;
+    route::TlsMode tls_mode;
+    std::vector<EndpointId> agents;  // longest holder first
+  };
+  using LeaseMap = std::unordered_map<EndpointId, Lease>;
+
+  tunnel::ServiceVerdict judge(const Invite& invite, const EndpointId& agent,
+                               const tunnel::DeclaredService& service) const;
+  void hold_names(const Invite& invite, const EndpointId& agent,
+                  const std::vector<tunnel::DeclaredService>& services);
+  void drop_names(const EndpointId& agent, const std::vector<tunnel::DeclaredService>& services);
+  LeaseMap::iterator end(LeaseMap::iterator lease);
+
+  LeaseMap leases_;
+  std::map<std::string, Name> names_;  // by pattern
+  std::map<InviteId, size_t> per_invite_;
+  TimePoint earliest_end_ = TimePoint::max();     // no lease ends before
+  UnixTime earliest_wall_end_ = UnixTime::max();  // no lease's invite expires before
+  bool changed_ = false;
+};
+
+}  // namespace culvert::hub

@@ -1,0 +1,227 @@
+#include "hub/leases.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace culvert::hub {
+namespace {
+
+using namespace std::chrono_literals;
+using route::TlsMode;
+using tunnel::DeclaredService;
+
+const UnixTime kWall{std::chrono::seconds(1'700'000'000)};
+const TimePoint kStart{std::chrono::hours(100)};
+
+route::HostPattern pattern(std::string_view text) { return *route::HostPattern::parse(text); }
+DeclaredService service(std::string_view host, TlsMode mode = TlsMode::kPassthrough) {
+  return {pattern(host), mode};
+}
+
+class LeasesTest : public testing::Test {
+ protected:
+  EndpointId agent() { return SecretKey::generate(random_).public_key(); }
+  Invite make_invite(std::vector<std::string> hostnames, std::optional<UnixTime> expires_at = std::nullopt) {
+    Invite invite{.id = {},
+                  .name = "test",
+                  .tenant = agent(),
+                  .secret_hash = {},
+                  .hostnames = {},
+                  .created_at = kWall,
+                  .expires_at = expires_at};
+    random_.fill(invite.id);
+    for (const auto& text : hostnames) invite.hostnames.push_back(pattern(text));
+    return invite;
+  }
+  // Which were accepted, as "yn".
+  std::string declare(const Invite& invite, const EndpointId& id,
+                      const std::vector<DeclaredService>& services, TimePoint now = kStart) {
+    auto verdicts = leases_.declare(invite, id, services, now);
+    if (!verdicts) return verdicts.error().message;
+    std::string out;
+    for (const auto& verdict : *verdicts) {
+      out += verdict.accepted ? 'y' : 'n';
+      EXPECT_NE(verdict.accepted, !verdict.reason.empty());
+    }
+    return out;
+  }
+  const route::Route* match(std::string_view host) {
+    table_ = leases_.table();
+    return table_->match(host);
+  }
+
+  SeededRandom random_{3};
+  Leases leases_;
+  route::TablePtr table_;
+};
+
+TEST_F(LeasesTest, RoutesWhatIsGrantedAndSaysWhyTheRestIsNot) {
+  Invite invite = make_invite({"a.eu", "*.b.eu"});
+  EndpointId id = agent();
+  EXPECT_EQ(
+      declare(invite, id,
+              {service("a.eu"), service("b.eu"), service("x.b.eu", TlsMode::kTerminate), service("x.y.b.eu"),
+               service("evilb.eu"), service("*.b.eu"), service("x.a.eu"), service("other.org")}),
+      "ynyynynn");
+  ASSERT_NE(match("a.eu"), nullptr);
+  EXPECT_EQ(match("a.eu")->tenant, invite.tenant);
+  EXPECT_EQ(match("a.eu")->agents, std::vector<EndpointId>{id});
+  EXPECT_EQ(match("x.b.eu")->tls_mode, TlsMode::kTerminate);
+  EXPECT_EQ(match("other.b.eu")->host.text(), "*.b.eu");
+  EXPECT_EQ(match("evilb.eu"), nullptr);
+  EXPECT_EQ(match("b.eu"), nullptr);
+  auto verdicts = leases_.declare(invite, id, {service("evilb.eu")}, kStart);
+  EXPECT_NE((*verdicts)[0].reason.find("*.b.eu"), std::string::npos) << "the reason names what is granted";
+}
+
+TEST_F(LeasesTest, ChangesOnlyWhenRoutesChange) {
+  Invite invite = make_invite({"*.b.eu"});
+  EndpointId id = agent();
+  EXPECT_FALSE(leases_.take_changed());
+  declare(invite, id, {service("x.b.eu")});
+  EXPECT_TRUE(leases_.take_changed());
+  EXPECT_FALSE(leases_.take_changed());
+  declare(invite, id, {service("x.b.eu")}, kStart + 30s);
+  EXPECT_FALSE(leases_.take_changed()) << "a renewal alone is no change";
+  declare(invite, id, {service("y.b.eu")}, kStart + 60s);
+  EXPECT_TRUE(leases_.take_changed());
+  EXPECT_EQ(match("x.b.eu"), nullptr);
+  EXPECT_NE(match("y.b.eu"), nullptr);
+  declare(invite, id, {service("elsewhere.org")}, kStart + 60s);
+  EXPECT_TRUE(leases_.take_changed()) << "an agent with nothing accepted serves nothing";
+  EXPECT_EQ(leases_.size(), 0u);
+  declare(invite, id, {service("elsewhere.org")}, kStart + 60s);
+  EXPECT_FALSE(leases_.take_changed());
+}
+
+TEST_F(LeasesTest, EndsALeaseAtItsDeadlineAndNotBefore) {
+  Invite invite = make_invite({"*.b.eu"});
+  declare(invite, agent(), {service("x.b.eu")}, kStart);
+  EndpointId renewing = agent();
+  declare(invite, renewing, {service("x.b.eu")}, kStart);
+  declare(invite, renewing, {service("x.b.eu")}, kStart + 60s);
+  EXPECT_EQ(leases_.next_expiry(kStart, kWall), kStart + 90s);
+  leases_.expire(kStart + 90s - 1ns, kWall);
+  EXPECT_EQ(match("x.b.eu")->agents.size(), 2u);
+  (void)leases_.take_changed();
+  leases_.expire(kStart + 90s, kWall);
+  EXPECT_TRUE(leases_.take_changed());
+  EXPECT_EQ(match("x.b.eu")->agents, std::vector<EndpointId>{renewing});
+  EXPECT_EQ(leases_.next_expiry(kStart + 90s, kWall), kStart + 150s);
+  leases_.expire(kStart + 150s, kWall);
+  EXPECT_EQ(match("x.b.eu"), nullptr);
+  EXPECT_EQ(leases_.next_expiry(kStart + 150s, kWall), std::nullopt);
+}
+
+TEST_F(LeasesTest, AnAgentThatComesBackIsServedAtOnce) {
+  Invite invite = make_invite({"*.b.eu"});
+  EndpointId id = agent();
+  declare(invite, id, {service("x.b.eu")}, kStart);
+  leases_.expire(kStart + 200s, kWall);
+  (void)leases_.take_changed();
+  declare(invite, id, {service("x.b.eu")}, kStart + 200s);
+  EXPECT_TRUE(leases_.take_changed());
+  EXPECT_NE(match("x.b.eu"), nullptr);
+}
+
+TEST_F(LeasesTest, AnExpiredInviteIsNoLongerServed) {
+  Invite invite = make_invite({"*.b.eu"}, kWall + 20s);
+  Invite forever = make_invite({"*.c.eu"});
+  declare(invite, agent(), {service("x.b.eu")});
+  declare(forever, agent(), {service("x.c.eu")});
+  EXPECT_EQ(leases_.next_expiry(kStart, kWall), kStart + 20s);
+  leases_.expire(kStart + 19s, kWall + 19s);
+  EXPECT_NE(match("x.b.eu"), nullptr);
+  leases_.expire(kStart + 20s, kWall + 20s);
+  EXPECT_EQ(match("x.b.eu"), nullptr);
+  EXPECT_NE(match("x.c.eu"), nullptr);
+}
+
+TEST_F(LeasesTest, LooksAgainForAWallClockThatIsSet) {
+  Invite invite = make_invite({"*.b.eu"}, kWall + std::chrono::days(3650));
+  declare(invite, agent(), {service("x.b.eu")});
+  EXPECT_EQ(leases_.next_expiry(kStart, kWall), kStart + Leases::kMaxWallWait);
+  leases_.expire(kStart + 1s, kWall + std::chrono::days(3650));
+  EXPECT_EQ(match("x.b.eu"), nullptr);
+}
+
+TEST_F(LeasesTest, ReplicasShareAHostname) {
+  Invite invite = make_invite({"*.b.eu"});
+  EndpointId one = agent();
+  EndpointId two = agent();
+  EXPECT_EQ(declare(invite, one, {service("x.b.eu")}), "y");
+  EXPECT_EQ(declare(invite, two, {service("x.b.eu"), service("y.b.eu")}), "yy");
+  EXPECT_EQ(match("x.b.eu")->agents, (std::vector<EndpointId>{one, two}));
+  EXPECT_EQ(match("y.b.eu")->agents, std::vector<EndpointId>{two});
+  leases_.end_agent(one);
+  EXPECT_EQ(match("x.b.eu")->agents, std::vector<EndpointId>{two});
+  leases_.end_agent(one);
+  leases_.end_agent(two);
+  EXPECT_EQ(match("x.b.eu"), nullptr);
+}
+
+TEST_F(LeasesTest, ReplicasMustAgreeOnTheTlsMode) {
+  Invite invite = make_invite({"*.b.eu"});
+  EndpointId one = agent();
+  EndpointId two = agent();
+  EXPECT_EQ(declare(invite, one, {service("x.b.eu")}), "y");
+  EXPECT_EQ(declare(invite, one, {service("x.b.eu", TlsMode::kTerminate)}), "y")
+      << "alone it may change its mind";
+  EXPECT_EQ(declare(invite, two, {service("x.b.eu"), service("y.b.eu")}), "ny");
+  auto verdicts = leases_.declare(invite, two, {service("x.b.eu")}, kStart);
+  EXPECT_NE((*verdicts)[0].reason.find("conflict with agent " + one.short_text()), std::string::npos);
+  EXPECT_EQ(declare(invite, two, {service("x.b.eu", TlsMode::kTerminate)}), "y");
+  EXPECT_EQ(declare(invite, one, {service("x.b.eu")}), "n") << "now another holds it too";
+  EXPECT_EQ(match("x.b.eu")->agents, std::vector<EndpointId>{two});
+  EXPECT_EQ(declare(invite, two, {service("x.b.eu")}), "y");
+}
+
+TEST_F(LeasesTest, RevokingEndsAllLeasesOfThatInviteOnly) {
+  Invite invite = make_invite({"*.b.eu"});
+  Invite other = make_invite({"*.c.eu"});
+  declare(invite, agent(), {service("x.b.eu")});
+  declare(invite, agent(), {service("x.b.eu"), service("y.b.eu")});
+  EndpointId stays = agent();
+  declare(other, stays, {service("x.c.eu")});
+  (void)leases_.take_changed();
+  leases_.end_invite(invite.id);
+  EXPECT_TRUE(leases_.take_changed());
+  EXPECT_EQ(match("x.b.eu"), nullptr);
+  EXPECT_EQ(match("y.b.eu"), nullptr);
+  EXPECT_TRUE(table_->serves(stays));
+  EXPECT_EQ(table_->routes().size(), 1u);
+}
+
+TEST_F(LeasesTest, NobodyTakesAnotherInvitesAgentOrName) {
+  Invite invite = make_invite({"*.b.eu"});
+  // Never both live at once in the store; the table must hold even so.
+  Invite thief = make_invite({"*.b.eu", "*.c.eu"});
+  EndpointId id = agent();
+  declare(invite, id, {service("x.b.eu")});
+  EXPECT_EQ(declare(thief, agent(), {service("x.b.eu"), service("x.c.eu")}), "ny");
+  auto stolen = leases_.declare(thief, id, {service("y.c.eu")}, kStart);
+  ASSERT_FALSE(stolen.has_value());
+  EXPECT_EQ(stolen.error().code, ErrorCode::kConflict);
+  EXPECT_EQ(match("x.b.eu")->tenant, invite.tenant);
+}
+
+TEST_F(LeasesTest, BoundsTheLeasesOfOneInvite) {
+  Invite invite = make_invite({"*.b.eu"});
+  EndpointId first = agent();
+  declare(invite, first, {service("x.b.eu")});
+  for (size_t i = 1; i < Leases::kMaxPerInvite; ++i)
+    ASSERT_EQ(declare(invite, agent(), {service("x.b.eu")}), "y");
+  auto refused = leases_.declare(invite, agent(), {service("x.b.eu")}, kStart);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, ErrorCode::kLimit);
+  EXPECT_EQ(declare(invite, first, {service("y.b.eu")}), "y") << "who holds one keeps it";
+  EXPECT_EQ(declare(make_invite({"*.c.eu"}), agent(), {service("x.c.eu")}), "y") << "others have their own";
+  leases_.end_agent(first);
+  EXPECT_EQ(declare(invite, agent(), {service("x.b.eu")}), "y");
+  leases_.end_invite(invite.id);
+  EXPECT_EQ(declare(invite, agent(), {service("x.b.eu")}), "y");
+}
+
+}  // namespace
+}  // namespace culvert::hub
