@@ -1,0 +1,98 @@
+#include "edge/answers.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "net/tls.h"
+#include "tunnel/protocol.h"
+
+namespace culvert::edge {
+namespace {
+
+const char* reason_phrase(int status) {
+  switch (status) {
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    default:
+      return "Bad Gateway";
+  }
+}
+
+// True when nothing more will come. Reads a bounded amount: a client that keeps sending is not waited for.
+bool drained(net::ByteStream& socket) {
+  std::array<uint8_t, 4096> ignored;
+  for (int reads = 0; reads < 16; ++reads) {
+    auto got = socket.try_read(ignored);
+    if (got.status == net::IoStatus::kEof || got.status == net::IoStatus::kError) return true;
+    if (got.status != net::IoStatus::kOk) return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+Bytes http_answer(int status, std::string_view text) {
+  std::string answer = fmt::format(
+      "HTTP/1.1 {} {}\r\n"
+      "Content-Type: text/plain; charset=utf-8\r\n"
+      "Content-Length: {}\r\n"
+      "Cache-Control: no-store\r\n"
+      "Connection: close\r\n"
+      "\r\n"
+      "{}\n",
+      status, reason_phrase(status), text.size() + 1, text);
+  return to_bytes(as_bytes(answer));
+}
+
+Bytes no_agent_answer() {
+  return http_answer(
+      502, "502: this name is known here, but the tunnel's agent is not connected. Start the agent again.");
+}
+
+Bytes stream_limit_answer() {
+  return http_answer(
+      503, "503: the tunnel's agent serves as many connections as it allows. Try again in a moment.");
+}
+
+Bytes refusal_answer(route::TlsMode mode, endpoint::AppCode code) {
+  if (mode == route::TlsMode::kPassthrough) return net::tls_alert_record(net::TlsAlert::kInternalError);
+  switch (code) {
+    case tunnel::kStreamOriginUnreachable:
+      return http_answer(
+          502, "502: the tunnel works, but its agent cannot reach the origin service. Is it running?");
+    case tunnel::kStreamOriginTimeout:
+      return http_answer(504,
+                         "504: the tunnel works, but the origin service did not answer its agent in time.");
+    case tunnel::kStreamUnknownService:
+      return http_answer(502,
+                         "502: the tunnel's agent does not serve this name. Check the agent's services.");
+    case tunnel::kStreamLimit:
+      return stream_limit_answer();
+    default:
+      return http_answer(502, "502: the origin service ended the connection before it answered.");
+  }
+}
+
+net::Task<> say_and_close(std::unique_ptr<net::ByteStream> socket, Bytes message) {
+  // A message of one packet fits an idle socket's buffer, or the client is not reading at all.
+  if (!message.empty()) {
+    auto put = socket->try_write(message);
+    if (put.status != net::IoStatus::kOk || put.bytes < message.size()) {
+      socket->reset();
+      co_return;
+    }
+  }
+  socket->try_finish();
+  // Closing with unread bytes makes the kernel send RST, which may overtake the message. So wait for the
+  // client's end, by looking: a pump that gave the socket back may still be its one waiter.
+  for (Duration pause = std::chrono::milliseconds(5); pause < std::chrono::seconds(1); pause *= 2) {
+    if (drained(*socket)) break;
+    co_await net::sleep_for(socket->loop(), pause);
+  }
+  socket->close();
+}
+
+}  // namespace culvert::edge

@@ -1,0 +1,28 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "endpoint/endpoint.h"
+#include "net/byte_stream.h"
+#include "route/table.h"
+
+// What the edge itself says to a client when a connection cannot be carried.
+namespace culvert::edge {
+
+// A whole HTTP/1.1 response with a plain text that names whose fault it is.
+Bytes http_answer(int status, std::string_view text);
+
+Bytes no_agent_answer();
+Bytes stream_limit_answer();
+
+// For a stream that the agent reset with `code` before any byte of an answer: a page where we ended TLS,
+// otherwise the only thing a TLS client understands.
+Bytes refusal_answer(route::TlsMode mode, endpoint::AppCode code);
+
+// Sends a short message and ends the connection so that the client gets to read it. The bounded last act of a
+// refused connection: about a second at most.
+net::Task<> say_and_close(std::unique_ptr<net::ByteStream> socket, Bytes message);
+
+}  // namespace culvert::edge

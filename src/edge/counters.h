@@ -1,0 +1,65 @@
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+namespace culvert::edge {
+
+// What the edge has done and refused since it started. Written by every worker, read by anybody.
+struct Counters {
+  using Count = std::atomic<uint64_t>;
+
+  Count connections_active{0};  // public connections open now
+  Count connections_accepted{0};
+  Count connections_to_hub{0};
+  Count connections_moved{0};  // to the worker that owns the tunnel
+  Count streams_carried{0};
+  Count bytes_to_origin{0};  // of streams that have ended
+  Count bytes_to_client{0};
+
+  Count refused_max_connections{0};
+  Count refused_max_hellos{0};
+  Count refused_hello_timeout{0};  // includes clients that left before their hello was whole
+  Count refused_not_tls{0};        // includes hellos past the cap
+  Count refused_unknown_hostname{0};
+  Count refused_no_agent{0};
+  Count refused_stream_limit{0};
+  Count refused_by_agent{0};  // reset before the first byte of an answer
+  Count failed_tls_handshake{0};
+
+  Count tunnels_active{0};
+  Count tunnels_accepted{0};
+  Count refused_tunnel_hello{0};
+  Count refused_tunnel_no_lease{0};
+  Count refused_tunnel_limit{0};
+};
+
+inline void count(Counters::Count& counter, uint64_t by = 1) {
+  counter.fetch_add(by, std::memory_order_relaxed);
+}
+
+// One place among the `max` public connections that may be open at once; given back when destroyed.
+class ConnectionSlot {
+ public:
+  static std::optional<ConnectionSlot> take(Counters& counters, size_t max) {
+    if (counters.connections_active.fetch_add(1, std::memory_order_relaxed) < max)
+      return ConnectionSlot(&counters);
+    counters.connections_active.fetch_sub(1, std::memory_order_relaxed);
+    return std::nullopt;
+  }
+  ConnectionSlot(ConnectionSlot&& other) noexcept : counters_(std::exchange(other.counters_, nullptr)) {}
+  ConnectionSlot& operator=(ConnectionSlot&& other) noexcept {
+    std::swap(counters_, other.counters_);
+    return *this;
+  }
+  ~ConnectionSlot() {
+    if (counters_ != nullptr) counters_->connections_active.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+ private:
+  explicit ConnectionSlot(Counters* counters) : counters_(counters) {}
+  Counters* counters_;
+};
+
+}  // namespace culvert::edge

@@ -1,0 +1,54 @@
+#pragma once
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+
+#include "base/key.h"
+
+namespace culvert::edge {
+
+// Which worker holds the tunnel of which agent. Thread-safe; a worker asks only for agents it has no tunnel
+// of.
+class Directory {
+ public:
+  struct Entry {
+    unsigned worker;
+    uint64_t generation;  // grows with every tunnel: tells a tunnel from its successor
+  };
+  struct Added {
+    uint64_t generation;
+    std::optional<Entry> replaced;  // the agent's tunnel until now: its worker is to close it
+  };
+
+  Added add(const EndpointId& agent, unsigned worker) {
+    std::lock_guard lock(mutex_);
+    Added added{++generations_, std::nullopt};
+    auto [place, fresh] = entries_.try_emplace(agent);
+    if (!fresh) added.replaced = place->second;
+    place->second = {worker, added.generation};
+    return added;
+  }
+
+  // False when a newer tunnel of the agent has taken the place.
+  bool remove(const EndpointId& agent, uint64_t generation) {
+    std::lock_guard lock(mutex_);
+    auto place = entries_.find(agent);
+    if (place == entries_.end() || place->second.generation != generation) return false;
+    entries_.erase(place);
+    return true;
+  }
+
+  std::optional<unsigned> find(const EndpointId& agent) const {
+    std::lock_guard lock(mutex_);
+    auto place = entries_.find(agent);
+    if (place == entries_.end()) return std::nullopt;
+    return place->second.worker;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_map<EndpointId, Entry> entries_;
+  uint64_t generations_ = 0;
+};
+
+}  // namespace culvert::edge

@@ -1,0 +1,72 @@
+#include "edge/edge.h"
+
+#include "base/check.h"
+#include "base/random.h"
+
+namespace culvert::edge {
+
+Result<std::unique_ptr<Edge>> Edge::bind(Config config, std::shared_ptr<Certificates> certificates) {
+  CHECK(config.workers > 0);
+  std::unique_ptr<Edge> edge(new Edge(std::move(config), std::move(certificates)));
+  Config& bound = edge->shared_.config;
+  for (unsigned index = 0; index < bound.workers; ++index) {
+    auto worker = Worker::bind(edge->shared_, index);
+    if (!worker) return std::unexpected(worker.error());
+    bound.tcp_listen = (*worker)->tcp_addr();
+    bound.udp_listen = (*worker)->udp_addr();
+    edge->shared_.workers.push_back(worker->get());
+    edge->workers_.push_back(std::move(*worker));
+  }
+  return edge;
+}
+
+Edge::Edge(Config config, std::shared_ptr<Certificates> certificates)
+    : shared_(std::move(config), std::move(certificates), SystemRandom().u64()) {}
+
+Edge::~Edge() {
+  stop();
+  stop();
+  join();
+}
+
+void Edge::set_names(std::unordered_set<std::string> hub_names, std::string public_addr) {
+  CHECK(threads_.empty());
+  shared_.config.hub_names = std::move(hub_names);
+  shared_.config.public_addr = std::move(public_addr);
+}
+
+void Edge::start(ControlPlane control) {
+  CHECK(threads_.empty());
+  shared_.control = std::move(control);
+  running_ = workers_.size();
+  for (const auto& worker : workers_) {
+    threads_.emplace_back([this, each = worker.get()] {
+      each->run();
+      if (--running_ == 0) shared_.control.stopped();
+    });
+  }
+}
+
+void Edge::set_table(route::TablePtr table) {
+  for (const auto& worker : workers_) worker->set_table(table);
+}
+
+void Edge::stop() {
+  bool again = std::exchange(stopping_, true);
+  TimePoint deadline = monotonic_now() + shared_.config.drain_timeout;
+  for (const auto& worker : workers_) {
+    if (again) {
+      worker->skip_drain();
+    } else {
+      worker->shutdown(deadline);
+    }
+  }
+}
+
+void Edge::join() {
+  for (std::thread& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
+}
+
+}  // namespace culvert::edge

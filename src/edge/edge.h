@@ -1,0 +1,47 @@
+#pragma once
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "edge/shared.h"
+#include "edge/worker.h"
+#include "route/table.h"
+
+namespace culvert::edge {
+
+// The public's way in and the agents' tunnels: some workers, each a thread. Safe to use from one control
+// thread.
+class Edge {
+ public:
+  // Binds every socket. Ports given as 0 are chosen once and shared by the workers.
+  static Result<std::unique_ptr<Edge>> bind(Config config, std::shared_ptr<Certificates> certificates);
+  // Ends what still runs without a drain.
+  ~Edge();
+  Edge(const Edge&) = delete;
+
+  SocketAddr tcp_addr() const { return shared_.config.tcp_listen; }
+  SocketAddr udp_addr() const { return shared_.config.udp_listen; }
+  const Counters& counters() const { return shared_.counters; }
+  // Before start(): both follow from the addresses that were bound.
+  void set_names(std::unordered_set<std::string> hub_names, std::string public_addr);
+
+  void start(ControlPlane control);
+  void set_table(route::TablePtr table);
+  // Drains and ends; `stopped` of the control plane is called when every worker has. A second call skips the
+  // drain.
+  void stop();
+  // Waits for the threads.
+  void join();
+
+ private:
+  Edge(Config config, std::shared_ptr<Certificates> certificates);
+
+  Shared shared_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::thread> threads_;
+  std::atomic<size_t> running_{0};
+  bool stopping_ = false;
+};
+
+}  // namespace culvert::edge

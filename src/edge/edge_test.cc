@@ -1,0 +1,555 @@
+// A whole edge, its workers on their threads, over loopback; clients and agents on the test's own loop.
+#include "edge/edge.h"
+
+#include <gtest/gtest.h>
+
+#include "edge/testing.h"
+#include "net/tcp.h"
+
+namespace culvert::edge {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace testing;
+using net::testing::run_task;
+
+const Bytes kUnrecognizedName = net::tls_alert_record(net::TlsAlert::kUnrecognizedName);
+const Bytes kInternalError = net::tls_alert_record(net::TlsAlert::kInternalError);
+
+class EdgeTest : public ::testing::Test {
+ public:
+  EdgeTest() : tasks_(loop_) {}
+  ~EdgeTest() override {
+    edge_.reset();
+    for (auto& socket : sockets_) socket->close();
+    run_until(loop_, [this] { return tasks_.size() == 0; });
+  }
+
+  void start(Config config) {
+    auto pem = net::InternalCa::create("test root", unix_now());
+    root_ = pem.certificate;
+    certificates_ = std::make_shared<Certificates>(net::InternalCa::load(pem).value(), unix_now);
+    edge_ = Edge::bind(std::move(config), certificates_).value();
+    edge_->set_names({"hub.test"}, "hub.test:443");
+    edge_->start({.serve_hub =
+                      [this](HubConnection connection) {
+                        std::lock_guard lock(mutex_);
+                        to_hub_.push_back(std::move(connection));
+                      },
+                  .agent_left =
+                      [this](EndpointId agent) {
+                        std::lock_guard lock(mutex_);
+                        left_.push_back(agent);
+                      },
+                  .stopped = [this] { stopped_ = true; }});
+  }
+  static Config config() {
+    return {.key = key(9),
+            .tcp_listen = SocketAddr::v4({127, 0, 0, 1}, 0),
+            .udp_listen = SocketAddr::v4({127, 0, 0, 1}, 0),
+            .hub_names = {},
+            .public_addr = {},
+            .version = "test",
+            .drain_timeout = 5s};
+  }
+
+  static route::Route route(std::string_view host, route::TlsMode mode, std::vector<EndpointId> agents) {
+    return {route::HostPattern::parse(host).value(), key(50).public_key(), mode, std::move(agents)};
+  }
+  void set_routes(std::vector<route::Route> routes) {
+    edge_->set_table(std::make_shared<const route::Table>(std::move(routes)));
+  }
+  void dial(FakeAgent& agent) { agent.dial(edge_->udp_addr(), key(9).public_key()); }
+  void connect(FakeAgent& agent) {
+    dial(agent);
+    run_until(loop_, [&] { return agent.welcome(); });
+  }
+  // One agent that serves "pass.test" by passthrough, "*.w.test" and "term.test" terminated.
+  void start_with(FakeAgent& agent) {
+    start(config());
+    set_usual_routes(agent);
+    connect(agent);
+  }
+  void set_usual_routes(FakeAgent& agent) {
+    set_routes({route("pass.test", route::TlsMode::kPassthrough, {agent.id()}),
+                route("term.test", route::TlsMode::kTerminate, {agent.id()}),
+                route("*.w.test", route::TlsMode::kTerminate, {agent.id()})});
+  }
+
+  std::unique_ptr<net::ByteStream> tcp() {
+    return run_task(loop_, net::tcp_connect(loop_, edge_->tcp_addr(), soon())).value();
+  }
+  Result<std::unique_ptr<net::ByteStream>> tls(std::string name) {
+    net::TlsClientTrust trust;
+    trust.root_pem = root_;
+    return run_task(loop_, net::tls_connect(tcp(), std::move(name), std::move(trust), soon()));
+  }
+  net::ByteStream& keep(std::unique_ptr<net::ByteStream> socket) {
+    sockets_.push_back(std::move(socket));
+    return *sockets_.back();
+  }
+  void send(net::ByteStream& socket, ByteView bytes) {
+    Result<> sent = run_task(loop_, net::write_all(socket, bytes, soon()));
+    EXPECT_TRUE(sent);
+  }
+  Received& read(net::ByteStream& socket) {
+    received_.push_back(std::make_unique<Received>());
+    tasks_.spawn(read_all(socket, *received_.back()));
+    return *received_.back();
+  }
+  static net::Task<> read_all(net::ByteStream& socket, Received& into) {
+    Bytes chunk(64 * 1024);
+    while (true) {
+      auto got = co_await net::read_some(socket, chunk, soon());
+      if (!got || *got == 0) {
+        (got ? into.clean : into.broken) = true;
+        co_return;
+      }
+      into.bytes.insert(into.bytes.end(), chunk.begin(), chunk.begin() + static_cast<ptrdiff_t>(*got));
+    }
+  }
+  // What the edge answers to a hello, until it ends the connection.
+  Received say_hello(std::string_view name) {
+    net::ByteStream& socket = keep(tcp());
+    send(socket, client_hello(name));
+    Received& answer = read(socket);
+    wait([&] { return answer.ended(); });
+    return answer;
+  }
+  std::string get(std::string name) {
+    auto stream = tls(std::move(name));
+    EXPECT_TRUE(stream) << stream.error().message;
+    if (!stream) return "";
+    net::ByteStream& socket = keep(std::move(*stream));
+    send(socket, as_bytes("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+    Received& answer = read(socket);
+    wait([&] { return answer.ended(); });
+    EXPECT_TRUE(answer.clean);
+    return answer.text();
+  }
+  void wait(auto condition) { run_until(loop_, condition); }
+  const Counters& counters() const { return edge_->counters(); }
+
+  net::EventLoop loop_;
+  std::string root_;
+  std::shared_ptr<Certificates> certificates_;
+  std::unique_ptr<Edge> edge_;
+  std::mutex mutex_;
+  std::vector<HubConnection> to_hub_;
+  std::vector<EndpointId> left_;
+  std::atomic<bool> stopped_ = false;
+  std::vector<std::unique_ptr<Received>> received_;
+  std::vector<std::unique_ptr<net::ByteStream>> sockets_;
+  net::TaskGroup tasks_;
+};
+
+// ---- Hellos
+
+TEST_F(EdgeTest, AnUnknownNameGetsTheAlertAndACleanEnd) {
+  start(config());
+  for (bool with_table : {false, true}) {
+    if (with_table) set_routes({});
+    Received answer = say_hello("stranger.test");
+    EXPECT_TRUE(answer.clean);
+    EXPECT_EQ(answer.bytes, kUnrecognizedName);
+  }
+  EXPECT_EQ(counters().refused_unknown_hostname, 2u);
+}
+
+TEST_F(EdgeTest, WhatIsNoTlsIsCut) {
+  start(config());
+  for (std::string_view garbage : {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "SSH-2.0-x\r\n"}) {
+    net::ByteStream& socket = keep(tcp());
+    send(socket, as_bytes(garbage));
+    Received& answer = read(socket);
+    wait([&] { return answer.ended(); });
+    EXPECT_TRUE(answer.bytes.empty());
+  }
+  net::ByteStream& socket = keep(tcp());
+  send(socket, Bytes{22, 3, 1, 0, 4, 2, 0, 0, 0});  // a handshake record, but no ClientHello
+  Received& answer = read(socket);
+  wait([&] { return answer.ended(); });
+  EXPECT_EQ(answer.bytes, net::tls_alert_record(net::TlsAlert::kDecodeError));
+  EXPECT_EQ(counters().refused_not_tls, 3u);
+}
+
+TEST_F(EdgeTest, ASlowHelloIsCutAtItsDeadlineAndAQuickOneIsServedMeanwhile) {
+  Config quick = config();
+  quick.hello_timeout = 300ms;
+  start(std::move(quick));
+  net::ByteStream& silent = keep(tcp());
+  net::ByteStream& slow = keep(tcp());
+  send(slow, ByteView(client_hello("x.test")).first(20));
+  Received& silence = read(silent);
+  Received& slowness = read(slow);
+  EXPECT_EQ(say_hello("stranger.test").bytes, kUnrecognizedName);
+  wait([&] { return silence.ended() && slowness.ended(); });
+  EXPECT_TRUE(silence.bytes.empty() && slowness.bytes.empty());
+  EXPECT_EQ(counters().refused_hello_timeout, 2u);
+}
+
+TEST_F(EdgeTest, TheHubsConnectionsAreHandedOverWithWhatWasRead) {
+  start(config());
+  for (std::string_view name : {"", "hub.test"}) {
+    Bytes hello = client_hello(name);
+    send(keep(tcp()), hello);
+    wait([&] {
+      std::lock_guard lock(mutex_);
+      return !to_hub_.empty();
+    });
+    std::lock_guard lock(mutex_);
+    ASSERT_EQ(to_hub_.size(), 1u);
+    EXPECT_EQ(to_hub_[0].received, hello);
+    EXPECT_EQ(to_hub_[0].server_name, name);
+    auto socket = net::make_tcp_stream(loop_, to_hub_[0].fd);
+    EXPECT_EQ(socket->remote_addr(), sockets_.back()->local_addr());
+    to_hub_.clear();
+  }
+  EXPECT_EQ(counters().connections_to_hub, 2u);
+}
+
+TEST_F(EdgeTest, NoMoreConnectionsThanAllowed) {
+  Config small = config();
+  small.max_connections = 2;
+  start(std::move(small));
+  Received& first = read(keep(tcp()));
+  Received& second = read(keep(tcp()));
+  wait([&] { return counters().connections_active == 2; });
+  Received& third = read(keep(tcp()));
+  wait([&] { return third.ended(); });
+  EXPECT_EQ(counters().refused_max_connections, 1u);
+  EXPECT_FALSE(first.ended() || second.ended());
+  sockets_[0]->close();
+  wait([&] { return counters().connections_active == 1; });
+  EXPECT_EQ(say_hello("stranger.test").bytes, kUnrecognizedName);
+}
+
+// ---- Carrying
+
+TEST_F(EdgeTest, PassthroughCarriesTheHelloAndAllThatFollows) {
+  FakeAgent agent(loop_, 1);
+  start_with(agent);
+  net::ByteStream& socket = keep(tcp());
+  Bytes hello = client_hello("PASS.test");
+  for (uint8_t byte : hello) send(socket, ByteView(&byte, 1));
+  Received& answer = read(socket);
+  wait([&] { return answer.bytes == hello; });  // echoed
+  ASSERT_EQ(agent.headers.size(), 1u);
+  EXPECT_EQ(agent.headers[0].authority, "pass.test");
+  EXPECT_EQ(agent.headers[0].tls_mode, route::TlsMode::kPassthrough);
+  EXPECT_EQ(agent.headers[0].client, socket.local_addr());
+  EXPECT_EQ(agent.headers[0].public_addr, edge_->tcp_addr());
+
+  send(socket, as_bytes("and more"));
+  EXPECT_TRUE(run_task(loop_, net::finish(socket, soon())));
+  wait([&] { return answer.ended(); });
+  EXPECT_TRUE(answer.clean);
+  EXPECT_EQ(as_text(ByteView(answer.bytes).subspan(hello.size())), "and more");
+  wait([&] { return counters().connections_active == 0; });
+  EXPECT_EQ(counters().streams_carried, 1u);
+  EXPECT_GT(counters().bytes_to_origin, hello.size() + 8);  // and the stream header
+  EXPECT_EQ(counters().bytes_to_client, hello.size() + 8);
+}
+
+TEST_F(EdgeTest, TerminateShowsOurCertificateAndCarriesPlaintext) {
+  FakeAgent agent(loop_, 1);
+  agent.greeting = "HTTP/1.1 200 OK\r\n\r\n";
+  start_with(agent);
+  for (std::string name : {"term.test", "any.w.test", "other.w.test"}) {
+    auto stream = tls(name);
+    ASSERT_TRUE(stream) << stream.error().message;
+    net::ByteStream& socket = keep(std::move(*stream));
+    send(socket, as_bytes("GET /" + name));
+    Received& answer = read(socket);
+    EXPECT_TRUE(run_task(loop_, net::finish(socket, soon())));
+    wait([&] { return answer.ended(); });
+    EXPECT_TRUE(answer.clean);
+    EXPECT_EQ(answer.text(), agent.greeting + "GET /" + name);
+    EXPECT_EQ(agent.headers.back().authority, name);
+    EXPECT_EQ(agent.headers.back().tls_mode, route::TlsMode::kTerminate);
+  }
+  EXPECT_EQ(certificates_->size(), 2u) << "strangers' names under a wildcard must not fill the cache";
+}
+
+TEST_F(EdgeTest, ARefusedTerminatedRequestIsAnsweredWithWhoseFaultItIs) {
+  FakeAgent agent(loop_, 1);
+  start_with(agent);
+  struct Case {
+    endpoint::AppCode code;
+    std::string_view status, words;
+  };
+  for (const Case& each : {Case{tunnel::kStreamOriginUnreachable, "502", "cannot reach the origin"},
+                           Case{tunnel::kStreamOriginTimeout, "504", "in time"},
+                           Case{tunnel::kStreamUnknownService, "502", "does not serve this name"},
+                           Case{tunnel::kStreamLimit, "503", "as many connections"},
+                           Case{tunnel::kStreamOriginReset, "502", "before it answered"}}) {
+    agent.refuse_with = each.code;
+    std::string answer = get("term.test");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 " + std::string(each.status))) << answer;
+    EXPECT_NE(answer.find(each.words), std::string::npos) << answer;
+  }
+  EXPECT_EQ(say_hello("pass.test").bytes, kInternalError);
+  EXPECT_EQ(counters().refused_by_agent, 6u);
+  wait([&] { return counters().connections_active == 0; });
+}
+
+TEST_F(EdgeTest, AKnownNameWithoutItsAgentSaysSo) {
+  FakeAgent agent(loop_, 1);
+  start(config());
+  set_usual_routes(agent);
+  std::string answer = get("term.test");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 502")) << answer;
+  EXPECT_NE(answer.find("agent is not connected"), std::string::npos);
+  Received refused = say_hello("pass.test");
+  EXPECT_EQ(refused.bytes, kInternalError);
+  EXPECT_EQ(counters().refused_no_agent, 2u);
+}
+
+TEST_F(EdgeTest, AClientThatResetsIsSeenByTheAgent) {
+  FakeAgent agent(loop_, 1);
+  start_with(agent);
+  net::ByteStream& socket = keep(tcp());
+  Bytes hello = client_hello("pass.test");
+  send(socket, hello);
+  wait([&] { return agent.after_header == hello; });
+  socket.reset();
+  wait([&] { return agent.resets_seen == 1; });
+}
+
+// ---- Tunnels
+
+TEST_F(EdgeTest, ATunnelWithoutALeaseIsRefused) {
+  FakeAgent agent(loop_, 1);
+  start(config());
+  set_routes({});
+  dial(agent);
+  wait([&] { return agent.closed.has_value(); });
+  EXPECT_EQ(agent.closed->kind, endpoint::CloseReason::Kind::kApplication);
+  EXPECT_EQ(agent.closed->code, tunnel::kCloseNoLease);
+  EXPECT_FALSE(agent.welcome());
+  EXPECT_EQ(counters().refused_tunnel_no_lease, 1u);
+}
+
+TEST_F(EdgeTest, ATunnelWaitsForATableThatIsAboutToCome) {
+  FakeAgent agent(loop_, 1);
+  start(config());
+  dial(agent);
+  tasks_.spawn(net::sleep_for(loop_, 200ms));
+  wait([&] { return tasks_.size() == 0; });
+  EXPECT_FALSE(agent.welcome() || agent.closed);
+  set_usual_routes(agent);
+  wait([&] { return agent.welcome(); });
+  const auto& welcome = std::get<tunnel::Welcome>(agent.heard.front());
+  EXPECT_EQ(welcome, (tunnel::Welcome{tunnel::kControlProtocol, "test", "hub.test:443"}));
+}
+
+TEST_F(EdgeTest, BadFirstWordsCloseATunnelAndNameWhatIsWrong) {
+  start(config());
+  struct Case {
+    Bytes words;
+    std::string_view reason;
+  };
+  Bytes not_json{0, 0, 0, 2, '{', '{'};
+  Bytes too_long{0xff, 0, 0, 0};
+  for (const Case& each : {Case{encode(tunnel::ControlMessage(tunnel::Hello{7, "9.9"})), "protocol 7"},
+                           Case{encode(tunnel::ControlMessage(tunnel::Drain{})), "no hello"},
+                           Case{not_json, "not JSON"}, Case{too_long, "at most"}}) {
+    FakeAgent agent(loop_, 1);
+    agent.dial_badly(edge_->udp_addr(), key(9).public_key(), each.words);
+    wait([&] { return agent.closed.has_value(); });
+    EXPECT_EQ(agent.closed->code, tunnel::kCloseProtocol);
+    EXPECT_NE(agent.closed->message.find(each.reason), std::string::npos) << agent.closed->message;
+  }
+  EXPECT_EQ(counters().refused_tunnel_hello, 4u);
+}
+
+TEST_F(EdgeTest, TheSameAgentAgainReplacesItsTunnel) {
+  for (unsigned workers : {1u, 3u}) {
+    Config several = config();
+    several.workers = workers;
+    edge_.reset();
+    start(std::move(several));
+    FakeAgent first(loop_, 1);
+    set_usual_routes(first);
+    connect(first);
+    std::vector<std::unique_ptr<FakeAgent>> later;
+    for (int i = 0; i < 4; ++i) {
+      FakeAgent& old = later.empty() ? first : *later.back();
+      later.push_back(std::make_unique<FakeAgent>(loop_, 1));
+      connect(*later.back());
+      wait([&] { return old.closed.has_value(); });
+      EXPECT_EQ(old.closed->code, tunnel::kCloseReplaced);
+    }
+    net::ByteStream& socket = keep(tcp());
+    send(socket, client_hello("pass.test"));
+    wait([&] { return later.back()->headers.size() == 1; });
+    std::lock_guard lock(mutex_);
+    EXPECT_TRUE(left_.empty()) << "a replaced tunnel is no goodbye";
+  }
+}
+
+TEST_F(EdgeTest, AGoodbyeIsToldToTheControlPlane) {
+  FakeAgent polite(loop_, 1), rude(loop_, 2);
+  start(config());
+  set_routes({route("a.test", route::TlsMode::kPassthrough, {polite.id(), rude.id()})});
+  connect(polite);
+  connect(rude);
+  rude.leave(tunnel::kCloseProtocol);
+  wait([&] { return counters().tunnels_active == 1; });
+  polite.leave(tunnel::kCloseOk);
+  wait([&] {
+    std::lock_guard lock(mutex_);
+    return !left_.empty();
+  });
+  std::lock_guard lock(mutex_);
+  EXPECT_EQ(left_, std::vector<EndpointId>{polite.id()});
+}
+
+TEST_F(EdgeTest, AnAgentWhoseLastRouteGoesIsCutWithItsStreams) {
+  FakeAgent agent(loop_, 1);
+  start_with(agent);
+  net::ByteStream& socket = keep(tcp());
+  Bytes hello = client_hello("pass.test");
+  send(socket, hello);
+  Received& answer = read(socket);
+  wait([&] { return answer.bytes == hello; });
+  set_routes({});
+  wait([&] { return agent.closed.has_value() && answer.ended(); });
+  EXPECT_EQ(agent.closed->code, tunnel::kCloseRevoked);
+  EXPECT_TRUE(answer.broken) << "a cut must not look like an end";
+  EXPECT_EQ(say_hello("pass.test").bytes, kUnrecognizedName);
+}
+
+TEST_F(EdgeTest, ARouteThatGoesTakesOnlyItsOwnStreams) {
+  FakeAgent agent(loop_, 1);
+  start_with(agent);
+  set_routes({route("pass.test", route::TlsMode::kPassthrough, {agent.id()}),
+              route("also.test", route::TlsMode::kPassthrough, {agent.id()})});
+  net::ByteStream& goes = keep(tcp());
+  net::ByteStream& stays = keep(tcp());
+  send(goes, client_hello("pass.test"));
+  Received& cut = read(goes);
+  wait([&] { return !cut.bytes.empty(); });
+  send(stays, client_hello("also.test"));
+  Received& kept = read(stays);
+  wait([&] { return !kept.bytes.empty(); });
+  set_routes({route("also.test", route::TlsMode::kPassthrough, {agent.id()})});
+  wait([&] { return cut.ended(); });
+  EXPECT_TRUE(cut.broken);
+  size_t before = kept.bytes.size();
+  send(stays, as_bytes("still here"));
+  wait([&] { return kept.bytes.size() == before + 10; });
+  EXPECT_FALSE(agent.closed);
+}
+
+TEST_F(EdgeTest, SeveralAgentsShareARoute) {
+  FakeAgent one(loop_, 1), two(loop_, 2);
+  start(config());
+  set_routes({route("a.test", route::TlsMode::kPassthrough, {one.id(), two.id()})});
+  connect(one);
+  connect(two);
+  for (int i = 0; i < 6; ++i) send(keep(tcp()), client_hello("a.test"));
+  wait([&] { return one.headers.size() == 3 && two.headers.size() == 3; });
+  one.leave(tunnel::kCloseOk);
+  wait([&] { return counters().tunnels_active == 1; });
+  for (int i = 0; i < 3; ++i) send(keep(tcp()), client_hello("a.test"));
+  wait([&] { return two.headers.size() == 6; });
+}
+
+TEST_F(EdgeTest, ConnectionsMoveToTheWorkerThatHasTheTunnel) {
+  Config several = config();
+  several.workers = 3;
+  start(std::move(several));
+  FakeAgent agent(loop_, 1);
+  agent.greeting = "hi";
+  set_usual_routes(agent);
+  connect(agent);
+  // The kernel spreads these over three listeners; the chance that all meet the tunnel's own is 3^-29.
+  for (int i = 0; i < 30; ++i) {
+    net::ByteStream& socket = keep(tcp());
+    send(socket, client_hello("pass.test"));
+    Received& answer = read(socket);
+    wait([&] { return answer.text().starts_with("hi"); });
+    EXPECT_EQ(agent.headers.back().client, socket.local_addr());
+  }
+  EXPECT_EQ(agent.headers.size(), 30u);
+  EXPECT_GT(counters().connections_moved, 0u);
+  EXPECT_EQ(counters().streams_carried, 30u);
+  EXPECT_NE(get("term.test").find("hi"), std::string::npos);
+}
+
+// ---- The end
+
+TEST_F(EdgeTest, DrainTellsAgentsLetsStreamsEndAndRefusesNewOnes) {
+  FakeAgent agent(loop_, 1);
+  start_with(agent);
+  net::ByteStream& socket = keep(tcp());
+  Bytes hello = client_hello("pass.test");
+  send(socket, hello);
+  Received& answer = read(socket);
+  wait([&] { return answer.bytes == hello; });
+
+  SocketAddr address = edge_->tcp_addr();
+  edge_->stop();
+  wait([&] { return agent.heard.size() == 2; });
+  EXPECT_TRUE(std::holds_alternative<tunnel::Drain>(agent.heard[1]));
+  auto refused = run_task(loop_, net::tcp_connect(loop_, address, soon()));
+  EXPECT_FALSE(refused);
+
+  send(socket, as_bytes("last words"));
+  EXPECT_TRUE(run_task(loop_, net::finish(socket, soon())));
+  wait([&] { return answer.ended() && stopped_ && agent.closed; });
+  EXPECT_TRUE(answer.clean);
+  EXPECT_EQ(answer.bytes.size(), hello.size() + 10);
+  EXPECT_EQ(agent.closed->code, tunnel::kCloseDraining);
+}
+
+TEST_F(EdgeTest, ASecondStopCutsWhatIsStillOpen) {
+  FakeAgent agent(loop_, 1);
+  Config patient = config();
+  patient.drain_timeout = 1h;
+  start(std::move(patient));
+  set_usual_routes(agent);
+  connect(agent);
+  net::ByteStream& socket = keep(tcp());
+  net::ByteStream& greeting = keep(tcp());
+  send(socket, client_hello("pass.test"));
+  Received& answer = read(socket);
+  Received& silence = read(greeting);
+  wait([&] { return !answer.bytes.empty(); });
+  edge_->stop();
+  wait([&] { return agent.heard.size() == 2; });
+  EXPECT_FALSE(stopped_ || answer.ended());
+  edge_->stop();
+  wait([&] { return stopped_ && answer.ended() && silence.ended(); });
+  EXPECT_TRUE(answer.broken);
+}
+
+TEST_F(EdgeTest, TheDrainHasAnEnd) {
+  FakeAgent agent(loop_, 1);
+  Config hasty = config();
+  hasty.drain_timeout = 200ms;
+  start(std::move(hasty));
+  set_usual_routes(agent);
+  connect(agent);
+  net::ByteStream& socket = keep(tcp());
+  send(socket, client_hello("pass.test"));
+  Received& answer = read(socket);
+  wait([&] { return !answer.bytes.empty(); });
+  edge_->stop();
+  wait([&] { return stopped_ && answer.ended(); });
+  EXPECT_TRUE(answer.broken);
+}
+
+TEST_F(EdgeTest, AnAddressInUseIsSaidAtOnce) {
+  start(config());
+  Config same = config();
+  same.tcp_listen = edge_->tcp_addr();
+  auto second = Edge::bind(std::move(same), certificates_);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::kConflict);
+  EXPECT_NE(second.error().message.find(edge_->tcp_addr().to_string()), std::string::npos);
+}
+
+}  // namespace
+}  // namespace culvert::edge

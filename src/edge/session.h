@@ -1,0 +1,63 @@
+#pragma once
+#include <list>
+#include <memory>
+#include <string>
+
+#include "edge/counters.h"
+#include "endpoint/endpoint.h"
+#include "route/table.h"
+#include "tunnel/control.h"
+#include "tunnel/pump.h"
+
+namespace culvert::edge {
+
+class Worker;
+
+// A public connection while its bytes are carried; what its close record says.
+struct CarriedConnection {
+  std::string host;  // as the client asked for it
+  route::TlsMode tls_mode;
+  SocketAddr client;
+  SocketAddr public_addr;
+  uint64_t id;
+  TimePoint accepted;
+  ConnectionSlot slot;
+  std::shared_ptr<tunnel::Pump> pump;
+};
+
+// An agent's tunnel that was let in, and the public connections in it. Lives on its worker's loop.
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  Session(Worker& worker, endpoint::ConnectionPtr connection, tunnel::ControlStream control)
+      : worker_(worker), connection_(std::move(connection)), control_(std::move(control)) {}
+  Session(const Session&) = delete;
+
+  const EndpointId& agent() const { return connection_->remote_id(); }
+  endpoint::Connection& connection() { return *connection_; }
+  tunnel::ControlStream& control() { return control_; }
+  bool is_open() const { return connection_->is_open(); }
+  uint64_t generation = 0;  // the directory's
+
+  // Joins a client's socket and a fresh stream; `received` follows the stream header.
+  void carry(CarriedConnection connection, std::unique_ptr<net::ByteStream> socket,
+             endpoint::StreamPtr stream, ByteView received);
+  // Cuts every connection whose name the table no longer gives to this agent.
+  void cut_unrouted(const route::Table& table);
+  void close(endpoint::AppCode code, std::string reason);
+  size_t carried() const { return carried_.size(); }
+
+ private:
+  using Carried = std::list<CarriedConnection>;
+  void ended(Carried::iterator entry, tunnel::PumpResult result);
+
+  Worker& worker_;
+  endpoint::ConnectionPtr connection_;
+  tunnel::ControlStream control_;
+  Carried carried_;
+};
+using SessionPtr = std::shared_ptr<Session>;
+
+// The story of one tunnel, from its handshake to its end.
+net::Task<> serve_tunnel(Worker& worker, endpoint::ConnectionPtr connection);
+
+}  // namespace culvert::edge

@@ -1,0 +1,61 @@
+#pragma once
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "base/key.h"
+#include "edge/certificates.h"
+#include "edge/counters.h"
+#include "edge/directory.h"
+
+namespace culvert::edge {
+
+class Worker;
+
+struct Config {
+  SecretKey key;
+  SocketAddr tcp_listen;
+  SocketAddr udp_listen;
+  unsigned workers = 1;
+  // Names of the hub's own service, lower case; connections for them, and those without a name, go to the
+  // control plane.
+  std::unordered_set<std::string> hub_names;
+  std::string public_addr;  // told to agents: "host:port" where the public reaches this edge
+  std::string version;      // told to agents
+  Duration hello_timeout = std::chrono::seconds(10);
+  Duration drain_timeout = std::chrono::seconds(10);
+  size_t max_connections = 20'000;
+};
+
+// A connection that the hub is to serve: the descriptor, and what was read from it.
+struct HubConnection {
+  int fd;
+  Bytes received;
+  std::string server_name;  // empty: none given
+};
+
+// How the edge tells the control plane. Called from workers' threads.
+struct ControlPlane {
+  std::function<void(HubConnection)> serve_hub;
+  std::function<void(EndpointId)> agent_left;  // it said goodbye
+  std::function<void()> stopped;               // every worker has ended
+};
+
+// What the workers of one edge have in common. Outlives them.
+struct Shared {
+  Shared(Config c, std::shared_ptr<Certificates> certs, uint64_t first_connection)
+      : config(std::move(c)), certificates(std::move(certs)), next_connection(first_connection) {}
+
+  Config config;
+  std::shared_ptr<Certificates> certificates;
+  ControlPlane control;          // set before the workers run
+  std::vector<Worker*> workers;  // by index; set before they run
+  Directory directory;
+  Counters counters;
+  std::atomic<uint64_t> next_connection;  // ids for the logs of both ends
+};
+
+}  // namespace culvert::edge

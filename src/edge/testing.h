@@ -1,0 +1,168 @@
+#pragma once
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "edge/edge.h"
+#include "endpoint/endpoint.h"
+#include "net/testing.h"
+#include "net/tls.h"
+#include "tunnel/control.h"
+#include "tunnel/protocol.h"
+#include "tunnel/stream_header.h"
+
+// For tests of edge: a hello by hand, a client, and an agent without origins.
+namespace culvert::edge::testing {
+
+using net::testing::run_until;
+using net::testing::soon;
+
+inline SecretKey key(uint8_t fill) { return SecretKey::from_seed(Bytes(32, fill)).value(); }
+
+// A ClientHello in one TLS record; no name: without the server_name extension.
+inline Bytes client_hello(std::string_view name) {
+  ByteWriter extensions;
+  if (!name.empty()) {
+    extensions.u16(0);  // server_name
+    extensions.u16(static_cast<uint16_t>(name.size() + 5));
+    extensions.u16(static_cast<uint16_t>(name.size() + 3));
+    extensions.u8(0);
+    extensions.u16(static_cast<uint16_t>(name.size()));
+    extensions.bytes(as_bytes(name));
+  }
+  ByteWriter body;
+  body.u16(0x0303);
+  body.bytes(Bytes(32, 7));
+  body.u8(0);
+  body.u16(2);
+  body.u16(0x1301);
+  body.u8(1);
+  body.u8(0);
+  body.u16(static_cast<uint16_t>(extensions.size()));
+  body.bytes(extensions.view());
+  ByteWriter record;
+  record.u8(22);
+  record.u16(0x0301);
+  record.u16(static_cast<uint16_t>(body.size() + 4));
+  record.u8(1);
+  record.u24(static_cast<uint32_t>(body.size()));
+  record.bytes(body.view());
+  return record.take();
+}
+
+// Everything a socket gave, and how it ended.
+struct Received {
+  Bytes bytes;
+  bool clean = false;
+  bool broken = false;
+  bool ended() const { return clean || broken; }
+  std::string text() const { return std::string(as_text(bytes)); }
+};
+
+// An agent as the edge sees one. Echoes what follows the stream header, unless told to refuse.
+class FakeAgent {
+ public:
+  FakeAgent(net::EventLoop& loop, uint8_t fill) : loop_(loop), tasks_(loop) {
+    endpoint_ =
+        endpoint::Endpoint::bind(
+            loop,
+            {.key = key(fill), .bind = SocketAddr::v4({127, 0, 0, 1}, 0), .accept_alpns = {}, .limits = {}})
+            .value();
+  }
+  ~FakeAgent() {
+    endpoint_->close(tunnel::kCloseProtocol, "test over");
+    run_until(loop_, [this] { return tasks_.size() == 0; });
+  }
+
+  EndpointId id() const { return endpoint_->id(); }
+
+  void dial(SocketAddr edge, EndpointId edge_id) {
+    tasks_.spawn(run({.id = edge_id, .relay_urls = {}, .ip_addrs = {edge}},
+                     encode(tunnel::ControlMessage(tunnel::Hello{1, "test"}))));
+  }
+  // Says something else than a good hello.
+  void dial_badly(SocketAddr edge, EndpointId edge_id, Bytes first_words) {
+    tasks_.spawn(run({.id = edge_id, .relay_urls = {}, .ip_addrs = {edge}}, std::move(first_words)));
+  }
+  void leave(endpoint::AppCode code) { connection_->close(code, "leaving"); }
+
+  std::optional<endpoint::AppCode> refuse_with;  // reset each stream with this code after its header
+  std::string greeting;                          // said by the agent as soon as it has the header
+  bool dumb = false;                             // says nothing, reads nothing after the header
+
+  std::vector<tunnel::ControlMessage> heard;
+  std::optional<endpoint::CloseReason> closed;
+  std::vector<tunnel::StreamHeader> headers;
+  Bytes after_header;  // of all streams, in order of arrival
+  size_t resets_seen = 0;
+  bool welcome() const { return !heard.empty() && std::holds_alternative<tunnel::Welcome>(heard.front()); }
+
+ private:
+  net::Task<> run(endpoint::EndpointAddr address, Bytes first_words) {
+    auto connection = co_await endpoint_->connect(address, tunnel::kTunnelAlpn, soon());
+    if (!connection) co_return;
+    connection_ = *connection;
+    auto stream = co_await connection_->open_bidi();
+    if (!stream) co_return;
+    (void)co_await endpoint::write_all(loop_, *stream, first_words, soon());
+    tasks_.spawn(serve_streams(connection_));
+    tasks_.spawn(watch(connection_));
+    tunnel::ControlStream control(loop_, *stream);
+    while (true) {
+      auto message = co_await control.receive(TimePoint::max());
+      if (!message) co_return;
+      heard.push_back(*message);
+    }
+  }
+  net::Task<> watch(endpoint::ConnectionPtr connection) {
+    auto reason = co_await connection->closed();
+    closed = reason;
+  }
+  net::Task<> serve_streams(endpoint::ConnectionPtr connection) {
+    while (true) {
+      auto stream = co_await connection->accept_bidi();
+      if (!stream) co_return;
+      tasks_.spawn(serve(*stream));
+    }
+  }
+  net::Task<> serve(endpoint::StreamPtr stream) {
+    Bytes chunk(32 * 1024);
+    Bytes head;
+    while (true) {
+      auto got = co_await endpoint::read_some(loop_, stream, chunk, soon());
+      if (!got || *got == 0) co_return;
+      head.insert(head.end(), chunk.begin(), chunk.begin() + static_cast<ptrdiff_t>(*got));
+      auto decoded = tunnel::decode_stream_header(head);
+      EXPECT_TRUE(decoded);
+      if (!decoded) co_return;
+      if (!*decoded) continue;
+      headers.push_back((*decoded)->header);
+      head.erase(head.begin(), head.begin() + static_cast<ptrdiff_t>((*decoded)->consumed));
+      break;
+    }
+    if (refuse_with) {
+      stream->reset(*refuse_with);
+      stream->stop(*refuse_with);
+      co_return;
+    }
+    if (!greeting.empty()) (void)co_await endpoint::write_all(loop_, stream, as_bytes(greeting), soon());
+    while (true) {
+      after_header.insert(after_header.end(), head.begin(), head.end());
+      if (!dumb) (void)co_await endpoint::write_all(loop_, stream, head, soon());
+      auto got = co_await endpoint::read_some(loop_, stream, chunk, soon());
+      if (!got && got.error().code == ErrorCode::kReset) ++resets_seen;
+      if (!got) co_return;
+      if (*got == 0) break;
+      head.assign(chunk.begin(), chunk.begin() + static_cast<ptrdiff_t>(*got));
+    }
+    stream->finish();
+  }
+
+  net::EventLoop& loop_;
+  std::unique_ptr<endpoint::Endpoint> endpoint_;
+  endpoint::ConnectionPtr connection_;
+  net::TaskGroup tasks_;
+};
+
+}  // namespace culvert::edge::testing

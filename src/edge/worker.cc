@@ -1,0 +1,242 @@
+#include "edge/worker.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "edge/answers.h"
+#include "tunnel/protocol.h"
+
+namespace culvert::edge {
+namespace {
+
+// Enough for a pump to fill many packets with one read; one for each worker, not for each connection.
+constexpr size_t kScratch = 64 * 1024;
+// Tunnels of one worker between handshake and welcome: anybody with a key may open one.
+constexpr long kMaxUnwelcomed = 1024;
+// Clients of one worker that have not finished their hello may take half of all places, so that slow ones
+// cannot keep everybody out; small configurations keep a few.
+constexpr size_t kMinGreetings = 64;
+// How often a drain looks whether everything has ended.
+constexpr Duration kDrainLook = std::chrono::milliseconds(50);
+// After everything was closed: for coroutines to notice. A stranger's TLS handshake cannot be hurried and is
+// left.
+constexpr Duration kLastWait = std::chrono::seconds(2);
+
+}  // namespace
+
+Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
+  std::unique_ptr<Worker> worker(new Worker(shared, index));
+  const Config& config = shared.config;
+  auto listener =
+      net::TcpListener::listen(worker->loop_, config.tcp_listen, {.reuse_port = config.workers > 1});
+  if (!listener) return std::unexpected(listener.error());
+  worker->listener_ = std::move(*listener);
+
+  endpoint::Config endpoint_config{
+      .key = config.key, .bind = config.udp_listen, .accept_alpns = {}, .limits = {}};
+  endpoint_config.accept_alpns.push_back(tunnel::kTunnelAlpn);
+  endpoint_config.worker = index;
+  endpoint_config.workers = config.workers;
+  endpoint_config.migrate_on_network_change = false;
+  auto endpoint = endpoint::Endpoint::bind(worker->loop_, std::move(endpoint_config));
+  if (!endpoint) return std::unexpected(endpoint.error());
+  worker->endpoint_ = std::move(*endpoint);
+  return worker;
+}
+
+Worker::Worker(Shared& shared, unsigned index)
+    : shared_(shared),
+      index_(index),
+      greetings_(std::make_shared<std::unordered_set<net::ByteStream*>>()),
+      scratch_(kScratch),
+      table_changed_(loop_),
+      drain_skipped_(loop_),
+      last_wait_(loop_),
+      unknown_hostname_lines_(5, std::chrono::seconds(2)),
+      no_agent_lines_(5, std::chrono::seconds(2)),
+      tasks_(loop_),
+      closing_(loop_) {}
+
+Worker::~Worker() = default;
+
+void Worker::run() {
+  tasks_.spawn(accept_public());
+  tasks_.spawn(accept_tunnels());
+  loop_.run();
+}
+
+net::Task<> Worker::accept_public() {
+  const size_t max_greetings = std::max(kMinGreetings, shared_.config.max_connections / 2);
+  while (true) {
+    auto fd = co_await listener_->accept();
+    if (!fd) {
+      if (!draining_)
+        log_error("accept_failed", "worker={} reason={}", index_, culvert::quoted(fd.error().message));
+      co_return;
+    }
+    count(shared_.counters.connections_accepted);
+    bool greeting = greetings_->size() < max_greetings;
+    auto slot =
+        greeting ? ConnectionSlot::take(shared_.counters, shared_.config.max_connections) : std::nullopt;
+    if (!slot) {
+      count(greeting ? shared_.counters.refused_max_connections : shared_.counters.refused_max_hellos);
+      net::make_tcp_stream(loop_, *fd)->reset();
+      continue;
+    }
+    tasks_.spawn(serve_public(*this, *fd, std::move(*slot)));
+  }
+}
+
+net::Task<> Worker::accept_tunnels() {
+  while (true) {
+    auto connection = co_await endpoint_->accept();
+    if (!connection) {
+      if (!draining_)
+        log_error("tunnel_accept_failed", "reason={}", culvert::quoted(connection.error().message));
+      co_return;
+    }
+    if (draining_) {
+      (*connection)->close(tunnel::kCloseDraining, "the edge is shutting down");
+    } else if (unwelcomed_.use_count() > kMaxUnwelcomed) {
+      count(shared_.counters.refused_tunnel_limit);
+      (*connection)->close(tunnel::kCloseLimit, "too many tunnels are being opened at once; try again");
+    } else {
+      tasks_.spawn(serve_tunnel(*this, std::move(*connection)));
+    }
+  }
+}
+
+void Worker::set_table(route::TablePtr table) {
+  loop_.post([this, table = std::move(table)]() mutable { take_table(std::move(table)); });
+}
+
+void Worker::take_table(route::TablePtr table) {
+  table_ = std::move(table);
+  table_changed_.notify();
+  std::vector<SessionPtr> sessions;  // closing one changes the map
+  for (const auto& [agent, session] : sessions_) sessions.push_back(session);
+  for (const SessionPtr& session : sessions) {
+    if (table_->serves(session->agent())) {
+      session->cut_unrouted(*table_);
+    } else {
+      session->close(tunnel::kCloseRevoked,
+                     "no route names this agent any more: its lease ended or was revoked");
+    }
+  }
+}
+
+void Worker::adopt(MovedConnection connection) {
+  loop_.post([this, moved = std::move(connection)]() mutable {
+    tasks_.spawn(serve_moved(*this, std::move(moved)));
+  });
+}
+
+void Worker::close_replaced(EndpointId agent, uint64_t generation) {
+  loop_.post([this, agent, generation] {
+    auto place = sessions_.find(agent);
+    if (place == sessions_.end() || place->second->generation != generation) return;
+    SessionPtr session = place->second;
+    session->close(tunnel::kCloseReplaced, "the same agent opened another tunnel");
+  });
+}
+
+void Worker::shutdown(TimePoint deadline) {
+  loop_.post([this, deadline] {
+    if (draining_) return;
+    draining_ = true;
+    closing_.spawn(shut_down(deadline));
+  });
+}
+
+void Worker::skip_drain() {
+  loop_.post([this] {
+    skip_drain_ = true;
+    drain_skipped_.notify();
+  });
+}
+
+net::Task<> Worker::shut_down(TimePoint deadline) {
+  listener_->close();
+  for (const auto& [agent, session] : sessions_) {
+    // One that does not take the message learns from the close.
+    (void)session->control().send(tunnel::Drain{});
+  }
+  while ((carried() > 0 || !greetings_->empty()) && !skip_drain_ && monotonic_now() < deadline) {
+    co_await drain_skipped_.wait_until(std::min(deadline, monotonic_now() + kDrainLook));
+  }
+  for (net::ByteStream* socket : *greetings_) socket->reset();
+  endpoint_->close(tunnel::kCloseDraining, "the edge has shut down");
+  last_wait_.after(kLastWait, [this] { loop_.stop(); });
+  co_await tasks_.join();
+  loop_.stop();
+}
+
+SessionPtr Worker::pick_session(const route::Route& route) {
+  const size_t agents = route.agents.size();
+  const size_t first = turn_++;
+  for (size_t i = 0; i < agents; ++i) {
+    auto place = sessions_.find(route.agents[(first + i) % agents]);
+    if (place != sessions_.end() && place->second->is_open()) return place->second;
+  }
+  return nullptr;
+}
+
+std::optional<unsigned> Worker::pick_worker(const route::Route& route) {
+  const size_t agents = route.agents.size();
+  const size_t first = turn_++;
+  for (size_t i = 0; i < agents; ++i) {
+    auto worker = shared_.directory.find(route.agents[(first + i) % agents]);
+    if (worker && *worker != index_) return worker;
+  }
+  return std::nullopt;
+}
+
+void Worker::add_session(const SessionPtr& session) {
+  auto added = shared_.directory.add(session->agent(), index_);
+  session->generation = added.generation;
+  SessionPtr old = std::exchange(sessions_[session->agent()], session);
+  if (old) old->close(tunnel::kCloseReplaced, "the same agent opened another tunnel");
+  if (added.replaced && added.replaced->worker != index_) {
+    shared_.workers[added.replaced->worker]->close_replaced(session->agent(), added.replaced->generation);
+  }
+}
+
+bool Worker::remove_session(const Session& session) {
+  auto place = sessions_.find(session.agent());
+  if (place != sessions_.end() && place->second.get() == &session) sessions_.erase(place);
+  return shared_.directory.remove(session.agent(), session.generation);
+}
+
+net::Task<bool> Worker::wait_until_served(EndpointId agent, TimePoint deadline) {
+  while (!table_ || !table_->serves(agent)) {
+    bool changed = co_await table_changed_.wait_until(deadline);
+    if (!changed) co_return false;
+  }
+  co_return true;
+}
+
+void Worker::say_and_close(std::unique_ptr<net::ByteStream> socket, Bytes message, ConnectionSlot slot) {
+  tasks_.spawn([](std::unique_ptr<net::ByteStream> s, Bytes m, ConnectionSlot) -> net::Task<> {
+    co_await edge::say_and_close(std::move(s), std::move(m));
+  }(std::move(socket), std::move(message), std::move(slot)));
+}
+
+void Worker::log_unknown_hostname(std::string_view host, const SocketAddr& client) {
+  if (!unknown_hostname_lines_.allow(monotonic_now())) return;
+  log_info("unknown_hostname", "host={} client={} suppressed={}", culvert::quoted(host), client.to_string(),
+           unknown_hostname_lines_.take_refused());
+}
+
+void Worker::log_no_agent(std::string_view host, const SocketAddr& client) {
+  if (!no_agent_lines_.allow(monotonic_now())) return;
+  log_info("no_agent", "host={} client={} suppressed={}", culvert::quoted(host), client.to_string(),
+           no_agent_lines_.take_refused());
+}
+
+size_t Worker::carried() const {
+  size_t total = 0;
+  for (const auto& [agent, session] : sessions_) total += session->carried();
+  return total;
+}
+
+}  // namespace culvert::edge

@@ -1,0 +1,189 @@
+#include "node/data_dir.h"
+
+#include <optional>
+#include <thread>
+
+#include "base/encoding.h"
+#include "base/file.h"
+#include "node/node.h"
+
+namespace culvert::node {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kOperatorKeyBytes = 32;
+constexpr size_t kMaxPem = 64 * 1024;
+
+std::string_view trim(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  size_t first = text.find_first_not_of(kSpace);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
+}
+
+// A file that should be there and readable; the message of a failure says what to do about it.
+Result<Bytes> read_existing(const fs::path& path, size_t max_size) {
+  auto content = read_file(path, max_size);
+  if (content || content.error().code == ErrorCode::kNotFound) return content;
+  return fail(content.error().code, "{}; it must belong to the user that runs the node and be readable by it",
+              content.error().message);
+}
+
+// Reads the file, or makes it from `fresh` if there is none. Somebody who was faster wins.
+Result<Bytes> read_or_create(const fs::path& path, size_t max_size, ByteView fresh) {
+  auto content = read_existing(path, max_size);
+  if (content || content.error().code != ErrorCode::kNotFound) return content;
+  auto created = create_private_file(path, fresh);
+  if (created) return to_bytes(fresh);
+  if (created.error().code == ErrorCode::kConflict) return read_existing(path, max_size);
+  return fail(created.error().code, "{}; the data directory must be writable by the user that runs the node",
+              created.error().message);
+}
+
+Result<std::string> check_operator_key(const fs::path& path, ByteView content) {
+  std::string key(trim(as_text(content)));
+  auto decoded = from_base64url(key);
+  if (!decoded || decoded->size() != kOperatorKeyBytes) {
+    return fail(ErrorCode::kInvalid,
+                "{} does not hold an operator key (43 characters of base64url); restore it, or remove it and "
+                "a new one "
+                "is made at the next start",
+                path.native());
+  }
+  return key;
+}
+
+}  // namespace
+
+Result<> DataDir::create() const {
+  auto created = create_private_directory(path);
+  if (created) return {};
+  return fail(created.error().code, "{}; choose another directory with --data-dir", created.error().message);
+}
+
+Result<SecretKey> DataDir::load_or_create_node_key(Random& random) const {
+  SecretKey fresh = SecretKey::generate(random);
+  auto seed = read_or_create(node_key(), 4096, fresh.expose_seed());
+  if (!seed) return std::unexpected(seed.error());
+  if (seed->size() != SecretKey::kSize) {
+    return fail(ErrorCode::kInvalid,
+                "{} is {} bytes long, a node key has {}; restore it from a backup, or remove it to get a new "
+                "identity "
+                "(every invite must then be made anew)",
+                node_key().native(), seed->size(), SecretKey::kSize);
+  }
+  return SecretKey::from_seed(*seed);
+}
+
+Result<std::string> DataDir::load_or_create_operator_key(Random& random) const {
+  std::array<uint8_t, kOperatorKeyBytes> fresh;
+  random.fill(fresh);
+  std::string text = to_base64url(fresh);
+  auto content = read_or_create(operator_key(), 4096, as_bytes(text));
+  if (!content) return std::unexpected(content.error());
+  return check_operator_key(operator_key(), *content);
+}
+
+Result<std::string> DataDir::read_operator_key() const {
+  auto content = read_existing(operator_key(), 4096);
+  if (!content) return std::unexpected(content.error());
+  return check_operator_key(operator_key(), *content);
+}
+
+// The key file is made first and decides who made the CA: the loser of a race waits for the winner's
+// certificate.
+Result<std::unique_ptr<net::InternalCa>> DataDir::load_or_create_ca(UnixTime now) const {
+  auto key = read_existing(ca_key(), kMaxPem);
+  if (!key && key.error().code == ErrorCode::kNotFound) {
+    auto fresh = net::InternalCa::create("Culvert internal CA", now);
+    auto created = create_private_file(ca_key(), as_bytes(fresh.private_key));
+    if (created) {
+      auto written = replace_file(ca_certificate(), as_bytes(fresh.certificate), 0644);
+      if (!written) return std::unexpected(written.error());
+      return net::InternalCa::load(fresh);
+    }
+    if (created.error().code != ErrorCode::kConflict) return std::unexpected(created.error());
+    for (int tries = 0; tries < 20 && !fs::exists(ca_certificate()); ++tries) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    key = read_existing(ca_key(), kMaxPem);
+  }
+  if (!key) return std::unexpected(key.error());
+
+  constexpr const char* kAdvice =
+      "restore both from a backup, or remove both to get a new root (clients must then trust the new one)";
+  auto certificate = read_existing(ca_certificate(), kMaxPem);
+  if (!certificate) {
+    return fail(certificate.error().code, "{} is there, but its certificate is not: {}; {}",
+                ca_key().native(), certificate.error().message, kAdvice);
+  }
+  auto ca = net::InternalCa::load({std::string(as_text(*certificate)), std::string(as_text(*key))});
+  if (!ca) {
+    return fail(ErrorCode::kInvalid, "{} and {}: {}; {}", ca_certificate().native(), ca_key().native(),
+                ca.error().message, kAdvice);
+  }
+  return ca;
+}
+
+Result<> DataDir::write_info(const Info& info) const {
+  std::string text = "# Written by the running node for other commands on this host.\n";
+  text += fmt::format("hub_key = {}\n", info.hub_key.to_string());
+  for (const std::string& url : info.hub_urls) text += fmt::format("hub_url = {}\n", url);
+  return replace_file(this->info(), as_bytes(text), 0644);
+}
+
+Result<DataDir::Info> DataDir::read_info() const {
+  auto content = read_file(info(), kMaxPem);
+  if (!content) return std::unexpected(content.error());
+  std::optional<PublicKey> key;
+  std::vector<std::string> urls;
+  std::string_view rest = as_text(*content);
+  while (!rest.empty()) {
+    std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    size_t equals = line.find('=');
+    if (line.starts_with('#') || equals == std::string_view::npos) continue;
+    std::string_view name = trim(line.substr(0, equals));
+    std::string_view value = trim(line.substr(equals + 1));
+    if (name == "hub_url") urls.emplace_back(value);
+    if (name == "hub_key") {
+      if (auto parsed = PublicKey::parse(value)) key = *parsed;
+    }
+  }
+  if (!key || urls.empty()) {
+    return fail(ErrorCode::kInvalid, "{} is damaged; start the node again, it writes a new one",
+                info().native());
+  }
+  return Info{std::move(urls), *key};
+}
+
+Result<LocalNode> find_local_node(const std::filesystem::path& data_dir) {
+  DataDir files{data_dir};
+  auto info = files.read_info();
+  if (!info) {
+    if (info.error().code != ErrorCode::kNotFound) return std::unexpected(info.error());
+    return fail(ErrorCode::kNotFound,
+                "no node has been started with the data directory {}; start one with `culvert node "
+                "--data-dir {}`, or "
+                "name the directory of the one that runs",
+                data_dir.native(), data_dir.native());
+  }
+  auto operator_key = files.read_operator_key();
+  if (!operator_key) return std::unexpected(operator_key.error());
+  return LocalNode{std::move(info->hub_urls), info->hub_key, std::move(*operator_key)};
+}
+
+Result<std::string> read_internal_root(const std::filesystem::path& data_dir) {
+  DataDir files{data_dir};
+  auto content = read_existing(files.ca_certificate(), kMaxPem);
+  if (content) return std::string(as_text(*content));
+  if (content.error().code != ErrorCode::kNotFound) return std::unexpected(content.error());
+  return fail(ErrorCode::kNotFound,
+              "no node has been started with the data directory {}, so it has no internal CA; start one with "
+              "`culvert "
+              "node --data-dir {}`",
+              data_dir.native(), data_dir.native());
+}
+
+}  // namespace culvert::node

@@ -1,0 +1,42 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/key.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "net/tls.h"
+
+// The files of a node. Secrets are mode 0600 and made create-exclusive: two processes that start at once
+// agree on them. Every error names the file and what to do.
+namespace culvert::node {
+
+struct DataDir {
+  std::filesystem::path path;
+
+  std::filesystem::path node_key() const { return path / "node.key"; }          // the 32-byte seed
+  std::filesystem::path operator_key() const { return path / "operator.key"; }  // 43 characters of base64url
+  std::filesystem::path database() const { return path / "hub.db"; }
+  std::filesystem::path ca_certificate() const { return path / "ca.pem"; }
+  std::filesystem::path ca_key() const { return path / "ca.key"; }
+  // What other commands on this host need to find the running node: "key = value" lines, no secrets.
+  std::filesystem::path info() const { return path / "node.info"; }
+
+  Result<> create() const;
+  Result<SecretKey> load_or_create_node_key(Random& random) const;
+  Result<std::string> load_or_create_operator_key(Random& random) const;
+  Result<std::string> read_operator_key() const;
+  Result<std::unique_ptr<net::InternalCa>> load_or_create_ca(UnixTime now) const;
+
+  struct Info {
+    std::vector<std::string> hub_urls;
+    PublicKey hub_key;
+  };
+  Result<> write_info(const Info& info) const;
+  Result<Info> read_info() const;
+};
+
+}  // namespace culvert::node

@@ -1,0 +1,221 @@
+#include "node/node.h"
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "edge/edge.h"
+#include "hub/hub.h"
+#include "net/network_watch.h"
+#include "node/data_dir.h"
+#include "node/hub_door.h"
+#include "tunnel/token.h"
+
+namespace culvert::node {
+namespace {
+
+// After everything was told to end: for the hub's connections to notice.
+constexpr Duration kLastWait = std::chrono::seconds(1);
+
+std::string host_and_port(const std::string& host, uint16_t port) {
+  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)
+                                             : fmt::format("[{}]:{}", host, port);
+}
+
+std::string lower(std::string text) {
+  std::ranges::transform(text, text.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  return text;
+}
+
+// What others may know this host by when nobody said: the address it would send from to the internet. No
+// packet is sent; the destinations are reserved for documentation (RFC 5737, RFC 3849).
+std::string own_host(const SocketAddr& listen) {
+  if (!listen.is_unspecified()) return listen.ip_text();
+  std::vector<const char*> destinations{"192.0.2.1:9"};
+  if (!listen.is_v4()) destinations.push_back("[2001:db8::1]:9");
+  for (const char* destination : destinations) {
+    auto source = net::source_address_for(*SocketAddr::parse(destination));
+    if (source && !source->is_loopback()) return source->ip_text();
+  }
+  return "127.0.0.1";
+}
+
+Result<std::vector<tunnel::HubUrl>> public_urls(const Config& config, const SocketAddr& tcp) {
+  std::vector<tunnel::HubUrl> urls;
+  if (config.public_urls.empty()) urls.push_back({own_host(config.tcp_listen), tcp.port()});
+  for (const std::string& text : config.public_urls) {
+    auto url = tunnel::parse_hub_url(text);
+    if (!url)
+      return fail(ErrorCode::kInvalid, "public URL {}: {}", culvert::quoted(text), url.error().message);
+    urls.push_back(std::move(*url));
+  }
+  return urls;
+}
+
+Result<std::vector<std::string>> edge_addresses(const Config& config, const tunnel::HubUrl& first,
+                                                uint16_t udp_port) {
+  if (config.edge_addrs.empty()) return std::vector{host_and_port(first.host, udp_port)};
+  for (const std::string& address : config.edge_addrs) {
+    size_t colon = address.rfind(':');
+    uint16_t port = 0;
+    if (colon != std::string::npos) {
+      std::from_chars(address.data() + colon + 1, address.data() + address.size(), port);
+    }
+    bool bare_v6 = address.find(':') != colon && !address.starts_with('[');
+    if (colon == 0 || port == 0 || bare_v6) {
+      return fail(ErrorCode::kInvalid, "edge address {} is not host:port (an IPv6 address goes in brackets)",
+                  culvert::quoted(address));
+    }
+  }
+  return config.edge_addrs;
+}
+
+Result<> check(const Config& config) {
+  if (config.data_dir.empty())
+    return fail(ErrorCode::kInvalid, "no data directory given; name one with --data-dir");
+  if (config.workers < 1 || config.workers > 256) {
+    return fail(ErrorCode::kInvalid, "{} workers: 1 to 256 are possible", config.workers);
+  }
+  if (config.max_connections < 1)
+    return fail(ErrorCode::kInvalid, "at least one public connection must be allowed");
+  return {};
+}
+
+class RunningNode final : public Node {
+ public:
+  explicit RunningNode(PublicKey id) : id_(id), last_wait_(loop_), closing_(loop_) {}
+  ~RunningNode() override {
+    // The workers call back into this.
+    edge_.reset();
+  }
+
+  Result<> open(Config config, const SecretKey& key, const DataDir& files);
+  void run() override;
+  void stop() override;
+
+  const PublicKey& id() const override { return id_; }
+  SocketAddr tcp_addr() const override { return edge_->tcp_addr(); }
+  SocketAddr udp_addr() const override { return edge_->udp_addr(); }
+  const std::vector<std::string>& public_urls() const override { return urls_; }
+
+ private:
+  net::Task<> finish();
+
+  PublicKey id_;
+  std::vector<std::string> urls_;
+  // Coroutines that a forced end left behind die with the loop; all they may touch then is theirs or shared.
+  net::EventLoop loop_;
+  net::Timer last_wait_;
+  net::TaskGroup closing_;
+  std::unique_ptr<hub::Hub> hub_;
+  std::unique_ptr<HubDoor> door_;
+  std::unique_ptr<edge::Edge> edge_;
+};
+
+Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& files) {
+  SystemRandom random;
+  auto operator_key = files.load_or_create_operator_key(random);
+  if (!operator_key) return std::unexpected(operator_key.error());
+  auto ca = files.load_or_create_ca(unix_now());
+  if (!ca) return std::unexpected(ca.error());
+  auto pinned = net::self_signed_identity(key, id_.tls_name(), unix_now());
+  if (!pinned) return std::unexpected(pinned.error());
+  auto certificates = std::make_shared<edge::Certificates>(std::move(*ca), unix_now);
+
+  auto edge = edge::Edge::bind({.key = key,
+                                .tcp_listen = config.tcp_listen,
+                                .udp_listen = config.udp_listen,
+                                .workers = config.workers,
+                                .hub_names = {},
+                                .public_addr = {},
+                                .version = kVersion,
+                                .hello_timeout = config.hello_timeout,
+                                .drain_timeout = config.drain_timeout,
+                                .max_connections = config.max_connections},
+                               certificates);
+  if (!edge) return std::unexpected(edge.error());
+  edge_ = std::move(*edge);
+
+  auto urls = node::public_urls(config, edge_->tcp_addr());
+  if (!urls) return std::unexpected(urls.error());
+  auto edges = edge_addresses(config, urls->front(), edge_->udp_addr().port());
+  if (!edges) return std::unexpected(edges.error());
+  std::unordered_set<std::string> public_hosts;
+  for (const tunnel::HubUrl& url : *urls) {
+    urls_.push_back(url.to_string());
+    public_hosts.insert(lower(url.host));
+  }
+  std::unordered_set<std::string> hub_names = public_hosts;
+  hub_names.insert(id_.tls_name());
+  edge_->set_names(std::move(hub_names), host_and_port(urls->front().host, urls->front().port));
+
+  auto hub = hub::Hub::open(loop_, {.database = files.database(),
+                                    .operator_key = *operator_key,
+                                    .public_urls = urls_,
+                                    .hub_key = id_,
+                                    .edges = {{id_, *edges}},
+                                    .public_port = urls->front().port,
+                                    .internal_ca_pem = certificates->root_pem()});
+  if (!hub) return std::unexpected(hub.error());
+  hub_ = std::move(*hub);
+  hub_->set_table_listener([this](route::TablePtr table) { edge_->set_table(std::move(table)); });
+  door_ = std::make_unique<HubDoor>(loop_, *hub_, *pinned, std::move(certificates), std::move(public_hosts));
+
+  auto written = files.write_info({urls_, id_});
+  if (!written) return std::unexpected(written.error());
+  log_info("node_started", "id={} tcp={} udp={} url={} workers={} version={}", id_.to_string(),
+           edge_->tcp_addr().to_string(), edge_->udp_addr().to_string(), urls_.front(), config.workers,
+           kVersion);
+  return {};
+}
+
+void RunningNode::run() {
+  edge_->start({
+      .serve_hub =
+          [this](edge::HubConnection connection) {
+            loop_.post([this, moved = std::move(connection)]() mutable { door_->admit(std::move(moved)); });
+          },
+      .agent_left = [this](EndpointId agent) { loop_.post([this, agent] { hub_->agent_left(agent); }); },
+      .stopped = [this] { loop_.post([this] { closing_.spawn(finish()); }); },
+  });
+  loop_.run();
+  edge_->join();
+  log_info("node_stopped", "id={}", id_.short_text());
+}
+
+void RunningNode::stop() {
+  loop_.post([this] { edge_->stop(); });
+}
+
+net::Task<> RunningNode::finish() {
+  door_->close();
+  last_wait_.after(kLastWait, [this] { loop_.stop(); });
+  co_await door_->join();
+  loop_.stop();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Node>> Node::start(Config config) {
+  auto valid = check(config);
+  if (!valid) return std::unexpected(valid.error());
+  auto raised = raise_descriptor_limit();
+  if (!raised) log_warn("descriptor_limit", "reason={}", culvert::quoted(raised.error().message));
+
+  DataDir files{config.data_dir};
+  auto created = files.create();
+  if (!created) return std::unexpected(created.error());
+  SystemRandom random;
+  auto key = files.load_or_create_node_key(random);
+  if (!key) return std::unexpected(key.error());
+  auto node = std::make_unique<RunningNode>(key->public_key());
+  auto opened = node->open(std::move(config), *key, files);
+  if (!opened) return std::unexpected(opened.error());
+  return node;
+}
+
+}  // namespace culvert::node
