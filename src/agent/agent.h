@@ -7,6 +7,7 @@
 
 #include "net/event_loop.h"
 #include "route/table.h"
+#include "tunnel/declaration.h"
 #include "tunnel/token.h"
 
 namespace culvert::agent {
@@ -20,8 +21,9 @@ struct Service {
   bool proxy_protocol = true;  // PROXY v2 to the origin: default on for passthrough, off for terminate
 };
 
-// A JSON array of {"hostname","origin","tls_mode"?,"proxy_protocol"?}; tls_mode is a string or {"mode": string}.
-// kInvalid names the entry, the member and what is allowed; unknown members and duplicates are errors.
+// A JSON array of {"hostname","origin","tls_mode"?,"proxy_protocol"?}; tls_mode is a string or {"mode":
+// string}. kInvalid names the entry, the member and what is allowed; unknown members and duplicates are
+// errors.
 Result<std::vector<Service>> parse_services(std::string_view json);
 
 // One HTTP exchange seen on a terminated stream.
@@ -38,14 +40,18 @@ struct Config {
   std::vector<Service> services;
   size_t max_streams = 1024;
   Duration origin_connect_timeout = std::chrono::seconds(10);
-  // Told when every service's public URL has answered through the public address, and when it no longer can.
-  std::function<void(const std::vector<std::string>& urls)> on_ready;
-  std::function<void(const RequestLine&)> on_request;  // terminated streams only; empty: not parsed
+  // Told of every declaration that the hub answered.
+  std::function<void(const tunnel::LeaseAnswer&)> on_lease = {};
+  // Told when every service's public URL has answered through the public address; with an empty list when the
+  // last edge was lost, after which it is told again.
+  std::function<void(const std::vector<std::string>& urls)> on_ready = {};
+  std::function<void(const RequestLine&)> on_request = {};  // terminated streams only; empty: not parsed
   // A refusal that retrying cannot mend (revoked, hostname not granted): the message is for the user.
-  std::function<void(const Error&)> on_refused;
+  std::function<void(const Error&)> on_refused = {};
 };
 
-// The origin side. Holds no state: a fresh key each start. Declares, dials every edge, serves streams, reconnects.
+// The origin side. Holds no state: a fresh key each start. Declares, dials every edge, serves streams,
+// reconnects.
 class Agent {
  public:
   Agent(net::EventLoop& loop, Config config);

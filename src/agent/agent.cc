@@ -1,0 +1,527 @@
+#include "agent/agent.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "agent/backoff.h"
+#include "agent/probe.h"
+#include "agent/services.h"
+#include "agent/stream_server.h"
+#include "base/encoding.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "endpoint/endpoint.h"
+#include "net/network_watch.h"
+#include "net/tcp.h"
+#include "tunnel/control.h"
+#include "tunnel/hub_client.h"
+#include "tunnel/protocol.h"
+
+namespace culvert::agent {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// A node that was killed and started again answers the next packet with a stateless reset; asking every 2 s
+// is what brings an agent back within 5 s of such a restart.
+constexpr Duration kKeepAlive = seconds(2);
+
+constexpr Duration kDialDeadline = seconds(10);
+constexpr Duration kWelcomeDeadline = seconds(10);
+constexpr Duration kProbeDeadline = seconds(5);
+constexpr Duration kGoodbye = seconds(2);  // for open streams to end after stop()
+
+std::vector<tunnel::HubUrl> hub_urls(const tunnel::InviteToken& token) {
+  std::vector<tunnel::HubUrl> urls;
+  for (const std::string& text : token.hub_urls) {
+    auto url = tunnel::parse_hub_url(text);
+    if (url) urls.push_back(std::move(*url));  // parse_invite_token has refused others
+  }
+  return urls;
+}
+
+std::string public_url(const Service& service, uint16_t port) {
+  if (port == 443) return fmt::format("https://{}", service.hostname.text());
+  return fmt::format("https://{}:{}", service.hostname.text(), port);
+}
+
+}  // namespace
+
+//  An edge's link:
+//    dialling ──hello, welcome──▶ serving ──closed or drained──▶ (declare again) ──▶ dialling
+//  Between failures it waits by its own backoff; it ends when the hub no longer names the edge, or at stop().
+struct Agent::Impl {
+  Impl(net::EventLoop& event_loop, Config given)
+      : loop(event_loop),
+        config(std::move(given)),
+        key(SecretKey::generate(random)),
+        hub(loop, hub_urls(config.token), config.token.hub_key),
+        streams(loop, config),
+        tasks(loop),
+        lease_wanted(loop),
+        lease_changed(loop),
+        wake(loop),
+        links_changed(loop),
+        idle(loop) {
+    streams.set_idle_callback([this] { idle.notify(); });
+  }
+
+  // One connection to an edge, from welcome to its end.
+  struct Link {
+    explicit Link(net::EventLoop& loop) : changed(loop) {}
+    endpoint::ConnectionPtr connection;
+    net::Notify changed;
+    bool draining = false;
+    std::optional<endpoint::CloseReason> closed;
+  };
+  using LinkPtr = std::shared_ptr<Link>;
+
+  net::Task<> run();
+  void stop();
+
+  // The lease
+  net::Task<> keep_lease();
+  void adopt(tunnel::LeaseAnswer answer);
+  void declaration_failed(const Error& error);
+  void refused(ErrorCode code, std::string message);
+  net::Task<bool> renew_lease();
+
+  // Edges
+  net::Task<> keep_edge(EndpointId edge);
+  net::Task<Result<LinkPtr>> dial(EndpointId edge);
+  net::Task<> watch_control(LinkPtr link, std::shared_ptr<tunnel::ControlStream> control);
+  net::Task<> accept_streams(LinkPtr link);
+  void link_up(const LinkPtr& link);
+  void link_down(const LinkPtr& link);
+  const tunnel::EdgeInfo* find_edge(const EndpointId& edge) const;
+
+  // Readiness
+  net::Task<> prove_ready();
+  net::Task<bool> answers(const Service& service);
+  net::Task<> check_name(std::string hostname);
+
+  net::Task<> pause(Duration wait);
+  Result<> bind();
+  void network_changed();
+  tunnel::Declaration declaration() const;
+
+  net::EventLoop& loop;
+  Config config;
+  SystemRandom random;
+  SecretKey key;
+  tunnel::HubClient hub;
+  StreamServer streams;
+  std::unique_ptr<endpoint::Endpoint> endpoint;
+  net::TaskGroup tasks;
+
+  std::optional<tunnel::LeaseAnswer> lease;
+  uint64_t lease_count = 0;
+  bool lease_is_wanted = false;
+  net::Notify lease_wanted;
+  net::Notify lease_changed;
+  std::string last_refusal;
+
+  std::set<EndpointId> kept_edges;        // with a keep_edge() task
+  std::set<LinkPtr> links;                // that serve
+  std::map<LinkPtr, SocketAddr> sources;  // the local address each link's packets left from last
+  std::string public_host;  // where the public reaches the edge: from its welcome, or the hub's URL
+  uint16_t public_port = 443;
+  bool proving = false;
+  bool is_ready = false;
+
+  net::Notify wake;  // ends every backoff: stop(), or a network that has changed
+  net::Notify links_changed;
+  net::Notify idle;  // a stream has ended
+  bool stopping = false;
+  bool hurry = false;
+};
+
+net::Task<> Agent::Impl::run() {
+  auto bound = bind();
+  if (!bound) {
+    refused(bound.error().code, bound.error().message);
+    co_return;
+  }
+  auto watch = net::NetworkWatch::start(loop, [this] { network_changed(); });
+  if (!watch) log_debug("network_watch_unavailable", "reason={}", quoted(watch.error().message));
+
+  tasks.spawn(keep_lease());
+  while (!stopping) co_await wake.wait();
+
+  TimePoint last_call = monotonic_now() + kGoodbye;
+  bool in_time = true;
+  while (streams.active() > 0 && !hurry && in_time) in_time = co_await idle.wait_until(last_call);
+  endpoint->close(tunnel::kCloseOk, "the agent stops");
+  co_await tasks.join();
+}
+
+void Agent::Impl::stop() {
+  hurry = stopping;
+  stopping = true;
+  wake.notify();
+  lease_wanted.notify();
+  lease_changed.notify();
+  links_changed.notify();
+  idle.notify();
+  for (const LinkPtr& link : links) link->changed.notify();
+}
+
+Result<> Agent::Impl::bind() {
+  endpoint::Config endpoint_config{
+      .key = key, .bind = SocketAddr::v6({}, 0), .accept_alpns = {}, .limits = {}};
+  endpoint_config.limits.keep_alive = kKeepAlive;
+  // One more than we serve, so that the one too many is told why instead of waiting.
+  endpoint_config.limits.max_streams_bidi = config.max_streams + 1;
+  auto made = endpoint::Endpoint::bind(loop, endpoint_config);
+  if (!made) {
+    endpoint_config.bind = SocketAddr::v4({0, 0, 0, 0}, 0);  // a host without IPv6
+    made = endpoint::Endpoint::bind(loop, endpoint_config);
+  }
+  if (!made) return std::unexpected(made.error());
+  endpoint = std::move(*made);
+  return {};
+}
+
+net::Task<> Agent::Impl::pause(Duration wait) {
+  if (stopping) co_return;
+  co_await wake.wait_until(monotonic_now() + wait);
+}
+
+// ---- The lease
+
+tunnel::Declaration Agent::Impl::declaration() const {
+  tunnel::Declaration out{config.token.invite_id, config.token.invite_secret, key.public_key(), {}};
+  for (const Service& service : config.services) out.services.push_back({service.hostname, service.tls_mode});
+  return out;
+}
+
+net::Task<> Agent::Impl::keep_lease() {
+  Backoff backoff;
+  while (!stopping) {
+    lease_is_wanted = false;
+    auto answer = co_await hub.declare(config.token, declaration());
+    if (stopping) break;
+    if (!answer) {
+      declaration_failed(answer.error());
+      co_await pause(backoff.next(random));
+      continue;
+    }
+    backoff.reset();
+    TimePoint renew_at = monotonic_now() + answer->renew_after;
+    adopt(std::move(*answer));
+    while (!stopping && !lease_is_wanted && monotonic_now() < renew_at)
+      co_await lease_wanted.wait_until(renew_at);
+  }
+}
+
+// Asks for a declaration that begins after now, and waits for its success. False at stop().
+net::Task<bool> Agent::Impl::renew_lease() {
+  uint64_t before = lease_count;
+  lease_is_wanted = true;
+  lease_wanted.notify();
+  while (!stopping && lease_count == before) co_await lease_changed.wait();
+  co_return !stopping;
+}
+
+void Agent::Impl::adopt(tunnel::LeaseAnswer answer) {
+  bool was_refused = false;
+  for (const tunnel::ServiceVerdict& verdict : answer.services) {
+    if (verdict.accepted) continue;
+    was_refused = true;
+    refused(ErrorCode::kConflict,
+            fmt::format("the hub does not accept {}: {}", verdict.hostname, verdict.reason));
+  }
+  if (!was_refused) last_refusal.clear();
+  if (!lease) {
+    log_info("lease_granted", "tenant={} services={} edges={}", answer.tenant.short_text(),
+             answer.services.size(), answer.edges.size());
+  }
+  public_port = answer.public_port;
+  lease = std::move(answer);
+  ++lease_count;
+  if (config.on_lease) config.on_lease(*lease);
+  lease_changed.notify();
+  if (lease->edges.empty()) {
+    refused(ErrorCode::kUnavailable, "the hub names no edge to connect to; set edge-addr on the node");
+  }
+  for (const tunnel::EdgeInfo& edge : lease->edges) {
+    if (kept_edges.insert(edge.id).second) tasks.spawn(keep_edge(edge.id));
+  }
+  for (const LinkPtr& link : links) {
+    if (find_edge(link->connection->remote_id()) == nullptr)
+      link->connection->close(tunnel::kCloseOk, "edge withdrawn");
+  }
+}
+
+void Agent::Impl::declaration_failed(const Error& error) {
+  bool hopeless = error.code == ErrorCode::kUnauthorized || error.code == ErrorCode::kNotFound ||
+                  error.code == ErrorCode::kInvalid || error.code == ErrorCode::kConflict;
+  if (hopeless) return refused(error.code, error.message);
+  if (error.message == last_refusal) return;
+  last_refusal = error.message;
+  log_warn("hub_unreachable", "reason={}", quoted(error.message));
+}
+
+// Said once until something else happens: the agent goes on asking, slowly.
+void Agent::Impl::refused(ErrorCode code, std::string message) {
+  if (message == last_refusal) return;
+  last_refusal = message;
+  if (config.on_refused) {
+    config.on_refused(Error{code, std::move(message)});
+  } else {
+    log_error("refused", "code={} reason={}", to_string(code), quoted(message));
+  }
+}
+
+// ---- Edges
+
+const tunnel::EdgeInfo* Agent::Impl::find_edge(const EndpointId& edge) const {
+  if (!lease) return nullptr;
+  auto found = std::ranges::find(lease->edges, edge, &tunnel::EdgeInfo::id);
+  return found == lease->edges.end() ? nullptr : &*found;
+}
+
+net::Task<> Agent::Impl::keep_edge(EndpointId edge) {
+  Backoff backoff;
+  RateLimit failure_lines(3, seconds(30));
+  while (!stopping && find_edge(edge) != nullptr) {
+    auto dialled = co_await dial(edge);
+    if (stopping) break;
+    if (!dialled) {
+      if (failure_lines.allow(monotonic_now())) {
+        log_warn("edge_unreachable", "edge={} reason={}", edge.short_text(), quoted(dialled.error().message));
+      }
+      co_await pause(backoff.next(random));
+      bool renewed = co_await renew_lease();
+      if (!renewed) break;
+      continue;
+    }
+    LinkPtr link = std::move(*dialled);
+    TimePoint began = monotonic_now();
+    link_up(link);
+    while (!stopping && !link->closed && !link->draining) co_await link->changed.wait();
+    if (stopping) break;
+    if (link->draining && !link->closed) {
+      log_info("edge_draining", "edge={}", edge.short_text());
+    } else {
+      log_info("edge_disconnected", "edge={} code={} reason={}", edge.short_text(), link->closed->code,
+               quoted(link->closed->message));
+    }
+    // A link that did not last is a failure as well: an edge that welcomes and then closes must not be
+    // hammered.
+    if (monotonic_now() - began >= Backoff::kCap) backoff.reset();
+    co_await pause(backoff.next(random));
+    bool renewed = co_await renew_lease();
+    if (!renewed) break;
+  }
+  kept_edges.erase(edge);
+}
+
+net::Task<Result<Agent::Impl::LinkPtr>> Agent::Impl::dial(EndpointId edge) {
+  const tunnel::EdgeInfo* info = find_edge(edge);
+  if (info == nullptr) co_return fail(ErrorCode::kNotFound, "the hub no longer names this edge");
+  std::vector<std::string> addresses = info->addresses;
+  TimePoint deadline = monotonic_now() + kDialDeadline;
+  endpoint::EndpointAddr target{.id = edge, .relay_urls = {}, .ip_addrs = {}};
+  std::string reasons;
+  for (const std::string& address : addresses) {
+    auto place = parse_origin(address);
+    if (!place) {
+      reasons += fmt::format("; address {}", place.error().message);
+      continue;
+    }
+    auto resolved = co_await net::resolve(loop, place->host, place->port, deadline);
+    if (!resolved) {
+      reasons += fmt::format("; {}", resolved.error().message);
+      continue;
+    }
+    for (const SocketAddr& found : *resolved) {
+      if (std::ranges::find(target.ip_addrs, found) == target.ip_addrs.end())
+        target.ip_addrs.push_back(found);
+    }
+  }
+  if (target.ip_addrs.empty())
+    co_return fail(ErrorCode::kUnavailable, "edge has no usable address{}", reasons);
+  auto connection = co_await endpoint->connect(target, tunnel::kTunnelAlpn, deadline);
+  if (!connection) co_return std::unexpected(connection.error());
+
+  auto stream = co_await (*connection)->open_bidi();
+  if (!stream) co_return std::unexpected(stream.error());
+  auto control = std::make_shared<tunnel::ControlStream>(loop, *stream);
+  auto sent = control->send(tunnel::Hello{.agent_version = kVersion});
+  if (!sent) co_return std::unexpected(sent.error());
+  auto message = co_await control->receive(monotonic_now() + kWelcomeDeadline);
+  if (!message) {
+    if ((*connection)->is_open()) {
+      (*connection)->close(tunnel::kCloseProtocol, "no welcome");
+      co_return std::unexpected(message.error());
+    }
+    auto reason = co_await (*connection)->closed();
+    co_return fail(ErrorCode::kClosed, "the edge closed the tunnel: {} (code {})", reason.message,
+                   reason.code);
+  }
+  const auto* welcome = std::get_if<tunnel::Welcome>(&*message);
+  if (welcome == nullptr) {
+    (*connection)->close(tunnel::kCloseProtocol, "a welcome was due");
+    co_return fail(ErrorCode::kInvalid, "the edge did not begin with a welcome");
+  }
+  auto same = tunnel::check_protocol(welcome->protocol, "the edge", welcome->edge_version);
+  if (!same) {
+    (*connection)->close(tunnel::kCloseProtocol, same.error().message);
+    co_return std::unexpected(same.error());
+  }
+  auto reached = parse_origin(welcome->public_addr);
+  public_host = reached ? reached->host : hub_urls(config.token).front().host;
+  if (reached) public_port = reached->port;
+
+  auto link = std::make_shared<Link>(loop);
+  link->connection = std::move(*connection);
+  tasks.spawn(watch_control(link, std::move(control)));
+  tasks.spawn(accept_streams(link));
+  co_return link;
+}
+
+net::Task<> Agent::Impl::watch_control(LinkPtr link, std::shared_ptr<tunnel::ControlStream> control) {
+  while (true) {
+    auto message = co_await control->receive(TimePoint::max());
+    if (!message) {
+      // Its end means nothing: the connection's own end says more, and accept_streams() sees it.
+      if (message.error().code == ErrorCode::kInvalid) {
+        link->connection->close(tunnel::kCloseProtocol, message.error().message);
+      }
+      co_return;
+    }
+    if (std::holds_alternative<tunnel::Drain>(*message)) {
+      link->draining = true;
+      link->changed.notify();
+    }
+  }
+}
+
+net::Task<> Agent::Impl::accept_streams(LinkPtr link) {
+  EndpointId edge = link->connection->remote_id();
+  while (true) {
+    auto stream = co_await link->connection->accept_bidi();
+    if (!stream) break;
+    tasks.spawn(streams.serve(std::move(*stream), edge, find_edge(edge) != nullptr));
+  }
+  auto reason = co_await link->connection->closed();
+  link->closed = reason;
+  link_down(link);
+  link->changed.notify();
+}
+
+void Agent::Impl::link_up(const LinkPtr& link) {
+  if (link->closed) return;
+  links.insert(link);
+  SocketAddr remote = link->connection->path_stats().remote;
+  auto source = net::source_address_for(remote);
+  if (source) sources[link] = *source;
+  log_info("edge_connected", "edge={} address={}", link->connection->remote_id().short_text(),
+           remote.to_string());
+  if (!proving && !is_ready) {
+    proving = true;
+    tasks.spawn(prove_ready());
+  }
+}
+
+void Agent::Impl::link_down(const LinkPtr& link) {
+  links.erase(link);
+  sources.erase(link);
+  links_changed.notify();
+  if (!links.empty() || !is_ready || stopping) return;
+  is_ready = false;
+  if (config.on_ready) config.on_ready({});
+}
+
+// ---- The network under us
+
+void Agent::Impl::network_changed() {
+  wake.notify();
+  bool moved = false;
+  for (auto& [link, source] : sources) {
+    auto now = net::source_address_for(link->connection->path_stats().remote);
+    if (!now || *now == source)
+      continue;  // no route at the moment: the change that brings one comes here again
+    source = *now;
+    moved = true;
+  }
+  if (!moved) return;
+  auto rebound = endpoint->rebind();
+  if (rebound) {
+    log_info("network_changed", "links={}", links.size());
+  } else {
+    log_warn("network_changed", "reason={}", quoted(rebound.error().message));
+  }
+}
+
+// ---- Readiness
+
+net::Task<> Agent::Impl::prove_ready() {
+  TimePoint began = monotonic_now();
+  RateLimit trouble_lines(1, seconds(10));
+  Backoff backoff;
+  std::vector<std::string> urls;
+  for (const Service& service : config.services) {
+    if (service.hostname.is_wildcard()) continue;
+    while (!stopping && !links.empty()) {
+      bool answered = co_await answers(service);
+      if (answered) {
+        urls.push_back(public_url(service, public_port));
+        break;
+      }
+      co_await pause(backoff.next(random));
+    }
+  }
+  proving = false;
+  if (stopping || links.empty()) co_return;  // link_up() begins again
+  is_ready = true;
+  log_info("ready", "services={} took_ms={}", config.services.size(),
+           std::chrono::duration_cast<milliseconds>(monotonic_now() - began).count());
+  if (config.on_ready) config.on_ready(urls);
+  for (const Service& service : config.services) {
+    if (!service.hostname.is_wildcard()) tasks.spawn(check_name(service.hostname.text()));
+  }
+}
+
+net::Task<bool> Agent::Impl::answers(const Service& service) {
+  std::array<uint8_t, 8> nonce;
+  random.fill(nonce);
+  ProbeTarget target{.host = public_host,
+                     .port = public_port,
+                     .hostname = service.hostname.text(),
+                     .tls_mode = service.tls_mode,
+                     .root_pem = lease->internal_ca_pem,
+                     .target = fmt::format("/?culvert-readiness={}", to_hex(nonce))};
+  streams.ignore_target(target.target);
+  uint64_t answered_before = streams.answered(service);
+  auto status = co_await probe(loop, target, monotonic_now() + kProbeDeadline);
+  if (!status) {
+    log_debug("not_ready", "service={} reason={}", service.hostname.text(), quoted(status.error().message));
+    co_return false;
+  }
+  // These two are also what the edge itself says when the origin does not answer.
+  bool may_be_the_edge = *status == 502 || *status == 504;
+  co_return !may_be_the_edge || streams.answered(service) > answered_before;
+}
+
+// The edge has answered; whether the world finds the edge under this name is for DNS to say.
+net::Task<> Agent::Impl::check_name(std::string hostname) {
+  if (hostname.ends_with(".localhost")) co_return;
+  auto resolved = co_await net::resolve(loop, hostname, public_port, monotonic_now() + kProbeDeadline);
+  if (resolved || stopping) co_return;
+  log_warn("hostname_not_in_dns", "service={} hint=\"add a DNS record that points it at {}\"", hostname,
+           public_host);
+}
+
+// ---- The public face
+
+Agent::Agent(net::EventLoop& loop, Config config) : impl_(std::make_unique<Impl>(loop, std::move(config))) {}
+Agent::~Agent() = default;
+net::Task<> Agent::run() { return impl_->run(); }
+void Agent::stop() { impl_->stop(); }
+
+}  // namespace culvert::agent

@@ -1,0 +1,28 @@
+#pragma once
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/random.h"
+
+namespace culvert::agent {
+
+// Waits between attempts: uniform between nothing and a bound that doubles ("full jitter"), so that a
+// thousand agents of a restarted node do not come back in the same instant.
+class Backoff {
+ public:
+  static constexpr Duration kFirst = std::chrono::milliseconds(100);
+  static constexpr Duration kCap =
+      std::chrono::seconds(5);  // an agent is back within this after an outage of any length
+
+  Duration next(Random& random) {
+    Duration wait(static_cast<Duration::rep>(random.below(static_cast<uint64_t>(bound_.count()) + 1)));
+    bound_ = std::min(bound_ * 2, kCap);
+    return wait;
+  }
+  void reset() { bound_ = kFirst; }
+
+ private:
+  Duration bound_ = kFirst;
+};
+
+}  // namespace culvert::agent

@@ -1,0 +1,38 @@
+#pragma once
+#include <optional>
+
+#include "base/bytes.h"
+#include "route/table.h"
+
+namespace culvert::agent {
+
+// How an origin that refuses a connection's first bytes shows it.
+enum class Refusal {
+  kProxyProtocol,  // it does not understand the PROXY header it got
+  kPlainHttp,      // it answers TLS with plain HTTP
+};
+
+// Looks at what an origin sends first, to tell a misconfiguration from a conversation. Sans-I/O, keeps twelve
+// bytes.
+class FirstBytes {
+ public:
+  FirstBytes(route::TlsMode mode, bool proxy_protocol_sent) : mode_(mode), proxy_sent_(proxy_protocol_sent) {}
+
+  void origin_bytes(ByteView bytes);
+  bool is_empty() const { return count_ == 0; }
+  // The origin closed or reset its side while the client's was still open.
+  std::optional<Refusal> origin_ended() const;
+
+ private:
+  static constexpr size_t kKept = 12;  // "HTTP/1.1 400"
+
+  route::TlsMode mode_;
+  bool proxy_sent_;
+  uint8_t kept_[kKept] = {};
+  size_t count_ = 0;
+};
+
+// What the operator can do about it.
+const char* hint(Refusal refusal);
+
+}  // namespace culvert::agent

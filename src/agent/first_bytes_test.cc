@@ -1,0 +1,55 @@
+#include "agent/first_bytes.h"
+
+#include <gtest/gtest.h>
+
+namespace culvert::agent {
+namespace {
+
+using route::TlsMode;
+
+struct Case {
+  TlsMode mode;
+  bool proxy_sent;
+  std::string_view bytes;
+  std::optional<Refusal> expected;
+};
+
+constexpr auto kPass = TlsMode::kPassthrough;
+constexpr auto kTerm = TlsMode::kTerminate;
+
+TEST(FirstBytes, TellsRefusalsFromConversations) {
+  using namespace std::string_view_literals;
+  for (const Case& c : std::initializer_list<Case>{
+           {kPass, true, "", Refusal::kProxyProtocol},
+           {kTerm, true, "", Refusal::kProxyProtocol},
+           {kPass, false, "", std::nullopt},
+           {kTerm, false, "", std::nullopt},
+           {kPass, true, "\x15\x03\x01\x00\x02\x02\x46"sv, Refusal::kProxyProtocol},
+           {kPass, false, "\x15\x03\x01\x00\x02\x02\x46"sv, std::nullopt},
+           {kPass, true, "\x15"sv, std::nullopt},
+           {kPass, true, "\x16\x03\x03\x00\x7a\x02"sv, std::nullopt},
+           {kPass, true, "HTTP/1.1 400 Bad Request\r\n", Refusal::kProxyProtocol},
+           {kPass, false, "HTTP/1.1 400 Bad Request\r\n", Refusal::kPlainHttp},
+           {kPass, false, "HTTP/1.0 200 OK", Refusal::kPlainHttp},
+           {kPass, false, "HTTP/2", std::nullopt},
+           {kTerm, true, "HTTP/1.1 400 Bad Request\r\n", Refusal::kProxyProtocol},
+           {kTerm, true, "HTTP/1.1 200 OK\r\n", std::nullopt},
+           {kTerm, false, "HTTP/1.1 400 Bad Request\r\n", std::nullopt},
+           {kTerm, true, "\x15\x03\x01"sv, std::nullopt},
+       }) {
+    for (size_t piece : {1u, 5u, 100u}) {
+      FirstBytes first(c.mode, c.proxy_sent);
+      for (size_t at = 0; at < c.bytes.size(); at += piece)
+        first.origin_bytes(as_bytes(c.bytes.substr(at, piece)));
+      EXPECT_EQ(first.origin_ended(), c.expected) << c.bytes << " in pieces of " << piece;
+    }
+  }
+}
+
+TEST(FirstBytes, HintsNameTheSetting) {
+  EXPECT_NE(std::string_view(hint(Refusal::kProxyProtocol)).find("proxy_protocol"), std::string_view::npos);
+  EXPECT_NE(std::string_view(hint(Refusal::kPlainHttp)).find("tls_mode"), std::string_view::npos);
+}
+
+}  // namespace
+}  // namespace culvert::agent

@@ -1,0 +1,165 @@
+#include "agent/stream_server.h"
+
+#include <array>
+
+#include "agent/http_tap.h"
+#include "base/log.h"
+#include "net/proxy_protocol.h"
+#include "net/tcp.h"
+#include "tunnel/protocol.h"
+
+namespace culvert::agent {
+namespace {
+
+// The edge writes the header together with the stream's first packet; longer than this is no edge of ours.
+constexpr Duration kHeaderDeadline = std::chrono::seconds(10);
+
+// One read of an origin: four of the QUIC send buffer's chunks, small enough that an idle agent stays small.
+constexpr size_t kScratch = 64 * 1024;
+
+Result<Bytes> proxy_header(const tunnel::StreamHeader& header) {
+  return net::encode_proxy_v2({.source = header.client,
+                               .destination = header.public_addr,
+                               .tlvs = {{net::kProxyTlvAuthority, to_bytes(as_bytes(header.authority))}}});
+}
+
+}  // namespace
+
+StreamServer::StreamServer(net::EventLoop& loop, const Config& config)
+    : loop_(loop), config_(config), table_(config.services), scratch_(kScratch) {
+  for (const Service& service : config.services) origins_[&service];
+}
+
+net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, bool is_trusted) {
+  ++active_;
+  if (active_ > config_.max_streams || !is_trusted) {
+    refuse(*stream, is_trusted ? tunnel::kStreamLimit : tunnel::kStreamUnknownService);
+    co_return ended();
+  }
+  auto accepted = co_await read_header(stream);
+  if (!accepted) {
+    if (accepted.error().code == ErrorCode::kInvalid && header_lines_.allow(monotonic_now())) {
+      log_warn("bad_stream_header", "edge={} reason={}", edge.short_text(), quoted(accepted.error().message));
+    }
+    refuse(*stream, tunnel::kStreamBadHeader);
+    co_return ended();
+  }
+  const tunnel::StreamHeader& header = accepted->header;
+  const Service* service = table_.match(header.authority, header.tls_mode);
+  if (service == nullptr) {
+    if (header_lines_.allow(monotonic_now())) {
+      log_warn("stream_refused", "edge={} hostname={} tls_mode={} reason=\"no service of this agent\"",
+               edge.short_text(), quoted(header.authority), route::to_string(header.tls_mode));
+    }
+    refuse(*stream, tunnel::kStreamUnknownService);
+    co_return ended();
+  }
+  auto origin = co_await reach_origin(*service);
+  if (!origin) {
+    bool timed_out = origin.error().code == ErrorCode::kTimeout;
+    refuse(*stream, timed_out ? tunnel::kStreamOriginTimeout : tunnel::kStreamOriginUnreachable);
+    co_return ended();
+  }
+
+  // The PROXY header and the client's first bytes leave as one segment.
+  Bytes first;
+  if (service->proxy_protocol) {
+    auto encoded = proxy_header(header);
+    if (!encoded) {
+      refuse(*stream, tunnel::kStreamBadHeader);
+      co_return ended();
+    }
+    first = std::move(*encoded);
+  }
+  first.insert(first.end(), accepted->rest.begin(), accepted->rest.end());
+  if (!first.empty()) {
+    auto written = co_await net::write_all(**origin, first, monotonic_now() + config_.origin_connect_timeout);
+    if (!written) {
+      refuse(*stream, tunnel::kStreamOriginReset);
+      co_return ended();
+    }
+  }
+  start_pump(std::move(stream), std::move(*origin), *service, header, accepted->rest);
+}
+
+net::Task<Result<StreamServer::Accepted>> StreamServer::read_header(endpoint::StreamPtr stream) {
+  TimePoint deadline = monotonic_now() + kHeaderDeadline;
+  Bytes received;
+  std::array<uint8_t, 2048> chunk;
+  while (true) {
+    auto got = co_await endpoint::read_some(loop_, stream, chunk, deadline);
+    if (!got) co_return std::unexpected(got.error());
+    if (*got == 0) co_return fail(ErrorCode::kInvalid, "the stream ended inside its header");
+    received.insert(received.end(), chunk.begin(), chunk.begin() + static_cast<ptrdiff_t>(*got));
+    auto decoded = tunnel::decode_stream_header(received);
+    if (!decoded) co_return std::unexpected(decoded.error());
+    if (!*decoded) continue;
+    ByteView rest = ByteView(received).subspan((*decoded)->consumed);
+    co_return Accepted{std::move((*decoded)->header), to_bytes(rest)};
+  }
+}
+
+net::Task<Result<std::unique_ptr<net::ByteStream>>> StreamServer::reach_origin(const Service& service) {
+  TimePoint deadline = monotonic_now() + config_.origin_connect_timeout;
+  auto origin = co_await net::tcp_connect(loop_, service.origin_host, service.origin_port, deadline);
+  if (!origin && origins_.at(&service).unreachable_lines.allow(monotonic_now())) {
+    log_warn("origin_unreachable",
+             "service={} origin={} reason={} hint=\"start the service there, or correct its origin\"",
+             service.hostname.text(), origin_text(service), quoted(origin.error().message));
+  }
+  co_return origin;
+}
+
+void StreamServer::refuse(quic::Stream& stream, quic::AppCode code) {
+  if (!stream.is_open()) return;
+  stream.reset(code);
+  stream.stop(code);
+}
+
+void StreamServer::start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::ByteStream> origin,
+                              const Service& service, const tunnel::StreamHeader& header, ByteView first) {
+  auto first_bytes = std::make_shared<FirstBytes>(service.tls_mode, service.proxy_protocol);
+  std::shared_ptr<HttpTap> tap;
+  if (service.tls_mode == route::TlsMode::kTerminate && config_.on_request) {
+    tap = std::make_shared<HttpTap>(header.authority, [this](const RequestLine& line) {
+      bool is_ours = !ignored_target_.empty() && line.target == ignored_target_;
+      if (!is_ours) config_.on_request(line);
+    });
+    tap->request_bytes(first, monotonic_now());
+  }
+
+  tunnel::Pump::Config pump;
+  pump.socket = std::move(origin);
+  pump.stream = std::move(stream);
+  pump.scratch = scratch_;
+  pump.abort_code = tunnel::kStreamOriginReset;
+  if (tap) pump.tap_to_socket = [tap](ByteView bytes) { tap->request_bytes(bytes, monotonic_now()); };
+  pump.tap_to_stream = [tap, first_bytes, state = &origins_.at(&service)](ByteView bytes) {
+    if (first_bytes->is_empty()) ++state->answered;
+    first_bytes->origin_bytes(bytes);
+    if (tap) tap->response_bytes(bytes, monotonic_now());
+  };
+  pump.on_done = [this, tap, first_bytes, served = &service](const tunnel::PumpResult& result) {
+    if (tap) tap->closed(monotonic_now());
+    pump_ended(*served, *first_bytes, result);
+    ended();
+  };
+  tunnel::Pump::create(std::move(pump))->start();
+}
+
+void StreamServer::pump_ended(const Service& service, const FirstBytes& first_bytes,
+                              const tunnel::PumpResult& result) {
+  bool origin_ended = result.end == tunnel::PumpEnd::kFinished || result.end == tunnel::PumpEnd::kSocketReset;
+  if (!origin_ended) return;
+  auto refusal = first_bytes.origin_ended();
+  if (!refusal || !origins_.at(&service).refusal_lines.allow(monotonic_now())) return;
+  log_warn("origin_refused_first_bytes", "service={} origin={} hint={}", service.hostname.text(),
+           origin_text(service), quoted(hint(*refusal)));
+}
+
+void StreamServer::ended() {
+  --active_;
+  if (on_ended_) on_ended_();
+}
+
+}  // namespace culvert::agent

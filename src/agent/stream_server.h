@@ -1,0 +1,70 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/agent.h"
+#include "agent/first_bytes.h"
+#include "agent/services.h"
+#include "base/rate_limit.h"
+#include "endpoint/endpoint.h"
+#include "net/byte_stream.h"
+#include "tunnel/pump.h"
+#include "tunnel/stream_header.h"
+
+namespace culvert::agent {
+
+// Serves the streams that edges open: header, authorisation, origin, pump. Lives on one loop; `config`
+// outlives it.
+class StreamServer {
+ public:
+  StreamServer(net::EventLoop& loop, const Config& config);
+  StreamServer(const StreamServer&) = delete;
+
+  // From the stream's first byte until its pump runs or it is refused. `is_trusted` answers whether the edge
+  // that opened it may still do so.
+  net::Task<> serve(endpoint::StreamPtr stream, EndpointId edge, bool is_trusted);
+
+  // Streams that are being served, pumps included.
+  size_t active() const { return active_; }
+  // Called whenever active() falls.
+  void set_idle_callback(std::function<void()> callback) { on_ended_ = std::move(callback); }
+  // A request that the agent itself sent through its public address: its target is not reported.
+  void ignore_target(std::string target) { ignored_target_ = std::move(target); }
+  // Connections of this service on which its origin has sent something.
+  uint64_t answered(const Service& service) const { return origins_.at(&service).answered; }
+
+ private:
+  // What is remembered of a service's origin, so that a broken one fills no log.
+  struct OriginState {
+    RateLimit unreachable_lines{1, std::chrono::minutes(1)};
+    RateLimit refusal_lines{1, std::chrono::minutes(1)};
+    uint64_t answered = 0;
+  };
+  struct Accepted {
+    tunnel::StreamHeader header;
+    Bytes rest;  // what followed the header already
+  };
+
+  net::Task<Result<Accepted>> read_header(endpoint::StreamPtr stream);
+  net::Task<Result<std::unique_ptr<net::ByteStream>>> reach_origin(const Service& service);
+  void refuse(quic::Stream& stream, quic::AppCode code);
+  void start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::ByteStream> origin, const Service& service,
+                  const tunnel::StreamHeader& header, ByteView first);
+  void pump_ended(const Service& service, const FirstBytes& first_bytes, const tunnel::PumpResult& result);
+  void ended();
+
+  net::EventLoop& loop_;
+  const Config& config_;
+  ServiceTable table_;
+  std::unordered_map<const Service*, OriginState> origins_;
+  RateLimit header_lines_{3, std::chrono::minutes(1)};
+  Bytes scratch_;  // shared by all pumps of the loop
+  std::string ignored_target_;
+  std::function<void()> on_ended_;
+  size_t active_ = 0;
+};
+
+}  // namespace culvert::agent

@@ -1,0 +1,155 @@
+#include "cli/agent_command.h"
+
+#include <CLI/App.hpp>
+
+#include "agent/services.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "cli/foreground.h"
+#include "cli/values.h"
+
+namespace culvert::cli {
+namespace {
+
+constexpr size_t kMaxServicesFile = 1024 * 1024;
+
+CLI::App& add_app(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("agent", "Serve local services through a node");
+  app->footer(
+      "Examples:\n"
+      "  culvert agent --token-file token --service app.example.com=localhost:3000,terminate\n"
+      "  culvert agent --token-file token --service www.example.com=10.0.0.5:443,proxy=none\n"
+      "  CULVERT_TOKEN=... "
+      "CULVERT_AGENT_SERVICES='[{\"hostname\":\"app.example.com\",\"origin\":\"localhost:3000\",\n"
+      "    \"tls_mode\":\"terminate\",\"proxy_protocol\":\"none\"}]' culvert agent");
+  return *app;
+}
+
+Result<std::vector<agent::Service>> read_services(std::string_view path) {
+  auto content = read_file(std::filesystem::path(path), kMaxServicesFile);
+  if (!content) return std::unexpected(content.error());
+  auto services = agent::parse_services(as_text(*content));
+  if (!services) return fail(ErrorCode::kInvalid, "{}: {}", path, services.error().message);
+  return services;
+}
+
+std::string joined(const std::vector<std::string>& texts) {
+  std::string out;
+  for (const std::string& text : texts) out += (out.empty() ? "" : ",") + text;
+  return out;
+}
+
+}  // namespace
+
+AgentCommand::AgentCommand(CLI::App& parent) : Command(add_app(parent)), settings_(app(), true) {
+  token_.add_to(settings_);
+  settings_.add({.key = "service",
+                 .value_name = "HOSTNAME=HOST:PORT[,MODE][,proxy=P]",
+                 .help = "a service; MODE is passthrough or terminate, P is v2 or none; may be repeated",
+                 .apply = [this](std::string_view text) -> Result<> {
+                   auto service = agent::parse_service(text);
+                   if (!service) return std::unexpected(service.error());
+                   short_services_.push_back(std::move(*service));
+                   return {};
+                 },
+                 .separator = ' '});
+  settings_.add({.key = "services",
+                 .value_name = "JSON",
+                 .help = "an array of {hostname, origin, tls_mode, proxy_protocol}",
+                 .apply = [this](std::string_view text) -> Result<> {
+                   auto services = agent::parse_services(text);
+                   if (!services) return std::unexpected(services.error());
+                   json_services_ = std::move(*services);
+                   return {};
+                 },
+                 .variable = "CULVERT_AGENT_SERVICES"});
+  settings_.add({.key = "services-file",
+                 .value_name = "FILE",
+                 .help = "a file that holds such an array",
+                 .apply = [this](std::string_view text) -> Result<> {
+                   auto services = read_services(text);
+                   if (!services) return std::unexpected(services.error());
+                   file_services_ = std::move(*services);
+                   return {};
+                 },
+                 .variable = "CULVERT_AGENT_SERVICES_FILE"});
+  settings_.add(
+      {.key = "max-streams",
+       .value_name = "N",
+       .help = "connections served at once",
+       .default_text = "1024",
+       .apply = store(max_streams_, [](std::string_view text) { return parse_number(text, 1, 1'000'000); })});
+  settings_.add({.key = "origin-timeout",
+                 .value_name = "TIME",
+                 .help = "for an origin to take a connection",
+                 .default_text = "10s",
+                 .apply = store(origin_timeout_, parse_duration)});
+  settings_.add({.key = "log-level",
+                 .value_name = "LEVEL",
+                 .help = "debug, info, warn or error",
+                 .default_text = "info",
+                 .apply = store(log_level_, parse_log_level)});
+}
+
+Result<std::vector<agent::Service>> AgentCommand::collect_services() const {
+  if (json_services_ && file_services_) {
+    return fail(ErrorCode::kInvalid, "{} and {}: both give services; keep one of them",
+                settings_.source("services"), settings_.source("services-file"));
+  }
+  std::vector<agent::Service> services;
+  if (json_services_) services = *json_services_;
+  if (file_services_) services = *file_services_;
+  services.insert(services.end(), short_services_.begin(), short_services_.end());
+  if (services.empty()) {
+    return fail(
+        ErrorCode::kInvalid,
+        "services: there are none. Give e.g. --service app.example.com=localhost:3000, --services-file or "
+        "CULVERT_AGENT_SERVICES");
+  }
+  auto unique = agent::check_unique(services);
+  if (!unique) return fail(ErrorCode::kInvalid, "services: {}", unique.error().message);
+  return services;
+}
+
+Result<> AgentCommand::resolve(const Environment& environment) {
+  auto resolved = settings_.resolve(environment);
+  if (!resolved) return resolved;
+  auto token = token_.read(settings_, {});
+  if (!token) return std::unexpected(token.error());
+  auto services = collect_services();
+  if (!services) return std::unexpected(services.error());
+  config_.emplace(agent::Config{.token = std::move(*token), .services = std::move(*services)});
+  config_->max_streams = max_streams_;
+  config_->origin_connect_timeout = origin_timeout_;
+  return {};
+}
+
+Result<> AgentCommand::run() {
+  set_log_level(log_level_);
+  auto limit = raise_descriptor_limit();
+  if (!limit) log_warn("descriptor_limit", "reason={}", culvert::quoted(limit.error().message));
+  log_info("agent_starting", "token={} services={}", culvert::quoted(config_->token.describe()),
+           config_->services.size());
+
+  config_->on_ready = [](const std::vector<std::string>& urls) {
+    if (urls.empty()) {
+      log_warn("not_serving", "reason=\"no edge is connected\"");
+    } else {
+      log_info("serving", "urls={}", joined(urls));
+    }
+  };
+  config_->on_refused = [](const Error& error) {
+    log_error("refused", "code={} reason={} hint=\"the agent keeps trying\"", to_string(error.code),
+              culvert::quoted(error.message));
+  };
+  net::EventLoop loop;
+  agent::Agent agent(loop, *config_);
+  run_in_foreground(loop, agent);
+  return {};
+}
+
+std::unique_ptr<Command> make_agent_command(CLI::App& parent) {
+  return std::make_unique<AgentCommand>(parent);
+}
+
+}  // namespace culvert::cli

@@ -1,0 +1,39 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/agent.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/token_source.h"
+
+namespace culvert::cli {
+
+// culvert agent: serves declared services through every edge of a hub.
+class AgentCommand final : public Command {
+ public:
+  explicit AgentCommand(CLI::App& parent);
+
+  Result<> resolve(const Environment& environment) override;
+  Result<> run() override;
+
+  // After resolve().
+  const agent::Config& config() const { return *config_; }
+  LogLevel log_level() const { return log_level_; }
+
+ private:
+  Result<std::vector<agent::Service>> collect_services() const;
+
+  Settings settings_;
+  TokenSource token_;
+  std::optional<std::vector<agent::Service>> json_services_;
+  std::optional<std::vector<agent::Service>> file_services_;
+  std::vector<agent::Service> short_services_;
+  size_t max_streams_ = 1024;
+  Duration origin_timeout_ = std::chrono::seconds(10);
+  LogLevel log_level_ = LogLevel::kInfo;
+  std::optional<agent::Config> config_;
+};
+
+}  // namespace culvert::cli

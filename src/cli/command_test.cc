@@ -1,0 +1,511 @@
+#include "cli/command.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <CLI/App.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <map>
+
+#include "base/file.h"
+#include "cli/agent_command.h"
+#include "cli/http_command.h"
+#include "cli/invite_commands.h"
+#include "cli/node_command.h"
+#include "cli/program.h"
+
+namespace culvert::cli {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+using testing::Not;
+
+// One command with a made-up command line, environment and file.
+template <class T>
+struct Fixture {
+  CLI::App root{"test", "culvert"};
+  T command{root};
+  std::map<std::string, std::string> variables = {{"HOME", "/home/u"}};
+  std::filesystem::path directory = std::filesystem::path(testing::TempDir()) /
+                                    fmt::format("culvert_command_test_{}", static_cast<const void*>(this));
+
+  Fixture() { std::filesystem::create_directories(directory); }
+  ~Fixture() { std::filesystem::remove_all(directory); }
+
+  std::string file(const std::string& name, std::string_view content, unsigned mode = 0600) {
+    auto path = directory / name;
+    EXPECT_TRUE(replace_file(path, as_bytes(content), mode));
+    return path.string();
+  }
+
+  Result<> resolve(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), command.app().get_name());
+    std::ranges::reverse(arguments);
+    root.parse(arguments);
+    return command.resolve([this](const std::string& name) -> std::optional<std::string> {
+      auto found = variables.find(name);
+      if (found == variables.end() || found->second.empty()) return std::nullopt;
+      return found->second;
+    });
+  }
+  std::string error(std::vector<std::string> arguments) {
+    auto resolved = resolve(std::move(arguments));
+    EXPECT_FALSE(resolved) << "this should have been refused";
+    return resolved ? "" : resolved.error().message;
+  }
+};
+
+tunnel::InviteToken token() {
+  tunnel::InviteToken out{.hub_urls = {"https://hub.example.com:8443"},
+                          .hub_key = SecretKey::from_seed(Bytes(32, 1))->public_key(),
+                          .invite_id = {},
+                          .invite_secret = {},
+                          .tenant_key = SecretKey::from_seed(Bytes(32, 2)).value()};
+  out.invite_secret.fill(0x22);
+  return out;
+}
+
+// ---- node
+
+TEST(NodeCommand, DefaultsAreTheDocumentedOnes) {
+  Fixture<NodeCommand> f;
+  ASSERT_TRUE(f.resolve({}));
+  const node::Config& config = f.command.config();
+  EXPECT_EQ(config.tcp_listen.to_string(), "0.0.0.0:443");
+  EXPECT_EQ(config.udp_listen.to_string(), "0.0.0.0:443");
+  EXPECT_TRUE(config.public_urls.empty());
+  EXPECT_TRUE(config.edge_addrs.empty());
+  EXPECT_EQ(config.workers, 1u);
+  EXPECT_EQ(config.hello_timeout, 10s);
+  EXPECT_EQ(config.drain_timeout, 10s);
+  EXPECT_EQ(config.max_connections, 20'000u);
+  EXPECT_EQ(f.command.log_level(), LogLevel::kInfo);
+}
+
+TEST(NodeCommand, TakesEveryFlag) {
+  Fixture<NodeCommand> f;
+  ASSERT_TRUE(f.resolve({"--data-dir",
+                         "/d",
+                         "--listen",
+                         "127.0.0.1:8443",
+                         "--udp-listen",
+                         "127.0.0.1:9443",
+                         "--public-url",
+                         "https://a.com,https://b.com:8443",
+                         "--public-url",
+                         "https://c.com",
+                         "--edge-addr",
+                         "e.com:1",
+                         "--tls",
+                         "internal",
+                         "--workers",
+                         "4",
+                         "--hello-timeout",
+                         "500ms",
+                         "--drain-timeout",
+                         "0s",
+                         "--max-connections",
+                         "7",
+                         "--log-level",
+                         "error"}));
+  const node::Config& config = f.command.config();
+  EXPECT_EQ(config.data_dir, "/d");
+  EXPECT_EQ(config.tcp_listen.to_string(), "127.0.0.1:8443");
+  EXPECT_EQ(config.udp_listen.to_string(), "127.0.0.1:9443");
+  EXPECT_EQ(config.public_urls.size(), 3u);
+  EXPECT_EQ(config.edge_addrs, std::vector<std::string>{"e.com:1"});
+  EXPECT_EQ(config.workers, 4u);
+  EXPECT_EQ(config.hello_timeout, 500ms);
+  EXPECT_EQ(config.drain_timeout, 0s);
+  EXPECT_EQ(config.max_connections, 7u);
+  EXPECT_EQ(f.command.log_level(), LogLevel::kError);
+}
+
+TEST(NodeCommand, UdpFollowsTcpUnlessGiven) {
+  Fixture<NodeCommand> f;
+  ASSERT_TRUE(f.resolve({"--listen", "127.0.0.1:8443"}));
+  EXPECT_EQ(f.command.config().udp_listen.to_string(), "127.0.0.1:8443");
+}
+
+TEST(NodeCommand, FlagBeatsVariableBeatsFileBeatsDefault) {
+  Fixture<NodeCommand> f;
+  f.variables["CULVERT_CONFIG"] =
+      f.file("node.conf", "workers = 2\nmax-connections = 20\nhello-timeout = 2s\n");
+  f.variables["CULVERT_WORKERS"] = "3";
+  f.variables["CULVERT_MAX_CONNECTIONS"] = "30";
+  f.variables["CULVERT_DRAIN_TIMEOUT"] = "";  // empty is unset
+  ASSERT_TRUE(f.resolve({"--workers", "4"}));
+  EXPECT_EQ(f.command.config().workers, 4u);
+  EXPECT_EQ(f.command.config().max_connections, 30u);
+  EXPECT_EQ(f.command.config().hello_timeout, 2s);
+  EXPECT_EQ(f.command.config().drain_timeout, 10s);
+}
+
+TEST(NodeCommand, TheFileFlagBeatsItsVariable) {
+  Fixture<NodeCommand> f;
+  f.variables["CULVERT_CONFIG"] = "/nonexistent";
+  ASSERT_TRUE(f.resolve({"--config", f.file("node.conf", "workers = 2\n")}));
+  EXPECT_EQ(f.command.config().workers, 2u);
+}
+
+TEST(NodeCommand, BadValuesNameTheirFlag) {
+  struct Case {
+    const char* flag;
+    const char* value;
+    const char* expected;
+  };
+  for (auto [flag, value, expected] : std::initializer_list<Case>{
+           {"--listen", "443", "e.g. 0.0.0.0:443"},
+           {"--udp-listen", "host:443", "e.g. 0.0.0.0:443"},
+           {"--public-url", "http://a.com", "https"},
+           {"--public-url", "https://a.com,,https://b.com", "--public-url"},
+           {"--edge-addr", "a.com", "has no port"},
+           {"--tls", "acme", "only choice is internal"},
+           {"--workers", "0", "from 1 to 256"},
+           {"--workers", "many", "from 1 to 256"},
+           {"--hello-timeout", "10", "10s"},
+           {"--hello-timeout", "0s", "longer than nothing"},
+           {"--drain-timeout", "-1s", "no duration"},
+           {"--max-connections", "0", "whole number"},
+           {"--log-level", "loud", "debug, info, warn or error"},
+           {"--data-dir", "", "is empty"},
+           {"--config", "/nonexistent/node.conf", "/nonexistent/node.conf"},
+       }) {
+    Fixture<NodeCommand> f;
+    std::string message = f.error({flag, value});
+    EXPECT_THAT(message, testing::StartsWith(fmt::format("{}: ", flag))) << value;
+    EXPECT_THAT(message, HasSubstr(expected)) << value;
+  }
+}
+
+TEST(NodeCommand, BadValuesNameTheirVariable) {
+  for (const char* name : {"LISTEN", "UDP_LISTEN", "PUBLIC_URL", "EDGE_ADDR", "TLS", "WORKERS",
+                           "HELLO_TIMEOUT", "DRAIN_TIMEOUT", "MAX_CONNECTIONS", "LOG_LEVEL", "CONFIG"}) {
+    Fixture<NodeCommand> f;
+    std::string variable = fmt::format("CULVERT_{}", name);
+    f.variables[variable] = "not//good";
+    EXPECT_THAT(f.error({}), testing::StartsWith(variable + ": "));
+  }
+}
+
+TEST(NodeCommand, BadValuesNameTheirFileLineAndKey) {
+  for (const char* key :
+       {"listen", "udp-listen", "public-url", "edge-addr", "tls", "workers", "hello-timeout", "drain-timeout",
+        "max-connections", "log-level", "unknown-key", "config"}) {
+    Fixture<NodeCommand> f;
+    std::string path = f.file("node.conf", fmt::format("# first\n{} = not//good\n", key));
+    EXPECT_THAT(f.error({"--config", path}), testing::StartsWith(fmt::format("{}:2: {}: ", path, key)));
+  }
+}
+
+TEST(NodeCommand, UnknownKeysSayWhoseTheyAreNot) {
+  Fixture<NodeCommand> f;
+  std::string path = f.file("node.conf", "token = x\n");
+  EXPECT_THAT(f.error({"--config", path}), HasSubstr("is unknown to `culvert node`"));
+}
+
+TEST(NodeCommand, OnceMeansOnce) {
+  Fixture<NodeCommand> f;
+  EXPECT_THAT(f.error({"--workers", "1", "--workers", "2"}), HasSubstr("--workers: is given 2 times"));
+}
+
+// ---- agent
+
+TEST(AgentCommand, CollectsServicesFromEverySource) {
+  Fixture<AgentCommand> f;
+  f.variables["CULVERT_TOKEN"] = token().encode();
+  f.variables["CULVERT_AGENT_SERVICES"] = R"([{"hostname":"a.com","origin":"x:1"}])";
+  ASSERT_TRUE(f.resolve({"--service", "b.com=y:2,terminate", "--service", "c.com=z:3", "--max-streams", "5",
+                         "--origin-timeout", "3s", "--log-level", "debug"}));
+  const agent::Config& config = f.command.config();
+  ASSERT_EQ(config.services.size(), 3u);
+  EXPECT_EQ(config.services[0].hostname.text(), "a.com");
+  EXPECT_EQ(config.services[1].tls_mode, route::TlsMode::kTerminate);
+  EXPECT_EQ(config.services[2].origin_port, 3);
+  EXPECT_EQ(config.max_streams, 5u);
+  EXPECT_EQ(config.origin_connect_timeout, 3s);
+  EXPECT_EQ(f.command.log_level(), LogLevel::kDebug);
+}
+
+TEST(AgentCommand, TheFileTakesJsonAndShortForms) {
+  Fixture<AgentCommand> f;
+  std::string token_path = f.file("token", token().encode() + "\n");
+  ASSERT_TRUE(
+      f.resolve({"--config", f.file("agent.conf",
+                                    fmt::format("token-file = {}\n"
+                                                "services = [{{\"hostname\":\"a.com\",\"origin\":\"x:1\"}}]\n"
+                                                "service = b.com=y:2,terminate   c.com=z:3\n",
+                                                token_path))}));
+  EXPECT_EQ(f.command.config().services.size(), 3u);
+}
+
+TEST(AgentCommand, TheServicesFileIsRead) {
+  Fixture<AgentCommand> f;
+  f.variables["CULVERT_TOKEN"] = token().encode();
+  ASSERT_TRUE(f.resolve({"--services-file", f.file("s.json", R"([{"hostname":"a.com","origin":"x:1"}])")}));
+  EXPECT_EQ(f.command.config().services.size(), 1u);
+}
+
+TEST(AgentCommand, RefusalsNameTheSource) {
+  Fixture<AgentCommand> probe;
+  std::string good_services = R"([{"hostname":"a.com","origin":"x:1"}])";
+  struct Case {
+    std::vector<std::string> arguments;
+    std::map<std::string, std::string> variables;
+    const char* expected;
+  };
+  for (const Case& c : std::initializer_list<Case>{
+           {{"--service", "a.com=x:1"}, {}, "token: there is none. Make one"},
+           {{}, {{"CULVERT_TOKEN", token().encode()}}, "services: there are none. Give"},
+           {{"--service", "a.com=x:1"}, {{"CULVERT_TOKEN", "cvt_inv_1.x"}}, "CULVERT_TOKEN: "},
+           {{"--service", "a.com=x:1", "--token-file", "/nonexistent/token"}, {}, "--token-file: "},
+           {{"--service", "a.com=x:1", "--token-file", "/x"},
+            {{"CULVERT_TOKEN", "y"}},
+            "CULVERT_TOKEN and --token-file: both"},
+           {{"--service", "a.com"}, {}, "--service: "},
+           {{}, {{"CULVERT_SERVICE", "a.com=x:1 b.com"}}, "CULVERT_SERVICE: \"b.com\""},
+           {{"--services", "[{]"}, {}, "--services: "},
+           {{}, {{"CULVERT_AGENT_SERVICES", "[1]"}}, "CULVERT_AGENT_SERVICES: service 1"},
+           {{"--services-file", "/nonexistent/s.json"}, {}, "--services-file: "},
+           {{"--services", good_services, "--service", "A.com=y:2"},
+            {{"CULVERT_TOKEN", token().encode()}},
+            "services: hostname a.com is given twice"},
+           {{"--service", "a.com=x:1", "--max-streams", "0"}, {}, "--max-streams: "},
+           {{"--service", "a.com=x:1", "--origin-timeout", "soon"}, {}, "--origin-timeout: "},
+       }) {
+    Fixture<AgentCommand> f;
+    f.variables.insert(c.variables.begin(), c.variables.end());
+    EXPECT_THAT(f.error(c.arguments), HasSubstr(c.expected));
+  }
+}
+
+TEST(AgentCommand, ServicesAndServicesFileExcludeEachOther) {
+  Fixture<AgentCommand> f;
+  f.variables["CULVERT_TOKEN"] = token().encode();
+  std::string path = f.file("s.json", R"([{"hostname":"a.com","origin":"x:1"}])");
+  EXPECT_THAT(f.error({"--services", R"([{"hostname":"b.com","origin":"x:1"}])", "--services-file", path}),
+              HasSubstr("--services and --services-file: both"));
+}
+
+TEST(AgentCommand, ErrorsDoNotShowTheToken) {
+  std::string text = token().encode();
+  std::string damaged = text.substr(0, text.size() - 3);
+  Fixture<AgentCommand> f;
+  std::string message = f.error({"--service", "a.com=x:1", "--token", damaged});
+  // None of its parts but the version's name.
+  for (size_t at = 10; at + 20 < damaged.size(); at += 10)
+    EXPECT_THAT(message, Not(HasSubstr(damaged.substr(at, 20))));
+}
+
+TEST(AgentCommand, HelpDoesNotShowTheToken) {
+  Fixture<AgentCommand> f;
+  setenv("CULVERT_TOKEN", "very-secret", 1);
+  EXPECT_THAT(f.command.app().help(), Not(HasSubstr("very-secret")));
+  unsetenv("CULVERT_TOKEN");
+}
+
+// ---- http
+
+TEST(HttpCommand, TakesTheTargetAndHostname) {
+  Fixture<HttpCommand> f;
+  ASSERT_TRUE(f.resolve({"http://box:8080/", "--token", token().encode(), "--hostname", "App.Example.com"}));
+  EXPECT_EQ(f.command.origin().host, "box");
+  EXPECT_EQ(f.command.origin().port, 8080);
+  ASSERT_TRUE(f.command.hostname());
+  EXPECT_EQ(f.command.hostname()->text(), "app.example.com");
+}
+
+TEST(HttpCommand, UsesTheSavedTokenWhenNoneIsGiven) {
+  Fixture<HttpCommand> f;
+  f.variables["XDG_CONFIG_HOME"] = f.directory.string();
+  EXPECT_THAT(f.error({"3000"}), HasSubstr("token: there is none"));
+
+  Fixture<HttpCommand> g;
+  g.variables["XDG_CONFIG_HOME"] = g.directory.string();
+  ASSERT_TRUE(save_token(g.directory / "culvert" / "token", token()));
+  ASSERT_TRUE(g.resolve({"3000"}));
+  EXPECT_EQ(g.command.token().encode(), token().encode());
+  EXPECT_EQ(std::filesystem::status(g.directory / "culvert" / "token").permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+TEST(HttpCommand, WorksWithoutAHome) {
+  Fixture<HttpCommand> f;
+  f.variables.clear();
+  EXPECT_TRUE(f.resolve({"3000", "--token", token().encode()}));
+}
+
+TEST(HttpCommand, RefusesBadTargetsAndNames) {
+  {
+    Fixture<HttpCommand> f;
+    EXPECT_THAT(f.error({"https://x:1", "--token", token().encode()}), testing::StartsWith("TARGET: "));
+  }
+  {
+    Fixture<HttpCommand> f;
+    EXPECT_THAT(f.error({"3000", "--token", token().encode(), "--hostname", "*.a.com"}),
+                HasSubstr("--hostname: "));
+  }
+}
+
+TEST(ChooseHostname, ExactFirstThenUnderTheWildcard) {
+  EXPECT_EQ(choose_hostname({"*.a.com", "b.com", "c.com"}, "quiet-heron")->text(), "b.com");
+  EXPECT_EQ(choose_hostname({"*.a.com", "*.b.com"}, "quiet-heron")->text(), "quiet-heron.a.com");
+  EXPECT_FALSE(choose_hostname({}, "quiet-heron"));
+}
+
+// ---- invite
+
+std::vector<std::string> hub_flags() {
+  return {"--hub-url",      "https://hub.example.com",
+          "--hub-key",      SecretKey::from_seed(Bytes(32, 1))->public_key().to_string(),
+          "--operator-key", "sesame"};
+}
+std::vector<std::string> with_hub(std::vector<std::string> arguments) {
+  auto hub = hub_flags();
+  arguments.insert(arguments.end(), hub.begin(), hub.end());
+  return arguments;
+}
+
+TEST(InviteCreate, BuildsTheRequest) {
+  Fixture<InviteCreateCommand> f;
+  ASSERT_TRUE(
+      f.resolve(with_hub({"--hostnames", "A.com,*.b.com", "--name", "lap\"top", "--expires", "48h"})));
+  EXPECT_EQ(f.command.request_json(),
+            R"({"name":"lap\"top","hostnames":["a.com","*.b.com"],"expires_in_secs":172800})");
+  Fixture<InviteCreateCommand> g;
+  ASSERT_TRUE(g.resolve(with_hub({"--hostnames", "a.com", "--expires", "never"})));
+  EXPECT_EQ(g.command.request_json(), R"({"hostnames":["a.com"]})");
+}
+
+TEST(InviteCreate, RefusesBadInput) {
+  for (auto [arguments, expected] : std::initializer_list<std::pair<std::vector<std::string>, const char*>>{
+           {with_hub({}), "--hostnames: is missing"},
+           {with_hub({"--hostnames", "bad_name.com"}), "--hostnames: "},
+           {with_hub({"--hostnames", "a.com", "--expires", "soon"}), "--expires: "},
+           {{"--hostnames", "a.com", "--hub-url", "http://x"}, "--hub-url: "},
+           {{"--hostnames", "a.com", "--hub-key", "zz"}, "--hub-key: "},
+           {{"--hostnames", "a.com", "--operator-key", "a b"}, "--operator-key: "},
+           {{"--hostnames", "a.com", "--data-dir", "/nonexistent"},
+            "or give --hub-url, --hub-key and --operator-key"},
+           {{"--hostnames", "a.com", "--data-dir", "/nonexistent", "--hub-url", "https://x.com"},
+            "--hub-key: is missing"},
+       }) {
+    Fixture<InviteCreateCommand> f;
+    std::string message = f.error(arguments);
+    EXPECT_THAT(message, HasSubstr(expected));
+    EXPECT_THAT(message, Not(HasSubstr("a b")));
+  }
+}
+
+TEST(InviteCreate, PrintsTheTokenAloneOnTheLastLine) {
+  auto text = format_created_invite(
+      R"({"status":"ok","token":"cvt_inv_1.x","invite_id":"AAEC","tenant_id":"ff","name":"laptop",)"
+      R"("hostnames":["a.com","*.b.com"],"expires_at":1700000000})");
+  ASSERT_TRUE(text) << text.error().message;
+  EXPECT_TRUE(text->ends_with("\ncvt_inv_1.x\n"));
+  EXPECT_THAT(*text, HasSubstr("a.com,*.b.com"));
+  EXPECT_THAT(*text, HasSubstr("2023-11-14 22:13 UTC"));
+  EXPECT_THAT(*format_created_invite(R"({"token":"t","expires_at":null})"), HasSubstr("never"));
+  for (std::string_view bad : {"", "[]", "{}", "{\"token\":7}"})
+    EXPECT_FALSE(format_created_invite(bad)) << bad;
+}
+
+TEST(InviteList, ReadsPages) {
+  auto page = read_invite_page(
+      R"({"invites":[{"invite_id":"A","name":"n","status":"live","expires_at":null,"created_at":1700000000,)"
+      R"("hostnames":["a.com"]},{"invite_id":"B"}],"next":"B"})");
+  ASSERT_TRUE(page) << page.error().message;
+  ASSERT_EQ(page->rows.size(), 2u);
+  EXPECT_EQ(page->rows[0],
+            (std::vector<std::string>{"A", "n", "live", "never", "2023-11-14 22:13 UTC", "a.com"}));
+  EXPECT_EQ(page->next, "B");
+  EXPECT_EQ(read_invite_page(R"({"invites":[]})")->next, std::nullopt);
+  EXPECT_FALSE(read_invite_page("{}"));
+}
+
+TEST(InviteRevoke, ChecksTheId) {
+  Fixture<InviteRevokeCommand> f;
+  EXPECT_TRUE(f.resolve(with_hub({"AAECAwQFBgcICQoLDA0ODw"})));
+  Fixture<InviteRevokeCommand> g;
+  EXPECT_THAT(g.error(with_hub({"../../v1"})), testing::StartsWith("ID: "));
+}
+
+// ---- the program
+
+struct Run {
+  int status;
+  std::string out;
+  std::string err;
+};
+Run run(std::vector<std::string> arguments) {
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  int status = run_program(std::move(arguments), [](const std::string&) { return std::nullopt; });
+  std::fflush(nullptr);
+  return {status, testing::internal::GetCapturedStdout(), testing::internal::GetCapturedStderr()};
+}
+
+TEST(Program, HelpOfEveryCommandHasExamples) {
+  for (const std::vector<std::string>& command : std::initializer_list<std::vector<std::string>>{
+           {},
+           {"node"},
+           {"agent"},
+           {"http"},
+           {"invite"},
+           {"invite", "create"},
+           {"invite", "list"},
+           {"invite", "revoke"},
+           {"ca"},
+           {"ca", "export"},
+           {"token"},
+           {"token", "inspect"},
+           {"version"},
+       }) {
+    auto arguments = command;
+    arguments.push_back("--help");
+    Run result = run(arguments);
+    EXPECT_EQ(result.status, 0);
+    EXPECT_THAT(result.out, HasSubstr("Examples:")) << testing::PrintToString(command);
+  }
+}
+
+TEST(Program, BadUsageIsTwoAndSaysWhatAndWhere) {
+  for (auto [arguments, expected] : std::initializer_list<std::pair<std::vector<std::string>, const char*>>{
+           {{}, "culvert --help"},
+           {{"nope"}, "\"nope\" is no command of culvert"},
+           {{"invite"}, "culvert invite --help"},
+           {{"invite", "make"}, "\"make\" is no command of culvert invite"},
+           {{"node", "--nope"}, "culvert node --help"},
+           {{"node", "--listen"}, "culvert node --help"},
+           {{"node", "stray"}, "culvert node --help"},
+           {{"http"}, "culvert http --help"},
+           {{"node", "--listen", "x", "--data-dir", "/d"}, "culvert: --listen: "},
+       }) {
+    Run result = run(arguments);
+    EXPECT_EQ(result.status, 2) << testing::PrintToString(arguments);
+    EXPECT_THAT(result.err, testing::StartsWith("culvert: "));
+    EXPECT_THAT(result.err, HasSubstr(expected)) << testing::PrintToString(arguments);
+    EXPECT_EQ(std::ranges::count(result.err, '\n'), 1);
+  }
+}
+
+TEST(Program, FailureAtRunTimeIsOne) {
+  Run result = run({"ca", "export", "--data-dir", "/nonexistent"});
+  EXPECT_EQ(result.status, 1);
+  EXPECT_THAT(result.err, testing::StartsWith("culvert: "));
+}
+
+TEST(Program, InspectShowsNoSecret) {
+  std::string text = token().encode();
+  Run result = run({"token", "inspect", "--token", text});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("https://hub.example.com:8443"));
+  EXPECT_THAT(result.out, Not(HasSubstr("IiIiIi")));  // base64url of the secret
+}
+
+TEST(Program, VersionNamesProtocols) { EXPECT_THAT(run({"version"}).out, HasSubstr("tunnel protocol")); }
+
+}  // namespace
+}  // namespace culvert::cli

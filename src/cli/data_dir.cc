@@ -1,0 +1,25 @@
+#include "cli/data_dir.h"
+
+#include "cli/paths.h"
+#include "cli/values.h"
+
+namespace culvert::cli {
+
+void DataDir::add_to(Settings& settings) {
+  settings.add({.key = "data-dir",
+                .value_name = "DIR",
+                .help = "the node's keys, database and internal CA",
+                .default_text = is_root() ? "/var/lib/culvert" : "~/.local/state/culvert",
+                .apply = [this](std::string_view text) -> Result<> {
+                  if (text.empty()) return fail(ErrorCode::kInvalid, "is empty; give a directory");
+                  given_ = text;
+                  return {};
+                }});
+}
+
+Result<std::filesystem::path> DataDir::path(const Environment& environment) const {
+  if (!given_.empty()) return std::filesystem::path(given_);
+  return default_data_dir(environment, is_root());
+}
+
+}  // namespace culvert::cli

@@ -1,0 +1,19 @@
+#pragma once
+#include <filesystem>
+
+#include "cli/settings.h"
+
+namespace culvert::cli {
+
+// The --data-dir of a node on this host, shared by the commands that look there.
+class DataDir {
+ public:
+  void add_to(Settings& settings);
+  // After settings were resolved.
+  Result<std::filesystem::path> path(const Environment& environment) const;
+
+ private:
+  std::string given_;
+};
+
+}  // namespace culvert::cli

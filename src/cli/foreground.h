@@ -1,0 +1,13 @@
+#pragma once
+#include <functional>
+
+#include "agent/agent.h"
+#include "net/event_loop.h"
+
+namespace culvert::cli {
+
+// Runs an agent on this thread until it ends or a stop signal comes: the first says goodbye to the edges, a
+// second ends the process at once.
+void run_in_foreground(net::EventLoop& loop, agent::Agent& agent);
+
+}  // namespace culvert::cli

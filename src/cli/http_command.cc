@@ -1,0 +1,195 @@
+#include "cli/http_command.h"
+
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <algorithm>
+#include <cstdio>
+
+#include "agent/services.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "cli/foreground.h"
+#include "cli/paths.h"
+#include "hub/pet_name.h"
+#include "tunnel/hub_client.h"
+
+namespace culvert::cli {
+namespace {
+
+CLI::App& add_app(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("http", "Give a local web service a public HTTPS URL");
+  app->footer(
+      "The token is kept after the first success: `culvert http 3000` is enough from then on.\n"
+      "\n"
+      "Examples:\n"
+      "  culvert http 3000 --token cvt_inv_1...\n"
+      "  culvert http 3000 --hostname app.example.com\n"
+      "  culvert http http://192.168.1.20:8080");
+  return *app;
+}
+
+double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+void print_request(const agent::RequestLine& line) {
+  std::string status = line.status == 0 ? "---" : std::to_string(line.status);
+  fmt::print("{}  {:<7} {}  {}  {:.1f} ms\n", format_clock(unix_now()), line.method, line.target, status,
+             seconds(line.duration) * 1000);
+  std::fflush(stdout);
+}
+
+net::Task<> ask_hub(tunnel::HubClient& hub, tunnel::InviteToken token, tunnel::Declaration declaration,
+                    Result<tunnel::LeaseAnswer>& answer) {
+  answer = co_await hub.declare(std::move(token), std::move(declaration));
+}
+
+Result<std::vector<tunnel::HubUrl>> hub_urls(const tunnel::InviteToken& token) {
+  std::vector<tunnel::HubUrl> urls;
+  for (const std::string& text : token.hub_urls) {
+    auto url = tunnel::parse_hub_url(text);
+    if (!url) return std::unexpected(url.error());
+    urls.push_back(std::move(*url));
+  }
+  return urls;
+}
+
+}  // namespace
+
+Result<route::HostPattern> choose_hostname(const std::vector<std::string>& granted,
+                                           std::string_view made_up_label) {
+  auto is_wildcard = [](const std::string& text) { return text.starts_with("*."); };
+  auto exact = std::ranges::find_if_not(granted, is_wildcard);
+  if (exact != granted.end()) return route::HostPattern::parse(*exact);
+  if (granted.empty())
+    return fail(ErrorCode::kInvalid, "hostname: the invite grants none; ask for a new token");
+  return route::HostPattern::parse(fmt::format("{}{}", made_up_label, granted.front().substr(1)));
+}
+
+HttpCommand::HttpCommand(CLI::App& parent) : Command(add_app(parent)), settings_(app(), true) {
+  target_ = app().add_option("target", CLI::callback_t(),
+                             "the local service: PORT, HOST:PORT or http://HOST:PORT", false);
+  target_->type_name("TARGET")->required()->expected(1);
+  token_source_.add_to(settings_);
+  settings_.add({.key = "hostname",
+                 .value_name = "NAME",
+                 .help = "the public hostname",
+                 .default_text = "the first one that the invite grants, or a random one under its wildcard",
+                 .apply = [this](std::string_view text) -> Result<> {
+                   auto hostname = route::HostPattern::parse(text);
+                   if (!hostname) return std::unexpected(hostname.error());
+                   if (hostname->is_wildcard()) {
+                     return fail(ErrorCode::kInvalid, "{} is a wildcard; give one exact name",
+                                 culvert::quoted(text));
+                   }
+                   hostname_ = std::move(*hostname);
+                   return {};
+                 }});
+  settings_.add({.key = "log-level",
+                 .value_name = "LEVEL",
+                 .help = "debug, info, warn or error",
+                 .default_text = "warn",
+                 .apply = store(log_level_, parse_log_level)});
+}
+
+Result<> HttpCommand::resolve(const Environment& environment) {
+  auto resolved = settings_.resolve(environment);
+  if (!resolved) return resolved;
+  auto origin = parse_http_origin(target_->results().front());
+  if (!origin) return fail(ErrorCode::kInvalid, "TARGET: {}", origin.error().message);
+  origin_ = std::move(*origin);
+  auto dir = config_dir(environment);
+  if (dir) config_dir_ = std::move(*dir);  // without a home nothing is kept, and --token does
+  auto token = token_source_.read(settings_, config_dir_.empty() ? "" : config_dir_ / "token");
+  if (!token) return std::unexpected(token.error());
+  token_ = std::move(*token);
+  return {};
+}
+
+// A declaration without services grants nothing and tells what the invite covers.
+Result<> HttpCommand::learn_hostname() {
+  auto urls = hub_urls(*token_);
+  if (!urls) return std::unexpected(urls.error());
+  net::EventLoop loop;
+  tunnel::HubClient hub(loop, std::move(*urls), token_->hub_key);
+  SystemRandom random;
+  tunnel::Declaration declaration{
+      token_->invite_id, token_->invite_secret, SecretKey::generate(random).public_key(), {}};
+  Result<tunnel::LeaseAnswer> answer = fail(ErrorCode::kClosed, "interrupted");
+  net::TaskGroup tasks(loop);
+  tasks.spawn(ask_hub(hub, *token_, std::move(declaration), answer));
+  loop.run();
+  if (!answer) return std::unexpected(answer.error());
+  auto hostname = choose_hostname(answer->granted, hub::pet_name(random));
+  if (!hostname) return std::unexpected(hostname.error());
+  hostname_ = std::move(*hostname);
+  return {};
+}
+
+agent::Config HttpCommand::agent_config() {
+  agent::Config config{.token = *token_, .services = {}};
+  config.services.push_back({*hostname_, origin_->host, origin_->port, route::TlsMode::kTerminate, false});
+  config.on_lease = [this](const tunnel::LeaseAnswer& lease) { root_pem_ = lease.internal_ca_pem; };
+  config.on_request = print_request;
+  config.on_ready = [this](const std::vector<std::string>& urls) { on_ready(urls); };
+  return config;
+}
+
+void HttpCommand::on_ready(const std::vector<std::string>& urls) {
+  if (urls.empty()) {
+    fmt::print(stderr, "culvert: the connection to the edge was lost; reconnecting\n");
+    return;
+  }
+  if (was_ready_) {
+    fmt::print(stderr, "culvert: connected again\n");
+    return;
+  }
+  was_ready_ = true;
+  agent::Service service{*hostname_, origin_->host, origin_->port};
+  fmt::print("{}  ->  http://{}   (ready in {:.2f} s)\n", urls.front(), agent::origin_text(service),
+             seconds(monotonic_now() - started_));
+  keep_for_next_time();
+  std::fflush(stdout);
+  if (root_pem_.empty() || config_dir_.empty()) return;
+  auto root = config_dir_ / "ca.pem";
+  auto saved = replace_file(root, as_bytes(root_pem_), 0644);
+  if (!saved) {
+    fmt::print(stderr, "culvert: the node's root certificate was not saved: {}\n", saved.error().message);
+    return;
+  }
+  fmt::print("curl --cacert '{}' {}/\n", root.string(), urls.front());
+  std::fflush(stdout);
+}
+
+void HttpCommand::keep_for_next_time() {
+  if (config_dir_.empty()) return;
+  auto saved = save_token(config_dir_ / "token", *token_);
+  if (!saved) fmt::print(stderr, "culvert: the token was not saved: {}\n", saved.error().message);
+}
+
+Result<> HttpCommand::run() {
+  set_log_level(log_level_);
+  started_ = monotonic_now();
+  auto limit = raise_descriptor_limit();
+  if (!limit) log_warn("descriptor_limit", "reason={}", culvert::quoted(limit.error().message));
+  if (!hostname_) {
+    auto learned = learn_hostname();
+    if (!learned) return learned;
+  }
+  net::EventLoop loop;
+  agent::Config config = agent_config();
+  agent::Agent* running = nullptr;
+  config.on_refused = [this, &running](const Error& error) {
+    if (was_ready_ && error.code == ErrorCode::kUnavailable) return;
+    refusal_ = error;
+    running->stop();
+  };
+  agent::Agent agent(loop, std::move(config));
+  running = &agent;
+  run_in_foreground(loop, agent);
+  if (refusal_) return std::unexpected(*refusal_);
+  return {};
+}
+
+std::unique_ptr<Command> make_http_command(CLI::App& parent) { return std::make_unique<HttpCommand>(parent); }
+
+}  // namespace culvert::cli

@@ -1,0 +1,58 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/agent.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/token_source.h"
+#include "cli/values.h"
+
+namespace CLI {
+class Option;
+}
+
+namespace culvert::cli {
+
+// The hostname to use when none was asked for: the first exact one that the invite grants, otherwise a
+// made-up label under the first wildcard. kInvalid when nothing is granted.
+Result<route::HostPattern> choose_hostname(const std::vector<std::string>& granted,
+                                           std::string_view made_up_label);
+
+// culvert http: one local web service at one public URL, with its requests on the terminal.
+class HttpCommand final : public Command {
+ public:
+  explicit HttpCommand(CLI::App& parent);
+
+  Result<> resolve(const Environment& environment) override;
+  Result<> run() override;
+
+  // After resolve().
+  const HttpOrigin& origin() const { return *origin_; }
+  const std::optional<route::HostPattern>& hostname() const { return hostname_; }
+  const tunnel::InviteToken& token() const { return *token_; }
+
+ private:
+  Result<> learn_hostname();
+  agent::Config agent_config();
+  void on_ready(const std::vector<std::string>& urls);
+  void keep_for_next_time();
+
+  Settings settings_;
+  TokenSource token_source_;
+  CLI::Option* target_;
+  std::optional<HttpOrigin> origin_;
+  std::optional<route::HostPattern> hostname_;
+  std::optional<tunnel::InviteToken> token_;
+  std::filesystem::path config_dir_;
+  LogLevel log_level_ = LogLevel::kWarn;
+
+  TimePoint started_;
+  std::string root_pem_;
+  bool was_ready_ = false;
+  std::optional<Error> refusal_;
+};
+
+}  // namespace culvert::cli

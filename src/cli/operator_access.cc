@@ -1,0 +1,103 @@
+#include "cli/operator_access.h"
+
+#include <algorithm>
+
+#include "net/event_loop.h"
+#include "node/node.h"
+#include "tunnel/hub_client.h"
+
+namespace culvert::cli {
+namespace {
+
+net::Task<> call_hub(tunnel::HubClient& hub, std::string method, std::string path, std::string json,
+                     std::string key, Result<std::string>& answer) {
+  answer = co_await hub.call_operator(std::move(method), std::move(path), std::move(json), std::move(key));
+}
+
+}  // namespace
+
+void OperatorAccess::add_to(Settings& settings) {
+  settings.add({.key = "hub-url",
+                .value_name = "URL,...",
+                .help = "where the hub answers",
+                .default_text = "the node on this host",
+                .apply = [this](std::string_view text) -> Result<> {
+                  auto url = tunnel::parse_hub_url(text);
+                  if (!url) return std::unexpected(url.error());
+                  urls_.push_back(std::move(*url));
+                  return {};
+                },
+                .separator = ','});
+  settings.add({.key = "hub-key",
+                .value_name = "KEY",
+                .help = "the hub's public key, 64 hex characters",
+                .default_text = "the node on this host",
+                .apply = [this](std::string_view text) -> Result<> {
+                  auto key = PublicKey::parse(text);
+                  if (!key) return std::unexpected(key.error());
+                  hub_key_ = *key;
+                  return {};
+                }});
+  settings.add({.key = "operator-key",
+                .value_name = "SECRET",
+                .help = "what the hub's operator shows",
+                .default_text = "the node on this host",
+                .apply = [this](std::string_view text) -> Result<> {
+                  bool printable =
+                      !text.empty() && std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
+                  if (!printable) {
+                    return fail(ErrorCode::kInvalid,
+                                "is empty or holds a character that no key has; see operator.key "
+                                "in the node's data directory");
+                  }
+                  operator_key_ = text;
+                  return {};
+                },
+                .is_secret = true});
+  data_dir_.add_to(settings);
+}
+
+Result<> OperatorAccess::find(const Environment& environment) {
+  if (!urls_.empty() && hub_key_ && !operator_key_.empty()) return {};
+  auto dir = data_dir_.path(environment);
+  if (!dir) return std::unexpected(dir.error());
+  auto local = node::find_local_node(*dir);
+  if (!local) {
+    bool nothing_given = urls_.empty() && !hub_key_ && operator_key_.empty();
+    if (nothing_given) {
+      return fail(local.error().code,
+                  "{}; or give --hub-url, --hub-key and --operator-key of a hub elsewhere",
+                  local.error().message);
+    }
+    return fail(ErrorCode::kInvalid,
+                "{}: is missing; a hub elsewhere needs --hub-url, --hub-key and --operator-key",
+                urls_.empty() ? "--hub-url"
+                : !hub_key_   ? "--hub-key"
+                              : "--operator-key");
+  }
+  if (!hub_key_) hub_key_ = local->hub_key;
+  if (operator_key_.empty()) operator_key_ = local->operator_key;
+  if (!urls_.empty()) return {};
+  for (const std::string& text : local->hub_urls) {
+    auto url = tunnel::parse_hub_url(text);
+    if (!url)
+      return fail(ErrorCode::kInvalid, "hub URL of the node in {}: {}", dir->string(), url.error().message);
+    urls_.push_back(std::move(*url));
+  }
+  if (urls_.empty())
+    return fail(ErrorCode::kInvalid, "the node in {} has no URL; start it first", dir->string());
+  return {};
+}
+
+Result<std::string> OperatorAccess::call(std::string method, std::string path, std::string json) const {
+  net::EventLoop loop;
+  tunnel::HubClient hub(loop, urls_, *hub_key_);
+  Result<std::string> answer = fail(ErrorCode::kClosed, "the call to the hub was interrupted");
+  net::TaskGroup tasks(loop);
+  tasks.spawn(call_hub(hub, std::move(method), std::move(path), std::move(json), operator_key_, answer));
+  loop.run();
+  if (!answer) return fail(answer.error().code, "hub: {}", answer.error().message);
+  return answer;
+}
+
+}  // namespace culvert::cli

@@ -1,0 +1,35 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/key.h"
+#include "cli/data_dir.h"
+#include "cli/settings.h"
+#include "tunnel/token.h"
+
+namespace culvert::cli {
+
+// How the operator's commands reach a hub: --hub-url, --hub-key and --operator-key, or what a node on this
+// host left in its data directory.
+class OperatorAccess {
+ public:
+  void add_to(Settings& settings);
+  // After settings were resolved. Errors name what is missing.
+  Result<> find(const Environment& environment);
+
+  // One call; the answer's body. Runs a loop of its own until it is answered.
+  Result<std::string> call(std::string method, std::string path, std::string json) const;
+
+  // After find().
+  const std::vector<tunnel::HubUrl>& hub_urls() const { return urls_; }
+  const PublicKey& hub_key() const { return *hub_key_; }
+
+ private:
+  DataDir data_dir_;
+  std::vector<tunnel::HubUrl> urls_;
+  std::optional<PublicKey> hub_key_;
+  std::string operator_key_;
+};
+
+}  // namespace culvert::cli

@@ -1,0 +1,19 @@
+#pragma once
+#include <filesystem>
+
+#include "base/result.h"
+#include "cli/settings.h"
+
+// Where things are kept when nobody says otherwise (XDG Base Directory Specification).
+namespace culvert::cli {
+
+// A node's state: /var/lib/culvert for root, otherwise $XDG_STATE_HOME/culvert or ~/.local/state/culvert.
+// kInvalid when there is no home directory: the message names the setting to give.
+Result<std::filesystem::path> default_data_dir(const Environment& environment, bool is_root);
+
+// What `culvert http` keeps: $XDG_CONFIG_HOME/culvert or ~/.config/culvert.
+Result<std::filesystem::path> config_dir(const Environment& environment);
+
+bool is_root();
+
+}  // namespace culvert::cli

@@ -1,0 +1,14 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "cli/settings.h"
+
+namespace culvert::cli {
+
+// The whole program: reads the command line (without the program's name), runs the command, prints an error
+// as "culvert: <what>: <reason>. <next step>" to standard error. Returns the exit status: 0, 1 for a failure
+// at run time, 2 for bad usage.
+int run_program(std::vector<std::string> arguments, const Environment& environment);
+
+}  // namespace culvert::cli

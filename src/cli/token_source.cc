@@ -1,0 +1,70 @@
+#include "cli/token_source.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "cli/config_file.h"
+
+namespace culvert::cli {
+namespace {
+
+constexpr size_t kMaxTokenFile = 16 * 1024;
+
+Result<tunnel::InviteToken> parse(std::string_view text, const std::string& source) {
+  auto token = tunnel::parse_invite_token(text);
+  if (!token) return fail(ErrorCode::kInvalid, "{}: {}", source, token.error().message);
+  return token;
+}
+
+Result<tunnel::InviteToken> read_from(const std::filesystem::path& path, const std::string& source) {
+  auto content = read_file(path, kMaxTokenFile);
+  if (!content) return fail(content.error().code, "{}: {}", source, content.error().message);
+  if (others_may_read(path)) {
+    log_warn("secret_in_readable_file", "file={} hint=\"chmod 600\"", culvert::quoted(path.string()));
+  }
+  return parse(as_text(*content), fmt::format("{} ({})", source, path.string()));
+}
+
+}  // namespace
+
+void TokenSource::add_to(Settings& settings) {
+  settings.add({.key = "token",
+                .value_name = "TOKEN",
+                .help = "the invite, as `culvert invite create` printed it",
+                .apply = [this](std::string_view text) -> Result<> {
+                  text_ = text;
+                  return {};
+                },
+                .is_secret = true});
+  settings.add({.key = "token-file",
+                .value_name = "FILE",
+                .help = "a file that holds the token",
+                .apply = [this](std::string_view text) -> Result<> {
+                  if (text.empty()) return fail(ErrorCode::kInvalid, "is empty; give the path of a file");
+                  file_ = text;
+                  return {};
+                }});
+}
+
+Result<tunnel::InviteToken> TokenSource::read(const Settings& settings,
+                                              const std::filesystem::path& saved) const {
+  if (text_ && file_) {
+    return fail(ErrorCode::kInvalid, "{} and {}: both give a token; keep one of them",
+                settings.source("token"), settings.source("token-file"));
+  }
+  if (text_) return parse(*text_, settings.source("token"));
+  if (file_) return read_from(*file_, settings.source("token-file"));
+  std::error_code ignored;
+  if (!saved.empty() && std::filesystem::exists(saved, ignored)) return read_from(saved, "saved token");
+  return fail(
+      ErrorCode::kInvalid,
+      "token: there is none. Make one on the node with `culvert invite create --hostnames ...`, then give "
+      "--token, --token-file or CULVERT_TOKEN");
+}
+
+Result<> save_token(const std::filesystem::path& path, const tunnel::InviteToken& token) {
+  auto made = create_private_directory(path.parent_path());
+  if (!made) return made;
+  return replace_file(path, as_bytes(token.encode() + "\n"), 0600);
+}
+
+}  // namespace culvert::cli

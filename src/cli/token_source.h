@@ -1,0 +1,26 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "cli/settings.h"
+#include "tunnel/token.h"
+
+namespace culvert::cli {
+
+// Where an invite token comes from: --token, --token-file, or one that was saved before.
+class TokenSource {
+ public:
+  void add_to(Settings& settings);
+  // After settings were resolved. kInvalid names the source and what is wrong with the token, never its text.
+  Result<tunnel::InviteToken> read(const Settings& settings, const std::filesystem::path& saved) const;
+
+ private:
+  std::optional<std::string> text_;
+  std::optional<std::filesystem::path> file_;
+};
+
+// Keeps a token for the next time, mode 0600, in a private directory.
+Result<> save_token(const std::filesystem::path& path, const tunnel::InviteToken& token);
+
+}  // namespace culvert::cli

@@ -1,0 +1,118 @@
+#include "cli/values.h"
+
+#include <gtest/gtest.h>
+
+#include "cli/paths.h"
+#include "cli/text_table.h"
+
+namespace culvert::cli {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(Duration, ReadsEveryUnit) {
+  EXPECT_EQ(*parse_duration("250ms"), 250ms);
+  EXPECT_EQ(*parse_duration("0s"), 0s);
+  EXPECT_EQ(*parse_duration("10s"), 10s);
+  EXPECT_EQ(*parse_duration("5m"), 5min);
+  EXPECT_EQ(*parse_duration("48h"), 48h);
+  EXPECT_EQ(*parse_duration("30d"), 30 * 24h);
+}
+
+TEST(Duration, RefusesTheRest) {
+  for (std::string_view text :
+       {"", "10", "s", "ms", "-1s", "+1s", "1.5s", "10 s", " 10s", "10s ", "10S", "10sec", "1m30s",
+        "99999999999999999999s", "9223372036854775807s", "300000000d"}) {
+    auto duration = parse_duration(text);
+    ASSERT_FALSE(duration) << text;
+    EXPECT_EQ(duration.error().code, ErrorCode::kInvalid);
+  }
+}
+
+TEST(Number, KeepsItsRange) {
+  EXPECT_EQ(*parse_number("1", 1, 5), 1u);
+  EXPECT_EQ(*parse_number("5", 1, 5), 5u);
+  for (std::string_view text : {"0", "6", "", "-1", "1.0", "0x1", "five", "1 ", "99999999999999999999999"}) {
+    EXPECT_FALSE(parse_number(text, 1, 5)) << text;
+  }
+}
+
+TEST(Expiry, NeverAndDurations) {
+  EXPECT_EQ(*parse_expiry("never"), std::nullopt);
+  EXPECT_EQ(*parse_expiry("0"), std::nullopt);
+  EXPECT_EQ(*parse_expiry("30d"), std::optional(std::chrono::seconds(30 * 24h)));
+  for (std::string_view text : {"", "0s", "999ms", "Never", "30", "-1d"})
+    EXPECT_FALSE(parse_expiry(text)) << text;
+}
+
+TEST(ListenAddr, ReadsAddressesNotNames) {
+  EXPECT_EQ(parse_listen_addr("0.0.0.0:443")->to_string(), "0.0.0.0:443");
+  EXPECT_EQ(parse_listen_addr("[::1]:0")->to_string(), "[::1]:0");
+  for (std::string_view text : {"", "443", ":443", "localhost:443", "1.2.3.4", "1.2.3.4:99999", "::1:443"}) {
+    auto address = parse_listen_addr(text);
+    ASSERT_FALSE(address) << text;
+    EXPECT_NE(address.error().message.find("e.g. 0.0.0.0:443"), std::string::npos) << text;
+  }
+}
+
+TEST(HttpOrigin, ReadsAllForms) {
+  struct Case {
+    const char* text;
+    const char* host;
+    uint16_t port;
+  };
+  for (auto [text, host, port] : std::initializer_list<Case>{{"3000", "localhost", 3000},
+                                                             {"host:3000", "host", 3000},
+                                                             {"127.0.0.1:80", "127.0.0.1", 80},
+                                                             {"[::1]:3000", "::1", 3000},
+                                                             {"http://host:3000", "host", 3000},
+                                                             {"http://host:3000/", "host", 3000},
+                                                             {"http://host", "host", 80},
+                                                             {"http://[::1]", "::1", 80}}) {
+    auto origin = parse_http_origin(text);
+    ASSERT_TRUE(origin) << text << ": " << origin.error().message;
+    EXPECT_EQ(origin->host, host) << text;
+    EXPECT_EQ(origin->port, port) << text;
+  }
+}
+
+TEST(HttpOrigin, RefusesTheRest) {
+  for (std::string_view text :
+       {"", "0", "65536", "host", "https://host:3000", "http://", "http://host:3000/path",
+        "http://user@host:1", "ftp://host:1", "host:0", "http://host:1?x", "-1", "3000 "}) {
+    auto origin = parse_http_origin(text);
+    ASSERT_FALSE(origin) << text;
+    EXPECT_EQ(origin.error().code, ErrorCode::kInvalid);
+  }
+  EXPECT_NE(parse_http_origin("https://h:1").error().message.find("passthrough"), std::string::npos);
+}
+
+TEST(Time, IsUtc) {
+  EXPECT_EQ(format_time(UnixTime(std::chrono::seconds(1700000000))), "2023-11-14 22:13 UTC");
+}
+
+TEST(TextTable, AlignsColumns) {
+  EXPECT_EQ(format_table({{"ID", "NAME"}, {"abc", "x"}, {"a", ""}}), "ID   NAME\nabc  x\na    \n");
+  EXPECT_EQ(format_table({}), "");
+}
+
+TEST(Paths, FollowTheEnvironment) {
+  std::map<std::string, std::string> variables;
+  Environment environment = [&](const std::string& name) -> std::optional<std::string> {
+    auto found = variables.find(name);
+    return found == variables.end() ? std::nullopt : std::optional(found->second);
+  };
+  EXPECT_EQ(*default_data_dir(environment, true), "/var/lib/culvert");
+  EXPECT_NE(default_data_dir(environment, false).error().message.find("--data-dir"), std::string::npos);
+  EXPECT_FALSE(config_dir(environment));
+  variables["HOME"] = "/home/u";
+  EXPECT_EQ(*default_data_dir(environment, false), "/home/u/.local/state/culvert");
+  EXPECT_EQ(*config_dir(environment), "/home/u/.config/culvert");
+  variables["XDG_STATE_HOME"] = "/s";
+  variables["XDG_CONFIG_HOME"] = "relative";
+  EXPECT_EQ(*default_data_dir(environment, false), "/s/culvert");
+  EXPECT_EQ(*config_dir(environment), "/home/u/.config/culvert");
+}
+
+}  // namespace
+}  // namespace culvert::cli

@@ -1,0 +1,34 @@
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <cstdio>
+
+#include "base/version.h"
+#include "cli/command.h"
+#include "tunnel/control.h"
+#include "tunnel/protocol.h"
+
+namespace culvert::cli {
+namespace {
+
+class VersionCommand final : public Command {
+ public:
+  using Command::Command;
+
+  Result<> resolve(const Environment&) override { return {}; }
+  Result<> run() override {
+    fmt::print("culvert {} (tunnel protocol {}, declarations {})\n", kVersion, tunnel::kControlProtocol,
+               tunnel::kDeclarationVersion);
+    return {};
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_version_command(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("version", "Print the version and the protocols it speaks");
+  app->footer("Examples:\n  culvert version");
+  return std::make_unique<VersionCommand>(*app);
+}
+
+}  // namespace culvert::cli
