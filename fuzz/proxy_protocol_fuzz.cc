@@ -1,0 +1,33 @@
+#include "base/check.h"
+#include "net/proxy_protocol.h"
+
+using culvert::ByteView;
+using namespace culvert::net;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const ByteView input(data, size);
+  auto decoded = decode_proxy_v2(input);
+  if (!decoded) {
+    CHECK(!decoded.error().message.empty());
+    return 0;
+  }
+  if (!*decoded) {
+    CHECK(size < kMaxProxyHeader);
+    return 0;
+  }
+  const auto& [header, consumed] = **decoded;
+  CHECK(consumed <= size && consumed <= kMaxProxyHeader);
+
+  // What follows the header has no part in it, and one byte less is not enough.
+  auto exact = decode_proxy_v2(input.first(consumed));
+  CHECK(exact && *exact && (*exact)->header == header && (*exact)->consumed == consumed);
+  auto shorter = decode_proxy_v2(input.first(consumed - 1));
+  CHECK(shorter && !*shorter);
+
+  auto encoded = encode_proxy_v2(header);
+  CHECK(encoded.has_value() && encoded->size() <= consumed);
+  auto again = decode_proxy_v2(*encoded);
+  CHECK(again && *again && (*again)->consumed == encoded->size());
+  CHECK(header.local ? (*again)->header.local : (*again)->header == header);
+  return 0;
+}
