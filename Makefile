@@ -1,0 +1,40 @@
+# Each target installs what it needs (scripts/deps), builds what it needs, and says what it did.
+
+.PHONY: demo test bench lint format fuzz clean
+.NOTPARALLEL:
+
+RELEASE = cmake --preset release >/dev/null && cmake --build --preset release
+SOURCES = $(shell find src tests fuzz -name '*.h' -o -name '*.cc')
+
+# A web origin on loopback at a public-style HTTPS URL; stays until Ctrl-C. ONCE=1 ends after the first answer.
+demo:
+	@scripts/deps
+	@$(RELEASE) --target culvert
+	@scripts/demo
+
+test:
+	@scripts/deps
+	@scripts/test
+
+# Culvert beside nginx, HAProxy and ssh -R on this machine; BENCH_ROUNDS=1 for a quick look.
+bench:
+	@scripts/deps --bench
+	@$(RELEASE) --target culvert
+	@tests/run --exec bench/run
+
+lint:
+	@scripts/deps
+	@scripts/lint
+
+format:
+	@scripts/deps
+	@clang-format-19 -i $(SOURCES)
+
+# Each fuzz target for FUZZ_SECONDS (default 60) from its seed corpus.
+fuzz:
+	@scripts/deps
+	@cmake --preset fuzz >/dev/null && cmake --build --preset fuzz
+	@scripts/fuzz
+
+clean:
+	rm -rf build

@@ -1,0 +1,465 @@
+"""Wrong input: each time a clear message that names the thing, a non-zero status, and nothing lost."""
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from lab import wire
+from lab.process import BUG, PATIENCE
+from lab.world import BINARY, CLEAN_ENV, HOST, NODE_IP, NODE_TCP, terminate
+
+SERVICES = json.dumps([terminate()])
+# As setpriv drops them, even root and the root of a user namespace are bound by file modes and privileged ports.
+UNPRIVILEGED = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--"]
+
+# Nonsense for every setting, by command. test_every_setting_has_its_nonsense keeps this complete.
+# None: any text is a value (a name, a path); its bad cases have tests of their own below.
+NODE = {
+    "config": None,
+    "data-dir": None,
+    "listen": ["nonsense", "1.2.3.4", "1.2.3.4:70000", "1.2.3.4:-1", "localhost:443", ":443", "[::1:443", "1.2.3:80", "0.0.0.0:"],
+    "udp-listen": ["nonsense", "1.2.3.4", "1.2.3.4:70000", "[::1]", "1.2.3.4:x"],
+    "public-url": ["http://example.test", "example.test", "https://", "https://example.test/path", "https://example.test?q=1",
+                   "https://0.0.0.0", "https://example.test:70000", "ftp://x", "https://user@example.test"],
+    "edge-addr": ["nonsense", ":443", "example.test:0", "example.test:70000", "2001:db8::1:443"],
+    "workers": ["0", "-1", "many", "1.5", "100000", "1 ", "0x2"],
+    "tls": ["nonsense", "acme", "Internal ", "none"],
+    "hello-timeout": ["3", "s", "-1s", "3 s", "3parsecs", "99999999999999999999s", "0s"],
+    "drain-timeout": ["3", "s", "-1s", "3parsecs"],
+    "max-connections": ["0", "-1", "many"],
+    "log-level": ["loud", "INFO2", "5"],
+}
+AGENT = {
+    "config": None,
+    "token": None,
+    "token-file": None,
+    "services": ["nonsense", "{}", "[{]", "[1]", "[{}]", '[{"hostname":"a.example.test"}]',
+                 '[{"hostname":"a.example.test","origin":"nope"}]', '[{"hostname":"a.example.test","origin":"x:0"}]',
+                 '[{"hostname":"a.example.test","origin":"x:70000"}]', '[{"hostname":"-a.example.test","origin":"x:80"}]',
+                 '[{"hostname":"a.*.example.test","origin":"x:80"}]', '[{"hostname":"","origin":"x:80"}]',
+                 '[{"hostname":"a.example.test","origin":"x:80","tls_mode":"maybe"}]',
+                 '[{"hostname":"a.example.test","origin":"x:80","proxy_protocol":"v1"}]',
+                 '[{"hostname":"a.example.test","origin":"x:80","surplus":1}]',
+                 '[{"hostname":"a.example.test","origin":"x:80"},{"hostname":"A.example.test","origin":"x:81"}]',
+                 "[", "[]extra", "null", "[[]]"],
+    "service": ["nonsense", "=x:80", "a.example.test=", "a.example.test=x", "a.example.test=x:80,maybe"],
+    "max-streams": ["0", "-1", "many"],
+    "log-level": ["loud"],
+}
+HTTP = {
+    "token": None,
+    "hostname": ["-x.example.test", "x", "a..b", "x_y.example.test", "*.*.test"],
+    "log-level": ["loud"],
+}
+INVITE_CREATE = {
+    "data-dir": None,
+    "name": None,
+    "hostnames": ["", "x", ",", "a.example.test,", "a.example.test,a.example.test", "a b.example.test", "*.*.test", "*.test.",
+                  "-a.example.test", "x" * 64 + ".example.test", ".".join(["x" * 60] * 5)],
+    "expires": ["soon", "48", "-1h", "1y", "h"],
+}
+
+
+def flags_of(*command):
+    """{flag: variable} as --help lists them."""
+    said = subprocess.run([BINARY, *command, "--help"], text=True, capture_output=True, timeout=30, env=CLEAN_ENV)
+    assert said.returncode == 0, said.stderr
+    found = re.findall(r"--([a-z][a-z-]*)(?:(?!\n\s+-)[\s\S])*?\[(CULVERT_[A-Z_]+)\]", said.stdout)
+    return dict(found)
+
+
+def snapshot(directory):
+    """What is in a directory, by content."""
+    return {path.relative_to(directory).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(directory.rglob("*")) if path.is_file()} if directory.exists() else {}
+
+
+def refused(world, *arguments, env=None, says=(), secrets=(), prefix=(), namespace=None):
+    """Runs a command that must fail by itself, soon and with a message."""
+    with (namespace or world.public).entered():
+        done = subprocess.run([*prefix, BINARY, *map(str, arguments)], env={**CLEAN_ENV, **(env or {})}, text=True,
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=20 * PATIENCE)
+    told = f"{arguments} {env or ''}: status {done.returncode}\n{done.stderr}"
+    assert done.returncode > 0, told  # negative: a signal
+    assert done.stderr.strip(), told
+    assert not BUG.search(done.stderr) and "what():" not in done.stderr, told
+    assert len(done.stderr.splitlines()) <= 12, told
+    for text in says:
+        assert text in done.stderr, f"{text!r} is not in: {told}"
+    for secret in secrets:
+        assert secret not in done.stderr + done.stdout, f"a secret is repeated: {told}"
+    return done.stderr
+
+
+# Every command with what it needs to get as far as the setting under test.
+def node_arguments(world):
+    return ["node", "--data-dir", world.directory / "data", "--listen", f"{NODE_IP}:0", "--udp-listen", f"{NODE_IP}:0",
+            "--public-url", f"https://{NODE_IP}"]
+
+
+def replace(arguments, flag, value):
+    """The arguments without `flag`, then the flag with its bad value, as one word so that '-1' stays a value."""
+    out, skip = [], False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument == f"--{flag}":
+            skip = True
+        else:
+            out.append(argument)
+    return out, f"--{flag}={value}"
+
+
+@pytest.mark.parametrize("command,table", [(["node"], NODE), (["agent"], AGENT), (["http"], HTTP),
+                                           (["invite", "create"], INVITE_CREATE)], ids=["node", "agent", "http", "invite"])
+def test_every_setting_has_its_nonsense(command, table):
+    missing = set(flags_of(*command)) - set(table)
+    assert not missing, f"add bad values for {missing}"
+
+
+def cases(table):
+    return [(flag, value) for flag, values in table.items() for value in values or ()]
+
+
+@pytest.mark.smoke
+def test_nonsense_for_every_setting_of_the_node(world):
+    known = flags_of("node")
+    for flag, value in cases(NODE):
+        if flag not in known:
+            continue
+        arguments, word = replace(node_arguments(world), flag, value)
+        refused(world, *arguments, word, says=[f"--{flag}"])
+        refused(world, *arguments, env={known[flag]: value}, says=[known[flag]])
+    assert snapshot(world.directory / "data") == {}, "a refused start left files behind"
+
+
+def valid_token(world):
+    if not hasattr(world, "token"):
+        world.running = world.node()
+        world.token = world.invite(world.running)
+    return world.token
+
+
+@pytest.mark.smoke
+def test_nonsense_for_every_setting_of_the_agent(world):
+    token, known = valid_token(world), flags_of("agent")
+    for flag, value in cases(AGENT):
+        if flag not in known:
+            continue
+        others = [] if flag in ("services", "service") else ["--services", SERVICES]
+        arguments = ["agent", "--token", token, *others]
+        refused(world, *arguments, f"--{flag}={value}", says=[f"--{flag}"], secrets=[token], namespace=world.home)
+        refused(world, *arguments, env={known[flag]: value}, says=[known[flag]], secrets=[token], namespace=world.home)
+
+
+def test_nonsense_for_every_setting_of_http(world):
+    token, known = valid_token(world), flags_of("http")
+    environment = {"XDG_CONFIG_HOME": str(world.directory / "config")}
+    for flag, value in cases(HTTP):
+        if flag in known:
+            refused(world, "http", "3000", "--token", token, f"--{flag}={value}", env=environment, says=[f"--{flag}"],
+                    secrets=[token], namespace=world.home)
+    for port in ("0", "70000", "-1", "x:", ":3000", "https://localhost:3000", "http://localhost:3000/path", "", "3000x"):
+        refused(world, "http", "--token", token, "--", port, env=environment, secrets=[token], namespace=world.home)
+    assert snapshot(world.directory / "config") == {}, "a token was saved by a start that was refused"
+
+
+def test_nonsense_for_every_setting_of_invite(world):
+    node = world.node()
+    before = world.culvert("invite", "list", "--data-dir", node.data_dir).stdout
+    for flag, value in cases(INVITE_CREATE):
+        arguments, word = replace(["invite", "create", "--data-dir", node.data_dir, "--name", "n", "--hostnames", HOST], flag, value)
+        refused(world, *arguments, word, says=[flag])
+    for identifier in ("", "nonsense", "AAAA", "../..", "A" * 1000):
+        refused(world, "invite", "revoke", "--data-dir", node.data_dir, f"--id={identifier}", says=["id"])
+    refused(world, "invite", "create", "--data-dir", node.data_dir, says=["--hostnames"])
+    assert world.culvert("invite", "list", "--data-dir", node.data_dir).stdout == before
+
+
+def test_words_and_flags_that_do_not_exist(world):
+    refused(world, "nonsense", says=["nonsense"])
+    refused(world, "node", "--nonsense", "x", says=["--nonsense"])
+    refused(world, "agent", "surplus", says=["surplus"])
+    refused(world, "invite", "nonsense")
+    refused(world, "invite", "list", "--data-dir", world.directory / "nowhere", says=["nowhere"])
+    refused(world, "ca", "export", "--data-dir", world.directory / "nowhere", "--out", world.directory / "x", says=["nowhere"])
+    assert not (world.directory / "nowhere").exists()
+
+
+# --- tokens
+
+def damaged_tokens(token):
+    """(what was done, token): each part cut, changed, emptied, lengthened; the whole in other shapes."""
+    parts = token.split(".")
+    flip = lambda text: ("A" if text[0] != "A" else "B") + text[1:]  # noqa: E731
+    names = ["prefix", "urls", "hub key", "invite id", "secret", "tenant key", "checksum"]
+    assert len(parts) == len(names)
+    for number, name in enumerate(names):
+        for how, change in (("changed", flip(parts[number])), ("cut", parts[number][:-1]), ("empty", ""),
+                            ("longer", parts[number] + "AAAA"), ("odd", parts[number][:-1] + "!")):
+            yield f"{name} {how}", ".".join([*parts[:number], change, *parts[number + 1:]])
+        yield f"{name} missing", ".".join([*parts[:number], *parts[number + 1:]])
+    yield "another version", token.replace("cvt_inv_1", "cvt_inv_9", 1)
+    yield "half", token[:len(token) // 2]
+    yield "twice", token + token
+    yield "a blank inside", token[:30] + " " + token[30:]
+    yield "capitals", token.upper()
+    yield "nothing like it", "hello"
+    yield "long", "cvt_inv_1." + "A" * 100_000
+
+
+@pytest.mark.smoke
+def test_damaged_tokens_are_refused_without_repeating_them(world):
+    token = valid_token(world)
+    pieces = [part for part in token.split(".") if len(part) > 30]
+    for what, damaged in damaged_tokens(token):
+        hidden = [piece for piece in pieces if piece in damaged]
+        told = refused(world, "agent", "--services", SERVICES, env={"CULVERT_TOKEN": damaged}, says=["token", "CULVERT_TOKEN"],
+                       secrets=hidden, namespace=world.home)
+        assert len(told) < 2000, what
+    # Blanks around it are what copying does.
+    agent = world.agent(f"  {token}\n", terminate(), ready=False)
+    agent.wait_for(r"event=(edge_connected|lease_granted|ready)")
+
+
+def test_a_missing_token_says_where_to_get_one(world):
+    told = refused(world, "agent", "--services", SERVICES, namespace=world.home)
+    assert "token" in told and ("CULVERT_TOKEN" in told or "--token" in told)
+
+
+def test_missing_services_are_named(world):
+    token = valid_token(world)
+    refused(world, "agent", "--token", token, says=["service"], secrets=[token], namespace=world.home)
+    refused(world, "agent", "--token", token, "--services", "[]", says=["service"], secrets=[token], namespace=world.home)
+
+
+def test_a_token_of_another_hub_is_not_trusted(world):
+    """The hub's key is in the token: whoever answers at its address with another key is refused."""
+    world.nginx()
+    node = world.node()
+    token = world.invite(node)
+    node.stop()
+    stranger = world.node(data_dir=world.directory / "stranger")
+    agent = world.agent(token, terminate(), ready=False)
+    agent.wait_for(r"key|unauthorized|certificate|another")
+    assert "event=lease_granted" not in agent.log
+    assert stranger.alive()
+
+
+# --- configuration files
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("line,key", [
+    ("workers = many", "workers"), ("worker = 1", "worker"), ("workers 1", None), ("= 1", None), ("[node]", None),
+    ("workers = 1\nworkers = 2", "workers"), ("listen = nonsense", "listen"), ("tls = maybe", "tls"),
+    ("hello-timeout = 3", "hello-timeout"), ("\0\1\2", None), ("workers =", "workers"),
+])
+def test_a_bad_line_of_a_configuration_file_is_named_with_file_line_and_key(world, line, key):
+    path = world.directory / "node.conf"
+    path.write_text(f"# a comment\n\n{line}\n")
+    number = 2 + len(line.splitlines())
+    told = refused(world, *node_arguments(world), "--config", path, says=[f"{path}:{number}"])
+    if key:
+        assert key in told
+    refused(world, *node_arguments(world), env={"CULVERT_CONFIG": str(path)}, says=[f"{path}:{number}"])
+
+
+def test_a_configuration_file_works_and_flags_win_over_it(world):
+    path = world.directory / "node.conf"
+    path.write_text(f"# all of it\ndata-dir = {world.directory}/from-file\nlisten = {NODE_IP}:{NODE_TCP}\n"
+                    f"udp-listen={NODE_IP}:443\n  public-url = https://{NODE_IP}  \n\nworkers = 2\nlog-level = warn\n")
+    node = world.start("node", [BINARY, "node", "--config", path, "--log-level", "info"], world.public)
+    node.wait_for(r"event=node_started")
+    assert (world.directory / "from-file" / "node.key").exists()
+
+
+def test_configuration_files_that_cannot_be_read(world):
+    refused(world, *node_arguments(world), "--config", world.directory / "none.conf", says=["none.conf"])
+    refused(world, *node_arguments(world), "--config", world.directory, says=[str(world.directory)])
+    path = world.directory / "secret.conf"
+    path.write_text("workers = 1\n")
+    path.chmod(0)
+    refused(world, *node_arguments(world), "--config", path, says=["secret.conf"], prefix=UNPRIVILEGED)
+    big = world.directory / "big.conf"
+    big.write_text("# x\n" * 1_000_000)
+    refused(world, *node_arguments(world), "--config", big, says=["big.conf"])
+
+
+def test_a_secret_in_a_bad_configuration_file_is_not_repeated(world):
+    token = valid_token(world)
+    path = world.directory / "agent.conf"
+    for line in (f"token = {token}x", f"token {token}", token, f"tokn = {token}", f"token = {token}\nworkers = {token}"):
+        path.write_text(f"{line}\n")
+        refused(world, "agent", "--services", SERVICES, "--config", path, says=[str(path)],
+                secrets=[part for part in token.split(".") if len(part) > 30], namespace=world.home)
+
+
+# --- the machine's refusals
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("flag,kind", [("listen", "tcp"), ("udp-listen", "udp")])
+def test_a_port_in_use_is_named_and_nothing_is_left_half_started(world, flag, kind):
+    first = world.node()
+    arguments, _ = replace(node_arguments(world), flag, "")
+    told = refused(world, *arguments, f"--{flag}={NODE_IP}:443", says=[f"{NODE_IP}:443"])
+    assert "use" in told
+    assert first.alive()
+
+
+def test_the_data_directory_of_a_running_node_is_not_taken(world):
+    """A second node on the same data directory must not disturb the first, whichever way it ends."""
+    first = world.node()
+    world.invite(first)
+    before = {name: digest for name, digest in snapshot(first.data_dir).items() if name.endswith((".key", ".pem"))}
+    refused(world, "node", "--data-dir", first.data_dir, "--listen", f"{NODE_IP}:443", "--udp-listen", f"{NODE_IP}:443",
+            "--public-url", f"https://{NODE_IP}")
+    after = snapshot(first.data_dir)
+    assert {name: after[name] for name in before} == before
+    assert world.culvert("invite", "list", "--data-dir", first.data_dir).returncode == 0
+
+
+def test_an_address_of_another_machine(world):
+    arguments, _ = replace(node_arguments(world), "listen", "")
+    refused(world, *arguments, "--listen=198.51.100.99:443", says=["198.51.100.99:443"])
+
+
+@pytest.mark.smoke
+def test_a_privileged_port_without_the_privilege(world):
+    arguments, _ = replace(node_arguments(world), "listen", "")
+    told = refused(world, *arguments, f"--listen={NODE_IP}:443", says=[f"{NODE_IP}:443"], prefix=UNPRIVILEGED)
+    assert re.search(r"privilege|cap_net_bind_service|permission|root", told, re.IGNORECASE), told
+
+
+def test_a_data_directory_that_cannot_be_made_or_used(world):
+    blocked = world.directory / "file"
+    blocked.write_text("precious")
+    refused(world, *replace(node_arguments(world), "data-dir", "")[0], "--data-dir", blocked, says=[str(blocked)])
+    refused(world, *replace(node_arguments(world), "data-dir", "")[0], "--data-dir", blocked / "below", says=[str(blocked)])
+    assert blocked.read_text() == "precious"
+    locked = world.directory / "locked"
+    locked.mkdir(mode=0o500)
+    refused(world, *replace(node_arguments(world), "data-dir", "")[0], "--data-dir", locked / "data", says=[str(locked)],
+            prefix=UNPRIVILEGED)
+
+
+@pytest.fixture
+def stopped_node(world):
+    """A data directory with everything in it, nobody using it."""
+    node = world.node()
+    world.invite(node)
+    node.stop()
+    return node.data_dir
+
+
+def start_refused(world, data_dir, says, prefix=()):
+    before = snapshot(data_dir) if not prefix else None
+    told = refused(world, *replace(node_arguments(world), "data-dir", "")[0], "--data-dir", data_dir, says=says, prefix=prefix)
+    if before is not None:
+        after = snapshot(data_dir)
+        lost = {name for name in before if after.get(name) != before[name]}
+        assert not lost, f"a refused start changed {lost}"
+    return told
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", ["node.key", "operator.key", "ca.key", "ca.pem"])
+def test_unreadable_and_broken_key_files(world, stopped_node, name):
+    path = stopped_node / name
+    good = path.read_bytes()
+    for broken in (b"", b"short", good[:-1], good + b"x", os.urandom(len(good)), b"\0" * 5000):
+        if name == "node.key" and len(broken) == len(good):
+            continue  # any 32 bytes are a key
+        if name == "operator.key" and broken.strip()[:43] == good[:43] and len(broken.strip()) == 43:
+            continue
+        if name.startswith("ca.") and broken in (good + b"x", good[:-1]):
+            continue  # PEM may be followed by anything
+        path.write_bytes(broken)
+        start_refused(world, stopped_node, [name])
+    path.write_bytes(good)
+    path.chmod(0)
+    start_refused(world, stopped_node, [name], prefix=UNPRIVILEGED)
+    path.chmod(0o600)
+    path.unlink()
+    path.mkdir()
+    start_refused(world, stopped_node, [name])
+    path.rmdir()
+    path.write_bytes(good)
+    path.chmod(0o600)
+    world.node()  # nothing was lost
+
+
+@pytest.mark.smoke
+def test_a_corrupt_database(world, stopped_node):
+    path = stopped_node / "hub.db"
+    good = path.read_bytes()
+    for broken in (b"garbage" * 1000, os.urandom(8192), good[:100] + os.urandom(len(good) - 100), good[:len(good) // 3]):
+        for side in stopped_node.glob("hub.db-*"):
+            side.unlink()
+        path.write_bytes(broken)
+        told = start_refused(world, stopped_node, ["hub.db"])
+        assert re.search(r"corrupt|damaged|not a database|malformed|no database", told, re.IGNORECASE), told
+    path.write_bytes(good)
+    node = world.node()
+    assert "home" in world.culvert("invite", "list", "--data-dir", node.data_dir).stdout
+
+
+def test_an_unreadable_or_strange_database(world, stopped_node):
+    path = stopped_node / "hub.db"
+    kept = stopped_node / "kept"
+    shutil.copy(path, kept)
+    path.chmod(0)
+    start_refused(world, stopped_node, ["hub.db"], prefix=UNPRIVILEGED)
+    path.chmod(0o600)
+    path.unlink()
+    path.mkdir()
+    start_refused(world, stopped_node, ["hub.db"])
+    path.rmdir()
+    shutil.copy(kept, path)
+    newer = subprocess.run(["/usr/bin/python3", "-c",
+                            "import sqlite3,sys; d=sqlite3.connect(sys.argv[1]); d.execute('pragma user_version=9999'); d.commit()",
+                            str(path)], check=False)
+    assert newer.returncode == 0
+    told = start_refused(world, stopped_node, ["hub.db"])
+    assert "newer" in told or "version" in told, told
+
+
+def test_no_disk_space_for_a_new_root_certificate_file(world):
+    node = world.node()
+    refused(world, "ca", "export", "--data-dir", node.data_dir, "--out", "/dev/full", says=["/dev/full"])
+    refused(world, "ca", "export", "--data-dir", node.data_dir, "--out", world.directory / "no" / "such" / "place.pem",
+            says=["place.pem"])
+
+
+def test_an_invite_without_a_running_node(world, stopped_node):
+    told = refused(world, "invite", "create", "--data-dir", stopped_node, "--hostnames", "x.example.test", "--name", "n")
+    assert "running" in told or "refused" in told or "connect" in told, told
+
+
+def test_requests_that_strangers_send_to_the_hub(world):
+    """The hub's API on the public port: no operator key, no signature, no way in, and it stays up."""
+    node = world.node()
+    token = world.invite(node)
+    for method, path, body in (("GET", "/v1/invites", ""), ("POST", "/v1/invites", "{}"), ("DELETE", "/v1/invites/x", ""),
+                               ("POST", "/v1/leases", "{}"), ("POST", "/v1/leases", "x" * 100_000), ("GET", "/" + "a" * 20_000, ""),
+                               ("BREW", "/", ""), ("GET", "/../../etc/passwd", "")):
+        with world.client.entered():
+            done = subprocess.run(["curl", "--silent", "--insecure", "--max-time", "20", "--path-as-is", "--request", method,
+                                   "--data", body, "--header", "Authorization: Bearer wrong",
+                                   "--write-out", "\n%{http_code}", f"https://{NODE_IP}:{NODE_TCP}{path}"],
+                                  text=True, capture_output=True)
+        status = done.stdout.splitlines()[-1] if done.stdout else "000"
+        assert status == "000" or 400 <= int(status) < 500, (method, path[:40], done.stdout[-300:])
+        assert token.split(".")[4] not in done.stdout
+    for garbage in (b"\0" * 1000, b"GET / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", b"POST /v1/leases HTTP/9.9\r\n\r\n"):
+        with world.client.entered():
+            try:
+                with wire.connect(world.client) as sock, wire.insecure_context().wrap_socket(sock) as tls:
+                    tls.sendall(garbage)
+                    tls.recv(1000)
+            except OSError:
+                pass
+    assert node.alive()
+    assert world.culvert("invite", "list", "--data-dir", node.data_dir).returncode == 0

@@ -1,0 +1,335 @@
+"""Starts, ends, losses and returns of node and agent; invites and their ends."""
+import os
+import re
+import signal
+import stat
+import subprocess
+import time
+
+import pytest
+from lab import wire
+from lab.process import PATIENCE, wait_until
+from lab.world import BINARY, passthrough, terminate
+
+UNKNOWN = "000"  # curl's status when the alert ended the handshake
+
+
+@pytest.mark.smoke
+def test_a_killed_agent_is_back_within_three_seconds_of_its_start(world):
+    world.nginx()
+    token = world.invite(world.node())
+    first = world.agent(token, terminate())
+    assert world.status() == "200"
+    first.kill()
+    second = world.agent(token, terminate(), ready=False)
+    world.first_200(3, since=second.started_at)
+    # ... and not only by luck of the draw between the living and the dead.
+    assert [world.status() for _ in range(10)] == ["200"] * 10
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_agents_are_back_five_seconds_after_a_node_restart(world, how):
+    world.nginx()
+    node = world.node()
+    agent = world.agent(world.invite(node), terminate())
+    identity = re.search(r"event=node_started.*?\bid=(\S+)", node.log).group(1)
+    node.signal(how)
+    node.wait()
+    time.sleep(1)
+    again = world.node(wait=False)
+    again.wait_for(r"event=node_started")
+    world.first_200(5, since=again.started_at)
+    assert re.search(r"event=node_started.*?\bid=(\S+)", again.log).group(1) == identity
+    assert agent.alive()
+
+
+def test_an_agent_waits_for_a_node_that_is_not_there_yet(world):
+    world.nginx()
+    node = world.node()
+    token = world.invite(node)
+    node.stop()
+    agent = world.agent(token, terminate(), ready=False)
+    time.sleep(3)
+    assert agent.alive()
+    again = world.node()
+    world.first_200(5 + 5, since=again.started_at)
+
+
+def test_a_node_that_vanishes_for_longer_than_the_idle_time(world):
+    """The agent notices by silence, not by a reset."""
+    world.nginx()
+    world.agent(world.invite(world.node()), terminate())
+    assert world.status() == "200"
+    world.public.ip("link set nats down")
+    time.sleep(8)
+    world.public.ip("link set nats up")
+    world.first_200(10)
+
+
+def test_a_stopped_agent_takes_its_routes_with_it(world):
+    world.nginx()
+    agent = world.agent(world.invite(world.node()), terminate())
+    assert world.status() == "200"
+    agent.signal(signal.SIGTERM)
+    assert agent.wait() == 0
+    wait_until(lambda: world.curl().returncode == 35, "the name is unknown again", 5)
+
+
+@pytest.mark.smoke
+def test_a_stopping_node_lets_open_streams_end(world):
+    def handle(sock):
+        sock.recv(1000)
+        sock.sendall(b"first half, ")
+        time.sleep(3)
+        sock.sendall(b"second half")
+
+    with wire.origin(world.home, 5000, handle):
+        node = world.node()
+        world.agent(world.invite(node), passthrough(5000, proxy_protocol="none"), ready=False)
+
+        def begun():
+            sock = wire.connect(world.client)
+            sock.sendall(wire.hello_record())
+            try:
+                if wire.receive_exactly(sock, 12) == b"first half, ":
+                    return sock
+            except (OSError, EOFError):
+                pass
+            sock.close()
+            return None
+        with wait_until(begun, "a stream is open") as sock:
+            node.signal(signal.SIGTERM)
+            time.sleep(0.5)
+            with pytest.raises(OSError):
+                with wire.connect(world.client, timeout=2) as late:
+                    late.sendall(wire.hello_record())
+                    if not late.recv(1):
+                        raise ConnectionRefusedError("closed at once")
+            assert wire.receive_all(sock) == b"second half"
+        assert node.wait() == 0
+
+
+def test_a_second_signal_does_not_wait_for_the_drain(world):
+    def handle(sock):
+        sock.sendall(b"x")
+        sock.recv(1000)
+        time.sleep(30)
+
+    with wire.origin(world.home, 5000, handle):
+        node = world.node("--drain-timeout", "25s")
+        world.agent(world.invite(node), passthrough(5000, proxy_protocol="none"), ready=False)
+
+        def begun():
+            sock = wire.connect(world.client)
+            sock.sendall(wire.hello_record())
+            try:
+                return sock if sock.recv(1) == b"x" else None
+            except OSError:
+                return None
+        with wait_until(begun, "a stream is open"):
+            node.signal(signal.SIGTERM)
+            time.sleep(0.5)
+            assert node.alive()
+            node.signal(signal.SIGTERM)
+            node.wait(timeout=5)
+
+
+@pytest.mark.smoke
+def test_revoking_an_invite_cuts_live_streams_and_refuses_new_ones(world):
+    def handle(sock):
+        while True:
+            sock.sendall(b"x" * 100)
+            time.sleep(0.05)
+
+    with wire.origin(world.home, 5000, handle):
+        node = world.node()
+        token = world.invite(node)
+        agent = world.agent(token, passthrough(5000, proxy_protocol="none"), ready=False)
+        agent.expected_end = True  # a refusal that retrying cannot mend may end it
+
+        def begun():
+            sock = wire.connect(world.client)
+            sock.sendall(wire.hello_record())
+            try:
+                if wire.receive_exactly(sock, 100) == b"x" * 100:
+                    return sock
+            except (OSError, EOFError):
+                pass
+            return None
+        with wait_until(begun, "a stream is open") as sock:
+            world.revoke(node)
+            sock.settimeout(5 * PATIENCE)
+            with pytest.raises(ConnectionResetError):  # cut, not ended: the client must not take it for the whole
+                wire.receive_all(sock)
+                pytest.fail("a clean end")
+        wait_until(lambda: world.curl().returncode == 35, "the name is unknown", 5)
+        agent.wait_for(r"revoked")
+        second = world.agent(token, passthrough(5000), ready=False)
+        second.expected_end = True
+        second.wait_for(r"revoked")
+        assert world.curl().returncode == 35
+        listing = world.culvert("invite", "list", "--data-dir", node.data_dir).stdout
+        assert "revoked" in listing
+
+
+def test_an_expired_invite_is_refused_with_that_reason(world):
+    world.nginx()
+    node = world.node()
+    token = world.invite(node, expires="1s")
+    time.sleep(2.5)
+    agent = world.agent(token, terminate(), ready=False)
+    agent.expected_end = True
+    agent.wait_for(r"expired")
+    assert world.curl().returncode == 35
+
+
+def test_an_invite_that_expires_while_in_use(world):
+    world.nginx()
+    node = world.node()
+    agent = world.agent(world.invite(node, expires="6s"), terminate())
+    agent.expected_end = True
+    assert world.status() == "200"
+    wait_until(lambda: world.curl().returncode == 35, "the route ends with its invite", 60, interval=0.5)
+
+
+def test_revoking_twice_and_revoking_what_never_was(world):
+    node = world.node()
+    world.invite(node)
+    identifier = world.invite_id(node)
+    world.revoke(node)
+    again = world.culvert("invite", "revoke", "--data-dir", node.data_dir, "--id", identifier)
+    assert again.returncode != 0 and "revoked" in again.stderr
+    never = world.culvert("invite", "revoke", "--data-dir", node.data_dir, "--id", "AAAAAAAAAAAAAAAAAAAAAA")
+    assert never.returncode != 0 and never.stderr.strip()
+
+
+def test_two_invites_cannot_hold_one_name(world):
+    node = world.node()
+    world.invite(node, "*.w.example.test", "first")
+    second = world.culvert("invite", "create", "--data-dir", node.data_dir, "--name", "second", "--hostnames", "a.w.example.test")
+    assert second.returncode != 0
+    assert "a.w.example.test" in second.stderr
+
+
+def test_invites_survive_a_restart(world):
+    world.nginx()
+    node = world.node()
+    token = world.invite(node)
+    node.kill()
+    world.node()
+    world.agent(token, terminate())
+    assert world.status() == "200"
+
+
+def test_the_data_directory_is_private(world):
+    node = world.node()
+    world.invite(node)
+    for path in node.data_dir.rglob("*"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        secret = path.suffix in (".key", ".db") or "key" in path.name
+        if secret:
+            assert mode & 0o077 == 0, f"{path.name} has mode {mode:o}"
+    assert stat.S_IMODE(node.data_dir.stat().st_mode) & 0o077 == 0
+
+
+def test_no_log_shows_a_secret(world):
+    world.nginx()
+    node = world.node("--log-level", "debug")
+    token = world.invite(node)
+    agent = world.agent(token, terminate(), extra=("--log-level", "debug"))
+    world.curl(check=True)
+    _, _, _, _, secret, tenant_seed, _ = token.split(".")
+    operator_key = (node.data_dir / "operator.key").read_bytes().decode(errors="replace").strip()
+    for process in (node, agent):
+        for hidden in (secret, tenant_seed, operator_key):
+            assert hidden not in process.log, f"{process.name} logs a secret"
+
+
+@pytest.mark.smoke
+def test_an_origin_that_is_down_gives_a_502_and_a_log_line(world):
+    nginx = world.nginx()
+    agent = world.agent(world.invite(world.node()), terminate())
+    nginx.kill()
+    done = world.curl("/", "--write-out", "%{http_code}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("502") and len(done.stdout) > 20, done.stdout
+    agent.wait_for(r"127\.0\.0\.1:3000")
+
+
+def test_an_origin_that_is_down_resets_passthrough(world):
+    nginx = world.nginx()
+    agent = world.agent(world.invite(world.node()), passthrough())
+    nginx.kill()
+    with wire.connect(world.client) as sock:
+        sock.sendall(wire.hello_record())
+        with pytest.raises(ConnectionResetError):
+            wire.receive_all(sock)
+            pytest.fail("a clean end")
+    agent.wait_for(r"127\.0\.0\.1:3444")
+
+
+def test_an_origin_that_refuses_the_proxy_header_is_named_in_one_line(world):
+    world.nginx()
+    agent = world.agent(world.invite(world.node()), passthrough(3443), ready=False)  # HTTPS without proxy_protocol
+    wait_until(lambda: world.curl().returncode != 0, "the handshake fails")
+    for _ in range(5):
+        world.curl()
+    agent.wait_for(r"proxy_protocol")
+    time.sleep(0.5)
+    lines = [line for line in agent.log.splitlines() if "proxy_protocol" in line]
+    assert len(lines) <= 3, lines
+
+
+# --- culvert http
+
+def http_command(world, token, *extra, port=3000):
+    arguments = ["--token", token] if token else []
+    return world.start("http", [BINARY, "http", port, *arguments, *extra], world.home,
+                       env={"XDG_CONFIG_HOME": str(world.directory / "config"), "HOME": str(world.directory / "home")})
+
+
+@pytest.mark.smoke
+def test_culvert_http_prints_the_url_once_it_answers_then_the_requests(world):
+    world.nginx()
+    node = world.node()
+    first = http_command(world, world.invite(node, "*.w.example.test"), "--hostname", "shop.w.example.test")
+    url = first.wait_for(r"https://\S+", stream="stdout").group(0)
+    assert "shop.w.example.test" in url
+    # The URL was printed: from now on there is no "not yet".
+    assert world.status(host="shop.w.example.test") == "200"
+    for path in ("/small", "/missing"):
+        world.status(path, host="shop.w.example.test")
+    first.wait_for(r"GET /small\b.*\b200\b|\b200\b.*GET /small\b", stream="stdout")
+    first.wait_for(r"GET /missing\b.*\b404\b|\b404\b.*GET /missing\b", stream="stdout")
+    first.signal(signal.SIGINT)
+    assert first.wait() == 0
+    wait_until(lambda: world.curl(host="shop.w.example.test").returncode == 35, "the name is gone", 5)
+
+    # The token was saved, for its owner only.
+    saved = [path for path in (world.directory / "config").rglob("*") if path.is_file()]
+    assert saved and all(stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 for path in saved)
+    second = http_command(world, None, "--hostname", "shop.w.example.test")
+    second.wait_for(r"https://shop\.w\.example\.test", stream="stdout")
+    assert world.status(host="shop.w.example.test") == "200"
+    second.signal(signal.SIGINT)
+    assert second.wait() == 0
+
+
+def test_culvert_http_chooses_a_granted_name(world):
+    world.nginx()
+    node = world.node()
+    command = http_command(world, world.invite(node, "only.example.test"))
+    url = command.wait_for(r"https://\S+", stream="stdout").group(0)
+    assert "only.example.test" in url
+    command.signal(signal.SIGINT)
+    assert command.wait() == 0
+
+
+def test_culvert_http_without_any_token_says_where_to_get_one(world):
+    with world.home.entered():
+        done = subprocess.run([BINARY, "http", "3000"], text=True, capture_output=True, timeout=30,
+                              env={"PATH": os.environ["PATH"], "HOME": str(world.directory),
+                                   "XDG_CONFIG_HOME": str(world.directory / "none")})
+    assert done.returncode != 0
+    assert "token" in done.stderr and "invite" in done.stderr

@@ -1,0 +1,136 @@
+#!/usr/bin/python3
+"""Checks the floors of the house: who may include whom, and in which room a third-party header may be.
+
+    tests/floors.py [ROOT]
+
+The one table is tests/floors.toml; every arrow and every room in it has a reason. Fails on an include that is not in
+the table, on an arrow that runs sideways or upwards, on a row that nothing uses any more, on clocks read outside
+base/ and on detached coroutines.
+"""
+import fnmatch
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
+CLOCK = re.compile(r"(?i:clock)\s*::\s*now\s*\(")
+DETACHED = re.compile(r"\bdetached\b")
+# The C++ library has neither dots nor slashes in its names; of C's headers only the <c...> forms are used.
+STANDARD = re.compile(r"^[a-z_0-9]+$")
+COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.DOTALL)
+
+
+def strip_comments(text):
+    """Comments and string contents blanked, line structure kept; include lines keep their quoted names."""
+    def blank(match):
+        found = match.group(0)
+        if found.startswith('"'):
+            line_start = text.rfind("\n", 0, match.start()) + 1
+            return found if text[line_start:match.start()].lstrip().startswith("#") else '""'
+        return re.sub(r"[^\n]", " ", found)
+    return COMMENT.sub(blank, text)
+
+
+class Floors:
+    def __init__(self, root):
+        self.root = Path(root)
+        with open(self.root / "tests/floors.toml", "rb") as file:
+            table = tomllib.load(file)
+        self.level = {module: number for number, floor in enumerate(table["floors"]) for module in floor}
+        self.arrows = {(row["from"], row["to"]): row for row in table["arrow"]}
+        self.libraries = table["library"]
+        self.used_arrows, self.used_rooms = set(), set()
+        self.errors = []
+
+    def check(self):
+        self._check_table()
+        sources = sorted(path for path in (self.root / "src").rglob("*") if path.suffix in (".h", ".cc"))
+        for path in sources:
+            self._check_file(path)
+        present = {path.name for path in (self.root / "src").iterdir() if path.is_dir()}
+        for module in sorted(present ^ set(self.level)):
+            self.errors.append(f"tests/floors.toml: src/{module}/ is {'not on any floor' if module in present else 'gone'}")
+        for source, target in sorted(set(self.arrows) - self.used_arrows):
+            self.errors.append(f"tests/floors.toml: the arrow {source} -> {target} is used no more; remove it")
+        for library in self.libraries:
+            for room in library["rooms"]:
+                if (library["name"], room) not in self.used_rooms:
+                    self.errors.append(f"tests/floors.toml: {library['name']} is used no more in {room}; remove the room")
+        return self.errors
+
+    def _check_table(self):
+        for (source, target), row in self.arrows.items():
+            name = f"tests/floors.toml: the arrow {source} -> {target}"
+            if not row.get("why", "").strip():
+                self.errors.append(f"{name} has no reason")
+            if source not in self.level or target not in self.level:
+                self.errors.append(f"{name} names a module that is on no floor")
+            elif self.level[target] >= self.level[source] and not row.get("tests"):
+                # Strictly downwards: so there can be no cycle either.
+                self.errors.append(f"{name} does not run downwards")
+        for library in self.libraries:
+            if not library.get("why", "").strip():
+                self.errors.append(f"tests/floors.toml: the library {library['name']} has no reason")
+
+    def _check_file(self, path):
+        name = path.relative_to(self.root).as_posix()
+        module = path.relative_to(self.root / "src").parts[0]
+        lines = strip_comments(path.read_text()).splitlines()
+        for number, line in enumerate(lines, 1):
+            where = f"{name}:{number}"
+            match = INCLUDE.match(line)
+            if match:
+                self._check_include(where, name, module, match.group(1), match.group(2))
+                continue
+            if CLOCK.search(line) and module != "base" and not name.endswith("_test.cc"):
+                self.errors.append(f"{where}: reads a clock; take a TimePoint, or base/clock.h")
+            if DETACHED.search(line):
+                self.errors.append(f"{where}: a detached coroutine has no owner; give it to a TaskGroup")
+
+    def _check_include(self, where, name, module, bracket, target):
+        if bracket == '"':
+            other = target.split("/")[0]
+            if not (self.root / "src" / target).is_file():
+                self.errors.append(f'{where}: "{target}" is no file of src/; third-party headers go in <>')
+            elif other != module:
+                self._check_arrow(where, name, module, other)
+        elif not STANDARD.match(target):
+            self._check_library(where, name, target)
+
+    def _check_arrow(self, where, name, module, other):
+        row = self.arrows.get((module, other))
+        if row is None:
+            self.errors.append(f"{where}: {module} must not include {other} (no such arrow in tests/floors.toml)")
+        elif row.get("tests") and not name.endswith("_test.cc"):
+            self.errors.append(f"{where}: only tests of {module} may include {other}")
+        else:
+            self.used_arrows.add((module, other))
+
+    def _check_library(self, where, name, target):
+        owners = [library for library in self.libraries
+                  if any(fnmatch.fnmatchcase(target, pattern) for pattern in library["headers"])]
+        if not owners:
+            self.errors.append(f"{where}: <{target}> belongs to no library of tests/floors.toml")
+            return
+        # The narrowest pattern decides: boost/json.hpp is JSON's, not Asio's.
+        for library in owners:
+            for room in library["rooms"]:
+                if fnmatch.fnmatchcase(name, room):
+                    self.used_rooms.add((library["name"], room))
+                    return
+        rooms = ", ".join(room for library in owners for room in library["rooms"])
+        self.errors.append(f"{where}: <{target}> is {owners[0]['name']}, which stays in {rooms}")
+
+
+def main():
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[1]
+    errors = Floors(root).check()
+    for error in errors:
+        print(error)
+    print(f"floors: {len(errors)} fault{'s' * (len(errors) != 1)}" if errors else "floors: every include is where it may be")
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
