@@ -434,12 +434,12 @@ TEST(InviteRevoke, ChecksTheId) {
 
 // ---- the program
 
-struct Run {
+struct RunResult {
   int status;
   std::string out;
   std::string err;
 };
-Run run(std::vector<std::string> arguments) {
+RunResult run(std::vector<std::string> arguments) {
   testing::internal::CaptureStdout();
   testing::internal::CaptureStderr();
   int status = run_program(std::move(arguments), [](const std::string&) { return std::nullopt; });
@@ -465,7 +465,7 @@ TEST(Program, HelpOfEveryCommandHasExamples) {
        }) {
     auto arguments = command;
     arguments.push_back("--help");
-    Run result = run(arguments);
+    RunResult result = run(arguments);
     EXPECT_EQ(result.status, 0);
     EXPECT_THAT(result.out, HasSubstr("Examples:")) << testing::PrintToString(command);
   }
@@ -483,7 +483,7 @@ TEST(Program, BadUsageIsTwoAndSaysWhatAndWhere) {
            {{"http"}, "culvert http --help"},
            {{"node", "--listen", "x", "--data-dir", "/d"}, "culvert: --listen: "},
        }) {
-    Run result = run(arguments);
+    RunResult result = run(arguments);
     EXPECT_EQ(result.status, 2) << testing::PrintToString(arguments);
     EXPECT_THAT(result.err, testing::StartsWith("culvert: "));
     EXPECT_THAT(result.err, HasSubstr(expected)) << testing::PrintToString(arguments);
@@ -492,14 +492,14 @@ TEST(Program, BadUsageIsTwoAndSaysWhatAndWhere) {
 }
 
 TEST(Program, FailureAtRunTimeIsOne) {
-  Run result = run({"ca", "export", "--data-dir", "/nonexistent"});
+  RunResult result = run({"ca", "export", "--data-dir", "/nonexistent"});
   EXPECT_EQ(result.status, 1);
   EXPECT_THAT(result.err, testing::StartsWith("culvert: "));
 }
 
 TEST(Program, InspectShowsNoSecret) {
   std::string text = token().encode();
-  Run result = run({"token", "inspect", "--token", text});
+  RunResult result = run({"token", "inspect", "--token", text});
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("https://hub.example.com:8443"));
   EXPECT_THAT(result.out, Not(HasSubstr("IiIiIi")));  // base64url of the secret

@@ -1,5 +1,6 @@
 #pragma once
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -27,7 +28,13 @@ class EventLoop {
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
+  // Until nothing is left to wait for, or stop().
   void run() { context_.run(); }
+  // Until stop(), also while nothing waits: for a loop that others post to.
+  void run_until_stopped() {
+    auto guard = boost::asio::make_work_guard(context_);
+    context_.run();
+  }
   void stop() { context_.stop(); }
   template <class F>
   void post(F&& work) {

@@ -8,35 +8,6 @@ namespace {
 
 constexpr Duration kHandshakeTimeout = std::chrono::seconds(10);
 
-using OpenStreams = std::shared_ptr<std::unordered_set<net::ByteStream*>>;
-
-// A stream that is on a list as long as it lives, so that whoever owns the list can end it.
-class ListedStream final : public net::ByteStream {
- public:
-  ListedStream(std::unique_ptr<net::ByteStream> inner, OpenStreams list)
-      : inner_(std::move(inner)), list_(std::move(list)) {
-    list_->insert(this);
-  }
-  ~ListedStream() override { list_->erase(this); }
-
-  net::IoResult try_read(MutableBytes into) override { return inner_->try_read(into); }
-  net::IoResult try_write(ByteView from) override { return inner_->try_write(from); }
-  net::IoResult try_finish() override { return inner_->try_finish(); }
-  void when_readable(net::ReadyCallback callback) override { inner_->when_readable(std::move(callback)); }
-  void when_writable(net::ReadyCallback callback) override { inner_->when_writable(std::move(callback)); }
-  void close() override { inner_->close(); }
-  void reset() override { inner_->reset(); }
-  bool is_open() const override { return inner_->is_open(); }
-  SocketAddr local_addr() const override { return inner_->local_addr(); }
-  SocketAddr remote_addr() const override { return inner_->remote_addr(); }
-  std::string last_error() const override { return inner_->last_error(); }
-  net::EventLoop& loop() override { return inner_->loop(); }
-
- private:
-  std::unique_ptr<net::ByteStream> inner_;
-  OpenStreams list_;
-};
-
 }  // namespace
 
 HubDoor::HubDoor(net::EventLoop& loop, hub::Hub& hub, net::TlsIdentityPtr pinned,
@@ -47,7 +18,6 @@ HubDoor::HubDoor(net::EventLoop& loop, hub::Hub& hub, net::TlsIdentityPtr pinned
       pinned_(std::move(pinned)),
       certificates_(std::move(certificates)),
       public_hosts_(std::move(public_hosts)),
-      open_(std::make_shared<std::unordered_set<net::ByteStream*>>()),
       tasks_(loop) {}
 
 void HubDoor::admit(edge::HubConnection connection) {
@@ -56,11 +26,6 @@ void HubDoor::admit(edge::HubConnection connection) {
     return;
   }
   tasks_.spawn(serve(std::move(connection)));
-}
-
-void HubDoor::close() {
-  closing_ = true;
-  for (net::ByteStream* stream : *open_) stream->close();
 }
 
 net::Task<> HubDoor::serve(edge::HubConnection connection) {
@@ -84,7 +49,7 @@ net::Task<> HubDoor::serve(edge::HubConnection connection) {
     co_return;
   }
   if (closing_) co_return;
-  co_await hub_.serve(std::make_unique<ListedStream>(std::move(*tls), open_));
+  co_await hub_.serve(std::move(*tls));
 }
 
 }  // namespace culvert::node

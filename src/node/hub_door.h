@@ -23,8 +23,8 @@ class HubDoor {
           std::shared_ptr<edge::Certificates> certificates, std::unordered_set<std::string> public_hosts);
 
   void admit(edge::HubConnection connection);
-  // Ends every connection; done when join() is.
-  void close();
+  // Nothing goes to the hub from here on: it may be destroyed, which ends the connections it serves.
+  void close() { closing_ = true; }
   net::Task<> join() { return tasks_.join(); }
 
  private:
@@ -35,8 +35,6 @@ class HubDoor {
   net::TlsIdentityPtr pinned_;
   std::shared_ptr<edge::Certificates> certificates_;
   std::unordered_set<std::string> public_hosts_;
-  // Shared with the streams in it, which may outlive this when a loop is ended by force.
-  std::shared_ptr<std::unordered_set<net::ByteStream*>> open_;
   bool closing_ = false;
   net::TaskGroup tasks_;
 };

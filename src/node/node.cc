@@ -179,10 +179,15 @@ void RunningNode::run() {
           [this](edge::HubConnection connection) {
             loop_.post([this, moved = std::move(connection)]() mutable { door_->admit(std::move(moved)); });
           },
-      .agent_left = [this](EndpointId agent) { loop_.post([this, agent] { hub_->agent_left(agent); }); },
+      .agent_left =
+          [this](EndpointId agent) {
+            loop_.post([this, agent] {
+              if (hub_) hub_->agent_left(agent);
+            });
+          },
       .stopped = [this] { loop_.post([this] { closing_.spawn(finish()); }); },
   });
-  loop_.run();
+  loop_.run_until_stopped();
   edge_->join();
   log_info("node_stopped", "id={}", id_.short_text());
 }
@@ -193,6 +198,7 @@ void RunningNode::stop() {
 
 net::Task<> RunningNode::finish() {
   door_->close();
+  hub_.reset();
   last_wait_.after(kLastWait, [this] { loop_.stop(); });
   co_await door_->join();
   loop_.stop();

@@ -13,27 +13,28 @@
 namespace culvert::node {
 
 struct Config {
-  std::filesystem::path data_dir;        // keys, database, internal CA; made when missing
+  std::filesystem::path data_dir;  // keys, database, internal CA; made when missing
   SocketAddr tcp_listen = SocketAddr::v4({0, 0, 0, 0}, 443);
   SocketAddr udp_listen = SocketAddr::v4({0, 0, 0, 0}, 443);
   std::vector<std::string> public_urls;  // empty: https://<first address of this host>:<tcp port>
-  std::vector<std::string> edge_addrs;   // "host:port" for the tunnel's UDP; empty: host of the first URL, the UDP port
+  std::vector<std::string>
+      edge_addrs;  // "host:port" for the tunnel's UDP; empty: host of the first URL, the UDP port
   unsigned workers = 1;
   Duration hello_timeout = std::chrono::seconds(10);  // from accept to a whole ClientHello
   Duration drain_timeout = std::chrono::seconds(10);  // at stop: for open streams to end
-  size_t max_connections = 20'000;       // public connections at once, all workers together
+  size_t max_connections = 20'000;                    // public connections at once, all workers together
 };
 
 // Hub and edge in one process: the default on one VPS.
 class Node {
  public:
-  // Makes what is missing in the data directory, binds everything, answers when done. Errors name the file, address
-  // or setting.
+  // Makes what is missing in the data directory, binds everything, answers when done. Errors name the file,
+  // address or setting.
   static Result<std::unique_ptr<Node>> start(Config config);
   virtual ~Node() = default;
 
-  // Serves on the calling thread and the workers' until stop(). stop() may be called from any thread; a second call
-  // skips the drain.
+  // Serves on the calling thread and the workers' until stop(). stop() may be called from any thread; a
+  // second call skips the drain.
   virtual void run() = 0;
   virtual void stop() = 0;
 

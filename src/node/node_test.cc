@@ -1,0 +1,373 @@
+#include "node/node.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <optional>
+#include <thread>
+
+#include "base/file.h"
+#include "base/random.h"
+#include "edge/testing.h"
+#include "net/tcp.h"
+#include "node/data_dir.h"
+#include "tunnel/hub_client.h"
+
+namespace culvert::node {
+namespace {
+
+using namespace std::chrono_literals;
+using edge::testing::FakeAgent;
+using edge::testing::Received;
+using net::testing::run_task;
+using net::testing::run_until;
+using net::testing::soon;
+namespace fs = std::filesystem;
+
+class NodeTest : public testing::Test {
+ public:
+  NodeTest() {
+    std::string name = (fs::temp_directory_path() / "culvert-node-XXXXXX").native();
+    uint64_t number = SystemRandom().u64();
+    directory_ = fs::temp_directory_path() / fmt::format("culvert-node-{:x}", number);
+  }
+  ~NodeTest() override { fs::remove_all(directory_); }
+
+  Config config() {
+    return {.data_dir = directory_,
+            .tcp_listen = SocketAddr::v4({127, 0, 0, 1}, 0),
+            .udp_listen = SocketAddr::v4({127, 0, 0, 1}, 0),
+            .public_urls = {},
+            .edge_addrs = {},
+            .drain_timeout = 1s};
+  }
+  DataDir files() { return {directory_}; }
+  void write(const fs::path& path, std::string_view content) {
+    fs::create_directories(path.parent_path());
+    std::ofstream(path, std::ios::binary) << content;
+  }
+  std::string read(const fs::path& path) { return std::string(as_text(read_file(path, 1 << 20).value())); }
+
+  // The error's text, which must name what is wrong.
+  std::string error_of(Config config, ErrorCode code) {
+    auto node = Node::start(std::move(config));
+    EXPECT_FALSE(node);
+    if (node) return "";
+    EXPECT_EQ(node.error().code, code) << node.error().message;
+    return node.error().message;
+  }
+
+  fs::path directory_;
+};
+
+fs::perms mode_of(const fs::path& path) { return fs::status(path).permissions() & fs::perms::all; }
+constexpr fs::perms kPrivate = fs::perms::owner_read | fs::perms::owner_write;
+
+TEST_F(NodeTest, TheFirstStartMakesEverythingAndTheSecondKeepsIt) {
+  std::optional<PublicKey> id;
+  std::string operator_key, root;
+  for (int starts = 0; starts < 2; ++starts) {
+    auto node = Node::start(config());
+    ASSERT_TRUE(node) << node.error().message;
+    EXPECT_NE((*node)->tcp_addr().port(), 0);
+    EXPECT_NE((*node)->udp_addr().port(), 0);
+    std::string url = fmt::format("https://127.0.0.1:{}", (*node)->tcp_addr().port());
+    EXPECT_EQ((*node)->public_urls(), std::vector{url});
+    auto local = find_local_node(directory_);
+    ASSERT_TRUE(local) << local.error().message;
+    EXPECT_EQ(local->hub_urls, std::vector{url});
+    EXPECT_EQ(local->hub_key, (*node)->id());
+    if (starts == 0) {
+      id = (*node)->id();
+      operator_key = local->operator_key;
+      root = read_internal_root(directory_).value();
+    }
+    EXPECT_EQ((*node)->id(), *id);
+    EXPECT_EQ(local->operator_key, operator_key);
+    EXPECT_EQ(read_internal_root(directory_).value(), root);
+  }
+  EXPECT_EQ(operator_key.size(), 43u);
+  EXPECT_TRUE(root.starts_with("-----BEGIN CERTIFICATE-----"));
+  EXPECT_EQ(mode_of(directory_), fs::perms::owner_all);
+  for (const fs::path& secret : {files().node_key(), files().operator_key(), files().ca_key()}) {
+    EXPECT_EQ(mode_of(secret), kPrivate) << secret;
+  }
+  EXPECT_EQ(fs::file_size(files().node_key()), 32u);
+}
+
+TEST_F(NodeTest, BrokenFilesAreNamedWithWhatToDo) {
+  write(files().node_key(), "too short");
+  std::string error = error_of(config(), ErrorCode::kInvalid);
+  EXPECT_NE(error.find(files().node_key().native()), std::string::npos) << error;
+  EXPECT_NE(error.find("9 bytes"), std::string::npos) << error;
+  EXPECT_EQ(read(files().node_key()), "too short") << "a broken key is never overwritten";
+  fs::remove(files().node_key());
+
+  fs::create_directory(files().node_key());
+  error = error_of(config(), ErrorCode::kIo);
+  EXPECT_NE(error.find(files().node_key().native()), std::string::npos) << error;
+  fs::remove(files().node_key());
+
+  write(files().operator_key(), "abc\n");
+  error = error_of(config(), ErrorCode::kInvalid);
+  EXPECT_NE(error.find(files().operator_key().native()), std::string::npos) << error;
+  EXPECT_EQ(error.find("abc"), std::string::npos) << "a secret in an error";
+  fs::remove(files().operator_key());
+
+  {
+    ASSERT_TRUE(Node::start(config()));
+  }
+  std::string certificate = read(files().ca_certificate());
+  fs::remove(files().ca_certificate());
+  error = error_of(config(), ErrorCode::kNotFound);
+  EXPECT_NE(error.find(files().ca_key().native()), std::string::npos) << error;
+  write(files().ca_certificate(), "no certificate");
+  error = error_of(config(), ErrorCode::kInvalid);
+  EXPECT_NE(error.find(files().ca_certificate().native()), std::string::npos) << error;
+  write(files().ca_certificate(), net::InternalCa::create("another", unix_now()).certificate);
+  error_of(config(), ErrorCode::kInvalid);
+  write(files().ca_certificate(), certificate);
+  EXPECT_TRUE(Node::start(config()));
+
+  write(files().database(), "this is no database at all, however long it may be made to look");
+  auto corrupt = Node::start(config());
+  ASSERT_FALSE(corrupt);
+  EXPECT_NE(corrupt.error().message.find("hub.db"), std::string::npos) << corrupt.error().message;
+}
+
+TEST_F(NodeTest, WrongSettingsAreNamed) {
+  Config wrong = config();
+  wrong.public_urls = {"https://ok.example", "http://plain.example"};
+  EXPECT_NE(error_of(wrong, ErrorCode::kInvalid).find("plain.example"), std::string::npos);
+  for (const char* address : {"nowhere", ":443", "host:", "host:0", "host:99999", "2001:db8::1:443"}) {
+    wrong = config();
+    wrong.edge_addrs = {address};
+    EXPECT_NE(error_of(wrong, ErrorCode::kInvalid).find(address), std::string::npos) << address;
+  }
+  wrong = config();
+  wrong.workers = 0;
+  error_of(wrong, ErrorCode::kInvalid);
+  wrong = config();
+  wrong.data_dir = "";
+  error_of(wrong, ErrorCode::kInvalid);
+  write(directory_ / "file", "");
+  wrong = config();
+  wrong.data_dir = directory_ / "file";
+  EXPECT_NE(error_of(wrong, ErrorCode::kIo).find("file"), std::string::npos);
+}
+
+TEST_F(NodeTest, PortsInUseAreNamed) {
+  auto first = Node::start(config());
+  ASSERT_TRUE(first);
+  Config second = config();
+  second.data_dir = directory_ / "second";
+  second.tcp_listen = (*first)->tcp_addr();
+  EXPECT_NE(error_of(second, ErrorCode::kConflict).find(second.tcp_listen.to_string()), std::string::npos);
+  second.tcp_listen = config().tcp_listen;
+  second.udp_listen = (*first)->udp_addr();
+  EXPECT_NE(error_of(second, ErrorCode::kConflict).find(second.udp_listen.to_string()), std::string::npos);
+}
+
+TEST_F(NodeTest, ADirectoryWithoutANodeSaysHowToStartOne) {
+  auto local = find_local_node(directory_);
+  ASSERT_FALSE(local);
+  EXPECT_EQ(local.error().code, ErrorCode::kNotFound);
+  EXPECT_NE(local.error().message.find("culvert node --data-dir " + directory_.native()), std::string::npos);
+  EXPECT_EQ(read_internal_root(directory_).error().code, ErrorCode::kNotFound);
+  write(files().info(), "hub_key = nonsense\nhub_url = https://x\n");
+  EXPECT_EQ(find_local_node(directory_).error().code, ErrorCode::kInvalid);
+  write(files().info(), "");
+  EXPECT_EQ(find_local_node(directory_).error().code, ErrorCode::kInvalid);
+}
+
+TEST_F(NodeTest, RacingStartsAgreeOnTheirKeys) {
+  std::vector<std::optional<PublicKey>> keys(8);
+  std::vector<std::string> operators(8), roots(8);
+  ASSERT_TRUE(files().create());
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    threads.emplace_back([&, i] {
+      SystemRandom random;
+      keys[i] = files().load_or_create_node_key(random).value().public_key();
+      operators[i] = files().load_or_create_operator_key(random).value();
+      roots[i] = files().load_or_create_ca(unix_now()).value()->certificate_pem();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (size_t i = 1; i < keys.size(); ++i) {
+    EXPECT_EQ(keys[i], keys[0]);
+    EXPECT_EQ(operators[i], operators[0]);
+    EXPECT_EQ(roots[i], roots[0]);
+  }
+}
+
+// ---- A node at work
+
+class RunningNodeTest : public NodeTest {
+ public:
+  ~RunningNodeTest() override { stop(); }
+
+  void start(Config with) {
+    node_ = Node::start(std::move(with)).value();
+    thread_ = std::thread([this] { node_->run(); });
+    local_ = find_local_node(directory_).value();
+    std::vector<tunnel::HubUrl> urls;
+    for (const std::string& url : local_->hub_urls) urls.push_back(tunnel::parse_hub_url(url).value());
+    client_ = std::make_unique<tunnel::HubClient>(loop_, urls, local_->hub_key);
+  }
+  void stop() {
+    if (!thread_.joinable()) return;
+    node_->stop();
+    thread_.join();
+  }
+  Result<std::string> call(std::string method, std::string path, std::string body) {
+    return run_task(loop_, client_->call_operator(std::move(method), std::move(path), std::move(body),
+                                                  local_->operator_key));
+  }
+  static std::string member(const std::string& json, std::string_view name) {
+    std::string key = fmt::format("\"{}\":\"", name);
+    size_t begin = json.find(key);
+    EXPECT_NE(begin, std::string::npos) << json;
+    if (begin == std::string::npos) return "";
+    begin += key.size();
+    return json.substr(begin, json.find('"', begin) - begin);
+  }
+  Result<tunnel::LeaseAnswer> declare(const tunnel::InviteToken& token, const FakeAgent& agent,
+                                      std::string_view host) {
+    auto pattern = route::HostPattern::parse(host).value();
+    return run_task(loop_, client_->declare(token, {token.invite_id,
+                                                    token.invite_secret,
+                                                    agent.id(),
+                                                    {{pattern, route::TlsMode::kTerminate}}}));
+  }
+  // One request over TLS that trusts the internal root; the whole answer.
+  Result<std::string> get(std::string name) {
+    auto tcp = run_task(loop_, net::tcp_connect(loop_, node_->tcp_addr(), soon())).value();
+    net::TlsClientTrust trust;
+    trust.root_pem = read_internal_root(directory_).value();
+    auto tls = run_task(loop_, net::tls_connect(std::move(tcp), name, std::move(trust), soon()));
+    if (!tls) return std::unexpected(tls.error());
+    std::string request =
+        fmt::format("GET /v1/health HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", name);
+    EXPECT_TRUE(run_task(loop_, net::write_all(**tls, as_bytes(request), soon())));
+    EXPECT_TRUE(run_task(loop_, net::finish(**tls, soon())));
+    std::string answer;
+    Bytes chunk(4096);
+    while (true) {
+      auto got = run_task(loop_, net::read_some(**tls, chunk, soon()));
+      if (!got) return std::unexpected(got.error());
+      if (*got == 0) return answer;
+      answer += as_text(ByteView(chunk).first(*got));
+    }
+  }
+
+  net::EventLoop loop_;
+  std::unique_ptr<Node> node_;
+  std::thread thread_;
+  std::optional<LocalNode> local_;
+  std::unique_ptr<tunnel::HubClient> client_;
+};
+
+TEST_F(RunningNodeTest, FromAnInviteToAnAnswerAndToTheRevocation) {
+  start(config());
+  auto created = call("POST", "/v1/invites", R"({"name":"home","hostnames":["*.w.test"]})");
+  ASSERT_TRUE(created) << created.error().message;
+  auto token = tunnel::parse_invite_token(member(*created, "token"));
+  ASSERT_TRUE(token) << token.error().message;
+  EXPECT_EQ(token->hub_key, node_->id());
+  EXPECT_EQ(token->hub_urls, node_->public_urls());
+
+  FakeAgent agent(loop_, 1);
+  agent.greeting = "HTTP/1.1 200 OK\r\n\r\nhello from the origin";
+  auto lease = declare(*token, agent, "app.w.test");
+  ASSERT_TRUE(lease) << lease.error().message;
+  ASSERT_EQ(lease->services.size(), 1u);
+  EXPECT_TRUE(lease->services[0].accepted) << lease->services[0].reason;
+  EXPECT_EQ(lease->public_port, node_->tcp_addr().port());
+  EXPECT_EQ(lease->internal_ca_pem, read_internal_root(directory_).value());
+  ASSERT_EQ(lease->edges.size(), 1u);
+  EXPECT_EQ(lease->edges[0].id, node_->id());
+  EXPECT_EQ(lease->edges[0].addresses, std::vector{node_->udp_addr().to_string()});
+  agent.dial(SocketAddr::parse(lease->edges[0].addresses[0]).value(), lease->edges[0].id);
+  run_until(loop_, [&] { return agent.welcome(); });
+
+  auto answer = get("app.w.test");
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_NE(answer->find("hello from the origin"), std::string::npos) << *answer;
+
+  auto revoked = call("DELETE", "/v1/invites/" + member(*created, "invite_id"), "");
+  ASSERT_TRUE(revoked) << revoked.error().message;
+  run_until(loop_, [&] { return agent.closed.has_value(); });
+  EXPECT_EQ(agent.closed->code, tunnel::kCloseRevoked);
+  auto gone = get("app.w.test");
+  ASSERT_FALSE(gone);
+  EXPECT_EQ(declare(*token, agent, "app.w.test").error().code, ErrorCode::kUnauthorized);
+}
+
+TEST_F(RunningNodeTest, AGoodbyeTakesTheRouteAtOnce) {
+  Config several = config();
+  several.workers = 2;
+  start(std::move(several));
+  auto created = call("POST", "/v1/invites", R"({"hostnames":["app.test"]})");
+  ASSERT_TRUE(created) << created.error().message;
+  auto token = tunnel::parse_invite_token(member(*created, "token")).value();
+  FakeAgent agent(loop_, 1);
+  agent.greeting = "HTTP/1.1 200 OK\r\n\r\n";
+  ASSERT_TRUE(declare(token, agent, "app.test"));
+  agent.dial(node_->udp_addr(), node_->id());
+  run_until(loop_, [&] { return agent.welcome(); });
+  ASSERT_TRUE(get("app.test"));
+  agent.leave(tunnel::kCloseOk);
+  run_until(loop_, [&] { return !get("app.test").has_value(); });
+}
+
+TEST_F(RunningNodeTest, TheHubsPublicNameIsCoveredByTheInternalRoot) {
+  Config named = config();
+  named.public_urls = {"https://Hub.Example:8443"};
+  auto node = Node::start(std::move(named));
+  ASSERT_TRUE(node) << node.error().message;
+  node_ = std::move(*node);
+  thread_ = std::thread([this] { node_->run(); });
+  auto answer = get("hub.example");
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_TRUE(answer->starts_with("HTTP/1.1 200")) << *answer;
+  EXPECT_NE(answer->find(node_->id().to_string()), std::string::npos) << *answer;
+}
+
+TEST_F(RunningNodeTest, OnlyTheRightKeyIsTheHub) {
+  start(config());
+  auto wrong = edge::testing::key(77).public_key();
+  auto url = tunnel::parse_hub_url(node_->public_urls()[0]).value();
+  tunnel::HubClient misled(loop_, {url}, wrong);
+  auto answer = run_task(loop_, misled.call_operator("GET", "/v1/invites", "", local_->operator_key));
+  EXPECT_FALSE(answer);
+  EXPECT_TRUE(call("GET", "/v1/invites", ""));
+}
+
+TEST_F(RunningNodeTest, StopEndsEvenWithStrangersInTheDoor) {
+  start(config());
+  std::vector<std::unique_ptr<net::ByteStream>> strangers;
+  for (int i = 0; i < 6; ++i) {
+    strangers.push_back(run_task(loop_, net::tcp_connect(loop_, node_->tcp_addr(), soon())).value());
+  }
+  // Silent, half a hello, and a hello for the hub whose handshake never goes on.
+  Bytes hello = edge::testing::client_hello("");
+  strangers[1]->try_write(ByteView(hello).first(10));
+  strangers[2]->try_write(hello);
+  auto call_first = call("GET", "/v1/invites", "");
+  EXPECT_TRUE(call_first);
+  node_->stop();
+  node_->stop();
+  thread_.join();
+}
+
+TEST_F(RunningNodeTest, StopBeforeRunIsNotForgotten) {
+  node_ = Node::start(config()).value();
+  node_->stop();
+  thread_ = std::thread([this] { node_->run(); });
+  thread_.join();
+}
+
+}  // namespace
+}  // namespace culvert::node
