@@ -3,6 +3,12 @@
 #include "base/log.h"
 
 namespace culvert::quic {
+namespace {
+
+constexpr Duration kTimerGrain = std::chrono::microseconds(100);
+constexpr int kMaxRounds = 32;  // then sockets get their turn
+
+}  // namespace
 
 Result<std::unique_ptr<Driver>> Driver::bind(net::EventLoop& loop, const SocketAddr& address,
                                              Engine::Config config, OnAccepted on_accepted) {
@@ -78,13 +84,25 @@ void Driver::want_flush() {
 
 void Driver::arm_timer() {
   TimePoint deadline = engine_.deadline();
-  if (deadline == TimePoint::max() || deadline >= armed_) return;
+  if (deadline == TimePoint::max()) return;
+  // Pacing asks for a moment every few tens of microseconds, and each new one would be a system call. On a grid they
+  // share one; ngtcp2 makes up for the lateness in its next rounds, and no other deadline is that fine.
+  auto remainder = deadline.time_since_epoch() % kTimerGrain;
+  if (remainder.count() != 0) deadline += kTimerGrain - remainder;
+  if (deadline >= armed_) return;
   armed_ = deadline;
   timer_.at(deadline, [this] {
     armed_ = TimePoint::max();
-    engine_.on_deadline(monotonic_now());
-    arm_timer();
+    on_timer();
   });
+}
+
+void Driver::on_timer() {
+  // Several rounds may have become due within one grain.
+  for (int rounds = 0; rounds < kMaxRounds && engine_.deadline() <= monotonic_now(); ++rounds) {
+    engine_.on_deadline(monotonic_now());
+  }
+  arm_timer();
 }
 
 bool Driver::send(const net::DatagramBatch& batch) {

@@ -33,6 +33,7 @@ class Driver final : private EngineHost {
   void start_socket();
   void flush();
   void arm_timer();
+  void on_timer();
 
   bool send(const net::DatagramBatch& batch) override;
   void on_accepted(std::shared_ptr<Connection> connection) override { on_accepted_(std::move(connection)); }

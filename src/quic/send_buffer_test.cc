@@ -46,6 +46,16 @@ TEST(SendBuffer, SaysWhenTheSpansDoNotReachTheEnd) {
   EXPECT_TRUE(all);
 }
 
+TEST(SendBuffer, GoesOnBehindAFullChunkThatWasAcknowledged) {
+  SendBuffer buffer;
+  buffer.append(Bytes(32 * 1024, 1));
+  buffer.mark_sent(32 * 1024);
+  buffer.append(as_bytes("next"));
+  buffer.acknowledge(32 * 1024);
+  bool all = false;
+  EXPECT_EQ(as_text(gather(buffer, 8, all)), "next");
+}
+
 TEST(SendBuffer, RandomWritesSendsAndAcknowledgementsLoseNothing) {
   SeededRandom random(1);
   SendBuffer buffer;
