@@ -104,12 +104,13 @@ Result<std::unique_ptr<net::InternalCa>> DataDir::load_or_create_ca(UnixTime now
       return net::InternalCa::load(fresh);
     }
     if (created.error().code != ErrorCode::kConflict) return std::unexpected(created.error());
-    for (int tries = 0; tries < 20 && !fs::exists(ca_certificate()); ++tries) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    }
     key = read_existing(ca_key(), kMaxPem);
   }
   if (!key) return std::unexpected(key.error());
+  std::error_code ignored;
+  for (int tries = 0; tries < 20 && !fs::exists(ca_certificate(), ignored); ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
 
   constexpr const char* kAdvice =
       "restore both from a backup, or remove both to get a new root (clients must then trust the new one)";

@@ -37,21 +37,15 @@ struct Callbacks {
     return 0;
   }
 
-  static int stream_close(ngtcp2_conn*, uint32_t, int64_t id, uint64_t, void* user_data, void*) {
+  static int stream_close(ngtcp2_conn*, uint32_t, int64_t id, uint64_t code, void* user_data, void*) {
     Connection& connection = connection_of(user_data);
-    if (Stream* stream = connection.find_stream(id)) connection.on_stream_closed(*stream);
+    if (Stream* stream = connection.find_stream(id)) connection.on_stream_closed(*stream, code);
     return 0;
   }
 
   static int stream_reset(ngtcp2_conn*, int64_t id, uint64_t, uint64_t code, void* user_data, void*) {
     Connection& connection = connection_of(user_data);
     if (Stream* stream = connection.find_stream(id)) connection.on_stream_reset(*stream, code);
-    return 0;
-  }
-
-  static int stream_stop_sending(ngtcp2_conn*, int64_t id, uint64_t code, void* user_data, void*) {
-    Connection& connection = connection_of(user_data);
-    if (Stream* stream = connection.find_stream(id)) connection.on_stop_sending(*stream, code);
     return 0;
   }
 
@@ -137,7 +131,6 @@ ngtcp2_callbacks make_callbacks() {
   callbacks.acked_stream_data_offset = Callbacks::stream_acked;
   callbacks.stream_close = Callbacks::stream_close;
   callbacks.stream_reset = Callbacks::stream_reset;
-  callbacks.stream_stop_sending = Callbacks::stream_stop_sending;
   callbacks.extend_max_stream_data = Callbacks::extend_max_stream_data;
   callbacks.extend_max_local_streams_bidi = Callbacks::extend_max_streams;
   callbacks.extend_max_local_streams_uni = Callbacks::extend_max_streams;

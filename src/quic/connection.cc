@@ -448,6 +448,9 @@ ngtcp2_ssize Connection::write_streams(MutableBytes out, ngtcp2_path& path, ngtc
     if (done || blocked || unusable) {
       send_queue_.pop_front();
       stream.queued_ = false;
+      // The other way to learn of STOP_SENDING; the code is ngtcp2's secret.
+      const bool reset_here = stream.send_closed_ && !stream.fin_wanted_;
+      if (written == NGTCP2_ERR_STREAM_SHUT_WR && !reset_here) on_stop_sending(stream, 0);
     } else if (written > 0 && send_queue_.size() > 1) {
       send_queue_.push_back(send_queue_.front());  // one packet each, in turn
       send_queue_.pop_front();

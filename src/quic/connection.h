@@ -139,7 +139,7 @@ class Connection final : private TlsEvents {
   void on_stream_acknowledged(Stream& stream, uint64_t up_to);
   void on_stream_reset(Stream& stream, AppCode code);
   void on_stop_sending(Stream& stream, AppCode code);
-  void on_stream_closed(Stream& stream);
+  void on_stream_closed(Stream& stream, AppCode code);
   void on_datagram(ByteView data);
 
   // From Stream.

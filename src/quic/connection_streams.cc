@@ -96,7 +96,13 @@ void Connection::on_stop_sending(Stream& stream, AppCode code) {
   mark_writable(stream);
 }
 
-void Connection::on_stream_closed(Stream& stream) {
+void Connection::on_stream_closed(Stream& stream, AppCode code) {
+  // ngtcp2 does not say when STOP_SENDING arrives. A stream that closes before all of it was taken, and that we did
+  // not reset, was stopped.
+  const bool can_send = stream.is_bidirectional() || ngtcp2_conn_is_local_stream(conn_, stream.id_) != 0;
+  const bool reset_here = stream.send_closed_ && !stream.fin_wanted_;
+  const bool complete = stream.fin_sent_ && stream.send_.empty();
+  if (can_send && !reset_here && !complete) on_stop_sending(stream, code);
   stream.gone_ = true;
   stream.all_acknowledged_ = stream.fin_sent_ && !stream.stop_received_;
   send_memory_ -= stream.send_.clear();

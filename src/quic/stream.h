@@ -64,7 +64,9 @@ class Stream : public std::enable_shared_from_this<Stream> {
   void finish();                                       // FIN after what was written
   void reset(AppCode code);                            // gives up sending: RESET_STREAM
   void stop(AppCode code);                             // gives up receiving: STOP_SENDING
-  bool was_stopped() const { return stop_received_; }  // the peer does not want more
+  // The peer does not want more. ngtcp2 tells only when the stream closes or is written to next, so a silent sender
+  // learns of it with its next bytes, and stop_code() may then be 0.
+  bool was_stopped() const { return stop_received_; }
   AppCode stop_code() const { return stop_code_; }
   // Everything written, FIN included, is acknowledged.
   bool all_acknowledged() const { return all_acknowledged_; }

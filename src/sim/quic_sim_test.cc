@@ -221,21 +221,36 @@ TEST(QuicSim, WindowsGrowWithNeedUnderTheEndpointsCap) {
   EXPECT_EQ(world.server_host->engine().window_budget().left(), full);
 }
 
-TEST(QuicSim, ResetAndStopReachTheOtherSide) {
+TEST(QuicSim, ResetReachesTheOtherSideWithItsCode) {
   World world(9);
   ASSERT_TRUE(world.connect());
   auto stream = world.client().connection().open_bidi();
   stream->write(Bytes(1000, 1));
+  world.net.run_for(1s);
   stream->reset(42);
-  stream->stop(43);
   world.net.run_for(1s);
   ASSERT_EQ(world.server().receivers.size(), 1u);
-  auto from_server = world.server().connection().open_bidi();
-  from_server->write(Bytes(10, 1));
-  world.net.run_for(1s);
-  auto at_client = world.client().receivers.size();
-  EXPECT_EQ(at_client, 1u);
   EXPECT_FALSE(world.server().receivers[0]->finished());
+  EXPECT_TRUE(world.server().receivers[0]->stream().was_reset());
+  EXPECT_EQ(world.server().receivers[0]->stream().reset_code(), 42u);
+}
+
+TEST(QuicSim, StopEndsTheSenderButNotItsOwnSendingHalf) {
+  World world(9);
+  world.server_answer = 50'000'000;
+  ASSERT_TRUE(world.connect());
+  auto stream = world.client().connection().open_bidi();
+  stream->write(Bytes(10, pattern(0)));
+  world.net.run_for(1s);
+  stream->stop(43);
+  world.net.run_for(5s);
+  ASSERT_EQ(world.server().senders.size(), 1u);
+  quic::Stream& at_server = world.server().senders[0]->stream();
+  EXPECT_TRUE(at_server.was_stopped());
+  EXPECT_LT(world.server().senders[0]->written(), 50'000'000u);
+  EXPECT_GT(stream->writable(), 0u);
+  stream->finish();
+  EXPECT_TRUE(world.net.run_until([&] { return world.server().receivers[0]->finished(); }, 10s));
 }
 
 TEST(QuicSim, CloseCodeAndReasonArrive) {

@@ -64,6 +64,7 @@ class Receiver final : public quic::StreamObserver {
     paused_ = false;
     on_readable();
   }
+  quic::Stream& stream() { return *stream_; }
   uint64_t received() const { return received_; }
   uint64_t waiting() const { return stream_->readable().size(); }
   bool finished() const { return finished_; }
