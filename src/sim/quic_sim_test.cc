@@ -240,8 +240,9 @@ TEST(QuicSim, StopEndsTheSenderButNotItsOwnSendingHalf) {
   world.server_answer = 50'000'000;
   ASSERT_TRUE(world.connect());
   auto stream = world.client().connection().open_bidi();
+  Receiver reader(stream);
   stream->write(Bytes(10, pattern(0)));
-  world.net.run_for(1s);
+  world.net.run_for(300ms);
   stream->stop(43);
   world.net.run_for(5s);
   ASSERT_EQ(world.server().senders.size(), 1u);
