@@ -462,19 +462,22 @@ void Agent::Impl::network_changed() {
 
 net::Task<> Agent::Impl::prove_ready() {
   TimePoint began = monotonic_now();
-  RateLimit trouble_lines(1, seconds(10));
   Backoff backoff;
   std::vector<std::string> urls;
+  std::vector<const Service*> silent;
   for (const Service& service : config.services) {
-    if (service.hostname.is_wildcard()) continue;
-    while (!stopping && !links.empty()) {
-      bool answered = co_await answers(service);
-      if (answered) {
-        urls.push_back(public_url(service, public_port));
-        break;
-      }
-      co_await pause(backoff.next(random));
+    if (service.hostname.is_wildcard()) continue;  // no one name stands for it
+    urls.push_back(public_url(service, public_port));
+    silent.push_back(&service);
+  }
+  while (!silent.empty() && !stopping && !links.empty()) {
+    std::vector<const Service*> still_silent;
+    for (const Service* service : silent) {
+      bool answered = co_await answers(*service);
+      if (!answered) still_silent.push_back(service);
     }
+    silent = std::move(still_silent);
+    if (!silent.empty()) co_await pause(backoff.next(random));
   }
   proving = false;
   if (stopping || links.empty()) co_return;  // link_up() begins again
@@ -513,6 +516,7 @@ net::Task<> Agent::Impl::check_name(std::string hostname) {
   if (hostname.ends_with(".localhost")) co_return;
   auto resolved = co_await net::resolve(loop, hostname, public_port, monotonic_now() + kProbeDeadline);
   if (resolved || stopping) co_return;
+  if (config.on_unresolved) co_return config.on_unresolved(hostname, public_host);
   log_warn("hostname_not_in_dns", "service={} hint=\"add a DNS record that points it at {}\"", hostname,
            public_host);
 }

@@ -46,6 +46,8 @@ struct Config {
   // last edge was lost, after which it is told again.
   std::function<void(const std::vector<std::string>& urls)> on_ready = {};
   std::function<void(const RequestLine&)> on_request = {};  // terminated streams only; empty: not parsed
+  // Told once a service is ready whose hostname has no DNS record; `public_addr` is where one should point.
+  std::function<void(const std::string& hostname, const std::string& public_addr)> on_unresolved = {};
   // A refusal that retrying cannot mend (revoked, hostname not granted): the message is for the user.
   std::function<void(const Error&)> on_refused = {};
 };

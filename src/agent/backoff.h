@@ -11,8 +11,8 @@ namespace culvert::agent {
 class Backoff {
  public:
   static constexpr Duration kFirst = std::chrono::milliseconds(100);
-  static constexpr Duration kCap =
-      std::chrono::seconds(5);  // an agent is back within this after an outage of any length
+  // After an outage of any length an agent is back within 5 s: this wait, a declaration and a handshake.
+  static constexpr Duration kCap = std::chrono::seconds(4);
 
   Duration next(Random& random) {
     Duration wait(static_cast<Duration::rep>(random.below(static_cast<uint64_t>(bound_.count()) + 1)));

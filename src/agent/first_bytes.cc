@@ -10,19 +10,20 @@ void FirstBytes::origin_bytes(ByteView bytes) {
   count_ += count;
 }
 
-std::optional<Refusal> FirstBytes::origin_ended() const {
-  if (count_ == 0) return proxy_sent_ ? std::optional(Refusal::kProxyProtocol) : std::nullopt;
-  std::string_view text = as_text(ByteView(kept_, count_));
-  bool is_http = text.starts_with("HTTP/1.");
+std::optional<Refusal> FirstBytes::verdict(bool origin_ended) const {
+  if (count_ == 0) return proxy_sent_ && origin_ended ? std::optional(Refusal::kProxyProtocol) : std::nullopt;
   if (mode_ == route::TlsMode::kPassthrough) {
-    bool is_tls_alert = count_ >= 2 && kept_[0] == 0x15 && kept_[1] == 0x03;  // RFC 8446, 5.1
-    if (proxy_sent_ && (is_tls_alert || is_http)) return Refusal::kProxyProtocol;
-    // An alert without a PROXY header is the origin's own word to its client; plain HTTP never is.
-    if (is_http) return Refusal::kPlainHttp;
-    return std::nullopt;
+    // RFC 8446, 5.1: what a TLS server sends first is a handshake record (22) or an alert (21). Some HTTP
+    // servers answer what they cannot parse with a page and no status line, so anything else counts.
+    bool is_alert = kept_[0] == 0x15;
+    bool is_tls = is_alert || kept_[0] == 0x16;
+    // An alert without a PROXY header is the origin's own word to its client.
+    if (proxy_sent_) return is_alert || !is_tls ? std::optional(Refusal::kProxyProtocol) : std::nullopt;
+    return is_tls ? std::nullopt : std::optional(Refusal::kPlainHttp);
   }
-  if (proxy_sent_ && is_http && text.ends_with(" 400")) return Refusal::kProxyProtocol;
-  return std::nullopt;
+  std::string_view text = as_text(ByteView(kept_, count_));
+  bool is_bad_request = text.starts_with("HTTP/1.") && text.ends_with(" 400");
+  return proxy_sent_ && is_bad_request ? std::optional(Refusal::kProxyProtocol) : std::nullopt;
 }
 
 const char* hint(Refusal refusal) {

@@ -20,8 +20,9 @@ class FirstBytes {
 
   void origin_bytes(ByteView bytes);
   bool is_empty() const { return count_ == 0; }
-  // The origin closed or reset its side while the client's was still open.
-  std::optional<Refusal> origin_ended() const;
+  // What to make of it. Silence is a refusal only where `origin_ended`: it closed or reset its side by
+  // itself.
+  std::optional<Refusal> verdict(bool origin_ended) const;
 
  private:
   static constexpr size_t kKept = 12;  // "HTTP/1.1 400"

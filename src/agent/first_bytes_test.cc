@@ -26,12 +26,13 @@ TEST(FirstBytes, TellsRefusalsFromConversations) {
            {kTerm, false, "", std::nullopt},
            {kPass, true, "\x15\x03\x01\x00\x02\x02\x46"sv, Refusal::kProxyProtocol},
            {kPass, false, "\x15\x03\x01\x00\x02\x02\x46"sv, std::nullopt},
-           {kPass, true, "\x15"sv, std::nullopt},
+           {kPass, true, "<!DOCTYPE HTML>", Refusal::kProxyProtocol},
+           {kPass, false, "<!DOCTYPE HTML>", Refusal::kPlainHttp},
            {kPass, true, "\x16\x03\x03\x00\x7a\x02"sv, std::nullopt},
            {kPass, true, "HTTP/1.1 400 Bad Request\r\n", Refusal::kProxyProtocol},
            {kPass, false, "HTTP/1.1 400 Bad Request\r\n", Refusal::kPlainHttp},
            {kPass, false, "HTTP/1.0 200 OK", Refusal::kPlainHttp},
-           {kPass, false, "HTTP/2", std::nullopt},
+           {kPass, false, "SSH-2.0-x", Refusal::kPlainHttp},
            {kTerm, true, "HTTP/1.1 400 Bad Request\r\n", Refusal::kProxyProtocol},
            {kTerm, true, "HTTP/1.1 200 OK\r\n", std::nullopt},
            {kTerm, false, "HTTP/1.1 400 Bad Request\r\n", std::nullopt},
@@ -41,9 +42,16 @@ TEST(FirstBytes, TellsRefusalsFromConversations) {
       FirstBytes first(c.mode, c.proxy_sent);
       for (size_t at = 0; at < c.bytes.size(); at += piece)
         first.origin_bytes(as_bytes(c.bytes.substr(at, piece)));
-      EXPECT_EQ(first.origin_ended(), c.expected) << c.bytes << " in pieces of " << piece;
+      EXPECT_EQ(first.verdict(true), c.expected) << c.bytes << " in pieces of " << piece;
     }
   }
+}
+
+TEST(FirstBytes, SilenceOfAnOriginThatDidNotEndMeansNothing) {
+  EXPECT_EQ(FirstBytes(kPass, true).verdict(false), std::nullopt);
+  FirstBytes spoke(kPass, true);
+  spoke.origin_bytes(as_bytes("HTTP/1.1 400 Bad Request"));
+  EXPECT_EQ(spoke.verdict(false), Refusal::kProxyProtocol);
 }
 
 TEST(FirstBytes, HintsNameTheSetting) {

@@ -150,8 +150,7 @@ void StreamServer::start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::B
 void StreamServer::pump_ended(const Service& service, const FirstBytes& first_bytes,
                               const tunnel::PumpResult& result) {
   bool origin_ended = result.end == tunnel::PumpEnd::kFinished || result.end == tunnel::PumpEnd::kSocketReset;
-  if (!origin_ended) return;
-  auto refusal = first_bytes.origin_ended();
+  auto refusal = first_bytes.verdict(origin_ended);
   if (!refusal || !origins_.at(&service).refusal_lines.allow(monotonic_now())) return;
   log_warn("origin_refused_first_bytes", "service={} origin={} hint={}", service.hostname.text(),
            origin_text(service), quoted(hint(*refusal)));

@@ -1,11 +1,14 @@
 #include "base/limits.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
 namespace culvert {
+
+bool running_as_root() { return geteuid() == 0; }
 
 Result<uint64_t> raise_descriptor_limit() {
   rlimit limit{};

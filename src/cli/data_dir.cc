@@ -1,5 +1,6 @@
 #include "cli/data_dir.h"
 
+#include "base/limits.h"
 #include "cli/paths.h"
 #include "cli/values.h"
 
@@ -9,7 +10,7 @@ void DataDir::add_to(Settings& settings) {
   settings.add({.key = "data-dir",
                 .value_name = "DIR",
                 .help = "the node's keys, database and internal CA",
-                .default_text = is_root() ? "/var/lib/culvert" : "~/.local/state/culvert",
+                .default_text = running_as_root() ? "/var/lib/culvert" : "~/.local/state/culvert",
                 .apply = [this](std::string_view text) -> Result<> {
                   if (text.empty()) return fail(ErrorCode::kInvalid, "is empty; give a directory");
                   given_ = text;
@@ -19,7 +20,7 @@ void DataDir::add_to(Settings& settings) {
 
 Result<std::filesystem::path> DataDir::path(const Environment& environment) const {
   if (!given_.empty()) return std::filesystem::path(given_);
-  return default_data_dir(environment, is_root());
+  return default_data_dir(environment, running_as_root());
 }
 
 }  // namespace culvert::cli

@@ -131,6 +131,9 @@ agent::Config HttpCommand::agent_config() {
   config.on_lease = [this](const tunnel::LeaseAnswer& lease) { root_pem_ = lease.internal_ca_pem; };
   config.on_request = print_request;
   config.on_ready = [this](const std::vector<std::string>& urls) { on_ready(urls); };
+  config.on_unresolved = [this](const std::string& hostname, const std::string& public_addr) {
+    on_unresolved(hostname, public_addr);
+  };
   return config;
 }
 
@@ -158,6 +161,13 @@ void HttpCommand::on_ready(const std::vector<std::string>& urls) {
   }
   fmt::print("curl --cacert '{}' {}/\n", root.string(), urls.front());
   std::fflush(stdout);
+}
+
+void HttpCommand::on_unresolved(const std::string& hostname, const std::string& public_addr) {
+  fmt::print(
+      stderr,
+      "culvert: {} has no DNS record yet; point one at {}. Until then add to curl: --connect-to {}::{}:\n",
+      hostname, public_addr, hostname, public_addr);
 }
 
 void HttpCommand::keep_for_next_time() {

@@ -1,7 +1,5 @@
 #include "cli/paths.h"
 
-#include <unistd.h>
-
 namespace culvert::cli {
 namespace {
 
@@ -27,7 +25,5 @@ Result<std::filesystem::path> default_data_dir(const Environment& environment, b
 Result<std::filesystem::path> config_dir(const Environment& environment) {
   return base_dir(environment, "XDG_CONFIG_HOME", ".config", "give --token each time");
 }
-
-bool is_root() { return geteuid() == 0; }
 
 }  // namespace culvert::cli

@@ -14,6 +14,4 @@ Result<std::filesystem::path> default_data_dir(const Environment& environment, b
 // What `culvert http` keeps: $XDG_CONFIG_HOME/culvert or ~/.config/culvert.
 Result<std::filesystem::path> config_dir(const Environment& environment);
 
-bool is_root();
-
 }  // namespace culvert::cli

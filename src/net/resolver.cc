@@ -10,7 +10,6 @@
 #include <mutex>
 #include <thread>
 
-#include "base/check.h"
 #include "base/log.h"
 #include "net/ready_socket.h"
 #include "net/tcp.h"
@@ -150,15 +149,17 @@ Task<Result<Addresses>> ask_thread(EventLoop& loop, std::string host, uint16_t p
     co_return fail(ErrorCode::kUnavailable, "cannot resolve {}: too many names are being resolved",
                    quoted(host));
   auto ready = std::make_shared<Notify>(loop);
-  answered.when_readable([ready] { ready->notify(); });
-  const bool in_time = co_await ready->wait_until(deadline);
-  if (!in_time) {
-    co_return fail(ErrorCode::kTimeout, "cannot resolve {}: the name server did not answer in time",
-                   quoted(host));
+  while (true) {
+    answered.when_readable([ready] { ready->notify(); });
+    const bool in_time = co_await ready->wait_until(deadline);
+    if (!in_time) {
+      co_return fail(ErrorCode::kTimeout, "cannot resolve {}: the name server did not answer in time",
+                     quoted(host));
+    }
+    std::lock_guard lock(query->mutex);
+    if (query->answer) co_return std::move(*query->answer);
+    // Readiness may be told for nothing: an event of a descriptor that is closed already can reach its successor.
   }
-  std::lock_guard lock(query->mutex);
-  CHECK(query->answer.has_value());
-  co_return std::move(*query->answer);
 }
 
 }  // namespace
