@@ -452,12 +452,24 @@ TEST_F(EdgeTest, SeveralAgentsShareARoute) {
   set_routes({route("a.test", route::TlsMode::kPassthrough, {one.id(), two.id()})});
   connect(one);
   connect(two);
+  // As far as the edge knows, the second took the place of a first that was killed.
+  for (int i = 0; i < 3; ++i) send(keep(tcp()), client_hello("a.test"));
+  wait([&] { return two.headers.size() == 3; });
+  EXPECT_TRUE(one.headers.empty());
+  one.stir();
+  wait([&] {
+    send(keep(tcp()), client_hello("a.test"));
+    return !one.headers.empty();
+  });
+  one.headers.clear();
+  two.headers.clear();
   for (int i = 0; i < 6; ++i) send(keep(tcp()), client_hello("a.test"));
-  wait([&] { return one.headers.size() == 3 && two.headers.size() == 3; });
+  wait([&] { return one.headers.size() >= 3 && two.headers.size() >= 3; });
+  two.headers.clear();
   one.leave(tunnel::kCloseOk);
   wait([&] { return counters().tunnels_active == 1; });
   for (int i = 0; i < 3; ++i) send(keep(tcp()), client_hello("a.test"));
-  wait([&] { return two.headers.size() == 6; });
+  wait([&] { return two.headers.size() >= 3; });
 }
 
 TEST_F(EdgeTest, ConnectionsMoveToTheWorkerThatHasTheTunnel) {

@@ -13,6 +13,10 @@ namespace {
 constexpr size_t kScratch = 64 * 1024;
 // Tunnels of one worker between handshake and welcome: anybody with a key may open one.
 constexpr long kMaxUnwelcomed = 1024;
+// A killed agent says nothing, and the agent that takes its place is often a new one for the same hostnames. So the
+// youngest tunnel is always good, and an older one only once it was heard after the youngest came, and lately: agents
+// are heard every 2 s (docs/protocol.md), this allows for two losses.
+constexpr Duration kSilence = std::chrono::seconds(7);
 // Clients of one worker that have not finished their hello may take half of all places, so that slow ones
 // cannot keep everybody out; small configurations keep a few.
 constexpr size_t kMinGreetings = 64;
@@ -172,27 +176,31 @@ net::Task<> Worker::shut_down(TimePoint deadline) {
 }
 
 SessionPtr Worker::pick_session(const route::Route& route) {
+  auto newest = shared_.directory.newest(route.agents);
+  if (!newest) return nullptr;
+  const TimePoint silent_since = monotonic_now() - kSilence;
   const size_t agents = route.agents.size();
   const size_t first = turn_++;
   for (size_t i = 0; i < agents; ++i) {
     auto place = sessions_.find(route.agents[(first + i) % agents]);
-    if (place != sessions_.end() && place->second->is_open()) return place->second;
+    if (place == sessions_.end() || !place->second->is_open()) continue;
+    Session& session = *place->second;
+    TimePoint heard = session.connection().last_heard();
+    if (session.generation == newest->generation || (heard >= newest->since && heard >= silent_since)) {
+      return place->second;
+    }
   }
   return nullptr;
 }
 
 std::optional<unsigned> Worker::pick_worker(const route::Route& route) {
-  const size_t agents = route.agents.size();
-  const size_t first = turn_++;
-  for (size_t i = 0; i < agents; ++i) {
-    auto worker = shared_.directory.find(route.agents[(first + i) % agents]);
-    if (worker && *worker != index_) return worker;
-  }
-  return std::nullopt;
+  auto newest = shared_.directory.newest(route.agents);
+  if (!newest || newest->worker == index_) return std::nullopt;
+  return newest->worker;
 }
 
 void Worker::add_session(const SessionPtr& session) {
-  auto added = shared_.directory.add(session->agent(), index_);
+  auto added = shared_.directory.add(session->agent(), index_, monotonic_now());
   session->generation = added.generation;
   SessionPtr old = std::exchange(sessions_[session->agent()], session);
   if (old) old->close(tunnel::kCloseReplaced, "the same agent opened another tunnel");

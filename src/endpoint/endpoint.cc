@@ -56,6 +56,7 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
   }
   Task<CloseReason> closed() override;
   PathStats path_stats() const override { return quic_ ? quic_->path_stats() : last_stats_; }
+  TimePoint last_heard() const override { return quic_ ? quic_->last_heard() : TimePoint::min(); }
 
   void on_connected() override;
   void on_streams() override { changed_.notify(); }

@@ -58,6 +58,8 @@ class Connection {
   virtual void close(AppCode code, std::string reason) = 0;
   virtual net::Task<CloseReason> closed() = 0;
   virtual PathStats path_stats() const = 0;
+  // When the last datagram came from the peer.
+  virtual TimePoint last_heard() const = 0;
 };
 using ConnectionPtr = std::shared_ptr<Connection>;
 

@@ -68,6 +68,7 @@ Connection::Connection(Shared shared, const SocketAddr& local, bool is_server, T
       is_server_(is_server),
       local_(local),
       now_(now),
+      last_heard_(now),
       window_(shared.limits.initial_connection_window, shared.limits.max_connection_window) {
   ref_.get_conn = [](ngtcp2_crypto_conn_ref* ref) {
     return static_cast<Connection*>(static_cast<TlsEvents*>(ref->user_data))->conn_;
@@ -210,6 +211,7 @@ bool Connection::on_handshake_completed() {
 
 void Connection::read(const net::ReceivedDatagram& datagram, TimePoint now) {
   now_ = now;
+  last_heard_ = now;
   bytes_received_ += datagram.data.size();
   if (state_ == State::kDead || state_ == State::kDraining) return;
   if (state_ == State::kClosing) {

@@ -90,6 +90,8 @@ class Connection final : private TlsEvents {
   const std::string& alpn() const { return alpn_; }
   bool was_resumed() const { return resumed_; }
   PathStats path_stats() const;
+  // When the last datagram came.
+  TimePoint last_heard() const { return last_heard_; }
 
   // Engine side.
   void read(const net::ReceivedDatagram& datagram, TimePoint now);
@@ -183,6 +185,7 @@ class Connection final : private TlsEvents {
   std::string alpn_;
   ConnectionObserver* observer_ = nullptr;
   TimePoint now_;  // of the packet or deadline being processed
+  TimePoint last_heard_;
 
   std::unordered_map<StreamId, std::shared_ptr<Stream>> streams_;  // that QUIC knows
   std::unordered_set<Stream*> known_;                              // every Stream object that points here
