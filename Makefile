@@ -1,10 +1,15 @@
 # Each target installs what it needs (scripts/deps), builds what it needs, and says what it did.
 
-.PHONY: demo test bench lint format fuzz clean
+.PHONY: build demo test bench lint format fuzz clean
 .NOTPARALLEL:
 
 RELEASE = cmake --preset release >/dev/null && cmake --build --preset release
 SOURCES = $(shell find src tests fuzz -name '*.h' -o -name '*.cc')
+
+# The program as users run it: build/release/src/cli/culvert.
+build:
+	@scripts/deps
+	@$(RELEASE) --target culvert
 
 # A web origin on loopback at a public-style HTTPS URL; stays until Ctrl-C. ONCE=1 ends after the first answer.
 demo:

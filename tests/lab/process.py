@@ -8,7 +8,7 @@ import time
 # Deadlines are for hanging, not for speed: they are multiplied by this where everything is slower (sanitizers).
 PATIENCE = float(os.environ.get("CULVERT_TEST_PATIENCE", "1"))
 # What no log of ours may hold: a sanitizer's report, a broken CHECK, an escaped exception.
-BUG = re.compile(r"Sanitizer|runtime error:|CHECK failed|terminate called|Segmentation fault")
+BUG = re.compile(r"Sanitizer|runtime error:|culvert: bug at|terminate called|Segmentation fault")
 
 
 def wait_until(condition, what, timeout=20.0, interval=0.02):

@@ -90,18 +90,18 @@ table ip filter {
             return subprocess.run([BINARY, *map(str, arguments)], env={**CLEAN_ENV, **(env or {})}, text=True,
                                   stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout * PATIENCE, **kwargs)
 
-    def node(self, *extra, data_dir=None, wait=True):
+    def node(self, *extra, data_dir=None, wait=True, hello_timeout="3s"):
         data_dir = data_dir or self.directory / "node-data"
         node = self.start("node", [
             BINARY, "node", "--data-dir", data_dir, "--listen", f"{NODE_IP}:{NODE_TCP}", "--udp-listen", f"{NODE_IP}:{NODE_UDP}",
-            "--public-url", f"https://{NODE_IP}", "--hello-timeout", "3s", "--log-level", "info", *extra], self.public)
+            "--public-url", f"https://{NODE_IP}", "--hello-timeout", hello_timeout, *extra], self.public)
         node.data_dir = data_dir
         if wait:
             node.wait_for(r"event=node_started")
         return node
 
     def invite(self, node, hostnames=f"{HOST},{WILDCARD}", name="home", expires=None):
-        """The token; its id is Token.id."""
+        """The token."""
         expiry = ["--expires", expires] if expires else []
         answer = self.culvert("invite", "create", "--data-dir", node.data_dir, "--name", name, "--hostnames", hostnames, *expiry)
         assert answer.returncode == 0, answer.stderr
@@ -114,7 +114,7 @@ table ip filter {
         return row.split()[0]
 
     def revoke(self, node, name="home"):
-        answer = self.culvert("invite", "revoke", "--data-dir", node.data_dir, "--id", self.invite_id(node, name))
+        answer = self.culvert("invite", "revoke", "--data-dir", node.data_dir, self.invite_id(node, name))
         assert answer.returncode == 0, answer.stderr
 
     def agent(self, token, *services, ready=True, extra=()):
@@ -154,7 +154,7 @@ table ip filter {
         configuration = self.directory / "nginx.conf"
         user = "user root;" if os.geteuid() == 0 else ""
         configuration.write_text(f"""
-{user} daemon off; worker_processes 1; pid {self.directory}/nginx.pid; error_log stderr warn;
+{user} daemon off; master_process off; pid {self.directory}/nginx.pid; error_log stderr warn;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; {temporary} client_max_body_size 0; default_type application/octet-stream; sendfile on;
