@@ -4,9 +4,14 @@
 .NOTPARALLEL:
 
 RELEASE = cmake --preset release >/dev/null && cmake --build --preset release
-SOURCES = $(shell find src tests fuzz -name '*.h' -o -name '*.cc')
+SOURCES = $(shell find src tests fuzz bench -name '*.h' -o -name '*.cc')
 
 # The program as users run it: build/release/src/cli/culvert.
+build:
+	@scripts/deps
+	@$(RELEASE) --target culvert
+
+# The program: build/release/src/cli/culvert.
 build:
 	@scripts/deps
 	@$(RELEASE) --target culvert
@@ -24,7 +29,7 @@ test:
 # Culvert beside nginx, HAProxy and ssh -R on this machine; BENCH_ROUNDS=1 for a quick look.
 bench:
 	@scripts/deps --bench
-	@$(RELEASE) --target culvert
+	@$(RELEASE) --target culvert bench_raw
 	@tests/run --exec bench/run
 
 lint:
