@@ -82,6 +82,7 @@ Connection::~Connection() {
     stream->connection_ = nullptr;
   }
   window_.release(shared_.budget);
+  shared_.held -= held_;
   if (conn_ != nullptr) ngtcp2_conn_del(conn_);
   if (session_ != nullptr) gnutls_deinit(session_);
 }
@@ -143,7 +144,7 @@ std::shared_ptr<Connection> Connection::server(Shared shared, const SocketAddr& 
                                                const SocketAddr& remote, const ServerStart& start,
                                                TimePoint now) {
   std::shared_ptr<Connection> made(new Connection(shared, local, true, now));
-  made->address_validated_ = start.odcid.has_value();
+  made->came_with_token_ = made->address_validated_ = start.odcid.has_value();
   ngtcp2_cid source;
   ngtcp2_transport_params params = made->make_params();
   shared.host.make_connection_id(source, params.stateless_reset_token);
@@ -324,6 +325,11 @@ bool Connection::write(TimePoint now, BatchSink& sink) {
   }
   if (state_ != State::kHandshaking && state_ != State::kOpen) return true;
 
+  // Path and peer may have come to take less since these were queued; ngtcp2 would wait for room that never
+  // comes.
+  while (!datagrams_out_.empty() && datagrams_out_.front().size() > max_datagram_size())
+    datagrams_out_.pop_front();
+
   // Twice what a batch may hold: a packet that turns out not to fit is written behind it first.
   thread_local std::array<uint8_t, 2 * 65536> buffer;
   const size_t packet_room = ngtcp2_conn_get_max_tx_udp_payload_size(conn_);
@@ -392,9 +398,11 @@ bool Connection::write(TimePoint now, BatchSink& sink) {
 
 ngtcp2_ssize Connection::write_packet(MutableBytes out, ngtcp2_path& path, ngtcp2_pkt_info& info,
                                       ngtcp2_tstamp now) {
+  // Asked before the first write: nothing else may be called on ngtcp2 while a packet is being filled.
+  const bool window_is_used_up = ngtcp2_conn_get_max_data_left(conn_) == 0;
   ngtcp2_ssize written = write_datagrams(out, path, info, now);
   if (written != NGTCP2_ERR_WRITE_MORE) return written;
-  written = write_streams(out, path, info, now);
+  written = write_streams(out, path, info, now, window_is_used_up);
   if (written != NGTCP2_ERR_WRITE_MORE) return written;
   return ngtcp2_conn_writev_stream(conn_, &path, &info, out.data(), out.size(), nullptr,
                                    NGTCP2_WRITE_STREAM_FLAG_NONE, -1, nullptr, 0, now);
@@ -417,11 +425,18 @@ ngtcp2_ssize Connection::write_datagrams(MutableBytes out, ngtcp2_path& path, ng
   return NGTCP2_ERR_WRITE_MORE;
 }
 
+// `window_is_used_up`: the connection's window takes no more data; a FIN without data may still go.
 ngtcp2_ssize Connection::write_streams(MutableBytes out, ngtcp2_path& path, ngtcp2_pkt_info& info,
-                                       ngtcp2_tstamp now) {
-  // Streams that the connection's window stops go back behind the others once, then the round ends.
-  for (size_t tries = send_queue_.size(); tries > 0 && !send_queue_.empty();) {
+                                       ngtcp2_tstamp now, bool window_is_used_up) {
+  // Each stream gets one turn in a packet; those that cannot send now go back behind the others.
+  for (size_t turns = send_queue_.size(); turns > 0 && !send_queue_.empty();) {
     Stream& stream = *send_queue_.front();
+    if (window_is_used_up && stream.send_.unsent_size() > 0) {
+      send_queue_.push_back(&stream);
+      send_queue_.pop_front();
+      --turns;
+      continue;
+    }
     std::array<ByteView, 8> spans;
     bool all = false;
     size_t count = stream.send_.unsent(spans, all);
@@ -436,17 +451,12 @@ ngtcp2_ssize Connection::write_streams(MutableBytes out, ngtcp2_path& path, ngtc
     if (taken >= 0) {
       stream.send_.mark_sent(static_cast<size_t>(taken));
       if (fin && stream.send_.unsent_size() == 0) stream.fin_sent_ = true;
-      if (stream.wants_writable_ && stream.send_.unsent_size() <= Stream::kMaxUnsent / 2)
-        mark_writable(stream);
+      if (stream.wants_writable_ && stream.send_.unsent_size() <= unsent_cap() / 2) mark_writable(stream);
     }
     bool done = stream.send_.unsent_size() == 0 && (!stream.fin_wanted_ || stream.fin_sent_);
     bool blocked = written == NGTCP2_ERR_STREAM_DATA_BLOCKED;
     bool unusable = written == NGTCP2_ERR_STREAM_SHUT_WR || written == NGTCP2_ERR_STREAM_NOT_FOUND;
-    // Blocked by its own window, a stream waits for extend_max_stream_data; by the connection's, it stays in
-    // line.
-    if (blocked && ngtcp2_conn_get_max_data_left(conn_) == 0) {
-      return NGTCP2_ERR_WRITE_MORE;
-    }
+    // A stream that its own window blocks waits for extend_max_stream_data.
     if (done || blocked || unusable) {
       send_queue_.pop_front();
       stream.queued_ = false;
@@ -458,7 +468,7 @@ ngtcp2_ssize Connection::write_streams(MutableBytes out, ngtcp2_path& path, ngtc
       send_queue_.pop_front();
     }
     if (blocked || unusable) {
-      --tries;
+      --turns;
       continue;
     }
     if (written == NGTCP2_ERR_WRITE_MORE) continue;
@@ -515,16 +525,6 @@ std::vector<ngtcp2_cid> Connection::connection_ids() const {
   return ids;
 }
 
-std::vector<std::string> Connection::reset_tokens() const {
-  std::vector<ngtcp2_cid_token> ids(ngtcp2_conn_get_active_dcid(conn_, nullptr));
-  ids.resize(ngtcp2_conn_get_active_dcid(conn_, ids.data()));
-  std::vector<std::string> tokens;
-  for (const ngtcp2_cid_token& id : ids) {
-    if (id.token_present != 0) tokens.emplace_back(as_text({id.token, NGTCP2_STATELESS_RESET_TOKENLEN}));
-  }
-  return tokens;
-}
-
 PathStats Connection::path_stats() const {
   ngtcp2_conn_info info;
   ngtcp2_conn_get_conn_info(conn_, &info);
@@ -565,7 +565,7 @@ void Connection::announce() {
   window_.release(shared_.budget);
   // Their send buffers stay until ngtcp2 is deleted with us: it may still point into them.
   send_queue_.clear();
-  short_of_memory_.clear();
+  shared_.held -= std::exchange(held_, 0);
   for (const std::shared_ptr<Stream>& stream : left) {
     StreamObserver* writer = stream->writer_ == stream->reader_ ? nullptr : stream->writer_;
     if (stream->reader_ != nullptr) stream->reader_->on_closed();

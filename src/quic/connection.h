@@ -50,6 +50,7 @@ struct Shared {
   TlsContext& tls;
   Random& random;
   WindowBudget& budget;
+  uint64_t& held;  // bytes that arrived and were not consumed, of all connections
   ConnectionHost& host;
 };
 
@@ -86,6 +87,8 @@ class Connection final : private TlsEvents {
   State state() const { return state_; }
   bool is_server() const { return is_server_; }
   bool address_validated() const { return address_validated_; }
+  // The client answered a Retry before any state was made for it.
+  bool came_with_token() const { return came_with_token_; }
   const EndpointId& remote_id() const { return *remote_id_; }  // once open; for clients always
   const std::string& alpn() const { return alpn_; }
   bool was_resumed() const { return resumed_; }
@@ -98,14 +101,16 @@ class Connection final : private TlsEvents {
   // Writes what may be sent now. False: the sink is full; call again when it is not.
   bool write(TimePoint now, BatchSink& sink);
   void announce();
+  bool has_announcements() const {
+    return announce_connected_ || announce_streams_ || announce_datagrams_ || announce_closed_ ||
+           !announcements_.empty();
+  }
   TimePoint deadline() const;
   void on_deadline(TimePoint now);
   // The socket was replaced: moves this (client) connection to the new local address (RFC 9000, 9.2).
   void migrate(const SocketAddr& local, TimePoint now);
   // Every connection id that leads here.
   std::vector<ngtcp2_cid> connection_ids() const;
-  // The reset tokens of the peer's ids in use.
-  std::vector<std::string> reset_tokens() const;
 
   // User side. open_* give nullptr at the peer's limit or when the connection is not open.
   std::shared_ptr<Stream> open_bidi();
@@ -152,6 +157,12 @@ class Connection final : private TlsEvents {
   void stream_reset(Stream& stream, AppCode code);
   void stream_stopped(Stream& stream, AppCode code);
   void stream_forgotten(Stream& stream);
+  uint64_t unsent_cap() const;
+  void hold(size_t count);
+  void unhold(size_t count);
+  void give_up_largest_holder();
+  std::shared_ptr<Stream> accept(std::deque<std::shared_ptr<Stream>>& waiting);
+  void allow_another(const Stream& stream);
 
   std::shared_ptr<Stream> add_stream(StreamId id);
   Stream* find_stream(StreamId id);
@@ -162,7 +173,8 @@ class Connection final : private TlsEvents {
   void mark_dirty() { shared_.host.on_dirty(*this); }
   ngtcp2_ssize write_packet(MutableBytes out, ngtcp2_path& path, ngtcp2_pkt_info& info, ngtcp2_tstamp now);
   ngtcp2_ssize write_datagrams(MutableBytes out, ngtcp2_path& path, ngtcp2_pkt_info& info, ngtcp2_tstamp now);
-  ngtcp2_ssize write_streams(MutableBytes out, ngtcp2_path& path, ngtcp2_pkt_info& info, ngtcp2_tstamp now);
+  ngtcp2_ssize write_streams(MutableBytes out, ngtcp2_path& path, ngtcp2_pkt_info& info, ngtcp2_tstamp now,
+                             bool window_is_used_up);
 
   void read_failed(int library_error, TimePoint now);
   void fail_with(int library_error, TimePoint now);
@@ -177,6 +189,7 @@ class Connection final : private TlsEvents {
   State state_ = State::kHandshaking;
   bool is_server_;
   bool address_validated_ = false;
+  bool came_with_token_ = false;
   bool resumed_ = false;
   bool identity_refused_ = false;
   SocketAddr local_;  // clients: the one local address they know; what the kernel picks under it is not their
@@ -197,7 +210,8 @@ class Connection final : private TlsEvents {
   std::deque<Bytes> datagrams_out_;
   FlowWindow window_;
   uint64_t send_memory_ = 0;
-  std::vector<Stream*> short_of_memory_;  // wait for send_memory_ to fall
+  uint64_t held_ = 0;  // received and not consumed
+  size_t datagram_bytes_in_ = 0;
   uint64_t bytes_sent_ = 0;
   uint64_t bytes_received_ = 0;
 

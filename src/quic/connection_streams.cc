@@ -33,18 +33,29 @@ std::shared_ptr<Stream> Connection::open_uni() {
   return stream;
 }
 
-std::shared_ptr<Stream> Connection::accept_bidi() {
-  if (incoming_bidi_.empty()) return nullptr;
-  std::shared_ptr<Stream> stream = std::move(incoming_bidi_.front());
-  incoming_bidi_.pop_front();
+std::shared_ptr<Stream> Connection::accept_bidi() { return accept(incoming_bidi_); }
+
+std::shared_ptr<Stream> Connection::accept_uni() { return accept(incoming_uni_); }
+
+std::shared_ptr<Stream> Connection::accept(std::deque<std::shared_ptr<Stream>>& waiting) {
+  if (waiting.empty()) return nullptr;
+  std::shared_ptr<Stream> stream = std::move(waiting.front());
+  waiting.pop_front();
+  stream->accepted_ = true;
+  if (stream->gone_) allow_another(*stream);
   return stream;
 }
 
-std::shared_ptr<Stream> Connection::accept_uni() {
-  if (incoming_uni_.empty()) return nullptr;
-  std::shared_ptr<Stream> stream = std::move(incoming_uni_.front());
-  incoming_uni_.pop_front();
-  return stream;
+// The peer's limit rises only when a stream of its is both closed and accepted: what waits here is bounded by
+// it.
+void Connection::allow_another(const Stream& stream) {
+  if (state_ != State::kOpen && state_ != State::kHandshaking) return;
+  if (stream.is_bidirectional()) {
+    ngtcp2_conn_extend_max_streams_bidi(conn_, 1);
+  } else {
+    ngtcp2_conn_extend_max_streams_uni(conn_, 1);
+  }
+  mark_dirty();
 }
 
 // ---- From the peer
@@ -58,11 +69,13 @@ void Connection::on_stream_opened(StreamId id) {
 }
 
 void Connection::on_stream_data(Stream& stream, ByteView data, bool fin) {
-  if (stream.receive_closed_) {
-    ngtcp2_conn_extend_max_offset(conn_, data.size());
-    return;
-  }
-  // Bounded by the stream's window: credit goes out only for what consume() took. Moving the rest to the
+  ngtcp2_conn_info info;
+  ngtcp2_conn_get_conn_info(conn_, &info);
+  Duration round_trip(static_cast<int64_t>(info.smoothed_rtt));
+  ngtcp2_conn_extend_max_offset(
+      conn_, data.size() + window_.consumed(data.size(), now_, round_trip, shared_.budget));
+  if (stream.receive_closed_) return;
+  // Bounded by the stream's window: its credit goes out only for what consume() took. Moving the rest to the
   // front only when it is the smaller part keeps the cost of a slow reader proportional to what it reads.
   if (stream.consumed_ > stream.received_.size() / 2) {
     stream.received_.erase(stream.received_.begin(),
@@ -72,13 +85,41 @@ void Connection::on_stream_data(Stream& stream, ByteView data, bool fin) {
   stream.received_.insert(stream.received_.end(), data.begin(), data.end());
   stream.fin_received_ |= fin;
   mark_readable(stream);
+  hold(data.size());
+}
+
+void Connection::hold(size_t count) {
+  held_ += count;
+  shared_.held += count;
+  if (held_ > shared_.limits.max_connection_held || shared_.held > shared_.limits.max_endpoint_held) {
+    give_up_largest_holder();
+  }
+}
+
+void Connection::unhold(size_t count) {
+  held_ -= count;
+  shared_.held -= count;
+}
+
+void Connection::give_up_largest_holder() {
+  auto largest =
+      std::ranges::max_element(known_, {}, [](const Stream* stream) { return stream->readable().size(); });
+  if (largest == known_.end() || (*largest)->readable().empty()) return;
+  Stream& stream = **largest;
+  unhold(stream.readable().size());
+  Bytes().swap(stream.received_);
+  stream.consumed_ = 0;
+  stream.receive_closed_ = true;
+  stream.fin_received_ = false;
+  stream.reset_received_ = true;
+  stream.reset_code_ = shared_.limits.overload_code;
+  if (!stream.gone_) ngtcp2_conn_shutdown_stream_read(conn_, 0, stream.id_, shared_.limits.overload_code);
+  mark_readable(stream);
 }
 
 void Connection::on_stream_acknowledged(Stream& stream, uint64_t up_to) {
   send_memory_ -= stream.send_.acknowledge(up_to);
   if (stream.wants_writable_ && stream_room(stream) > 0) mark_writable(stream);
-  if (short_of_memory_.empty() || send_memory_ > shared_.limits.max_send_memory / 2) return;
-  for (Stream* waiting : std::exchange(short_of_memory_, {})) mark_writable(*waiting);
 }
 
 void Connection::on_stream_reset(Stream& stream, AppCode code) {
@@ -97,14 +138,14 @@ void Connection::on_stop_sending(Stream& stream, AppCode code) {
 }
 
 void Connection::on_stream_closed(Stream& stream, AppCode code) {
-  // ngtcp2 does not say when STOP_SENDING arrives. A stream that closes before all of it was taken, and that we did
-  // not reset, was stopped.
+  // ngtcp2 does not say when STOP_SENDING arrives. A stream that closes before all of it was taken, and that
+  // we did not reset, was stopped.
   const bool can_send = stream.is_bidirectional() || ngtcp2_conn_is_local_stream(conn_, stream.id_) != 0;
   const bool reset_here = stream.send_closed_ && !stream.fin_wanted_;
   const bool complete = stream.fin_sent_ && stream.send_.empty();
   if (can_send && !reset_here && !complete) on_stop_sending(stream, code);
   stream.gone_ = true;
-  stream.all_acknowledged_ = stream.fin_sent_ && !stream.stop_received_;
+  stream.all_acknowledged_ = stream.fin_sent_ && stream.fin_wanted_ && !stream.stop_received_;
   send_memory_ -= stream.send_.clear();
   if (stream.queued_) {
     std::erase(send_queue_, &stream);
@@ -112,18 +153,18 @@ void Connection::on_stream_closed(Stream& stream, AppCode code) {
   }
   stream.window_.release(shared_.budget);
   if (stream.all_acknowledged_) mark_writable(stream);
-  if (ngtcp2_conn_is_local_stream(conn_, stream.id_) == 0) {
-    if (stream.is_bidirectional()) {
-      ngtcp2_conn_extend_max_streams_bidi(conn_, 1);
-    } else {
-      ngtcp2_conn_extend_max_streams_uni(conn_, 1);
-    }
-  }
+  if (stream.accepted_ && ngtcp2_conn_is_local_stream(conn_, stream.id_) == 0) allow_another(stream);
   streams_.erase(stream.id_);  // may destroy the stream: last
 }
 
 void Connection::on_datagram(ByteView data) {
-  if (datagrams_in_.size() == shared_.limits.max_queued_datagrams) datagrams_in_.pop_front();
+  const Limits& limits = shared_.limits;
+  while (!datagrams_in_.empty() && (datagrams_in_.size() >= limits.max_queued_datagrams ||
+                                    datagram_bytes_in_ + data.size() > limits.max_queued_datagram_bytes)) {
+    datagram_bytes_in_ -= datagrams_in_.front().size();
+    datagrams_in_.pop_front();
+  }
+  datagram_bytes_in_ += data.size();
   datagrams_in_.push_back(to_bytes(data));
   announce_datagrams_ = true;
 }
@@ -131,29 +172,30 @@ void Connection::on_datagram(ByteView data) {
 // ---- From Stream
 
 void Connection::stream_consumed(Stream& stream, size_t count) {
-  if (state_ != State::kOpen) return;
+  unhold(count);
+  if (state_ != State::kOpen || stream.gone_) return;
   ngtcp2_conn_info info;
   ngtcp2_conn_get_conn_info(conn_, &info);
   Duration round_trip(static_cast<int64_t>(info.smoothed_rtt));
-  uint64_t connection_growth = window_.consumed(count, now_, round_trip, shared_.budget);
-  if (!stream.gone_) {
-    uint64_t growth = stream.window_.consumed(count, now_, round_trip, shared_.budget);
-    ngtcp2_conn_extend_max_stream_offset(conn_, stream.id_, count + growth);
-  }
-  ngtcp2_conn_extend_max_offset(conn_, count + connection_growth);
+  uint64_t growth = stream.window_.consumed(count, now_, round_trip, shared_.budget);
+  ngtcp2_conn_extend_max_stream_offset(conn_, stream.id_, count + growth);
   mark_dirty();
+}
+
+// A share of what is left, so that it never runs out for whoever comes next.
+uint64_t Connection::unsent_cap() const {
+  constexpr uint64_t kLeast = 4 * 1024;
+  constexpr uint64_t kShare = 64;
+  uint64_t limit = shared_.limits.max_send_memory;
+  uint64_t left = send_memory_ < limit ? limit - send_memory_ : 0;
+  return std::clamp<uint64_t>(left / kShare, kLeast, Stream::kMaxUnsent);
 }
 
 size_t Connection::stream_room(Stream& stream) {
   if (state_ != State::kOpen || stream.gone_) return 0;
-  if (send_memory_ >= shared_.limits.max_send_memory) {
-    if (std::ranges::find(short_of_memory_, &stream) == short_of_memory_.end())
-      short_of_memory_.push_back(&stream);
-    return 0;
-  }
   uint64_t unsent = stream.send_.unsent_size();
-  uint64_t room = unsent >= Stream::kMaxUnsent ? 0 : Stream::kMaxUnsent - unsent;
-  return static_cast<size_t>(std::min(room, shared_.limits.max_send_memory - send_memory_));
+  uint64_t cap = unsent_cap();
+  return unsent >= cap ? 0 : static_cast<size_t>(cap - unsent);
 }
 
 void Connection::stream_wrote(Stream& stream, size_t count) {
@@ -178,13 +220,8 @@ void Connection::stream_stopped(Stream& stream, AppCode code) {
 
 void Connection::stream_forgotten(Stream& stream) {
   known_.erase(&stream);
-  std::erase(short_of_memory_, &stream);
   stream.window_.release(shared_.budget);
-  // Unread bytes of a finished stream still hold the connection's window.
-  if (state_ == State::kOpen && !stream.readable().empty()) {
-    ngtcp2_conn_extend_max_offset(conn_, stream.readable().size());
-    mark_dirty();
-  }
+  unhold(stream.readable().size());
 }
 
 void Connection::queue(Stream& stream) {
@@ -243,6 +280,7 @@ std::optional<Bytes> Connection::receive_datagram() {
   if (datagrams_in_.empty()) return std::nullopt;
   Bytes datagram = std::move(datagrams_in_.front());
   datagrams_in_.pop_front();
+  datagram_bytes_in_ -= datagram.size();
   return datagram;
 }
 

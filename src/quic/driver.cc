@@ -64,6 +64,7 @@ Result<> Driver::rebind() {
 void Driver::close(AppCode code, const std::string& reason) {
   engine_.close_all(code, reason, monotonic_now());
   timer_.cancel();
+  armed_ = TimePoint::max();
   socket_->close();
 }
 
@@ -85,8 +86,9 @@ void Driver::want_flush() {
 void Driver::arm_timer() {
   TimePoint deadline = engine_.deadline();
   if (deadline == TimePoint::max()) return;
-  // Pacing asks for a moment every few tens of microseconds, and each new one would be a system call. On a grid they
-  // share one; ngtcp2 makes up for the lateness in its next rounds, and no other deadline is that fine.
+  // Pacing asks for a moment every few tens of microseconds, and each new one would be a system call. On a
+  // grid they share one; ngtcp2 makes up for the lateness in its next rounds, and no other deadline is that
+  // fine.
   auto remainder = deadline.time_since_epoch() % kTimerGrain;
   if (remainder.count() != 0) deadline += kTimerGrain - remainder;
   if (deadline >= armed_) return;

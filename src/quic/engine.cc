@@ -18,6 +18,9 @@ constexpr ngtcp2_duration kRetryTokenLife = 10 * NGTCP2_SECONDS;
 constexpr size_t kMinReset = 21;
 constexpr size_t kMaxReset = 43;
 
+// How long a connection rests whose batch the socket did not take; the socket's own word usually comes first.
+constexpr Duration kBlockedPause = std::chrono::milliseconds(10);
+
 std::string route_key(const uint8_t* id, size_t size) { return std::string(as_text({id, size})); }
 
 ngtcp2_tstamp stamp(TimePoint time) { return static_cast<ngtcp2_tstamp>(time.time_since_epoch().count()); }
@@ -48,16 +51,36 @@ void Engine::on_dirty(Connection& connection) {
 }
 
 void Engine::add_route(const ngtcp2_cid& id, Connection& connection) {
-  routes_[route_key(id.data, id.datalen)] = &connection;
+  std::string key = route_key(id.data, id.datalen);
+  routes_[key] = &connection;
+  auto owner = connections_.find(&connection);
+  if (owner != connections_.end())
+    owner->second.routes.push_back(std::move(key));  // else adopt() asks for all
 }
 
-void Engine::remove_route(const ngtcp2_cid& id) { routes_.erase(route_key(id.data, id.datalen)); }
+void Engine::remove_route(const ngtcp2_cid& id) {
+  forget(routes_, &Entry::routes, route_key(id.data, id.datalen));
+}
 
 void Engine::add_reset_token(ByteView token, Connection& connection) {
-  reset_tokens_[std::string(as_text(token))] = &connection;
+  auto owner = connections_.find(&connection);
+  if (owner == connections_.end()) return;
+  auto [place, fresh] = reset_tokens_.try_emplace(std::string(as_text(token)), &connection);
+  if (fresh) owner->second.reset_tokens.push_back(place->first);
 }
 
-void Engine::remove_reset_token(ByteView token) { reset_tokens_.erase(std::string(as_text(token))); }
+void Engine::remove_reset_token(ByteView token) {
+  forget(reset_tokens_, &Entry::reset_tokens, std::string(as_text(token)));
+}
+
+void Engine::forget(std::unordered_map<std::string, Connection*>& map, std::vector<std::string> Entry::* keys,
+                    const std::string& key) {
+  auto place = map.find(key);
+  if (place == map.end()) return;
+  auto owner = connections_.find(place->second);
+  if (owner != connections_.end()) std::erase(owner->second.*keys, key);
+  map.erase(place);
+}
 
 void Engine::make_connection_id(ngtcp2_cid& id, uint8_t* reset_token) {
   id.datalen = kIdSize;
@@ -80,8 +103,8 @@ std::shared_ptr<Connection> Engine::connect(const SocketAddr& local, const Socke
 
 void Engine::adopt(std::shared_ptr<Connection> connection) {
   Connection* raw = connection.get();
-  for (const ngtcp2_cid& id : raw->connection_ids()) add_route(id, *raw);
   connections_.emplace(raw, Entry{std::move(connection)});
+  for (const ngtcp2_cid& id : raw->connection_ids()) add_route(id, *raw);
   on_dirty(*raw);
 }
 
@@ -142,11 +165,11 @@ void Engine::receive_unknown(const net::ReceivedDatagram& datagram, const ngtcp2
     start.odcid = odcid;
   }
   if (connections_.size() >= config_.limits.max_connections ||
-      handshaking_.size() >= config_.limits.max_unvalidated) {
+      handshaking_.size() >= config_.limits.max_handshakes) {
     ++counters_.handshakes_refused;
     return refuse(datagram, header, NGTCP2_CONNECTION_REFUSED);
   }
-  if (!start.odcid && handshaking_.size() >= config_.limits.max_unvalidated / 2) {
+  if (!start.odcid && unvalidated_ >= config_.limits.max_unvalidated) {
     return send_retry(datagram, header, now);
   }
 
@@ -154,10 +177,10 @@ void Engine::receive_unknown(const net::ReceivedDatagram& datagram, const ngtcp2
   std::shared_ptr<Connection> connection =
       Connection::server(shared(), datagram.local, datagram.remote, start, now);
   handshaking_.insert(connection.get());
+  if (!start.odcid) ++unvalidated_;
+  adopt(connection);
   // Until the client has learnt an id of ours, its packets carry the one it chose.
   add_route(header.dcid, *connection);
-  adopt(connection);
-  connections_.at(connection.get()).first_route = route_key(header.dcid.data, header.dcid.datalen);
   connection->read(datagram, now);
 }
 
@@ -235,38 +258,52 @@ void Engine::flush(TimePoint now) {
   // is still dirty after this round is flushed by the next want_flush().
   std::vector<std::shared_ptr<Connection>> round = std::exchange(dirty_, {});
   for (const std::shared_ptr<Connection>& connection : round) {
-    if (connection->state() != Connection::State::kHandshaking && handshaking_.erase(connection.get()) > 0 &&
-        connection->state() == Connection::State::kOpen) {
-      host_.on_accepted(
-          connection);  // before its first announcement: streams may have come with the handshake
+    if (connection->state() != Connection::State::kHandshaking && handshaking_.contains(connection.get())) {
+      finish_handshake(*connection);
+      // Before its first announcement: streams may have come with the handshake.
+      if (connection->state() == Connection::State::kOpen) host_.on_accepted(connection);
     }
     connection->announce();
   }
   for (const std::shared_ptr<Connection>& connection : round) {
     if (auto found = connections_.find(connection.get()); found != connections_.end())
       found->second.dirty = false;
-    if (!connection->write(now, host_)) blocked_.push_back(connection);
-    settle(*connection);
+    if (!connection->write(now, host_)) block(*connection);
+    settle(*connection, now);
   }
   flushing_ = false;
   if (!dirty_.empty()) host_.want_flush();
 }
 
-// What writing left behind: a failure to announce, an end, a new deadline.
-void Engine::settle(Connection& connection) {
+void Engine::block(Connection& connection) {
+  auto found = connections_.find(&connection);
+  if (found == connections_.end() || found->second.blocked) return;
+  found->second.blocked = true;
+  blocked_.push_back(found->second.connection);
+}
+
+void Engine::finish_handshake(Connection& connection) {
+  if (handshaking_.erase(&connection) > 0 && !connection.came_with_token()) --unvalidated_;
+}
+
+// What writing left behind: a failure or room to announce, an end, a new deadline.
+void Engine::settle(Connection& connection, TimePoint now) {
   if (connection.state() == Connection::State::kDead) {
     connection.announce();
     remove(connection);
     return;
   }
-  schedule(connection);
+  if (connection.has_announcements()) on_dirty(connection);
+  schedule(connection, now);
 }
 
-void Engine::schedule(Connection& connection) {
+void Engine::schedule(Connection& connection, TimePoint now) {
   auto found = connections_.find(&connection);
   if (found == connections_.end()) return;
   Entry& entry = found->second;
   TimePoint deadline = connection.deadline();
+  // Nothing can be sent while the sink is full, and what is due stays due: ask again later, not at once.
+  if (entry.blocked) deadline = std::max(deadline, now + kBlockedPause);
   // A later deadline is noticed when the earlier one fires: most of them move with every packet.
   if (deadline >= entry.armed) return;
   if (entry.armed != TimePoint::max()) timers_.erase({entry.armed, &connection});
@@ -277,10 +314,12 @@ void Engine::schedule(Connection& connection) {
 void Engine::remove(Connection& connection) {
   auto found = connections_.find(&connection);
   if (found == connections_.end()) return;
-  for (const ngtcp2_cid& id : connection.connection_ids()) remove_route(id);
-  routes_.erase(found->second.first_route);
-  for (const std::string& token : connection.reset_tokens()) reset_tokens_.erase(token);
-  handshaking_.erase(&connection);
+  for (const std::string& key : found->second.routes) {
+    auto route = routes_.find(key);
+    if (route != routes_.end() && route->second == &connection) routes_.erase(route);
+  }
+  for (const std::string& key : found->second.reset_tokens) reset_tokens_.erase(key);
+  finish_handshake(connection);
   if (found->second.armed != TimePoint::max()) timers_.erase({found->second.armed, &connection});
   connections_.erase(found);
 }
@@ -297,14 +336,18 @@ void Engine::on_deadline(TimePoint now) {
       connection->on_deadline(now);
       on_dirty(*connection);
     } else {
-      schedule(*connection);
+      schedule(*connection, now);
     }
   }
   flush(now);
 }
 
 void Engine::on_writable(TimePoint now) {
-  for (const std::shared_ptr<Connection>& connection : std::exchange(blocked_, {})) on_dirty(*connection);
+  for (const std::shared_ptr<Connection>& connection : std::exchange(blocked_, {})) {
+    if (auto found = connections_.find(connection.get()); found != connections_.end())
+      found->second.blocked = false;
+    on_dirty(*connection);
+  }
   flush(now);
 }
 

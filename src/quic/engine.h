@@ -71,6 +71,15 @@ class Engine final : private ConnectionHost {
  private:
   static constexpr size_t kIdSize = 8;  // of our connection ids: enough to be unique, and iroh's choice
 
+  struct Entry {
+    std::shared_ptr<Connection> connection;
+    TimePoint armed = TimePoint::max();
+    std::vector<std::string> routes = {};        // keys of routes_ that lead here
+    std::vector<std::string> reset_tokens = {};  // and of reset_tokens_
+    bool dirty = false;
+    bool blocked = false;  // the sink was full
+  };
+
   void on_dirty(Connection& connection) override;
   void add_route(const ngtcp2_cid& id, Connection& connection) override;
   void remove_route(const ngtcp2_cid& id) override;
@@ -86,17 +95,14 @@ class Engine final : private ConnectionHost {
   void refuse(const net::ReceivedDatagram& datagram, const ngtcp2_pkt_hd& header, uint64_t error);
   void reply(const net::ReceivedDatagram& datagram, ByteView packet);
   void adopt(std::shared_ptr<Connection> connection);
-  void settle(Connection& connection);
-  void schedule(Connection& connection);
+  void block(Connection& connection);
+  void settle(Connection& connection, TimePoint now);
+  void schedule(Connection& connection, TimePoint now);
   void remove(Connection& connection);
-  Shared shared() { return {config_.limits, tls_, random_, budget_, *this}; }
-
-  struct Entry {
-    std::shared_ptr<Connection> connection;
-    TimePoint armed = TimePoint::max();
-    std::string first_route = {};  // the id that a peer chose for its first packets
-    bool dirty = false;
-  };
+  void finish_handshake(Connection& connection);
+  void forget(std::unordered_map<std::string, Connection*>& map, std::vector<std::string> Entry::* keys,
+              const std::string& key);
+  Shared shared() { return {config_.limits, tls_, random_, budget_, held_, *this}; }
 
   Config config_;
   Random& random_;
@@ -109,6 +115,8 @@ class Engine final : private ConnectionHost {
   std::unordered_map<std::string, Connection*> routes_;        // by connection id
   std::unordered_map<std::string, Connection*> reset_tokens_;  // of ids that peers gave us
   std::unordered_set<Connection*> handshaking_;                // started by peers, not finished
+  size_t unvalidated_ = 0;                                     // of those, from addresses that proved nothing
+  uint64_t held_ = 0;                                          // for Limits::max_endpoint_held
   std::set<std::pair<TimePoint, Connection*>> timers_;
   std::vector<std::shared_ptr<Connection>> dirty_;
   std::vector<std::shared_ptr<Connection>> blocked_;  // the sink was full

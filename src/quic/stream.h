@@ -31,6 +31,7 @@ class StreamObserver {
 class Stream : public std::enable_shared_from_this<Stream> {
  public:
   // More unsent bytes than this make writable() 0: enough to fill send batches while the application is away.
+  // Less when the connection keeps much already (Limits::max_send_memory).
   static constexpr size_t kMaxUnsent = 256 * 1024;
 
   ~Stream();
@@ -53,7 +54,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   void consume(size_t count);
   bool finished() const {
     return fin_received_ && readable().empty();
-  }                                                   // all was read, the peer ended cleanly
+  }  // all was read, the peer ended cleanly
   bool was_reset() const { return reset_received_; }  // the peer gave up; what is readable is not the whole
   AppCode reset_code() const { return reset_code_; }
 
@@ -61,11 +62,11 @@ class Stream : public std::enable_shared_from_this<Stream> {
   // either fell short, on_writable() will come.
   size_t writable();
   size_t write(ByteView data);
-  void finish();                                       // FIN after what was written
-  void reset(AppCode code);                            // gives up sending: RESET_STREAM
-  void stop(AppCode code);                             // gives up receiving: STOP_SENDING
-  // The peer does not want more. ngtcp2 tells only when the stream closes or is written to next, so a silent sender
-  // learns of it with its next bytes, and stop_code() may then be 0.
+  void finish();             // FIN after what was written
+  void reset(AppCode code);  // gives up sending: RESET_STREAM
+  void stop(AppCode code);   // gives up receiving: STOP_SENDING
+  // The peer does not want more. ngtcp2 tells only when the stream closes or is written to next, so a silent
+  // sender learns of it with its next bytes, and stop_code() may then be 0.
   bool was_stopped() const { return stop_received_; }
   AppCode stop_code() const { return stop_code_; }
   // Everything written, FIN included, is acknowledged.
@@ -96,6 +97,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   bool fin_sent_ = false;
   bool send_closed_ = false;     // finish() or reset() was called, or the peer stopped us
   bool receive_closed_ = false;  // stop() was called: what still arrives is dropped
+  bool accepted_ = false;        // the application took it, or opened it
   bool gone_ = false;            // QUIC forgot the stream; only its connection's credit is left to return
   bool queued_ = false;          // in the connection's send queue
   bool wants_writable_ = false;  // an on_writable() is owed

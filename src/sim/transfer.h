@@ -89,6 +89,7 @@ class Peer final : public quic::ConnectionObserver {
 
   void on_connected() override { connected_ = true; }
   void on_streams() override {
+    if (!accepting) return;
     while (auto stream = connection_->accept_bidi()) {
       receivers.push_back(std::make_unique<Receiver>(stream, paused));
       if (answer > 0) senders.push_back(std::make_unique<Sender>(stream, answer));
@@ -113,6 +114,7 @@ class Peer final : public quic::ConnectionObserver {
 
   uint64_t answer = 0;
   bool paused = false;
+  bool accepting = true;
   std::vector<std::unique_ptr<Receiver>> receivers;
   std::vector<std::unique_ptr<Sender>> senders;
   std::vector<Bytes> datagrams;
