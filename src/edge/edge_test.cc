@@ -185,7 +185,7 @@ TEST_F(EdgeTest, ASlowHelloIsCutAtItsDeadlineAndAQuickOneIsServedMeanwhile) {
   EXPECT_EQ(say_hello("stranger.test").bytes, kUnrecognizedName);
   wait([&] { return silence.ended() && slowness.ended(); });
   EXPECT_TRUE(silence.bytes.empty() && slowness.bytes.empty());
-  EXPECT_EQ(counters().refused_hello_timeout, 2u);
+  wait([&] { return counters().refused_hello_timeout == 2u; });  // counted after the close
 }
 
 TEST_F(EdgeTest, TheHubsConnectionsAreHandedOverWithWhatWasRead) {
@@ -452,10 +452,6 @@ TEST_F(EdgeTest, SeveralAgentsShareARoute) {
   set_routes({route("a.test", route::TlsMode::kPassthrough, {one.id(), two.id()})});
   connect(one);
   connect(two);
-  // As far as the edge knows, the second took the place of a first that was killed.
-  for (int i = 0; i < 3; ++i) send(keep(tcp()), client_hello("a.test"));
-  wait([&] { return two.headers.size() == 3; });
-  EXPECT_TRUE(one.headers.empty());
   one.stir();
   wait([&] {
     send(keep(tcp()), client_hello("a.test"));

@@ -36,6 +36,7 @@ class Session : public std::enable_shared_from_this<Session> {
   endpoint::Connection& connection() { return *connection_; }
   tunnel::ControlStream& control() { return control_; }
   bool is_open() const { return connection_->is_open(); }
+  TimePoint last_heard() const { return connection_->last_heard(); }
   uint64_t generation = 0;  // the directory's
 
   // Joins a client's socket and a fresh stream; `received` follows the stream header.

@@ -86,7 +86,7 @@ class FakeAgent {
     tasks_.spawn(run({.id = edge_id, .relay_urls = {}, .ip_addrs = {edge}}, std::move(first_words)));
   }
   // Something that the edge hears, as a keep-alive would be.
-  void stir() { (void)connection_->send_datagram(as_bytes("x")); }
+  void stir() { connection_->try_open_bidi()->write(as_bytes("x")); }
   void leave(endpoint::AppCode code) { connection_->close(code, "leaving"); }
 
   std::optional<endpoint::AppCode> refuse_with;  // reset each stream with this code after its header

@@ -13,10 +13,11 @@ namespace {
 constexpr size_t kScratch = 64 * 1024;
 // Tunnels of one worker between handshake and welcome: anybody with a key may open one.
 constexpr long kMaxUnwelcomed = 1024;
-// A killed agent says nothing, and the agent that takes its place is often a new one for the same hostnames. So the
-// youngest tunnel is always good, and an older one only once it was heard after the youngest came, and lately: agents
-// are heard every 2 s (docs/protocol.md), this allows for two losses.
+// A killed agent says nothing, and the agent that takes its place is often a new one for the same hostnames.
+// So the youngest tunnel is always good, and an older one only once it was heard after the youngest came, and
+// lately: agents are heard every 2 s (docs/protocol.md), this allows for two losses.
 constexpr Duration kSilence = std::chrono::seconds(7);
+constexpr Duration kSilenceLook = std::chrono::seconds(1);
 // Clients of one worker that have not finished their hello may take half of all places, so that slow ones
 // cannot keep everybody out; small configurations keep a few.
 constexpr size_t kMinGreetings = 64;
@@ -42,6 +43,10 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
   endpoint_config.worker = index;
   endpoint_config.workers = config.workers;
   endpoint_config.migrate_on_network_change = false;
+  // An agent opens one stream, for control, and sends no datagrams: strangers get no more to fill.
+  endpoint_config.limits.max_streams_bidi = 4;
+  endpoint_config.limits.max_streams_uni = 0;
+  endpoint_config.limits.max_datagram_frame = 0;
   auto endpoint = endpoint::Endpoint::bind(worker->loop_, std::move(endpoint_config));
   if (!endpoint) return std::unexpected(endpoint.error());
   worker->endpoint_ = std::move(*endpoint);
@@ -56,6 +61,7 @@ Worker::Worker(Shared& shared, unsigned index)
       table_changed_(loop_),
       drain_skipped_(loop_),
       last_wait_(loop_),
+      silence_timer_(loop_),
       unknown_hostname_lines_(5, std::chrono::seconds(2)),
       no_agent_lines_(5, std::chrono::seconds(2)),
       tasks_(loop_),
@@ -66,6 +72,7 @@ Worker::~Worker() = default;
 void Worker::run() {
   tasks_.spawn(accept_public());
   tasks_.spawn(accept_tunnels());
+  look_for_silent_sessions();
   loop_.run();
 }
 
@@ -129,6 +136,31 @@ void Worker::take_table(route::TablePtr table) {
   }
 }
 
+// A killed agent's tunnel would keep its clients waiting for QUIC's idle timeout. One that has nobody in its
+// place is given that long: its network may come back.
+void Worker::look_for_silent_sessions() {
+  silence_timer_.after(kSilenceLook, [this] { look_for_silent_sessions(); });
+  const TimePoint silent_since = monotonic_now() - kSilence;
+  std::vector<SessionPtr> superseded;
+  for (const auto& [agent, session] : sessions_) {
+    if (session->last_heard() < silent_since && is_superseded(*session)) superseded.push_back(session);
+  }
+  for (const SessionPtr& session : superseded) {
+    session->close(tunnel::kCloseReplaced, "nothing was heard from this agent since another took its place");
+  }
+}
+
+bool Worker::is_superseded(const Session& session) const {
+  if (!table_) return false;
+  for (const route::Route& route : table_->routes()) {
+    if (std::ranges::find(route.agents, session.agent()) == route.agents.end()) continue;
+    auto newest = shared_.directory.newest(route.agents);
+    if (newest && newest->generation != session.generation && newest->since > session.last_heard())
+      return true;
+  }
+  return false;
+}
+
 void Worker::adopt(MovedConnection connection) {
   loop_.post([this, moved = std::move(connection)]() mutable {
     tasks_.spawn(serve_moved(*this, std::move(moved)));
@@ -185,7 +217,7 @@ SessionPtr Worker::pick_session(const route::Route& route) {
     auto place = sessions_.find(route.agents[(first + i) % agents]);
     if (place == sessions_.end() || !place->second->is_open()) continue;
     Session& session = *place->second;
-    TimePoint heard = session.connection().last_heard();
+    TimePoint heard = session.last_heard();
     if (session.generation == newest->generation || (heard >= newest->since && heard >= silent_since)) {
       return place->second;
     }

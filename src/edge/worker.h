@@ -89,6 +89,8 @@ class Worker {
   net::Task<> accept_tunnels();
   net::Task<> shut_down(TimePoint deadline);
   void take_table(route::TablePtr table);
+  void look_for_silent_sessions();
+  bool is_superseded(const Session& session) const;
   size_t carried() const;
 
   Shared& shared_;
@@ -104,6 +106,7 @@ class Worker {
   net::Notify table_changed_;
   net::Notify drain_skipped_;
   net::Timer last_wait_;
+  net::Timer silence_timer_;
   std::unordered_map<EndpointId, SessionPtr> sessions_;
   size_t turn_ = 0;
   std::shared_ptr<void> unwelcomed_ = std::make_shared<char>();  // its use count is what it is for

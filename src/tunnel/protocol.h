@@ -28,7 +28,7 @@ enum CloseCode : quic::AppCode {
   kCloseOk = 0,         // the agent leaves
   kCloseNoLease = 1,    // the edge knows no lease of this agent: declare again
   kCloseRevoked = 2,    // the invite was revoked
-  kCloseReplaced = 3,   // the same agent connected again
+  kCloseReplaced = 3,  // the same agent connected again, or another took a silent one's place
   kCloseDraining = 4,   // the edge is going away: reconnect
   kCloseProtocol = 5,
   kCloseLimit = 6,

@@ -322,7 +322,8 @@ def test_a_client_that_resets_is_seen_by_the_origin(world):
         wire.receive_exactly(sock, 4)
         wire.abort(sock)
         wait_until(lambda: ends, "the origin sees the end")
-    assert ends == ["ConnectionResetError"] or ends == ["BrokenPipeError"], ends
+    # The agent's readiness probe may have its own, late, entry: also a reset.
+    assert set(ends) <= {"ConnectionResetError", "BrokenPipeError"}, ends
 
 
 def test_a_slow_reader_stalls_nobody_else(world):
