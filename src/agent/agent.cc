@@ -32,6 +32,7 @@ constexpr Duration kKeepAlive = seconds(2);
 constexpr Duration kDialDeadline = seconds(10);
 constexpr Duration kWelcomeDeadline = seconds(10);
 constexpr Duration kProbeDeadline = seconds(5);
+constexpr Duration kSilence = seconds(5);  // of a service, before the log names it
 constexpr Duration kGoodbye = seconds(2);  // for open streams to end after stop()
 
 std::vector<tunnel::HubUrl> hub_urls(const tunnel::InviteToken& token) {
@@ -46,6 +47,13 @@ std::vector<tunnel::HubUrl> hub_urls(const tunnel::InviteToken& token) {
 std::string public_url(const Service& service, uint16_t port) {
   if (port == 443) return fmt::format("https://{}", service.hostname.text());
   return fmt::format("https://{}:{}", service.hostname.text(), port);
+}
+
+// A name that the answer does not mention is not refused.
+bool is_accepted(const tunnel::LeaseAnswer& lease, const Service& service) {
+  return std::ranges::none_of(lease.services, [&service](const tunnel::ServiceVerdict& verdict) {
+    return !verdict.accepted && verdict.hostname == service.hostname.text();
+  });
 }
 
 }  // namespace
@@ -100,7 +108,14 @@ struct Agent::Impl {
 
   // Readiness
   net::Task<> prove_ready();
-  net::Task<bool> answers(const Service& service);
+  struct Answer {
+    bool answered = false;
+    bool origin_is_silent = false;  // the edge answered in its place
+    std::string reason;
+  };
+  void begin_proof();
+  net::Task<Answer> ask(const Service& service);
+  void still_silent(const Service& service, const Answer& answer, TimePoint since);
   net::Task<> check_name(std::string hostname);
 
   net::Task<> pause(Duration wait);
@@ -129,6 +144,7 @@ struct Agent::Impl {
   std::map<LinkPtr, SocketAddr> sources;  // the local address each link's packets left from last
   std::string public_host;  // where the public reaches the edge: from its welcome, or the hub's URL
   uint16_t public_port = 443;
+  std::set<const Service*> told_silent;  // until ready
   bool proving = false;
   bool is_ready = false;
 
@@ -175,6 +191,8 @@ Result<> Agent::Impl::bind() {
   endpoint_config.limits.keep_alive = kKeepAlive;
   // One more than we serve, so that the one too many is told why instead of waiting.
   endpoint_config.limits.max_streams_bidi = config.max_streams + 1;
+  endpoint_config.limits.max_streams_uni = 0;
+  endpoint_config.limits.max_datagram_frame = 0;
   auto made = endpoint::Endpoint::bind(loop, endpoint_config);
   if (!made) {
     endpoint_config.bind = SocketAddr::v4({0, 0, 0, 0}, 0);  // a host without IPv6
@@ -227,17 +245,21 @@ net::Task<bool> Agent::Impl::renew_lease() {
 }
 
 void Agent::Impl::adopt(tunnel::LeaseAnswer answer) {
-  bool was_refused = false;
+  std::string refusals;
   for (const tunnel::ServiceVerdict& verdict : answer.services) {
     if (verdict.accepted) continue;
-    was_refused = true;
-    refused(ErrorCode::kConflict,
-            fmt::format("the hub does not accept {}: {}", verdict.hostname, verdict.reason));
+    refusals += fmt::format("{}the hub does not accept {}: {}", refusals.empty() ? "" : "; ",
+                            verdict.hostname, verdict.reason);
   }
-  if (!was_refused) last_refusal.clear();
+  if (refusals.empty()) {
+    last_refusal.clear();
+  } else {
+    refused(ErrorCode::kConflict, std::move(refusals));
+  }
   if (!lease) {
-    log_info("lease_granted", "tenant={} services={} edges={}", answer.tenant.short_text(),
-             answer.services.size(), answer.edges.size());
+    auto accepted = std::ranges::count(answer.services, true, &tunnel::ServiceVerdict::accepted);
+    log_info("lease_granted", "tenant={} accepted={} declared={} edges={}", answer.tenant.short_text(),
+             accepted, config.services.size(), answer.edges.size());
   }
   public_port = answer.public_port;
   lease = std::move(answer);
@@ -254,6 +276,7 @@ void Agent::Impl::adopt(tunnel::LeaseAnswer answer) {
     if (find_edge(link->connection->remote_id()) == nullptr)
       link->connection->close(tunnel::kCloseOk, "edge withdrawn");
   }
+  if (!links.empty()) begin_proof();  // a service may have been accepted after all
 }
 
 void Agent::Impl::declaration_failed(const Error& error) {
@@ -422,10 +445,7 @@ void Agent::Impl::link_up(const LinkPtr& link) {
   if (source) sources[link] = *source;
   log_info("edge_connected", "edge={} address={}", link->connection->remote_id().short_text(),
            remote.to_string());
-  if (!proving && !is_ready) {
-    proving = true;
-    tasks.spawn(prove_ready());
-  }
+  begin_proof();
 }
 
 void Agent::Impl::link_down(const LinkPtr& link) {
@@ -460,37 +480,63 @@ void Agent::Impl::network_changed() {
 
 // ---- Readiness
 
+void Agent::Impl::begin_proof() {
+  auto accepted = [this](const Service& service) { return is_accepted(*lease, service); };
+  if (proving || is_ready || std::ranges::none_of(config.services, accepted)) return;
+  proving = true;
+  tasks.spawn(prove_ready());
+}
+
 net::Task<> Agent::Impl::prove_ready() {
   TimePoint began = monotonic_now();
   Backoff backoff;
-  std::vector<std::string> urls;
   std::vector<const Service*> silent;
   for (const Service& service : config.services) {
-    if (service.hostname.is_wildcard()) continue;  // no one name stands for it
-    urls.push_back(public_url(service, public_port));
-    silent.push_back(&service);
+    if (!service.hostname.is_wildcard()) silent.push_back(&service);  // no one name stands for a wildcard
   }
   while (!silent.empty() && !stopping && !links.empty()) {
-    std::vector<const Service*> still_silent;
+    std::vector<const Service*> left;
     for (const Service* service : silent) {
-      bool answered = co_await answers(*service);
-      if (!answered) still_silent.push_back(service);
+      if (!is_accepted(*lease, *service)) continue;  // the edge has no route to it
+      auto answer = co_await ask(*service);
+      if (stopping || links.empty()) break;
+      if (answer.answered) continue;
+      left.push_back(service);
+      still_silent(*service, answer, began);
     }
-    silent = std::move(still_silent);
+    silent = std::move(left);
     if (!silent.empty()) co_await pause(backoff.next(random));
   }
   proving = false;
   if (stopping || links.empty()) co_return;  // link_up() begins again
+  std::vector<const Service*> served;
+  std::vector<std::string> urls;
+  for (const Service& service : config.services) {
+    if (!is_accepted(*lease, service)) continue;
+    served.push_back(&service);
+    urls.push_back(public_url(service, public_port));
+  }
+  if (served.empty()) co_return;  // refused in the meantime: adopt() begins again
   is_ready = true;
-  log_info("ready", "services={} took_ms={}", config.services.size(),
+  told_silent.clear();
+  log_info("ready", "services={} declared={} took_ms={}", served.size(), config.services.size(),
            std::chrono::duration_cast<milliseconds>(monotonic_now() - began).count());
   if (config.on_ready) config.on_ready(urls);
-  for (const Service& service : config.services) {
-    if (!service.hostname.is_wildcard()) tasks.spawn(check_name(service.hostname.text()));
+  for (const Service* service : served) {
+    if (!service->hostname.is_wildcard()) tasks.spawn(check_name(service->hostname.text()));
   }
 }
 
-net::Task<bool> Agent::Impl::answers(const Service& service) {
+void Agent::Impl::still_silent(const Service& service, const Answer& answer, TimePoint since) {
+  log_debug("probe_failed", "service={} reason={}", service.hostname.text(), quoted(answer.reason));
+  bool to_owner = config.on_silent_origin && answer.origin_is_silent;
+  if (!to_owner && monotonic_now() - since < kSilence) return;
+  if (!told_silent.insert(&service).second) return;
+  if (to_owner) return config.on_silent_origin(service);
+  log_warn("not_ready", "service={} reason={}", service.hostname.text(), quoted(answer.reason));
+}
+
+net::Task<Agent::Impl::Answer> Agent::Impl::ask(const Service& service) {
   std::array<uint8_t, 8> nonce;
   random.fill(nonce);
   ProbeTarget target{.host = public_host,
@@ -502,13 +548,13 @@ net::Task<bool> Agent::Impl::answers(const Service& service) {
   streams.ignore_target(target.target);
   uint64_t answered_before = streams.answered(service);
   auto status = co_await probe(loop, target, monotonic_now() + kProbeDeadline);
-  if (!status) {
-    log_debug("not_ready", "service={} reason={}", service.hostname.text(), quoted(status.error().message));
-    co_return false;
-  }
+  if (!status) co_return Answer{.reason = status.error().message};
   // These two are also what the edge itself says when the origin does not answer.
   bool may_be_the_edge = *status == 502 || *status == 504;
-  co_return !may_be_the_edge || streams.answered(service) > answered_before;
+  if (!may_be_the_edge || streams.answered(service) > answered_before)
+    co_return Answer{.answered = true, .reason = {}};
+  co_return Answer{.origin_is_silent = true,
+                   .reason = fmt::format("its origin {} does not answer", origin_text(service))};
 }
 
 // The edge has answered; whether the world finds the edge under this name is for DNS to say.

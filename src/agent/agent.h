@@ -42,12 +42,14 @@ struct Config {
   Duration origin_connect_timeout = std::chrono::seconds(10);
   // Told of every declaration that the hub answered.
   std::function<void(const tunnel::LeaseAnswer&)> on_lease = {};
-  // Told when every service's public URL has answered through the public address; with an empty list when the
-  // last edge was lost, after which it is told again.
+  // Told when the public URL of every service that the hub accepted has answered through the public address;
+  // with an empty list when the last edge was lost, after which it is told again.
   std::function<void(const std::vector<std::string>& urls)> on_ready = {};
   std::function<void(const RequestLine&)> on_request = {};  // terminated streams only; empty: not parsed
   // Told once a service is ready whose hostname has no DNS record; `public_addr` is where one should point.
   std::function<void(const std::string& hostname, const std::string& public_addr)> on_unresolved = {};
+  // Told once, at once, of a service whose origin does not answer; empty: a log line says so after a while.
+  std::function<void(const Service&)> on_silent_origin = {};
   // A refusal that retrying cannot mend (revoked, hostname not granted): the message is for the user.
   std::function<void(const Error&)> on_refused = {};
 };

@@ -1,11 +1,11 @@
 #include <fmt/format.h>
 
 #include <CLI/App.hpp>
-#include <cstdio>
 
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/data_dir.h"
+#include "cli/output.h"
 #include "node/node.h"
 
 namespace culvert::cli {
@@ -45,14 +45,21 @@ class CaExportCommand final : public Command {
     auto path = data_dir_.path(environment);
     if (!path) return std::unexpected(path.error());
     path_ = std::move(*path);
+    advice_ = data_dir_.advice();
     return {};
   }
 
   Result<> run() override {
     auto root = node::read_internal_root(path_);
-    if (!root) return std::unexpected(root.error());
-    if (!out_.empty()) return replace_file(out_, as_bytes(*root), 0644);
-    fmt::print("{}", *root);
+    if (!root) return fail(root.error().code, "{}{}", root.error().message, advice_);
+    if (!out_.empty()) {
+      auto written = replace_file(out_, as_bytes(*root), 0644);
+      if (written) return {};
+      return fail(written.error().code,
+                  "{}; give --out a file in a directory that exists and that you may write to",
+                  written.error().message);
+    }
+    print("{}", *root);
     return {};
   }
 
@@ -60,6 +67,7 @@ class CaExportCommand final : public Command {
   Settings settings_;
   DataDir data_dir_;
   std::filesystem::path path_;
+  std::string advice_;
   std::string out_;
 };
 

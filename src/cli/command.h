@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -20,6 +21,9 @@ class Command {
   virtual Result<> resolve(const Environment& environment) = 0;
   // An error is a failure at run time: exit status 1.
   virtual Result<> run() = 0;
+  // After run(), when its output did not reach standard output: what the user has to know besides. May be
+  // empty.
+  virtual std::string when_output_is_lost() const { return {}; }
 
  private:
   CLI::App& app_;
@@ -33,5 +37,6 @@ std::vector<std::unique_ptr<Command>> make_invite_commands(CLI::App& parent);
 std::unique_ptr<Command> make_ca_export_command(CLI::App& parent);
 std::unique_ptr<Command> make_token_inspect_command(CLI::App& parent);
 std::unique_ptr<Command> make_version_command(CLI::App& parent);
+std::string version_text();
 
 }  // namespace culvert::cli

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <CLI/App.hpp>
 #include <algorithm>
@@ -360,7 +362,7 @@ TEST(ChooseHostname, ExactFirstThenUnderTheWildcard) {
 std::vector<std::string> hub_flags() {
   return {"--hub-url",      "https://hub.example.com",
           "--hub-key",      SecretKey::from_seed(Bytes(32, 1))->public_key().to_string(),
-          "--operator-key", "sesame"};
+          "--operator-key", std::string(42, 'k') + "A"};
 }
 std::vector<std::string> with_hub(std::vector<std::string> arguments) {
   auto hub = hub_flags();
@@ -390,7 +392,9 @@ TEST(InviteCreate, RefusesBadInput) {
            {{"--hostnames", "a.com", "--data-dir", "/nonexistent"},
             "or give --hub-url, --hub-key and --operator-key"},
            {{"--hostnames", "a.com", "--data-dir", "/nonexistent", "--hub-url", "https://x.com"},
-            "--hub-key: is missing"},
+            "--hub-key (or CULVERT_HUB_KEY): is missing"},
+           {with_hub({"--hostnames", "a.com", "--expires", "999999d"}), "the most is 3653d"},
+           {{"--hostnames", "a.com", "--operator-key", "short"}, "43 characters"},
        }) {
     Fixture<InviteCreateCommand> f;
     std::string message = f.error(arguments);
@@ -505,7 +509,49 @@ TEST(Program, InspectShowsNoSecret) {
   EXPECT_THAT(result.out, Not(HasSubstr("IiIiIi")));  // base64url of the secret
 }
 
-TEST(Program, VersionNamesProtocols) { EXPECT_THAT(run({"version"}).out, HasSubstr("tunnel protocol")); }
+TEST(Program, VersionNamesProtocols) {
+  RunResult result = run({"version"});
+  EXPECT_THAT(result.out, HasSubstr("tunnel protocol"));
+  RunResult flag = run({"--version"});
+  EXPECT_EQ(flag.status, 0);
+  EXPECT_EQ(flag.out, result.out);
+}
+
+TEST(Program, AnInviteIdMayBeginWithADash) {
+  for (const char* id : {"-AECAwQFBgcICQoLDA0ODw", "--ECAwQFBgcICQoLDA0ODw"}) {
+    RunResult result = run({"invite", "revoke", id, "--data-dir", "/nonexistent"});
+    EXPECT_EQ(result.status, 2);
+    EXPECT_THAT(result.err, HasSubstr("/nonexistent")) << "it should get as far as looking for the node";
+  }
+  EXPECT_THAT(run({"invite", "revoke", "-x"}).err, HasSubstr("culvert invite revoke --help"));
+}
+
+TEST(Program, LostOutputIsAFailure) {
+  for (const char* word : {"version", "--version", "--help"}) {
+    pid_t child = fork();
+    if (child == 0) {
+      if (std::freopen("/dev/full", "w", stdout) == nullptr) std::_Exit(99);
+      std::_Exit(run_program({word}, [](const std::string&) { return std::nullopt; }));
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 1) << word;
+  }
+}
+
+TEST(Program, WarnsOfUnknownVariables) {
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  int status = run_program({"version"}, [](const std::string&) { return std::nullopt; },
+                           {"CULVERT_TOKEN", "CULVERT_CONFIG", "CULVERT_HUBURL", "CULVERT_SOMETHING_ELSE"});
+  testing::internal::GetCapturedStdout();
+  std::string err = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(std::ranges::count(err, '\n'), 2) << err;
+  EXPECT_THAT(err, HasSubstr("CULVERT_HUBURL is not known and has no effect; did you mean CULVERT_HUB_URL?"));
+  EXPECT_THAT(err, HasSubstr("CULVERT_SOMETHING_ELSE is not known and has no effect\n"));
+}
 
 }  // namespace
 }  // namespace culvert::cli

@@ -11,6 +11,8 @@ class DataDir {
   void add_to(Settings& settings);
   // After settings were resolved.
   Result<std::filesystem::path> path(const Environment& environment) const;
+  // For a complaint that no node is there: where else one seems to be. Empty, or begins with "; ".
+  std::string advice() const;
 
  private:
   std::string given_;

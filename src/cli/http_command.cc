@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "cli/foreground.h"
+#include "cli/output.h"
 #include "cli/paths.h"
 #include "hub/pet_name.h"
 #include "tunnel/hub_client.h"
@@ -33,8 +34,8 @@ double seconds(Duration duration) { return std::chrono::duration<double>(duratio
 
 void print_request(const agent::RequestLine& line) {
   std::string status = line.status == 0 ? "---" : std::to_string(line.status);
-  fmt::print("{}  {:<7} {}  {}  {:.1f} ms\n", format_clock(unix_now()), line.method, line.target, status,
-             seconds(line.duration) * 1000);
+  print("{}  {:<7} {}  {}  {:.1f} ms\n", format_clock(unix_now()), line.method, line.target, status,
+        seconds(line.duration) * 1000);
   std::fflush(stdout);
 }
 
@@ -134,6 +135,9 @@ agent::Config HttpCommand::agent_config() {
   config.on_unresolved = [this](const std::string& hostname, const std::string& public_addr) {
     on_unresolved(hostname, public_addr);
   };
+  config.on_silent_origin = [](const agent::Service& service) {
+    fmt::print(stderr, "culvert: waiting for {}: nothing answers there yet\n", agent::origin_text(service));
+  };
   return config;
 }
 
@@ -148,8 +152,8 @@ void HttpCommand::on_ready(const std::vector<std::string>& urls) {
   }
   was_ready_ = true;
   agent::Service service{*hostname_, origin_->host, origin_->port};
-  fmt::print("{}  ->  http://{}   (ready in {:.2f} s)\n", urls.front(), agent::origin_text(service),
-             seconds(monotonic_now() - started_));
+  print("{}  ->  http://{}   (ready in {:.2f} s)\n", urls.front(), agent::origin_text(service),
+        seconds(monotonic_now() - started_));
   keep_for_next_time();
   std::fflush(stdout);
   if (root_pem_.empty() || config_dir_.empty()) return;
@@ -159,7 +163,7 @@ void HttpCommand::on_ready(const std::vector<std::string>& urls) {
     fmt::print(stderr, "culvert: the node's root certificate was not saved: {}\n", saved.error().message);
     return;
   }
-  fmt::print("curl --cacert '{}' {}/\n", root.string(), urls.front());
+  print("curl --cacert '{}' {}/\n", root.string(), urls.front());
   std::fflush(stdout);
 }
 
@@ -171,7 +175,13 @@ void HttpCommand::on_unresolved(const std::string& hostname, const std::string& 
 }
 
 void HttpCommand::keep_for_next_time() {
-  if (config_dir_.empty()) return;
+  if (config_dir_.empty()) {
+    fmt::print(
+        stderr,
+        "culvert: the token is not kept, since neither XDG_CONFIG_HOME nor HOME is set; give it again next "
+        "time\n");
+    return;
+  }
   auto saved = save_token(config_dir_ / "token", *token_);
   if (!saved) fmt::print(stderr, "culvert: the token was not saved: {}\n", saved.error().message);
 }

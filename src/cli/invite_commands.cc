@@ -5,9 +5,9 @@
 #include <CLI/App.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
-#include <cstdio>
 
 #include "base/encoding.h"
+#include "cli/output.h"
 #include "cli/text_table.h"
 #include "cli/values.h"
 
@@ -142,7 +142,7 @@ Result<> InviteCreateCommand::resolve(const Environment& environment) {
     return fail(ErrorCode::kInvalid,
                 "--hostnames: is missing; give e.g. --hostnames 'app.example.com,*.dev.example.com'");
   }
-  return access_.find(environment);
+  return access_.find(settings_, environment);
 }
 
 std::string InviteCreateCommand::request_json() const {
@@ -158,14 +158,25 @@ std::string InviteCreateCommand::request_json() const {
 Result<> InviteCreateCommand::run() {
   auto answer = access_.call("POST", "/v1/invites", request_json());
   if (!answer) return std::unexpected(answer.error());
+  auto object = parse_answer(*answer);
+  if (object) created_id_ = text_member(*object, "invite_id");
   if (as_json_->count() > 0) {
-    fmt::print("{}\n", *answer);
+    print("{}\n", *answer);
     return {};
   }
   auto text = format_created_invite(*answer);
   if (!text) return std::unexpected(text.error());
-  fmt::print("{}", *text);
+  print("{}", *text);
   return {};
+}
+
+std::string InviteCreateCommand::when_output_is_lost() const {
+  if (created_id_.empty()) return {};
+  return fmt::format(
+      "the invite {0} exists all the same, but its token is not shown again: `culvert invite revoke {0}` and "
+      "make "
+      "another",
+      created_id_);
 }
 
 InviteListCommand::InviteListCommand(CLI::App& group)
@@ -179,7 +190,7 @@ InviteListCommand::InviteListCommand(CLI::App& group)
 Result<> InviteListCommand::resolve(const Environment& environment) {
   auto resolved = settings_.resolve(environment);
   if (!resolved) return resolved;
-  return access_.find(environment);
+  return access_.find(settings_, environment);
 }
 
 Result<> InviteListCommand::run() {
@@ -190,12 +201,12 @@ Result<> InviteListCommand::run() {
     if (!answer) return std::unexpected(answer.error());
     auto page = read_invite_page(*answer);
     if (!page) return std::unexpected(page.error());
-    if (as_json_->count() > 0) fmt::print("{}\n", *answer);
+    if (as_json_->count() > 0) print("{}\n", *answer);
     rows.insert(rows.end(), page->rows.begin(), page->rows.end());
     if (!page->next) break;
     path = "/v1/invites?after=" + *page->next;
   }
-  if (as_json_->count() == 0) fmt::print("{}", format_table(rows));
+  if (as_json_->count() == 0) print("{}", format_table(rows));
   return {};
 }
 
@@ -217,13 +228,13 @@ Result<> InviteRevokeCommand::resolve(const Environment& environment) {
     return fail(ErrorCode::kInvalid,
                 "ID: is no invite's; copy it from `culvert invite list` (22 characters)");
   }
-  return access_.find(environment);
+  return access_.find(settings_, environment);
 }
 
 Result<> InviteRevokeCommand::run() {
   auto answer = access_.call("DELETE", "/v1/invites/" + id_->results().front(), "");
   if (!answer) return std::unexpected(answer.error());
-  fmt::print("revoked {}\n", id_->results().front());
+  print("revoked {}\n", id_->results().front());
   return {};
 }
 

@@ -20,6 +20,8 @@ class InviteCreateCommand final : public Command {
   Result<> resolve(const Environment& environment) override;
   Result<> run() override;
 
+  std::string when_output_is_lost() const override;
+
   // The body of the call.
   std::string request_json() const;
 
@@ -29,6 +31,7 @@ class InviteCreateCommand final : public Command {
   std::string name_;
   std::vector<route::HostPattern> hostnames_;
   std::optional<std::chrono::seconds> expires_in_;
+  std::string created_id_;
   CLI::Option* as_json_;
 };
 

@@ -1,13 +1,14 @@
 #include "cli/operator_access.h"
 
-#include <algorithm>
-
+#include "base/encoding.h"
 #include "net/event_loop.h"
 #include "node/node.h"
 #include "tunnel/hub_client.h"
 
 namespace culvert::cli {
 namespace {
+
+constexpr size_t kOperatorKeySize = 32;
 
 net::Task<> call_hub(tunnel::HubClient& hub, std::string method, std::string path, std::string json,
                      std::string key, Result<std::string>& answer) {
@@ -43,12 +44,11 @@ void OperatorAccess::add_to(Settings& settings) {
                 .help = "what the hub's operator shows",
                 .default_text = "the node on this host",
                 .apply = [this](std::string_view text) -> Result<> {
-                  bool printable =
-                      !text.empty() && std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
-                  if (!printable) {
+                  auto bytes = from_base64url(text);
+                  if (!bytes || bytes->size() != kOperatorKeySize) {
                     return fail(ErrorCode::kInvalid,
-                                "is empty or holds a character that no key has; see operator.key "
-                                "in the node's data directory");
+                                "is no operator key, which is 43 characters A-Z a-z 0-9 - _; copy it from "
+                                "operator.key in the node's data directory");
                   }
                   operator_key_ = text;
                   return {};
@@ -57,7 +57,8 @@ void OperatorAccess::add_to(Settings& settings) {
   data_dir_.add_to(settings);
 }
 
-Result<> OperatorAccess::find(const Environment& environment) {
+Result<> OperatorAccess::find(const Settings& settings, const Environment& environment) {
+  operator_key_source_ = settings.source("operator-key");
   if (!urls_.empty() && hub_key_ && !operator_key_.empty()) return {};
   auto dir = data_dir_.path(environment);
   if (!dir) return std::unexpected(dir.error());
@@ -66,17 +67,21 @@ Result<> OperatorAccess::find(const Environment& environment) {
     bool nothing_given = urls_.empty() && !hub_key_ && operator_key_.empty();
     if (nothing_given) {
       return fail(local.error().code,
-                  "{}; or give --hub-url, --hub-key and --operator-key of a hub elsewhere",
-                  local.error().message);
+                  "{}; or give --hub-url, --hub-key and --operator-key of a hub elsewhere{}",
+                  local.error().message, data_dir_.advice());
     }
-    return fail(ErrorCode::kInvalid,
-                "{}: is missing; a hub elsewhere needs --hub-url, --hub-key and --operator-key",
-                urls_.empty() ? "--hub-url"
-                : !hub_key_   ? "--hub-key"
-                              : "--operator-key");
+    return fail(
+        ErrorCode::kInvalid,
+        "{}: is missing; a hub elsewhere needs --hub-url, --hub-key and --operator-key, or their variables",
+        urls_.empty() ? "--hub-url (or CULVERT_HUB_URL)"
+        : !hub_key_   ? "--hub-key (or CULVERT_HUB_KEY)"
+                      : "--operator-key (or CULVERT_OPERATOR_KEY)");
   }
   if (!hub_key_) hub_key_ = local->hub_key;
-  if (operator_key_.empty()) operator_key_ = local->operator_key;
+  if (operator_key_.empty()) {
+    operator_key_ = local->operator_key;
+    operator_key_source_ = fmt::format("operator.key in {}", dir->string());
+  }
   if (!urls_.empty()) return {};
   for (const std::string& text : local->hub_urls) {
     auto url = tunnel::parse_hub_url(text);
@@ -96,8 +101,15 @@ Result<std::string> OperatorAccess::call(std::string method, std::string path, s
   net::TaskGroup tasks(loop);
   tasks.spawn(call_hub(hub, std::move(method), std::move(path), std::move(json), operator_key_, answer));
   loop.run();
-  if (!answer) return fail(answer.error().code, "hub: {}", answer.error().message);
-  return answer;
+  if (answer) return answer;
+  const Error& error = answer.error();
+  std::string next_step;
+  if (error.code == ErrorCode::kUnavailable) {
+    next_step = ". Is `culvert node` running there? Otherwise check --hub-url";
+  } else if (error.code == ErrorCode::kUnauthorized) {
+    next_step = fmt::format(". The operator key came from {}", operator_key_source_);
+  }
+  return fail(error.code, "hub: {}{}", error.message, next_step);
 }
 
 }  // namespace culvert::cli

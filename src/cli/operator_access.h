@@ -16,7 +16,7 @@ class OperatorAccess {
  public:
   void add_to(Settings& settings);
   // After settings were resolved. Errors name what is missing.
-  Result<> find(const Environment& environment);
+  Result<> find(const Settings& settings, const Environment& environment);
 
   // One call; the answer's body. Runs a loop of its own until it is answered.
   Result<std::string> call(std::string method, std::string path, std::string json) const;
@@ -30,6 +30,7 @@ class OperatorAccess {
   std::vector<tunnel::HubUrl> urls_;
   std::optional<PublicKey> hub_key_;
   std::string operator_key_;
+  std::string operator_key_source_;
 };
 
 }  // namespace culvert::cli

@@ -18,7 +18,7 @@ Result<std::filesystem::path> base_dir(const Environment& environment, const cha
 }  // namespace
 
 Result<std::filesystem::path> default_data_dir(const Environment& environment, bool is_root) {
-  if (is_root) return "/var/lib/culvert";
+  if (is_root) return kRootDataDir;
   return base_dir(environment, "XDG_STATE_HOME", ".local/state", "give --data-dir");
 }
 

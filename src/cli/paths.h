@@ -7,6 +7,8 @@
 // Where things are kept when nobody says otherwise (XDG Base Directory Specification).
 namespace culvert::cli {
 
+constexpr const char* kRootDataDir = "/var/lib/culvert";
+
 // A node's state: /var/lib/culvert for root, otherwise $XDG_STATE_HOME/culvert or ~/.local/state/culvert.
 // kInvalid when there is no home directory: the message names the setting to give.
 Result<std::filesystem::path> default_data_dir(const Environment& environment, bool is_root);

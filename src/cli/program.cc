@@ -6,9 +6,15 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <iostream>
+#include <numeric>
+#include <utility>
 
 #include "base/check.h"
+#include "base/encoding.h"
 #include "base/log.h"
 #include "cli/command.h"
 
@@ -48,11 +54,80 @@ Error usage_error(const CLI::App& app, const CLI::ParseError& error) {
   return {ErrorCode::kInvalid, fmt::format("{}. See `{} --help`", what, named.name)};
 }
 
+// The last word on every run that succeeded: its output has to have arrived.
+int check_output(const Command* command) {
+  bool had_failed = std::ferror(stdout) != 0;
+  errno = 0;
+  bool fails = std::fflush(stdout) != 0;
+  if (!had_failed && !fails) return 0;
+  std::string lost = command == nullptr ? "" : command->when_output_is_lost();
+  return complain(
+      {ErrorCode::kIo, fmt::format("standard output: {}{}{}",
+                                   fails && errno != 0 ? std::strerror(errno) : "not all could be written",
+                                   lost.empty() ? "" : "; ", lost)},
+      kFailure);
+}
+
+// A base64url id may begin with a dash. Nothing else on this command line looks like 16 bytes of base64url.
+void protect_invite_id(std::vector<std::string>& arguments) {
+  bool is_revoke = arguments.size() > 2 && arguments[0] == "invite" && arguments[1] == "revoke";
+  if (!is_revoke || std::ranges::find(arguments, "--") != arguments.end()) return;
+  auto id = std::ranges::find_if(arguments, [](const std::string& word) {
+    auto bytes = from_base64url(word);
+    return word.starts_with('-') && bytes && bytes->size() == 16;
+  });
+  if (id == arguments.end()) return;
+  std::rotate(id, id + 1, arguments.end());
+  arguments.insert(arguments.end() - 1, "--");
+}
+
+// Every --help names its variables in brackets; that makes it the list of those there are.
+void add_known_variables(const CLI::App& app, std::vector<std::string>& known) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string& help = option->get_description();
+    size_t begin = help.rfind("[CULVERT_");
+    if (begin != std::string::npos && help.ends_with(']'))
+      known.push_back(help.substr(begin + 1, help.size() - begin - 2));
+  }
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    add_known_variables(*command, known);
+}
+
+// Levenshtein's.
+size_t distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i + 1);
+    for (size_t j = 0; j < b.size(); ++j) {
+      size_t swapped = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({swapped, diagonal + 1, row[j] + 1});
+    }
+  }
+  return row.back();
+}
+
+void warn_of_unknown(const CLI::App& app, const std::vector<std::string>& variables) {
+  std::vector<std::string> known;
+  add_known_variables(app, known);
+  for (const std::string& name : variables) {
+    if (std::ranges::find(known, name) != known.end()) continue;
+    auto nearest = std::ranges::min_element(
+        known, {}, [&name](const std::string& other) { return distance(name, other); });
+    bool is_near = nearest != known.end() && distance(name, *nearest) <= 3;
+    fmt::print(stderr, "culvert: warning: the environment variable {} is not known and has no effect{}\n",
+               name, is_near ? fmt::format("; did you mean {}?", *nearest) : "");
+  }
+}
+
 }  // namespace
 
-int run_program(std::vector<std::string> arguments, const Environment& environment) {
+int run_program(std::vector<std::string> arguments, const Environment& environment,
+                const std::vector<std::string>& variables) {
   CLI::App app("Carries a local service to a public HTTPS URL, through a QUIC tunnel.", "culvert");
   app.require_subcommand(1);
+  app.set_version_flag("--version", version_text(), "Print the version, like `culvert version`");
   app.footer(
       "Examples:\n"
       "  culvert node --public-url https://hub.example.com         # on the public host\n"
@@ -70,22 +145,26 @@ int run_program(std::vector<std::string> arguments, const Environment& environme
   commands.push_back(make_token_inspect_command(app));
   commands.push_back(make_version_command(app));
 
+  protect_invite_id(arguments);
   std::ranges::reverse(arguments);  // CLI11 takes them from the back
   try {
     app.parse(arguments);
-  } catch (const CLI::Success& request) {  // --help
-    return app.exit(request);
+  } catch (const CLI::Success& request) {  // --help, --version
+    app.exit(request);
+    std::cout.flush();
+    return check_output(nullptr);
   } catch (const CLI::ParseError& error) {
     return complain(usage_error(app, error), kBadUsage);
   }
   auto chosen = std::ranges::find_if(commands, [](const auto& command) { return command->app().parsed(); });
   CHECK(chosen != commands.end());
 
+  warn_of_unknown(app, variables);
   auto resolved = (*chosen)->resolve(environment);
   if (!resolved) return complain(resolved.error(), kBadUsage);
   auto done = (*chosen)->run();
   if (!done) return complain(done.error(), kFailure);
-  return 0;
+  return check_output(chosen->get());
 }
 
 }  // namespace culvert::cli

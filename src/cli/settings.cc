@@ -1,5 +1,7 @@
 #include "cli/settings.h"
 
+#include <unistd.h>
+
 #include <CLI/App.hpp>
 #include <algorithm>
 #include <cctype>
@@ -43,6 +45,17 @@ Environment process_environment() {
     if (value == nullptr || *value == '\0') return std::nullopt;
     return value;
   };
+}
+
+std::vector<std::string> culvert_variables() {
+  std::vector<std::string> names;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    std::string_view text = *entry;
+    size_t equals = text.find('=');
+    bool is_set = equals != std::string_view::npos && equals + 1 < text.size();
+    if (text.starts_with("CULVERT_") && is_set) names.emplace_back(text.substr(0, equals));
+  }
+  return names;
 }
 
 std::string Settings::variable_name(const Setting& setting) {

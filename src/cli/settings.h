@@ -18,6 +18,8 @@ namespace culvert::cli {
 // Looks up an environment variable; an empty one counts as unset.
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 Environment process_environment();
+// The names of all variables that begin with CULVERT_ and are not empty.
+std::vector<std::string> culvert_variables();
 
 // One declaration gives the flag --key, the variable CULVERT_KEY and the file's `key = ...`.
 struct Setting {

@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
 #include <CLI/App.hpp>
-#include <cstdio>
 
 #include "cli/command.h"
+#include "cli/output.h"
 #include "cli/token_source.h"
 
 namespace culvert::cli {
@@ -37,7 +37,7 @@ class TokenInspectCommand final : public Command {
   }
 
   Result<> run() override {
-    fmt::print("{}\n", description_);
+    print("{}\n", description_);
     return {};
   }
 

@@ -7,6 +7,7 @@
 
 #include "agent/services.h"
 #include "base/log.h"
+#include "hub/api.h"
 
 namespace culvert::cli {
 namespace {
@@ -38,7 +39,7 @@ Result<Duration> parse_duration(std::string_view text) {
                 culvert::quoted(text));
   }
   if (*count > static_cast<uint64_t>(std::numeric_limits<int64_t>::max() / unit->second.count())) {
-    return fail(ErrorCode::kInvalid, "{} is too long a duration", culvert::quoted(text));
+    return fail(ErrorCode::kLimit, "{} is too long a duration", culvert::quoted(text));
   }
   return unit->second * static_cast<int64_t>(*count);
 }
@@ -54,8 +55,13 @@ Result<uint64_t> parse_number(std::string_view text, uint64_t least, uint64_t mo
 
 Result<std::optional<std::chrono::seconds>> parse_expiry(std::string_view text) {
   if (text == "never" || text == "0") return std::nullopt;
+  const auto too_long = [text] {
+    return fail(ErrorCode::kInvalid, "{} is too long; the most is {}d, or give never", culvert::quoted(text),
+                std::chrono::duration_cast<std::chrono::days>(hub::Api::kMaxExpiry).count());
+  };
   auto duration = parse_duration(text);
   if (!duration) {
+    if (duration.error().code == ErrorCode::kLimit) return too_long();
     return fail(ErrorCode::kInvalid, "{} is no lifetime; give e.g. 30d, 48h, 90m, or never",
                 culvert::quoted(text));
   }
@@ -64,6 +70,7 @@ Result<std::optional<std::chrono::seconds>> parse_expiry(std::string_view text) 
     return fail(ErrorCode::kInvalid, "{} is less than a second; give e.g. 30d, 48h, 90m, or never",
                 culvert::quoted(text));
   }
+  if (seconds > hub::Api::kMaxExpiry) return too_long();
   return seconds;
 }
 

@@ -20,12 +20,16 @@ TEST(Duration, ReadsEveryUnit) {
 }
 
 TEST(Duration, RefusesTheRest) {
-  for (std::string_view text :
-       {"", "10", "s", "ms", "-1s", "+1s", "1.5s", "10 s", " 10s", "10s ", "10S", "10sec", "1m30s",
-        "99999999999999999999s", "9223372036854775807s", "300000000d"}) {
+  for (std::string_view text : {"", "10", "s", "ms", "-1s", "+1s", "1.5s", "10 s", " 10s", "10s ", "10S",
+                                "10sec", "1m30s", "99999999999999999999s"}) {
     auto duration = parse_duration(text);
     ASSERT_FALSE(duration) << text;
     EXPECT_EQ(duration.error().code, ErrorCode::kInvalid);
+  }
+  for (std::string_view text : {"9223372036854775807s", "300000000d"}) {
+    auto duration = parse_duration(text);
+    ASSERT_FALSE(duration) << text;
+    EXPECT_EQ(duration.error().code, ErrorCode::kLimit);
   }
 }
 

@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 
 #include <CLI/App.hpp>
-#include <cstdio>
 
 #include "base/version.h"
 #include "cli/command.h"
+#include "cli/output.h"
 #include "tunnel/control.h"
 #include "tunnel/protocol.h"
 
@@ -17,17 +17,21 @@ class VersionCommand final : public Command {
 
   Result<> resolve(const Environment&) override { return {}; }
   Result<> run() override {
-    fmt::print("culvert {} (tunnel protocol {}, declarations {})\n", kVersion, tunnel::kControlProtocol,
-               tunnel::kDeclarationVersion);
+    print("{}\n", version_text());
     return {};
   }
 };
 
 }  // namespace
 
+std::string version_text() {
+  return fmt::format("culvert {} (tunnel protocol {}, declarations {})", kVersion, tunnel::kControlProtocol,
+                     tunnel::kDeclarationVersion);
+}
+
 std::unique_ptr<Command> make_version_command(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("version", "Print the version and the protocols it speaks");
-  app->footer("Examples:\n  culvert version");
+  app->footer("Examples:\n  culvert version\n  culvert --version");
   return std::make_unique<VersionCommand>(*app);
 }
 

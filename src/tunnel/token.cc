@@ -178,7 +178,7 @@ std::string InviteToken::encode() const {
 }
 
 std::string InviteToken::describe() const {
-  return fmt::format("invite {} of hub {} at {}", to_hex(invite_id), hub_key.short_text(),
+  return fmt::format("invite {} of hub {} at {}", to_base64url(invite_id), hub_key.short_text(),
                      fmt::join(hub_urls, " "));
 }
 
