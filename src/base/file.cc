@@ -1,12 +1,14 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -152,6 +154,35 @@ Result<> create_private_directory(const fs::path& path) {
     return io_error("create the directory", path);
   }
   return {};
+}
+
+Result<FileLock> FileLock::take(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return io_error("open", path);
+  FileLock lock(fd);
+  int locked = -1;
+  do {
+    locked = ::flock(fd, LOCK_EX | LOCK_NB);
+  } while (locked != 0 && errno == EINTR);
+  if (locked != 0 && errno == EWOULDBLOCK) {
+    char text[24] = {};
+    const ssize_t got = ::pread(fd, text, sizeof text - 1, 0);
+    const long pid = got > 0 ? std::strtol(text, nullptr, 10) : 0;
+    if (pid <= 0) return fail(ErrorCode::kConflict, "unknown pid");
+    return fail(ErrorCode::kConflict, "pid {}", pid);
+  }
+  if (locked != 0) return io_error("lock", path);
+  if (::ftruncate(fd, 0) != 0) return io_error("write", path);
+  const std::string pid = fmt::format("{}\n", ::getpid());
+  auto written = write_all(fd, as_bytes(pid), path);
+  if (!written) return std::unexpected(written.error());
+  return lock;
+}
+
+FileLock::FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+FileLock::~FileLock() {
+  if (fd_ >= 0) ::close(fd_);
 }
 
 }  // namespace culvert

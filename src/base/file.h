@@ -20,4 +20,20 @@ Result<> replace_file(const std::filesystem::path& path, ByteView content, unsig
 // Creates the directory and its parents with mode 0700; fine when it exists. kIo otherwise.
 Result<> create_private_directory(const std::filesystem::path& path);
 
+// An advisory lock on a file, held until this is destroyed or the process ends, however it ends. The file
+// stays and holds the owner's pid, for the message that another one gets.
+class FileLock {
+ public:
+  // Errors: kConflict when somebody holds it, in this process or another (the message: "pid N", or "unknown
+  // pid"); kIo.
+  static Result<FileLock> take(const std::filesystem::path& path);
+  FileLock(FileLock&& other) noexcept;
+  FileLock& operator=(FileLock&&) = delete;
+  ~FileLock();
+
+ private:
+  explicit FileLock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
 }  // namespace culvert

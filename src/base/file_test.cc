@@ -152,5 +152,23 @@ TEST_F(FileTest, ADirectoryThatIsAFile) {
   EXPECT_EQ(create_private_directory("").error().code, ErrorCode::kIo);
 }
 
+TEST_F(FileTest, ALockHasOneHolder) {
+  {
+    auto first = FileLock::take(dir_ / "lock");
+    ASSERT_TRUE(first) << first.error().message;
+    EXPECT_EQ(mode_of(dir_ / "lock"), 0600u);
+    EXPECT_EQ(text(dir_ / "lock"), std::to_string(::getpid()) + "\n");
+    auto second = FileLock::take(dir_ / "lock");
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().code, ErrorCode::kConflict);
+    EXPECT_EQ(second.error().message, "pid " + std::to_string(::getpid()));
+    FileLock moved = std::move(*first);
+    EXPECT_FALSE(FileLock::take(dir_ / "lock")) << "moving must not let go";
+  }
+  std::ofstream(dir_ / "lock") << "99999999 left by one that was killed\n";
+  EXPECT_TRUE(FileLock::take(dir_ / "lock"));
+  EXPECT_EQ(FileLock::take(dir_ / "absent" / "lock").error().code, ErrorCode::kIo);
+}
+
 }  // namespace
 }  // namespace culvert

@@ -266,7 +266,10 @@ http::Response Api::create_invite(const http::Request& request, TimePoint now) {
   auto wanted = parse_invite_request(request.body);
   if (!wanted) return error_response(400, "invalid_request", wanted.error().message);
   InviteId id;
-  random_.fill(id);
+  // The text form begins with '-' when the first six bits are 62: command lines would take it for a flag.
+  do {
+    random_.fill(id);
+  } while (id[0] >> 2 == 62);
   std::array<uint8_t, 32> secret;
   random_.fill(secret);
   SecretKey tenant_key = SecretKey::generate(random_);

@@ -181,6 +181,28 @@ TEST_F(ApiTest, CreatesAnInviteWhoseTokenWorks) {
   EXPECT_EQ(declare(*token, "x.b.eu").status, 200);
 }
 
+// Draws ids that begin with '-' in their text form first.
+class DashingRandom final : public Random {
+ public:
+  void fill(MutableBytes out) override {
+    random_.fill(out);
+    if (out.size() != std::tuple_size_v<InviteId> || dashes == 0) return;
+    out[0] = static_cast<uint8_t>(0xf8 + --dashes);
+  }
+  unsigned dashes = 4;
+
+ private:
+  SeededRandom random_{12};
+};
+
+TEST_F(ApiTest, NoInviteIdLooksLikeAFlag) {
+  DashingRandom random;
+  api_.emplace(config_, *store_, leases_, random);
+  auto token = invite();
+  EXPECT_EQ(random.dashes, 0u) << "the id was not drawn again";
+  EXPECT_NE(to_base64url(token.invite_id).front(), '-');
+}
+
 TEST_F(ApiTest, NamesAnInviteThatHasNone) {
   auto body =
       parse(call("POST", "/v1/invites", R"({"hostnames":["a.eu"],"name":null,"expires_in_secs":null})"));

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "base/rate_limit.h"
 #include "http/parser.h"
 #include "hub/api.h"
 #include "hub/leases.h"
@@ -21,8 +20,6 @@ constexpr Duration kWriteTime = std::chrono::seconds(10);
 // our answer.
 constexpr Duration kLingerTime = std::chrono::seconds(2);
 constexpr size_t kLingerBytes = 256 * 1024;
-// Agents hold no connection between declarations; each of these costs some 100 KiB at worst.
-constexpr size_t kMaxConnections = 1024;
 
 // What the hub's connections share. Outlives the Hub for as long as one of them is still unwinding.
 struct Core : std::enable_shared_from_this<Core> {
@@ -30,8 +27,7 @@ struct Core : std::enable_shared_from_this<Core> {
       : config(std::move(its_config)),
         store(std::move(its_store)),
         api(config, *store, leases, random),
-        timer(loop),
-        full_log(1, std::chrono::seconds(10)) {}
+        timer(loop) {}
 
   // After anything that may have changed leases, and when the timer rings.
   void refresh() {
@@ -62,7 +58,6 @@ struct Core : std::enable_shared_from_this<Core> {
   Leases leases;
   Api api;
   net::Timer timer;
-  RateLimit full_log;
   std::function<void(route::TablePtr)> listener;
   std::unordered_set<net::ByteStream*> streams;
   bool closing = false;
@@ -103,9 +98,9 @@ net::Task<> refuse_and_linger(net::ByteStream& stream, Error error) {
   }
 }
 
-net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::ByteStream> stream) {
-  if (core->closing || core->streams.size() >= kMaxConnections) {
-    if (core->full_log.allow(monotonic_now())) log_warn("hub_connections_full", "cap={}", kMaxConnections);
+net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::ByteStream> stream,
+                             std::function<void()> on_request) {
+  if (core->closing) {
     stream->close();
     co_return;
   }
@@ -125,6 +120,7 @@ net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::By
       break;
     }
     if (!*request || core->closing) break;
+    if (on_request) on_request();
     http::Response response = core->api.handle(**request, monotonic_now());
     // The new table is out before the answer: who reads "revoked" may rely on it.
     core->refresh();
@@ -155,8 +151,8 @@ class HubImpl final : public Hub {
     core_->leases.end_agent(agent);
     core_->refresh();
   }
-  net::Task<> serve(std::unique_ptr<net::ByteStream> stream) override {
-    return serve_connection(core_, std::move(stream));
+  net::Task<> serve(std::unique_ptr<net::ByteStream> stream, std::function<void()> on_request) override {
+    return serve_connection(core_, std::move(stream), std::move(on_request));
   }
 
  private:

@@ -37,8 +37,11 @@ class Hub {
   // The edge saw this agent say goodbye (close code 0): its lease ends now.
   virtual void agent_left(const EndpointId& agent) = 0;
 
-  // Serves HTTP/1.1 on a connection whose TLS is done, until it ends, idles or misbehaves.
-  virtual net::Task<> serve(std::unique_ptr<net::ByteStream> stream) = 0;
+  // Serves HTTP/1.1 on a connection whose TLS is done, until it ends, idles or misbehaves. How many there are
+  // is the caller's to bound: each costs some 100 KiB at worst. `on_request` is called with each whole
+  // request.
+  virtual net::Task<> serve(std::unique_ptr<net::ByteStream> stream,
+                            std::function<void()> on_request = nullptr) = 0;
 };
 
 }  // namespace culvert::hub

@@ -15,6 +15,7 @@ namespace fs = std::filesystem;
 constexpr int kApplicationId = 0x43565431;  // "CVT1": tells our files from another program's
 constexpr int kBusyMilliseconds = 2000;     // a backup or an administrator's shell holds the lock for moments
 constexpr size_t kHashKeySize = 32;
+constexpr uintmax_t kMinFileSize = 4096;  // one page
 
 constexpr const char* kSchema = R"sql(
   CREATE TABLE meta (
@@ -217,7 +218,7 @@ Result<> Store::Impl::connect() {
     return fail(ErrorCode::kInvalid, "the database {} is a directory; name a file", path.native());
   }
   if (status.type() == fs::file_type::not_found) {
-    // SQLite gives the files it makes beside this one (-wal, -shm) the same mode.
+    // SQLite gives the files it makes beside this one (-journal) the same mode.
     auto created = create_private_file(path, {});
     if (!created && created.error().code != ErrorCode::kConflict) return std::unexpected(created.error());
   } else if (fs::exists(status) && !fs::is_regular_file(status)) {
@@ -226,6 +227,15 @@ Result<> Store::Impl::connect() {
     fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write, ec);
     log_warn("hub_database_mode", "path={} was=shared now={}", culvert::quoted(path.native()),
              ec ? "unchanged" : "0600");
+  }
+  // SQLite takes some stumps for an empty database; ours is never shorter than a page.
+  auto size = fs::file_size(path, ec);
+  if (!ec && size > 0 && size < kMinFileSize) {
+    return fail(
+        ErrorCode::kInvalid,
+        "the database {} is corrupt or no database at all ({} bytes long, cut off); restore it from a "
+        "backup, or move it away to start with an empty one (all invites must then be made anew)",
+        path.native(), size);
   }
   sqlite3* raw = nullptr;
   int code = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
@@ -317,9 +327,12 @@ Result<std::unique_ptr<Store>> Store::open(const fs::path& path, Random& random)
   auto opened = [&]() -> Result<> {
     if (auto done = impl->connect(); !done) return done;
     if (auto done = impl->check_kind(); !done) return done;
-    // FULL: an invite whose token was printed must survive a power cut.
-    auto modes = execute(impl->database.get(),
-                         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON");
+    // A rollback journal and not a WAL: whatever is committed is in this one file, so that a copy of it is a
+    // backup; there are too few writes for a WAL's speed to matter, and no checkpoint that could fail. FULL:
+    // an invite whose token was printed must survive a power cut.
+    auto modes =
+        execute(impl->database.get(),
+                "PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON");
     if (!modes) return impl->failed("write", modes.error());
     auto version = query_integer(impl->database.get(), "PRAGMA user_version");
     if (!version) return impl->failed("read", version.error());

@@ -210,6 +210,35 @@ TEST_F(StoreTest, RefusesWhatIsNoDatabase) {
   expect_open_fails(ErrorCode::kInvalid, "restore it from a backup, or move it away");
 }
 
+TEST_F(StoreTest, RefusesAStump) {
+  must_open();
+  std::string whole(as_text(read_file(path_, 1 << 20).value()));
+  for (size_t size : {1u, 16u, 100u, 511u, 4095u}) {
+    std::ofstream(path_, std::ios::binary | std::ios::trunc) << whole.substr(0, size);
+    expect_open_fails(ErrorCode::kInvalid, "corrupt");
+    std::ofstream(path_, std::ios::binary | std::ios::trunc) << std::string(size, '\0');
+    expect_open_fails(ErrorCode::kInvalid, "corrupt");
+  }
+}
+
+TEST_F(StoreTest, TheFileAloneIsABackupAtAnyTime) {
+  auto store = must_open();
+  Invite kept = make_invite({"a.example"}), revoked = make_invite({"b.example"});
+  ASSERT_TRUE(store->add_invite(kept, kNow));
+  ASSERT_TRUE(store->add_invite(revoked, kNow));
+  ASSERT_TRUE(store->revoke_invite(revoked.id));
+  // The store stays open, as if it were killed here.
+  fs::copy_file(path_, directory_ / "backup.db");
+  auto restored = Store::open(directory_ / "backup.db", random_);
+  ASSERT_TRUE(restored) << restored.error().message;
+  auto found = (*restored)->find_invite(kept.id).value();
+  ASSERT_TRUE(found);
+  EXPECT_FALSE(found->revoked);
+  found = (*restored)->find_invite(revoked.id).value();
+  ASSERT_TRUE(found);
+  EXPECT_TRUE(found->revoked);
+}
+
 TEST_F(StoreTest, RefusesATruncatedDatabase) {
   {
     auto store = must_open();

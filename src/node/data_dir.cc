@@ -4,7 +4,6 @@
 #include <thread>
 
 #include "base/encoding.h"
-#include "base/file.h"
 #include "node/node.h"
 
 namespace culvert::node {
@@ -62,6 +61,33 @@ Result<> DataDir::create() const {
   return fail(created.error().code, "{}; choose another directory with --data-dir", created.error().message);
 }
 
+Result<FileLock> DataDir::take_lock() const {
+  auto taken = FileLock::take(lock());
+  if (taken) return taken;
+  if (taken.error().code == ErrorCode::kConflict) {
+    return fail(ErrorCode::kConflict, "another node ({}) uses {}; stop it or choose another --data-dir",
+                taken.error().message, path.native());
+  }
+  return fail(taken.error().code, "{}; the data directory must be writable by the user that runs the node",
+              taken.error().message);
+}
+
+bool DataDir::has_database() const {
+  std::error_code ec;
+  auto size = fs::file_size(database(), ec);
+  return !ec && size > 0;
+}
+
+Result<> DataDir::check_complete() const {
+  std::error_code ec;
+  if (fs::symlink_status(node_key(), ec).type() != fs::file_type::not_found || !has_database()) return {};
+  return fail(
+      ErrorCode::kInvalid,
+      "{} is missing, but {} is there: with a new key every token in use would be void; restore the key "
+      "from a backup, or move {} away to start anew (all invites must then be made anew)",
+      node_key().native(), database().native(), path.native());
+}
+
 Result<SecretKey> DataDir::load_or_create_node_key(Random& random) const {
   SecretKey fresh = SecretKey::generate(random);
   auto seed = read_or_create(node_key(), 4096, fresh.expose_seed());
@@ -94,8 +120,18 @@ Result<std::string> DataDir::read_operator_key() const {
 // The key file is made first and decides who made the CA: the loser of a race waits for the winner's
 // certificate.
 Result<std::unique_ptr<net::InternalCa>> DataDir::load_or_create_ca(UnixTime now) const {
+  constexpr const char* kAdvice =
+      "restore both from a backup, or remove both to get a new root (clients must then trust the new one)";
+  std::error_code ignored;
+  // Looked at before the key: a certificate that was there first has lost its key, it is not another's in the
+  // making.
+  const bool had_certificate = fs::exists(ca_certificate(), ignored);
   auto key = read_existing(ca_key(), kMaxPem);
   if (!key && key.error().code == ErrorCode::kNotFound) {
+    if (had_certificate) {
+      return fail(ErrorCode::kNotFound, "{} is there, but its key is not: {}; {}", ca_certificate().native(),
+                  key.error().message, kAdvice);
+    }
     auto fresh = net::InternalCa::create("Culvert internal CA", now);
     auto created = create_private_file(ca_key(), as_bytes(fresh.private_key));
     if (created) {
@@ -107,13 +143,10 @@ Result<std::unique_ptr<net::InternalCa>> DataDir::load_or_create_ca(UnixTime now
     key = read_existing(ca_key(), kMaxPem);
   }
   if (!key) return std::unexpected(key.error());
-  std::error_code ignored;
   for (int tries = 0; tries < 20 && !fs::exists(ca_certificate(), ignored); ++tries) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
 
-  constexpr const char* kAdvice =
-      "restore both from a backup, or remove both to get a new root (clients must then trust the new one)";
   auto certificate = read_existing(ca_certificate(), kMaxPem);
   if (!certificate) {
     return fail(certificate.error().code, "{} is there, but its certificate is not: {}; {}",

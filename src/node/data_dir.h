@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/key.h"
 #include "base/random.h"
 #include "base/result.h"
@@ -25,7 +26,15 @@ struct DataDir {
   // What other commands on this host need to find the running node: "key = value" lines, no secrets.
   std::filesystem::path info() const { return path / "node.info"; }
 
+  // Held by the running node.
+  std::filesystem::path lock() const { return path / "lock"; }
+
   Result<> create() const;
+  // kConflict while another node uses the directory.
+  Result<FileLock> take_lock() const;
+  // Refuses a directory that lost its node key but not its database.
+  Result<> check_complete() const;
+  bool has_database() const;  // that is not empty
   Result<SecretKey> load_or_create_node_key(Random& random) const;
   Result<std::string> load_or_create_operator_key(Random& random) const;
   Result<std::string> read_operator_key() const;

@@ -1,5 +1,7 @@
 #include "node/hub_door.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "net/tcp.h"
 
@@ -10,26 +12,72 @@ constexpr Duration kHandshakeTimeout = std::chrono::seconds(10);
 
 }  // namespace
 
+struct HubDoor::Guest {
+  std::string source;
+  net::ByteStream* socket;  // as long as it is among guests_: its owner ends in the same turn of the loop
+  bool served = false;      // has sent a whole request
+};
+
 HubDoor::HubDoor(net::EventLoop& loop, hub::Hub& hub, net::TlsIdentityPtr pinned,
                  std::shared_ptr<edge::Certificates> certificates,
-                 std::unordered_set<std::string> public_hosts)
+                 std::unordered_set<std::string> public_hosts, Limits limits)
     : loop_(loop),
       hub_(hub),
       pinned_(std::move(pinned)),
       certificates_(std::move(certificates)),
       public_hosts_(std::move(public_hosts)),
+      limits_(limits),
       tasks_(loop) {}
 
 void HubDoor::admit(edge::HubConnection connection) {
-  if (closing_ || tasks_.size() >= kMaxConnections) {
-    net::make_tcp_stream(loop_, connection.fd)->reset();
+  auto socket = net::make_tcp_stream(loop_, connection.fd);
+  if (closing_) {
+    socket->reset();
     return;
   }
-  tasks_.spawn(serve(std::move(connection)));
+  const SocketAddr client = socket->remote_addr();
+  auto guest = std::make_shared<Guest>(source_of(client), socket.get());
+  auto same_source = [&](const std::shared_ptr<Guest>& other) { return other->source == guest->source; };
+  if (static_cast<size_t>(std::ranges::count_if(guests_, same_source)) >= limits_.per_source) {
+    ++refused_;
+    if (source_log_.allow(monotonic_now())) {
+      log_warn("hub_source_full", "client={} cap={} refused={}", client.to_string(), limits_.per_source,
+               refused_);
+    }
+    socket->reset();
+    return;
+  }
+  if (guests_.size() >= limits_.connections) make_room();
+  guests_.push_back(guest);
+  tasks_.spawn(serve(std::move(connection), std::move(socket), std::move(guest)));
 }
 
-net::Task<> HubDoor::serve(edge::HubConnection connection) {
-  auto socket = net::make_tcp_stream(loop_, connection.fd);
+std::string HubDoor::source_of(const SocketAddr& client) {
+  return std::string(as_text(client.ip().first(client.is_v4() ? 4 : 8)));
+}
+
+void HubDoor::make_room() {
+  auto victim =
+      std::ranges::find_if(guests_, [](const std::shared_ptr<Guest>& guest) { return !guest->served; });
+  if (victim == guests_.end()) victim = guests_.begin();
+  std::shared_ptr<Guest> guest = *victim;
+  guests_.erase(victim);
+  ++dropped_;
+  if (full_log_.allow(monotonic_now())) {
+    log_warn("hub_connections_full", "cap={} dropped={}", limits_.connections, dropped_);
+  }
+  // Wakes the guest's task, which may end at once.
+  guest->socket->reset();
+}
+
+net::Task<> HubDoor::serve(edge::HubConnection connection, std::unique_ptr<net::ByteStream> socket,
+                           std::shared_ptr<Guest> guest) {
+  co_await serve_until_gone(std::move(connection), std::move(socket), guest);
+  guests_.remove(guest);
+}
+
+net::Task<> HubDoor::serve_until_gone(edge::HubConnection connection, std::unique_ptr<net::ByteStream> socket,
+                                      std::shared_ptr<Guest> guest) {
   const SocketAddr client = socket->remote_addr();
   net::TlsIdentityPtr identity = pinned_;
   if (public_hosts_.contains(connection.server_name)) {
@@ -49,7 +97,7 @@ net::Task<> HubDoor::serve(edge::HubConnection connection) {
     co_return;
   }
   if (closing_) co_return;
-  co_await hub_.serve(std::move(*tls));
+  co_await hub_.serve(std::move(*tls), [guest] { guest->served = true; });
 }
 
 }  // namespace culvert::node

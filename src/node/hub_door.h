@@ -1,8 +1,10 @@
 #pragma once
+#include <list>
 #include <memory>
 #include <string>
 #include <unordered_set>
 
+#include "base/rate_limit.h"
 #include "edge/certificates.h"
 #include "edge/shared.h"
 #include "hub/hub.h"
@@ -15,26 +17,48 @@ namespace culvert::node {
 // hub's loop.
 class HubDoor {
  public:
-  static constexpr size_t kMaxConnections = 256;
+  // At once. The newest always gets in: a full house loses the oldest that has not sent a whole request yet,
+  // or else the oldest. From one address (an IPv6 /64), further ones are refused.
+  struct Limits {
+    size_t connections = 256;
+    size_t per_source = 64;
+  };
 
   // `pinned` proves the hub's key and is shown to those who ask for no name or for the key's; `public_hosts`
   // are covered by the internal CA.
   HubDoor(net::EventLoop& loop, hub::Hub& hub, net::TlsIdentityPtr pinned,
-          std::shared_ptr<edge::Certificates> certificates, std::unordered_set<std::string> public_hosts);
+          std::shared_ptr<edge::Certificates> certificates, std::unordered_set<std::string> public_hosts,
+          Limits limits);
+
+  // What counts as one source: an IPv4 address, the /64 of an IPv6 address.
+  static std::string source_of(const SocketAddr& client);
 
   void admit(edge::HubConnection connection);
   // Nothing goes to the hub from here on: it may be destroyed, which ends the connections it serves.
   void close() { closing_ = true; }
+  size_t size() const { return guests_.size(); }
   net::Task<> join() { return tasks_.join(); }
 
  private:
-  net::Task<> serve(edge::HubConnection connection);
+  struct Guest;
+
+  net::Task<> serve(edge::HubConnection connection, std::unique_ptr<net::ByteStream> socket,
+                    std::shared_ptr<Guest> guest);
+  net::Task<> serve_until_gone(edge::HubConnection connection, std::unique_ptr<net::ByteStream> socket,
+                               std::shared_ptr<Guest> guest);
+  void make_room();
 
   net::EventLoop& loop_;
   hub::Hub& hub_;
   net::TlsIdentityPtr pinned_;
   std::shared_ptr<edge::Certificates> certificates_;
   std::unordered_set<std::string> public_hosts_;
+  Limits limits_;
+  std::list<std::shared_ptr<Guest>> guests_;  // oldest first
+  RateLimit full_log_{1, std::chrono::seconds(10)};
+  RateLimit source_log_{1, std::chrono::seconds(10)};
+  uint64_t dropped_ = 0;
+  uint64_t refused_ = 0;
   bool closing_ = false;
   net::TaskGroup tasks_;
 };

@@ -87,7 +87,8 @@ Result<> check(const Config& config) {
 
 class RunningNode final : public Node {
  public:
-  explicit RunningNode(PublicKey id) : id_(id), last_wait_(loop_), closing_(loop_) {}
+  RunningNode(PublicKey id, FileLock lock)
+      : lock_(std::move(lock)), id_(id), last_wait_(loop_), closing_(loop_) {}
   ~RunningNode() override {
     // The workers call back into this.
     edge_.reset();
@@ -105,6 +106,7 @@ class RunningNode final : public Node {
  private:
   net::Task<> finish();
 
+  FileLock lock_;  // released last
   PublicKey id_;
   std::vector<std::string> urls_;
   // Coroutines that a forced end left behind die with the loop; all they may touch then is theirs or shared.
@@ -163,7 +165,8 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
   if (!hub) return std::unexpected(hub.error());
   hub_ = std::move(*hub);
   hub_->set_table_listener([this](route::TablePtr table) { edge_->set_table(std::move(table)); });
-  door_ = std::make_unique<HubDoor>(loop_, *hub_, *pinned, std::move(certificates), std::move(public_hosts));
+  door_ = std::make_unique<HubDoor>(loop_, *hub_, *pinned, std::move(certificates), std::move(public_hosts),
+                                    HubDoor::Limits{});
 
   auto written = files.write_info({urls_, id_});
   if (!written) return std::unexpected(written.error());
@@ -215,12 +218,24 @@ Result<std::unique_ptr<Node>> Node::start(Config config) {
   DataDir files{config.data_dir};
   auto created = files.create();
   if (!created) return std::unexpected(created.error());
+  auto lock = files.take_lock();
+  if (!lock) return std::unexpected(lock.error());
+  auto complete = files.check_complete();
+  if (!complete) return std::unexpected(complete.error());
+  std::error_code ignored;
+  const bool lost_database = std::filesystem::exists(files.node_key(), ignored) && !files.has_database();
   SystemRandom random;
   auto key = files.load_or_create_node_key(random);
   if (!key) return std::unexpected(key.error());
-  auto node = std::make_unique<RunningNode>(key->public_key());
+  auto node = std::make_unique<RunningNode>(key->public_key(), std::move(*lock));
   auto opened = node->open(std::move(config), *key, files);
   if (!opened) return std::unexpected(opened.error());
+  if (lost_database) {
+    log_warn(
+        "database_created", "path={} meaning={}", culvert::quoted(files.database().native()),
+        culvert::quoted("the node key was there before; invites made with it until now are unknown, restore "
+                        "the database if there were any"));
+  }
   return node;
 }
 

@@ -1,6 +1,7 @@
 #include "node/node.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -12,6 +13,7 @@
 #include "edge/testing.h"
 #include "net/tcp.h"
 #include "node/data_dir.h"
+#include "node/hub_door.h"
 #include "tunnel/hub_client.h"
 
 namespace culvert::node {
@@ -132,6 +134,47 @@ TEST_F(NodeTest, BrokenFilesAreNamedWithWhatToDo) {
   auto corrupt = Node::start(config());
   ASSERT_FALSE(corrupt);
   EXPECT_NE(corrupt.error().message.find("hub.db"), std::string::npos) << corrupt.error().message;
+}
+
+TEST_F(NodeTest, ADataDirectoryHasOneNode) {
+  auto first = Node::start(config());
+  ASSERT_TRUE(first) << first.error().message;
+  std::string info = read(files().info());
+  std::string error = error_of(config(), ErrorCode::kConflict);
+  EXPECT_NE(error.find(directory_.native()), std::string::npos) << error;
+  EXPECT_NE(error.find(fmt::format("(pid {})", ::getpid())), std::string::npos) << error;
+  EXPECT_EQ(read(files().info()), info);
+  first->reset();
+  EXPECT_TRUE(Node::start(config()));
+}
+
+TEST_F(NodeTest, DamageIsNotTakenForEmptiness) {
+  ASSERT_TRUE(Node::start(config()));
+  std::string root = read(files().ca_certificate()), ca_key = read(files().ca_key());
+  fs::remove(files().ca_key());
+  std::string error = error_of(config(), ErrorCode::kNotFound);
+  EXPECT_NE(error.find(files().ca_key().native()), std::string::npos) << error;
+  EXPECT_EQ(read(files().ca_certificate()), root);
+  EXPECT_FALSE(fs::exists(files().ca_key()));
+  write(files().ca_key(), ca_key);
+
+  std::string key = read(files().node_key());
+  fs::remove(files().node_key());
+  error = error_of(config(), ErrorCode::kInvalid);
+  EXPECT_NE(error.find(files().node_key().native()), std::string::npos) << error;
+  EXPECT_FALSE(fs::exists(files().node_key()));
+  write(files().node_key(), key);
+  EXPECT_TRUE(Node::start(config()));
+
+  fs::remove(files().database());
+  testing::internal::CaptureStderr();
+  EXPECT_TRUE(Node::start(config()));
+  std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("database_created"), std::string::npos) << log;
+  testing::internal::CaptureStderr();
+  EXPECT_TRUE(Node::start(config()));
+  log = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(log.find("database_created"), std::string::npos) << log;
 }
 
 TEST_F(NodeTest, WrongSettingsAreNamed) {
@@ -371,6 +414,122 @@ TEST_F(RunningNodeTest, StopBeforeRunIsNotForgotten) {
   node_->stop();
   thread_ = std::thread([this] { node_->run(); });
   thread_.join();
+}
+
+// ---- The hub's door
+
+class HubDoorTest : public NodeTest {
+ public:
+  void open(HubDoor::Limits limits) {
+    ASSERT_TRUE(files().create());
+    hub_ = hub::Hub::open(loop_, {.database = files().database(),
+                                  .operator_key = "operator",
+                                  .public_urls = {},
+                                  .hub_key = key_.public_key(),
+                                  .edges = {},
+                                  .internal_ca_pem = ""})
+               .value();
+    auto pinned = net::self_signed_identity(key_, key_.public_key().tls_name(), unix_now()).value();
+    auto certificates =
+        std::make_shared<edge::Certificates>(files().load_or_create_ca(unix_now()).value(), unix_now);
+    door_ = std::make_unique<HubDoor>(loop_, *hub_, pinned, certificates, std::unordered_set<std::string>{},
+                                      limits);
+    listener_ = net::TcpListener::listen(loop_, SocketAddr::v4({127, 0, 0, 1}, 0), {}).value();
+  }
+  ~HubDoorTest() override {
+    if (!door_) return;
+    door_->close();
+    hub_.reset();
+    clients_.clear();
+    EXPECT_TRUE(run_task(loop_, everybody_gone()));
+  }
+
+  net::Task<bool> everybody_gone() {
+    co_await door_->join();
+    co_return true;
+  }
+
+  // A connection at the door that says nothing.
+  net::ByteStream& knock() {
+    clients_.push_back(run_task(loop_, net::tcp_connect(loop_, listener_->local_addr(), soon())).value());
+    door_->admit({run_task(loop_, listener_->accept()).value(), {}, ""});
+    return *clients_.back();
+  }
+  // One that sends a whole request and keeps the connection.
+  net::ByteStream& ask() {
+    auto tcp = run_task(loop_, net::tcp_connect(loop_, listener_->local_addr(), soon())).value();
+    door_->admit({run_task(loop_, listener_->accept()).value(), {}, ""});
+    net::TlsClientTrust trust;
+    trust.pinned_key = key_.public_key();
+    clients_.push_back(
+        run_task(loop_, net::tls_connect(std::move(tcp), "x.example", std::move(trust), soon())).value());
+    Bytes answer(4096);
+    EXPECT_TRUE(run_task(
+        loop_,
+        net::write_all(*clients_.back(), as_bytes("GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n"), soon())));
+    EXPECT_GT(run_task(loop_, net::read_some(*clients_.back(), answer, soon())).value(), 0u);
+    return *clients_.back();
+  }
+  bool dropped(net::ByteStream& client) {
+    Bytes byte(1);
+    return !run_task(loop_, net::read_some(client, byte, soon())).has_value();
+  }
+  bool open_still(net::ByteStream& client) {
+    Bytes byte(1);
+    return client.try_read(byte).status == net::IoStatus::kWantRead;
+  }
+
+  net::EventLoop loop_;
+  SecretKey key_ = edge::testing::key(9);
+  std::unique_ptr<hub::Hub> hub_;
+  std::unique_ptr<HubDoor> door_;
+  std::unique_ptr<net::TcpListener> listener_;
+  std::vector<std::unique_ptr<net::ByteStream>> clients_;
+};
+
+TEST_F(HubDoorTest, AFullHouseLosesTheOldestWhoAskedNothing) {
+  open({.connections = 3, .per_source = 100});
+  net::ByteStream& asked = ask();
+  net::ByteStream& first = knock();
+  net::ByteStream& second = knock();
+  testing::internal::CaptureStderr();
+  ask();
+  std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("hub_connections_full"), std::string::npos) << log;
+  EXPECT_TRUE(dropped(first));
+  EXPECT_TRUE(open_still(second));
+  ask();
+  EXPECT_TRUE(dropped(second));
+  EXPECT_TRUE(open_still(asked));
+  ask();
+  EXPECT_TRUE(dropped(asked)) << "when everybody has asked, the oldest";
+  EXPECT_EQ(door_->size(), 3u);
+}
+
+TEST_F(HubDoorTest, OneSourceGetsItsShareOnly) {
+  open({.connections = 100, .per_source = 2});
+  net::ByteStream& first = knock();
+  net::ByteStream& second = knock();
+  testing::internal::CaptureStderr();
+  net::ByteStream& third = knock();
+  EXPECT_TRUE(dropped(third));
+  EXPECT_TRUE(dropped(knock()));
+  std::string log = testing::internal::GetCapturedStderr();
+  size_t at = log.find("hub_source_full");
+  EXPECT_NE(at, std::string::npos) << log;
+  EXPECT_EQ(log.find("hub_source_full", at + 1), std::string::npos) << "not rate-limited: " << log;
+  EXPECT_TRUE(open_still(second));
+  first.close();
+  run_until(loop_, [&] { return door_->size() == 1; });
+  ask();
+}
+
+TEST(HubDoorSource, IsTheAddressOrTheV6Network) {
+  auto source = [](const char* text) { return HubDoor::source_of(SocketAddr::parse(text).value()); };
+  EXPECT_EQ(source("192.0.2.1:5"), source("192.0.2.1:6"));
+  EXPECT_NE(source("192.0.2.1:5"), source("192.0.2.2:5"));
+  EXPECT_EQ(source("[2001:db8:0:1::1]:5"), source("[2001:db8:0:1:ffff::9]:6"));
+  EXPECT_NE(source("[2001:db8:0:1::1]:5"), source("[2001:db8:0:2::1]:5"));
 }
 
 }  // namespace

@@ -324,8 +324,10 @@ def test_the_data_directory_of_a_running_node_is_not_taken(world):
     first = world.node()
     world.invite(first)
     before = {name: digest for name, digest in snapshot(first.data_dir).items() if name.endswith((".key", ".pem"))}
-    refused(world, "node", "--data-dir", first.data_dir, "--listen", f"{NODE_IP}:443", "--udp-listen", f"{NODE_IP}:443",
-            "--public-url", f"https://{NODE_IP}")
+    info = (first.data_dir / "node.info").read_bytes()
+    refused(world, "node", "--data-dir", first.data_dir, "--listen", f"{NODE_IP}:9443", "--udp-listen", f"{NODE_IP}:9443",
+            "--public-url", f"https://{NODE_IP}:9443", says=["another node (pid", str(first.data_dir)])
+    assert (first.data_dir / "node.info").read_bytes() == info
     after = snapshot(first.data_dir)
     assert {name: after[name] for name in before} == before
     assert world.culvert("invite", "list", "--data-dir", first.data_dir).returncode == 0
