@@ -73,7 +73,8 @@ class ByteWriter {
 
  private:
   void number(uint64_t value, int width) {
-    for (int shift = (width - 1) * 8; shift >= 0; shift -= 8) out_.push_back(static_cast<uint8_t>(value >> shift));
+    for (int shift = (width - 1) * 8; shift >= 0; shift -= 8)
+      out_.push_back(static_cast<uint8_t>(value >> shift));
   }
 
   Bytes out_;

@@ -1,7 +1,8 @@
 #pragma once
 #include <chrono>
 
-// The one place that asks the system for the time; everything else is handed a TimePoint or one of these clocks.
+// The one place that asks the system for the time; everything else is handed a TimePoint or one of these
+// clocks.
 namespace culvert {
 
 using Duration = std::chrono::nanoseconds;

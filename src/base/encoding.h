@@ -9,7 +9,7 @@
 // trailing bits is kInvalid, and the message never repeats the input (it may be a secret).
 namespace culvert {
 
-std::string to_hex(ByteView bytes);  // lower case
+std::string to_hex(ByteView bytes);             // lower case
 Result<Bytes> from_hex(std::string_view text);  // lower case only
 
 // RFC 4648 section 6 without padding; encodes lower case, decodes either case.

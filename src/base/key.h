@@ -26,10 +26,10 @@ class PublicKey {
   static Result<PublicKey> parse(std::string_view text);
 
   const std::array<uint8_t, kSize>& bytes() const { return bytes_; }
-  std::string to_string() const;    // 64 lower-case hex characters
-  std::string short_text() const;   // first 10 of them, for logs
-  std::string to_zbase32() const;   // DNS label form
-  std::string tls_name() const;     // "<base32hex>.iroh.invalid"
+  std::string to_string() const;   // 64 lower-case hex characters
+  std::string short_text() const;  // first 10 of them, for logs
+  std::string to_zbase32() const;  // DNS label form
+  std::string tls_name() const;    // "<base32hex>.iroh.invalid"
 
   // Strict verification: refuses small-order keys and non-canonical signatures.
   bool verify(ByteView message, const Signature& signature) const;
@@ -45,7 +45,8 @@ class PublicKey {
 
 using EndpointId = PublicKey;
 
-// The 32-byte seed. Wiped when destroyed; has no printing form by accident: expose_seed() is the only way out.
+// The 32-byte seed. Wiped when destroyed; has no printing form by accident: expose_seed() is the only way
+// out.
 class SecretKey {
  public:
   static constexpr size_t kSize = 32;

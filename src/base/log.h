@@ -10,8 +10,8 @@
 //
 //   log_info("agent_connected", "agent={} edge={}", agent.short_text(), address);
 //
-// Thread-safe. Nothing a stranger can trigger without limit is logged at info or above; put such lines behind a
-// RateLimit. Text from outside goes through quoted().
+// Thread-safe. Nothing a stranger can trigger without limit is logged at info or above; put such lines behind
+// a RateLimit. Text from outside goes through quoted().
 namespace culvert {
 
 enum class LogLevel { kDebug, kInfo, kWarn, kError };
@@ -23,7 +23,8 @@ void log_line(LogLevel level, std::string_view event, std::string_view fields);
 
 // The text in double quotes, control characters and quotes escaped, cut at 200 bytes.
 std::string quoted(std::string_view text);
-// Without these, argument-dependent lookup prefers std::quoted for a std::string wherever <iomanip> is included.
+// Without these, argument-dependent lookup prefers std::quoted for a std::string wherever <iomanip> is
+// included.
 inline std::string quoted(const std::string& text) { return quoted(std::string_view(text)); }
 inline std::string quoted(const char* text) { return quoted(std::string_view(text)); }
 

@@ -18,7 +18,8 @@ namespace culvert {
 class SocketAddr {
  public:
   SocketAddr() = default;
-  static SocketAddr from_sockaddr(const sockaddr* address);  // AF_INET or AF_INET6; anything else gives 0.0.0.0:0
+  static SocketAddr from_sockaddr(
+      const sockaddr* address);  // AF_INET or AF_INET6; anything else gives 0.0.0.0:0
   static SocketAddr v4(std::array<uint8_t, 4> ip, uint16_t port);
   static SocketAddr v6(std::array<uint8_t, 16> ip, uint16_t port);
   // "1.2.3.4:5", "[::1]:5". No names. kInvalid says what is wrong.
@@ -51,6 +52,7 @@ template <>
 struct std::hash<culvert::SocketAddr> {
   size_t operator()(const culvert::SocketAddr& address) const noexcept {
     auto ip = address.ip();
-    return std::hash<std::string_view>{}({reinterpret_cast<const char*>(ip.data()), ip.size()}) * 31 + address.port();
+    return std::hash<std::string_view>{}({reinterpret_cast<const char*>(ip.data()), ip.size()}) * 31 +
+           address.port();
   }
 };

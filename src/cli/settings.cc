@@ -1,13 +1,12 @@
 #include "cli/settings.h"
 
-#include <unistd.h>
-
 #include <CLI/App.hpp>
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
 
 #include "base/check.h"
+#include "base/environment.h"
 #include "base/log.h"
 #include "cli/config_file.h"
 
@@ -47,16 +46,7 @@ Environment process_environment() {
   };
 }
 
-std::vector<std::string> culvert_variables() {
-  std::vector<std::string> names;
-  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-    std::string_view text = *entry;
-    size_t equals = text.find('=');
-    bool is_set = equals != std::string_view::npos && equals + 1 < text.size();
-    if (text.starts_with("CULVERT_") && is_set) names.emplace_back(text.substr(0, equals));
-  }
-  return names;
-}
+std::vector<std::string> culvert_variables() { return environment_names("CULVERT_"); }
 
 std::string Settings::variable_name(const Setting& setting) {
   if (!setting.variable.empty()) return setting.variable;

@@ -158,7 +158,8 @@ Task<Result<Addresses>> ask_thread(EventLoop& loop, std::string host, uint16_t p
     }
     std::lock_guard lock(query->mutex);
     if (query->answer) co_return std::move(*query->answer);
-    // Readiness may be told for nothing: an event of a descriptor that is closed already can reach its successor.
+    // Readiness may be told for nothing: an event of a descriptor that is closed already can reach its
+    // successor.
   }
 }
 

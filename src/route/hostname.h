@@ -8,7 +8,8 @@
 namespace culvert::route {
 
 // A DNS hostname or a one-level wildcard "*.suffix", folded to lower case (RFC 1123, RFC 4592).
-// Two labels or more, 253 bytes, labels of 1..63 letters, digits and inner hyphens, '*' only as the whole first label.
+// Two labels or more, 253 bytes, labels of 1..63 letters, digits and inner hyphens, '*' only as the whole
+// first label.
 class HostPattern {
  public:
   // kInvalid says which label is wrong and why.
@@ -18,7 +19,8 @@ class HostPattern {
   bool is_wildcard() const { return text_.starts_with("*."); }
   // Routing: "*.b.c" covers exactly one label before ".b.c" and not "b.c". `host` is folded already.
   bool matches(std::string_view host) const;
-  // Granting: `*.b.c` covers any hostname or wildcard below b.c at any depth, on label boundaries; never the apex.
+  // Granting: `*.b.c` covers any hostname or wildcard below b.c at any depth, on label boundaries; never the
+  // apex.
   bool grants(const HostPattern& other) const;
   // True when one name could fall under both grants: what two tenants must not hold.
   bool overlaps(const HostPattern& other) const;

@@ -17,19 +17,19 @@ enum StreamCode : quic::AppCode {
   kStreamOriginReset = 2,        // the origin reset or died mid-way
   kStreamOriginUnreachable = 3,  // refused, no route, name not found
   kStreamOriginTimeout = 4,
-  kStreamUnknownService = 5,     // the agent does not serve this hostname or mode
+  kStreamUnknownService = 5,  // the agent does not serve this hostname or mode
   kStreamBadHeader = 6,
-  kStreamLimit = 7,              // the agent or the edge is at a cap
+  kStreamLimit = 7,  // the agent or the edge is at a cap
   kStreamIdle = 8,
 };
 
 // Why a tunnel connection is closed.
 enum CloseCode : quic::AppCode {
-  kCloseOk = 0,         // the agent leaves
-  kCloseNoLease = 1,    // the edge knows no lease of this agent: declare again
-  kCloseRevoked = 2,    // the invite was revoked
+  kCloseOk = 0,        // the agent leaves
+  kCloseNoLease = 1,   // the edge knows no lease of this agent: declare again
+  kCloseRevoked = 2,   // the invite was revoked
   kCloseReplaced = 3,  // the same agent connected again, or another took a silent one's place
-  kCloseDraining = 4,   // the edge is going away: reconnect
+  kCloseDraining = 4,  // the edge is going away: reconnect
   kCloseProtocol = 5,
   kCloseLimit = 6,
 };

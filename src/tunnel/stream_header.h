@@ -7,8 +7,8 @@
 #include "base/socket_addr.h"
 #include "route/table.h"
 
-// What the edge writes first on every stream to an agent: a PROXY v2 header whose source and destination are the
-// client's connection, with the authority TLV (hostname) and TLV 0xE0 = version, TLS mode, connection id.
+// What the edge writes first on every stream to an agent: a PROXY v2 header whose source and destination are
+// the client's connection, with the authority TLV (hostname) and TLV 0xE0 = version, TLS mode, connection id.
 namespace culvert::tunnel {
 
 constexpr uint8_t kStreamHeaderVersion = 1;
@@ -29,7 +29,8 @@ struct DecodedHeader {
   StreamHeader header;
   size_t consumed;
 };
-// nullopt: more bytes are needed. kInvalid: malformed, no authority, another version (the message names both).
+// nullopt: more bytes are needed. kInvalid: malformed, no authority, another version (the message names
+// both).
 Result<std::optional<DecodedHeader>> decode_stream_header(ByteView bytes);
 
 }  // namespace culvert::tunnel

@@ -11,21 +11,22 @@ namespace culvert::tunnel {
 
 // What an invite token carries. It is a secret: only encode() shows it, describe() is for logs and people.
 struct InviteToken {
-  std::vector<std::string> hub_urls;      // https://host[:port], tried in order
-  PublicKey hub_key;                      // who must answer there
+  std::vector<std::string> hub_urls;  // https://host[:port], tried in order
+  PublicKey hub_key;                  // who must answer there
   std::array<uint8_t, 16> invite_id;
   std::array<uint8_t, 32> invite_secret;
   SecretKey tenant_key;
 
-  // "cvt_inv_1." then urls (joined by one space), hub key, invite id, secret, tenant seed, checksum: each unpadded
-  // base64url, joined by '.'. The checksum is the first 4 bytes of SHA-256 over all text before its dot.
+  // "cvt_inv_1." then urls (joined by one space), hub key, invite id, secret, tenant seed, checksum: each
+  // unpadded base64url, joined by '.'. The checksum is the first 4 bytes of SHA-256 over all text before its
+  // dot.
   std::string encode() const;
   // hub URLs, hub key and invite id; never the secret or the seed.
   std::string describe() const;
 };
 
-// Surrounding whitespace is fine. kInvalid names the part that is wrong and what to do about it; it never repeats
-// the token's text.
+// Surrounding whitespace is fine. kInvalid names the part that is wrong and what to do about it; it never
+// repeats the token's text.
 Result<InviteToken> parse_invite_token(std::string_view text);
 
 // An https URL of a hub, taken apart. kInvalid: not https, no host, a path, a query, or 0.0.0.0.
