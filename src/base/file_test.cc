@@ -170,5 +170,14 @@ TEST_F(FileTest, ALockHasOneHolder) {
   EXPECT_EQ(FileLock::take(dir_ / "absent" / "lock").error().code, ErrorCode::kIo);
 }
 
+TEST_F(FileTest, OnlyRegularFilesAreReplaced) {
+  const auto pipe = dir_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  auto replaced = replace_file(pipe, as_bytes("x"), 0644);
+  ASSERT_FALSE(replaced.has_value());
+  EXPECT_EQ(replaced.error().code, ErrorCode::kInvalid);
+  EXPECT_TRUE(fs::is_fifo(pipe));
+}
+
 }  // namespace
 }  // namespace culvert
