@@ -175,7 +175,7 @@ TEST_F(FileTest, OnlyRegularFilesAreReplaced) {
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   auto replaced = replace_file(pipe, as_bytes("x"), 0644);
   ASSERT_FALSE(replaced.has_value());
-  EXPECT_EQ(replaced.error().code, ErrorCode::kInvalid);
+  EXPECT_EQ(replaced.error().code, ErrorCode::kIo);
   EXPECT_TRUE(fs::is_fifo(pipe));
 }
 
