@@ -108,7 +108,7 @@ class Connection final : private TlsEvents {
   TimePoint deadline() const;
   void on_deadline(TimePoint now);
   // The socket was replaced: moves this (client) connection to the new local address (RFC 9000, 9.2).
-  void migrate(const SocketAddr& local, TimePoint now);
+  void migrate(const SocketAddr& local);
   // Every connection id that leads here.
   std::vector<ngtcp2_cid> connection_ids() const;
 
