@@ -12,11 +12,6 @@ build:
 	@$(RELEASE) --target culvert
 
 # The program: build/release/src/cli/culvert.
-build:
-	@scripts/deps
-	@$(RELEASE) --target culvert
-
-# A web origin on loopback at a public-style HTTPS URL; stays until Ctrl-C. ONCE=1 ends after the first answer.
 demo:
 	@scripts/deps
 	@$(RELEASE) --target culvert
@@ -43,8 +38,7 @@ format:
 # Each fuzz target for FUZZ_SECONDS (default 60) from its seed corpus.
 fuzz:
 	@scripts/deps
-	@cmake --preset fuzz >/dev/null && cmake --build --preset fuzz
-	@scripts/fuzz
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} fuzz/smoke
 
 clean:
 	rm -rf build

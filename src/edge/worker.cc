@@ -42,7 +42,6 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
   endpoint_config.accept_alpns.push_back(tunnel::kTunnelAlpn);
   endpoint_config.worker = index;
   endpoint_config.workers = config.workers;
-  endpoint_config.migrate_on_network_change = false;
   // An agent opens one stream, for control, and sends no datagrams: strangers get no more to fill.
   endpoint_config.limits.max_streams_bidi = 4;
   endpoint_config.limits.max_streams_uni = 0;

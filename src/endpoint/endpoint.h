@@ -25,7 +25,6 @@ struct Config {
   unsigned worker = 0;                    // index of this worker among `workers` that share the address
   unsigned workers = 1;
   quic::Limits limits;
-  bool migrate_on_network_change = true;  // clients: move to a new socket path when the local address changes
 };
 
 using quic::CloseReason;

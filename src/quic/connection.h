@@ -107,7 +107,8 @@ class Connection final : private TlsEvents {
   }
   TimePoint deadline() const;
   void on_deadline(TimePoint now);
-  // The socket was replaced: moves this (client) connection to the new local address (RFC 9000, 9.2).
+  // The socket was replaced: this (client) connection goes on from the new local address, as after a NAT
+  // rebinding.
   void migrate(const SocketAddr& local);
   // Every connection id that leads here.
   std::vector<ngtcp2_cid> connection_ids() const;
