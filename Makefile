@@ -11,7 +11,7 @@ build:
 	@scripts/deps
 	@$(RELEASE) --target culvert
 
-# The program: build/release/src/cli/culvert.
+# A web origin on loopback at a public-style HTTPS URL; stays until Ctrl-C. ONCE=1 ends after the first answer.
 demo:
 	@scripts/deps
 	@$(RELEASE) --target culvert
