@@ -150,12 +150,13 @@ Result<Service> parse_service(std::string_view text) {
     rest.remove_prefix(comma + 1);
     comma = rest.find(',');
     std::string_view part = rest.substr(0, comma);
+    auto named_mode = route::parse_tls_mode(part);
     if (part.starts_with("proxy=") && !proxy_protocol) {
       auto parsed = parse_proxy_protocol(part.substr(6));
       if (!parsed) return fail(ErrorCode::kInvalid, "proxy: {}", parsed.error().message);
       proxy_protocol = *parsed;
-    } else if (auto parsed = route::parse_tls_mode(part); parsed && !mode) {
-      mode = *parsed;
+    } else if (named_mode && !mode) {
+      mode = *named_mode;
     } else {
       return fail(ErrorCode::kInvalid,
                   "{} is unknown or given twice; after the origin may follow ,terminate or ,passthrough and "

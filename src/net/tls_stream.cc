@@ -17,10 +17,8 @@ constexpr size_t kMaxRecord = 16384;
 constexpr size_t kMaxUnsent = 64 * 1024;
 
 std::unique_ptr<TcpStream> as_tcp(std::unique_ptr<ByteStream> stream) {
-  auto* tcp = dynamic_cast<TcpStream*>(stream.get());
-  CHECK(tcp);
-  stream.release();
-  return std::unique_ptr<TcpStream>(tcp);
+  CHECK(dynamic_cast<TcpStream*>(stream.get()));
+  return std::unique_ptr<TcpStream>(static_cast<TcpStream*>(stream.release()));
 }
 
 }  // namespace
