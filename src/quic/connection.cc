@@ -484,7 +484,11 @@ TimePoint Connection::deadline() const {
   ngtcp2_tstamp expiry = ngtcp2_conn_get_expiry(conn_);
   if (expiry >= static_cast<ngtcp2_tstamp>(TimePoint::max().time_since_epoch().count()))
     return TimePoint::max();
-  return TimePoint(Duration(static_cast<int64_t>(expiry)));
+  TimePoint due(Duration(static_cast<int64_t>(expiry)));
+  // While nothing waits to be sent, pacing's next moment, a few microseconds after every packet, holds nothing
+  // back; no other timer is finer than a millisecond (RFC 9002, 6.1.2: kGranularity).
+  const bool waits_to_send = !send_queue_.empty() || !datagrams_out_.empty();
+  return waits_to_send ? due : std::chrono::ceil<std::chrono::milliseconds>(due);
 }
 
 void Connection::on_deadline(TimePoint now) {
