@@ -1,11 +1,12 @@
 include(GoogleTest)
 
-# culvert_module(name [PCH] [TEST_ONLY] [LINK public...] [PRIVATE private...])
+# culvert_module(name [PCH] [COLD] [TEST_ONLY] [LINK public...] [PRIVATE private...])
 #
 # One room of the house: src/<name>/*.cc without *_test.cc becomes the static library culvert_<name>, and
-# *_test.cc becomes the program <name>_test. PCH is for the rooms that see Asio.
+# *_test.cc becomes the program <name>_test. PCH is for the rooms that see Asio, COLD for those with
+# nothing on the data path.
 function(culvert_module name)
-  cmake_parse_arguments(arg "PCH;TEST_ONLY" "" "LINK;PRIVATE" ${ARGN})
+  cmake_parse_arguments(arg "PCH;COLD;TEST_ONLY" "" "LINK;PRIVATE" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cc)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
@@ -13,6 +14,9 @@ function(culvert_module name)
   if(sources)
     add_library(culvert_${name} STATIC ${sources})
     target_link_libraries(culvert_${name} PUBLIC culvert_flags ${arg_LINK} PRIVATE ${arg_PRIVATE})
+    if(arg_COLD)
+      culvert_cold(culvert_${name})
+    endif()
     if(arg_PCH)
       culvert_asio_pch(culvert_${name})
     endif()
@@ -28,6 +32,11 @@ function(culvert_module name)
     endif()
     gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600)
   endif()
+endfunction()
+
+# An agent keeps this code resident all day and hardly runs it: as small as it gets.
+function(culvert_cold target)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:RelWithDebInfo>:-Oz>)
 endfunction()
 
 # One precompiled header serves every target that sees Asio: culvert_net builds it.
