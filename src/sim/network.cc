@@ -35,7 +35,8 @@ void Host::move_to(SocketAddr address) {
 }
 
 bool Host::send(const net::DatagramBatch& batch) {
-  network_.transmit(*this, batch);
+  // Packets for an address that was left are lost, as quic::Driver loses them.
+  if (batch.local == address_) network_.transmit(*this, batch);
   return true;
 }
 
@@ -75,6 +76,7 @@ void Network::transmit(Host& from, const net::DatagramBatch& batch) {
 
 void Network::transmit_one(const SocketAddr& source, const SocketAddr& destination, ByteView data,
                            uint8_t ecn) {
+  if (tap_) tap_(source, destination, data);
   Link& link = link_for(source, destination);
   const LinkConfig& config = link.config;
   Duration line_time{};

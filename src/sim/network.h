@@ -81,6 +81,10 @@ class Network {
   // A datagram out of nowhere, as an attacker with a spoofed source would send it.
   void inject(const SocketAddr& source, const SocketAddr& destination, Bytes data);
 
+  // Sees every datagram that is sent, also those that will be lost.
+  using Tap = std::function<void(const SocketAddr& source, const SocketAddr& destination, ByteView data)>;
+  void set_tap(Tap tap) { tap_ = std::move(tap); }
+
   // Over every datagram: when, from where, to where, how long, and its fate. Not its bytes: they are
   // encrypted with keys that no seed decides.
   uint64_t digest() const { return digest_; }
@@ -121,6 +125,7 @@ class Network {
   std::vector<Host*> hosts_;
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   uint64_t next_order_ = 0;
+  Tap tap_;
   uint64_t digest_ = 0xcbf29ce484222325;
   uint64_t delivered_ = 0;
   uint64_t dropped_ = 0;
