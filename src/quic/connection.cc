@@ -17,6 +17,19 @@ namespace {
 constexpr size_t kMaxSegments = 64;
 constexpr size_t kMaxBatchBytes = 65'000;
 
+// Of the peer's connection ids: what ngtcp2 can hold, and how many of those the peer is not told of. A server
+// needs one: after a NAT rebinding and a deliberate move in quick succession ngtcp2 (1.11) counts one retired
+// id for some seconds more (see Connection::migrate), and without a spare the peer's replacement for it is a
+// CONNECTION_ID_LIMIT_ERROR.
+constexpr uint64_t kMaxIds = 8;
+constexpr uint64_t kSpareIds = 1;
+
+// How long a server may look after paths that share an id: it validates the new path, again if its first
+// challenge had to be small, and then the old one, each for three PTO (RFC 9000, 8.2.4) that are at least
+// those of an unknown path, a second each.
+constexpr int kSettlingPtos = 9;
+constexpr Duration kMinSettling = std::chrono::seconds(10);
+
 // RFC 9001, 4.8: CRYPTO_ERROR codes are 0x100 plus the TLS alert.
 constexpr uint64_t kCryptoError = 0x100;
 constexpr uint8_t kAlertBadCertificate = 42;
@@ -112,7 +125,7 @@ ngtcp2_transport_params Connection::make_params() const {
   params.initial_max_streams_bidi = limits.max_streams_bidi;
   params.initial_max_streams_uni = limits.max_streams_uni;
   params.max_idle_timeout = nanos(limits.idle_timeout);
-  params.active_connection_id_limit = 8;  // all that ngtcp2 keeps; with fewer a move may run out of them
+  params.active_connection_id_limit = kMaxIds - kSpareIds;
   params.max_datagram_frame_size = limits.max_datagram_frame;
   return params;
 }
@@ -202,6 +215,9 @@ bool Connection::on_handshake_completed() {
   resumed_ = gnutls_session_is_resumed(session_) != 0;
   address_validated_ = true;
   if (is_server_) gnutls_session_ticket_send(session_, 1, 0);
+  // The peer has been told its limit; ngtcp2 measures it by this one from now on. It has no call to say so.
+  const_cast<ngtcp2_transport_params*>(ngtcp2_conn_get_local_transport_params(conn_))
+      ->active_connection_id_limit = kMaxIds;
   state_ = State::kOpen;
   announce_connected_ = true;
   mark_dirty();
@@ -288,9 +304,11 @@ void Connection::enter_closing(const ngtcp2_ccerr& error, CloseReason reason, Ti
   mark_dirty();
 }
 
+Duration Connection::pto() const { return Duration(static_cast<int64_t>(ngtcp2_conn_get_pto(conn_))); }
+
 void Connection::enter_draining(TimePoint now) {
   state_ = State::kDraining;
-  death_ = now + 3 * Duration(static_cast<int64_t>(ngtcp2_conn_get_pto(conn_)));
+  death_ = now + 3 * pto();
   close_reason_ = reason_from_peer(*ngtcp2_conn_get_ccerr(conn_));
   announce_closed_ = true;
   mark_dirty();
@@ -320,8 +338,7 @@ bool Connection::write(TimePoint now, BatchSink& sink) {
     net::DatagramBatch batch{close_packet_, close_packet_.size(), close_remote_, close_local_};
     if (!sink.send(batch)) return false;
     send_close_ = false;
-    if (death_ == TimePoint::max())
-      death_ = now + 3 * Duration(static_cast<int64_t>(ngtcp2_conn_get_pto(conn_)));
+    if (death_ == TimePoint::max()) death_ = now + 3 * pto();
   }
   if (state_ != State::kHandshaking && state_ != State::kOpen) return true;
 
@@ -351,6 +368,8 @@ bool Connection::write(TimePoint now, BatchSink& sink) {
     return false;
   };
 
+  // An expired keep-alive is the only way to make ngtcp2 send a PING.
+  if (greet_) ngtcp2_conn_set_keep_alive_timeout(conn_, 1);
   bool taken = true;
   while (taken && total < quantum) {
     ngtcp2_path_storage path;
@@ -391,6 +410,10 @@ bool Connection::write(TimePoint now, BatchSink& sink) {
     if (size < batch.segment_size) taken = flush();
   }
   if (taken) taken = flush();
+  if (greet_) {
+    ngtcp2_conn_set_keep_alive_timeout(conn_, nanos(shared_.limits.keep_alive));
+    greet_ = total == 0;
+  }
   if (state_ == State::kHandshaking || state_ == State::kOpen)
     ngtcp2_conn_update_pkt_tx_time(conn_, stamp(now));
   return taken;
@@ -510,15 +533,26 @@ void Connection::on_deadline(TimePoint now) {
   fail_with(error, now);
 }
 
-void Connection::migrate(const SocketAddr& local) {
+// An observer of both networks must not recognise a client by its connection id, so a move takes a fresh one.
+// Only where ngtcp2 cannot do that, before the handshake is confirmed or with no spare id, the peer sees what
+// looks like a NAT rebinding (RFC 9000, 9.3).
+//
+// The two kinds of move must not mix while the server validates. Two paths with one id are more than an
+// ngtcp2 server (1.11) can tell apart: on the next move with a new id,
+// conn_recv_non_probing_pkt_on_new_path() copies the shared id into the new validation as its fallback, then
+// conn_abort_pv() retires that same id with the old validation. The id is now counted although it is gone
+// (see kSpareIds), and should the new validation fail, it is used again: the client answers with a stateless
+// reset or PROTOCOL_VIOLATION. So after one move that shares its id, all do until the server must be done.
+void Connection::migrate(const SocketAddr& local, TimePoint now) {
   if (is_server_ || (state_ != State::kOpen && state_ != State::kHandshaking)) return;
-  // Not ngtcp2_conn_initiate_immediate_migration: its new connection ids, and those of the server's
-  // validation, together break the limit in one move of five (CONNECTION_ID_LIMIT_ERROR; sim:
-  // MovingAtAnyMomentKeepsTheConnection). The peer sees a NAT rebinding (RFC 9000, 9.3) and validates the new
-  // path; our destination id stays.
   SocketAddr remote = SocketAddr::from_sockaddr(ngtcp2_conn_get_path(conn_)->remote.addr);
   PathHolder holder(local, remote);
-  ngtcp2_conn_set_local_addr(conn_, &holder.path.local);
+  const bool may_change_id = now >= keeps_id_until_;
+  if (!may_change_id || ngtcp2_conn_initiate_immediate_migration(conn_, &holder.path, stamp(now)) != 0) {
+    ngtcp2_conn_set_local_addr(conn_, &holder.path.local);
+    keeps_id_until_ = now + std::max(kMinSettling, kSettlingPtos * pto());
+    greet_ = true;
+  }
   local_ = local;
   mark_dirty();
 }

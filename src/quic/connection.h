@@ -107,9 +107,9 @@ class Connection final : private TlsEvents {
   }
   TimePoint deadline() const;
   void on_deadline(TimePoint now);
-  // The socket was replaced: this (client) connection goes on from the new local address, as after a NAT
-  // rebinding.
-  void migrate(const SocketAddr& local);
+  // The socket was replaced: this (client) connection goes on from the new local address, with another
+  // destination connection id where that can be (RFC 9000, 9.5).
+  void migrate(const SocketAddr& local, TimePoint now);
   // Every connection id that leads here.
   std::vector<ngtcp2_cid> connection_ids() const;
 
@@ -181,6 +181,7 @@ class Connection final : private TlsEvents {
   void fail_with(int library_error, TimePoint now);
   void enter_closing(const ngtcp2_ccerr& error, CloseReason reason, TimePoint now);
   void enter_draining(TimePoint now);
+  Duration pto() const;
   void die(CloseReason reason);
 
   Shared shared_;
@@ -195,6 +196,8 @@ class Connection final : private TlsEvents {
   bool identity_refused_ = false;
   SocketAddr local_;  // clients: the one local address they know; what the kernel picks under it is not their
                       // concern
+  TimePoint keeps_id_until_{};  // clients: until then a move must not take a new id, see migrate()
+  bool greet_ = false;          // the next packet must ask for an answer
   std::optional<EndpointId> remote_id_;
   std::string alpn_;
   ConnectionObserver* observer_ = nullptr;

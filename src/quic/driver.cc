@@ -55,7 +55,7 @@ Result<> Driver::rebind() {
   socket_ = std::move(*socket);
   waiting_writable_ = false;
   start_socket();
-  engine_.migrate(local_addr());
+  engine_.migrate(local_addr(), monotonic_now());
   engine_.on_writable(monotonic_now());
   arm_timer();
   return {};

@@ -351,8 +351,8 @@ void Engine::on_writable(TimePoint now) {
   flush(now);
 }
 
-void Engine::migrate(const SocketAddr& local) {
-  for (auto& [connection, entry] : connections_) connection->migrate(local);
+void Engine::migrate(const SocketAddr& local, TimePoint now) {
+  for (auto& [connection, entry] : connections_) connection->migrate(local, now);
 }
 
 void Engine::close_all(AppCode code, const std::string& reason, TimePoint now) {

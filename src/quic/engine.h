@@ -59,7 +59,7 @@ class Engine final : private ConnectionHost {
   void on_deadline(TimePoint now);
   // The sink takes batches again.
   void on_writable(TimePoint now);
-  void migrate(const SocketAddr& local);
+  void migrate(const SocketAddr& local, TimePoint now);
   void close_all(AppCode code, const std::string& reason, TimePoint now);
 
   size_t connection_count() const { return connections_.size(); }

@@ -31,7 +31,7 @@ std::shared_ptr<quic::Connection> Host::connect(const SocketAddr& remote, const 
 
 void Host::move_to(SocketAddr address) {
   address_ = public_address_ = address;
-  engine_->migrate(address);
+  engine_->migrate(address, network_.now());
 }
 
 bool Host::send(const net::DatagramBatch& batch) {
