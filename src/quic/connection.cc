@@ -508,8 +508,8 @@ TimePoint Connection::deadline() const {
   if (expiry >= static_cast<ngtcp2_tstamp>(TimePoint::max().time_since_epoch().count()))
     return TimePoint::max();
   TimePoint due(Duration(static_cast<int64_t>(expiry)));
-  // While nothing waits to be sent, pacing's next moment, a few microseconds after every packet, holds nothing
-  // back; no other timer is finer than a millisecond (RFC 9002, 6.1.2: kGranularity).
+  // While nothing waits to be sent, pacing's next moment, a few microseconds after every packet, holds
+  // nothing back; no other timer is finer than a millisecond (RFC 9002, 6.1.2: kGranularity).
   const bool waits_to_send = !send_queue_.empty() || !datagrams_out_.empty();
   return waits_to_send ? due : std::chrono::ceil<std::chrono::milliseconds>(due);
 }
