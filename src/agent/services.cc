@@ -156,7 +156,7 @@ Result<Service> parse_service(std::string_view text) {
       if (!parsed) return fail(ErrorCode::kInvalid, "proxy: {}", parsed.error().message);
       proxy_protocol = *parsed;
     } else if (named_mode && !mode) {
-      mode = *named_mode;
+      mode = named_mode;
     } else {
       return fail(ErrorCode::kInvalid,
                   "{} is unknown or given twice; after the origin may follow ,terminate or ,passthrough and "

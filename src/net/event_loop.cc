@@ -123,7 +123,7 @@ Task<bool> Notify::wait_until(TimePoint deadline) {
 
 void TaskGroup::spawn(Task<> task) {
   ++*count_;
-  asio::co_spawn(loop_.executor(), std::move(task), [this, count = count_](std::exception_ptr exception) {
+  asio::co_spawn(loop_.executor(), std::move(task), [this, count = count_](const std::exception_ptr& exception) {
     if (exception) {
       try {
         std::rethrow_exception(exception);
