@@ -34,13 +34,13 @@ size_t Headers::count(std::string_view name) const {
   return found;
 }
 
-net::Task<Result<std::optional<Request>>> read_request(net::ByteStream& stream, RequestParser& parser,
+net::Task<Result<std::optional<Request>>> read_request(net::Reader& reader, RequestParser& parser,
                                                        TimePoint idle_deadline, Duration limit) {
   std::array<uint8_t, kReadSize> chunk;
   TimePoint deadline = parser.idle() ? idle_deadline : monotonic_now() + limit;
   while (parser.state() == ParseState::kNeedMore) {
     bool was_idle = parser.idle();
-    auto count = co_await net::read_some(stream, chunk, deadline);
+    auto count = co_await reader.read_some(chunk, deadline);
     if (!count) co_return std::unexpected(count.error());
     if (*count == 0) {
       if (was_idle) co_return std::optional<Request>();

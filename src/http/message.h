@@ -51,7 +51,8 @@ class RequestParser;  // http/parser.h
 // there. `idle_deadline` is for the first byte, `limit` for the rest of the request after it. nullopt: the
 // peer ended cleanly before a request began. kInvalid: not HTTP, both lengths, or ambiguous framing; kLimit:
 // header or body over the caps.
-net::Task<Result<std::optional<Request>>> read_request(net::ByteStream& stream, RequestParser& parser,
+// After kTimeout the connection is still there to answer on.
+net::Task<Result<std::optional<Request>>> read_request(net::Reader& reader, RequestParser& parser,
                                                        TimePoint idle_deadline, Duration limit);
 net::Task<Result<>> write_response(net::ByteStream& stream, Response response, bool keep_alive,
                                    TimePoint deadline);

@@ -44,9 +44,10 @@ void converse(Server server, Client client) {
 }
 
 Task<> answer_all(net::ByteStream& stream) {
+  net::Reader reader(stream);
   RequestParser parser;
   while (true) {
-    auto request = co_await read_request(stream, parser, soon(), 10s);
+    auto request = co_await read_request(reader, parser, soon(), 10s);
     if (!request || !*request) co_return;
     Response response{.status = 200,
                       .headers = {},
@@ -106,8 +107,9 @@ std::optional<Error> g_error;
 bool g_clean_end = false;
 
 Task<> read_one(net::ByteStream& stream) {
+  net::Reader reader(stream);
   RequestParser parser;
-  auto request = co_await read_request(stream, parser, soon(), 100ms);
+  auto request = co_await read_request(reader, parser, soon(), 100ms);
   if (!request) {
     g_error = request.error();
   } else {
@@ -145,9 +147,33 @@ TEST(Message, CutsARequestThatNeverEnds) {
   EXPECT_EQ(g_error->code, ErrorCode::kTimeout);
 }
 
+Task<> answer_the_late(net::ByteStream& stream) {
+  co_await read_one(stream);
+  auto written =
+      co_await write_response(stream, {.status = 408, .headers = {}, .body = "late"}, false, soon());
+  EXPECT_TRUE(written.has_value());
+}
+Task<> send_half_and_listen(net::ByteStream& stream) {
+  co_await send_half(stream);
+  std::array<uint8_t, 1024> chunk;
+  while (true) {
+    auto count = co_await net::read_some(stream, chunk, soon());
+    if (!count || *count == 0) co_return;
+    g_received += as_text(ByteView(chunk).first(*count));
+  }
+}
+
+TEST(Message, ARequestThatNeverEndsCanStillBeAnswered) {
+  g_received.clear();
+  converse(answer_the_late, send_half_and_listen);
+  EXPECT_TRUE(g_received.starts_with("HTTP/1.1 408 Request Timeout\r\n")) << g_received;
+  EXPECT_TRUE(g_received.ends_with("late")) << g_received;
+}
+
 Task<> hang_up(net::ByteStream& stream) {
+  net::Reader reader(stream);
   RequestParser parser;
-  auto request = co_await read_request(stream, parser, soon(), 10s);
+  auto request = co_await read_request(reader, parser, soon(), 10s);
   (void)request;
 }
 

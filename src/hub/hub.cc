@@ -1,6 +1,7 @@
 #include "hub/hub.h"
 
 #include <array>
+#include <optional>
 #include <unordered_set>
 #include <utility>
 
@@ -13,8 +14,7 @@
 namespace culvert::hub {
 namespace {
 
-constexpr Duration kIdle = std::chrono::seconds(60);         // between the requests of one connection
-constexpr Duration kRequestTime = std::chrono::seconds(10);  // from the first byte of a request to its last
+constexpr Duration kIdle = std::chrono::seconds(60);  // between the requests of one connection
 constexpr Duration kWriteTime = std::chrono::seconds(10);
 // What a client is still sending when it is refused: read for a moment, or the kernel's RST would overtake
 // our answer.
@@ -78,21 +78,32 @@ class Registered {
   net::ByteStream& stream_;
 };
 
-http::Response framing_error(const Error& error) {
-  if (error.code == ErrorCode::kLimit) return error_response(413, "too_large", error.message);
-  return error_response(400, "bad_request", error.message);
+// What a request that could not be read is told; nothing where nobody asked or nobody is left to tell.
+std::optional<http::Response> unreadable(const Error& error, bool begun) {
+  switch (error.code) {
+    case ErrorCode::kInvalid:
+      return error_response(400, "bad_request", error.message);
+    case ErrorCode::kLimit:
+      return error_response(413, "too_large", error.message);
+    case ErrorCode::kTimeout:
+      if (!begun) return std::nullopt;
+      return error_response(408, "request_timeout",
+                            "the rest of the request did not come in time; try again");
+    default:
+      return std::nullopt;
+  }
 }
 
-net::Task<> refuse_and_linger(net::ByteStream& stream, Error error) {
+net::Task<> refuse_and_linger(net::ByteStream& stream, net::Reader& reader, http::Response refusal) {
   auto written =
-      co_await http::write_response(stream, framing_error(error), false, monotonic_now() + kWriteTime);
+      co_await http::write_response(stream, std::move(refusal), false, monotonic_now() + kWriteTime);
   if (!written) co_return;
   TimePoint deadline = monotonic_now() + kLingerTime;
   auto finished = co_await net::finish(stream, deadline);
   if (!finished) co_return;
   std::array<uint8_t, 4096> scrap;
   for (size_t total = 0; total < kLingerBytes;) {
-    auto count = co_await net::read_some(stream, scrap, deadline);
+    auto count = co_await reader.read_some(scrap, deadline);
     if (!count || *count == 0) co_return;
     total += *count;
   }
@@ -105,17 +116,19 @@ net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::By
     co_return;
   }
   Registered registered(*core, *stream);
+  net::Reader reader(*stream);
   http::RequestParser parser;
-  Duration patience = kRequestTime;  // who connects has something to say
+  const Duration request_time = core->config.request_time;
+  Duration patience = request_time;  // who connects has something to say
   while (!core->closing) {
-    auto request = co_await http::read_request(*stream, parser, monotonic_now() + patience, kRequestTime);
+    auto request = co_await http::read_request(reader, parser, monotonic_now() + patience, request_time);
     patience = kIdle;
     if (!request) {
-      ErrorCode code = request.error().code;
-      if (code == ErrorCode::kInvalid || code == ErrorCode::kLimit) {
+      auto refusal = unreadable(request.error(), !parser.idle());
+      if (refusal) {
         log_debug("hub_request_refused", "client={} reason={}", stream->remote_addr().to_string(),
                   culvert::quoted(request.error().message));
-        co_await refuse_and_linger(*stream, std::move(request.error()));
+        co_await refuse_and_linger(*stream, reader, std::move(*refusal));
       }
       break;
     }

@@ -21,6 +21,7 @@ struct Config {
   uint16_t public_port = 443;            // where the public reaches the edge
   std::string internal_ca_pem;
   WallClock wall_clock = unix_now;
+  Duration request_time = std::chrono::seconds(10);  // from the first byte of a request to its last
 };
 
 // The control plane: invites and tenants (kept in SQLite), leases (kept in memory), the API over them, and

@@ -58,7 +58,8 @@ class HubTest : public testing::Test {
                   .edges = {{hub_key_.public_key(), {"127.0.0.1:443"}}},
                   .public_port = 443,
                   .internal_ca_pem = "",
-                  .wall_clock = shifted_wall};
+                  .wall_clock = shifted_wall,
+                  .request_time = request_time_};
     auto hub = Hub::open(loop_, config);
     ASSERT_TRUE(hub.has_value()) << hub.error().message;
     hub_ = std::move(*hub);
@@ -109,16 +110,20 @@ class HubTest : public testing::Test {
   }
   bool serves(std::string_view host) const { return table_ && table_->match(host) != nullptr; }
 
-  // Writes raw bytes over TLS and returns all that comes back.
-  Task<std::string> raw(std::string bytes) {
+  // Writes raw bytes over TLS and returns all that comes back; with a `pause`, byte by byte.
+  Task<std::string> raw(std::string bytes, Duration pause = {}) {
     std::string received;
     auto transport = co_await net::tcp_connect(loop_, url().host, url().port, soon());
     if (!transport) co_return "no connection";
     net::TlsClientTrust trust{.pinned_key = hub_key_.public_key(), .root_pem = {}};
     auto stream = co_await net::tls_connect(std::move(*transport), "x.example", trust, soon());
     if (!stream) co_return "no TLS: " + stream.error().message;
-    auto written = co_await net::write_all(**stream, as_bytes(bytes), soon());
-    (void)written;  // the hub may refuse before it has read all
+    size_t piece = pause > Duration::zero() ? 1 : bytes.size();
+    for (size_t sent = 0; sent < bytes.size(); sent += piece) {
+      auto written = co_await net::write_all(**stream, as_bytes(bytes).subspan(sent, piece), soon());
+      if (!written) break;  // the hub may refuse before it has read all
+      if (pause > Duration::zero()) co_await net::sleep_for(loop_, pause);
+    }
     std::array<uint8_t, 4096> chunk;
     while (true) {
       auto count = co_await net::read_some(**stream, chunk, soon());
@@ -135,6 +140,7 @@ class HubTest : public testing::Test {
   std::unique_ptr<net::TcpListener> listener_;
   net::TlsIdentityPtr identity_;
   fs::path directory_;
+  Duration request_time_ = 10s;
   std::unique_ptr<Hub> hub_;
   route::TablePtr table_;
   int tables_ = 0;
@@ -266,6 +272,24 @@ class HubTest : public testing::Test {
     EXPECT_NE(second, std::string::npos);
   }
 
+  Task<> the_slow_are_told() {
+    std::string head = "POST /v1/leases HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n";
+    for (std::string half : {std::string("POST /v1/lea"), head + "half"}) {
+      std::string received = co_await raw(half);
+      EXPECT_TRUE(received.starts_with("HTTP/1.1 408 Request Timeout\r\n")) << half << "\n" << received;
+      EXPECT_NE(received.find("Connection: close"), std::string::npos) << received;
+      EXPECT_NE(received.find(R"("code":"request_timeout")"), std::string::npos) << received;
+    }
+    // Each byte is no new patience, and the answer survives the bytes still under way.
+    std::string dripped = co_await raw(head, 20ms);
+    EXPECT_TRUE(dripped.starts_with("HTTP/1.1 408 ")) << dripped;
+    std::string received = co_await raw("GET /v1/health HTTP/1.1\r\nHost: h\r\n\r\nGET /v1/");
+    EXPECT_TRUE(received.starts_with("HTTP/1.1 200 ")) << received;
+    EXPECT_NE(received.find("HTTP/1.1 408 "), std::string::npos) << received;
+    received = co_await raw("");
+    EXPECT_EQ(received, "") << "who asks nothing is told nothing";
+  }
+
   Task<> a_restart_needs_no_new_token() {
     make_client();
     auto token = co_await invite(R"({"hostnames":["*.a.eu"]})");
@@ -304,6 +328,12 @@ TEST_F(HubTest, InviteDeclareRevoke) { play(whole_life()); }
 TEST_F(HubTest, ErrorsKeepTheirMeaningThroughTheClient) { play(errors_keep_their_meaning()); }
 TEST_F(HubTest, ExpiryOfAnInviteIsPushed) { play(expiry_is_pushed()); }
 TEST_F(HubTest, FramingErrorsAreAnsweredAndClose) { play(framing_is_answered()); }
+TEST_F(HubTest, ARequestThatComesTooSlowlyIsAnswered) {
+  request_time_ = 300ms;
+  hub_.reset();
+  open_hub();
+  play(the_slow_are_told());
+}
 TEST_F(HubTest, ARestartNeedsNoNewToken) { play(a_restart_needs_no_new_token()); }
 TEST_F(HubTest, IdleConnectionsEndWithTheHub) { play(idle_connections_end_with_the_hub()); }
 

@@ -1,5 +1,7 @@
 #include "net/byte_stream.h"
 
+#include <utility>
+
 #include "base/check.h"
 
 namespace culvert::net {
@@ -30,16 +32,38 @@ std::unexpected<Error> broken(const char* doing, const ByteStream& stream) {
 
 }  // namespace
 
-Task<Result<size_t>> read_some(ByteStream& stream, MutableBytes into, TimePoint deadline) {
+// Shared with the callback, which may run after the reader is gone.
+struct Reader::Wait {
+  explicit Wait(EventLoop& loop) : ready(loop) {}
+  Notify ready;
+  bool under_way = false;
+};
+
+Reader::Reader(ByteStream& stream) : stream_(stream), wait_(std::make_shared<Wait>(stream.loop())) {}
+
+Task<Result<size_t>> Reader::read_some(MutableBytes into, TimePoint deadline) {
   CHECK(!into.empty());
   for (;;) {
-    const IoResult result = stream.try_read(into);
+    const IoResult result = stream_.try_read(into);
     if (result.status == IoStatus::kOk) co_return result.bytes;
     if (result.status == IoStatus::kEof) co_return size_t{0};
-    if (result.status == IoStatus::kError) co_return broken("reading from", stream);
-    const bool ready = co_await wait_ready(stream, result.status, deadline);
-    if (!ready) co_return timed_out("reading from", stream);
+    if (result.status == IoStatus::kError) co_return broken("reading from", stream_);
+    if (!std::exchange(wait_->under_way, true)) {
+      stream_.when_readable([wait = wait_] {
+        wait->under_way = false;
+        wait->ready.notify();
+      });
+    }
+    const bool ready = co_await wait_->ready.wait_until(deadline);
+    if (!ready) co_return timed_out("reading from", stream_);
   }
+}
+
+Task<Result<size_t>> read_some(ByteStream& stream, MutableBytes into, TimePoint deadline) {
+  Reader reader(stream);
+  auto count = co_await reader.read_some(into, deadline);
+  if (!count && count.error().code == ErrorCode::kTimeout) stream.close();
+  co_return count;
 }
 
 Task<Result<>> write_all(ByteStream& stream, ByteView from, TimePoint deadline) {

@@ -64,4 +64,21 @@ Task<Result<size_t>> read_some(ByteStream& stream, MutableBytes into, TimePoint 
 Task<Result<>> write_all(ByteStream& stream, ByteView from, TimePoint deadline);
 Task<Result<>> finish(ByteStream& stream, TimePoint deadline);
 
+// Reads, and leaves the stream open when a deadline passes: for who has an answer even to the slow. A wait
+// that ran out stays with the stream and the next read takes it over, so nobody else may wait to read from it
+// meanwhile.
+class Reader {
+ public:
+  // The stream outlives it.
+  explicit Reader(ByteStream& stream);
+
+  // As net::read_some otherwise.
+  Task<Result<size_t>> read_some(MutableBytes into, TimePoint deadline);
+
+ private:
+  struct Wait;
+  ByteStream& stream_;
+  std::shared_ptr<Wait> wait_;
+};
+
 }  // namespace culvert::net

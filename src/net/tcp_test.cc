@@ -238,6 +238,37 @@ TEST(TcpStream, TimeoutsCloseTheStream) {
   drain(loop);
 }
 
+TEST(Reader, LeavesTheStreamOpenWhenItsDeadlinePassesAndReadsOn) {
+  EventLoop loop;
+  TcpPair pair(loop);
+  Reader reader(*pair.client);
+  Bytes buffer(100);
+  for (int i = 0; i < 3; ++i) {
+    auto got = run_task(loop, reader.read_some(buffer, monotonic_now() + 5ms));
+    ASSERT_FALSE(got);
+    EXPECT_EQ(got.error().code, ErrorCode::kTimeout);
+  }
+  EXPECT_TRUE(pair.client->is_open());
+  EXPECT_TRUE(run_task(loop, write_all(*pair.client, pattern(10), soon())));
+  EXPECT_TRUE(run_task(loop, write_all(*pair.server, pattern(10), soon())));
+  EXPECT_EQ(run_task(loop, reader.read_some(buffer, soon())).value(), 10u);
+  EXPECT_TRUE(run_task(loop, finish(*pair.server, soon())));
+  EXPECT_EQ(run_task(loop, reader.read_some(buffer, soon())).value(), 0u);
+}
+
+TEST(Reader, MayGoBeforeTheWaitItLeftBehind) {
+  EventLoop loop;
+  TcpPair pair(loop);
+  Bytes buffer(100);
+  {
+    Reader reader(*pair.client);
+    EXPECT_FALSE(run_task(loop, reader.read_some(buffer, monotonic_now() + 5ms)));
+  }
+  EXPECT_TRUE(run_task(loop, write_all(*pair.server, pattern(10), soon())));
+  drain(loop);
+  EXPECT_EQ(run_task(loop, read_some(*pair.client, buffer, soon())).value(), 10u);
+}
+
 TEST(TcpStream, AReaderWhoseStreamIsClosedByAnotherLearnsIt) {
   EventLoop loop;
   TcpPair pair(loop);

@@ -29,6 +29,7 @@ ErrorCode code_for_status(int status) {
       return ErrorCode::kNotFound;
     case 409:
       return ErrorCode::kConflict;
+    case 408:
     case 429:
       return ErrorCode::kUnavailable;
     default:

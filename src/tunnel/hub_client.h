@@ -14,7 +14,8 @@
 namespace culvert::tunnel {
 
 // What a hub's answer other than 2xx means to its caller: 401, 403, 410 (expired) kUnauthorized; 404
-// kNotFound; 409 kConflict; 429 and 5xx kUnavailable; anything else kInvalid. The message is the hub's own.
+// kNotFound; 409 kConflict; 408, 429 and 5xx kUnavailable; anything else kInvalid. The message is the hub's
+// own.
 Error error_from_response(int status, std::string_view body);
 
 // A hub's API, as its agents and operators see it: one request, one TLS connection to whoever holds the

@@ -31,7 +31,8 @@ TEST(ErrorFromResponse, KeepsTheHubsReasonAndMeaning) {
   for (const Case& c :
        {Case{400, ErrorCode::kInvalid}, Case{401, ErrorCode::kUnauthorized},
         Case{403, ErrorCode::kUnauthorized}, Case{404, ErrorCode::kNotFound}, Case{405, ErrorCode::kInvalid},
-        Case{409, ErrorCode::kConflict}, Case{410, ErrorCode::kUnauthorized}, Case{422, ErrorCode::kInvalid},
+        Case{408, ErrorCode::kUnavailable}, Case{409, ErrorCode::kConflict},
+        Case{410, ErrorCode::kUnauthorized}, Case{422, ErrorCode::kInvalid},
         Case{429, ErrorCode::kUnavailable}, Case{500, ErrorCode::kUnavailable},
         Case{503, ErrorCode::kUnavailable}, Case{302, ErrorCode::kInvalid}}) {
     Error error = error_from_response(c.status, R"({"error":{"code":"x","message":"the reason"}})");
@@ -87,8 +88,9 @@ class HubClientTest : public testing::Test {
   Task<> serve(FakeHub& hub, int fd) {
     auto stream = co_await net::tls_accept(net::make_tcp_stream(loop_, fd), {}, hub.identity, {}, soon());
     if (!stream) co_return;
+    net::Reader reader(**stream);
     http::RequestParser parser;
-    auto request = co_await http::read_request(**stream, parser, soon(), 10s);
+    auto request = co_await http::read_request(reader, parser, soon(), 10s);
     if (request && *request) {
       hub.requests.push_back(std::move(**request));
       if (hub.answer) {

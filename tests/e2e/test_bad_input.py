@@ -480,3 +480,21 @@ def test_requests_that_strangers_send_to_the_hub(world):
                 pass
     assert node.alive()
     assert world.culvert("invite", "list", "--data-dir", node.data_dir).returncode == 0
+
+
+def test_a_request_that_comes_too_slowly_is_answered(world):
+    """The hub gives a request ten seconds from its first byte, then says so."""
+    world.node()
+    halves = (b"POST /v1/lea", f"POST /v1/leases HTTP/1.1\r\nHost: {NODE_IP}\r\nContent-Length: 10\r\n\r\nhalf".encode())
+    clients = []
+    for half in halves:
+        clients.append(wire.FramedTls(wire.connect(world.client, timeout=40), None))
+        clients[-1].handshake()
+        clients[-1].write(half)
+    for client in clients:
+        answer = b""
+        while part := client.read():
+            answer += part
+        client.sock.close()
+        assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n"), answer
+        assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]["code"] == "request_timeout", answer
