@@ -66,7 +66,8 @@ struct TlsClientTrust {
   std::string root_pem;
 };
 
-// kUnauthorized when the server is not the expected one.
+// kUnauthorized when the server is not the expected one, kNotFound when it knows no such name; others as
+// tls_accept.
 Task<Result<std::unique_ptr<ByteStream>>> tls_connect(std::unique_ptr<ByteStream> transport,
                                                       std::string server_name, TlsClientTrust trust,
                                                       TimePoint deadline);

@@ -22,7 +22,8 @@ Task<Result<>> shake_hands(TlsStream& stream, TimePoint deadline) {
       co_return fail(ErrorCode::kReset, "TLS handshake with {}: {}", peer, stream.last_error());
     }
     if (status == IoStatus::kError) {
-      co_return fail(ErrorCode::kInvalid, "TLS handshake with {}: {}", peer, stream.last_error());
+      const ErrorCode code = stream.name_refused() ? ErrorCode::kNotFound : ErrorCode::kInvalid;
+      co_return fail(code, "TLS handshake with {}: {}", peer, stream.last_error());
     }
     const bool ready = co_await wait_ready(stream.transport(), status, deadline);
     if (!ready) co_return fail(ErrorCode::kTimeout, "TLS handshake with {} took too long", peer);

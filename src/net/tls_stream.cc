@@ -115,6 +115,7 @@ IoStatus TlsStream::explain(int result) {
     error_ = "the peer does not read";
     ERR_clear_error();
   } else {
+    name_refused_ = ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_TLSV1_UNRECOGNIZED_NAME;
     error_ = take_openssl_error();
   }
   return IoStatus::kError;

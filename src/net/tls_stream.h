@@ -21,6 +21,8 @@ class TlsStream final : public ByteStream {
   ByteStream& transport() { return *transport_; }
   // After kError: whether the connection broke, instead of the peer misbehaving.
   bool transport_failed() const { return transport_failed_; }
+  // After kError: whether the peer answered that it knows no such server name.
+  bool name_refused() const { return name_refused_; }
 
   IoResult try_read(MutableBytes into) override;
   IoResult try_write(ByteView from) override;
@@ -60,6 +62,7 @@ class TlsStream final : public ByteStream {
   bool transport_eof_ = false;
   bool transport_failed_ = false;
   bool overrun_ = false;
+  bool name_refused_ = false;
   bool broken_ = false;
   bool finished_ = false;
 };

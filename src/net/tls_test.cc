@@ -732,7 +732,7 @@ TEST(Tls, AlertRecordIsOneAClientUnderstands) {
   ASSERT_TRUE(run_task(loop, write_all(*tcp.server, tls_alert_record(TlsAlert::kUnrecognizedName), soon())));
   auto connected = run_task(loop, tls_connect(std::move(tcp.client), "x.test", pinned(test_key(1)), soon()));
   ASSERT_FALSE(connected);
-  EXPECT_EQ(connected.error().code, ErrorCode::kInvalid);
+  EXPECT_EQ(connected.error().code, ErrorCode::kNotFound);
   EXPECT_THAT(connected.error().message, HasSubstr("unrecognized name"));
 }
 

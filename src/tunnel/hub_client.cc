@@ -54,6 +54,21 @@ std::unexpected<Error> none_answered(std::string_view reasons) {
   return fail(ErrorCode::kUnavailable, "the hub does not answer ({})", reasons);
 }
 
+// Whoever holds the pinned key knows its name and proves the key: one who does neither is somebody else, most
+// often the same node with its data directory lost.
+Error explain(Error handshake, const PublicKey& expected) {
+  const bool is_another =
+      handshake.code == ErrorCode::kNotFound || handshake.code == ErrorCode::kUnauthorized;
+  if (is_another) {
+    handshake.message = fmt::format(
+        "another hub or server answers there, without the hub key {}; a hub that was set up anew has a new "
+        "key "
+        "and needs new tokens",
+        expected.short_text());
+  }
+  return handshake;
+}
+
 }  // namespace
 
 Error error_from_response(int status, std::string_view body) {
@@ -87,7 +102,7 @@ net::Task<HubClient::Attempt> HubClient::attempt(HubUrl url, http::Request reque
   net::TlsClientTrust trust{.pinned_key = hub_key_, .root_pem = {}};
   auto stream =
       co_await net::tls_connect(std::move(*transport), hub_key_.tls_name(), std::move(trust), deadline);
-  if (!stream) co_return Attempt{false, std::unexpected(stream.error())};
+  if (!stream) co_return Attempt{false, std::unexpected(explain(std::move(stream.error()), hub_key_))};
   request.headers.add("Connection", "close");
   auto response =
       co_await http::fetch(**stream, host_field(url), std::move(request), monotonic_now() + kExchangeTime);

@@ -157,6 +157,8 @@ class HubClientTest : public testing::Test {
     for (const HubUrl& url : urls_) {
       EXPECT_NE(answer.error().message.find(url.to_string()), std::string::npos) << answer.error().message;
     }
+    EXPECT_NE(answer.error().message.find("another hub or server answers there"), std::string::npos)
+        << answer.error().message;
     EXPECT_TRUE(hubs_[0]->requests.empty()) << "an impostor got the secret";
   }
 

@@ -253,9 +253,12 @@ def test_a_token_of_another_hub_is_not_trusted(world):
     node.stop()
     stranger = world.node(data_dir=world.directory / "stranger")
     agent = world.agent(token, terminate(), ready=False)
-    agent.wait_for(r"event=hub_unreachable|event=refused")
+    agent.wait_for(r"event=(hub_unreachable|refused) .*another hub or server answers there.*new tokens")
     assert "event=lease_granted" not in agent.log
     assert stranger.alive()
+    told = refused(world, "http", "3000", "--token", token, env={"XDG_CONFIG_HOME": str(world.directory / "config")},
+                   says=["another hub or server answers there", "new tokens"], namespace=world.home)
+    assert "unrecognized" not in told
 
 
 # --- configuration files
