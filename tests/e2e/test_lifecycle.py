@@ -9,7 +9,7 @@ import time
 import pytest
 from lab import wire
 from lab.process import PATIENCE, wait_until
-from lab.world import BINARY, passthrough, terminate
+from lab.world import BINARY, HOST, NODE_IP, passthrough, terminate
 
 UNKNOWN = "000"  # curl's status when the alert ended the handshake
 
@@ -54,6 +54,36 @@ def test_an_agent_waits_for_a_node_that_is_not_there_yet(world):
     assert agent.alive()
     again = world.node()
     world.first_200(5 + 5, since=again.started_at)
+
+
+def test_a_node_that_moves_is_found_by_its_name(world):
+    """Hub and edge are known to the agent by name only; the name's new address is enough to bring it back."""
+    name, new_ip = "hub.example.test", "203.0.113.9"
+    world.public.ip(f"addr add {new_ip}/24 dev nats")
+    hosts = world.directory / "hosts"
+    hosts.write_text(f"127.0.0.1 localhost\n{NODE_IP} {name}\n")
+    subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)  # in the mount namespace of tests/run
+    world.cleanups.append(lambda: subprocess.run(["umount", "/etc/hosts"], check=True))
+
+    def node_at(ip):
+        node = world.start("node", [BINARY, "node", "--data-dir", world.directory / "node-data", "--listen", f"{ip}:443",
+                                    "--public-url", f"https://{name}"], world.public)
+        node.data_dir = world.directory / "node-data"
+        node.wait_for(r"event=node_started")
+        return node
+
+    world.nginx()
+    first = node_at(NODE_IP)
+    with_name = world.culvert("invite", "create", "--data-dir", first.data_dir, "--hostnames", HOST)
+    assert with_name.returncode == 0, with_name.stderr
+    agent = world.agent(with_name.stdout.splitlines()[-1], terminate())
+    agent.wait_for(rf"event=edge_connected .*address=\S*{re.escape(NODE_IP)}\]?:443")
+    first.stop()
+    agent.wait_for(r"event=hub_unreachable")
+    node_at(new_ip)
+    hosts.write_text(f"127.0.0.1 localhost\n{new_ip} {name}\n")
+    agent.wait_for(rf"event=edge_connected .*address=\S*{re.escape(new_ip)}\]?:443")
+    agent.wait_for(r"event=ready", count=2)
 
 
 def test_a_node_that_vanishes_for_longer_than_the_idle_time(world):
