@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 namespace culvert::agent {
 namespace {
 
@@ -42,6 +44,16 @@ TEST(Backoff, UsesTheWholeRange) {
   }
   EXPECT_LT(least, Backoff::kCap / 50);
   EXPECT_GT(most, Backoff::kCap / 50 * 49);
+}
+
+TEST(Backoff, AgentsOfOneRestartedNodeComeBackApartAndWithinFiveSeconds) {
+  static_assert(Backoff::kCap < std::chrono::seconds(5));
+  std::set<Duration> waits;
+  for (uint64_t seed = 0; seed < 1000; ++seed) {
+    SeededRandom random(seed);
+    waits.insert(Backoff().next(random));
+  }
+  EXPECT_GT(waits.size(), 990u);
 }
 
 TEST(Backoff, ResetStartsAgain) {

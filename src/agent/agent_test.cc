@@ -1,0 +1,337 @@
+// An agent between a hub, an edge and an origin of the test's own, over loopback.
+#include "agent/agent.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+
+#include "endpoint/endpoint.h"
+#include "http/parser.h"
+#include "net/proxy_protocol.h"
+#include "net/testing.h"
+#include "net/tls.h"
+#include "tunnel/control.h"
+#include "tunnel/protocol.h"
+#include "tunnel/stream_header.h"
+
+namespace culvert::agent {
+namespace {
+
+using namespace std::chrono_literals;
+using net::Task;
+using net::testing::addr;
+using net::testing::run_task;
+using net::testing::run_until;
+using net::testing::soon;
+using route::TlsMode;
+using Events = std::vector<std::string>;
+
+SecretKey key(uint8_t fill) { return SecretKey::from_seed(Bytes(32, fill)).value(); }
+
+class AgentTest : public ::testing::Test {
+ public:
+  // As the edge sees a tunnel.
+  struct Link {
+    endpoint::ConnectionPtr connection;
+    std::shared_ptr<tunnel::ControlStream> control;
+  };
+
+  AgentTest() : tasks_(loop_) {
+    hub_ = net::TcpListener::listen(loop_, addr("127.0.0.1:0"), {}).value();
+    origin_ = net::TcpListener::listen(loop_, addr("127.0.0.1:0"), {}).value();
+    identity_ = net::self_signed_identity(key(9), key(9).public_key().tls_name(), unix_now()).value();
+    edge_ =
+        endpoint::Endpoint::bind(
+            loop_,
+            {.key = key(8), .bind = addr("127.0.0.1:0"), .accept_alpns = {tunnel::kTunnelAlpn}, .limits = {}})
+            .value();
+    edges_ = {{edge_->id(), {edge_->local_addr().to_string()}}};
+    tasks_.spawn(serve_hub());
+    tasks_.spawn(serve_edge());
+  }
+  ~AgentTest() override {
+    for (int i = 0; i < 2 && agent_; ++i) agent_->stop();  // again: open streams are not waited for
+    run_until(loop_, [this] { return !agent_ || agent_ended_; });
+    hub_->close();
+    edge_->close(tunnel::kCloseDraining, "test over");
+    run_until(loop_, [this] { return tasks_.size() == 0; });
+  }
+
+  // Serves "pass.test" by passthrough and "term.test" terminated, both from origin_.
+  void start(size_t max_streams = 10) {
+    uint16_t port = origin_->local_addr().port();
+    Config config{.token = {{fmt::format("https://{}", hub_->local_addr().to_string())},
+                            key(9).public_key(),
+                            {},
+                            {},
+                            key(7)},
+                  .services = {{*route::HostPattern::parse("pass.test"), "127.0.0.1", port,
+                                TlsMode::kPassthrough, true},
+                               {*route::HostPattern::parse("term.test"), "127.0.0.1", port,
+                                TlsMode::kTerminate, false}},
+                  .max_streams = max_streams};
+    config.on_refused = [this](const Error& error) { refusals_.push_back(error.message); };
+    agent_.emplace(loop_, std::move(config));
+    tasks_.spawn(run_agent());
+  }
+  void start_and_link(size_t max_streams = 10) {
+    start(max_streams);
+    wait([&] { return links_.size() == 1; });
+  }
+
+  Task<> run_agent() {
+    co_await agent_->run();
+    agent_ended_ = true;
+  }
+  Task<> serve_hub() {
+    while (true) {
+      auto fd = co_await hub_->accept();
+      if (!fd) co_return;
+      tasks_.spawn(answer_declaration(*fd));
+    }
+  }
+  Task<> answer_declaration(int fd) {
+    auto stream = co_await net::tls_accept(net::make_tcp_stream(loop_, fd), {}, identity_, {}, soon());
+    if (!stream) co_return;
+    net::Reader reader(**stream);
+    http::RequestParser parser;
+    auto request = co_await http::read_request(reader, parser, soon(), 10s);
+    if (!request || !*request) co_return;
+    EXPECT_TRUE(tunnel::decode_declaration((*request)->body));
+    events_.push_back("declared");
+    auto answer = refusal_ ? *refusal_ : http::Response{.status = 200, .headers = {}, .body = lease()};
+    auto written = co_await http::write_response(**stream, std::move(answer), false, soon());
+    EXPECT_TRUE(written);
+    auto finished = co_await net::finish(**stream, soon());
+    (void)finished;
+    (*stream)->close();
+  }
+  std::string lease() const {
+    return encode(tunnel::LeaseAnswer{.tenant = key(7).public_key(),
+                                      .granted = {"*.test"},
+                                      .edges = edges_,
+                                      .services = {{"pass.test", true, ""}, {"term.test", true, ""}},
+                                      .public_port = 443,
+                                      .internal_ca_pem = "",
+                                      .renew_after = renew_after_});
+  }
+
+  Task<> serve_edge() {
+    while (true) {
+      auto connection = co_await edge_->accept();
+      if (!connection) co_return;
+      tasks_.spawn(welcome(*connection));
+    }
+  }
+  Task<> welcome(endpoint::ConnectionPtr connection) {
+    auto stream = co_await connection->accept_bidi();
+    if (!stream) co_return;
+    auto control = std::make_shared<tunnel::ControlStream>(loop_, *stream);
+    auto hello = co_await control->receive(soon());
+    EXPECT_TRUE(hello && std::holds_alternative<tunnel::Hello>(*hello));
+    events_.push_back("dialled");
+    if (unwelcome_ > 0) {
+      --unwelcome_;
+      connection->close(tunnel::kCloseLimit, "not now");
+      co_return;
+    }
+    // Nobody listens there: these agents never get ready.
+    EXPECT_TRUE(control->send(tunnel::Welcome{tunnel::kControlProtocol, "test", "127.0.0.1:1"}));
+    links_.push_back({std::move(connection), std::move(control)});
+  }
+
+  // A stream as the edge opens one for a public connection.
+  endpoint::StreamPtr open(const Link& link, std::string_view first_words) {
+    auto stream = run_task(loop_, link.connection->open_bidi()).value();
+    EXPECT_EQ(stream->write(as_bytes(first_words)), first_words.size());
+    return stream;
+  }
+  endpoint::StreamPtr open(const Link& link, std::string host, TlsMode mode, std::string_view after = "") {
+    Bytes head =
+        encode(tunnel::StreamHeader{addr("198.51.100.2:1234"), addr("203.0.113.1:443"), host, mode, 1});
+    return open(link, std::string(as_text(head)) + std::string(after));
+  }
+  void expect_refused(const endpoint::StreamPtr& stream, endpoint::AppCode code) {
+    wait([&] { return stream->was_reset(); });
+    EXPECT_EQ(stream->reset_code(), code);
+  }
+  std::unique_ptr<net::ByteStream> accept_at_origin() {
+    return net::make_tcp_stream(loop_, run_task(loop_, origin_->accept()).value());
+  }
+  std::string read(net::ByteStream& socket) {
+    Bytes chunk(4096);
+    chunk.resize(run_task(loop_, net::read_some(socket, chunk, soon())).value());
+    return std::string(as_text(chunk));
+  }
+  void write(net::ByteStream& socket, std::string_view text) {
+    EXPECT_TRUE(run_task(loop_, net::write_all(socket, as_bytes(text), soon())));
+  }
+  void wait(auto condition) { run_until(loop_, condition); }
+
+  net::EventLoop loop_;
+  std::unique_ptr<net::TcpListener> hub_;
+  std::unique_ptr<net::TcpListener> origin_;
+  net::TlsIdentityPtr identity_;
+  std::unique_ptr<endpoint::Endpoint> edge_;
+
+  // What hub and edge answer.
+  std::vector<tunnel::EdgeInfo> edges_;
+  std::optional<http::Response> refusal_;
+  Duration renew_after_ = 30s;
+  int unwelcome_ = 0;  // tunnels that the edge closes at once
+
+  // What happened.
+  Events events_;
+  Events refusals_;
+  std::vector<Link> links_;
+  std::optional<Agent> agent_;
+  bool agent_ended_ = false;
+  net::TaskGroup tasks_;
+};
+
+// ---- Streams
+
+TEST_F(AgentTest, ATerminatedStreamReachesItsOriginAndBothEndsAreKept) {
+  start_and_link();
+  auto stream = open(links_[0], "term.test", TlsMode::kTerminate, "GET /");
+  auto origin = accept_at_origin();
+  EXPECT_EQ(read(*origin), "GET /");
+  stream->finish();
+  EXPECT_EQ(read(*origin), "");
+  write(*origin, "an answer after your end");
+  EXPECT_TRUE(run_task(loop_, net::finish(*origin, soon())));
+  wait([&] { return stream->readable().size() == 24; });
+  stream->consume(24);
+  wait([&] { return stream->finished(); });
+}
+
+TEST_F(AgentTest, TheOriginIsToldOfTheClientInFrontOfItsFirstBytes) {
+  start_and_link();
+  auto stream = open(links_[0], "pass.test", TlsMode::kPassthrough, "hello");
+  auto origin = accept_at_origin();
+  auto expected = net::encode_proxy_v2({.source = addr("198.51.100.2:1234"),
+                                        .destination = addr("203.0.113.1:443"),
+                                        .tlvs = {{net::kProxyTlvAuthority, to_bytes(as_bytes("pass.test"))}}})
+                      .value();
+  EXPECT_EQ(read(*origin), std::string(as_text(expected)) + "hello") << "as one segment";
+}
+
+TEST_F(AgentTest, AStreamItCannotServeIsRefusedWithTheReason) {
+  start_and_link();
+  expect_refused(open(links_[0], "other.test", TlsMode::kTerminate), tunnel::kStreamUnknownService);
+  expect_refused(open(links_[0], "pass.test", TlsMode::kTerminate), tunnel::kStreamUnknownService);
+  expect_refused(open(links_[0], "no PROXY header, whatever else it is"), tunnel::kStreamBadHeader);
+  origin_->close();
+  expect_refused(open(links_[0], "term.test", TlsMode::kTerminate), tunnel::kStreamOriginUnreachable);
+}
+
+TEST_F(AgentTest, AnOriginThatResetsIsNoEnd) {
+  start_and_link();
+  auto stream = open(links_[0], "term.test", TlsMode::kTerminate, "GET /");
+  auto origin = accept_at_origin();
+  EXPECT_EQ(read(*origin), "GET /");
+  origin->reset();
+  expect_refused(stream, tunnel::kStreamOriginReset);
+}
+
+TEST_F(AgentTest, OneStreamTooManyIsToldAndTheNextOneFindsThePlaceAgain) {
+  start_and_link(1);
+  auto first = open(links_[0], "term.test", TlsMode::kTerminate, "first");
+  auto origin = accept_at_origin();
+  EXPECT_EQ(read(*origin), "first");
+  expect_refused(open(links_[0], "term.test", TlsMode::kTerminate), tunnel::kStreamLimit);
+  origin->reset();
+  expect_refused(first, tunnel::kStreamOriginReset);
+  auto next = open(links_[0], "term.test", TlsMode::kTerminate, "next");
+  EXPECT_EQ(read(*accept_at_origin()), "next");
+}
+
+// ---- Links
+
+TEST_F(AgentTest, ALostLinkIsDeclaredAnewBeforeItIsDialled) {
+  start_and_link();
+  for (endpoint::AppCode code : {tunnel::kCloseNoLease, tunnel::kCloseDraining, tunnel::kCloseReplaced}) {
+    links_.back().connection->close(code, "gone");
+    size_t before = links_.size();
+    wait([&] { return links_.size() == before + 1; });
+  }
+  EXPECT_EQ(events_, (Events{"declared", "dialled", "declared", "dialled", "declared", "dialled", "declared",
+                             "dialled"}));
+  EXPECT_TRUE(refusals_.empty());
+}
+
+TEST_F(AgentTest, AnEdgeThatClosesAtOnceIsTriedAgain) {
+  unwelcome_ = 3;
+  start_and_link();
+  EXPECT_EQ(events_, (Events{"declared", "dialled", "declared", "dialled", "declared", "dialled", "declared",
+                             "dialled"}));
+}
+
+TEST_F(AgentTest, ADrainingEdgeIsDialledAgainWhileItsStreamsGoOn) {
+  start_and_link();
+  auto stream = open(links_[0], "term.test", TlsMode::kTerminate, "before");
+  auto origin = accept_at_origin();
+  EXPECT_EQ(read(*origin), "before");
+  EXPECT_TRUE(links_[0].control->send(tunnel::Drain{}));
+  wait([&] { return links_.size() == 2; });
+  stream->write(as_bytes("after"));
+  EXPECT_EQ(read(*origin), "after");
+}
+
+TEST_F(AgentTest, ARefusalIsSaidOnceAndOutlived) {
+  refusal_ = http::Response{
+      .status = 401, .headers = {}, .body = R"({"error":{"code":"unauthorized","message":"no such right"}})"};
+  start();
+  wait([&] { return events_.size() >= 3; });
+  EXPECT_EQ(refusals_, Events{"no such right"});
+  EXPECT_TRUE(links_.empty());
+  refusal_.reset();
+  wait([&] { return links_.size() == 1; });
+}
+
+TEST_F(AgentTest, AHubThatIsBusyIsNoRefusal) {
+  for (int status : {408, 429, 503}) {
+    refusal_ = http::Response{.status = status, .headers = {}, .body = "{}"};
+    if (!agent_) start();
+    size_t before = events_.size();
+    wait([&] { return events_.size() > before; });
+  }
+  refusal_.reset();
+  wait([&] { return links_.size() == 1; });
+  EXPECT_TRUE(refusals_.empty());
+}
+
+TEST_F(AgentTest, AnEdgeThatTheHubNamesNoMoreIsLeft) {
+  renew_after_ = 1s;
+  start_and_link();
+  edges_.clear();
+  auto reason = run_task(loop_, links_[0].connection->closed());
+  EXPECT_EQ(reason.kind, endpoint::CloseReason::Kind::kApplication);
+  EXPECT_EQ(reason.code, tunnel::kCloseOk);
+  wait([&] { return refusals_.size() == 1; });
+  EXPECT_NE(refusals_[0].find("edge-addr"), std::string::npos) << refusals_[0];
+}
+
+TEST_F(AgentTest, AnAddressThatIsNoneDoesNotSpoilTheOthers) {
+  edges_[0].addresses.insert(edges_[0].addresses.begin(), "no-port");
+  start_and_link();
+}
+
+TEST_F(AgentTest, StopSaysGoodbyeAfterTheOpenStreamsHaveEnded) {
+  start_and_link();
+  auto stream = open(links_[0], "term.test", TlsMode::kTerminate, "GET /");
+  auto origin = accept_at_origin();
+  EXPECT_EQ(read(*origin), "GET /");
+  agent_->stop();
+  write(*origin, "the whole answer");
+  origin->close();
+  stream->finish();
+  auto reason = run_task(loop_, links_[0].connection->closed());
+  EXPECT_EQ(reason.kind, endpoint::CloseReason::Kind::kApplication);
+  EXPECT_EQ(reason.code, tunnel::kCloseOk);
+  EXPECT_EQ(as_text(stream->readable()), "the whole answer");
+  wait([&] { return agent_ended_; });
+}
+
+}  // namespace
+}  // namespace culvert::agent
