@@ -1,5 +1,6 @@
 """What a tunnelled connection must be: the same as none."""
 import asyncio
+import contextlib
 import hashlib
 import socket
 import ssl
@@ -64,18 +65,20 @@ class Peak:
         self.thread.join()
 
 
-@pytest.mark.parametrize("mode,size", [("passthrough", 1024 * MIB), ("terminate", 256 * MIB)])
-def test_a_gibibyte_each_way_with_equal_hashes_and_bounded_memory(world, mode, size):
+@pytest.mark.parametrize("mode,up", [("passthrough", 1024 * MIB), ("terminate", 256 * MIB)])
+def test_a_gibibyte_each_way_with_equal_hashes_and_bounded_memory(world, mode, up):
     nginx = world.nginx()
-    digest = write_pattern(nginx.www / "big", size)
+    digest = write_pattern(nginx.www / "big", 1024 * MIB)
+    upload = world.directory / "upload"
+    upload_digest = write_pattern(upload, up)
     node = world.node()
     agent = world.agent(world.invite(node), passthrough() if mode == "passthrough" else terminate())
     world.curl("/", check=True)
     before = {process.name: process.rss() for process in (node, agent)}
     with Peak(node, agent) as peak:
         assert download_digest(world, "/big", timeout=300) == digest
-        world.curl("/put/big", "--upload-file", str(nginx.www / "big"), "--output", "/dev/null", timeout=300, check=True)
-        assert sha256_of(nginx.www / "put" / "big") == digest
+        world.curl("/put/big", "--upload-file", str(upload), "--output", "/dev/null", timeout=300, check=True)
+        assert sha256_of(nginx.www / "put" / "big") == upload_digest
     assert max(peak.highest.values()) < 300 * MIB, peak.highest
     # What the transfer needed is given back, not kept for each that ever ran.
     for process in (node, agent):
@@ -92,14 +95,14 @@ def test_a_few_mebibytes_each_way_with_equal_hashes(world):
     assert sha256_of(nginx.www / "put" / "some") == digest
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_five_hundred_downloads_at_once(world, workers):
+@pytest.mark.parametrize("mode,workers", [("passthrough", 1), ("passthrough", 2), ("terminate", 1)])
+def test_five_hundred_downloads_at_once(world, mode, workers):
     size = MIB // 4
     nginx = world.nginx()
     content = hashlib.shake_256(b"quarter").digest(size)
     (nginx.www / "quarter").write_bytes(content)
     node = world.node("--workers", workers, hello_timeout="30s")  # this client is slow to greet five hundred times
-    world.agent(world.invite(node), passthrough())
+    world.agent(world.invite(node), passthrough() if mode == "passthrough" else terminate())
     context, all_started, started = wire.insecure_context(), asyncio.Event(), 0
 
     async def one(number):
@@ -348,6 +351,35 @@ def test_a_slow_reader_stalls_nobody_else(world):
         while part := slow.recv(MIB):
             hasher.update(part)
         assert hasher.hexdigest() == digest
+
+
+@pytest.mark.parametrize("mode", ["passthrough", "terminate"])
+def test_two_hundred_stalled_readers_stall_nobody_else_and_hold_bounded_memory(world, mode):
+    """A stalled reader holds its stream's window at the edge, at most 64 MiB for all of an agent's, and a share of 24 MiB
+    at the agent."""
+    nginx = world.nginx()
+    digest = write_pattern(nginx.www / "big", 64 * MIB)
+    stalled_digest = write_pattern(nginx.www / "stalled", 4 * MIB)
+    node = world.node()
+    agent = world.agent(world.invite(node), passthrough() if mode == "passthrough" else terminate())
+    assert download_digest(world, "/big") == digest
+    before = {process.name: process.rss() for process in (node, agent)}
+    context = wire.insecure_context()
+    with Peak(node, agent) as peak, contextlib.ExitStack() as stack:
+        stalled = []
+        for _ in range(200):
+            sock = stack.enter_context(wire.connect(world.client, receive_buffer=4096, timeout=60))
+            reader = stack.enter_context(context.wrap_socket(sock, server_hostname=HOST))
+            reader.sendall(f"GET /stalled HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+            stalled.append((reader, wire.receive_exactly(reader, 16)))
+        for _ in range(2):
+            assert download_digest(world, "/big") == digest
+        # None was given up: each reads on where it stopped.
+        for reader, begun in stalled[::20]:
+            answer = begun + wire.receive_all(reader)
+            assert hashlib.sha256(answer.split(b"\r\n\r\n", 1)[1]).hexdigest() == stalled_digest
+    grown = {name: highest - before[name] for name, highest in peak.highest.items()}
+    assert grown["node"] < 128 * MIB and grown["agent"] < 64 * MIB, grown
 
 
 def test_an_address_change_of_the_agent_mid_download(world):
