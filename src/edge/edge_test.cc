@@ -215,6 +215,7 @@ TEST_F(EdgeTest, NoMoreConnectionsThanAllowed) {
   Received& first = read(keep(tcp()));
   Received& second = read(keep(tcp()));
   wait([&] { return counters().connections_active == 2; });
+  ::testing::internal::CaptureStderr();
   // The reset may come before connecting is done.
   auto third = run_task(loop_, net::tcp_connect(loop_, edge_->tcp_addr(), soon()));
   if (third) {
@@ -222,10 +223,45 @@ TEST_F(EdgeTest, NoMoreConnectionsThanAllowed) {
     wait([&] { return refused.ended(); });
   }
   wait([&] { return counters().refused_max_connections == 1; });
+  std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("event=connections_full cap=2 refused=1"), std::string::npos) << log;
   EXPECT_FALSE(first.ended() || second.ended());
   sockets_[0]->close();
   wait([&] { return counters().connections_active == 1; });
   EXPECT_EQ(say_hello("stranger.test").bytes, kUnrecognizedName);
+}
+
+TEST_F(EdgeTest, NoMoreHellosThanHalfOfAllConnections) {
+  Config small = config();
+  small.max_connections = 140;
+  small.hello_timeout = 1h;
+  start(std::move(small));
+  FakeAgent agent(loop_, 1);
+  set_usual_routes(agent);
+  connect(agent);
+  ::testing::internal::CaptureStderr();
+  for (int i = 0; i < 70; ++i) keep(tcp());
+  wait([&] { return counters().connections_active == 70; });
+  for (uint64_t i = 0; i < 3; ++i) {
+    // The reset may come before connecting is done.
+    auto late = run_task(loop_, net::tcp_connect(loop_, edge_->tcp_addr(), soon()));
+    if (late) {
+      Received& refused = read(keep(std::move(*late)));
+      wait([&] { return refused.ended(); });
+      EXPECT_TRUE(refused.broken);
+    }
+    wait([&] { return counters().refused_max_hellos == i + 1; });
+  }
+  std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("event=hellos_full cap=70 refused=1"), std::string::npos) << log;
+  EXPECT_EQ(log.find("hellos_full", log.find("hellos_full") + 1), std::string::npos) << "one line: " << log;
+
+  // One that has greeted leaves its place to the next.
+  send(*sockets_.front(), client_hello("pass.test"));
+  Received& answer = read(*sockets_.front());
+  wait([&] { return !answer.bytes.empty(); });
+  EXPECT_EQ(say_hello("stranger.test").bytes, kUnrecognizedName);
+  EXPECT_EQ(counters().refused_max_connections, 0u);
 }
 
 // ---- Carrying
@@ -365,6 +401,54 @@ TEST_F(EdgeTest, BadFirstWordsCloseATunnelAndNameWhatIsWrong) {
     EXPECT_NE(agent.closed->message.find(each.reason), std::string::npos) << agent.closed->message;
   }
   EXPECT_EQ(counters().refused_tunnel_hello, 4u);
+}
+
+TEST_F(EdgeTest, ATunnelThatSaysNothingOrHalfAHelloIsCutAtItsDeadline) {
+  Config quick = config();
+  quick.tunnel_hello_timeout = 200ms;
+  start(std::move(quick));
+  FakeAgent silent(loop_, 1), slow(loop_, 2), served(loop_, 3);
+  silent.dial_silently(edge_->udp_addr(), key(9).public_key());
+  slow.dial_badly(edge_->udp_addr(), key(9).public_key(), Bytes{0, 0, 0, 50, '{'});
+  set_usual_routes(served);
+  connect(served);
+  wait([&] { return silent.closed && slow.closed; });
+  EXPECT_EQ(silent.closed->code, tunnel::kCloseProtocol);
+  EXPECT_EQ(slow.closed->code, tunnel::kCloseProtocol);
+  EXPECT_EQ(silent.closed->message, "no hello in time");
+  wait([&] { return counters().refused_tunnel_hello == 2; });
+  EXPECT_FALSE(served.closed) << "who was welcomed has no such deadline";
+}
+
+TEST_F(EdgeTest, NoMoreUnwelcomedTunnelsThanAllowed) {
+  Config small = config();
+  small.max_unwelcomed = 2;
+  small.tunnel_hello_timeout = 2s;
+  start(std::move(small));
+  FakeAgent served(loop_, 3), silent(loop_, 1), silent_too(loop_, 2), late(loop_, 4);
+  set_usual_routes(served);
+  connect(served);
+  ::testing::internal::CaptureStderr();
+  for (FakeAgent* each : {&silent, &silent_too}) {
+    each->dial_silently(edge_->udp_addr(), key(9).public_key());
+    wait([&] { return each->connected(); });
+  }
+  for (int i = 0; i < 2; ++i) {
+    FakeAgent refused(loop_, static_cast<uint8_t>(10 + i));
+    dial(refused);
+    wait([&] { return refused.closed.has_value(); });
+    EXPECT_EQ(refused.closed->code, tunnel::kCloseLimit);
+  }
+  std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("event=tunnels_full cap=2 refused=1"), std::string::npos) << log;
+  EXPECT_EQ(log.find("tunnels_full", log.find("tunnels_full") + 1), std::string::npos) << "one line: " << log;
+  EXPECT_EQ(counters().refused_tunnel_limit, 2u);
+  EXPECT_FALSE(served.closed);
+
+  wait([&] { return silent.closed && silent_too.closed; });
+  set_routes({route("late.test", route::TlsMode::kPassthrough, {late.id()}),
+              route("pass.test", route::TlsMode::kPassthrough, {served.id()})});
+  connect(late);
 }
 
 TEST_F(EdgeTest, TheSameAgentAgainReplacesItsTunnel) {

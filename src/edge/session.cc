@@ -12,7 +12,6 @@
 namespace culvert::edge {
 namespace {
 
-constexpr Duration kTunnelHelloTimeout = std::chrono::seconds(5);
 // An agent dials as soon as its declaration is answered; the table that follows from it may be a moment
 // behind.
 constexpr Duration kLeaseGrace = std::chrono::seconds(1);
@@ -43,8 +42,8 @@ const char* to_string(endpoint::CloseReason::Kind kind) {
 }
 
 // The control stream, after a hello that speaks our protocol.
-net::Task<Result<tunnel::ControlStream>> greet(net::EventLoop& loop, endpoint::ConnectionPtr connection) {
-  TimePoint deadline = monotonic_now() + kTunnelHelloTimeout;
+net::Task<Result<tunnel::ControlStream>> greet(net::EventLoop& loop, endpoint::ConnectionPtr connection,
+                                               TimePoint deadline) {
   // accept_bidi has no deadline of its own: the end of the connection ends it.
   net::Timer impatience(loop);
   impatience.at(deadline, [connection] { connection->close(tunnel::kCloseProtocol, "no hello in time"); });
@@ -133,13 +132,14 @@ void Session::close(endpoint::AppCode code, std::string reason) {
   connection_->close(code, std::move(reason));
 }
 
-net::Task<> serve_tunnel(Worker& worker, endpoint::ConnectionPtr connection) {
+net::Task<> serve_tunnel(Worker& worker, endpoint::ConnectionPtr connection,
+                         std::shared_ptr<void> unwelcomed) {
   Shared& shared = worker.shared();
   const EndpointId agent = connection->remote_id();
   const SocketAddr address = connection->path_stats().remote;
 
-  auto unwelcomed = worker.unwelcomed();
-  auto control = co_await greet(worker.loop(), connection);
+  auto control =
+      co_await greet(worker.loop(), connection, monotonic_now() + shared.config.tunnel_hello_timeout);
   if (!control) {
     count(shared.counters.refused_tunnel_hello);
     log_debug("tunnel_refused", "agent={} addr={} reason={}", agent.short_text(), address.to_string(),

@@ -58,7 +58,8 @@ class Session : public std::enable_shared_from_this<Session> {
 };
 using SessionPtr = std::shared_ptr<Session>;
 
-// The story of one tunnel, from its handshake to its end.
-net::Task<> serve_tunnel(Worker& worker, endpoint::ConnectionPtr connection);
+// The story of one tunnel, from its handshake to its end. `unwelcomed` is let go when the tunnel is let in.
+net::Task<> serve_tunnel(Worker& worker, endpoint::ConnectionPtr connection,
+                         std::shared_ptr<void> unwelcomed);
 
 }  // namespace culvert::edge

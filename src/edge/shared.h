@@ -28,6 +28,9 @@ struct Config {
   Duration hello_timeout = std::chrono::seconds(10);
   Duration drain_timeout = std::chrono::seconds(10);
   size_t max_connections = 20'000;
+  Duration tunnel_hello_timeout = std::chrono::seconds(5);
+  // Tunnels of one worker between handshake and welcome: anybody with a key may open one.
+  size_t max_unwelcomed = 1024;
 };
 
 // A connection that the hub is to serve: the descriptor, and what was read from it.

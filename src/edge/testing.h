@@ -85,6 +85,10 @@ class FakeAgent {
   void dial_badly(SocketAddr edge, EndpointId edge_id, Bytes first_words) {
     tasks_.spawn(run({.id = edge_id, .relay_urls = {}, .ip_addrs = {edge}}, std::move(first_words)));
   }
+  // Says nothing at all: not even its control stream is opened.
+  void dial_silently(SocketAddr edge, EndpointId edge_id) {
+    tasks_.spawn(be_silent({.id = edge_id, .relay_urls = {}, .ip_addrs = {edge}}));
+  }
   // Something that the edge hears, as a keep-alive would be.
   void stir() { connection_->try_open_bidi()->write(as_bytes("x")); }
   void leave(endpoint::AppCode code) { connection_->close(code, "leaving"); }
@@ -98,6 +102,7 @@ class FakeAgent {
   std::vector<tunnel::StreamHeader> headers;
   Bytes after_header;  // of all streams, in order of arrival
   size_t resets_seen = 0;
+  bool connected() const { return connection_ != nullptr; }
   bool welcome() const { return !heard.empty() && std::holds_alternative<tunnel::Welcome>(heard.front()); }
 
  private:
@@ -116,6 +121,12 @@ class FakeAgent {
       if (!message) co_return;
       heard.push_back(*message);
     }
+  }
+  net::Task<> be_silent(endpoint::EndpointAddr address) {
+    auto connection = co_await endpoint_->connect(address, tunnel::kTunnelAlpn, soon());
+    if (!connection) co_return;
+    connection_ = *connection;
+    co_await watch(connection_);
   }
   net::Task<> watch(endpoint::ConnectionPtr connection) {
     auto reason = co_await connection->closed();

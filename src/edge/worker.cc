@@ -11,8 +11,6 @@ namespace {
 
 // Enough for a pump to fill many packets with one read; one for each worker, not for each connection.
 constexpr size_t kScratch = 64 * 1024;
-// Tunnels of one worker between handshake and welcome: anybody with a key may open one.
-constexpr long kMaxUnwelcomed = 1024;
 // A killed agent says nothing, and the agent that takes its place is often a new one for the same hostnames.
 // So the youngest tunnel is always good, and an older one only once it was heard after the youngest came, and
 // lately: agents are heard every 2 s (docs/protocol.md), this allows for two losses.
@@ -89,7 +87,12 @@ net::Task<> Worker::accept_public() {
     auto slot =
         greeting ? ConnectionSlot::take(shared_.counters, shared_.config.max_connections) : std::nullopt;
     if (!slot) {
-      count(greeting ? shared_.counters.refused_max_connections : shared_.counters.refused_max_hellos);
+      if (greeting) {
+        refused(shared_.counters.refused_max_connections, connections_full_lines_, "connections_full",
+                shared_.config.max_connections);
+      } else {
+        refused(shared_.counters.refused_max_hellos, hellos_full_lines_, "hellos_full", max_greetings);
+      }
       net::make_tcp_stream(loop_, *fd)->reset();
       continue;
     }
@@ -107,11 +110,12 @@ net::Task<> Worker::accept_tunnels() {
     }
     if (draining_) {
       (*connection)->close(tunnel::kCloseDraining, "the edge is shutting down");
-    } else if (unwelcomed_.use_count() > kMaxUnwelcomed) {
-      count(shared_.counters.refused_tunnel_limit);
+    } else if (static_cast<size_t>(unwelcomed_.use_count()) > shared_.config.max_unwelcomed) {
+      refused(shared_.counters.refused_tunnel_limit, tunnels_full_lines_, "tunnels_full",
+              shared_.config.max_unwelcomed);
       (*connection)->close(tunnel::kCloseLimit, "too many tunnels are being opened at once; try again");
     } else {
-      tasks_.spawn(serve_tunnel(*this, std::move(*connection)));
+      tasks_.spawn(serve_tunnel(*this, std::move(*connection), unwelcomed_));
     }
   }
 }
@@ -264,6 +268,12 @@ void Worker::log_unknown_hostname(std::string_view host, const SocketAddr& clien
   if (!unknown_hostname_lines_.allow(monotonic_now())) return;
   log_info("unknown_hostname", "host={} client={} suppressed={}", culvert::quoted(host), client.to_string(),
            unknown_hostname_lines_.take_refused());
+}
+
+void Worker::refused(Counters::Count& counter, RateLimit& lines, std::string_view event, size_t cap) {
+  count(counter);
+  if (!lines.allow(monotonic_now())) return;
+  log_warn(event, "cap={} refused={}", cap, counter.load(std::memory_order_relaxed));
 }
 
 void Worker::log_no_agent(std::string_view host, const SocketAddr& client) {

@@ -59,8 +59,6 @@ class Worker {
   void add_session(const SessionPtr& session);
   // False when another tunnel of the agent has taken its place.
   bool remove_session(const Session& session);
-  // Held by a tunnel until it is let in; their number is capped.
-  std::shared_ptr<void> unwelcomed() const { return unwelcomed_; }
   // False when no table serves the agent until `deadline`.
   net::Task<bool> wait_until_served(EndpointId agent, TimePoint deadline);
 
@@ -92,6 +90,8 @@ class Worker {
   void look_for_silent_sessions();
   bool is_superseded(const Session& session) const;
   size_t carried() const;
+  // Somebody met a cap: counted, and now and then a line that says how many so far.
+  void refused(Counters::Count& counter, RateLimit& lines, std::string_view event, size_t cap);
 
   Shared& shared_;
   const unsigned index_;
@@ -109,9 +109,13 @@ class Worker {
   net::Timer silence_timer_;
   std::unordered_map<EndpointId, SessionPtr> sessions_;
   size_t turn_ = 0;
-  std::shared_ptr<void> unwelcomed_ = std::make_shared<char>();  // its use count is what it is for
+  // Held by each tunnel until it is let in: its use count is what it is for.
+  std::shared_ptr<void> unwelcomed_ = std::make_shared<char>();
   RateLimit unknown_hostname_lines_;
   RateLimit no_agent_lines_;
+  RateLimit connections_full_lines_{1, std::chrono::seconds(10)};
+  RateLimit hellos_full_lines_{1, std::chrono::seconds(10)};
+  RateLimit tunnels_full_lines_{1, std::chrono::seconds(10)};
   bool draining_ = false;
   bool skip_drain_ = false;
   net::TaskGroup tasks_;
