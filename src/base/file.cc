@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -159,6 +160,11 @@ Result<> create_private_directory(const fs::path& path) {
     return io_error("create the directory", path);
   }
   return {};
+}
+
+bool output_has_no_reader() {
+  pollfd output{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
+  return ::poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0;
 }
 
 Result<FileLock> FileLock::take(const fs::path& path) {

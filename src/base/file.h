@@ -20,6 +20,9 @@ Result<> replace_file(const std::filesystem::path& path, ByteView content, unsig
 // Creates the directory and its parents with mode 0700; fine when it exists. kIo otherwise.
 Result<> create_private_directory(const std::filesystem::path& path);
 
+// Whether standard output is a pipe whose reader has left.
+bool output_has_no_reader();
+
 // An advisory lock on a file, held until this is destroyed or the process ends, however it ends. The file
 // stays and holds the owner's pid, for the message that another one gets.
 class FileLock {

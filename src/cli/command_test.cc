@@ -7,6 +7,8 @@
 
 #include <CLI/App.hpp>
 #include <algorithm>
+#include <array>
+#include <csignal>
 #include <filesystem>
 #include <map>
 
@@ -484,7 +486,15 @@ TEST(Program, BadUsageIsTwoAndSaysWhatAndWhere) {
            {{"node", "--nope"}, "culvert node --help"},
            {{"node", "--listen"}, "culvert node --help"},
            {{"node", "stray"}, "culvert node --help"},
-           {{"http"}, "culvert http --help"},
+           {{"http"}, "TARGET: is missing. See `culvert http --help`"},
+           {{"invite", "revoke"}, "ID: is missing."},
+           {{"invite", "revoke", "a", "b"}, "\"b\" is one word too many. See `culvert invite revoke --help`"},
+           {{"invite", "list", "--json=x"}, "--json: takes no value."},
+           {{"ca", "export", "--out"}, "--out: needs a value."},
+           {{"ca", "export", "--out=", "--data-dir", "/d"}, "--out: is empty"},
+           {{"ca", "export", "--config="}, "--config: is empty"},
+           {{"ca", "export", "--config=a", "--config=b"}, "--config: is given 2 times"},
+           {{"http", "--", "--hostname="}, "TARGET: "},
            {{"node", "--listen", "x", "--data-dir", "/d"}, "culvert: --listen: "},
        }) {
     RunResult result = run(arguments);
@@ -507,6 +517,23 @@ TEST(Program, InspectShowsNoSecret) {
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("https://hub.example.com:8443"));
   EXPECT_THAT(result.out, Not(HasSubstr("IiIiIi")));  // base64url of the secret
+}
+
+TEST(Program, AStrayWordMayBeASecret) {
+  std::string text = token().encode();
+  for (const std::vector<std::string>& arguments : std::initializer_list<std::vector<std::string>>{
+           {"token", "inspect", text},
+           {"token", "inspect", "--tokn", text},
+           {"token", "inspect", "--tokn=" + text},
+           {text},
+           {"http", text},
+           {"http", "3000", text},
+           {"agent", text},
+       }) {
+    RunResult result = run(arguments);
+    EXPECT_EQ(result.status, 2);
+    EXPECT_THAT(result.err, Not(HasSubstr("cvt_inv_1"))) << result.err;
+  }
 }
 
 TEST(Program, VersionNamesProtocols) {
@@ -533,6 +560,31 @@ TEST(Program, LostOutputIsAFailure) {
       if (std::freopen("/dev/full", "w", stdout) == nullptr) std::_Exit(99);
       std::_Exit(run_program({word}, [](const std::string&) { return std::nullopt; }));
     }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 1) << word;
+  }
+}
+
+TEST(Program, AReaderThatLeftIsNoNews) {
+  for (const char* word : {"version", "--help"}) {
+    std::array<int, 2> output{}, complaints{};
+    ASSERT_EQ(pipe(output.data()), 0);
+    ASSERT_EQ(pipe(complaints.data()), 0);
+    close(output[0]);
+    pid_t child = fork();
+    if (child == 0) {
+      std::signal(SIGPIPE, SIG_IGN);
+      dup2(output[1], STDOUT_FILENO);
+      dup2(complaints[1], STDERR_FILENO);
+      std::_Exit(run_program({word}, [](const std::string&) { return std::nullopt; }));
+    }
+    close(output[1]);
+    close(complaints[1]);
+    std::array<char, 100> said{};
+    EXPECT_EQ(::read(complaints[0], said.data(), said.size()), 0) << said.data();
+    close(complaints[0]);
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     EXPECT_TRUE(WIFEXITED(status));

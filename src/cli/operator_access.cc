@@ -66,9 +66,12 @@ Result<> OperatorAccess::find(const Settings& settings, const Environment& envir
   if (!local) {
     bool nothing_given = urls_.empty() && !hub_key_ && operator_key_.empty();
     if (nothing_given) {
+      bool says_what_to_do = local.error().code == ErrorCode::kNotFound;
       return fail(local.error().code,
-                  "{}; or give --hub-url, --hub-key and --operator-key of a hub elsewhere{}",
-                  local.error().message, data_dir_.advice());
+                  "{}; {}or give --hub-url, --hub-key and --operator-key of a hub elsewhere{}",
+                  local.error().message,
+                  says_what_to_do ? "" : "give --data-dir the directory of a node on this host, ",
+                  data_dir_.advice());
     }
     return fail(
         ErrorCode::kInvalid,

@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/encoding.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "cli/command.h"
 
@@ -43,14 +44,37 @@ NamedCommand named_command(const CLI::App& root) {
   return named;
 }
 
+// A word that nobody knows what to do with. It may be a secret without its flag, and the value of a mistyped
+// flag may be one too: neither is repeated.
+std::string describe_stray(const std::string& word, const NamedCommand& command, bool wants_command) {
+  if (word.starts_with('-'))
+    return fmt::format("{} is no flag of {}", culvert::quoted(word.substr(0, word.find('='))), command.name);
+  if (word.contains("cvt_inv_"))
+    return "a token is not expected there; give it with --token or CULVERT_TOKEN";
+  if (wants_command) return fmt::format("{} is no command of {}", culvert::quoted(word), command.name);
+  return fmt::format("{} is one word too many", culvert::quoted(word));
+}
+
 Error usage_error(const CLI::App& app, const CLI::ParseError& error) {
   NamedCommand named = named_command(app);
-  std::string what = error.what();
-  // CLI11 complains of the command that is missing even where one was mistyped.
-  auto words = named.app->remaining();
   bool wants_command = named.app->get_require_subcommand_min() > 0 && named.app->get_subcommands().empty();
-  if (wants_command && !words.empty())
-    what = fmt::format("{} is no command of {}", culvert::quoted(words.front()), named.name);
+  // CLI11 complains of what is missing even where it was only mistyped.
+  auto strays = named.app->remaining();
+  std::string what = error.what();
+  std::string kind = error.get_name();
+  if (!strays.empty()) {
+    what = describe_stray(strays.front(), named, wants_command);
+  } else if (wants_command) {
+    what = "a command is missing";
+  } else if (kind == "RequiredError") {
+    for (const CLI::Option* option : named.app->get_options()) {
+      if (option->get_required()) what = fmt::format("{}: is missing", option->get_type_name());
+    }
+  } else if (kind == "ArgumentMismatch") {
+    what = fmt::format("{}: needs a value", what.substr(0, what.find(':')));
+  } else if (kind == "ConversionError") {
+    what = "--json: takes no value";  // the only kind of flag that CLI11 reads itself
+  }
   return {ErrorCode::kInvalid, fmt::format("{}. See `{} --help`", what, named.name)};
 }
 
@@ -61,6 +85,7 @@ int check_output(const Command* command) {
   bool fails = std::fflush(stdout) != 0;
   if (!had_failed && !fails) return 0;
   std::string lost = command == nullptr ? "" : command->when_output_is_lost();
+  if (lost.empty() && output_has_no_reader()) return kFailure;  // `| head -1` has what it wanted
   return complain(
       {ErrorCode::kIo, fmt::format("standard output: {}{}{}",
                                    fails && errno != 0 ? std::strerror(errno) : "not all could be written",
@@ -79,6 +104,20 @@ void protect_invite_id(std::vector<std::string>& arguments) {
   if (id == arguments.end()) return;
   std::rotate(id, id + 1, arguments.end());
   arguments.insert(arguments.end() - 1, "--");
+}
+
+// `--name=` is the flag with an empty value; CLI11 would take the next word for it.
+std::vector<std::string> split_empty_values(std::vector<std::string> arguments) {
+  std::vector<std::string> out;
+  bool flags_ended = false;
+  for (std::string& word : arguments) {
+    flags_ended = flags_ended || word == "--";
+    bool is_empty = !flags_ended && word.starts_with("--") && word.find('=') == word.size() - 1;
+    if (is_empty) word.pop_back();
+    out.push_back(std::move(word));
+    if (is_empty) out.emplace_back();
+  }
+  return out;
 }
 
 // Every --help names its variables in brackets; that makes it the list of those there are.
@@ -145,6 +184,7 @@ int run_program(std::vector<std::string> arguments, const Environment& environme
   commands.push_back(make_token_inspect_command(app));
   commands.push_back(make_version_command(app));
 
+  arguments = split_empty_values(std::move(arguments));
   protect_invite_id(arguments);
   std::ranges::reverse(arguments);  // CLI11 takes them from the back
   try {

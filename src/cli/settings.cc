@@ -106,6 +106,8 @@ Result<> Settings::apply_flag(const Entry& entry) {
   }
   sources_[entry.setting.key] = source;
   for (const std::string& value : values) {
+    if (value.empty())
+      return fail(ErrorCode::kInvalid, "{}: is empty; give a value, or leave it out", source);
     bool is_comma_list = entry.setting.separator == ',';
     auto applied =
         is_comma_list ? apply_text(entry.setting, value, source) : apply_one(entry.setting, value, source);
@@ -120,7 +122,11 @@ Result<> Settings::resolve(const Environment& environment) {
   std::string path_source = "--config";
   if (config_option_ != nullptr) {
     if (config_option_->count() > 0) {
+      if (config_option_->count() > 1)
+        return fail(ErrorCode::kInvalid, "--config: is given {} times; give it once",
+                    config_option_->count());
       path = config_option_->results().back();
+      if (path->empty()) return fail(ErrorCode::kInvalid, "--config: is empty; give a file, or leave it out");
     } else {
       path = environment("CULVERT_CONFIG");
       path_source = "CULVERT_CONFIG";

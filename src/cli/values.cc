@@ -83,6 +83,9 @@ Result<SocketAddr> parse_listen_addr(std::string_view text) {
 
 Result<HttpOrigin> parse_http_origin(std::string_view text) {
   std::string_view rest = text;
+  if (rest.contains("cvt_inv_"))  // a secret, not to be repeated
+    return fail(ErrorCode::kInvalid,
+                "is a token; give it with --token, and here what listens on this side, e.g. 3000");
   if (rest.starts_with("https://")) {
     return fail(ErrorCode::kInvalid,
                 "{} speaks TLS, which `culvert http` does not; publish it with `culvert agent` and tls_mode "

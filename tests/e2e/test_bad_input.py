@@ -59,17 +59,35 @@ HTTP = {
     "hostname": ["-x.example.test", "x", "a..b", "x_y.example.test", "*.*.test"],
     "log-level": ["loud"],
 }
-INVITE_CREATE = {
+HUB_ACCESS = {
     "config": None,
     "data-dir": None,
-    "hub-url": ["http://example.test", "example.test", "https://", "https://x/path"],
+    "hub-url": ["http://example.test", "example.test", "https://", "https://x/path", "https://a.test,nonsense", ","],
     "hub-key": ["nonsense", "ab" * 31, "zz" * 32, "00" * 33],
-    "operator-key": None,
+    "operator-key": ["nonsense", "A" * 42, "A" * 44, "!" * 43],
+}
+INVITE_CREATE = {
+    **HUB_ACCESS,
     "name": None,
     "hostnames": ["", "x", ",", "a.example.test,", "a.example.test,a.example.test", "a b.example.test", "*.*.test", "*.test.",
                   "-a.example.test", "x" * 64 + ".example.test", ".".join(["x" * 60] * 5)],
-    "expires": ["soon", "48", "-1h", "1y", "h"],
+    "expires": ["soon", "48", "-1h", "1y", "h", "99999d", "1ms"],
 }
+CA_EXPORT = {"config": None, "data-dir": None, "out": None}
+TOKEN_INSPECT = {"config": None, "token": None, "token-file": None}
+# Of every command that takes settings: its own, and the words behind which they can come.
+COMMANDS = {
+    ("node",): (NODE, []),
+    ("agent",): (AGENT, []),
+    ("http",): (HTTP, ["3000"]),
+    ("invite", "create"): (INVITE_CREATE, []),
+    ("invite", "list"): (HUB_ACCESS, []),
+    ("invite", "revoke"): (HUB_ACCESS, ["A" * 22]),
+    ("ca", "export"): (CA_EXPORT, []),
+    ("token", "inspect"): (TOKEN_INSPECT, []),
+}
+LISTS = {"public-url", "edge-addr", "hostnames", "hub-url", "service"}  # may be given more than once
+every_command = pytest.mark.parametrize("command", COMMANDS, ids="-".join)
 
 
 def flags_of(*command):
@@ -86,13 +104,14 @@ def snapshot(directory):
             for path in sorted(directory.rglob("*")) if path.is_file()} if directory.exists() else {}
 
 
-def refused(world, *arguments, env=None, says=(), secrets=(), prefix=(), namespace=None):
+def refused(world, *arguments, env=None, says=(), secrets=(), prefix=(), namespace=None, status=None):
     """Runs a command that must fail by itself, soon and with a message."""
     with (namespace or world.public).entered():
         done = subprocess.run([*prefix, BINARY, *map(str, arguments)], env={**CLEAN_ENV, **(env or {})}, text=True,
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=20 * PATIENCE)
     told = f"{arguments} {env or ''}: status {done.returncode}\n{done.stderr}"
     assert done.returncode > 0, told  # negative: a signal
+    assert done.returncode == status or status is None, told
     assert done.stderr.strip(), told
     assert not BUG.search(done.stderr) and "what():" not in done.stderr, told
     assert len(done.stderr.splitlines()) <= 12, told
@@ -122,11 +141,50 @@ def replace(arguments, flag, value):
     return out, f"--{flag}={value}"
 
 
-@pytest.mark.parametrize("command,table", [(["node"], NODE), (["agent"], AGENT), (["http"], HTTP),
-                                           (["invite", "create"], INVITE_CREATE)], ids=["node", "agent", "http", "invite"])
-def test_every_setting_has_its_nonsense(command, table):
-    missing = set(flags_of(*command)) - set(table)
+BAD_USAGE = 2
+
+
+@every_command
+def test_every_setting_has_its_nonsense(command):
+    missing = set(flags_of(*command)) - set(COMMANDS[command][0])
     assert not missing, f"add bad values for {missing}"
+
+
+@every_command
+def test_settings_without_a_value_or_with_two(world, command):
+    table, words = COMMANDS[command]
+    for flag in table:
+        # One line, which names the flag; the last word, so that nothing can be taken for its value.
+        for bad in ([f"--{flag}"], [f"--{flag}="], *([] if flag in LISTS else [[f"--{flag}=x", f"--{flag}=x"]])):
+            told = refused(world, *command, *words, *bad, says=[f"--{flag}: "], status=BAD_USAGE)
+            assert len(told.splitlines()) == 1, told
+
+
+@every_command
+def test_words_and_flags_that_a_command_does_not_take(world, command):
+    _, words = COMMANDS[command]
+    help_text = f"`culvert {' '.join(command)} --help`"
+    secret = "cvt_inv_1.aHR0cHM6Ly9odWI.secret"
+    refused(world, *command, *words, "surplus", says=['"surplus"', help_text], status=BAD_USAGE)
+    refused(world, *command, *words, "--nonsense=secret", says=["--nonsense", help_text], secrets=["secret"], status=BAD_USAGE)
+    refused(world, *command, *words, "--nonsense", "secret", says=["--nonsense"], secrets=["secret"], status=BAD_USAGE)
+    refused(world, *command, *words, secret, says=["token", "--token"], secrets=[secret], status=BAD_USAGE)
+    if words:
+        refused(world, *command, says=["is missing", help_text], status=BAD_USAGE)
+    if len(command) > 1:
+        refused(world, command[0], says=["a command is missing", f"`culvert {command[0]} --help`"], status=BAD_USAGE)
+        refused(world, command[0], "nonsense", says=['"nonsense"'], status=BAD_USAGE)
+
+
+@every_command
+def test_configuration_files_that_no_command_takes(world, command):
+    _, words = COMMANDS[command]
+    unknown = world.directory / "unknown.conf"
+    unknown.write_text("\nnonsense = secret\n")
+    for path, says in ((world.directory / "none.conf", "none.conf"), (world.directory, str(world.directory)),
+                       (unknown, f"{unknown}:2: nonsense: ")):
+        refused(world, *command, *words, "--config", path, says=[says], secrets=["secret"], status=BAD_USAGE)
+        refused(world, *command, *words, env={"CULVERT_CONFIG": str(path)}, says=[says], secrets=["secret"], status=BAD_USAGE)
 
 
 def cases(table):
@@ -166,26 +224,126 @@ def test_nonsense_for_every_setting_of_the_agent(world):
 
 def test_nonsense_for_every_setting_of_http(world):
     token, known = valid_token(world), flags_of("http")
-    environment = {"XDG_CONFIG_HOME": str(world.directory / "config")}
-    for flag, value in cases(HTTP):
-        if flag in known:
-            refused(world, "http", "3000", "--token", token, f"--{flag}={value}", env=environment, says=[f"--{flag}"],
-                    secrets=[token], namespace=world.home)
-    for port in ("0", "70000", "-1", "x:", ":3000", "https://localhost:3000", "http://localhost:3000/path", "", "3000x"):
-        refused(world, "http", "--token", token, "--", port, env=environment, secrets=[token], namespace=world.home)
-    assert snapshot(world.directory / "config") == {}, "a token was saved by a start that was refused"
+    config = world.directory / "config"
+    environment = {"XDG_CONFIG_HOME": str(config)}
+
+    def refuse_all(*given):
+        for flag, value in cases(HTTP):
+            if flag in known:
+                refused(world, "http", "3000", *given, f"--{flag}={value}", env=environment, says=[f"--{flag}"],
+                        secrets=[token], namespace=world.home, status=BAD_USAGE)
+                refused(world, "http", "3000", *given, env={**environment, known[flag]: value}, says=[known[flag]],
+                        secrets=[token], namespace=world.home, status=BAD_USAGE)
+        for target in ("0", "70000", "-1", "x:", ":3000", "https://localhost:3000", "http://localhost:3000/path", "", "3000x",
+                       token):
+            refused(world, "http", *given, "--", target, env=environment, says=["TARGET: "], secrets=[token],
+                    namespace=world.home, status=BAD_USAGE)
+
+    refuse_all("--token", token)
+    assert snapshot(config) == {}, "a token was saved by a start that was refused"
+    (config / "culvert").mkdir(parents=True)
+    (config / "culvert" / "token").write_text(token)
+    (config / "culvert" / "token").chmod(0o600)
+    before = snapshot(config)
+    refuse_all()
+    assert snapshot(config) == before, "a refused start touched the saved token"
+    (config / "culvert" / "token").write_text(token[:40])
+    refused(world, "http", "3000", env=environment, says=["saved token", str(config)], secrets=[token[:40]],
+            namespace=world.home, status=BAD_USAGE)
 
 
 def test_nonsense_for_every_setting_of_invite(world):
     node = world.node()
+    world.invite(node)
     before = world.culvert("invite", "list", "--data-dir", node.data_dir).stdout
-    for flag, value in cases(INVITE_CREATE):
-        arguments, word = replace(["invite", "create", "--data-dir", node.data_dir, "--name", "n", "--hostnames", HOST], flag, value)
-        refused(world, *arguments, word, says=[flag])
+    assert " live " in before
+    taken = ["--data-dir", node.data_dir]
+    for command, its_own in ((("invite", "create"), ["--name", "n", "--hostnames", "x.example.test"]),
+                             (("invite", "list"), []),
+                             (("invite", "revoke"), [world.invite_id(node)])):
+        known = flags_of(*command)
+        for flag, value in cases(COMMANDS[command][0]):
+            arguments, word = replace([*command, *taken, *its_own], flag, value)
+            refused(world, *arguments, word, says=[f"--{flag}"], status=BAD_USAGE)
+            if value:  # an empty variable counts as unset
+                refused(world, *arguments, env={known[flag]: value}, says=[known[flag]], status=BAD_USAGE)
+        # Well formed, and not this hub's.
+        refused(world, *command, *taken, *its_own, "--operator-key", "A" * 43, says=["--operator-key"], secrets=["A" * 43], status=1)
+        refused(world, *command, *taken, *its_own, env={"CULVERT_OPERATOR_KEY": "A" * 43}, says=["CULVERT_OPERATOR_KEY"], status=1)
+        refused(world, *command, *taken, *its_own, "--hub-key", "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c",
+                says=["another hub or server answers there", "8a88e3dd74"], status=1)
+        refused(world, *command, *taken, *its_own, "--hub-url", f"https://{NODE_IP}:9", says=[f"{NODE_IP}:9", "--hub-url"], status=1)
+        elsewhere = {"CULVERT_DATA_DIR": str(world.directory / "nowhere")}
+        refused(world, *command, *its_own, env=elsewhere, says=["nowhere", "--hub-url"], status=BAD_USAGE)
+        refused(world, *command, *its_own, "--hub-url", f"https://{NODE_IP}", env=elsewhere, says=["CULVERT_HUB_KEY"], status=BAD_USAGE)
+        refused(world, *command, *its_own, "--data-dir", node.data_dir / "node.key", says=["node.key", "--data-dir"], status=BAD_USAGE)
     for identifier in ("", "nonsense", "AAAA", "../..", "A" * 1000):
-        refused(world, "invite", "revoke", "--data-dir", node.data_dir, "--", identifier, says=["ID"])
-    refused(world, "invite", "create", "--data-dir", node.data_dir, says=["--hostnames"])
-    assert world.culvert("invite", "list", "--data-dir", node.data_dir).stdout == before
+        refused(world, "invite", "revoke", *taken, "--", identifier, says=["ID"], status=BAD_USAGE)
+    refused(world, "invite", "revoke", *taken, "A" * 22, says=["no such invite"], status=1)
+    for name in ("a\nb", "x" * 65):
+        refused(world, "invite", "create", *taken, "--name", name, "--hostnames", "x.example.test", says=["name"], status=1)
+    refused(world, "invite", "create", *taken, says=["--hostnames"], status=BAD_USAGE)
+    assert world.culvert("invite", "list", *taken).stdout == before
+
+
+def test_a_reader_that_leaves_early_is_no_news_unless_something_is_lost(world):
+    node = world.node()
+    world.invite(node)
+
+    def into_closed_pipe(*arguments):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with world.public.entered(), os.fdopen(writing) as output:
+            return subprocess.run([BINARY, *arguments, "--data-dir", node.data_dir], env=CLEAN_ENV, text=True, stdout=output,
+                                  stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=20 * PATIENCE)
+    for command in (["invite", "list"], ["invite", "list", "--json"], ["ca", "export"]):
+        done = into_closed_pipe(*command)
+        assert (done.returncode, done.stderr) == (1, ""), (command, done)
+    done = into_closed_pipe("invite", "create", "--hostnames", "lost.example.test", "--name", "lost")
+    assert done.returncode == 1 and world.invite_id(node, "lost") in done.stderr, done
+
+
+def test_nonsense_for_ca_export(world):
+    node = world.node()
+    known = flags_of("ca", "export")
+    before = snapshot(node.data_dir)
+    for data_dir in (world.directory / "nowhere", node.data_dir / "node.key"):
+        for how in ({"env": {known["data-dir"]: str(data_dir)}}, {}):
+            given = [] if how else ["--data-dir", data_dir]
+            refused(world, "ca", "export", *given, "--out", world.directory / "x", says=[str(data_dir)], **how, status=1)
+    assert not (world.directory / "nowhere").exists() and not (world.directory / "x").exists()
+    for out in (world.directory / "no" / "such" / "place.pem", world.directory):
+        refused(world, "ca", "export", "--data-dir", node.data_dir, "--out", out, says=[str(out), "--out"], status=1)
+        refused(world, "ca", "export", "--data-dir", node.data_dir, env={known["out"]: str(out)}, says=[str(out)], status=1)
+    assert snapshot(node.data_dir) == before
+
+
+def test_nonsense_for_token_inspect(world):
+    token = valid_token(world)
+    pieces = [part for part in token.split(".") if len(part) > 30]
+    path = world.directory / "token"
+    for _, damaged in damaged_tokens(token):
+        hidden = [piece for piece in pieces if piece in damaged]
+        told = refused(world, "token", "inspect", f"--token={damaged}", says=["--token: ", "token"], secrets=hidden, status=BAD_USAGE)
+        assert len(told) < 2000
+    path.write_text(token[:-1])
+    path.chmod(0o600)
+    for file, says in ((path, str(path)), (world.directory / "none", "none"), (world.directory, str(world.directory))):
+        refused(world, "token", "inspect", "--token-file", file, says=["--token-file", says], secrets=pieces, status=BAD_USAGE)
+        refused(world, "token", "inspect", env={"CULVERT_TOKEN_FILE": str(file)}, says=["CULVERT_TOKEN_FILE", says], secrets=pieces,
+                status=BAD_USAGE)
+    for content in ("", "\n", "x" * 100_000):
+        path.write_text(content)
+        refused(world, "token", "inspect", "--token-file", path, says=["--token-file", str(path)], status=BAD_USAGE)
+    path.write_text(token)
+    path.chmod(0)
+    refused(world, "token", "inspect", "--token-file", path, says=[str(path)], prefix=UNPRIVILEGED, status=BAD_USAGE)
+    path.chmod(0o600)
+    refused(world, "token", "inspect", "--token-file", path, env={"CULVERT_TOKEN": token}, says=["CULVERT_TOKEN", "--token-file"],
+            secrets=pieces, status=BAD_USAGE)
+    refused(world, "token", "inspect", says=["--token", "CULVERT_TOKEN", "invite create"], status=BAD_USAGE)
+    assert path.read_text() == token
+    assert world.culvert("token", "inspect", "--token-file", path).returncode == 0
 
 
 def test_words_and_flags_that_do_not_exist(world):
