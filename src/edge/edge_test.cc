@@ -405,7 +405,7 @@ TEST_F(EdgeTest, BadFirstWordsCloseATunnelAndNameWhatIsWrong) {
 
 TEST_F(EdgeTest, ATunnelThatSaysNothingOrHalfAHelloIsCutAtItsDeadline) {
   Config quick = config();
-  quick.tunnel_hello_timeout = 200ms;
+  quick.tunnel_hello_timeout = 1s;
   start(std::move(quick));
   FakeAgent silent(loop_, 1), slow(loop_, 2), served(loop_, 3);
   silent.dial_silently(edge_->udp_addr(), key(9).public_key());
@@ -423,7 +423,7 @@ TEST_F(EdgeTest, ATunnelThatSaysNothingOrHalfAHelloIsCutAtItsDeadline) {
 TEST_F(EdgeTest, NoMoreUnwelcomedTunnelsThanAllowed) {
   Config small = config();
   small.max_unwelcomed = 2;
-  small.tunnel_hello_timeout = 2s;
+  small.tunnel_hello_timeout = 3s;
   start(std::move(small));
   FakeAgent served(loop_, 3), silent(loop_, 1), silent_too(loop_, 2), late(loop_, 4);
   set_usual_routes(served);

@@ -281,7 +281,7 @@ class HubTest : public testing::Test {
       EXPECT_NE(received.find(R"("code":"request_timeout")"), std::string::npos) << received;
     }
     // Each byte is no new patience, and the answer survives the bytes still under way.
-    std::string dripped = co_await raw(head, 20ms);
+    std::string dripped = co_await raw(head, 25ms);
     EXPECT_TRUE(dripped.starts_with("HTTP/1.1 408 ")) << dripped;
     std::string received = co_await raw("GET /v1/health HTTP/1.1\r\nHost: h\r\n\r\nGET /v1/");
     EXPECT_TRUE(received.starts_with("HTTP/1.1 200 ")) << received;
@@ -329,7 +329,7 @@ TEST_F(HubTest, ErrorsKeepTheirMeaningThroughTheClient) { play(errors_keep_their
 TEST_F(HubTest, ExpiryOfAnInviteIsPushed) { play(expiry_is_pushed()); }
 TEST_F(HubTest, FramingErrorsAreAnsweredAndClose) { play(framing_is_answered()); }
 TEST_F(HubTest, ARequestThatComesTooSlowlyIsAnswered) {
-  request_time_ = 300ms;
+  request_time_ = 700ms;
   hub_.reset();
   open_hub();
   play(the_slow_are_told());

@@ -240,6 +240,12 @@ def test_nonsense_for_every_setting_of_http(world):
                     namespace=world.home, status=BAD_USAGE)
 
     refuse_all("--token", token)
+    for variable, value in (("CULVERT_TOKEN", token[:-1]), ("CULVERT_TOKEN_FILE", str(config / "none"))):
+        refused(world, "http", "3000", env={**environment, variable: value}, says=[f"{variable}: "], secrets=[token[:40]],
+                namespace=world.home, status=BAD_USAGE)
+        flag = "--" + variable.removeprefix("CULVERT_").lower().replace("_", "-")
+        refused(world, "http", "3000", flag, value, env=environment, says=[f"{flag}: "], secrets=[token[:40]],
+                namespace=world.home, status=BAD_USAGE)
     assert snapshot(config) == {}, "a token was saved by a start that was refused"
     (config / "culvert").mkdir(parents=True)
     (config / "culvert" / "token").write_text(token)
