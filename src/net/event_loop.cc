@@ -123,19 +123,20 @@ Task<bool> Notify::wait_until(TimePoint deadline) {
 
 void TaskGroup::spawn(Task<> task) {
   ++*count_;
-  asio::co_spawn(loop_.executor(), std::move(task), [this, count = count_](const std::exception_ptr& exception) {
-    if (exception) {
-      try {
-        std::rethrow_exception(exception);
-      } catch (const std::exception& error) {
-        log_error("task_exception", "what={}", quoted(error.what()));
-      } catch (...) {
-        log_error("task_exception", "what=unknown");
-      }
-      check_failed(__FILE__, __LINE__, "no exception leaves a task");
-    }
-    if (--*count == 0) idle_.notify();
-  });
+  asio::co_spawn(loop_.executor(), std::move(task),
+                 [this, count = count_](const std::exception_ptr& exception) {
+                   if (exception) {
+                     try {
+                       std::rethrow_exception(exception);
+                     } catch (const std::exception& error) {
+                       log_error("task_exception", "what={}", quoted(error.what()));
+                     } catch (...) {
+                       log_error("task_exception", "what=unknown");
+                     }
+                     check_failed(__FILE__, __LINE__, "no exception leaves a task");
+                   }
+                   if (--*count == 0) idle_.notify();
+                 });
 }
 
 Task<> TaskGroup::join() {
