@@ -20,8 +20,8 @@ struct Limits {
   // All receive windows of the endpoint beyond the initial ones together; at the cap they stop growing.
   uint64_t max_endpoint_window = 256 * 1024 * 1024;
   // Bytes that arrived and were not consumed. A connection's credit is given on arrival, a stream's on
-  // consumption, so stalled readers do not stop the others; past either cap the stream that holds most is
-  // given up with overload_code.
+  // consumption, so stalled readers do not stop the others; past either cap the stream whose reader has stood
+  // still longest is given up with overload_code.
   uint64_t max_connection_held = 64 * 1024 * 1024;
   uint64_t max_endpoint_held = 512 * 1024 * 1024;
   uint64_t overload_code = 7;

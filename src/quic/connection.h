@@ -30,6 +30,8 @@ class ConnectionHost {
   // Packets that end in this token are the peer's stateless resets of this connection.
   virtual void add_reset_token(ByteView token, Connection& connection) = 0;
   virtual void remove_reset_token(ByteView token) = 0;
+  // All connections together hold more than Limits::max_endpoint_held.
+  virtual void on_overload() = 0;
   // A connection id of ours that leads back to this worker, and its stateless reset token.
   virtual void make_connection_id(ngtcp2_cid& id, uint8_t* reset_token) = 0;
 };
@@ -110,6 +112,10 @@ class Connection final : private TlsEvents {
   // The socket was replaced: this (client) connection goes on from the new local address, with another
   // destination connection id where that can be (RFC 9000, 9.5).
   void migrate(const SocketAddr& local, TimePoint now);
+  // Bytes that arrived and were not consumed.
+  uint64_t held() const { return held_; }
+  // Ends the stream whose reader has stood still longest. False: nothing is held.
+  bool give_up_stalled();
   // Every connection id that leads here.
   std::vector<ngtcp2_cid> connection_ids() const;
 
@@ -161,7 +167,6 @@ class Connection final : private TlsEvents {
   uint64_t unsent_cap() const;
   void hold(size_t count);
   void unhold(size_t count);
-  void give_up_largest_holder();
   std::shared_ptr<Stream> accept(std::deque<std::shared_ptr<Stream>>& waiting);
   void allow_another(const Stream& stream);
 
@@ -214,7 +219,8 @@ class Connection final : private TlsEvents {
   std::deque<Bytes> datagrams_out_;
   FlowWindow window_;
   uint64_t send_memory_ = 0;
-  uint64_t held_ = 0;  // received and not consumed
+  uint64_t held_ = 0;
+  uint64_t read_turns_ = 0;  // counts what Stream::last_read_ remembers
   size_t datagram_bytes_in_ = 0;
   uint64_t bytes_sent_ = 0;
   uint64_t bytes_received_ = 0;

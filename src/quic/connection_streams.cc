@@ -82,6 +82,7 @@ void Connection::on_stream_data(Stream& stream, ByteView data, bool fin) {
                            stream.received_.begin() + static_cast<std::ptrdiff_t>(stream.consumed_));
     stream.consumed_ = 0;
   }
+  if (stream.readable().empty()) stream.last_read_ = ++read_turns_;
   stream.received_.insert(stream.received_.end(), data.begin(), data.end());
   stream.fin_received_ |= fin;
   mark_readable(stream);
@@ -91,9 +92,9 @@ void Connection::on_stream_data(Stream& stream, ByteView data, bool fin) {
 void Connection::hold(size_t count) {
   held_ += count;
   shared_.held += count;
-  if (held_ > shared_.limits.max_connection_held || shared_.held > shared_.limits.max_endpoint_held) {
-    give_up_largest_holder();
+  while (held_ > shared_.limits.max_connection_held && give_up_stalled()) {
   }
+  if (shared_.held > shared_.limits.max_endpoint_held) shared_.host.on_overload();
 }
 
 void Connection::unhold(size_t count) {
@@ -101,11 +102,15 @@ void Connection::unhold(size_t count) {
   shared_.held -= count;
 }
 
-void Connection::give_up_largest_holder() {
-  auto largest =
-      std::ranges::max_element(known_, {}, [](const Stream* stream) { return stream->readable().size(); });
-  if (largest == known_.end() || (*largest)->readable().empty()) return;
-  Stream& stream = **largest;
+// Not the one that holds most: that is often a fast download with a grown window.
+bool Connection::give_up_stalled() {
+  Stream* longest = nullptr;
+  for (Stream* stream : known_) {
+    if (stream->readable().empty()) continue;
+    if (longest == nullptr || stream->last_read_ < longest->last_read_) longest = stream;
+  }
+  if (longest == nullptr) return false;
+  Stream& stream = *longest;
   unhold(stream.readable().size());
   Bytes().swap(stream.received_);
   stream.consumed_ = 0;
@@ -115,6 +120,8 @@ void Connection::give_up_largest_holder() {
   stream.reset_code_ = shared_.limits.overload_code;
   if (!stream.gone_) ngtcp2_conn_shutdown_stream_read(conn_, 0, stream.id_, shared_.limits.overload_code);
   mark_readable(stream);
+  mark_dirty();
+  return true;
 }
 
 void Connection::on_stream_acknowledged(Stream& stream, uint64_t up_to) {
@@ -173,6 +180,7 @@ void Connection::on_datagram(ByteView data) {
 
 void Connection::stream_consumed(Stream& stream, size_t count) {
   unhold(count);
+  stream.last_read_ = ++read_turns_;
   if (state_ != State::kOpen || stream.gone_) return;
   ngtcp2_conn_info info;
   ngtcp2_conn_get_conn_info(conn_, &info);

@@ -73,6 +73,15 @@ void Engine::remove_reset_token(ByteView token) {
   forget(reset_tokens_, &Entry::reset_tokens, std::string(as_text(token)));
 }
 
+// Whoever holds most pays, not whoever happens to receive at the cap.
+void Engine::on_overload() {
+  while (held_ > config_.limits.max_endpoint_held) {
+    auto largest =
+        std::ranges::max_element(connections_, {}, [](const auto& entry) { return entry.first->held(); });
+    if (largest == connections_.end() || !largest->first->give_up_stalled()) return;
+  }
+}
+
 void Engine::forget(std::unordered_map<std::string, Connection*>& map, std::vector<std::string> Entry::* keys,
                     const std::string& key) {
   auto place = map.find(key);

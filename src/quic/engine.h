@@ -85,6 +85,7 @@ class Engine final : private ConnectionHost {
   void remove_route(const ngtcp2_cid& id) override;
   void add_reset_token(ByteView token, Connection& connection) override;
   void remove_reset_token(ByteView token) override;
+  void on_overload() override;
   void make_connection_id(ngtcp2_cid& id, uint8_t* reset_token) override;
 
   void receive_unknown(const net::ReceivedDatagram& datagram, const ngtcp2_version_cid& ids, TimePoint now);

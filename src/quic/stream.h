@@ -84,6 +84,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
 
   Bytes received_;
   size_t consumed_ = 0;
+  uint64_t last_read_ = 0;  // the connection's turn at which data was consumed last, or began to wait
   FlowWindow window_;
   SendBuffer send_;
   AppCode reset_code_ = 0;

@@ -1,6 +1,7 @@
 // QUIC over the simulated network: what must hold on any link, with any luck.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -219,7 +220,7 @@ TEST(QuicSim, ManyStalledReadersDoNotStopTheOthers) {
   world.net.run_for(10s);
 }
 
-TEST(QuicSim, TheStreamThatHoldsMostIsGivenUpAtTheCap) {
+TEST(QuicSim, StalledReadersAreGivenUpAtTheCap) {
   quic::Limits limits;
   limits.max_connection_held = 600'000;
   World world(21, {}, limits);
@@ -239,6 +240,64 @@ TEST(QuicSim, TheStreamThatHoldsMostIsGivenUpAtTheCap) {
   world.server().paused = false;
   world.client().send(1'000'000);
   EXPECT_TRUE(world.net.run_until([&] { return world.server().receivers.back()->finished(); }, 60s));
+}
+
+// A reader that takes what has come every 20 ms: between its turns it holds more than any of those that never
+// read.
+TEST(QuicSim, ASteadyReaderOutlivesStalledOnesAtTheCap) {
+  quic::Limits limits;
+  limits.max_connection_held = 8'000'000;
+  LinkConfig fat;
+  fat.bits_per_second = 1'000'000'000;
+  fat.queue_bytes = 4'000'000;
+  World world(25, fat, limits);
+  ASSERT_TRUE(world.connect());
+  world.client().send(60'000'000);
+  ASSERT_TRUE(world.net.run_until([&] { return !world.server().receivers.empty(); }, 10s));
+  Receiver& steady = *world.server().receivers[0];
+  world.server().paused = true;
+  uint64_t most = 0;
+  for (int turn = 0; turn < 2000 && !steady.finished(); ++turn) {
+    if (turn >= 20 && turn < 80) world.client().send(1'000'000);
+    steady.pause();
+    world.net.run_for(20ms);
+    most = std::max(most, steady.waiting());
+    steady.resume();
+    ASSERT_FALSE(steady.stream().was_reset()) << "turn " << turn;
+  }
+  EXPECT_TRUE(steady.finished() && steady.intact());
+  EXPECT_GT(most, limits.initial_stream_window) << "no more than a stalled reader holds: this tests nothing";
+  auto given_up = std::ranges::count_if(world.server().receivers,
+                                        [](const auto& receiver) { return receiver->stream().was_reset(); });
+  EXPECT_GE(given_up, 1);
+}
+
+TEST(QuicSim, TheConnectionThatHoldsMostPaysForTheEndpoint) {
+  quic::Limits limits;
+  limits.max_endpoint_held = 1'500'000;
+  World world(26, {}, limits);
+  ASSERT_TRUE(world.connect());
+  Peer& modest = world.client();
+  Peer& modest_server = world.server();
+  modest_server.paused = true;
+  modest.send(200'000);
+  ASSERT_TRUE(world.connect() && world.net.run_until([&] { return world.servers.size() == 2; }, 10s));
+  world.server().paused = true;
+  // The modest one goes on receiving while the other takes all there is.
+  for (int i = 0; i < 20; ++i) {
+    world.client().send(1'000'000);
+    modest.send(10'000);
+    world.net.run_for(1s);
+  }
+  uint64_t held = 0;
+  for (auto& server : world.servers) held += server->connection().held();
+  EXPECT_LE(held, limits.max_endpoint_held);
+  ASSERT_EQ(modest_server.receivers.size(), 21u);
+  for (auto& receiver : modest_server.receivers) {
+    EXPECT_FALSE(receiver->stream().was_reset());
+    receiver->resume();
+    EXPECT_TRUE(receiver->finished() && receiver->intact());
+  }
 }
 
 TEST(QuicSim, StalledSendersLeaveRoomForTheNext) {

@@ -60,6 +60,7 @@ class Receiver final : public quic::StreamObserver {
   }
   void on_writable() override {}
   void on_closed() override {}
+  void pause() { paused_ = true; }
   void resume() {
     paused_ = false;
     on_readable();
