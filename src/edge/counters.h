@@ -25,6 +25,7 @@ struct Counters {
   Count refused_unknown_hostname{0};
   Count refused_no_agent{0};
   Count refused_stream_limit{0};
+  Count stalled_clients_cut{0};
   Count refused_by_agent{0};  // reset before the first byte of an answer
   Count failed_tls_handshake{0};
 

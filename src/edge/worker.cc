@@ -282,6 +282,15 @@ void Worker::log_no_agent(std::string_view host, const SocketAddr& client) {
            no_agent_lines_.take_refused());
 }
 
+void Worker::log_stalled_client(std::string_view host, const SocketAddr& client) {
+  count(shared_.counters.stalled_clients_cut);
+  if (!stalled_client_lines_.allow(monotonic_now())) return;
+  log_warn("stalled_client_cut", "host={} client={} suppressed={} reason={}", culvert::quoted(host),
+           client.to_string(), stalled_client_lines_.take_refused(),
+           culvert::quoted("its tunnel was full of answers that their clients do not read; this one had read "
+                           "nothing for the longest time"));
+}
+
 size_t Worker::carried() const {
   size_t total = 0;
   for (const auto& [agent, session] : sessions_) total += session->carried();

@@ -51,6 +51,7 @@ class Worker {
   // Strangers can cause these: a few lines, the rest is counted in the next.
   void log_unknown_hostname(std::string_view host, const SocketAddr& client);
   void log_no_agent(std::string_view host, const SocketAddr& client);
+  void log_stalled_client(std::string_view host, const SocketAddr& client);
 
   // An open tunnel of this worker to one of the route's agents, in turn; nullptr: none.
   SessionPtr pick_session(const route::Route& route);
@@ -113,6 +114,7 @@ class Worker {
   std::shared_ptr<void> unwelcomed_ = std::make_shared<char>();
   RateLimit unknown_hostname_lines_;
   RateLimit no_agent_lines_;
+  RateLimit stalled_client_lines_{1, std::chrono::seconds(10)};
   RateLimit connections_full_lines_{1, std::chrono::seconds(10)};
   RateLimit hellos_full_lines_{1, std::chrono::seconds(10)};
   RateLimit tunnels_full_lines_{1, std::chrono::seconds(10)};

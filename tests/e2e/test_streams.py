@@ -382,6 +382,28 @@ def test_two_hundred_stalled_readers_stall_nobody_else_and_hold_bounded_memory(w
     assert grown["node"] < 128 * MIB and grown["agent"] < 64 * MIB, grown
 
 
+def test_more_stalled_readers_than_the_edge_can_hold_cost_only_their_own(world):
+    """400 times a stream's window is more than the 64 MiB of an agent: the edge gives up readers that stand still, and
+    never a download that goes on."""
+    nginx = world.nginx()
+    digest = write_pattern(nginx.www / "big", 64 * MIB)
+    write_pattern(nginx.www / "stalled", 4 * MIB)
+    node = world.node()
+    world.agent(world.invite(node), passthrough())
+    context = wire.insecure_context()
+    with Peak(node) as peak, contextlib.ExitStack() as stack:
+        for number in range(400):
+            sock = stack.enter_context(wire.connect(world.client, receive_buffer=4096, timeout=60))
+            reader = stack.enter_context(context.wrap_socket(sock, server_hostname=HOST))
+            reader.sendall(f"GET /stalled HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+            if number % 100 == 99:
+                assert download_digest(world, "/big") == digest
+        for _ in range(2):
+            assert download_digest(world, "/big") == digest
+        assert "event=stalled_client_cut" in node.log, "the cap was not met: this tests nothing"
+    assert peak.highest["node"] < 256 * MIB
+
+
 def test_an_address_change_of_the_agent_mid_download(world):
     nginx = world.nginx()
     digest = write_pattern(nginx.www / "big", 64 * MIB)
