@@ -1,6 +1,6 @@
 # Each target installs what it needs (scripts/deps), builds what it needs, and says what it did.
 
-.PHONY: build demo test bench lint format fuzz clean
+.PHONY: build demo test tsan bench lint format fuzz clean
 .NOTPARALLEL:
 
 RELEASE = cmake --preset release >/dev/null && cmake --build --preset release
@@ -20,6 +20,12 @@ demo:
 test:
 	@scripts/deps
 	@scripts/test
+
+# What has threads, and what they share, under ThreadSanitizer; not a part of `make test`, which it would double.
+tsan:
+	@scripts/deps
+	@cmake --preset tsan >/dev/null && cmake --build --preset tsan --target net_test endpoint_test edge_test node_test
+	@for name in net_test endpoint_test edge_test node_test; do build/tsan/$$name --gtest_brief=1 || exit 1; done
 
 # Culvert beside nginx, HAProxy and ssh -R on this machine; BENCH_ROUNDS=1 for a quick look.
 bench:
