@@ -529,6 +529,12 @@ TEST(Program, AStrayWordMayBeASecret) {
            {"http", text},
            {"http", "3000", text},
            {"agent", text},
+           {"--token", text, "http", "3000"},
+           {"--tokn=" + text, "http", "3000"},
+           {text, "agent"},
+           {"token", "--token", text, "inspect"},
+           {"agent", "-t" + text},
+           {"agent", "-t=" + text},
        }) {
     RunResult result = run(arguments);
     EXPECT_EQ(result.status, 2);

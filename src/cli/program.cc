@@ -44,14 +44,34 @@ NamedCommand named_command(const CLI::App& root) {
   return named;
 }
 
-// A word that nobody knows what to do with. It may be a secret without its flag, and the value of a mistyped
-// flag may be one too: neither is repeated.
-std::string describe_stray(const std::string& word, const NamedCommand& command, bool wants_command) {
-  if (word.starts_with('-'))
-    return fmt::format("{} is no flag of {}", culvert::quoted(word.substr(0, word.find('='))), command.name);
+// What nobody knew what to do with, of the outermost command that has such words: CLI11 leaves what stood
+// before a subcommand to its parent.
+struct StrayWord {
+  std::string word;
+  std::string command;
+};
+std::optional<StrayWord> stray_word(const CLI::App& root) {
+  std::string name = root.get_name();
+  for (const CLI::App* app = &root;; app = app->get_subcommands().front(), name += " " + app->get_name()) {
+    auto strays = app->remaining();
+    // The flag itself says more than the value that CLI11 took away from it.
+    auto flag = std::ranges::find_if(strays, [](const std::string& word) { return word.starts_with('-'); });
+    if (!strays.empty()) return StrayWord{flag == strays.end() ? strays.front() : *flag, name};
+    if (app->get_subcommands().empty()) return std::nullopt;
+  }
+}
+
+// It may be a secret without its flag, and the value of a mistyped flag may be one too: neither is repeated,
+// nor is any word as long as a key.
+std::string describe_stray(const StrayWord& stray, bool wants_command) {
+  constexpr size_t kKeySize = 40;
+  const std::string word = stray.word.substr(0, stray.word.find('='));
   if (word.contains("cvt_inv_"))
     return "a token is not expected there; give it with --token or CULVERT_TOKEN";
-  if (wants_command) return fmt::format("{} is no command of {}", culvert::quoted(word), command.name);
+  if (word.size() >= kKeySize)
+    return fmt::format("a word of {} characters is not expected there", word.size());
+  if (word.starts_with('-')) return fmt::format("{} is no flag of {}", culvert::quoted(word), stray.command);
+  if (wants_command) return fmt::format("{} is no command of {}", culvert::quoted(word), stray.command);
   return fmt::format("{} is one word too many", culvert::quoted(word));
 }
 
@@ -59,11 +79,11 @@ Error usage_error(const CLI::App& app, const CLI::ParseError& error) {
   NamedCommand named = named_command(app);
   bool wants_command = named.app->get_require_subcommand_min() > 0 && named.app->get_subcommands().empty();
   // CLI11 complains of what is missing even where it was only mistyped.
-  auto strays = named.app->remaining();
+  auto stray = stray_word(app);
   std::string what = error.what();
   std::string kind = error.get_name();
-  if (!strays.empty()) {
-    what = describe_stray(strays.front(), named, wants_command);
+  if (stray) {
+    what = describe_stray(*stray, wants_command);
   } else if (wants_command) {
     what = "a command is missing";
   } else if (kind == "RequiredError") {

@@ -405,7 +405,7 @@ TEST_F(EdgeTest, BadFirstWordsCloseATunnelAndNameWhatIsWrong) {
 
 TEST_F(EdgeTest, ATunnelThatSaysNothingOrHalfAHelloIsCutAtItsDeadline) {
   Config quick = config();
-  quick.tunnel_hello_timeout = 1s;
+  quick.tunnel_hello_timeout = 3s;
   start(std::move(quick));
   FakeAgent silent(loop_, 1), slow(loop_, 2), served(loop_, 3);
   silent.dial_silently(edge_->udp_addr(), key(9).public_key());

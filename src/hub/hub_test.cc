@@ -281,7 +281,7 @@ class HubTest : public testing::Test {
       EXPECT_NE(received.find(R"("code":"request_timeout")"), std::string::npos) << received;
     }
     // Each byte is no new patience, and the answer survives the bytes still under way.
-    std::string dripped = co_await raw(head, 25ms);
+    std::string dripped = co_await raw(head.substr(0, 40), 25ms);
     EXPECT_TRUE(dripped.starts_with("HTTP/1.1 408 ")) << dripped;
     std::string received = co_await raw("GET /v1/health HTTP/1.1\r\nHost: h\r\n\r\nGET /v1/");
     EXPECT_TRUE(received.starts_with("HTTP/1.1 200 ")) << received;

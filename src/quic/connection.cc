@@ -30,6 +30,9 @@ constexpr uint64_t kSpareIds = 1;
 constexpr int kSettlingPtos = 9;
 constexpr Duration kMinSettling = std::chrono::seconds(10);
 
+// RFC 9002, 6.1.2: kGranularity.
+constexpr Duration kTimerGranularity = std::chrono::milliseconds(1);
+
 // RFC 9001, 4.8: CRYPTO_ERROR codes are 0x100 plus the TLS alert.
 constexpr uint64_t kCryptoError = 0x100;
 constexpr uint8_t kAlertBadCertificate = 42;
@@ -304,6 +307,12 @@ void Connection::enter_closing(const ngtcp2_ccerr& error, CloseReason reason, Ti
   mark_dirty();
 }
 
+uint64_t Connection::bytes_in_flight() const {
+  ngtcp2_conn_info info;
+  ngtcp2_conn_get_conn_info(conn_, &info);
+  return info.bytes_in_flight;
+}
+
 Duration Connection::pto() const { return Duration(static_cast<int64_t>(ngtcp2_conn_get_pto(conn_))); }
 
 void Connection::enter_draining(TimePoint now) {
@@ -368,7 +377,9 @@ bool Connection::write(TimePoint now, BatchSink& sink) {
     return false;
   };
 
-  // An expired keep-alive is the only way to make ngtcp2 send a PING.
+  // An expired keep-alive is the only way to make ngtcp2 send a PING, and it sends none while it has anything
+  // else to say, an acknowledgement for one.
+  const uint64_t in_flight_before = bytes_in_flight();
   if (greet_) ngtcp2_conn_set_keep_alive_timeout(conn_, 1);
   bool taken = true;
   while (taken && total < quantum) {
@@ -412,7 +423,9 @@ bool Connection::write(TimePoint now, BatchSink& sink) {
   if (taken) taken = flush();
   if (greet_) {
     ngtcp2_conn_set_keep_alive_timeout(conn_, nanos(shared_.limits.keep_alive));
-    greet_ = total == 0;
+    // What was in flight before will be probed for on the new path, should nothing more fit.
+    const uint64_t in_flight = bytes_in_flight();
+    greet_ = in_flight == 0 || (total > 0 && in_flight <= in_flight_before);
   }
   if (state_ == State::kHandshaking || state_ == State::kOpen)
     ngtcp2_conn_update_pkt_tx_time(conn_, stamp(now));
@@ -504,12 +517,14 @@ ngtcp2_ssize Connection::write_streams(MutableBytes out, ngtcp2_path& path, ngtc
 
 TimePoint Connection::deadline() const {
   if (state_ != State::kHandshaking && state_ != State::kOpen) return death_;
+  if (greet_) return now_ + kTimerGranularity;
   ngtcp2_tstamp expiry = ngtcp2_conn_get_expiry(conn_);
   if (expiry >= static_cast<ngtcp2_tstamp>(TimePoint::max().time_since_epoch().count()))
     return TimePoint::max();
   TimePoint due(Duration(static_cast<int64_t>(expiry)));
-  // While nothing waits to be sent, pacing's next moment, a few microseconds after every packet, holds
-  // nothing back; no other timer is finer than a millisecond (RFC 9002, 6.1.2: kGranularity).
+  // Pacing names a moment a few microseconds after every packet. While nothing of ours waits to be sent it is
+  // not worth a timer: what ngtcp2 itself has left to say, an acknowledgement or a retransmission, may be
+  // this much later.
   const bool waits_to_send = !send_queue_.empty() || !datagrams_out_.empty();
   return waits_to_send ? due : std::chrono::ceil<std::chrono::milliseconds>(due);
 }

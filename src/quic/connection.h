@@ -187,6 +187,7 @@ class Connection final : private TlsEvents {
   void enter_closing(const ngtcp2_ccerr& error, CloseReason reason, TimePoint now);
   void enter_draining(TimePoint now);
   Duration pto() const;
+  uint64_t bytes_in_flight() const;
   void die(CloseReason reason);
 
   Shared shared_;
@@ -202,7 +203,7 @@ class Connection final : private TlsEvents {
   SocketAddr local_;  // clients: the one local address they know; what the kernel picks under it is not their
                       // concern
   TimePoint keeps_id_until_{};  // clients: until then a move must not take a new id, see migrate()
-  bool greet_ = false;          // the next packet must ask for an answer
+  bool greet_ = false;          // the peer must be asked for an answer, once
   std::optional<EndpointId> remote_id_;
   std::string alpn_;
   ConnectionObserver* observer_ = nullptr;
@@ -220,7 +221,7 @@ class Connection final : private TlsEvents {
   FlowWindow window_;
   uint64_t send_memory_ = 0;
   uint64_t held_ = 0;
-  uint64_t read_turns_ = 0;  // counts what Stream::last_read_ remembers
+  uint64_t read_turns_ = 0;  // for Stream::stalled_since_
   size_t datagram_bytes_in_ = 0;
   uint64_t bytes_sent_ = 0;
   uint64_t bytes_received_ = 0;

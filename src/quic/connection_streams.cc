@@ -82,7 +82,10 @@ void Connection::on_stream_data(Stream& stream, ByteView data, bool fin) {
                            stream.received_.begin() + static_cast<std::ptrdiff_t>(stream.consumed_));
     stream.consumed_ = 0;
   }
-  if (stream.readable().empty()) stream.last_read_ = ++read_turns_;
+  if (stream.readable().empty()) {
+    stream.stalled_since_ = ++read_turns_;
+    stream.unread_then_ = data.size();
+  }
   stream.received_.insert(stream.received_.end(), data.begin(), data.end());
   stream.fin_received_ |= fin;
   mark_readable(stream);
@@ -107,7 +110,7 @@ bool Connection::give_up_stalled() {
   Stream* longest = nullptr;
   for (Stream* stream : known_) {
     if (stream->readable().empty()) continue;
-    if (longest == nullptr || stream->last_read_ < longest->last_read_) longest = stream;
+    if (longest == nullptr || stream->stalled_since_ < longest->stalled_since_) longest = stream;
   }
   if (longest == nullptr) return false;
   Stream& stream = *longest;
@@ -180,7 +183,11 @@ void Connection::on_datagram(ByteView data) {
 
 void Connection::stream_consumed(Stream& stream, size_t count) {
   unhold(count);
-  stream.last_read_ = ++read_turns_;
+  stream.unread_then_ -= std::min(count, stream.unread_then_);
+  if (stream.unread_then_ == 0) {
+    stream.stalled_since_ = ++read_turns_;
+    stream.unread_then_ = stream.readable().size();
+  }
   if (state_ != State::kOpen || stream.gone_) return;
   ngtcp2_conn_info info;
   ngtcp2_conn_get_conn_info(conn_, &info);

@@ -84,7 +84,10 @@ class Stream : public std::enable_shared_from_this<Stream> {
 
   Bytes received_;
   size_t consumed_ = 0;
-  uint64_t last_read_ = 0;  // the connection's turn at which data was consumed last, or began to wait
+  // How long its reader has stood still: since the connection's turn at which the oldest unread byte came, or
+  // was the newest. A reader that takes byte by byte does not look busy.
+  uint64_t stalled_since_ = 0;
+  size_t unread_then_ = 0;  // what waited at that turn, and still does
   FlowWindow window_;
   SendBuffer send_;
   AppCode reset_code_ = 0;

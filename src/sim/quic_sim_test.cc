@@ -272,6 +272,40 @@ TEST(QuicSim, ASteadyReaderOutlivesStalledOnesAtTheCap) {
   EXPECT_GE(given_up, 1);
 }
 
+// Whoever takes a byte now and then keeps its grown window full all the same.
+TEST(QuicSim, ADribblingReaderIsNotABusyOne) {
+  quic::Limits limits;
+  limits.max_connection_held = 8'000'000;
+  limits.max_stream_window = 3'000'000;
+  LinkConfig fat;
+  fat.bits_per_second = 1'000'000'000;
+  fat.queue_bytes = 4'000'000;
+  World world(27, fat, limits);
+  ASSERT_TRUE(world.connect());
+  for (int i = 0; i < 2; ++i) world.client().send(200'000'000);
+  world.net.run_for(1s);  // until their windows have grown
+  auto& receivers = world.server().receivers;
+  ASSERT_EQ(receivers.size(), 2u);
+  for (auto& dribbler : receivers) dribbler->pause();
+  world.net.run_for(50ms);
+  // A client that is away for a while.
+  world.server().paused = true;
+  world.client().send(100'000);
+  auto cut = [&] {
+    return std::ranges::count_if(receivers, [](auto& r) { return r->stream().was_reset(); });
+  };
+  for (int turn = 0; turn < 200 && cut() == 0; ++turn) {
+    for (size_t i = 0; i < 2; ++i) {
+      if (!receivers[i]->stream().readable().empty()) receivers[i]->stream().consume(1);
+    }
+    if (turn > 20) world.client().send(300'000);
+    world.net.run_for(50ms);
+  }
+  EXPECT_TRUE(receivers[0]->stream().was_reset() || receivers[1]->stream().was_reset());
+  ASSERT_GT(receivers.size(), 3u);
+  EXPECT_FALSE(receivers[2]->stream().was_reset());
+}
+
 TEST(QuicSim, TheConnectionThatHoldsMostPaysForTheEndpoint) {
   quic::Limits limits;
   limits.max_endpoint_held = 1'500'000;
