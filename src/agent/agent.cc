@@ -269,8 +269,10 @@ void Agent::Impl::adopt(tunnel::LeaseAnswer answer) {
   if (lease->edges.empty()) {
     refused(ErrorCode::kUnavailable, "the hub names no edge to connect to; set edge-addr on the node");
   }
+  // With nothing granted there is nothing to serve: an edge would refuse us.
+  bool serves = std::ranges::any_of(lease->services, &tunnel::ServiceVerdict::accepted);
   for (const tunnel::EdgeInfo& edge : lease->edges) {
-    if (kept_edges.insert(edge.id).second) tasks.spawn(keep_edge(edge.id));
+    if (serves && kept_edges.insert(edge.id).second) tasks.spawn(keep_edge(edge.id));
   }
   for (const LinkPtr& link : links) {
     if (find_edge(link->connection->remote_id()) == nullptr)
@@ -369,7 +371,14 @@ net::Task<Result<Agent::Impl::LinkPtr>> Agent::Impl::dial(EndpointId edge) {
   if (target.ip_addrs.empty())
     co_return fail(ErrorCode::kUnavailable, "edge has no usable address{}", reasons);
   auto connection = co_await endpoint->connect(target, tunnel::kTunnelAlpn, deadline);
-  if (!connection) co_return std::unexpected(connection.error());
+  if (!connection) {
+    if (connection.error().code != ErrorCode::kTimeout) co_return std::unexpected(connection.error());
+    // The hub has answered by TCP, so the host is there.
+    co_return fail(ErrorCode::kTimeout,
+                   "no answer from UDP {}; open this UDP port in the firewalls of the node's host and of its "
+                   "provider, and let UDP out here",
+                   fmt::join(addresses, ", "));
+  }
 
   auto stream = co_await (*connection)->open_bidi();
   if (!stream) co_return std::unexpected(stream.error());
@@ -560,11 +569,24 @@ net::Task<Agent::Impl::Answer> Agent::Impl::ask(const Service& service) {
 // The edge has answered; whether the world finds the edge under this name is for DNS to say.
 net::Task<> Agent::Impl::check_name(std::string hostname) {
   if (hostname.ends_with(".localhost")) co_return;
-  auto resolved = co_await net::resolve(loop, hostname, public_port, monotonic_now() + kProbeDeadline);
-  if (resolved || stopping) co_return;
-  if (config.on_unresolved) co_return config.on_unresolved(hostname, public_host);
-  log_warn("hostname_not_in_dns", "service={} hint=\"add a DNS record that points it at {}\"", hostname,
-           public_host);
+  TimePoint deadline = monotonic_now() + kProbeDeadline;
+  auto resolved = co_await net::resolve(loop, hostname, public_port, deadline);
+  auto expected = co_await net::resolve(loop, public_host, public_port, deadline);
+  if (stopping) co_return;
+  std::string elsewhere;
+  if (resolved) {
+    // A balancer or a NAT may stand between: where we cannot compare, nothing is said.
+    if (!expected || std::ranges::find_first_of(*resolved, *expected) != resolved->end()) co_return;
+    elsewhere = resolved->front().ip_text();
+  }
+  if (config.on_misdirected) co_return config.on_misdirected(hostname, elsewhere, public_host);
+  if (elsewhere.empty()) {
+    log_warn("hostname_not_in_dns", "service={} hint=\"add a DNS record that points it at {}\"", hostname,
+             public_host);
+  } else {
+    log_warn("hostname_leads_elsewhere", "service={} address={} hint=\"its DNS record should point at {}\"",
+             hostname, elsewhere, public_host);
+  }
 }
 
 // ---- The public face

@@ -46,8 +46,11 @@ struct Config {
   // with an empty list when the last edge was lost, after which it is told again.
   std::function<void(const std::vector<std::string>& urls)> on_ready = {};
   std::function<void(const RequestLine&)> on_request = {};  // terminated streams only; empty: not parsed
-  // Told once a service is ready whose hostname has no DNS record; `public_addr` is where one should point.
-  std::function<void(const std::string& hostname, const std::string& public_addr)> on_unresolved = {};
+  // Told once a service is ready whose hostname has no DNS record, or one that leads to `elsewhere`;
+  // `public_addr` is where it should point.
+  std::function<void(const std::string& hostname, const std::string& elsewhere,
+                     const std::string& public_addr)>
+      on_misdirected = {};
   // Told once, at once, of a service whose origin does not answer; empty: a log line says so after a while.
   std::function<void(const Service&)> on_silent_origin = {};
   // A refusal that retrying cannot mend (revoked, hostname not granted): the message is for the user.

@@ -1,5 +1,7 @@
 #include "cli/foreground.h"
 
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <cstdlib>
 
@@ -10,6 +12,10 @@ namespace {
 
 // The agent gives open streams 2 s; an origin that hangs in connect must not hold the user any longer.
 constexpr Duration kPatience = std::chrono::seconds(4);
+// After the second signal: for the goodbye, without which the node would send requests here for seconds more.
+constexpr Duration kLastWord = std::chrono::milliseconds(200);
+// Who waits longer than this wonders.
+constexpr Duration kUnnoticed = std::chrono::milliseconds(300);
 
 [[noreturn]] void leave(int status) {
   std::fflush(nullptr);
@@ -21,22 +27,35 @@ net::Task<> serve(net::EventLoop& loop, agent::Agent& agent) {
   loop.stop();
 }
 
-net::Task<> obey_signals(net::EventLoop& loop, agent::Agent& agent, net::Timer& patience) {
+struct Ending {
+  explicit Ending(net::EventLoop& loop) : patience(loop), notice(loop) {}
+  net::Timer patience;
+  net::Timer notice;
+  int status = 0;
+};
+
+net::Task<> obey_signals(net::EventLoop& loop, agent::Agent& agent, Ending& ending) {
   co_await net::wait_for_stop_signal(loop);
-  patience.after(kPatience, [] { leave(0); });
+  ending.patience.after(kPatience, [] { leave(0); });
+  ending.notice.after(kUnnoticed, [] {
+    fmt::print(stderr, "culvert: open connections have 2 s to end; Ctrl-C again ends them now\n");
+  });
   agent.stop();
   co_await net::wait_for_stop_signal(loop);
-  leave(130);  // what shells report for a program that Ctrl-C ended
+  ending.status = 130;  // what shells report for a program that Ctrl-C ended
+  ending.patience.after(kLastWord, [] { leave(130); });
+  agent.stop();
 }
 
 }  // namespace
 
 void run_in_foreground(net::EventLoop& loop, agent::Agent& agent) {
-  net::Timer patience(loop);
+  Ending ending(loop);
   net::TaskGroup tasks(loop);
-  tasks.spawn(obey_signals(loop, agent, patience));
+  tasks.spawn(obey_signals(loop, agent, ending));
   tasks.spawn(serve(loop, agent));
   loop.run();
+  if (ending.status != 0) leave(ending.status);
 }
 
 }  // namespace culvert::cli

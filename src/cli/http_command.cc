@@ -132,8 +132,9 @@ agent::Config HttpCommand::agent_config() {
   config.on_lease = [this](const tunnel::LeaseAnswer& lease) { root_pem_ = lease.internal_ca_pem; };
   config.on_request = print_request;
   config.on_ready = [this](const std::vector<std::string>& urls) { on_ready(urls); };
-  config.on_unresolved = [this](const std::string& hostname, const std::string& public_addr) {
-    on_unresolved(hostname, public_addr);
+  config.on_misdirected = [this](const std::string& hostname, const std::string& elsewhere,
+                                 const std::string& public_addr) {
+    on_misdirected(hostname, elsewhere, public_addr);
   };
   config.on_silent_origin = [](const agent::Service& service) {
     fmt::print(stderr, "culvert: waiting for {}: nothing answers there yet\n", agent::origin_text(service));
@@ -167,11 +168,13 @@ void HttpCommand::on_ready(const std::vector<std::string>& urls) {
   std::fflush(stdout);
 }
 
-void HttpCommand::on_unresolved(const std::string& hostname, const std::string& public_addr) {
-  fmt::print(
-      stderr,
-      "culvert: {} has no DNS record yet; point one at {}. Until then add to curl: --connect-to {}::{}:\n",
-      hostname, public_addr, hostname, public_addr);
+void HttpCommand::on_misdirected(const std::string& hostname, const std::string& elsewhere,
+                                 const std::string& public_addr) {
+  std::string state = elsewhere.empty()
+                          ? std::string("has no DNS record yet; point one")
+                          : fmt::format("leads to {}, not to the node; point its DNS record", elsewhere);
+  fmt::print(stderr, "culvert: {} {} at {}. Until then add to curl: --connect-to {}::{}:\n", hostname, state,
+             public_addr, hostname, public_addr);
 }
 
 void HttpCommand::keep_for_next_time() {
@@ -182,7 +185,12 @@ void HttpCommand::keep_for_next_time() {
         "time\n");
     return;
   }
-  auto saved = save_token(config_dir_ / "token", *token_);
+  auto place = config_dir_ / "token";
+  std::error_code ignored;
+  bool had_one = std::filesystem::exists(place, ignored);
+  auto saved = save_token(place, *token_);
+  if (saved && !had_one)
+    fmt::print(stderr, "culvert: the token is kept in {} for the next time\n", place.string());
   if (!saved) fmt::print(stderr, "culvert: the token was not saved: {}\n", saved.error().message);
 }
 

@@ -38,7 +38,8 @@ class HttpCommand final : public Command {
   Result<> learn_hostname();
   agent::Config agent_config();
   void on_ready(const std::vector<std::string>& urls);
-  void on_unresolved(const std::string& hostname, const std::string& public_addr);
+  void on_misdirected(const std::string& hostname, const std::string& elsewhere,
+                      const std::string& public_addr);
   void keep_for_next_time();
 
   Settings settings_;

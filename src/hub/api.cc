@@ -265,6 +265,15 @@ http::Response Api::declare(const http::Request& request, TimePoint now) {
 http::Response Api::create_invite(const http::Request& request, TimePoint now) {
   auto wanted = parse_invite_request(request.body);
   if (!wanted) return error_response(400, "invalid_request", wanted.error().message);
+  for (const std::string& text : config_.public_urls) {
+    auto url = tunnel::parse_hub_url(text);
+    auto own = url ? route::HostPattern::parse(url->host) : std::unexpected(url.error());
+    if (own && std::ranges::find(wanted->hostnames, *own) != wanted->hostnames.end()) {
+      return error_response(
+          400, "invalid_request",
+          fmt::format("hostname {} is the hub's own: it answers there itself; choose another", own->text()));
+    }
+  }
   InviteId id;
   // The text form begins with '-' when the first six bits are 62: command lines would take it for a flag.
   do {

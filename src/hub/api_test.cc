@@ -158,6 +158,14 @@ TEST_F(ApiTest, OperatorCallsNeedTheKey) {
   EXPECT_EQ(api_->handle(basic, now_).status, 401);
 }
 
+TEST_F(ApiTest, TheHubsOwnNameIsNotForOthers) {
+  auto own = call("POST", "/v1/invites", R"({"hostnames":["a.eu","Hub.Example"]})");
+  EXPECT_EQ(own.status, 400);
+  EXPECT_NE(own.body.find("hub.example is the hub's own"), std::string::npos) << own.body;
+  EXPECT_EQ(call("POST", "/v1/invites", R"({"hostnames":["*.example"]})").status, 200)
+      << "it stays reachable";
+}
+
 TEST_F(ApiTest, CreatesAnInviteWhoseTokenWorks) {
   auto response = call("POST", "/v1/invites",
                        R"({"name":"home","hostnames":["App.a.eu","*.b.eu"],"expires_in_secs":60})");

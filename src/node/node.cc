@@ -85,6 +85,17 @@ Result<> check(const Config& config) {
   return {};
 }
 
+// For commands beside the node: its own listener first, since a public name may not lead back here, for want
+// of a DNS record or behind a NAT.
+std::vector<std::string> urls_on_this_host(const SocketAddr& listener, const std::vector<std::string>& urls) {
+  std::string host = !listener.is_unspecified() ? listener.ip_text() : listener.is_v4() ? "127.0.0.1" : "::1";
+  std::vector<std::string> out{tunnel::HubUrl{std::move(host), listener.port()}.to_string()};
+  for (const std::string& url : urls) {
+    if (url != out.front()) out.push_back(url);
+  }
+  return out;
+}
+
 class RunningNode final : public Node {
  public:
   RunningNode(PublicKey id, FileLock lock)
@@ -156,7 +167,7 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
   edge_->set_names(std::move(hub_names), host_and_port(urls->front().host, urls->front().port));
   // The port takes connections already: whoever sees that and runs `culvert invite create` must find the
   // node.
-  auto written = files.write_info({urls_, id_});
+  auto written = files.write_info({urls_on_this_host(edge_->tcp_addr(), urls_), id_});
   if (!written) return std::unexpected(written.error());
 
   auto hub = hub::Hub::open(loop_, {.database = files.database(),
@@ -225,7 +236,10 @@ Result<std::unique_ptr<Node>> Node::start(Config config) {
   auto complete = files.check_complete();
   if (!complete) return std::unexpected(complete.error());
   std::error_code ignored;
-  const bool lost_database = std::filesystem::exists(files.node_key(), ignored) && !files.has_database();
+  // The key alone may be of a start that failed, for want of a port; a node that ran has left its info as
+  // well.
+  const bool lost_database = std::filesystem::exists(files.node_key(), ignored) &&
+                             std::filesystem::exists(files.info(), ignored) && !files.has_database();
   SystemRandom random;
   auto key = files.load_or_create_node_key(random);
   if (!key) return std::unexpected(key.error());

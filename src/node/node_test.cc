@@ -177,6 +177,20 @@ TEST_F(NodeTest, DamageIsNotTakenForEmptiness) {
   EXPECT_EQ(log.find("database_created"), std::string::npos) << log;
 }
 
+TEST_F(NodeTest, AStartThatFailedForItsPortLeavesNoFalseAlarm) {
+  net::EventLoop loop;
+  auto other = net::TcpListener::listen(loop, SocketAddr::v4({127, 0, 0, 1}, 0), {});
+  ASSERT_TRUE(other) << other.error().message;
+  Config taken = config();
+  taken.tcp_listen = (*other)->local_addr();
+  EXPECT_FALSE(Node::start(taken));
+  EXPECT_TRUE(fs::exists(files().node_key()));
+  testing::internal::CaptureStderr();
+  EXPECT_TRUE(Node::start(config()));
+  std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(log.find("database_created"), std::string::npos) << log;
+}
+
 TEST_F(NodeTest, WrongSettingsAreNamed) {
   Config wrong = config();
   wrong.public_urls = {"https://ok.example", "http://plain.example"};

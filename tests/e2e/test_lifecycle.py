@@ -165,6 +165,70 @@ def test_a_second_signal_does_not_wait_for_the_drain(world):
             node.wait(timeout=5)
 
 
+def test_a_second_signal_to_the_agent_still_says_goodbye(world):
+    """Without it the node would go on sending clients there until it noticed the silence."""
+    def handle(sock):
+        sock.sendall(b"x")
+        sock.recv(1000)
+        time.sleep(30)
+
+    with wire.origin(world.home, 5000, handle):
+        node = world.node()
+        agent = world.agent(world.invite(node), passthrough(5000, proxy_protocol="none"), ready=False)
+
+        def begun():
+            sock = wire.connect(world.client)
+            sock.sendall(wire.hello_record())
+            try:
+                return sock if sock.recv(1) == b"x" else None
+            except OSError:
+                return None
+        with wait_until(begun, "a stream is open"):
+            agent.signal(signal.SIGINT)
+            agent.wait_for(r"Ctrl-C again ends them now")
+            agent.signal(signal.SIGINT)
+            assert agent.wait() == 130
+            node.wait_for(r"event=agent_disconnected .*by=agent .*the agent stops", timeout=3)
+
+
+def test_closed_udp_is_named_with_its_port(world):
+    """The commonest slip with a new host: TCP 443 is open, UDP 443 is not."""
+    world.nginx()
+    node = world.node()
+    world.public.run("nft", "add table inet closed")
+    world.public.run("nft", "add chain inet closed in { type filter hook input priority 0; }")
+    world.public.run("nft", "add rule inet closed in udp dport 443 drop")
+    agent = world.agent(world.invite(node), terminate(), ready=False)
+    agent.wait_for(rf"event=edge_unreachable .*no answer from UDP {re.escape(NODE_IP)}:443; open this UDP port", timeout=30)
+    world.public.run("nft", "delete table inet closed")
+    agent.wait_for(r"event=ready", timeout=30)
+
+
+def test_a_name_that_leads_elsewhere_is_reported(world):
+    world.nginx()
+    node = world.node()
+    hosts = world.directory / "hosts"
+    hosts.write_text(f"127.0.0.1 localhost\n203.0.113.99 {HOST}\n")
+    subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)  # in the mount namespace of tests/run
+    world.cleanups.append(lambda: subprocess.run(["umount", "/etc/hosts"], check=True))
+    token = world.invite(node)
+    agent = world.agent(token, terminate())
+    agent.wait_for(rf"event=hostname_leads_elsewhere service={HOST} address=203.0.113.99 .*{re.escape(NODE_IP)}")
+    agent.stop()
+    hosts.write_text(f"127.0.0.1 localhost\n{NODE_IP} {HOST}\n")
+    agent = world.agent(token, terminate())
+    time.sleep(1)
+    assert "hostname_" not in agent.log
+
+
+def test_an_agent_to_which_nothing_is_granted_leaves_the_edge_alone(world):
+    node = world.node()
+    agent = world.agent(world.invite(node), terminate(hostname="not.granted.test"), ready=False)
+    agent.wait_for(r"event=refused .*not.granted.test")
+    time.sleep(1)
+    assert "edge_" not in agent.log
+
+
 @pytest.mark.smoke
 def test_revoking_an_invite_cuts_live_streams_and_refuses_new_ones(world):
     def handle(sock):
