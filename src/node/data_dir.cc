@@ -194,6 +194,13 @@ Result<DataDir::Info> DataDir::read_info() const {
 
 Result<LocalNode> find_local_node(const std::filesystem::path& data_dir) {
   DataDir files{data_dir};
+  // A node makes its key first and this file last, when its port takes connections already: one that was
+  // started a moment ago is worth waiting for.
+  std::error_code ignored;
+  for (int tries = 0;
+       tries < 20 && fs::exists(files.node_key(), ignored) && !fs::exists(files.info(), ignored); ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
   auto info = files.read_info();
   if (!info) {
     if (info.error().code != ErrorCode::kNotFound) return std::unexpected(info.error());

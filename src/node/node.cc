@@ -165,10 +165,6 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
   std::unordered_set<std::string> hub_names = public_hosts;
   hub_names.insert(id_.tls_name());
   edge_->set_names(std::move(hub_names), host_and_port(urls->front().host, urls->front().port));
-  // The port takes connections already: whoever sees that and runs `culvert invite create` must find the
-  // node.
-  auto written = files.write_info({urls_on_this_host(edge_->tcp_addr(), urls_), id_});
-  if (!written) return std::unexpected(written.error());
 
   auto hub = hub::Hub::open(loop_, {.database = files.database(),
                                     .operator_key = *operator_key,
@@ -183,6 +179,8 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
   door_ = std::make_unique<HubDoor>(loop_, *hub_, *pinned, std::move(certificates), std::move(public_hosts),
                                     HubDoor::Limits{});
 
+  auto written = files.write_info({urls_on_this_host(edge_->tcp_addr(), urls_), id_});
+  if (!written) return std::unexpected(written.error());
   log_info("node_started", "id={} tcp={} udp={} url={} workers={} version={}", id_.to_string(),
            edge_->tcp_addr().to_string(), edge_->udp_addr().to_string(), urls_.front(), config.workers,
            kVersion);

@@ -191,6 +191,18 @@ TEST_F(NodeTest, AStartThatFailedForItsPortLeavesNoFalseAlarm) {
   EXPECT_EQ(log.find("database_created"), std::string::npos) << log;
 }
 
+TEST_F(NodeTest, ANodeThatIsJustStartingIsWaitedFor) {
+  ASSERT_TRUE(Node::start(config()));
+  std::string info = read(files().info());
+  fs::remove(files().info());
+  std::thread starting([this, &info] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    EXPECT_TRUE(replace_file(files().info(), as_bytes(info), 0644));
+  });
+  EXPECT_TRUE(find_local_node(directory_));
+  starting.join();
+}
+
 TEST_F(NodeTest, WrongSettingsAreNamed) {
   Config wrong = config();
   wrong.public_urls = {"https://ok.example", "http://plain.example"};
