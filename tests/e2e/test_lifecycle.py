@@ -140,24 +140,30 @@ def test_a_stopping_node_lets_open_streams_end(world):
         assert node.wait() == 0
 
 
-def test_a_second_signal_does_not_wait_for_the_drain(world):
-    def handle(sock):
-        sock.sendall(b"x")
-        sock.recv(1000)
-        time.sleep(30)
+def greets_and_rests(sock):
+    sock.sendall(b"x")
+    sock.recv(1000)
+    time.sleep(30)
 
-    with wire.origin(world.home, 5000, handle):
+
+def stream_that_lasts(world):
+    """A client's connection to an origin that greets and rests, once there is a route to it."""
+    def begun():
+        sock = wire.connect(world.client)
+        sock.sendall(wire.hello_record())
+        try:
+            return sock if sock.recv(1) == b"x" else None
+        except OSError:
+            return None
+    return wait_until(begun, "a stream is open")
+
+
+def test_a_second_signal_does_not_wait_for_the_drain(world):
+    with wire.origin(world.home, 5000, greets_and_rests):
         node = world.node("--drain-timeout", "25s")
         world.agent(world.invite(node), passthrough(5000, proxy_protocol="none"), ready=False)
 
-        def begun():
-            sock = wire.connect(world.client)
-            sock.sendall(wire.hello_record())
-            try:
-                return sock if sock.recv(1) == b"x" else None
-            except OSError:
-                return None
-        with wait_until(begun, "a stream is open"):
+        with stream_that_lasts(world):
             node.signal(signal.SIGTERM)
             time.sleep(0.5)
             assert node.alive()
@@ -167,23 +173,11 @@ def test_a_second_signal_does_not_wait_for_the_drain(world):
 
 def test_a_second_signal_to_the_agent_still_says_goodbye(world):
     """Without it the node would go on sending clients there until it noticed the silence."""
-    def handle(sock):
-        sock.sendall(b"x")
-        sock.recv(1000)
-        time.sleep(30)
-
-    with wire.origin(world.home, 5000, handle):
+    with wire.origin(world.home, 5000, greets_and_rests):
         node = world.node()
         agent = world.agent(world.invite(node), passthrough(5000, proxy_protocol="none"), ready=False)
 
-        def begun():
-            sock = wire.connect(world.client)
-            sock.sendall(wire.hello_record())
-            try:
-                return sock if sock.recv(1) == b"x" else None
-            except OSError:
-                return None
-        with wait_until(begun, "a stream is open"):
+        with stream_that_lasts(world):
             agent.signal(signal.SIGINT)
             agent.wait_for(r"Ctrl-C again ends them now")
             agent.signal(signal.SIGINT)
