@@ -111,10 +111,7 @@ void Session::ended(Carried::iterator entry, tunnel::PumpResult result) {
       result.bytes.to_stream, result.bytes.to_socket, tunnel::to_string(result.end),
       tunnel::stream_code_name(result.code),
       std::chrono::duration_cast<std::chrono::milliseconds>(monotonic_now() - connection.accepted).count());
-  // An agent refuses before the first byte; later it was our own quic::Limits::max_connection_held.
-  bool cut_here = result.end == tunnel::PumpEnd::kStreamReset && result.code == tunnel::kStreamLimit &&
-                  result.bytes.to_socket > 0;
-  if (cut_here) worker_.log_stalled_client(connection.host, connection.client);
+  if (result.given_up) worker_.log_stalled_client(connection.host, connection.client);
   if (result.refused_socket) {
     count(counters.refused_by_agent);
     worker_.say_and_close(std::move(result.refused_socket), refusal_answer(connection.tls_mode, result.code),

@@ -287,8 +287,8 @@ void Worker::log_stalled_client(std::string_view host, const SocketAddr& client)
   if (!stalled_client_lines_.allow(monotonic_now())) return;
   log_warn("stalled_client_cut", "host={} client={} suppressed={} reason={}", culvert::quoted(host),
            client.to_string(), stalled_client_lines_.take_refused(),
-           culvert::quoted("its tunnel was full of answers that their clients do not read; this one had read "
-                           "nothing for the longest time"));
+           culvert::quoted("too much waits for clients that do not read; this one had read nothing for the "
+                           "longest time"));
 }
 
 size_t Worker::carried() const {

@@ -120,6 +120,7 @@ bool Connection::give_up_stalled() {
   stream.receive_closed_ = true;
   stream.fin_received_ = false;
   stream.reset_received_ = true;
+  stream.given_up_ = true;
   stream.reset_code_ = shared_.limits.overload_code;
   if (!stream.gone_) ngtcp2_conn_shutdown_stream_read(conn_, 0, stream.id_, shared_.limits.overload_code);
   mark_readable(stream);

@@ -57,6 +57,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
   }  // all was read, the peer ended cleanly
   bool was_reset() const { return reset_received_; }  // the peer gave up; what is readable is not the whole
   AppCode reset_code() const { return reset_code_; }
+  // With was_reset(): it was not the peer; our side gave the stream up at a memory cap (Limits).
+  bool was_given_up() const { return given_up_; }
 
   // Sending. writable() is what write() takes now; write() copies as much as fits and says how much. After
   // either fell short, on_writable() will come.
@@ -95,6 +97,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
 
   bool fin_received_ = false;
   bool reset_received_ = false;
+  bool given_up_ = false;
   bool stop_received_ = false;
   bool all_acknowledged_ = false;
   bool fin_wanted_ = false;  // finish() was called

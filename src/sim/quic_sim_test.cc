@@ -231,7 +231,7 @@ TEST(QuicSim, StalledReadersAreGivenUpAtTheCap) {
   size_t given_up = 0;
   uint64_t held = 0;
   for (auto& receiver : world.server().receivers) {
-    given_up += receiver->stream().was_reset();
+    given_up += receiver->stream().was_given_up();
     held += receiver->waiting();
     EXPECT_EQ(receiver->stream().reset_code(), receiver->stream().was_reset() ? limits.overload_code : 0);
   }

@@ -237,7 +237,7 @@ void Pump::end(PumpEnd why, quic::AppCode code) {
   auto keep = std::move(self_);
   timer_.cancel();
   config_.stream->set_observer(nullptr);
-  PumpResult result{why, code, counters_, nullptr};
+  PumpResult result{why, code, counters_, config_.stream->was_given_up(), nullptr};
 
   if (why == PumpEnd::kFinished) {
     config_.socket->close();

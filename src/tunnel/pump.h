@@ -34,6 +34,9 @@ struct PumpResult {
   PumpEnd end;
   quic::AppCode code;  // kStreamReset: the peer's; otherwise what the peer was told, 0 if nothing
   PumpCounters bytes;
+  // With kStreamReset: not the peer but our own memory cap ended it, since the socket took nothing for too
+  // long.
+  bool given_up = false;
   // With return_refused_socket, when the peer reset the stream before any byte reached the socket: the
   // socket, still open, so that its client can be told why.
   std::unique_ptr<net::ByteStream> refused_socket;
