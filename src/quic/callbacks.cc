@@ -16,6 +16,11 @@ struct Callbacks {
     return connection_of(user_data).on_handshake_completed() ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
   }
 
+  static int crypto_data(ngtcp2_conn*, ngtcp2_encryption_level level, uint64_t, const uint8_t* data,
+                         size_t size, void* user_data) {
+    return connection_of(user_data).on_crypto_data(level, {data, size});
+  }
+
   static int stream_open(ngtcp2_conn*, int64_t id, void* user_data) {
     connection_of(user_data).on_stream_opened(id);
     return 0;
@@ -111,7 +116,7 @@ ngtcp2_callbacks make_callbacks() {
   ngtcp2_callbacks callbacks{};
   callbacks.client_initial = ngtcp2_crypto_client_initial_cb;
   callbacks.recv_client_initial = ngtcp2_crypto_recv_client_initial_cb;
-  callbacks.recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb;
+  callbacks.recv_crypto_data = Callbacks::crypto_data;
   callbacks.encrypt = ngtcp2_crypto_encrypt_cb;
   callbacks.decrypt = ngtcp2_crypto_decrypt_cb;
   callbacks.hp_mask = ngtcp2_crypto_hp_mask_cb;

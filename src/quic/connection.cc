@@ -81,6 +81,7 @@ CloseReason reason_from_peer(const ngtcp2_ccerr& error) {
 
 Connection::Connection(Shared shared, const SocketAddr& local, bool is_server, TimePoint now)
     : shared_(shared),
+      tls_messages_(is_server),
       is_server_(is_server),
       local_(local),
       now_(now),
@@ -227,6 +228,29 @@ bool Connection::on_handshake_completed() {
   return true;
 }
 
+int Connection::on_crypto_data(ngtcp2_encryption_level level, ByteView data) {
+  // One message at a time, so that the check after the hello comes before anything is built on it.
+  while (!data.empty()) {
+    std::optional<TlsMessageReader::Part> part = tls_messages_.next(level, data);
+    if (!part) return refuse_tls(kAlertUnexpectedMessage);
+    int error =
+        ngtcp2_crypto_recv_crypto_data_cb(conn_, level, 0, part->data.data(), part->data.size(), this);
+    if (error != 0) return error;
+    // RFC 9001, 8.2. GnuTLS tells of the extension only when it is there, and ngtcp2 asserts that it was.
+    const bool has_parameters =
+        part->type == (is_server_ ? TlsMessageType::kClientHello : TlsMessageType::kEncryptedExtensions);
+    if (has_parameters && part->is_last && ngtcp2_conn_get_remote_transport_params(conn_) == nullptr)
+      return refuse_tls(kAlertMissingExtension);
+  }
+  return 0;
+}
+
+int Connection::refuse_tls(uint8_t alert) {
+  shared_.host.on_tls_violation();
+  ngtcp2_conn_set_tls_alert(conn_, alert);
+  return NGTCP2_ERR_CRYPTO;
+}
+
 // ---- Packets in
 
 void Connection::read(const net::ReceivedDatagram& datagram, TimePoint now) {
@@ -280,7 +304,10 @@ void Connection::fail_with(int library_error, TimePoint now) {
         is_server_ ? "the client showed no Ed25519 raw public key" : "the peer proved to be another key"};
     ngtcp2_ccerr_set_tls_alert(&error, alert, nullptr, 0);
   } else if (library_error == NGTCP2_ERR_CRYPTO && alert != 0) {
-    reason = {CloseReason::Kind::kHandshake, kCryptoError + alert, crypto_error_text(kCryptoError + alert)};
+    // Once the connection is open, it is not the handshake that failed.
+    const bool is_open = state_ == State::kOpen;
+    reason = {is_open ? CloseReason::Kind::kTransport : CloseReason::Kind::kHandshake, kCryptoError + alert,
+              crypto_error_text(kCryptoError + alert)};
     ngtcp2_ccerr_set_tls_alert(&error, alert, nullptr, 0);
   } else {
     ngtcp2_ccerr_set_liberr(&error, library_error, nullptr, 0);

@@ -16,6 +16,7 @@
 #include "quic/connection_info.h"
 #include "quic/stream.h"
 #include "quic/tls.h"
+#include "quic/tls_messages.h"
 
 namespace culvert::quic {
 
@@ -32,6 +33,8 @@ class ConnectionHost {
   virtual void remove_reset_token(ByteView token) = 0;
   // All connections together hold more than Limits::max_endpoint_held.
   virtual void on_overload() = 0;
+  // The peer broke a rule of RFC 9001 on TLS in QUIC; its connection ends.
+  virtual void on_tls_violation() = 0;
   // A connection id of ours that leads back to this worker, and its stateless reset token.
   virtual void make_connection_id(ngtcp2_cid& id, uint8_t* reset_token) = 0;
 };
@@ -146,8 +149,9 @@ class Connection final : private TlsEvents {
   bool accept_peer(const EndpointId& key) override;
   void on_session(Bytes session) override;
 
-  // From ngtcp2's callbacks; false ends the connection.
+  // From ngtcp2's callbacks; false, or an error of ngtcp2's, ends the connection.
   bool on_handshake_completed();
+  int on_crypto_data(ngtcp2_encryption_level level, ByteView data);
   void on_stream_opened(StreamId id);
   void on_stream_data(Stream& stream, ByteView data, bool fin);
   void on_stream_acknowledged(Stream& stream, uint64_t up_to);
@@ -182,6 +186,7 @@ class Connection final : private TlsEvents {
   ngtcp2_ssize write_streams(MutableBytes out, ngtcp2_path& path, ngtcp2_pkt_info& info, ngtcp2_tstamp now,
                              bool window_is_used_up);
 
+  int refuse_tls(uint8_t alert);
   void read_failed(int library_error, TimePoint now);
   void fail_with(int library_error, TimePoint now);
   void enter_closing(const ngtcp2_ccerr& error, CloseReason reason, TimePoint now);
@@ -194,6 +199,7 @@ class Connection final : private TlsEvents {
   ngtcp2_conn* conn_ = nullptr;
   gnutls_session_t session_ = nullptr;
   ngtcp2_crypto_conn_ref ref_{};
+  TlsMessageReader tls_messages_;
   State state_ = State::kHandshaking;
   bool is_server_;
   bool address_validated_ = false;

@@ -30,6 +30,7 @@ struct EngineCounters {
   uint64_t tokens_invalid = 0;
   uint64_t version_negotiations_sent = 0;
   uint64_t stateless_resets_sent = 0;
+  uint64_t tls_violations = 0;  // TLS messages that QUIC forbids, or without transport parameters
 };
 
 // All QUIC connections of one socket: routing by connection id, Retry under load, version negotiation,
@@ -86,6 +87,7 @@ class Engine final : private ConnectionHost {
   void add_reset_token(ByteView token, Connection& connection) override;
   void remove_reset_token(ByteView token) override;
   void on_overload() override;
+  void on_tls_violation() override { ++counters_.tls_violations; }
   void make_connection_id(ngtcp2_cid& id, uint8_t* reset_token) override;
 
   void receive_unknown(const net::ReceivedDatagram& datagram, const ngtcp2_version_cid& ids, TimePoint now);
