@@ -35,8 +35,6 @@ constexpr Duration kTimerGranularity = std::chrono::milliseconds(1);
 
 // RFC 9001, 4.8: CRYPTO_ERROR codes are 0x100 plus the TLS alert.
 constexpr uint64_t kCryptoError = 0x100;
-constexpr uint8_t kAlertBadCertificate = 42;
-constexpr uint8_t kAlertNoApplicationProtocol = 120;
 
 ngtcp2_tstamp stamp(TimePoint time) { return static_cast<ngtcp2_tstamp>(time.time_since_epoch().count()); }
 
@@ -231,16 +229,18 @@ bool Connection::on_handshake_completed() {
 int Connection::on_crypto_data(ngtcp2_encryption_level level, ByteView data) {
   // One message at a time, so that the check after the hello comes before anything is built on it.
   while (!data.empty()) {
-    std::optional<TlsMessageReader::Part> part = tls_messages_.next(level, data);
-    if (!part) return refuse_tls(kAlertUnexpectedMessage);
+    std::expected<TlsMessageReader::Part, uint8_t> part = tls_messages_.next(level, data);
+    if (!part) return refuse_tls(part.error());
     int error =
         ngtcp2_crypto_recv_crypto_data_cb(conn_, level, 0, part->data.data(), part->data.size(), this);
     if (error != 0) return error;
-    // RFC 9001, 8.2. GnuTLS tells of the extension only when it is there, and ngtcp2 asserts that it was.
-    const bool has_parameters =
+    // RFC 9001, 8.1 and 8.2. GnuTLS tells of these extensions only when they are there, and ngtcp2 asserts
+    // that its transport parameters were.
+    const bool has_extensions =
         part->type == (is_server_ ? TlsMessageType::kClientHello : TlsMessageType::kEncryptedExtensions);
-    if (has_parameters && part->is_last && ngtcp2_conn_get_remote_transport_params(conn_) == nullptr)
-      return refuse_tls(kAlertMissingExtension);
+    if (!has_extensions || !part->is_last) continue;
+    if (ngtcp2_conn_get_remote_transport_params(conn_) == nullptr) return refuse_tls(kAlertMissingExtension);
+    if (negotiated_alpn(session_).empty()) return refuse_tls(kAlertNoApplicationProtocol);
   }
   return 0;
 }

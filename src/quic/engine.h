@@ -30,7 +30,7 @@ struct EngineCounters {
   uint64_t tokens_invalid = 0;
   uint64_t version_negotiations_sent = 0;
   uint64_t stateless_resets_sent = 0;
-  uint64_t tls_violations = 0;  // TLS messages that QUIC forbids, or without transport parameters
+  uint64_t tls_violations = 0;  // messages that QUIC forbids, or without an extension it needs
 };
 
 // All QUIC connections of one socket: routing by connection id, Retry under load, version negotiation,

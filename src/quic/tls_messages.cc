@@ -22,9 +22,11 @@ bool TlsMessageReader::is_allowed(ngtcp2_encryption_level level, TlsMessageType 
   }
 }
 
-std::optional<TlsMessageReader::Part> TlsMessageReader::next(ngtcp2_encryption_level level, ByteView& data) {
+std::expected<TlsMessageReader::Part, uint8_t> TlsMessageReader::next(ngtcp2_encryption_level level,
+                                                                      ByteView& data) {
   Message& message = messages_[level];
-  if (message.header_read == 0 && !is_allowed(level, TlsMessageType{data[0]})) return std::nullopt;
+  if (message.header_read == 0 && !is_allowed(level, TlsMessageType{data[0]}))
+    return std::unexpected(kAlertUnexpectedMessage);
 
   const size_t header_size = std::min(kHeaderSize - message.header_read, data.size());
   std::ranges::copy(data.first(header_size),
@@ -32,6 +34,7 @@ std::optional<TlsMessageReader::Part> TlsMessageReader::next(ngtcp2_encryption_l
   message.header_read += header_size;
   if (header_size > 0 && message.header_read == kHeaderSize) {
     message.body_left = size_t{message.header[1]} << 16 | size_t{message.header[2]} << 8 | message.header[3];
+    if (message.body_left > kMaxMessage - kHeaderSize) return std::unexpected(kAlertIllegalParameter);
   }
   const size_t body_size = std::min(message.body_left, data.size() - header_size);
   message.body_left -= body_size;

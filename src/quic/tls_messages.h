@@ -2,15 +2,18 @@
 #include <ngtcp2/ngtcp2.h>
 
 #include <array>
-#include <optional>
+#include <expected>
 
 #include "base/bytes.h"
 
 namespace culvert::quic {
 
-// TLS alerts that QUIC names (RFC 9001, 6 and 8.2).
+// TLS alerts (RFC 8446, 6).
 constexpr uint8_t kAlertUnexpectedMessage = 10;
+constexpr uint8_t kAlertBadCertificate = 42;
+constexpr uint8_t kAlertIllegalParameter = 47;
 constexpr uint8_t kAlertMissingExtension = 109;
+constexpr uint8_t kAlertNoApplicationProtocol = 120;
 
 // HandshakeType (RFC 8446, 4).
 enum class TlsMessageType : uint8_t {
@@ -26,10 +29,15 @@ enum class TlsMessageType : uint8_t {
 
 // Follows the TLS messages that a peer sends in CRYPTO frames, before the TLS library sees them. GnuTLS
 // accepts messages that QUIC forbids, and ngtcp2 asserts on what they lead to: KeyUpdate ends in the
-// installation of keys that are installed already. The order of the allowed messages is left to GnuTLS.
+// installation of keys that are installed already. It also buffers a message up to the 16 MiB that its length
+// may promise, from a client that proved nothing. The order of the allowed messages is left to GnuTLS.
 class TlsMessageReader {
  public:
   explicit TlsMessageReader(bool from_client) : from_client_(from_client) {}
+
+  // With its header. A hello with a post-quantum key share is below 2 KiB, raw public keys and tickets are
+  // smaller.
+  static constexpr size_t kMaxMessage = 16 * 1024;
 
   struct Part {
     ByteView data;
@@ -37,8 +45,8 @@ class TlsMessageReader {
     bool is_last;  // the message ends here
   };
   // Cuts the bytes of one message off `data`, which is not empty and continues the stream of its level.
-  // nullopt: a message of this type must not come now (alert unexpected_message).
-  std::optional<Part> next(ngtcp2_encryption_level level, ByteView& data);
+  // Otherwise the alert: a message of this type must not come now, or it is too large.
+  std::expected<Part, uint8_t> next(ngtcp2_encryption_level level, ByteView& data);
 
  private:
   static constexpr size_t kHeaderSize = 4;  // type and 24-bit length

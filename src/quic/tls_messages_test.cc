@@ -65,6 +65,17 @@ TEST(TlsMessageReader, EachLevelHasItsMessages) {
   }
 }
 
+TEST(TlsMessageReader, LengthsAreBounded) {
+  for (size_t extra : {0u, 1u}) {
+    TlsMessageReader reader(true);
+    const Bytes bytes = message(1, TlsMessageReader::kMaxMessage - 4 + extra);
+    ByteView data = bytes;
+    auto part = reader.next(kInitial, data);
+    EXPECT_EQ(part.has_value(), extra == 0);
+    if (!part) EXPECT_EQ(part.error(), kAlertIllegalParameter);
+  }
+}
+
 TEST(TlsMessageReader, OnlyTicketsComeAfterFinished) {
   TlsMessageReader reader(false);
   Bytes bytes = message(20, 32);
