@@ -36,6 +36,11 @@ class HostileWorld final : private quic::EngineHost {
   // And lets timers expire.
   void run_for(Duration time);
 
+  // A datagram from anywhere. Nobody gets the answer unless a peer sent from there.
+  void inject(const SocketAddr& from, ByteView data) { receive(from, data); }
+  // An address that nobody has.
+  SocketAddr next_address();
+
   // The victim answers a new stream of this peer.
   bool is_usable(HostilePeer& peer);
   // An honest client connects to the victim, sends, and gets its answer.
@@ -62,7 +67,6 @@ class HostileWorld final : private quic::EngineHost {
   void on_accepted(std::shared_ptr<quic::Connection> connection) override;
   void want_flush() override {}
   void add_connection(std::shared_ptr<quic::Connection> connection);
-  SocketAddr next_address();
   bool deliver();
   void receive(const SocketAddr& from, ByteView data);
 
