@@ -6,9 +6,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-INSTANTIATE_TEST_SUITE_P(As, Hostile, testing::Bool(), role_name);
+class HostileTls : public Hostile {};
+INSTANTIATE_TEST_SUITE_P(As, HostileTls, testing::Bool(), role_name);
 
-TEST_P(Hostile, WellBehavedPeerIsServed) {
+TEST_P(HostileTls, WellBehavedPeerIsServed) {
   HostilePeer& peer = connect();
   EXPECT_TRUE(peer.complete());
   EXPECT_TRUE(peer.confirmed());
@@ -18,7 +19,7 @@ TEST_P(Hostile, WellBehavedPeerIsServed) {
 }
 
 // RFC 9001, 8.2.
-TEST_P(Hostile, TransportParametersAreRequired) {
+TEST_P(HostileTls, TransportParametersAreRequired) {
   HostilePeer::Config config = HostileWorld::hooks();
   config.edit_extensions = [](uint8_t, tls::Extensions& extensions) {
     if (auto* found = tls::find(extensions, tls::kQuicTransportParameters)) found->type = 0xfafa;
@@ -30,7 +31,7 @@ TEST_P(Hostile, TransportParametersAreRequired) {
 }
 
 // RFC 9001, 6.
-TEST_P(Hostile, TlsKeyUpdateIsRefused) {
+TEST_P(HostileTls, TlsKeyUpdateIsRefused) {
   HostilePeer& peer = connect();
   peer.send_tls(Level::kOneRtt, tls::message(tls::kKeyUpdate, Bytes{0}));
   world.run();
@@ -40,7 +41,7 @@ TEST_P(Hostile, TlsKeyUpdateIsRefused) {
 }
 
 // Behind the Finished, in the same CRYPTO frame: the TLS library sees it before the connection is open.
-TEST_P(Hostile, TlsKeyUpdateWithTheFinishedIsRefused) {
+TEST_P(HostileTls, TlsKeyUpdateWithTheFinishedIsRefused) {
   HostilePeer::Config config = HostileWorld::hooks();
   config.edit_message = [](uint8_t type, Bytes message) {
     return type == tls::kFinished ? concat({message, tls::message(tls::kKeyUpdate, Bytes{0})}) : message;
@@ -52,7 +53,7 @@ TEST_P(Hostile, TlsKeyUpdateWithTheFinishedIsRefused) {
 }
 
 // And after it, at the same level. The victim may have dropped the level's keys, or read no more of it.
-TEST_P(Hostile, TlsKeyUpdateAtTheHandshakeLevelIsRefusedOrIgnored) {
+TEST_P(HostileTls, TlsKeyUpdateAtTheHandshakeLevelIsRefusedOrIgnored) {
   HostilePeer::Config config = HostileWorld::hooks();
   config.send_handshake_done = false;  // a client may keep its Handshake keys until then
   HostilePeer& peer = world.add(peer_is_server(), std::move(config));
@@ -69,7 +70,7 @@ TEST_P(Hostile, TlsKeyUpdateAtTheHandshakeLevelIsRefusedOrIgnored) {
 }
 
 // A server takes no message after the handshake; a client takes tickets.
-TEST_P(Hostile, PostHandshakeMessages) {
+TEST_P(HostileTls, PostHandshakeMessages) {
   std::vector<unsigned> types = {tls::kMessageHash, 255};
   for (unsigned type = 0; type <= tls::kKeyUpdate; ++type) types.push_back(type);
   for (unsigned type : types) {
@@ -88,7 +89,7 @@ TEST_P(Hostile, PostHandshakeMessages) {
   expect_recovery();
 }
 
-TEST_P(Hostile, TicketsAreForClients) {
+TEST_P(HostileTls, TicketsAreForClients) {
   HostilePeer& peer = connect();
   for (int i = 0; i < 300 && !peer.closed(); ++i) {
     peer.send_tls(Level::kOneRtt,
@@ -104,7 +105,7 @@ TEST_P(Hostile, TicketsAreForClients) {
 }
 
 // The length of a message promises 16 MiB.
-TEST_P(Hostile, EndlessMessageIsBounded) {
+TEST_P(HostileTls, EndlessMessageIsBounded) {
   struct Case {
     Level level;
     uint8_t type;
@@ -145,7 +146,7 @@ const std::vector<uint8_t>& messages_of(bool server) {
   return server ? of_server : of_client;
 }
 
-TEST_P(Hostile, DamagedHandshakeMessages) {
+TEST_P(HostileTls, DamagedHandshakeMessages) {
   struct Damage {
     std::string name;
     std::function<Bytes(Bytes)> apply;
@@ -208,7 +209,7 @@ TEST_P(Hostile, DamagedHandshakeMessages) {
 }
 
 // Cut at every byte, with the length of the message as it was sent and as it should be.
-TEST_P(Hostile, TruncatedHello) {
+TEST_P(HostileTls, TruncatedHello) {
   const uint8_t hello = messages_of(peer_is_server())[0];
   for (size_t size = 4; size < 300; size += 3) {
     SCOPED_TRACE(testing::Message() << size << " bytes");
@@ -222,7 +223,7 @@ TEST_P(Hostile, TruncatedHello) {
   expect_recovery();
 }
 
-TEST_P(Hostile, DamagedExtensions) {
+TEST_P(HostileTls, DamagedExtensions) {
   struct Damage {
     std::string name;
     std::function<void(tls::Extensions&, size_t)> apply;
@@ -269,7 +270,7 @@ TEST_P(Hostile, DamagedExtensions) {
 }
 
 // Every extension type that exists or may exist, unsolicited.
-TEST_P(Hostile, UnknownAndUnsolicitedExtensions) {
+TEST_P(HostileTls, UnknownAndUnsolicitedExtensions) {
   for (uint8_t message : messages_of(peer_is_server())) {
     for (uint16_t extension = 0; extension < 70; ++extension) {
       for (const Bytes& data : {Bytes(), Bytes{0}, Bytes{0, 1, 0}, Bytes(40, 0xff)}) {
@@ -294,7 +295,7 @@ TEST_P(Hostile, UnknownAndUnsolicitedExtensions) {
 }
 
 // A ClientHello without a share of a common group gets HelloRetryRequest. Nobody proved anything yet.
-TEST(HostileHello, SecondHello) {
+TEST(HostileClient, SecondHello) {
   for (bool with_parameters : {true, false}) {
     HostileWorld world(1);
     HostilePeer::Config config = HostileWorld::hooks();
@@ -323,14 +324,14 @@ TEST(HostileHello, SecondHello) {
   }
 }
 
-TEST_P(Hostile, NoApplicationProtocol) {
+TEST_P(HostileTls, NoApplicationProtocol) {
   HostilePeer::Config config = HostileWorld::hooks();
   config.edit_extensions = [](uint8_t, tls::Extensions& extensions) { tls::remove(extensions, tls::kAlpn); };
   expect_closed(connect(std::move(config)), {kNoApplicationProtocol});
   expect_recovery();
 }
 
-TEST_P(Hostile, WrongApplicationProtocol) {
+TEST_P(HostileTls, WrongApplicationProtocol) {
   HostilePeer::Config config = HostileWorld::hooks();
   config.alpn = "other/1";
   HostilePeer& peer = connect(std::move(config));
@@ -340,7 +341,7 @@ TEST_P(Hostile, WrongApplicationProtocol) {
   expect_recovery();
 }
 
-TEST_P(Hostile, AnotherKeyThanExpected) {
+TEST_P(HostileTls, AnotherKeyThanExpected) {
   HostilePeer::Config config = HostileWorld::hooks();
   // A certificate of a key that the peer does not have: a server's is not the one that was dialled.
   config.edit_message = [](uint8_t type, Bytes message) {
