@@ -342,9 +342,13 @@ uint64_t Connection::bytes_in_flight() const {
 
 Duration Connection::pto() const { return Duration(static_cast<int64_t>(ngtcp2_conn_get_pto(conn_))); }
 
+// RFC 9000, 10.2. A peer that withholds acknowledgements makes the PTO as long as it likes; after the idle
+// timeout no honest peer sends any more.
+Duration Connection::closing_time() const { return std::min(3 * pto(), shared_.limits.idle_timeout); }
+
 void Connection::enter_draining(TimePoint now) {
   state_ = State::kDraining;
-  death_ = now + 3 * pto();
+  death_ = now + closing_time();
   close_reason_ = reason_from_peer(*ngtcp2_conn_get_ccerr(conn_));
   announce_closed_ = true;
   mark_dirty();
@@ -374,7 +378,7 @@ bool Connection::write(TimePoint now, BatchSink& sink) {
     net::DatagramBatch batch{close_packet_, close_packet_.size(), close_remote_, close_local_};
     if (!sink.send(batch)) return false;
     send_close_ = false;
-    if (death_ == TimePoint::max()) death_ = now + 3 * pto();
+    if (death_ == TimePoint::max()) death_ = now + closing_time();
   }
   if (state_ != State::kHandshaking && state_ != State::kOpen) return true;
 

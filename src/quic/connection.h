@@ -192,6 +192,7 @@ class Connection final : private TlsEvents {
   void enter_closing(const ngtcp2_ccerr& error, CloseReason reason, TimePoint now);
   void enter_draining(TimePoint now);
   Duration pto() const;
+  Duration closing_time() const;
   uint64_t bytes_in_flight() const;
   void die(CloseReason reason);
 

@@ -178,6 +178,29 @@ TEST_P(HostileFlood, NothingAcknowledged) {
   expect_recovery();
 }
 
+// A round trip of minutes, by late acknowledgements: what is closed must not stay for multiples of it.
+TEST_P(HostileFlood, InflatedRoundTripTime) {
+  for (bool by_peer : {false, true}) {
+    HostilePeer& peer = connect();
+    peer.set_acknowledging(false);
+    peer.send(Level::kOneRtt, frames::stream(own_stream(0), 0, Bytes(10), true));
+    world.run_for(1s);
+    const uint64_t number = peer.received().back().number;
+    for (int i = 0; i < 20 && !peer.closed(); ++i) {
+      peer.send(Level::kOneRtt, frames::ping());
+      world.run_for(10s);
+    }
+    ASSERT_FALSE(peer.closed());
+    peer.send(Level::kOneRtt, frames::ack({{0, number}}));
+    if (by_peer) peer.send(Level::kOneRtt, frames::application_close(0));
+    world.run();
+    world.victim().close_all(0, "", world.now());
+    world.run_for(quic::Limits().idle_timeout);
+    EXPECT_EQ(world.victim().connection_count(), 0u);
+  }
+  expect_recovery();
+}
+
 // Acknowledges what the victim will send next, ahead of it.
 TEST_P(HostileFlood, OptimisticAcknowledgements) {
   HostilePeer& peer = connect();
