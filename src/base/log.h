@@ -26,6 +26,7 @@ std::string quoted(std::string_view text);
 // Without these, argument-dependent lookup prefers std::quoted for a std::string wherever <iomanip> is
 // included.
 inline std::string quoted(const std::string& text) { return quoted(std::string_view(text)); }
+inline std::string quoted(std::string& text) { return quoted(std::string_view(text)); }
 inline std::string quoted(const char* text) { return quoted(std::string_view(text)); }
 
 template <class... Args>
