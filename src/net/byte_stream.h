@@ -2,6 +2,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -34,7 +35,8 @@ class ByteStream {
   virtual IoResult try_read(MutableBytes into) = 0;
   // After kWantWrite the next call must offer the same bytes first, at least as many: TLS may have sealed
   // them already.
-  virtual IoResult try_write(ByteView from) = 0;
+  virtual IoResult try_write(std::span<const ByteView> from) = 0;
+  IoResult try_write(ByteView from) { return try_write(std::span(&from, 1)); }
   // Ends the sending half after what was written: FIN, for TLS close_notify and FIN. Call until it answers
   // kOk or kError.
   virtual IoResult try_finish() = 0;

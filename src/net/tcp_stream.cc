@@ -2,7 +2,10 @@
 
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sys/uio.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -12,6 +15,13 @@
 
 namespace culvert::net {
 namespace {
+
+// Of one write; more than a full GRO batch of packets brings.
+constexpr size_t kMaxParts = 64;
+
+// What the kernel takes beyond what the peer's window lets it send. Its buffer grows to megabytes otherwise: a client
+// that stops reading would hold as much there, and the stream that feeds it would pass for one that is read.
+constexpr int kMaxNotSent = 128 * 1024;
 
 SocketAddr peer_address(int fd) {
   sockaddr_storage storage{};
@@ -26,6 +36,7 @@ TcpStream::TcpStream(EventLoop& loop, int fd)
     : socket_(loop, fd), local_(bound_address(socket_.fd())), remote_(peer_address(socket_.fd())) {
   const int on = 1;
   setsockopt(socket_.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  setsockopt(socket_.fd(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kMaxNotSent, sizeof kMaxNotSent);
 }
 
 // errno tells: try again when `want` is possible, or the end.
@@ -46,11 +57,19 @@ IoResult TcpStream::try_read(MutableBytes into) {
   return failed(IoStatus::kWantRead);
 }
 
-IoResult TcpStream::try_write(ByteView from) {
-  CHECK(!from.empty());
+IoResult TcpStream::try_write(std::span<const ByteView> from) {
+  std::array<iovec, kMaxParts> parts;
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = std::min(from.size(), parts.size());
+  for (size_t i = 0; i < message.msg_iovlen; ++i) {
+    CHECK(!from[i].empty());
+    parts[i] = {const_cast<uint8_t*>(from[i].data()), from[i].size()};
+  }
+  CHECK(message.msg_iovlen > 0);
   ssize_t count;
   do {
-    count = ::send(socket_.fd(), from.data(), from.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    count = ::sendmsg(socket_.fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   } while (count < 0 && errno == EINTR);
   if (count >= 0) return {IoStatus::kOk, static_cast<size_t>(count)};
   return failed(IoStatus::kWantWrite);

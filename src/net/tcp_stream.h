@@ -10,7 +10,8 @@ class TcpStream final : public ByteStream {
   TcpStream(EventLoop& loop, int fd);
 
   IoResult try_read(MutableBytes into) override;
-  IoResult try_write(ByteView from) override;
+  using ByteStream::try_write;
+  IoResult try_write(std::span<const ByteView> from) override;
   IoResult try_finish() override;
   void when_readable(ReadyCallback callback) override { socket_.when_readable(std::move(callback)); }
   void when_writable(ReadyCallback callback) override { socket_.when_writable(std::move(callback)); }

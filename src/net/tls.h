@@ -47,6 +47,13 @@ class InternalCa {
 // A self-signed certificate over an Ed25519 key, valid 10 years: what a peer that pins the key checks.
 Result<TlsIdentityPtr> self_signed_identity(const SecretKey& key, std::string_view name, UnixTime now);
 
+// The same in DER, as QUIC takes it.
+struct DerIdentity {
+  std::vector<Bytes> chain;  // leaf first
+  Bytes key;                 // secret
+};
+DerIdentity to_der(const TlsIdentity& identity);
+
 // When the leaf of this identity stops being valid.
 UnixTime not_after(const TlsIdentity& identity);
 

@@ -27,6 +27,16 @@ int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_length, 
   return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+template <class T>
+Bytes der_of(int (*encode)(const T*, unsigned char**), const T* object) {
+  unsigned char* data = nullptr;
+  const int size = encode(object, &data);
+  CHECK(size > 0);
+  Bytes out(data, data + size);
+  OPENSSL_clear_free(data, static_cast<size_t>(size));
+  return out;
+}
+
 }  // namespace
 
 std::string take_openssl_error() {
@@ -67,6 +77,18 @@ Result<TlsIdentityPtr> make_identity(X509* leaf, EVP_PKEY* key, X509* issuer, Un
     return fail(ErrorCode::kInvalid, "certificate cannot be served: {}", take_openssl_error());
   }
   return std::make_shared<const TlsIdentity>(std::move(context), not_after);
+}
+
+DerIdentity to_der(const TlsIdentity& identity) {
+  SSL_CTX* context = identity.context();
+  DerIdentity out{.chain = {der_of(i2d_X509, SSL_CTX_get0_certificate(context))},
+                  .key = der_of(i2d_PrivateKey, SSL_CTX_get0_privatekey(context))};
+  STACK_OF(X509)* issuers = nullptr;
+  CHECK(SSL_CTX_get0_chain_certs(context, &issuers) == 1);
+  for (int i = 0; i < sk_X509_num(issuers); ++i) {
+    out.chain.push_back(der_of(i2d_X509, sk_X509_value(issuers, i)));
+  }
+  return out;
 }
 
 UnixTime not_after(const TlsIdentity& identity) { return identity.not_after(); }

@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/check.h"
 
@@ -177,27 +178,49 @@ IoResult TlsStream::try_read(MutableBytes into) {
   return {read_starved_ ? IoStatus::kWantRead : read_end_};
 }
 
-IoResult TlsStream::try_write(ByteView from) {
+IoResult TlsStream::try_write(std::span<const ByteView> from) {
   CHECK(!from.empty());
   if (broken_) return {IoStatus::kError};
   if (const IoStatus status = flush(); status != IoStatus::kOk) return {status};
   size_t total = 0;
-  while (total < from.size() && unsent_.empty()) {
-    ERR_clear_error();
-    size_t count = 0;
-    const size_t record = std::min(kMaxRecord, from.size() - total);
-    const int result = SSL_write_ex(ssl_.get(), from.data() + total, record, &count);
-    if (result != 1) {
-      // Without renegotiation a write never waits for the peer, and the BIO never blocks.
-      explain(result);
-      broken_ = true;
-      break;
+  size_t part = 0;
+  size_t offset = 0;  // in that part
+  while (part < from.size() && unsent_.empty() && !broken_) {
+    // Small parts share a record: each costs its own header, tag and nonce.
+    thread_local std::array<uint8_t, kMaxRecord> joined;
+    ByteView record = from[part].subspan(offset);
+    if (record.size() < kMaxRecord && part + 1 < from.size()) {
+      size_t size = 0;
+      size_t skip = offset;
+      for (size_t i = part; i < from.size() && size < joined.size(); ++i, skip = 0) {
+        const ByteView more = from[i].subspan(skip);
+        const size_t count = std::min(more.size(), joined.size() - size);
+        std::copy_n(more.begin(), count, joined.begin() + static_cast<ptrdiff_t>(size));
+        size += count;
+      }
+      record = ByteView(joined).first(size);
     }
+    size_t count = write_record(record.first(std::min(kMaxRecord, record.size())));
     total += count;
+    for (; part < from.size() && count >= from[part].size() - offset; ++part, offset = 0) {
+      count -= from[part].size() - offset;
+    }
+    offset += count;
   }
   flush_later();
   if (total > 0) return {IoStatus::kOk, total};
   return {IoStatus::kError};
+}
+
+// How many bytes were sealed; 0 when the connection broke.
+size_t TlsStream::write_record(ByteView record) {
+  ERR_clear_error();
+  size_t count = 0;
+  if (SSL_write_ex(ssl_.get(), record.data(), record.size(), &count) == 1) return count;
+  // Without renegotiation a write never waits for the peer, and the BIO never blocks.
+  explain(0);
+  broken_ = true;
+  return 0;
 }
 
 IoResult TlsStream::try_finish() {

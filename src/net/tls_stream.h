@@ -25,7 +25,8 @@ class TlsStream final : public ByteStream {
   bool name_refused() const { return name_refused_; }
 
   IoResult try_read(MutableBytes into) override;
-  IoResult try_write(ByteView from) override;
+  using ByteStream::try_write;
+  IoResult try_write(std::span<const ByteView> from) override;
   IoResult try_finish() override;
   void when_readable(ReadyCallback callback) override;
   void when_writable(ReadyCallback callback) override;
@@ -44,6 +45,7 @@ class TlsStream final : public ByteStream {
   static const BIO_METHOD* bio_method();
 
   IoStatus explain(int result);
+  size_t write_record(ByteView record);
   IoStatus flush();
   void flush_later();
   void watch_writable();
