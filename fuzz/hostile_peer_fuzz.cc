@@ -6,7 +6,9 @@
 // A program for a hostile peer, executed against an engine. Everything but the victim's TLS keys follows from
 // it.
 //
-//   byte 0        bit 0: the peer is a server; bit 1: the program starts during the handshake
+//   byte 0        bit 0: the peer is a server; bit 1: the program starts during the handshake; bit 2: the
+//   peer
+//                 negotiates no extensions
 //   byte 1        number of edits of handshake messages, then four bytes each:
 //                 message type, kind of edit, position, value
 //   rest          operations: one byte and its arguments, see run_operation()
@@ -20,6 +22,7 @@ using namespace std::chrono_literals;
 
 constexpr int kMaxOperations = 200;
 constexpr int kMaxAddresses = 16;
+constexpr uint32_t kMaxPaths = 16;
 
 // Reads on past the end as zeros.
 class Program {
@@ -33,6 +36,10 @@ class Program {
     return culvert::to_bytes(*reader_.take(size));
   }
   Level level() { return static_cast<Level>(u8() % kLevels); }
+  culvert::SocketAddr address() {
+    const auto last = u8();
+    return culvert::SocketAddr::v4({198, 51, 100, last}, last);
+  }
 
  private:
   ByteReader reader_;
@@ -65,6 +72,46 @@ struct Edit {
     }
   }
 };
+
+// Frames of the extensions.
+Bytes make_extension_frame(Program& program, HostilePeer& peer) {
+  const uint8_t kind = program.u8();
+  const uint64_t a = program.integer();
+  const uint64_t b = program.integer();
+  switch (kind % 15) {
+    case 0:
+      return frames::path_ack(a % kMaxPaths, {{std::min(b, a), std::max(b, a)}}, program.u8());
+    case 1:
+      return frames::path_abandon(a, b);
+    case 2:
+      return frames::path_status(a, b, kind >= 128);
+    case 3:
+      return frames::path_new_connection_id(a, b, program.integer(), Bytes(8, static_cast<uint8_t>(a)),
+                                            Bytes(16, static_cast<uint8_t>(b)));
+    case 4:
+      return frames::path_retire_connection_id(a, b);
+    case 5:
+      return frames::max_path_id(a);
+    case 6:
+      return frames::paths_blocked(a);
+    case 7:
+      return frames::path_cids_blocked(a, b);
+    case 8:
+      return frames::add_address(a, program.address());
+    case 9:
+      return frames::reach_out(a, program.address());
+    case 10:
+      return frames::remove_address(a);
+    case 11:
+      return frames::observed_address(a, program.address());
+    case 12:
+      return frames::ack_frequency(a, b, program.integer(), program.integer());
+    case 13:
+      return frames::immediate_ack();
+    default:
+      return peer.issue_path_id(static_cast<uint32_t>(a % kMaxPaths), b);
+  }
+}
 
 // Frames that are well-formed more often than raw bytes are.
 Bytes make_frame(Program& program) {
@@ -106,7 +153,23 @@ Bytes make_frame(Program& program) {
 
 void run_operation(Program& program, HostileWorld& world, HostilePeer& peer,
                    const std::vector<culvert::SocketAddr>& addresses) {
-  switch (program.u8() % 14) {
+  switch (program.u8() % 18) {
+    case 14:
+      return peer.send(Level::kOneRtt, make_extension_frame(program, peer));
+    case 15: {
+      const uint32_t path = program.u8() % kMaxPaths;
+      const culvert::SocketAddr& source = addresses[program.u8() % addresses.size()];
+      return peer.send_on_path(path, source,
+                               concat({make_frame(program), make_extension_frame(program, peer)}));
+    }
+    case 16: {
+      const uint32_t path = program.u8() % kMaxPaths;
+      const culvert::SocketAddr& source = addresses[program.u8() % addresses.size()];
+      peer.skip_numbers(path, program.integer() % (uint64_t{1} << 31));
+      return peer.send_on_path(path, source, program.bytes());
+    }
+    case 17:
+      return peer.acknowledge();
     case 0: {
       const Level level = program.level();
       return peer.send(level, program.bytes());
@@ -178,6 +241,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
     return message;
   };
+  if ((flags & 4) == 0) config.edit_parameters = HostilePeer::add_extensions;
   HostilePeer& peer = world.add((flags & 1) != 0, std::move(config));
   std::vector<culvert::SocketAddr> addresses = {peer.address()};
   for (int i = 1; i < kMaxAddresses; ++i) addresses.push_back(world.next_address());
@@ -190,5 +254,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CHECK(world.serves_honest_client());
   world.clear();
   CHECK(world.victim().connection_count() == 0);
+  CHECK(world.core_faults() == 0);
   return 0;
 }

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""Checks the floors of the house: who may include whom, and in which room a third-party header may be.
+"""Checks the floors of the house: who may include whom, in which room a third-party header may be, and which crates
+the Rust code of the QUIC core stands on.
 
     tests/floors.py [ROOT]
 
 The one table is tests/floors.toml; every arrow and every room in it has a reason. Fails on an include that is not in
 the table, on an arrow that runs sideways or upwards, on a row that nothing uses any more, on clocks read outside
-base/ and on detached coroutines.
+base/ and on detached coroutines. Rust code reads no clock and does no I/O at all.
 """
 import fnmatch
 import re
@@ -16,6 +17,10 @@ from pathlib import Path
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CLOCK = re.compile(r"(?i:clock)\s*::\s*now\s*\(")
 DETACHED = re.compile(r"\bdetached\b")
+# Calls only: `get_or_init(Instant::now)` makes the origin that all times of the core count from, and an Instant has no other
+# constructor.
+RUST_IO = re.compile(r"\b(?:Instant|SystemTime)::now\s*\(|\bstd::(?:env|fs|process|thread)\b"
+                     r"|\b(?:Udp|Tcp|Unix)(?:Socket|Stream|Listener|Datagram)\b|\be?print(?:ln)?!")
 # The C++ library has neither dots nor slashes in its names; of C's headers only the <c...> forms are used.
 STANDARD = re.compile(r"^[a-z_0-9]+$")
 COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.DOTALL)
@@ -40,6 +45,7 @@ class Floors:
         self.level = {module: number for number, floor in enumerate(table["floors"]) for module in floor}
         self.arrows = {(row["from"], row["to"]): row for row in table["arrow"]}
         self.libraries = table["library"]
+        self.crates = {row["name"]: row for row in table.get("crate", [])}
         self.used_arrows, self.used_rooms = set(), set()
         self.errors = []
 
@@ -48,6 +54,9 @@ class Floors:
         sources = sorted(path for path in (self.root / "src").rglob("*") if path.suffix in (".h", ".cc"))
         for path in sources:
             self._check_file(path)
+        for path in sorted((self.root / "src").rglob("*.rs")):
+            self._check_rust(path)
+        self._check_crates()
         present = {path.name for path in (self.root / "src").iterdir() if path.is_dir()}
         for module in sorted(present ^ set(self.level)):
             self.errors.append(f"tests/floors.toml: src/{module}/ is {'not on any floor' if module in present else 'gone'}")
@@ -72,6 +81,9 @@ class Floors:
         for library in self.libraries:
             if not library.get("why", "").strip():
                 self.errors.append(f"tests/floors.toml: the library {library['name']} has no reason")
+        for crate in self.crates.values():
+            if not crate.get("why", "").strip():
+                self.errors.append(f"tests/floors.toml: the crate {crate['name']} has no reason")
 
     def _check_file(self, path):
         name = path.relative_to(self.root).as_posix()
@@ -87,6 +99,24 @@ class Floors:
                 self.errors.append(f"{where}: reads a clock; take a TimePoint, or base/clock.h")
             if DETACHED.search(line):
                 self.errors.append(f"{where}: a detached coroutine has no owner; give it to a TaskGroup")
+
+    def _check_rust(self, path):
+        for number, line in enumerate(strip_comments(path.read_text()).splitlines(), 1):
+            if found := RUST_IO.search(line):
+                self.errors.append(f"{path.relative_to(self.root).as_posix()}:{number}: {found.group(0)} is I/O or a clock; "
+                                   "the QUIC core is given time, randomness and bytes")
+
+    def _check_crates(self):
+        used = set()
+        for path in sorted((self.root / "src").rglob("Cargo.toml")):
+            with open(path, "rb") as file:
+                manifest = tomllib.load(file)
+            for table in ("dependencies", "dev-dependencies", "build-dependencies"):
+                used |= set(manifest.get(table, {}))
+                for crate in sorted(set(manifest.get(table, {})) - set(self.crates)):
+                    self.errors.append(f"{path.relative_to(self.root).as_posix()}: the crate {crate} is not in tests/floors.toml")
+        for crate in sorted(set(self.crates) - used):
+            self.errors.append(f"tests/floors.toml: the crate {crate} is used no more; remove it")
 
     def _check_include(self, where, name, module, bracket, target):
         if bracket == '"':

@@ -28,6 +28,9 @@ name = "asio"
 headers = ["boost/asio/*"]
 rooms = ["src/net/*"]
 why = "one room"
+[[crate]]
+name = "bytes"
+why = "buffers"
 """
 
 FILES = {
@@ -37,6 +40,8 @@ FILES = {
     "src/route/table.cc": "int x;\n",
     "src/route/table_test.cc": '#include "net/tcp.h"\n',
     "src/edge/edge.cc": '#include "net/tcp.h"\n#include <memory>\n',
+    "src/net/core/Cargo.toml": '[dependencies]\nbytes = "1"\n',
+    "src/net/core/src/lib.rs": "use std::time::Instant;  // Instant::now() is the caller's\n",
 }
 
 
@@ -73,6 +78,10 @@ def test_a_tree_within_its_table(tree):
     ("src/net/clock.cc", "auto t = std::chrono::steady_clock::now();\n", "src/net/clock.cc:1: reads a clock"),
     ("src/net/alias.cc", "auto t = Clock::now(), u = system_clock ::now ();\n", "reads a clock"),
     ("src/net/spawn.cc", "co_spawn(x, y, boost::asio::detached);\n", "detached coroutine"),
+    ("src/net/core/src/clock.rs", "let now = Instant::now();\n", "clock.rs:1: Instant::now( is I/O or a clock"),
+    ("src/net/core/src/io.rs", "use std::net::UdpSocket;\n", "UdpSocket is I/O or a clock"),
+    ("src/net/core/Cargo.toml", '[dependencies]\nbytes = "1"\n[dev-dependencies]\ntokio = "1"\n', "the crate tokio is not in"),
+    ("src/net/core/Cargo.toml", "[dependencies]\n", "the crate bytes is used no more"),
     ("src/relay/new.cc", "int x;\n", "src/relay/ is not on any floor"),
 ])
 def test_what_is_forbidden_is_caught(tree, name, text, complaint):
@@ -96,6 +105,7 @@ def test_clocks_are_allowed_in_base_and_in_tests(tree):
     ('floors = [["base"], ["net", "route"]', 'floors = [["net", "base"], ["route"]', "net -> base does not run downwards"),
     ('floors = [["base"], ["net", "route"]', 'floors = [["net"], ["base", "route"]', "net -> base does not run downwards"),
     ('why = "sockets"', 'why = " "', "edge -> net has no reason"),
+    ('why = "buffers"', 'why = ""', "the crate bytes has no reason"),
     ('rooms = ["src/net/*"]', 'rooms = ["src/net/*", "src/edge/*"]', "asio is used no more in src/edge/*"),
 ])
 def test_a_table_that_is_wrong_is_caught(tree, replace, by, complaint):

@@ -192,7 +192,7 @@ Result<> Agent::Impl::bind() {
   // One more than we serve, so that the one too many is told why instead of waiting.
   endpoint_config.limits.max_streams_bidi = config.max_streams + 1;
   endpoint_config.limits.max_streams_uni = 0;
-  endpoint_config.limits.max_datagram_frame = 0;
+  endpoint_config.limits.datagrams = false;
   auto made = endpoint::Endpoint::bind(loop, endpoint_config);
   if (!made) {
     endpoint_config.bind = SocketAddr::v4({0, 0, 0, 0}, 0);  // a host without IPv6
@@ -275,7 +275,7 @@ void Agent::Impl::adopt(tunnel::LeaseAnswer answer) {
     if (serves && kept_edges.insert(edge.id).second) tasks.spawn(keep_edge(edge.id));
   }
   for (const LinkPtr& link : links) {
-    if (find_edge(link->connection->remote_id()) == nullptr)
+    if (find_edge(*link->connection->remote_id()) == nullptr)
       link->connection->close(tunnel::kCloseOk, "edge withdrawn");
   }
   if (!links.empty()) begin_proof();  // a service may have been accepted after all
@@ -434,7 +434,7 @@ net::Task<> Agent::Impl::watch_control(LinkPtr link, std::shared_ptr<tunnel::Con
 }
 
 net::Task<> Agent::Impl::accept_streams(LinkPtr link) {
-  EndpointId edge = link->connection->remote_id();
+  EndpointId edge = *link->connection->remote_id();
   while (true) {
     auto stream = co_await link->connection->accept_bidi();
     if (!stream) break;
@@ -452,7 +452,7 @@ void Agent::Impl::link_up(const LinkPtr& link) {
   SocketAddr remote = link->connection->path_stats().remote;
   auto source = net::source_address_for(remote);
   if (source) sources[link] = *source;
-  log_info("edge_connected", "edge={} address={}", link->connection->remote_id().short_text(),
+  log_info("edge_connected", "edge={} address={}", link->connection->remote_id()->short_text(),
            remote.to_string());
   begin_proof();
 }

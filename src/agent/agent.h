@@ -12,7 +12,7 @@
 
 namespace culvert::agent {
 
-// A local service and the hostname it is to have (T3's shape).
+// A local service and the hostname it is to have.
 struct Service {
   route::HostPattern hostname;
   std::string origin_host;

@@ -136,7 +136,11 @@ void Session::close(endpoint::AppCode code, std::string reason) {
 net::Task<> serve_tunnel(Worker& worker, endpoint::ConnectionPtr connection,
                          std::shared_ptr<void> unwelcomed) {
   Shared& shared = worker.shared();
-  const EndpointId agent = connection->remote_id();
+  if (!connection->remote_id()) {
+    connection->close(tunnel::kCloseProtocol, "a tunnel is for endpoints with a key");
+    co_return;
+  }
+  const EndpointId agent = *connection->remote_id();
   const SocketAddr address = connection->path_stats().remote;
 
   auto control =

@@ -25,14 +25,18 @@ struct CarriedConnection {
   std::shared_ptr<tunnel::Pump> pump;
 };
 
-// An agent's tunnel that was let in, and the public connections in it. Lives on its worker's loop.
+// An agent's tunnel that was let in, and the public connections in it. Lives on its worker's loop. The
+// connection has a remote id.
 class Session : public std::enable_shared_from_this<Session> {
  public:
   Session(Worker& worker, endpoint::ConnectionPtr connection, tunnel::ControlStream control)
-      : worker_(worker), connection_(std::move(connection)), control_(std::move(control)) {}
+      : worker_(worker),
+        connection_(std::move(connection)),
+        agent_(*connection_->remote_id()),
+        control_(std::move(control)) {}
   Session(const Session&) = delete;
 
-  const EndpointId& agent() const { return connection_->remote_id(); }
+  const EndpointId& agent() const { return agent_; }
   endpoint::Connection& connection() { return *connection_; }
   tunnel::ControlStream& control() { return control_; }
   bool is_open() const { return connection_->is_open(); }
@@ -53,6 +57,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   Worker& worker_;
   endpoint::ConnectionPtr connection_;
+  EndpointId agent_;
   tunnel::ControlStream control_;
   Carried carried_;
 };

@@ -43,7 +43,7 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
   // An agent opens one stream, for control, and sends no datagrams: strangers get no more to fill.
   endpoint_config.limits.max_streams_bidi = 4;
   endpoint_config.limits.max_streams_uni = 0;
-  endpoint_config.limits.max_datagram_frame = 0;
+  endpoint_config.limits.datagrams = false;
   auto endpoint = endpoint::Endpoint::bind(worker->loop_, std::move(endpoint_config));
   if (!endpoint) return std::unexpected(endpoint.error());
   worker->endpoint_ = std::move(*endpoint);

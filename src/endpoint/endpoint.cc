@@ -15,8 +15,10 @@ using net::Task;
 // RFC 9001, 4.8: 0x100 plus the TLS alert no_application_protocol.
 constexpr AppCode kNoApplicationProtocol = 0x178;
 
-Error connect_error(const CloseReason& reason, const EndpointAddr& addr, const std::string& alpn) {
-  std::string peer = "endpoint " + addr.id.short_text();
+// Path events that nobody read yet. A peer may cause any number of them.
+constexpr size_t kMaxPathEvents = 64;
+
+Error connect_error(const CloseReason& reason, const std::string& peer, const std::string& alpn) {
   if (reason.code == kNoApplicationProtocol) {
     return {ErrorCode::kInvalid, fmt::format("{} does not speak \"{}\"", peer, alpn)};
   }
@@ -33,10 +35,9 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
   ConnectionImpl(net::EventLoop& loop, EndpointImpl& endpoint, std::shared_ptr<quic::Connection> quic);
   ~ConnectionImpl() override;
 
-  const EndpointId& remote_id() const override { return *remote_id_; }
+  const std::optional<EndpointId>& remote_id() const override { return remote_id_; }
   const std::string& alpn() const override { return alpn_; }
   bool is_open() const override { return connected_ && !reason_; }
-  bool was_resumed() const override { return resumed_; }
 
   Task<Result<StreamPtr>> open_bidi() override { return open(&quic::Connection::open_bidi); }
   Task<Result<StreamPtr>> open_uni() override { return open(&quic::Connection::open_uni); }
@@ -55,12 +56,41 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
     if (quic_) quic_->close(code, std::move(reason));
   }
   Task<CloseReason> closed() override;
-  PathStats path_stats() const override { return quic_ ? quic_->path_stats() : last_stats_; }
   TimePoint last_heard() const override { return quic_ ? quic_->last_heard() : TimePoint::min(); }
+
+  PathStats path_stats() const override { return quic_ ? quic_->path_stats() : last_stats_; }
+  std::vector<PathStats> paths() const override {
+    return has_paths() ? quic_->paths() : std::vector<PathStats>();
+  }
+  bool is_multipath() const override { return has_paths() && quic_->is_multipath(); }
+  Result<PathId> open_path(const SocketAddr& remote, bool backup) override {
+    if (!has_paths()) return closed_error();
+    return quic_->open_path(remote, backup, monotonic_now());
+  }
+  bool close_path(PathId path) override { return has_paths() && quic_->close_path(path, monotonic_now()); }
+  bool set_backup(PathId path, bool backup) override {
+    return has_paths() && quic_->set_backup(path, backup);
+  }
+  bool set_path_timers(PathId path, Duration idle_timeout, Duration keep_alive) override {
+    return has_paths() && quic_->set_path_timers(path, idle_timeout, keep_alive, monotonic_now());
+  }
+  bool ping_path(PathId path) override { return has_paths() && quic_->ping_path(path); }
+  bool add_candidate(const SocketAddr& address) override {
+    return has_paths() && quic_->add_candidate(address);
+  }
+  bool remove_candidate(const SocketAddr& address) override {
+    return has_paths() && quic_->remove_candidate(address);
+  }
+  Result<size_t> punch() override {
+    if (!has_paths()) return closed_error();
+    return quic_->punch(monotonic_now());
+  }
+  Task<Result<PathEvent>> next_path_event() override;
 
   void on_connected() override;
   void on_streams() override { changed_.notify(); }
   void on_datagrams() override { changed_.notify(); }
+  void on_path(const PathEvent& event) override;
   void on_closed(const CloseReason& reason) override;
 
   // The endpoint goes away, and with it everything the QUIC connection stands on.
@@ -71,6 +101,7 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
  private:
   Task<Result<StreamPtr>> open(StreamPtr (quic::Connection::*opener)());
   Task<Result<StreamPtr>> accept(StreamPtr (quic::Connection::*taker)());
+  bool has_paths() const { return quic_ && quic_->state() == quic::Connection::State::kOpen; }
   std::unexpected<Error> closed_error() const {
     return fail(ErrorCode::kClosed, "the connection is closed: {}",
                 reason_ ? reason_->message : "endpoint closed");
@@ -81,10 +112,10 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
   net::Notify changed_;
   net::Notify* on_settled_ = nullptr;  // of the connect() that waits
   bool connected_ = false;
-  bool resumed_ = false;
   std::optional<EndpointId> remote_id_;
   std::string alpn_;
   std::optional<CloseReason> reason_;
+  std::deque<PathEvent> path_events_;
   PathStats last_stats_{};
 };
 
@@ -97,8 +128,12 @@ class EndpointImpl final : public Endpoint {
   }
 
   Result<> start(const Config& config) {
-    quic::Engine::Config engine{config.key, config.accept_alpns, config.limits, config.worker,
-                                config.workers};
+    quic::Engine::Config engine{.key = config.key,
+                                .accept_alpns = config.accept_alpns,
+                                .limits = config.limits,
+                                .worker = config.worker,
+                                .workers = config.workers,
+                                .x509 = config.x509};
     auto driver =
         quic::Driver::bind(loop_, config.bind, std::move(engine),
                            [this](std::shared_ptr<quic::Connection> quic) { on_accepted(std::move(quic)); });
@@ -110,6 +145,8 @@ class EndpointImpl final : public Endpoint {
   const EndpointId& id() const override { return id_; }
   SocketAddr local_addr() const override { return driver_->local_addr(); }
   Task<Result<ConnectionPtr>> connect(EndpointAddr addr, std::string alpn, TimePoint deadline) override;
+  Task<Result<ConnectionPtr>> connect(quic::X509Server server, std::vector<SocketAddr> addrs,
+                                      std::string alpn, TimePoint deadline) override;
   Task<Result<ConnectionPtr>> accept() override;
   Result<> rebind() override {
     if (closed_) return fail(ErrorCode::kClosed, "the endpoint is closed");
@@ -128,6 +165,11 @@ class EndpointImpl final : public Endpoint {
  private:
   // Handshakes that finished and that nobody accepted yet; more are closed, the dialler tries again.
   static constexpr size_t kMaxQueue = 128;
+
+  // To every address; the first that is open is the result. `peer` is for messages.
+  template <class Peer>
+  Task<Result<ConnectionPtr>> dial(Peer peer, std::vector<SocketAddr> addrs, std::string alpn,
+                                   std::string peer_text, TimePoint deadline);
 
   void on_accepted(std::shared_ptr<quic::Connection> quic) {
     if (queue_.size() >= kMaxQueue || closed_) return quic->close(0, "too many connections wait");
@@ -164,9 +206,8 @@ ConnectionImpl::~ConnectionImpl() {
 
 void ConnectionImpl::on_connected() {
   connected_ = true;
-  remote_id_ = quic_->remote_id();
+  if (quic_->has_remote_id()) remote_id_ = quic_->remote_id();
   alpn_ = quic_->alpn();
-  resumed_ = quic_->was_resumed();
   changed_.notify();
   if (on_settled_ != nullptr) on_settled_->notify();
 }
@@ -213,6 +254,22 @@ Task<Result<Bytes>> ConnectionImpl::receive_datagram() {
   }
 }
 
+void ConnectionImpl::on_path(const PathEvent& event) {
+  if (path_events_.size() == kMaxPathEvents) path_events_.pop_front();
+  path_events_.push_back(event);
+  changed_.notify();
+}
+
+Task<Result<PathEvent>> ConnectionImpl::next_path_event() {
+  while (path_events_.empty()) {
+    if (reason_) co_return closed_error();
+    co_await changed_.wait();
+  }
+  PathEvent event = path_events_.front();
+  path_events_.pop_front();
+  co_return event;
+}
+
 Task<CloseReason> ConnectionImpl::closed() {
   while (!reason_) co_await changed_.wait();
   co_return *reason_;
@@ -221,20 +278,37 @@ Task<CloseReason> ConnectionImpl::closed() {
 // ---- Endpoint
 
 Task<Result<ConnectionPtr>> EndpointImpl::connect(EndpointAddr addr, std::string alpn, TimePoint deadline) {
+  std::string text = "endpoint " + addr.id.short_text();
+  Result<ConnectionPtr> connected =
+      co_await dial(addr.id, std::move(addr.ip_addrs), std::move(alpn), std::move(text), deadline);
+  co_return connected;
+}
+
+Task<Result<ConnectionPtr>> EndpointImpl::connect(quic::X509Server server, std::vector<SocketAddr> addrs,
+                                                  std::string alpn, TimePoint deadline) {
+  std::string text = "server " + server.name;
+  Result<ConnectionPtr> connected =
+      co_await dial(std::move(server), std::move(addrs), std::move(alpn), std::move(text), deadline);
+  co_return connected;
+}
+
+template <class Peer>
+Task<Result<ConnectionPtr>> EndpointImpl::dial(Peer peer, std::vector<SocketAddr> addrs, std::string alpn,
+                                               std::string peer_text, TimePoint deadline) {
   if (closed_) co_return fail(ErrorCode::kClosed, "the endpoint is closed");
-  if (addr.ip_addrs.empty()) {
-    co_return fail(ErrorCode::kInvalid, "endpoint {} has no IP address to dial", addr.id.short_text());
-  }
+  if (addrs.empty()) co_return fail(ErrorCode::kInvalid, "{} has no IP address to dial", peer_text);
   net::Notify settled(loop_);
   std::vector<std::shared_ptr<ConnectionImpl>> attempts;
-  for (const SocketAddr& remote : addr.ip_addrs) {
-    auto attempt = std::make_shared<ConnectionImpl>(loop_, *this, driver_->connect(remote, addr.id, alpn));
+  for (const SocketAddr& remote : addrs) {
+    std::shared_ptr<quic::Connection> dialled = driver_->connect(remote, peer, alpn);
+    if (dialled == nullptr) continue;
+    auto attempt = std::make_shared<ConnectionImpl>(loop_, *this, std::move(dialled));
     attempt->set_on_settled(&settled);
     attempts.push_back(std::move(attempt));
   }
 
   std::shared_ptr<ConnectionImpl> winner;
-  Error error{ErrorCode::kTimeout, fmt::format("endpoint {} did not answer in time", addr.id.short_text())};
+  Error error{ErrorCode::kTimeout, fmt::format("{} did not answer in time", peer_text)};
   bool in_time = true;
   while (!winner && in_time) {
     size_t failed = 0;
@@ -243,7 +317,7 @@ Task<Result<ConnectionPtr>> EndpointImpl::connect(EndpointAddr addr, std::string
       if (!attempt->close_reason()) continue;
       ++failed;
       // An address where somebody else answers says more than one where nobody does.
-      Error mine = connect_error(*attempt->close_reason(), addr, alpn);
+      Error mine = connect_error(*attempt->close_reason(), peer_text, alpn);
       if (error.code == ErrorCode::kTimeout || mine.code != ErrorCode::kUnavailable) error = mine;
     }
     if (winner || failed == attempts.size()) break;

@@ -25,21 +25,25 @@ struct Config {
   unsigned worker = 0;                    // index of this worker among `workers` that share the address
   unsigned workers = 1;
   quic::Limits limits;
+  std::optional<quic::X509Policy> x509 = {};  // protocols of clients without a key, on the same socket
 };
 
 using quic::CloseReason;
+using quic::PathEvent;
+using quic::PathId;
 using quic::PathStats;
 
-// One QUIC connection with a peer whose key is verified. Lives on its endpoint's loop; hold it by shared_ptr.
-// Every waiting call ends with kClosed when the connection does.
+// One QUIC connection with a verified peer. Lives on its endpoint's loop; hold it by shared_ptr. Every
+// waiting call ends with kClosed when the connection does.
 class Connection {
  public:
   virtual ~Connection() = default;
 
-  virtual const EndpointId& remote_id() const = 0;
+  // The key that the peer proved. None on both sides of a connection that was verified by an X.509
+  // certificate.
+  virtual const std::optional<EndpointId>& remote_id() const = 0;
   virtual const std::string& alpn() const = 0;
   virtual bool is_open() const = 0;
-  virtual bool was_resumed() const = 0;
 
   // Open waits for the peer's stream limit. At once, or nullptr: try_open_bidi.
   virtual net::Task<Result<StreamPtr>> open_bidi() = 0;
@@ -56,9 +60,25 @@ class Connection {
   // Tells the peer and ends at once.
   virtual void close(AppCode code, std::string reason) = 0;
   virtual net::Task<CloseReason> closed() = 0;
-  virtual PathStats path_stats() const = 0;
   // When the last datagram came from the peer.
   virtual TimePoint last_heard() const = 0;
+
+  // Paths (draft-ietf-quic-multipath) and n0's NAT traversal; quic::Connection says when each of these fails.
+  // Once the connection is closed there are no paths, and the calls fail. The path that carries data now:
+  virtual PathStats path_stats() const = 0;
+  virtual std::vector<PathStats> paths() const = 0;
+  virtual bool is_multipath() const = 0;
+  virtual Result<PathId> open_path(const SocketAddr& remote, bool backup) = 0;
+  virtual bool close_path(PathId path) = 0;
+  virtual bool set_backup(PathId path, bool backup) = 0;
+  virtual bool set_path_timers(PathId path, Duration idle_timeout, Duration keep_alive) = 0;
+  virtual bool ping_path(PathId path) = 0;
+  virtual bool add_candidate(const SocketAddr& address) = 0;
+  virtual bool remove_candidate(const SocketAddr& address) = 0;
+  virtual Result<size_t> punch() = 0;
+  // For one caller at a time. The oldest of more than 64 unread events is dropped: paths() has the state of
+  // all.
+  virtual net::Task<Result<PathEvent>> next_path_event() = 0;
 };
 using ConnectionPtr = std::shared_ptr<Connection>;
 
@@ -76,6 +96,10 @@ class Endpoint {
   // key, or the peer refuses ours), kInvalid (no common ALPN; message names both), kUnavailable, kTimeout.
   virtual net::Task<Result<ConnectionPtr>> connect(EndpointAddr addr, std::string alpn,
                                                    TimePoint deadline) = 0;
+  // Dials a server that has a certificate for `server.name` under one of its roots, at every given address.
+  // Errors: the same.
+  virtual net::Task<Result<ConnectionPtr>> connect(quic::X509Server server, std::vector<SocketAddr> addrs,
+                                                   std::string alpn, TimePoint deadline) = 0;
   // The next connection that finished its handshake. kClosed after close().
   virtual net::Task<Result<ConnectionPtr>> accept() = 0;
 

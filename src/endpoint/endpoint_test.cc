@@ -3,6 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <sstream>
+
+#include "base/encoding.h"
+#include "net/tls.h"
+
 namespace culvert::endpoint {
 namespace {
 
@@ -10,9 +15,37 @@ using namespace std::chrono_literals;
 using net::Task;
 
 constexpr const char* kAlpn = "echo/1";
+constexpr const char* kOtherAlpn = "other-echo/1";
 
 SecretKey key(uint8_t fill) { return *SecretKey::from_seed(Bytes(32, fill)); }
 TimePoint soon() { return monotonic_now() + 10s; }
+
+// An X.509 certificate for `kServerName` under a root of its own.
+class Certificate {
+ public:
+  static constexpr const char* kServerName = "edge.example";
+
+  Certificate() {
+    net::InternalCa::Pem pem = net::InternalCa::create("test", unix_now());
+    std::unique_ptr<net::InternalCa> authority = std::move(*net::InternalCa::load(pem));
+    identity_ = net::to_der(**authority->issue(kServerName, unix_now()));
+    std::string text;
+    std::istringstream lines(pem.certificate);
+    for (std::string line; std::getline(lines, line);) {
+      if (!line.starts_with("-----")) text += line;
+    }
+    root_ = *from_base64(text);
+  }
+
+  quic::X509Policy policy(std::vector<std::string> alpns) const {
+    return {.alpns = std::move(alpns), .chain = identity_.chain, .key = identity_.key};
+  }
+  quic::X509Server server(std::string name = kServerName) const { return {std::move(name), {root_}}; }
+
+ private:
+  net::DerIdentity identity_;
+  Bytes root_;
+};
 
 class EndpointTest : public testing::Test {
  public:
@@ -91,6 +124,52 @@ class EndpointTest : public testing::Test {
       if (!count || *count == 0) co_return all;
       all.insert(all.end(), buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(*count));
     }
+  }
+
+  // The server again, on all addresses of loopback and with more credentials.
+  void serve_paths(const Certificate& certificate) {
+    quic::X509Policy policy = certificate.policy({"h3"});
+    policy.limits.send_observed_addresses = true;
+    server_ = std::move(*Endpoint::bind(loop_, {.key = key(2),
+                                                .bind = SocketAddr::v4({0, 0, 0, 0}, 0),
+                                                .accept_alpns = {kAlpn, kOtherAlpn},
+                                                .limits = {},
+                                                .x509 = std::move(policy)}));
+    quic::Limits limits;
+    limits.receive_observed_addresses = true;
+    client_ = std::move(*Endpoint::bind(
+        loop_,
+        {.key = key(1), .bind = SocketAddr::v4({0, 0, 0, 0}, 0), .accept_alpns = {}, .limits = limits}));
+  }
+  SocketAddr server_at(uint8_t last) {
+    return SocketAddr::v4({127, 0, 0, last}, server_->local_addr().port());
+  }
+  Task<Result<ConnectionPtr>> dial_key(std::string alpn) {
+    EndpointAddr addr{.id = key(2).public_key(), .relay_urls = {}, .ip_addrs = {server_at(1)}};
+    Result<ConnectionPtr> connection = co_await client_->connect(std::move(addr), std::move(alpn), soon());
+    co_return connection;
+  }
+  Task<Result<ConnectionPtr>> dial_name(quic::X509Server server, std::string alpn) {
+    Result<ConnectionPtr> connection =
+        co_await client_->connect(std::move(server), {server_at(1)}, std::move(alpn), soon());
+    co_return connection;
+  }
+
+  // The next event of this kind. Fails when the connection ends before.
+  Task<PathEvent> next(ConnectionPtr connection, PathEvent::Kind kind) {
+    while (true) {
+      Result<PathEvent> event = co_await connection->next_path_event();
+      EXPECT_TRUE(event.has_value());
+      if (!event || event->kind == kind) co_return event.value_or(PathEvent{.kind = kind});
+    }
+  }
+  Task<bool> echoes(ConnectionPtr connection, std::string text) {
+    Result<StreamPtr> stream = co_await connection->open_bidi();
+    if (!stream) co_return false;
+    (*stream)->write(as_bytes(text));
+    (*stream)->finish();
+    Bytes echoed = co_await read_to_end(*stream);
+    co_return as_text(echoed) == text;
   }
 
   net::EventLoop loop_;
@@ -210,6 +289,136 @@ TEST_F(EndpointTest, ConnectionsOutliveTheirEndpointHarmlessly) {
     CloseReason reason = co_await (*connection)->closed();
     EXPECT_EQ(reason.kind, CloseReason::Kind::kLocal);
   };
+  run(story(this));
+}
+
+TEST_F(EndpointTest, OneSocketServesKeysAndCertificates) {
+  auto story = [](EndpointTest* t, const Certificate* certificate) -> Task<> {
+    Result<ConnectionPtr> one = co_await t->dial_key(kAlpn);
+    Result<ConnectionPtr> other = co_await t->dial_key(kOtherAlpn);
+    Result<ConnectionPtr> named = co_await t->dial_name(certificate->server(), "h3");
+    EXPECT_TRUE(one.has_value() && other.has_value() && named.has_value());
+    if (!one || !other || !named) co_return;
+    EXPECT_EQ((*one)->remote_id(), key(2).public_key());
+    EXPECT_EQ((*named)->remote_id(), std::nullopt);
+    // All at once, each after the others.
+    for (int round = 0; round < 2; ++round) {
+      for (ConnectionPtr connection : {*one, *other, *named}) {
+        bool good = co_await t->echoes(connection, connection->alpn());
+        EXPECT_TRUE(good) << connection->alpn();
+      }
+    }
+    EXPECT_EQ(t->accepted_.size(), 3u);
+    for (const ConnectionPtr& accepted : t->accepted_) {
+      EXPECT_EQ(accepted->remote_id().has_value(), accepted->alpn() != "h3");
+      EXPECT_EQ(accepted->path_stats().remote.port(), t->client_->local_addr().port());
+    }
+  };
+  Certificate certificate;
+  serve_paths(certificate);
+  run(story(this, &certificate));
+}
+
+TEST_F(EndpointTest, CredentialsAreNotInterchangeable) {
+  auto story = [](EndpointTest* t, const Certificate* certificate) -> Task<> {
+    Result<ConnectionPtr> name = co_await t->dial_name(certificate->server("another.example"), "h3");
+    EXPECT_EQ(name.error().code, ErrorCode::kUnauthorized) << name.error().message;
+    Certificate stranger;
+    Result<ConnectionPtr> root = co_await t->dial_name(stranger.server(), "h3");
+    EXPECT_EQ(root.error().code, ErrorCode::kUnauthorized) << root.error().message;
+    Result<ConnectionPtr> keyless = co_await t->dial_name(certificate->server(), kAlpn);
+    EXPECT_EQ(keyless.error().code, ErrorCode::kUnauthorized) << keyless.error().message;
+    Result<ConnectionPtr> keyed = co_await t->dial_key("h3");
+    EXPECT_EQ(keyed.error().code, ErrorCode::kUnauthorized) << keyed.error().message;
+    EXPECT_TRUE(t->accepted_.empty());
+  };
+  Certificate certificate;
+  serve_paths(certificate);
+  run(story(this, &certificate));
+}
+
+TEST_F(EndpointTest, AServerSaysWhereItSeesAClient) {
+  auto story = [](EndpointTest* t, const Certificate* certificate) -> Task<> {
+    Result<ConnectionPtr> connection = co_await t->dial_name(certificate->server(), "h3");
+    EXPECT_TRUE(connection.has_value());
+    if (!connection) co_return;
+    PathEvent observed = co_await t->next(*connection, PathEvent::Kind::kObservedAddress);
+    EXPECT_EQ(observed.address, SocketAddr::v4({127, 0, 0, 1}, t->client_->local_addr().port()));
+  };
+  Certificate certificate;
+  serve_paths(certificate);
+  run(story(this, &certificate));
+}
+
+TEST_F(EndpointTest, PathsAreOpenedRankedAndClosed) {
+  auto story = [](EndpointTest* t) -> Task<> {
+    Result<ConnectionPtr> dialled = co_await t->dial_key(kAlpn);
+    EXPECT_TRUE(dialled.has_value());
+    if (!dialled) co_return;
+    ConnectionPtr connection = *dialled;
+    EXPECT_TRUE(connection->is_multipath());
+    EXPECT_EQ(connection->paths().size(), 1u);
+    // The first connection ids for further paths come after the handshake.
+    bool good = co_await t->echoes(connection, "one path");
+    EXPECT_TRUE(good);
+
+    Result<PathId> second = connection->open_path(t->server_at(2), true);
+    EXPECT_TRUE(second.has_value()) << second.error().message;
+    if (!second) co_return;
+    PathEvent established = co_await t->next(connection, PathEvent::Kind::kEstablished);
+    EXPECT_EQ(established.path, *second);
+    EXPECT_EQ(connection->path_stats().remote, t->server_at(1));
+    EXPECT_TRUE(connection->set_backup(*second, false));
+    EXPECT_TRUE(connection->set_backup(0, true));
+    EXPECT_EQ(connection->path_stats().remote, t->server_at(2));
+    EXPECT_TRUE(connection->set_path_timers(0, 30s, 5s));
+    EXPECT_TRUE(connection->ping_path(0));
+    good = co_await t->echoes(connection, "two paths");
+    EXPECT_TRUE(good);
+
+    EXPECT_TRUE(connection->close_path(0));
+    PathEvent abandoned = co_await t->next(connection, PathEvent::Kind::kAbandoned);
+    EXPECT_EQ(abandoned.path, 0u);
+    EXPECT_FALSE(connection->close_path(*second)) << "the last path";
+    good = co_await t->echoes(connection, "the other path");
+    EXPECT_TRUE(good);
+
+    connection->close(0, "done");
+    EXPECT_TRUE(connection->paths().empty());
+    EXPECT_EQ(connection->open_path(t->server_at(3), true).error().code, ErrorCode::kClosed);
+    EXPECT_FALSE(connection->set_backup(*second, true));
+  };
+  serve_paths(Certificate());
+  run(story(this));
+}
+
+TEST_F(EndpointTest, NatTraversalOpensAPathToACandidate) {
+  auto story = [](EndpointTest* t) -> Task<> {
+    Result<ConnectionPtr> dialled = co_await t->dial_key(kAlpn);
+    EXPECT_TRUE(dialled.has_value());
+    if (!dialled) co_return;
+    ConnectionPtr connection = *dialled;
+    bool good = co_await t->echoes(connection, "x");
+    EXPECT_TRUE(good);
+    ConnectionPtr accepted = t->accepted_.at(0);
+    EXPECT_EQ(accepted->punch().error().code, ErrorCode::kUnavailable) << "only clients start rounds";
+
+    EXPECT_TRUE(accepted->add_candidate(t->server_at(3)));
+    PathEvent added = co_await t->next(connection, PathEvent::Kind::kRemoteCandidateAdded);
+    EXPECT_EQ(added.address, t->server_at(3));
+    EXPECT_TRUE(connection->add_candidate(SocketAddr::v4({127, 0, 0, 1}, t->client_->local_addr().port())));
+    Result<size_t> probed = connection->punch();
+    EXPECT_EQ(probed.value_or(0), 1u);
+    PathEvent established = co_await t->next(connection, PathEvent::Kind::kEstablished);
+    std::vector<PathStats> paths = connection->paths();
+    auto path = std::ranges::find(paths, established.path, &PathStats::id);
+    EXPECT_TRUE(path != paths.end() && path->remote == t->server_at(3) && path->backup);
+
+    EXPECT_TRUE(accepted->remove_candidate(t->server_at(3)));
+    PathEvent removed = co_await t->next(connection, PathEvent::Kind::kRemoteCandidateRemoved);
+    EXPECT_EQ(removed.address, t->server_at(3));
+  };
+  serve_paths(Certificate());
   run(story(this));
 }
 

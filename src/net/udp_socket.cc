@@ -58,16 +58,20 @@ void configure(int fd, bool v6) {
   raise_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
 }
 
+// Of the first byte of our connection ids; the highest bit is the generation of the process.
+constexpr uint32_t kWorkerBits = 0x7f;
+
 // Classic BPF over the UDP payload: the first byte of the destination connection id is byte 6 behind a long
 // header (RFC 9000, 17.2) and byte 1 behind a short one (17.3). A load past the end returns 0: the first
 // socket.
 Result<> steer(int fd, unsigned count) {
-  std::array<sock_filter, 7> program = {{
+  std::array<sock_filter, 8> program = {{
       BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
       BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x80, 0, 2),
       BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 6),
       BPF_STMT(BPF_JMP | BPF_JA, 1),
       BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 1),
+      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, kWorkerBits),
       BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, count),
       BPF_STMT(BPF_RET | BPF_A, 0),
   }};
@@ -253,7 +257,16 @@ struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
   std::function<void(const ReceivedDatagram&)> each;
   std::function<void()> batch_end;
   std::function<void()> writable;
-  bool segmentation = true;
+  Duration segmentation_pause{};
+  TimePoint segmentation_refused_until = TimePoint::min();
+
+  // The clock is read only after a refusal.
+  bool is_segmenting() {
+    if (segmentation_refused_until == TimePoint::min()) return true;
+    if (monotonic_now() < segmentation_refused_until) return false;
+    segmentation_refused_until = TimePoint::min();
+    return true;
+  }
 };
 
 Result<std::unique_ptr<UdpSocket>> UdpSocket::bind(EventLoop& loop, const SocketAddr& address,
@@ -262,6 +275,7 @@ Result<std::unique_ptr<UdpSocket>> UdpSocket::bind(EventLoop& loop, const Socket
   if (!fd) return std::unexpected(fd.error());
   configure(*fd, !address.is_v4());
   auto impl = std::make_shared<Impl>(loop, *fd);
+  impl->segmentation_pause = options.segmentation_pause;
   if (!impl->socket.is_open()) return std::unexpected(bind_error(address, SOCK_DGRAM, ENOMEM));
   if (options.reuse_port && options.steer_by_connection_id > 0) {
     if (auto steered = steer(*fd, options.steer_by_connection_id); !steered)
@@ -289,7 +303,7 @@ UdpSocket::SendStatus UdpSocket::send(const DatagramBatch& batch) {
   const size_t segment = std::max<size_t>(batch.segment_size, 1);
   while (!rest.empty()) {
     const size_t segments =
-        impl_->segmentation ? std::clamp<size_t>(kMaxBatch / segment, 1, kMaxSegments) : 1;
+        impl_->is_segmenting() ? std::clamp<size_t>(kMaxBatch / segment, 1, kMaxSegments) : 1;
     ByteView part = rest.first(std::min(rest.size(), segments * segment));
     int error = impl_->send_once(part, segment, batch);
     if ((error == EIO || error == EINVAL) && part.size() > segment) {
@@ -297,7 +311,7 @@ UdpSocket::SendStatus UdpSocket::send(const DatagramBatch& batch) {
       // the same without segmentation tells.
       part = rest.first(segment);
       error = impl_->send_once(part, segment, batch);
-      if (error == 0) impl_->segmentation = false;
+      if (error == 0) impl_->segmentation_refused_until = monotonic_now() + impl_->segmentation_pause;
     }
     switch (error) {
       case 0:
@@ -324,6 +338,8 @@ void UdpSocket::when_writable(std::function<void()> callback) {
     if (auto ready = std::exchange(impl->writable, nullptr)) ready();
   });
 }
+
+bool UdpSocket::is_segmenting() const { return impl_->is_segmenting(); }
 
 void UdpSocket::close() {
   impl_->writable = nullptr;

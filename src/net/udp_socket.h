@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/result.h"
 #include "base/socket_addr.h"
 #include "net/datagram.h"
@@ -12,10 +13,13 @@ namespace culvert::net {
 
 struct UdpOptions {
   bool reuse_port = false;
-  // With reuse_port: the kernel gives a datagram to the socket whose index is (first byte of the QUIC
+  // With reuse_port: the kernel gives a datagram to the socket whose index is (bits 0 to 6 of the first byte of the QUIC
   // destination connection id) mod this count. Set on the first socket of the group; 0 leaves the kernel's
   // hash.
   unsigned steer_by_connection_id = 0;
+  // How long batches are sent one by one after the kernel refused one. A route through another device may
+  // refuse what the next accepts, and a single refusal must not cost the speed of the socket's whole life.
+  Duration segmentation_pause = std::chrono::seconds(60);
 };
 
 // A UDP socket with GRO, GSO, ECN, don't-fragment and the destination address of what arrives.
@@ -36,6 +40,8 @@ class UdpSocket {
   // kBlocked: call when_writable and try again. Without GSO support it sends one by one.
   SendStatus send(const DatagramBatch& batch);
   void when_writable(std::function<void()> callback);
+  // False for a while after the kernel refused to cut a batch.
+  bool is_segmenting() const;
   void close();
 
  private:

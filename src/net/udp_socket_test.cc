@@ -159,6 +159,41 @@ TEST(UdpSocket, BatchesOfEveryShapeArriveSegmentBySegment) {
   }
 }
 
+// The descriptor of a socket of this process.
+int descriptor_of(const SocketAddr& address) {
+  for (int fd = 3; fd < 1024; ++fd) {
+    sockaddr_storage name{};
+    socklen_t size = sizeof name;
+    if (getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0) continue;
+    if (name.ss_family == AF_INET && SocketAddr::from_sockaddr(reinterpret_cast<sockaddr*>(&name)) == address)
+      return fd;
+  }
+  return -1;
+}
+
+// Linux refuses to segment without checksums, with EINVAL or EIO, as it does for some devices.
+TEST(UdpSocket, SegmentationThatWasRefusedIsTriedAgain) {
+  EventLoop loop;
+  Peer a(loop, addr("127.0.0.1:0"), {.segmentation_pause = std::chrono::milliseconds(300)});
+  Peer b(loop, addr("127.0.0.1:0"));
+  const Bytes data(10'000, 1);
+  const DatagramBatch batch{.data = data, .segment_size = 1000, .remote = b.local_addr(), .local = {}};
+  const int fd = descriptor_of(a.local_addr());
+  int no_checksums = 1;
+  ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_NO_CHECK, &no_checksums, sizeof no_checksums), 0);
+  EXPECT_EQ(a.socket->send(batch), SendStatus::kSent);
+  EXPECT_FALSE(a.socket->is_segmenting());
+  no_checksums = 0;
+  ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_NO_CHECK, &no_checksums, sizeof no_checksums), 0);
+  EXPECT_EQ(a.socket->send(batch), SendStatus::kSent);
+  EXPECT_FALSE(a.socket->is_segmenting());
+  run_until(loop, [&] { return b.got.size() == 20; });
+  run_until(loop, [&] { return a.socket->is_segmenting(); });
+  EXPECT_EQ(a.socket->send(batch), SendStatus::kSent);
+  EXPECT_TRUE(a.socket->is_segmenting());
+  run_until(loop, [&] { return b.got.size() == 30; });
+}
+
 TEST(UdpSocket, EmptyDatagramIsDeliveredEmpty) {
   EventLoop loop;
   Peer b(loop, addr("127.0.0.1:0"));

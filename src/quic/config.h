@@ -1,7 +1,10 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 
 namespace culvert::quic {
@@ -12,35 +15,58 @@ struct Limits {
   Duration keep_alive = std::chrono::seconds(5);     // NATs forget UDP flows after 30 s at worst
   Duration handshake_timeout = std::chrono::seconds(10);
 
-  // Receive windows start here and double while a window is used up within two round trips.
-  uint64_t initial_stream_window = 256 * 1024;
-  uint64_t initial_connection_window = 1024 * 1024;
-  uint64_t max_stream_window = 16 * 1024 * 1024;
-  uint64_t max_connection_window = 32 * 1024 * 1024;
-  // All receive windows of the endpoint beyond the initial ones together; at the cap they stop growing.
-  uint64_t max_endpoint_window = 256 * 1024 * 1024;
-  // Bytes that arrived and were not consumed. A connection's credit is given on arrival, a stream's on
-  // consumption, so stalled readers do not stop the others; past either cap the stream whose reader has stood
-  // still longest is given up with overload_code.
-  uint64_t max_connection_held = 64 * 1024 * 1024;
-  uint64_t max_endpoint_held = 512 * 1024 * 1024;
+  // What the peer may send on a stream that nobody reads, and on one that is read. The second is in force once an
+  // eighth of it was read, so the first must be larger than that.
+  uint64_t initial_stream_window = 320 * 1024;
+  uint64_t max_stream_window = 2 * 1024 * 1024;
+  // Bytes that arrived and were not consumed. Past either cap the stream whose reader has been idle longest is
+  // evicted with overload_code: stalled readers do not stop the others.
+  uint64_t max_connection_buffered = 64 * 1024 * 1024;
+  uint64_t max_endpoint_buffered = 512 * 1024 * 1024;
   uint64_t overload_code = 7;
-  // Bytes written and not acknowledged on one connection. Each stream may add a share of what is left of it,
-  // at least 4 KiB: streams whose peers stall cannot use it up for the others.
-  uint64_t max_send_memory = 24 * 1024 * 1024;
+  // Bytes written and not acknowledged: of one connection, and of all together. With many connections each gets an
+  // equal share of the second, but at least 64 KiB.
+  uint64_t max_connection_unacknowledged = 8 * 1024 * 1024;
+  uint64_t max_endpoint_unacknowledged = 256 * 1024 * 1024;
+  // Bytes written that the connection cannot take yet; each stream may add a share of what is left.
+  uint64_t max_connection_pending = 16 * 1024 * 1024;
 
-  uint64_t max_streams_bidi = 1024;  // open at once, opened by the peer
+  // Open at once, opened by the peer. Closed ones are given back in groups of an eighth, so that the peer may count on
+  // seven eighths.
+  uint64_t max_streams_bidi = 1024;
   uint64_t max_streams_uni = 16;
-  size_t max_queued_datagrams = 256;               // each way, for one connection; the oldest is dropped
-  size_t max_queued_datagram_bytes = 1024 * 1024;  // what waits to be received
-  size_t max_datagram_frame = 65535;               // 0: the peer may send none
-  size_t max_udp_payload = 1452;  // 1500 minus IPv6 and UDP headers; PMTUD climbs to it from 1200
+  size_t max_queued_datagrams = 256;               // received ones of a connection; the oldest is dropped
+  size_t max_queued_datagram_bytes = 1024 * 1024;  // each way
+  bool datagrams = true;                           // false: the peer may send none
+  size_t max_udp_payload = 1452;  // 1500 minus IPv6 and UDP headers; path MTU discovery climbs to it from 1200
+
+  uint32_t max_paths = 8;                                  // 1: no multipath
+  uint32_t max_nat_candidates = 32;                        // of the peer; 0: no NAT traversal
+  Duration path_idle_timeout = std::chrono::seconds(15);   // with multipath
+  Duration path_keep_alive = std::chrono::seconds(5);
+  bool send_observed_addresses = false;  // tells peers that ask for it the address that they are seen at
+  bool receive_observed_addresses = false;
 
   size_t max_connections = 65536;
   // Handshakes whose peer's address is not validated; from then on clients get a Retry, which costs no state.
   size_t max_unvalidated = 128;
   // All handshakes; more are refused.
   size_t max_handshakes = 4096;
+};
+
+// Application protocols that clients without a key of their own may speak, as HTTP/3 clients are: the server shows an
+// X.509 certificate.
+struct X509Policy {
+  std::vector<std::string> alpns;
+  std::vector<Bytes> chain;  // DER, leaf first
+  Bytes key;                 // DER: PKCS#8, PKCS#1 or SEC1
+  Limits limits = {};
+};
+
+// A server that is dialled by name and shows an X.509 certificate.
+struct X509Server {
+  std::string name;          // DNS name or IP address
+  std::vector<Bytes> roots;  // DER
 };
 
 }  // namespace culvert::quic

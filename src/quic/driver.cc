@@ -1,5 +1,7 @@
 #include "quic/driver.h"
 
+#include <utility>
+
 #include "base/log.h"
 
 namespace culvert::quic {
@@ -36,15 +38,22 @@ Driver::~Driver() { *alive_ = false; }
 void Driver::start_socket() {
   socket_->start(
       [this](const net::ReceivedDatagram& datagram) {
-        flush_wanted_ = true;  // it comes at the end of the batch: nothing needs to be posted
-        engine_.receive(datagram, monotonic_now());
+        // flush() comes at the end of the batch: nothing needs to be posted, and one time serves it all.
+        if (!std::exchange(in_batch_, true)) batch_time_ = monotonic_now();
+        flush_wanted_ = true;
+        engine_.receive(datagram, batch_time_);
       },
       [this] { flush(); });
 }
 
 std::shared_ptr<Connection> Driver::connect(const SocketAddr& remote, const EndpointId& peer,
                                             const std::string& alpn) {
-  return engine_.connect(local_addr(), remote, peer, alpn, monotonic_now());
+  return engine_.connect(remote, peer, alpn, monotonic_now());
+}
+
+std::shared_ptr<Connection> Driver::connect(const SocketAddr& remote, const X509Server& server,
+                                            const std::string& alpn) {
+  return engine_.connect(remote, server, alpn, monotonic_now());
 }
 
 Result<> Driver::rebind() {
@@ -55,7 +64,7 @@ Result<> Driver::rebind() {
   socket_ = std::move(*socket);
   waiting_writable_ = false;
   start_socket();
-  engine_.migrate(local_addr(), monotonic_now());
+  engine_.network_changed(monotonic_now());
   engine_.on_writable(monotonic_now());
   arm_timer();
   return {};
@@ -69,7 +78,7 @@ void Driver::close(AppCode code, const std::string& reason) {
 }
 
 void Driver::flush() {
-  flush_wanted_ = false;
+  flush_wanted_ = in_batch_ = false;
   engine_.flush(monotonic_now());
   arm_timer();
 }
@@ -87,7 +96,7 @@ void Driver::arm_timer() {
   TimePoint deadline = engine_.deadline();
   if (deadline == TimePoint::max()) return;
   // Pacing asks for a moment every few tens of microseconds, and each new one would be a system call. On a
-  // grid they share one; ngtcp2 makes up for the lateness in its next rounds, and no other deadline is that
+  // grid they share one; the core makes up for the lateness in its next rounds, and no other deadline is that
   // fine.
   auto remainder = deadline.time_since_epoch() % kTimerGrain;
   if (remainder.count() != 0) deadline += kTimerGrain - remainder;
@@ -108,8 +117,6 @@ void Driver::on_timer() {
 }
 
 bool Driver::send(const net::DatagramBatch& batch) {
-  // Packets for a socket that was replaced are lost, like any on a path that is gone.
-  if (batch.local.port() != local_addr().port()) return true;
   switch (socket_->send(batch)) {
     case net::UdpSocket::SendStatus::kSent:
     case net::UdpSocket::SendStatus::kTooLarge:     // a probe of the path's MTU, or the MTU fell: QUIC sees a

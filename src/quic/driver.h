@@ -21,6 +21,8 @@ class Driver final : private EngineHost {
   SocketAddr local_addr() const { return socket_->local_addr(); }
   std::shared_ptr<Connection> connect(const SocketAddr& remote, const EndpointId& peer,
                                       const std::string& alpn);
+  std::shared_ptr<Connection> connect(const SocketAddr& remote, const X509Server& server,
+                                      const std::string& alpn);
   // A new socket on a free port in place of the old; client connections move to it.
   Result<> rebind();
   // Tells every peer, then closes the socket.
@@ -46,6 +48,8 @@ class Driver final : private EngineHost {
   TimePoint armed_ = TimePoint::max();
   OnAccepted on_accepted_;
   bool flush_wanted_ = false;
+  bool in_batch_ = false;  // datagrams were received that flush() has not handled
+  TimePoint batch_time_;
   bool waiting_writable_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for work posted before the end
   Engine engine_;

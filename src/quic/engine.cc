@@ -1,261 +1,238 @@
 #include "quic/engine.h"
 
-#include <ngtcp2/ngtcp2_crypto.h>
-
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/check.h"
 #include "base/crypto.h"
+#include "base/log.h"
+#include "quic/core.h"
 
 namespace culvert::quic {
 namespace {
 
 // A Retry token is used at once or not at all.
-constexpr ngtcp2_duration kRetryTokenLife = 10 * NGTCP2_SECONDS;
-// RFC 9000, 10.3.3: a reset is shorter than what it answers, so that two endpoints cannot answer each other
-// for ever, and long enough to pass for a packet where it can be.
-constexpr size_t kMinReset = 21;
-constexpr size_t kMaxReset = 43;
+constexpr uint64_t kRetryTokenLifetimeMs = 10'000;
+// First packets that wait for a decision inside the core. We decide at once, so few ever do.
+constexpr uint64_t kMaxIncoming = 16;
+constexpr uint64_t kIncomingBuffer = 64 * 1024;
+// RFC 9002, 6.2.2
+constexpr uint64_t kInitialRttUs = 333'000;
+// Beyond the eighth of the large window that must be read before it is announced.
+constexpr uint64_t kWindowSlack = 64 * 1024;
+constexpr uint64_t kLeastSendWindow = 64 * 1024;
 
-// How long a connection rests whose batch the socket did not take; the socket's own word usually comes first.
+// How long a connection rests whose batch the socket did not take; the socket's own notification usually comes first.
 constexpr Duration kBlockedPause = std::chrono::milliseconds(10);
 
-std::string route_key(const uint8_t* id, size_t size) { return std::string(as_text({id, size})); }
+uint64_t milliseconds(Duration duration) {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
+}
 
-ngtcp2_tstamp stamp(TimePoint time) { return static_cast<ngtcp2_tstamp>(time.time_since_epoch().count()); }
+core::Transport transport(const Limits& limits) {
+  return {.idle_timeout_ms = milliseconds(limits.idle_timeout),
+          .keep_alive_ms = milliseconds(limits.keep_alive),
+          .path_idle_timeout_ms = milliseconds(limits.path_idle_timeout),
+          .path_keep_alive_ms = milliseconds(limits.path_keep_alive),
+          .initial_rtt_us = kInitialRttUs,
+          .initial_stream_window = std::max(limits.initial_stream_window, limits.max_stream_window / 8 + kWindowSlack),
+          .stream_window = limits.max_stream_window,
+          .send_window = limits.max_connection_unacknowledged,
+          .max_streams_bidi = limits.max_streams_bidi,
+          .max_streams_uni = limits.max_streams_uni,
+          .datagram_receive_buffer = limits.datagrams ? limits.max_queued_datagram_bytes : 0,
+          .datagram_send_buffer = limits.max_queued_datagram_bytes,
+          .max_paths = limits.max_paths,
+          .max_nat_candidates = limits.max_nat_candidates,
+          .max_udp_payload = static_cast<uint16_t>(limits.max_udp_payload),
+          .send_observed_addresses = limits.send_observed_addresses,
+          .receive_observed_addresses = limits.receive_observed_addresses,
+          .bbr = false};
+}
+
+std::vector<core::Slice> slices(const auto& list) {
+  std::vector<core::Slice> out;
+  for (const auto& each : list) out.push_back({reinterpret_cast<const uint8_t*>(each.data()), each.size()});
+  return out;
+}
+
+bool is_usable_key(const uint8_t* key) { return PublicKey::from_bytes({key, PublicKey::kSize}).has_value(); }
 
 }  // namespace
 
-Engine::Engine(Config config, Random& random, EngineHost& host)
-    : config_(std::move(config)),
-      random_(random),
-      host_(host),
-      tls_(config_.key, config_.accept_alpns),
-      budget_(config_.limits.max_endpoint_window) {
-  // From the identity, not from chance: a restarted process must reset the connections of the one before it.
-  reset_key_ = hmac_sha256(config_.key.expose_seed(), as_bytes("culvert stateless reset"));
-  random_.fill(token_key_);
+Engine::Engine(Config config, Random& random, EngineHost& host) : config_(std::move(config)), host_(host) {
+  CHECK(core::cq_layout() == core::kLayout);
+  core::EndpointConfig core_config{};
+  std::ranges::copy(config_.key.expose_seed(), core_config.seed.begin());
+  // From the identity, not from chance: a restarted process must reset the connections of the one before it, and a
+  // sibling process must accept its tokens.
+  core_config.reset_key = hmac_sha256(config_.key.expose_seed(), as_bytes("culvert stateless reset"));
+  core_config.token_key = hmac_sha256(config_.key.expose_seed(), as_bytes("culvert retry token"));
+  random.fill(core_config.rng_seed);
+  random.fill(core_config.id_seed);
+  core_config.worker = static_cast<uint8_t>(config_.worker);
+  core_config.generation = static_cast<uint8_t>(config_.generation);
+  core_config.max_udp_payload = static_cast<uint16_t>(config_.limits.max_udp_payload);
+  core_config.max_incoming = kMaxIncoming;
+  core_config.incoming_buffer = kIncomingBuffer;
+  core_config.incoming_buffer_total = kMaxIncoming * kIncomingBuffer;
+  core_config.retry_token_lifetime_ms = kRetryTokenLifetimeMs;
+  core_config.client = transport(config_.limits);
+  core_config.key_check = is_usable_key;
+
+  std::vector<core::Policy> policies;
+  const std::vector<core::Slice> raw_alpns = slices(config_.accept_alpns);
+  std::vector<core::Slice> x509_alpns;
+  std::vector<core::Slice> chain;
+  if (!raw_alpns.empty()) {
+    policies.push_back({raw_alpns.data(), raw_alpns.size(), transport(config_.limits), nullptr, 0, {}});
+  }
+  if (config_.x509) {
+    x509_alpns = slices(config_.x509->alpns);
+    chain = slices(config_.x509->chain);
+    policies.push_back({x509_alpns.data(), x509_alpns.size(), transport(config_.x509->limits), chain.data(),
+                        chain.size(), {config_.x509->key.data(), config_.x509->key.size()}});
+  }
+  core_config.policies = policies.data();
+  core_config.policy_count = policies.size();
+  core_ = core::cq_endpoint_new(&core_config);
+  wipe(core_config.seed);
+  CHECK(core_ != nullptr);
+  send_window_ = config_.limits.max_connection_unacknowledged;
 }
 
-Engine::~Engine() = default;
+Engine::~Engine() {
+  timers_.clear();
+  dirty_.clear();
+  blocked_.clear();
+  for (auto& [raw, connection] : connections_) CHECK(connection.use_count() >= 1);
+  connections_.clear();
+  core::cq_endpoint_free(core_);
+}
+
+EngineCounters Engine::counters() const {
+  EngineCounters counters = counters_;
+  counters.keys_verified = core::cq_endpoint_keys_verified(core_);
+  counters.core_faults = core::cq_endpoint_panics(core_);
+  return counters;
+}
 
 // ---- ConnectionHost
 
 void Engine::on_dirty(Connection& connection) {
+  if (std::exchange(connection.slot.dirty, true)) return;
   auto found = connections_.find(&connection);
-  if (found == connections_.end() || found->second.dirty) return;  // being built: adopt() settles it
-  found->second.dirty = true;
-  dirty_.push_back(found->second.connection);
+  if (found == connections_.end()) return;  // being built: add() does it
+  dirty_.push_back(found->second);
   if (!flushing_) host_.want_flush();
 }
 
-void Engine::add_route(const ngtcp2_cid& id, Connection& connection) {
-  std::string key = route_key(id.data, id.datalen);
-  routes_[key] = &connection;
-  auto owner = connections_.find(&connection);
-  if (owner != connections_.end())
-    owner->second.routes.push_back(std::move(key));  // else adopt() asks for all
-}
-
-void Engine::remove_route(const ngtcp2_cid& id) {
-  forget(routes_, &Entry::routes, route_key(id.data, id.datalen));
-}
-
-void Engine::add_reset_token(ByteView token, Connection& connection) {
-  auto owner = connections_.find(&connection);
-  if (owner == connections_.end()) return;
-  auto [place, fresh] = reset_tokens_.try_emplace(std::string(as_text(token)), &connection);
-  if (fresh) owner->second.reset_tokens.push_back(place->first);
-}
-
-void Engine::remove_reset_token(ByteView token) {
-  forget(reset_tokens_, &Entry::reset_tokens, std::string(as_text(token)));
-}
-
-// Whoever holds most pays, not whoever happens to receive at the cap.
+// Evicts from the connection with the largest backlog, not from the one that happened to reach the limit.
 void Engine::on_overload() {
-  while (held_ > config_.limits.max_endpoint_held) {
+  while (buffered_ > config_.limits.max_endpoint_buffered) {
     auto largest =
-        std::ranges::max_element(connections_, {}, [](const auto& entry) { return entry.first->held(); });
-    if (largest == connections_.end() || !largest->first->give_up_stalled()) return;
+        std::ranges::max_element(connections_, {}, [](const auto& entry) { return entry.first->buffered(); });
+    if (largest == connections_.end() || !largest->first->evict_stalled()) return;
+    ++counters_.streams_evicted;
   }
-}
-
-void Engine::forget(std::unordered_map<std::string, Connection*>& map, std::vector<std::string> Entry::* keys,
-                    const std::string& key) {
-  auto place = map.find(key);
-  if (place == map.end()) return;
-  auto owner = connections_.find(place->second);
-  if (owner != connections_.end()) std::erase(owner->second.*keys, key);
-  map.erase(place);
-}
-
-void Engine::make_connection_id(ngtcp2_cid& id, uint8_t* reset_token) {
-  id.datalen = kIdSize;
-  random_.fill({id.data, kIdSize});
-  // The kernel steers by this byte; the largest multiple of `workers` below 256 keeps it unbiased enough.
-  unsigned multiples = 256 / config_.workers;
-  id.data[0] = static_cast<uint8_t>(id.data[0] % multiples * config_.workers + config_.worker);
-  CHECK(ngtcp2_crypto_generate_stateless_reset_token(reset_token, reset_key_.data(), reset_key_.size(),
-                                                     &id) == 0);
 }
 
 // ---- In
 
-std::shared_ptr<Connection> Engine::connect(const SocketAddr& local, const SocketAddr& remote,
-                                            const EndpointId& peer, const std::string& alpn, TimePoint now) {
-  std::shared_ptr<Connection> connection = Connection::client(shared(), local, remote, peer, alpn, now);
-  adopt(connection);
+std::shared_ptr<Connection> Engine::connect(const SocketAddr& remote, const EndpointId& peer, const std::string& alpn,
+                                            TimePoint now) {
+  return dialled(core::cq_endpoint_connect(core_, core::to_core(now), core::to_core(remote), peer.bytes().data(),
+                                           reinterpret_cast<const uint8_t*>(alpn.data()), alpn.size()),
+                 peer, alpn, now);
+}
+
+std::shared_ptr<Connection> Engine::connect(const SocketAddr& remote, const X509Server& server,
+                                            const std::string& alpn, TimePoint now) {
+  const std::vector<core::Slice> roots = slices(server.roots);
+  return dialled(
+      core::cq_endpoint_connect_x509(core_, core::to_core(now), core::to_core(remote),
+                                     {reinterpret_cast<const uint8_t*>(server.name.data()), server.name.size()},
+                                     roots.data(), roots.size(), reinterpret_cast<const uint8_t*>(alpn.data()),
+                                     alpn.size()),
+      std::nullopt, alpn, now);
+}
+
+std::shared_ptr<Connection> Engine::dialled(core::Connection* core, std::optional<EndpointId> peer,
+                                            const std::string& alpn, TimePoint now) {
+  if (core == nullptr) return nullptr;
+  auto connection = std::make_shared<Connection>(shared(), core, false, false, peer, alpn, now);
+  add(connection);
   return connection;
 }
 
-void Engine::adopt(std::shared_ptr<Connection> connection) {
-  Connection* raw = connection.get();
-  connections_.emplace(raw, Entry{std::move(connection)});
-  for (const ngtcp2_cid& id : raw->connection_ids()) add_route(id, *raw);
-  on_dirty(*raw);
+void Engine::add(std::shared_ptr<Connection> connection) {
+  Connection& added = *connection;
+  connections_.emplace(&added, std::move(connection));
+  share_send_window();
+  added.set_send_window(send_window_);
+  added.slot.dirty = false;
+  on_dirty(added);
 }
 
 void Engine::receive(const net::ReceivedDatagram& datagram, TimePoint now) {
   ++counters_.datagrams_received;
-  if (datagram.data.empty()) {  // ngtcp2 asserts that there is a first byte
-    ++counters_.datagrams_malformed;
-    return;
-  }
-  ngtcp2_version_cid ids;
-  int error = ngtcp2_pkt_decode_version_cid(&ids, datagram.data.data(), datagram.data.size(), kIdSize);
-  if (error != 0 && error != NGTCP2_ERR_VERSION_NEGOTIATION) {
-    ++counters_.datagrams_malformed;
-    return;
-  }
-  auto found = routes_.find(route_key(ids.dcid, ids.dcidlen));
-  if (found != routes_.end()) {
-    found->second->read(datagram, now);
-    return;
-  }
-  ++counters_.datagrams_unknown;
-  if (error == NGTCP2_ERR_VERSION_NEGOTIATION) {
-    send_version_negotiation(datagram, ids);
-  } else {
-    receive_unknown(datagram, ids, now);
-  }
-}
-
-void Engine::receive_unknown(const net::ReceivedDatagram& datagram, const ngtcp2_version_cid& ids,
-                             TimePoint now) {
-  bool is_long_header = (datagram.data[0] & 0x80) != 0;
-  if (!is_long_header) {
-    if (datagram.data.size() >= kMinReset) {
-      auto found =
-          reset_tokens_.find(std::string(as_text(datagram.data.last(NGTCP2_STATELESS_RESET_TOKENLEN))));
-      if (found != reset_tokens_.end()) return found->second->read(datagram, now);
-    }
-    return send_stateless_reset(datagram, ids, now);
-  }
-  ngtcp2_pkt_hd header;
-  if (!tls_.accepts() || ngtcp2_accept(&header, datagram.data.data(), datagram.data.size()) != 0) {
-    ++counters_.datagrams_malformed;
-    return;
-  }
-
-  Connection::ServerStart start{header, std::nullopt};
-  if (header.tokenlen > 0 && header.token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY2) {
-    sockaddr_storage remote;
-    socklen_t remote_size = datagram.remote.to_sockaddr(remote);
-    ngtcp2_cid odcid;
-    int bad = ngtcp2_crypto_verify_retry_token2(
-        &odcid, header.token, header.tokenlen, token_key_.data(), token_key_.size(), header.version,
-        reinterpret_cast<sockaddr*>(&remote), remote_size, &header.dcid, kRetryTokenLife, stamp(now));
-    if (bad != 0) {
-      ++counters_.tokens_invalid;
-      return refuse(datagram, header, NGTCP2_INVALID_TOKEN);
-    }
-    start.odcid = odcid;
-  }
+  core::Admission admission = core::Admission::kAccept;
   if (connections_.size() >= config_.limits.max_connections ||
       handshaking_.size() >= config_.limits.max_handshakes) {
-    ++counters_.handshakes_refused;
-    return refuse(datagram, header, NGTCP2_CONNECTION_REFUSED);
+    admission = core::Admission::kRefuse;
+  } else if (unvalidated_ >= config_.limits.max_unvalidated) {
+    admission = core::Admission::kRetry;
   }
-  if (!start.odcid && unvalidated_ >= config_.limits.max_unvalidated) {
-    return send_retry(datagram, header, now);
+  // An endpoint that only dials lets the kernel choose the source of what it sends.
+  const bool has_servers = !config_.accept_alpns.empty() || config_.x509;
+  const core::Address local = has_servers && !datagram.local.is_unspecified() ? core::to_core(datagram.local)
+                                                                               : core::Address{};
+  core::Received received;
+  core::cq_endpoint_receive(core_, core::to_core(now), core::to_core(datagram.remote), local, datagram.ecn,
+                            datagram.data.data(), datagram.data.size(), admission, &received);
+  switch (received.kind) {
+    case core::ReceivedKind::kNothing:
+      ++counters_.datagrams_dropped;
+      return;
+    case core::ReceivedKind::kKnown:
+      // A connection that is being destroyed has no user any more.
+      if (received.user != nullptr) static_cast<Connection*>(received.user)->received(now);
+      return;
+    case core::ReceivedKind::kNew: {
+      ++counters_.handshakes_started;
+      auto connection =
+          std::make_shared<Connection>(shared(), received.connection, true, received.validated, std::nullopt, "", now);
+      handshaking_.insert(connection.get());
+      if (!received.validated) ++unvalidated_;
+      add(std::move(connection));
+      return;
+    }
+    case core::ReceivedKind::kResponse:
+      return send_response(received, datagram);
   }
-
-  ++counters_.handshakes_started;
-  std::shared_ptr<Connection> connection =
-      Connection::server(shared(), datagram.local, datagram.remote, start, now);
-  handshaking_.insert(connection.get());
-  if (!start.odcid) ++unvalidated_;
-  adopt(connection);
-  // Until the client has learnt an id of ours, its packets carry the one it chose.
-  add_route(header.dcid, *connection);
-  connection->read(datagram, now);
 }
 
-// ---- Stateless answers
-
-void Engine::reply(const net::ReceivedDatagram& datagram, ByteView packet) {
-  // Lost if the sink is full: a stateless answer may be, the peer asks again.
-  host_.send({packet, packet.size(), datagram.remote, datagram.local, 0});
-}
-
-void Engine::send_version_negotiation(const net::ReceivedDatagram& datagram, const ngtcp2_version_cid& ids) {
-  if (!tls_.accepts() || datagram.data.size() < NGTCP2_MAX_UDP_PAYLOAD_SIZE) return;
-  std::array<uint8_t, 256> packet;
-  uint8_t unused;
-  random_.fill({&unused, 1});
-  const uint32_t versions[] = {NGTCP2_PROTO_VER_V1};
-  ngtcp2_ssize size = ngtcp2_pkt_write_version_negotiation(packet.data(), packet.size(), unused, ids.scid,
-                                                           ids.scidlen, ids.dcid, ids.dcidlen, versions, 1);
-  if (size <= 0) return;
-  ++counters_.version_negotiations_sent;
-  reply(datagram, {packet.data(), static_cast<size_t>(size)});
-}
-
-void Engine::send_stateless_reset(const net::ReceivedDatagram& datagram, const ngtcp2_version_cid& ids,
-                                  TimePoint now) {
-  if (datagram.data.size() <= kMinReset || ids.dcidlen != kIdSize || !reset_limit_.allow(now)) return;
-  ngtcp2_cid id;
-  ngtcp2_cid_init(&id, ids.dcid, ids.dcidlen);
-  uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN];
-  CHECK(ngtcp2_crypto_generate_stateless_reset_token(token, reset_key_.data(), reset_key_.size(), &id) == 0);
-  std::array<uint8_t, kMaxReset> noise;
-  random_.fill(noise);
-  size_t length = std::min(kMaxReset, datagram.data.size() - 1);
-  std::array<uint8_t, kMaxReset> packet;
-  ngtcp2_ssize size = ngtcp2_pkt_write_stateless_reset(packet.data(), length, token, noise.data(),
-                                                       length - NGTCP2_STATELESS_RESET_TOKENLEN);
-  if (size <= 0) return;
-  ++counters_.stateless_resets_sent;
-  reply(datagram, {packet.data(), static_cast<size_t>(size)});
-}
-
-void Engine::send_retry(const net::ReceivedDatagram& datagram, const ngtcp2_pkt_hd& header, TimePoint now) {
-  ngtcp2_cid source;
-  uint8_t unused_token[NGTCP2_STATELESS_RESET_TOKENLEN];
-  make_connection_id(source, unused_token);
-  sockaddr_storage remote;
-  socklen_t remote_size = datagram.remote.to_sockaddr(remote);
-  std::array<uint8_t, NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2> token;
-  ngtcp2_ssize token_size = ngtcp2_crypto_generate_retry_token2(
-      token.data(), token_key_.data(), token_key_.size(), header.version,
-      reinterpret_cast<sockaddr*>(&remote), remote_size, &source, &header.dcid, stamp(now));
-  if (token_size < 0) return;
-  std::array<uint8_t, NGTCP2_MAX_UDP_PAYLOAD_SIZE> packet;
-  ngtcp2_ssize size =
-      ngtcp2_crypto_write_retry(packet.data(), packet.size(), header.version, &header.scid, &source,
-                                &header.dcid, token.data(), static_cast<size_t>(token_size));
-  if (size <= 0) return;
-  ++counters_.retries_sent;
-  reply(datagram, {packet.data(), static_cast<size_t>(size)});
-}
-
-void Engine::refuse(const net::ReceivedDatagram& datagram, const ngtcp2_pkt_hd& header, uint64_t error) {
-  std::array<uint8_t, NGTCP2_MAX_UDP_PAYLOAD_SIZE> packet;
-  ngtcp2_ssize size = ngtcp2_crypto_write_connection_close(packet.data(), packet.size(), header.version,
-                                                           &header.scid, &header.dcid, error, nullptr, 0);
-  if (size > 0) reply(datagram, {packet.data(), static_cast<size_t>(size)});
+void Engine::send_response(const core::Received& received, const net::ReceivedDatagram& datagram) {
+  switch (received.response_kind) {
+    case core::ResponseKind::kNone:
+      break;
+    case core::ResponseKind::kStateless:
+      ++counters_.stateless_sent;
+      break;
+    case core::ResponseKind::kRetry:
+      ++counters_.retries_sent;
+      break;
+    case core::ResponseKind::kRefused:
+      ++counters_.handshakes_refused;
+      break;
+    case core::ResponseKind::kRejected:
+      ++counters_.handshakes_rejected;
+      break;
+  }
+  // Lost if the sink is full: a stateless response may be, the peer asks again.
+  const core::Transmit& response = received.response;
+  host_.send({{response.data, response.size}, response.size, datagram.remote, datagram.local, 0});
 }
 
 // ---- Out
@@ -263,89 +240,105 @@ void Engine::refuse(const net::ReceivedDatagram& datagram, const ngtcp2_pkt_hd& 
 void Engine::flush(TimePoint now) {
   if (flushing_) return;
   flushing_ = true;
-  // Announcing may make more connections dirty, and their users may then write to the first ones again; what
-  // is still dirty after this round is flushed by the next want_flush().
+  // Dispatching may make more connections dirty, and their users may then write to the first ones again; what is still
+  // dirty after this round is flushed by the next want_flush().
   std::vector<std::shared_ptr<Connection>> round = std::exchange(dirty_, {});
   for (const std::shared_ptr<Connection>& connection : round) {
+    connection->collect();
     if (connection->state() != Connection::State::kHandshaking && handshaking_.contains(connection.get())) {
-      finish_handshake(*connection);
-      // Before its first announcement: streams may have come with the handshake.
-      if (connection->state() == Connection::State::kOpen) host_.on_accepted(connection);
+      complete_handshake(*connection);
+      // Before its first notification: streams may have come with the handshake.
+      if (connection->state() == Connection::State::kOpen) {
+        host_.on_accepted(connection);
+      } else {
+        ++counters_.handshakes_failed;
+      }
     }
-    connection->announce();
+    connection->dispatch();
   }
   for (const std::shared_ptr<Connection>& connection : round) {
-    if (auto found = connections_.find(connection.get()); found != connections_.end())
-      found->second.dirty = false;
+    connection->slot.dirty = false;
     if (!connection->write(now, host_)) block(*connection);
+    connection->collect();
     settle(*connection, now);
   }
   flushing_ = false;
+  report_faults(now);
   if (!dirty_.empty()) host_.want_flush();
 }
 
-void Engine::block(Connection& connection) {
-  auto found = connections_.find(&connection);
-  if (found == connections_.end() || found->second.blocked) return;
-  found->second.blocked = true;
-  blocked_.push_back(found->second.connection);
+void Engine::report_faults(TimePoint now) {
+  const uint64_t faults = core::cq_endpoint_panics(core_);
+  if (std::exchange(faults_reported_, faults) == faults || !fault_lines_.allow(now)) return;
+  std::array<char, 1024> text;
+  const size_t size = core::cq_last_panic(reinterpret_cast<uint8_t*>(text.data()), text.size());
+  log_error("quic_core_fault", "faults={} detail={}", faults, quoted(std::string_view(text.data(), size)));
 }
 
-void Engine::finish_handshake(Connection& connection) {
+void Engine::block(Connection& connection) {
+  if (std::exchange(connection.slot.blocked, true)) return;
+  auto found = connections_.find(&connection);
+  if (found != connections_.end()) blocked_.push_back(found->second);
+}
+
+void Engine::complete_handshake(Connection& connection) {
   if (handshaking_.erase(&connection) > 0 && !connection.came_with_token()) --unvalidated_;
 }
 
-// What writing left behind: a failure or room to announce, an end, a new deadline.
+// After writing: a failure or room to dispatch, an end, a new deadline.
 void Engine::settle(Connection& connection, TimePoint now) {
+  connection.refresh();
   if (connection.state() == Connection::State::kDead) {
-    connection.announce();
+    connection.dispatch();
     remove(connection);
     return;
   }
-  if (connection.has_announcements()) on_dirty(connection);
+  if (connection.has_notifications()) on_dirty(connection);
   schedule(connection, now);
 }
 
 void Engine::schedule(Connection& connection, TimePoint now) {
-  auto found = connections_.find(&connection);
-  if (found == connections_.end()) return;
-  Entry& entry = found->second;
   TimePoint deadline = connection.deadline();
-  // Nothing can be sent while the sink is full, and what is due stays due: ask again later, not at once.
-  if (entry.blocked) deadline = std::max(deadline, now + kBlockedPause);
+  // Nothing can be sent while the sink is full, and what is due stays due: try again later, not immediately.
+  if (connection.slot.blocked) deadline = std::max(deadline, now + kBlockedPause);
   // A later deadline is noticed when the earlier one fires: most of them move with every packet.
-  if (deadline >= entry.armed) return;
-  if (entry.armed != TimePoint::max()) timers_.erase({entry.armed, &connection});
-  entry.armed = deadline;
+  if (deadline >= connection.slot.armed) return;
+  if (connection.slot.armed != TimePoint::max()) timers_.erase({connection.slot.armed, &connection});
+  connection.slot.armed = deadline;
   timers_.emplace(deadline, &connection);
 }
 
 void Engine::remove(Connection& connection) {
   auto found = connections_.find(&connection);
   if (found == connections_.end()) return;
-  for (const std::string& key : found->second.routes) {
-    auto route = routes_.find(key);
-    if (route != routes_.end() && route->second == &connection) routes_.erase(route);
-  }
-  for (const std::string& key : found->second.reset_tokens) reset_tokens_.erase(key);
-  finish_handshake(connection);
-  if (found->second.armed != TimePoint::max()) timers_.erase({found->second.armed, &connection});
+  complete_handshake(connection);
+  if (connection.slot.armed != TimePoint::max()) timers_.erase({connection.slot.armed, &connection});
   connections_.erase(found);
+  share_send_window();
+}
+
+// The window follows the number of connections in powers of two, so that few changes touch them all.
+void Engine::share_send_window() {
+  const Limits& limits = config_.limits;
+  uint64_t window = limits.max_connection_unacknowledged;
+  while (window > kLeastSendWindow && window * connections_.size() > limits.max_endpoint_unacknowledged) window /= 2;
+  if (window == send_window_) return;
+  send_window_ = window;
+  for (auto& [raw, connection] : connections_) raw->set_send_window(window);
 }
 
 TimePoint Engine::deadline() const { return timers_.empty() ? TimePoint::max() : timers_.begin()->first; }
 
 void Engine::on_deadline(TimePoint now) {
   while (!timers_.empty() && timers_.begin()->first <= now) {
-    Connection* connection = timers_.begin()->second;
+    Connection& connection = *timers_.begin()->second;
     timers_.erase(timers_.begin());
-    Entry& entry = connections_.at(connection);
-    entry.armed = TimePoint::max();
-    if (connection->deadline() <= now) {
-      connection->on_deadline(now);
-      on_dirty(*connection);
+    connection.slot.armed = TimePoint::max();
+    if (connection.deadline() <= now) {
+      connection.on_deadline(now);
+      on_dirty(connection);
     } else {
-      schedule(*connection, now);
+      schedule(connection, now);
     }
   }
   flush(now);
@@ -353,20 +346,19 @@ void Engine::on_deadline(TimePoint now) {
 
 void Engine::on_writable(TimePoint now) {
   for (const std::shared_ptr<Connection>& connection : std::exchange(blocked_, {})) {
-    if (auto found = connections_.find(connection.get()); found != connections_.end())
-      found->second.blocked = false;
+    connection->slot.blocked = false;
     on_dirty(*connection);
   }
   flush(now);
 }
 
-void Engine::migrate(const SocketAddr& local, TimePoint now) {
-  for (auto& [connection, entry] : connections_) connection->migrate(local, now);
+void Engine::network_changed(TimePoint now) {
+  for (auto& [raw, connection] : connections_) raw->network_changed(now);
 }
 
 void Engine::close_all(AppCode code, const std::string& reason, TimePoint now) {
   std::vector<std::shared_ptr<Connection>> all;
-  for (auto& [connection, entry] : connections_) all.push_back(entry.connection);
+  for (auto& [raw, connection] : connections_) all.push_back(connection);
   for (const std::shared_ptr<Connection>& connection : all) connection->close(code, reason);
   flush(now);
 }

@@ -1,10 +1,9 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "base/bytes.h"
-#include "quic/flow_window.h"
-#include "quic/send_buffer.h"
 
 namespace culvert::quic {
 
@@ -12,27 +11,27 @@ class Connection;
 
 // Application error codes travel in RESET_STREAM, STOP_SENDING and CONNECTION_CLOSE (RFC 9000, 20.2).
 using AppCode = uint64_t;
-using StreamId = int64_t;
+using StreamId = uint64_t;
 
-// Told about changes of one stream, on the connection's thread, never from inside a call on the stream
-// itself.
+// Notified about changes of one stream, on the connection's thread, never from inside a call on the stream itself.
 class StreamObserver {
  public:
   virtual ~StreamObserver() = default;
-  virtual void
-  on_readable() = 0;  // readable(), finished() or was_reset() changed; once after a batch of packets
-  virtual void on_writable() = 0;  // writable() was too small and no longer is, or was_stopped() became true
-  virtual void on_closed() = 0;    // the connection ended; nothing more will come
+  // readable(), finished() or was_reset() changed; once after a batch of packets.
+  virtual void on_readable() = 0;
+  // writable() was too small and no longer is, or was_stopped() became true.
+  virtual void on_writable() = 0;
+  // The connection ended; nothing more will come.
+  virtual void on_closed() = 0;
 };
 
-// One QUIC stream: bounded buffers both ways. Both sides' flow control follows what the application consumes,
-// so a slow reader stalls its own sender and nobody else. Held by shared_ptr; it outlives its connection
-// harmlessly: after on_closed() reads give what had arrived, writes accept nothing.
+// One QUIC stream: bounded buffers both ways. Flow control follows what the application consumes, so a slow reader
+// stalls its own sender and nobody else. Held by shared_ptr; it outlives its connection harmlessly: after on_closed()
+// reads return what was buffered here, writes accept nothing.
 class Stream : public std::enable_shared_from_this<Stream> {
  public:
-  // More unsent bytes than this make writable() 0: enough to fill send batches while the application is away.
-  // Less when the connection keeps much already (Limits::max_send_memory).
-  static constexpr size_t kMaxUnsent = 256 * 1024;
+  // What write() takes at most at once, while the connection buffers little (Limits::max_connection_pending).
+  static constexpr size_t kMaxPending = 64 * 1024;
 
   ~Stream();
   Stream(const Stream&) = delete;
@@ -42,33 +41,36 @@ class Stream : public std::enable_shared_from_this<Stream> {
   bool is_bidirectional() const { return (id_ & 2) == 0; }
   // False once the connection is gone.
   bool is_open() const { return connection_ != nullptr; }
-  // Whom to tell; nullptr for nobody. What came before is not announced again: look first.
+  // Whom to notify; nullptr for nobody. Earlier changes are not repeated: look first.
   void set_observer(StreamObserver* observer) { reader_ = writer_ = observer; }
-  // Each direction may have its own: on_readable() goes to the reader, on_writable() to the writer,
-  // on_closed() to both.
+  // Each direction may have its own: on_readable() goes to the reader, on_writable() to the writer, on_closed() to
+  // both.
   void set_reader(StreamObserver* observer) { reader_ = observer; }
   void set_writer(StreamObserver* observer) { writer_ = observer; }
 
-  // Receiving. readable() is contiguous and valid until the next consume() or the next batch of packets.
-  ByteView readable() const { return ByteView(received_).subspan(consumed_); }
+  // Receiving. What is readable is valid until the next consume() or the next batch of packets. It is not all that
+  // arrived: consuming it may make more readable, and on_readable() follows. The first bytes, in one piece:
+  ByteView readable() const;
+  // All of it without a copy, as the packets brought it; returns how many of `out` were set. The fast way.
+  size_t readable(std::span<ByteView> out) const;
   void consume(size_t count);
-  bool finished() const {
-    return fin_received_ && readable().empty();
-  }  // all was read, the peer ended cleanly
-  bool was_reset() const { return reset_received_; }  // the peer gave up; what is readable is not the whole
+  // All that arrived and was not consumed, an upper bound.
+  uint64_t buffered() const { return held_; }
+  // Everything was read, and the peer ended the stream cleanly.
+  bool finished() const { return fin_received_ && available_ == 0; }
+  bool was_reset() const { return reset_received_; }  // the peer cancelled it; what is readable is not all of it
   AppCode reset_code() const { return reset_code_; }
-  // With was_reset(): it was not the peer; our side gave the stream up at a memory cap (Limits).
-  bool was_given_up() const { return given_up_; }
+  // With was_reset(): it was not the peer; our side dropped the stream at a memory cap (Limits).
+  bool was_evicted() const { return evicted_; }
 
-  // Sending. writable() is what write() takes now; write() copies as much as fits and says how much. After
-  // either fell short, on_writable() will come.
+  // Sending. writable() is what write() takes now; write() copies as much as fits and returns how much. After either
+  // fell short, on_writable() will follow.
   size_t writable();
   size_t write(ByteView data);
   void finish();             // FIN after what was written
-  void reset(AppCode code);  // gives up sending: RESET_STREAM
-  void stop(AppCode code);   // gives up receiving: STOP_SENDING
-  // The peer does not want more. ngtcp2 tells only when the stream closes or is written to next, so a silent
-  // sender learns of it with its next bytes, and stop_code() may then be 0.
+  void reset(AppCode code);  // cancels sending: RESET_STREAM
+  void stop(AppCode code);   // cancels receiving: STOP_SENDING
+  // The peer does not want more (STOP_SENDING); sending was reset with its code.
   bool was_stopped() const { return stop_received_; }
   AppCode stop_code() const { return stop_code_; }
   // Everything written, FIN included, is acknowledged.
@@ -76,41 +78,39 @@ class Stream : public std::enable_shared_from_this<Stream> {
 
  private:
   friend class Connection;
-  Stream(Connection* connection, StreamId id, FlowWindow window)
-      : connection_(connection), id_(id), window_(window) {}
+  Stream(Connection* connection, StreamId id) : connection_(connection), id_(id) {}
 
   Connection* connection_;  // null once the connection is gone
   StreamId id_;
   StreamObserver* reader_ = nullptr;
   StreamObserver* writer_ = nullptr;
 
-  Bytes received_;
-  size_t consumed_ = 0;
-  // How long its reader has stood still: since the connection's turn at which the oldest unread byte came, or
-  // was the newest. A reader that takes byte by byte does not look busy.
-  uint64_t stalled_since_ = 0;
-  size_t unread_then_ = 0;  // what waited at that turn, and still does
-  FlowWindow window_;
-  SendBuffer send_;
+  uint64_t available_ = 0;  // bytes that can be read now
+  uint64_t held_ = 0;       // and those that wait for others or for these to be read, an upper bound
+  Bytes rest_;              // what was left when the connection ended
+  // Sequence number of the last time that this reader caught up with all that was buffered at its previous catch-up.
+  // The stream with the lowest number is evicted first, so a reader that takes byte by byte does not count as active.
+  uint64_t caught_up_ = 0;
+  uint64_t backlog_ = 0;  // bytes of that backlog still unread
+  Bytes pending_;         // written, and not taken by the connection yet
   AppCode reset_code_ = 0;
   AppCode stop_code_ = 0;
 
   bool fin_received_ = false;
   bool reset_received_ = false;
-  bool given_up_ = false;
+  bool evicted_ = false;
   bool stop_received_ = false;
   bool all_acknowledged_ = false;
-  bool fin_wanted_ = false;  // finish() was called
-  bool fin_sent_ = false;
-  bool send_closed_ = false;     // finish() or reset() was called, or the peer stopped us
-  bool receive_closed_ = false;  // stop() was called: what still arrives is dropped
-  bool accepted_ = false;        // the application took it, or opened it
-  bool gone_ = false;            // QUIC forgot the stream; only its connection's credit is left to return
-  bool queued_ = false;          // in the connection's send queue
-  bool wants_writable_ = false;  // an on_writable() is owed
-  bool announce_readable_ = false;
-  bool announce_writable_ = false;
-  bool announced_ = false;  // in the connection's list of streams to announce
+  bool fin_wanted_ = false;       // finish() was called
+  bool send_closed_ = false;      // finish() or reset() was called, or the peer stopped us
+  bool send_done_ = false;        // nothing of the sending half is left to happen
+  bool receive_closed_ = false;   // stop() was called: what still arrives is dropped
+  bool receive_done_ = false;     // nothing of the receiving half is left to happen
+  bool accepted_ = false;         // the application took it, or opened it
+  bool wants_writable_ = false;   // an on_writable() is owed
+  bool notify_readable_ = false;
+  bool notify_writable_ = false;
+  bool listed_ = false;  // in the connection's list of streams to notify
 };
 
 }  // namespace culvert::quic

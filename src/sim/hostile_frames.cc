@@ -48,6 +48,13 @@ Bytes integers(std::initializer_list<uint64_t> values) {
   return out;
 }
 
+// Types that differ for IPv4 and IPv6 are one apart.
+Bytes with_address(uint64_t type_v4, uint64_t number, const SocketAddr& address) {
+  ByteWriter port;
+  port.u16(address.port());
+  return concat({integers({address.is_v4() ? type_v4 : type_v4 + 1, number}), address.ip(), port.view()});
+}
+
 Bytes eight(uint64_t type, uint64_t data) {
   ByteWriter writer;
   writer.bytes(varint(type));
@@ -59,16 +66,19 @@ Bytes eight(uint64_t type, uint64_t data) {
 
 Bytes padding(size_t count) { return Bytes(count, 0); }
 Bytes ping() { return {0x01}; }
-Bytes ack(const std::vector<AckRange>& ranges, uint64_t delay) {
+Bytes ack_body(const std::vector<AckRange>& ranges, uint64_t delay) {
   CHECK(!ranges.empty());
   const AckRange& first = ranges.front();
-  Bytes out = integers({0x02, first.largest, delay, ranges.size() - 1, first.largest - first.smallest});
+  Bytes out = integers({first.largest, delay, ranges.size() - 1, first.largest - first.smallest});
   for (size_t i = 1; i < ranges.size(); ++i) {
     const uint64_t gap = ranges[i - 1].smallest - ranges[i].largest - 2;
     const Bytes next = integers({gap, ranges[i].largest - ranges[i].smallest});
     out.insert(out.end(), next.begin(), next.end());
   }
   return out;
+}
+Bytes ack(const std::vector<AckRange>& ranges, uint64_t delay) {
+  return concat({integers({0x02}), ack_body(ranges, delay)});
 }
 Bytes reset_stream(uint64_t stream, uint64_t code, uint64_t final_size) {
   return integers({0x04, stream, code, final_size});
@@ -104,6 +114,38 @@ Bytes application_close(uint64_t code, std::string_view reason) {
 }
 Bytes handshake_done() { return {0x1e}; }
 Bytes datagram(ByteView data) { return concat({integers({0x31, data.size()}), data}); }
+Bytes path_ack(uint64_t path, const std::vector<AckRange>& ranges, uint64_t delay) {
+  return concat({integers({0x3e, path}), ack_body(ranges, delay)});
+}
+Bytes path_abandon(uint64_t path, uint64_t code) { return integers({0x3e75, path, code}); }
+Bytes path_status(uint64_t path, uint64_t sequence, bool backup) {
+  return integers({backup ? 0x3e76u : 0x3e77u, path, sequence});
+}
+Bytes path_new_connection_id(uint64_t path, uint64_t sequence, uint64_t retire_prior_to, ByteView id,
+                             ByteView token) {
+  const uint8_t size = static_cast<uint8_t>(id.size());
+  return concat({integers({0x3e78, path, sequence, retire_prior_to}), ByteView(&size, 1), id, token});
+}
+Bytes path_retire_connection_id(uint64_t path, uint64_t sequence) {
+  return integers({0x3e79, path, sequence});
+}
+Bytes max_path_id(uint64_t path) { return integers({0x3e7a, path}); }
+Bytes paths_blocked(uint64_t path) { return integers({0x3e7b, path}); }
+Bytes path_cids_blocked(uint64_t path, uint64_t next_sequence) {
+  return integers({0x3e7c, path, next_sequence});
+}
+Bytes add_address(uint64_t sequence, const SocketAddr& address) {
+  return with_address(0x3d7f90, sequence, address);
+}
+Bytes reach_out(uint64_t round, const SocketAddr& address) { return with_address(0x3d7f92, round, address); }
+Bytes remove_address(uint64_t sequence) { return integers({0x3d7f94, sequence}); }
+Bytes observed_address(uint64_t sequence, const SocketAddr& address) {
+  return with_address(0x9f81a6, sequence, address);
+}
+Bytes ack_frequency(uint64_t sequence, uint64_t threshold, uint64_t max_delay_us, uint64_t reordering) {
+  return integers({0xaf, sequence, threshold, max_delay_us, reordering});
+}
+Bytes immediate_ack() { return integers({0x1f}); }
 Bytes raw(uint64_t type, ByteView body) { return concat({varint(type), body}); }
 
 }  // namespace frames
@@ -114,12 +156,20 @@ namespace {
 std::optional<size_t> integer_fields(uint64_t type) {
   switch (type) {
     case 0x01:
+    case 0x1f:
       return 0;
     case 0x04:
       return 3;
+    case 0xaf:
+      return 4;
     case 0x05:
     case 0x11:
     case 0x15:
+    case 0x3e75:
+    case 0x3e76:
+    case 0x3e77:
+    case 0x3e79:
+    case 0x3e7c:
       return 2;
     case 0x10:
     case 0x12:
@@ -128,6 +178,9 @@ std::optional<size_t> integer_fields(uint64_t type) {
     case 0x16:
     case 0x17:
     case 0x19:
+    case 0x3e7a:
+    case 0x3e7b:
+    case 0x3d7f94:
       return 1;
     default:
       return std::nullopt;
@@ -156,8 +209,9 @@ struct FieldReader {
   }
 };
 
-Frame parse_ack(FieldReader& in, bool with_ecn) {
+Frame parse_ack(FieldReader& in, bool with_path, bool with_ecn) {
   AckFrame frame{};
+  if (with_path) frame.path = in.integer();
   frame.largest = in.integer();
   in.integer();  // delay
   const uint64_t ranges = in.integer();
@@ -185,8 +239,9 @@ Frame parse_close(FieldReader& in, bool application) {
   return frame;
 }
 
-Frame parse_new_connection_id(FieldReader& in) {
+Frame parse_new_connection_id(FieldReader& in, bool with_path) {
   NewConnectionIdFrame frame{};
+  if (with_path) frame.path = in.integer();
   frame.sequence = in.integer();
   frame.retire_prior_to = in.integer();
   const Bytes size = in.take(1);
@@ -203,8 +258,8 @@ std::optional<Frame> parse_frame(ByteReader& reader) {
     OtherFrame other{type, {}, {}};
     for (size_t i = 0; i < *count; ++i) other.fields.push_back(in.integer());
     frame = other;
-  } else if (type == 0x02 || type == 0x03) {
-    frame = parse_ack(in, type == 0x03);
+  } else if (type == 0x02 || type == 0x03 || type == 0x3e || type == 0x3f) {
+    frame = parse_ack(in, type >= 0x3e, (type & 1) != 0);
   } else if (type == 0x06) {
     const uint64_t offset = in.integer();
     frame = CryptoFrame{offset, in.take(in.integer())};
@@ -212,8 +267,11 @@ std::optional<Frame> parse_frame(ByteReader& reader) {
     frame = OtherFrame{type, {}, in.take(in.integer())};
   } else if (type >= 0x08 && type <= 0x0f) {
     frame = parse_stream(in, type);
-  } else if (type == 0x18) {
-    frame = parse_new_connection_id(in);
+  } else if (type == 0x18 || type == 0x3e78) {
+    frame = parse_new_connection_id(in, type == 0x3e78);
+  } else if ((type >= 0x3d7f90 && type <= 0x3d7f93) || type == 0x9f81a6 || type == 0x9f81a7) {
+    const uint64_t number = in.integer();
+    frame = OtherFrame{type, {number}, in.take((type & 1) != 0 ? 18 : 6)};
   } else if (type == 0x1a) {
     frame = PathChallengeFrame{in.eight()};
   } else if (type == 0x1b) {

@@ -5,8 +5,10 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/socket_addr.h"
 
-// Tests only: QUIC frames (RFC 9000, 19) as bytes, well-formed or not. Independent of the QUIC core.
+// Tests only: QUIC frames (RFC 9000, 19) and those of the extensions that the victim speaks, as bytes,
+// well-formed or not. Independent of the QUIC core.
 namespace culvert::sim {
 
 // The shortest encoding, or one of exactly `size` bytes (1, 2, 4, 8). RFC 9000, 16.
@@ -46,6 +48,24 @@ Bytes connection_close(uint64_t code, uint64_t frame_type = 0, std::string_view 
 Bytes application_close(uint64_t code, std::string_view reason = {});
 Bytes handshake_done();
 Bytes datagram(ByteView data);  // RFC 9221
+// draft-ietf-quic-multipath
+Bytes path_ack(uint64_t path, const std::vector<AckRange>& ranges, uint64_t delay = 0);
+Bytes path_abandon(uint64_t path, uint64_t code = 0);
+Bytes path_status(uint64_t path, uint64_t sequence, bool backup);
+Bytes path_new_connection_id(uint64_t path, uint64_t sequence, uint64_t retire_prior_to, ByteView id,
+                             ByteView token);
+Bytes path_retire_connection_id(uint64_t path, uint64_t sequence);
+Bytes max_path_id(uint64_t path);
+Bytes paths_blocked(uint64_t path);
+Bytes path_cids_blocked(uint64_t path, uint64_t next_sequence);
+// n0's NAT traversal: only servers add and remove addresses, only clients reach out.
+Bytes add_address(uint64_t sequence, const SocketAddr& address);
+Bytes reach_out(uint64_t round, const SocketAddr& address);
+Bytes remove_address(uint64_t sequence);
+Bytes observed_address(uint64_t sequence, const SocketAddr& address);  // draft-ietf-quic-address-discovery
+// draft-ietf-quic-ack-frequency
+Bytes ack_frequency(uint64_t sequence, uint64_t threshold, uint64_t max_delay_us, uint64_t reordering);
+Bytes immediate_ack();
 // Any frame type with any body.
 Bytes raw(uint64_t type, ByteView body);
 
@@ -53,6 +73,7 @@ Bytes raw(uint64_t type, ByteView body);
 
 // What the victim sent.
 struct AckFrame {
+  uint64_t path;  // 0 where the frame names none
   uint64_t largest;
   uint64_t first_range;
 };
@@ -67,6 +88,7 @@ struct StreamFrame {
   bool fin;
 };
 struct NewConnectionIdFrame {
+  uint64_t path;  // 0 where the frame names none
   uint64_t sequence;
   uint64_t retire_prior_to;
   Bytes id;

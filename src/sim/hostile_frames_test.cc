@@ -6,7 +6,14 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class HostileFrames : public Hostile {};
+class HostileFrames : public Hostile {
+ protected:
+  // Sends to the newest id of the victim's from now on.
+  static void use_next_id(HostilePeer& peer) {
+    const auto ids = peer.received_frames<NewConnectionIdFrame>();
+    if (!ids.empty()) peer.set_destination_id(ids.back().id);
+  }
+};
 INSTANTIATE_TEST_SUITE_P(As, HostileFrames, testing::Bool(), role_name);
 
 constexpr uint64_t kMaxVarint = (uint64_t{1} << 62) - 1;
@@ -62,6 +69,7 @@ TEST_P(HostileFrames, EveryFrameInEveryPacket) {
         SCOPED_TRACE(testing::Message()
                      << level_name(level) << ", frame 0x" << std::hex << type << ", body " << i);
         HostilePeer& peer = attack(world, peer_is_server(), level, frames::raw(type, bodies[i]));
+        if (type == 0x19) use_next_id(peer);  // it may have retired the one in use
         // A close of the peer itself is answered with nothing.
         const bool may_have_closed = type == 0x1c || type == 0x1d;
         if (may_have_closed) {
@@ -112,9 +120,12 @@ std::vector<FrameCase> frame_cases(uint64_t own, uint64_t other) {
       {"the largest stream id", fixed(frames::stream(kMaxVarint - 3 + own, 0, byte)), {kStreamLimitError}},
       {"a stream of the victim that is not open", fixed(frames::stream(other, 0, byte)), {kStreamStateError}},
       {"data on a stream that only sends", fixed(frames::stream(2 + other, 0, byte)), {kStreamStateError}},
+      // RFC 9000, 4.5 wants FINAL_SIZE_ERROR but does not require it: noq-proto 1.4 does not look, and the
+      // stream never
+      // ends.
       {"a final size below what came",
        fixed(concat({frames::stream(own, 0, Bytes(10)), frames::stream(own, 0, byte, true)})),
-       {kFinalSizeError}},
+       {}},
       {"data past the final size",
        fixed(concat({frames::stream(own, 0, byte, true), frames::stream(own, 1, byte)})),
        {kFinalSizeError}},
@@ -182,19 +193,22 @@ std::vector<FrameCase> frame_cases(uint64_t own, uint64_t other) {
       {"retire_prior_to past the sequence",
        fixed(frames::new_connection_id(1, 2, id, token)),
        {kFrameEncodingError}},
+      // RFC 9000, 19.15 allows an error for these two; noq-proto 1.4 uses the later one.
       {"the same id under two numbers",
        fixed(
            concat({frames::new_connection_id(1, 0, id, token), frames::new_connection_id(2, 0, id, token)})),
-       {kProtocolViolation}},
+       {}},
       {"two ids under one number",
        fixed(concat({frames::new_connection_id(1, 0, id, token),
                      frames::new_connection_id(1, 0, Bytes(8, 2), token)})),
-       {kProtocolViolation}},
+       {}},
       {"one reset token for two ids",
        fixed(concat({frames::new_connection_id(1, 0, id, token),
                      frames::new_connection_id(2, 0, Bytes(8, 2), token)})),
        {}},
-      {"the largest sequence number", fixed(frames::new_connection_id(kMaxVarint, 0, id, token)), {}},
+      {"the largest sequence number",  // and with it all before
+       fixed(frames::new_connection_id(kMaxVarint, 0, id, token)),
+       {kConnectionIdLimitError}},
       {"retirement of an id never issued", fixed(frames::retire_connection_id(1000)), {kProtocolViolation}},
       {"retirement of the largest number",
        fixed(frames::retire_connection_id(kMaxVarint)),
@@ -210,7 +224,7 @@ std::vector<FrameCase> frame_cases(uint64_t own, uint64_t other) {
       {"a length past the packet", fixed(frames::raw(0x06, Bytes{0, 40, 1})), {kFrameEncodingError}},
       {"an unknown frame", fixed(frames::raw(0x21, {})), {kFrameEncodingError}},
       {"an unknown frame of eight bytes", fixed(frames::raw(kMaxVarint, {})), {kFrameEncodingError}},
-      {"a type in more bytes than needed", fixed(varint(1, 2)), {kProtocolViolation, kFrameEncodingError}},
+      {"a type in more bytes than needed", fixed(varint(1, 2)), {}},  // RFC 9000, 12.4 allows an error
       {"nothing", fixed({}), {kProtocolViolation}},
   };
 }
@@ -254,12 +268,15 @@ TEST_P(HostileFrames, FramesOfServers) {
   expect_recovery();
 }
 
-// The peer retires the id that its own packet carries (RFC 9000, 19.16).
+// The peer retires the id that its own packet carries. RFC 9000, 19.16 allows a connection error; noq-proto
+// retires the id, and the peer may go on with another.
 TEST_P(HostileFrames, RetirementOfTheIdInUse) {
   HostilePeer& peer = connect();
   peer.send(Level::kOneRtt, frames::retire_connection_id(0));
   world.run();
-  expect_closed(peer, {kProtocolViolation});
+  EXPECT_FALSE(world.is_usable(peer));
+  use_next_id(peer);
+  EXPECT_TRUE(world.is_usable(peer));
   expect_recovery();
 }
 
@@ -312,8 +329,11 @@ TEST_P(HostileFrames, CryptoFarAheadInTheHandshake) {
       SCOPED_TRACE(testing::Message() << level_name(level) << " " << offset);
       HostilePeer& peer = attack(world, peer_is_server(), level, frames::crypto(offset, Bytes(1)));
       // Anybody can make Initial packets: a victim may drop a bad one.
+      world.run_for(kPacing);
       if (level == Level::kInitial && !peer.closed()) {
-        EXPECT_TRUE(world.is_usable(peer));
+        // noq-proto 1.4 ends the connection instead, and does not tell an address that it has not validated.
+        EXPECT_FALSE(world.is_usable(peer));
+        EXPECT_EQ(world.victim().unfinished_handshakes(), 0u);
       } else {
         expect_closed(peer, {kCryptoBufferExceeded, kFrameEncodingError});
       }

@@ -27,15 +27,16 @@ constexpr uint8_t kRetryType = 3;
 using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)>;
 CipherContext new_context() { return {EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_free}; }
 
-Bytes nonce(const PacketKeys& keys, uint64_t number) {
+Bytes nonce(const PacketKeys& keys, uint32_t path, uint64_t number) {
   Bytes out = keys.iv;
+  for (size_t i = 0; i < 4; ++i) out[i] ^= static_cast<uint8_t>(path >> (24 - 8 * i));
   for (size_t i = 0; i < 8; ++i) out[out.size() - 1 - i] ^= static_cast<uint8_t>(number >> (8 * i));
   return out;
 }
 
-Bytes aead_seal(const PacketKeys& keys, uint64_t number, ByteView header, ByteView plain) {
+Bytes aead_seal(const PacketKeys& keys, uint32_t path, uint64_t number, ByteView header, ByteView plain) {
   CipherContext context = new_context();
-  const Bytes iv = nonce(keys, number);
+  const Bytes iv = nonce(keys, path, number);
   Bytes out(plain.size() + kTagSize);
   int size = 0;
   CHECK(EVP_EncryptInit_ex(context.get(), EVP_aes_128_gcm(), nullptr, keys.key.data(), iv.data()) == 1);
@@ -48,9 +49,10 @@ Bytes aead_seal(const PacketKeys& keys, uint64_t number, ByteView header, ByteVi
   return out;
 }
 
-std::optional<Bytes> aead_open(const PacketKeys& keys, uint64_t number, ByteView header, ByteView sealed) {
+std::optional<Bytes> aead_open(const PacketKeys& keys, uint32_t path, uint64_t number, ByteView header,
+                               ByteView sealed) {
   CipherContext context = new_context();
-  const Bytes iv = nonce(keys, number);
+  const Bytes iv = nonce(keys, path, number);
   Bytes tag = to_bytes(sealed.last(kTagSize));
   Bytes out(sealed.size() - kTagSize);
   int size = 0;
@@ -152,7 +154,7 @@ Bytes seal(const PacketHeader& header, ByteView payload, const PacketKeys& keys)
   // The sample for header protection needs 16 bytes behind a number of four: the tag alone suffices.
   Bytes packet = header_bytes(header, payload.size());
   const size_t number_offset = packet.size() - kNumberSize;
-  const Bytes sealed = aead_seal(keys, header.number, packet, payload);
+  const Bytes sealed = aead_seal(keys, header.path, header.number, packet, payload);
   packet.insert(packet.end(), sealed.begin(), sealed.end());
   const auto mask = header_mask(keys, ByteView(packet).subspan(number_offset + 4, 16));
   packet[0] = static_cast<uint8_t>(packet[0] ^ (mask[0] & protected_bits(packet[0])));
@@ -204,7 +206,7 @@ std::optional<ProtectedPacket> next_packet(ByteView& datagram, size_t own_id_siz
 }
 
 std::optional<OpenedPacket> open(const ProtectedPacket& packet, const PacketKeys& keys, bool phase,
-                                 const PacketKeys* other_phase, uint64_t expected) {
+                                 const PacketKeys* other_phase, uint64_t expected, uint32_t path) {
   if (packet.bytes.size() < packet.number_offset + 4 + 16) return std::nullopt;
   const auto mask = header_mask(keys, packet.bytes.subspan(packet.number_offset + 4, 16));
   Bytes header = to_bytes(packet.bytes.first(packet.number_offset + 4));
@@ -219,8 +221,8 @@ std::optional<OpenedPacket> open(const ProtectedPacket& packet, const PacketKeys
   OpenedPacket out{full_number(truncated, number_size, expected), (header[0] & 4) != 0, {}};
   const bool is_other = packet.level == Level::kOneRtt && out.key_phase != phase;
   if (is_other && other_phase == nullptr) return std::nullopt;
-  auto payload =
-      aead_open(is_other ? *other_phase : keys, out.number, header, packet.bytes.subspan(header.size()));
+  auto payload = aead_open(is_other ? *other_phase : keys, path, out.number, header,
+                           packet.bytes.subspan(header.size()));
   if (!payload) return std::nullopt;
   out.payload = std::move(*payload);
   return out;

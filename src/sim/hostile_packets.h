@@ -41,6 +41,7 @@ struct PacketHeader {
   Bytes token;   // Initial only
   uint64_t number = 0;
   bool key_phase = false;
+  uint32_t path = 0;  // 1-RTT only: not in the header, but in the nonce (draft-ietf-quic-multipath, 2.4)
 };
 
 // Long headers carry version 1; packet numbers take four bytes.
@@ -65,8 +66,9 @@ struct OpenedPacket {
   Bytes payload;
 };
 // `expected`: one more than the highest packet number opened before. `other_phase`: keys for the case that
-// the key phase bit differs from `phase`. nullopt: not for these keys.
+// the key phase bit differs from `phase`. `path` is that of the packet's destination. nullopt: not for these
+// keys.
 std::optional<OpenedPacket> open(const ProtectedPacket& packet, const PacketKeys& keys, bool phase,
-                                 const PacketKeys* other_phase, uint64_t expected);
+                                 const PacketKeys* other_phase, uint64_t expected, uint32_t path = 0);
 
 }  // namespace culvert::sim

@@ -128,6 +128,67 @@ void HostilePeer::send_acks() {
     if (!std::exchange(to.ack_due, false) || !acknowledging_ || !to.send_keys) continue;
     send(level, frames::ack(ranges_of(to.received)));
   }
+  for (auto& [path, state] : paths_) {
+    if (!std::exchange(state.space.ack_due, false) || !acknowledging_) continue;
+    send(Level::kOneRtt, frames::path_ack(path, ranges_of(state.space.received)));
+  }
+}
+
+void HostilePeer::acknowledge() {
+  const Space& received = space(Level::kOneRtt);
+  if (!received.received.empty()) send(Level::kOneRtt, frames::ack(ranges_of(received.received)));
+  for (const auto& [path, state] : paths_) {
+    if (!state.space.received.empty())
+      send(Level::kOneRtt, frames::path_ack(path, ranges_of(state.space.received)));
+  }
+}
+
+// ---- Paths (draft-ietf-quic-multipath)
+
+void HostilePeer::add_extensions(TransportParameters& parameters) {
+  parameters.set_integer(0x3e, 7);             // initial_max_path_id
+  parameters.set_integer(0x3d7f91120401, 32);  // n0's NAT traversal: how many addresses we take
+  parameters.set_integer(0x9f81a176, 2);       // observed addresses: sent and taken
+  parameters.set_integer(0xff04de1b, 1000);    // min_ack_delay, us
+}
+
+void HostilePeer::send_on_path(uint32_t path, const SocketAddr& source, ByteView frames) {
+  paths_[path].source = source;
+  respond(path, frames);
+}
+
+void HostilePeer::respond(uint32_t path, ByteView frames) {
+  if (path == 0) return send(Level::kOneRtt, frames);
+  out_.push_back({paths_[path].source, path_packet(path, frames)});
+}
+
+Bytes HostilePeer::path_packet(uint32_t path, ByteView frames) {
+  Path& to = paths_[path];
+  const PacketHeader header{.level = Level::kOneRtt,
+                            .destination = to.destination_id.value_or(Bytes(kIdSize, 0xee)),
+                            .source = {},
+                            .token = {},
+                            .number = to.space.next_number++,
+                            .key_phase = send_phase_,
+                            .path = path};
+  const std::optional<PacketKeys>& keys = space(Level::kOneRtt).send_keys;
+  return seal(header, frames, keys ? *keys : foreign_keys());
+}
+
+Bytes HostilePeer::issue_path_id(uint32_t path, uint64_t sequence, uint64_t retire_prior_to) {
+  const Bytes id = random_bytes(random_, kIdSize);
+  own_path_ids_[id] = path;
+  return frames::path_new_connection_id(path, sequence, retire_prior_to, id, random_bytes(random_, 16));
+}
+
+std::optional<Bytes> HostilePeer::path_destination(uint32_t path) const {
+  auto found = paths_.find(path);
+  return found == paths_.end() ? std::nullopt : found->second.destination_id;
+}
+
+uint32_t HostilePeer::path_of(const ProtectedPacket& packet) const {
+  auto found = own_path_ids_.find(packet.destination);
+  return packet.level == Level::kOneRtt && found != own_path_ids_.end() ? found->second : 0;
 }
 
 // ---- In
@@ -155,15 +216,15 @@ void HostilePeer::on_retry(const ProtectedPacket& packet) {
   send_tls(Level::kInitial, client_hello_);
 }
 
-std::optional<OpenedPacket> HostilePeer::open_packet(const ProtectedPacket& packet) {
+std::optional<OpenedPacket> HostilePeer::open_packet(const ProtectedPacket& packet, uint32_t path) {
   Space& from = space(packet.level);
   if (!from.receive_keys) return std::nullopt;
-  const uint64_t expected = from.expected_number;
+  const uint64_t expected = path == 0 ? from.expected_number : paths_[path].space.expected_number;
   if (packet.level != Level::kOneRtt) return open(packet, *from.receive_keys, false, nullptr, expected);
   const PacketKeys next = from.receive_keys->next();
-  auto opened = open(packet, *from.receive_keys, receive_phase_, &next, expected);
+  auto opened = open(packet, *from.receive_keys, receive_phase_, &next, expected, path);
   if (!opened && previous_receive_keys_) {
-    return open(packet, *from.receive_keys, receive_phase_, &*previous_receive_keys_, expected);
+    return open(packet, *from.receive_keys, receive_phase_, &*previous_receive_keys_, expected, path);
   }
   if (opened && opened->key_phase != receive_phase_) {
     previous_receive_keys_ = std::exchange(from.receive_keys, next);
@@ -181,13 +242,14 @@ void HostilePeer::on_packet(const ProtectedPacket& packet) {
     space(Level::kInitial).send_keys = std::move(keys.server);
     original_id_ = packet.destination;
   }
-  auto opened = open_packet(packet);
+  const uint32_t path = path_of(packet);
+  auto opened = open_packet(packet, path);
   if (!opened) {
     ++undecryptable_;
     return;
   }
   if (packet.level == Level::kInitial && !std::exchange(learnt_id_, true)) destination_id_ = packet.source;
-  Space& from = space(packet.level);
+  Space& from = path == 0 ? space(packet.level) : paths_[path].space;
   from.expected_number = std::max(from.expected_number, opened->number + 1);
   from.received.insert(opened->number);
   if (from.received.size() > kMaxRemembered) from.received.erase(from.received.begin());
@@ -199,13 +261,13 @@ void HostilePeer::on_packet(const ProtectedPacket& packet) {
   }
   for (const Frame& frame : *frames) {
     from.ack_due |= is_ack_eliciting(frame);
-    on_frame(packet.level, frame);
+    on_frame(packet.level, path, frame);
   }
   received_.push_back({packet.level, opened->number, std::move(*frames)});
   if (received_.size() > kMaxReceived) received_.pop_front();
 }
 
-void HostilePeer::on_frame(Level level, const Frame& frame) {
+void HostilePeer::on_frame(Level level, uint32_t path, const Frame& frame) {
   if (const auto* crypto = std::get_if<CryptoFrame>(&frame)) {
     on_crypto(level, *crypto);
   } else if (const auto* close = std::get_if<ConnectionCloseFrame>(&frame)) {
@@ -213,7 +275,9 @@ void HostilePeer::on_frame(Level level, const Frame& frame) {
   } else if (std::holds_alternative<HandshakeDoneFrame>(frame)) {
     confirmed_ = true;
   } else if (const auto* challenge = std::get_if<PathChallengeFrame>(&frame)) {
-    if (answering_path_challenges_) send(level, frames::path_response(challenge->data));
+    if (answering_path_challenges_) respond(path, frames::path_response(challenge->data));
+  } else if (const auto* issued = std::get_if<NewConnectionIdFrame>(&frame)) {
+    if (issued->path > 0) paths_[static_cast<uint32_t>(issued->path)].destination_id = issued->id;
   }
 }
 

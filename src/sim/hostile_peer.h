@@ -81,15 +81,25 @@ class HostilePeer {
   void send_datagram(Bytes datagram);
   // TLS messages in CRYPTO frames, at the next offset of the level.
   void send_tls(Level level, ByteView messages);
+  // 1-RTT packets on a path with an id above 0, if the victim negotiated multipath: from `source` and to the
+  // newest id that it issued for the path. A path without one gets an id that the victim does not know.
+  void send_on_path(uint32_t path, const SocketAddr& source, ByteView frames);
+  // PATH_NEW_CONNECTION_ID with an id at which the peer takes packets of that path.
+  Bytes issue_path_id(uint32_t path, uint64_t sequence, uint64_t retire_prior_to = 0);
+  // Transport parameters that ask for every extension.
+  static void add_extensions(TransportParameters& parameters);
   // The 1-RTT send keys of the next generation, allowed or not.
   void update_keys();
 
   // What the next packets use.
   void set_next_number(Level level, uint64_t number) { space(level).next_number = number; }
+  void skip_numbers(uint32_t path, uint64_t count) { paths_[path].space.next_number += count; }
   void set_destination_id(Bytes id) { destination_id_ = std::move(id); }
   void set_source_id(Bytes id) { source_id_ = std::move(id); }
   void set_source(const SocketAddr& address) { source_ = address; }
   void set_acknowledging(bool on) { acknowledging_ = on; }
+  // Everything received, now: after a time without, the victim sees a long round trip.
+  void acknowledge();
   void set_answering_path_challenges(bool on) { answering_path_challenges_ = on; }
   void set_following_key_updates(bool on) { following_key_updates_ = on; }
 
@@ -103,7 +113,9 @@ class HostilePeer {
   std::vector<F> received_frames() const;
   uint64_t undecryptable() const { return undecryptable_; }  // packets, a stateless reset too
   uint64_t malformed() const { return malformed_; }          // payloads: the victim's fault
-  uint64_t key_updates() const { return key_updates_; }      // of the victim's send keys
+  // Of the victim, for this path.
+  std::optional<Bytes> path_destination(uint32_t path) const;
+  uint64_t key_updates() const { return key_updates_; }  // of the victim's send keys
   const Bytes& destination_id() const { return destination_id_; }
   const Bytes& source_id() const { return source_id_; }
   const Bytes& original_id() const { return original_id_; }  // that the client chose for the server
@@ -124,11 +136,21 @@ class HostilePeer {
     Bytes tls_waiting = {};  // an incomplete message
   };
 
+  // Of a path with an id above 0; the keys are those of path 0.
+  struct Path {
+    Space space = {};
+    std::optional<Bytes> destination_id = std::nullopt;
+    SocketAddr source = {};
+  };
+
+  Bytes path_packet(uint32_t path, ByteView frames);
+  void respond(uint32_t path, ByteView frames);
   Space& space(Level level) { return spaces_[static_cast<size_t>(level)]; }
-  std::optional<OpenedPacket> open_packet(const ProtectedPacket& packet);
+  uint32_t path_of(const ProtectedPacket& packet) const;
+  std::optional<OpenedPacket> open_packet(const ProtectedPacket& packet, uint32_t path);
   void on_retry(const ProtectedPacket& packet);
   void on_packet(const ProtectedPacket& packet);
-  void on_frame(Level level, const Frame& frame);
+  void on_frame(Level level, uint32_t path, const Frame& frame);
   void on_crypto(Level level, const CryptoFrame& frame);
   void on_message(Level level, const Bytes& message);
   void send_acks();
@@ -148,6 +170,8 @@ class HostilePeer {
   tls::KeyExchange key_exchange_;
   tls::Schedule schedule_;
   std::array<Space, kLevels> spaces_;
+  std::map<uint32_t, Path> paths_;
+  std::map<Bytes, uint32_t> own_path_ids_;
   Bytes source_id_;
   Bytes destination_id_;
   Bytes original_id_;  // the destination of the client's first Initial

@@ -71,7 +71,7 @@ HostilePeer& HostileWorld::add_server(HostilePeer::Config config) {
   const EndpointId id = config.key.public_key();
   HostilePeer& peer = *peers_.emplace_back(std::make_unique<HostilePeer>(std::move(config), random_));
   peer_at_[peer.address()] = &peer;
-  add_connection(victim_->connect(kVictim, peer.address(), id, kAlpn, now_));
+  add_connection(victim_->connect(peer.address(), id, kAlpn, now_));
   return peer;
 }
 
@@ -111,8 +111,13 @@ bool HostileWorld::deliver() {
     any = true;
     if (sent.remote == kHonest) {
       honest_->engine.receive({sent.data, kVictim, kHonest, 0}, now_);
-    } else if (auto peer = peer_at_.find(sent.remote); peer != peer_at_.end()) {
+      continue;
+    }
+    if (auto peer = peer_at_.find(sent.remote); peer != peer_at_.end()) {
       peer->second->receive(sent.data);
+    } else {
+      ++reflected_.datagrams;
+      reflected_.bytes += sent.data.size();
     }
   }
   return any;
@@ -154,8 +159,8 @@ bool HostileWorld::is_usable(HostilePeer& peer) {
 
 bool HostileWorld::serves_honest_client() {
   constexpr uint64_t kRequest = 3000;
-  Peer client(honest_->engine.connect(kHonest, kVictim, key(2).public_key(), kAlpn, now_));
-  run_for(10ms);
+  Peer client(honest_->engine.connect(kVictim, key(2).public_key(), kAlpn, now_));
+  run_for(500ms);
   if (client.connection().state() != quic::Connection::State::kOpen) return false;
   client.send(kRequest);
   run_for(100ms);
@@ -174,9 +179,13 @@ void HostileWorld::clear() {
   run_for(60s);
 }
 
+uint64_t HostileWorld::core_faults() const {
+  return victim_->counters().core_faults + honest_->engine.counters().core_faults;
+}
+
 uint64_t HostileWorld::held() const {
   uint64_t sum = 0;
-  for (const std::unique_ptr<Peer>& peer : connections_) sum += peer->connection().held();
+  for (const std::unique_ptr<Peer>& peer : connections_) sum += peer->connection().buffered();
   return sum;
 }
 

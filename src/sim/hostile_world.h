@@ -12,7 +12,7 @@ namespace culvert::sim {
 
 // Tests only: an engine, the hostile peers that attack it, and an honest engine that must get its service all
 // the while. Datagrams arrive in order after a millisecond and none is lost.
-class HostileWorld final : private quic::EngineHost {
+class HostileWorld : private quic::EngineHost {
  public:
   // How the victim answers each bidirectional stream of a peer.
   static constexpr uint64_t kAnswer = 100;
@@ -49,6 +49,14 @@ class HostileWorld final : private quic::EngineHost {
   void clear();
 
   quic::Engine& victim() { return *victim_; }
+  // Panics that the QUIC core caught, of both engines.
+  uint64_t core_faults() const;
+  // What the victim sent to addresses that no datagram came from: what a peer can make it send to others.
+  struct Reflected {
+    uint64_t datagrams = 0;
+    uint64_t bytes = 0;
+  };
+  const Reflected& reflected() const { return reflected_; }
   // Bytes that the victim's connections hold for their readers.
   uint64_t held() const;
   // What the victim's application has of its connections, in order of their start.
@@ -79,6 +87,7 @@ class HostileWorld final : private quic::EngineHost {
   std::map<HostilePeer*, uint64_t> next_stream_;
   std::vector<std::unique_ptr<Peer>> connections_;
   std::vector<Sent> sent_;
+  Reflected reflected_;
   uint16_t next_port_ = 10'000;
 };
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <queue>
+#include <set>
 #include <vector>
 
 #include "base/random.h"
@@ -25,6 +26,28 @@ struct LinkConfig {
   bool congestion_marks = false;  // sets CE on ECN-capable datagrams while the queue is half full
 };
 
+// A NAT with filters on address and port (RFC 4787: "address and port-dependent filtering"): a datagram comes
+// in only from where one went out to. Every inside address gets one outside port, whatever it sends to.
+class Nat {
+ public:
+  explicit Nat(SocketAddr first) : next_(first) {}  // the outside address; ports count up from its port
+
+  // The outside address of `inside`; makes one if there is none.
+  SocketAddr map(const SocketAddr& inside);
+  // A datagram to `remote` goes out: it may answer.
+  SocketAddr outbound(const SocketAddr& inside, const SocketAddr& remote);
+  // The inside address; nullopt: filtered.
+  std::optional<SocketAddr> inbound(const SocketAddr& remote, const SocketAddr& outside) const;
+  // Forgets everything, as a restarted router does: later datagrams go out of new ports.
+  void rebind();
+
+ private:
+  SocketAddr next_;
+  std::map<SocketAddr, SocketAddr> outside_;          // by inside
+  std::map<SocketAddr, SocketAddr> inside_;           // by outside
+  std::set<std::pair<SocketAddr, SocketAddr>> open_;  // outside, remote
+};
+
 class Network;
 
 // A host with one QUIC engine. What the engine accepts is handed to `on_accepted`.
@@ -44,6 +67,16 @@ class Host final : private quic::EngineHost {
   void set_public_address(SocketAddr address) { public_address_ = address; }
   // The host itself moves to a new local address and tells its engine.
   void move_to(SocketAddr address);
+  // A further address. What is sent from none in particular leaves from the first.
+  void add_address(SocketAddr address) { more_addresses_.push_back(address); }
+  // Behind `nat` from now on, which must outlive the host.
+  void set_nat(Nat* nat) { nat_ = nat; }
+  // An address at a relay, that a host behind any NAT has: what is sent to one such address comes from the
+  // other's.
+  void set_relayed_address(SocketAddr address) { relayed_address_ = address; }
+  // Asked before each batch; false: the socket is full. Empty: it never is.
+  void set_sink(std::function<bool()> takes_batch) { takes_batch_ = std::move(takes_batch); }
+  void notify_writable() { engine_->on_writable(network_now()); }
   // A new process on the same host: every connection is forgotten, nothing is said to peers.
   void restart(quic::Engine::Config config);
 
@@ -54,10 +87,19 @@ class Host final : private quic::EngineHost {
     if (on_accepted_) on_accepted_(std::move(connection));
   }
   void want_flush() override { flush_wanted_ = true; }
+  TimePoint network_now() const;
+  // What the network sees as the source of a batch; `local` of the engine's choice, or unspecified.
+  SocketAddr source_for(const SocketAddr& local, const SocketAddr& remote);
+  // The local address that a datagram arrives at; nullopt: it is not for this host.
+  std::optional<SocketAddr> local_for(const SocketAddr& source, const SocketAddr& destination) const;
 
   Network& network_;
   SocketAddr address_;
   SocketAddr public_address_;
+  std::vector<SocketAddr> more_addresses_;
+  std::optional<SocketAddr> relayed_address_;
+  Nat* nat_ = nullptr;
+  std::function<bool()> takes_batch_;
   bool flush_wanted_ = false;
   std::function<void(std::shared_ptr<quic::Connection>)> on_accepted_;
   std::unique_ptr<quic::Engine> engine_;
@@ -70,8 +112,10 @@ class Network {
   TimePoint now() const { return now_; }
   Random& random() { return random_; }
   // Applies to every direction without a config of its own.
-  void set_default_link(const LinkConfig& config) { default_link_ = config; }
+  void set_default_link(const LinkConfig& config);
   void set_link(const Host& from, const Host& to, const LinkConfig& config);
+  // Applies to datagrams between these addresses, as the network sees them, before any other config.
+  void set_path(const SocketAddr& from, const SocketAddr& to, const LinkConfig& config);
 
   // Runs until the condition holds; false when `limit` of simulated time went by first, or nothing more can
   // happen.
@@ -111,6 +155,10 @@ class Network {
   void deliver(const SocketAddr& source, const SocketAddr& destination, Bytes data, uint8_t ecn,
                Duration delay);
   Link& link_for(const SocketAddr& source, const SocketAddr& destination);
+  const LinkConfig& config_for(const SocketAddr& source, const SocketAddr& destination) const;
+  void reconfigure_links();
+  const Host* host_at(const SocketAddr& address) const;
+  bool is_relayed(const SocketAddr& address) const;
   bool chance(double probability);
   void note(std::initializer_list<uint64_t> values);
   // Handles what is due at now_. False when nothing was.
@@ -121,6 +169,7 @@ class Network {
   SeededRandom random_;
   LinkConfig default_link_;
   std::map<std::pair<const Host*, const Host*>, LinkConfig> configs_;
+  std::map<std::pair<SocketAddr, SocketAddr>, LinkConfig> path_configs_;
   std::map<std::pair<SocketAddr, SocketAddr>, Link> links_;
   std::vector<Host*> hosts_;
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;

@@ -52,10 +52,12 @@ class Receiver final : public quic::StreamObserver {
   ~Receiver() override { stream_->set_reader(nullptr); }
   void on_readable() override {
     if (paused_) return;
-    ByteView data = stream_->readable();
-    for (size_t i = 0; i < data.size(); ++i) intact_ &= data[i] == pattern(received_ + i);
-    received_ += data.size();
-    stream_->consume(data.size());
+    while (!stream_->readable().empty()) {
+      const ByteView data = stream_->readable();
+      for (size_t i = 0; i < data.size(); ++i) intact_ &= data[i] == pattern(received_ + i);
+      received_ += data.size();
+      stream_->consume(data.size());
+    }
     finished_ = stream_->finished();
   }
   void on_writable() override {}
@@ -67,7 +69,7 @@ class Receiver final : public quic::StreamObserver {
   }
   quic::Stream& stream() { return *stream_; }
   uint64_t received() const { return received_; }
-  uint64_t waiting() const { return stream_->readable().size(); }
+  uint64_t waiting() const { return stream_->buffered(); }
   bool finished() const { return finished_; }
   bool intact() const { return intact_; }
 

@@ -1,6 +1,7 @@
 #include "tunnel/pump.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/check.h"
 #include "tunnel/protocol.h"
@@ -10,6 +11,7 @@ namespace {
 
 // Reads of one socket before the others get their turn.
 constexpr int kReadsPerTurn = 4;
+constexpr size_t kPartsPerWrite = 64;
 
 }  // namespace
 
@@ -154,7 +156,8 @@ void Pump::move_to_socket() {
   while (to_socket_ == ToSocket::kFlowing) {
     // A client must not take a part for the whole, so nothing of a reset stream is worth delivering.
     if (stream.was_reset()) return end(PumpEnd::kStreamReset, stream.reset_code());
-    ByteView ready = stream.readable();
+    std::array<ByteView, kPartsPerWrite> parts;
+    const std::span<const ByteView> ready(parts.data(), stream.readable(parts));
     if (ready.empty()) {
       if (!stream.finished()) return;  // on_readable comes
       to_socket_ = ToSocket::kFinishing;
@@ -164,7 +167,7 @@ void Pump::move_to_socket() {
     switch (put.status) {
       case net::IoStatus::kOk:
         counters_.to_socket += put.bytes;
-        if (config_.tap_to_socket) config_.tap_to_socket(ready.first(put.bytes));
+        if (config_.tap_to_socket) tap_to_socket(ready, put.bytes);
         stream.consume(put.bytes);
         break;
       case net::IoStatus::kWantWrite:
@@ -177,6 +180,15 @@ void Pump::move_to_socket() {
     }
   }
   finish_socket();
+}
+
+void Pump::tap_to_socket(std::span<const ByteView> parts, size_t count) {
+  for (ByteView part : parts) {
+    part = part.first(std::min(part.size(), count));
+    if (part.empty()) return;
+    config_.tap_to_socket(part);
+    count -= part.size();
+  }
 }
 
 void Pump::finish_socket() {
@@ -237,7 +249,7 @@ void Pump::end(PumpEnd why, quic::AppCode code) {
   auto keep = std::move(self_);
   timer_.cancel();
   config_.stream->set_observer(nullptr);
-  PumpResult result{why, code, counters_, config_.stream->was_given_up(), nullptr};
+  PumpResult result{why, code, counters_, config_.stream->was_evicted(), nullptr};
 
   if (why == PumpEnd::kFinished) {
     config_.socket->close();

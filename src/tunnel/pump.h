@@ -1,6 +1,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <span>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -97,6 +98,7 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   void move_to_stream();
   void send_initial();
   void move_to_socket();
+  void tap_to_socket(std::span<const ByteView> parts, size_t count);
   void finish_socket();
   void wait_for(Wait& who, Wait what);
   void on_socket_ready(Wait what);

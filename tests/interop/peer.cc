@@ -1,28 +1,49 @@
 // A plain user of endpoint::Endpoint for tests beside real iroh: an echo server and its client. One line for
-// each event on standard output, for the test to read.
-//
-//   interop_peer serve --bind IP:PORT --alpn A [--seed HEX]
-//   interop_peer connect --id KEY --addr IP:PORT[,IP:PORT] --alpn A [--bind IP:PORT] [--bytes N] [--datagrams
-//   N]
-//                        [--pings N] [--rebind]
+// each event on standard output, for the test to read; kUsage has them.
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "base/encoding.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "endpoint/endpoint.h"
 #include "net/event_loop.h"
 #include "net/signals.h"
+#include "paths.h"
 
 using namespace culvert;
 using namespace std::chrono_literals;
 
 namespace {
 
+constexpr const char* kUsage =
+    R"(interop_peer serve    --alpn A[,A] [--x509-alpn A[,A] --certificate FILE --certificate-key FILE] COMMON
+interop_peer connect  --alpn A (--id KEY | --name NAME --root FILE) [--addr IP:PORT[,IP:PORT]]
+                      [--bytes N] [--datagrams N] [--pings N] [--rebind] COMMON
+interop_peer discover --discover IP:PORT --root FILE COMMON
+COMMON: [--bind IP:PORT] [--seed HEX] [--relay-path IP:PORT] [--candidates IP:PORT,...] [--discover IP:PORT --root FILE]
+
+--x509-alpn are protocols of clients without a key; all files are DER. --name is dialled with X.509.
+--relay-path is the UDP address that is a relay to this endpoint, --candidates its own addresses for NAT traversal.
+--discover asks that server's address discovery (iroh's) for one candidate more.
+Prints, beside errors:
+  ID KEY, ADDR IP:PORT                 this endpoint
+  ACCEPTED|CONNECTED KEY ALPN          KEY is - for a peer without a key
+  MULTIPATH yes|no                     whether the peer has it too
+  PATH ID open|moved|abandoned IP:PORT each path that may carry data, with the peer's address
+  OBSERVED IP:PORT                     where the peer sees this endpoint
+  ECHO N, DATAGRAMS N max N, PING N    what the client did; PINGS N, SLOWEST MS at the end of the pings
+  STREAM ..., CLOSED ..., OK, FAILED)";
+
 constexpr auto kPatience = 30s;
+constexpr size_t kMaxFile = 1024 * 1024;
+// iroh's address discovery.
+constexpr const char* kDiscoveryAlpn = "/iroh-qad/0";
+constexpr endpoint::AppCode kDiscoveryFinished = 1;
 constexpr auto kPingInterval = 100ms;
 
 template <class... Args>
@@ -62,18 +83,23 @@ struct Program {
   net::TaskGroup tasks{loop};
   std::unique_ptr<endpoint::Endpoint> endpoint;
   Options options;
+  std::optional<SocketAddr> relay;
+  std::vector<SocketAddr> candidates;
+  bool stopping = false;
   int status = 1;
 };
 
-// Says each new address the peer is seen at, until the connection ends.
-net::Task<> watch_path(Program& program, endpoint::ConnectionPtr connection) {
-  SocketAddr seen;
-  while (connection->is_open()) {
-    SocketAddr remote = connection->path_stats().remote;
-    if (remote != seen) say("PATH {}", remote.to_string());
-    seen = remote;
-    co_await net::sleep_for(program.loop, 20ms);
-  }
+std::string id_of(const endpoint::Connection& connection) {
+  return connection.remote_id() ? connection.remote_id()->to_string() : "-";
+}
+
+net::Task<> keep_paths(Program& program, endpoint::ConnectionPtr connection, bool is_client) {
+  PathKeeper keeper(program.loop, connection,
+                    {.is_client = is_client,
+                     .relay = program.relay,
+                     .candidates = program.candidates,
+                     .say = [](const std::string& line) { say("{}", line); }});
+  co_await keeper.run();
 }
 
 net::Task<> echo_stream(Program& program, endpoint::StreamPtr stream) {
@@ -124,10 +150,10 @@ net::Task<> serve(Program& program) {
   for (;;) {
     Result<endpoint::ConnectionPtr> connection = co_await program.endpoint->accept();
     if (!connection) break;
-    say("ACCEPTED {} {}", (*connection)->remote_id().to_string(), (*connection)->alpn());
+    say("ACCEPTED {} {}", id_of(**connection), (*connection)->alpn());
     program.tasks.spawn(echo_streams(program, *connection));
     program.tasks.spawn(echo_datagrams(*connection));
-    program.tasks.spawn(watch_path(program, *connection));
+    program.tasks.spawn(keep_paths(program, *connection, false));
     program.tasks.spawn(say_close(*connection));
   }
   program.status = 0;
@@ -208,7 +234,10 @@ net::Task<bool> ping(Program& program, endpoint::ConnectionPtr connection, size_
   }
   endpoint::StreamPtr stream = *opened;
   Bytes buffer(100);
-  for (size_t number = 0; number < count; ++number) {
+  Duration slowest{};
+  size_t number = 0;
+  for (; number < count && !program.stopping; ++number) {
+    TimePoint began = monotonic_now();
     if (number == count / 2 && program.options.contains("rebind")) {
       Result<> rebound = program.endpoint->rebind();
       if (!rebound) {
@@ -242,11 +271,13 @@ net::Task<bool> ping(Program& program, endpoint::ConnectionPtr connection, size_
       say("ERROR ping {}: another text came back", number);
       co_return false;
     }
+    slowest = std::max(slowest, monotonic_now() - began);
     if (number % 10 == 0) say("PING {}", number);
     co_await net::sleep_for(program.loop, kPingInterval);
   }
   stream->finish();
-  say("PINGS {}", count);
+  say("SLOWEST {}", std::chrono::duration_cast<std::chrono::milliseconds>(slowest).count());
+  say("PINGS {}", number);
   co_return true;
 }
 
@@ -267,15 +298,43 @@ net::Task<bool> talk(Program& program, endpoint::ConnectionPtr connection) {
   co_return true;
 }
 
-net::Task<> connect(Program& program, endpoint::EndpointAddr addr, std::string alpn) {
-  Result<endpoint::ConnectionPtr> connection =
-      co_await program.endpoint->connect(std::move(addr), std::move(alpn), monotonic_now() + kPatience);
+// Asks a server for the address that it sees this endpoint's socket at.
+net::Task<Result<SocketAddr>> discover(Program& program, SocketAddr server, Bytes root) {
+  quic::X509Server identity{.name = server.ip_text(), .roots = {std::move(root)}};
+  Result<endpoint::ConnectionPtr> connection = co_await program.endpoint->connect(
+      std::move(identity), {server}, kDiscoveryAlpn, monotonic_now() + kPatience);
+  if (!connection) co_return std::unexpected(connection.error());
+  while (true) {
+    Result<endpoint::PathEvent> event = co_await (*connection)->next_path_event();
+    if (!event) co_return std::unexpected(event.error());
+    if (event->kind != endpoint::PathEvent::Kind::kObservedAddress) continue;
+    (*connection)->close(kDiscoveryFinished, "finished");
+    say("OBSERVED {}", event->address.to_string());
+    co_return event->address;
+  }
+}
+
+struct Target {
+  std::optional<endpoint::EndpointAddr> endpoint;
+  quic::X509Server server;
+  std::vector<SocketAddr> addrs;
+};
+
+net::Task<> connect(Program& program, Target target, std::string alpn) {
+  Result<endpoint::ConnectionPtr> connection = fail(ErrorCode::kInvalid, "no target");
+  TimePoint deadline = monotonic_now() + kPatience;
+  if (target.endpoint) {
+    connection = co_await program.endpoint->connect(std::move(*target.endpoint), std::move(alpn), deadline);
+  } else {
+    connection = co_await program.endpoint->connect(std::move(target.server), std::move(target.addrs),
+                                                    std::move(alpn), deadline);
+  }
   if (!connection) {
     say("ERROR connect {} {}", to_string(connection.error().code), connection.error().message);
   } else {
-    say("CONNECTED {} {}", (*connection)->remote_id().to_string(), (*connection)->alpn());
+    say("CONNECTED {} {}", id_of(**connection), (*connection)->alpn());
     program.tasks.spawn(say_close(*connection));
-    program.tasks.spawn(watch_path(program, *connection));
+    program.tasks.spawn(keep_paths(program, *connection, true));
     bool good = co_await talk(program, *connection);
     say("{}", good ? "OK" : "FAILED");
     program.status = good ? 0 : 1;
@@ -289,25 +348,105 @@ net::Task<> connect(Program& program, endpoint::EndpointAddr addr, std::string a
 
 net::Task<> end_on_signal(Program& program) {
   co_await net::wait_for_stop_signal(program.loop);
+  program.stopping = true;
+  // A client ends its pings by itself, and then the loop.
+  if (program.options.contains("pings")) co_await net::sleep_for(program.loop, 5s);
   program.endpoint->close(0, "done");
   co_await net::sleep_for(program.loop, 100ms);
   program.status = 0;
   program.loop.stop();
 }
 
-Result<endpoint::EndpointAddr> parse_target(const Options& options) {
-  Result<PublicKey> id = PublicKey::parse(option(options, "id"));
-  if (!id) return std::unexpected(id.error());
-  endpoint::EndpointAddr addr{.id = *id, .relay_urls = {}, .ip_addrs = {}};
-  std::string rest = option(options, "addr");
-  while (!rest.empty()) {
-    size_t comma = rest.find(',');
-    Result<SocketAddr> ip = SocketAddr::parse(rest.substr(0, comma));
-    if (!ip) return std::unexpected(ip.error());
-    addr.ip_addrs.push_back(*ip);
-    rest = comma == std::string::npos ? "" : rest.substr(comma + 1);
+std::vector<std::string> split(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    size_t comma = std::min(text.find(','), text.size());
+    parts.emplace_back(text.substr(0, comma));
+    text.remove_prefix(std::min(comma + 1, text.size()));
   }
-  return addr;
+  return parts;
+}
+
+Result<std::vector<SocketAddr>> parse_addresses(const std::string& text) {
+  std::vector<SocketAddr> addresses;
+  for (const std::string& part : split(text)) {
+    Result<SocketAddr> address = SocketAddr::parse(part);
+    if (!address) return std::unexpected(address.error());
+    addresses.push_back(*address);
+  }
+  return addresses;
+}
+
+Result<Target> parse_target(const Program& program) {
+  Result<std::vector<SocketAddr>> addrs = parse_addresses(option(program.options, "addr"));
+  if (!addrs) return std::unexpected(addrs.error());
+  if (program.relay) addrs->push_back(*program.relay);
+  if (program.options.contains("name")) {
+    Result<Bytes> root = read_file(option(program.options, "root"), kMaxFile);
+    if (!root) return std::unexpected(root.error());
+    return Target{.endpoint = {},
+                  .server = {.name = program.options.at("name"), .roots = {std::move(*root)}},
+                  .addrs = std::move(*addrs)};
+  }
+  Result<PublicKey> id = PublicKey::parse(option(program.options, "id"));
+  if (!id) return std::unexpected(id.error());
+  endpoint::EndpointAddr addr{.id = *id, .relay_urls = {}, .ip_addrs = std::move(*addrs)};
+  return Target{.endpoint = std::move(addr), .server = {}, .addrs = {}};
+}
+
+Result<> parse_paths(Program& program) {
+  Result<std::vector<SocketAddr>> relay = parse_addresses(option(program.options, "relay-path"));
+  if (!relay) return std::unexpected(relay.error());
+  if (!relay->empty()) program.relay = relay->front();
+  Result<std::vector<SocketAddr>> candidates = parse_addresses(option(program.options, "candidates"));
+  if (!candidates) return std::unexpected(candidates.error());
+  program.candidates = std::move(*candidates);
+  return {};
+}
+
+Result<quic::X509Policy> parse_x509(const Options& options) {
+  Result<Bytes> certificate = read_file(option(options, "certificate"), kMaxFile);
+  if (!certificate) return std::unexpected(certificate.error());
+  Result<Bytes> key = read_file(option(options, "certificate-key"), kMaxFile);
+  if (!key) return std::unexpected(key.error());
+  quic::X509Policy policy{
+      .alpns = split(options.at("x509-alpn")), .chain = {std::move(*certificate)}, .key = std::move(*key)};
+  policy.limits.send_observed_addresses = true;
+  return policy;
+}
+
+// What the mode does, once the endpoint is bound.
+net::Task<> act(Program& program, std::string mode, std::string alpn) {
+  if (program.options.contains("discover")) {
+    Result<SocketAddr> server = SocketAddr::parse(program.options.at("discover"));
+    Result<Bytes> root = read_file(option(program.options, "root"), kMaxFile);
+    Result<SocketAddr> observed = fail(ErrorCode::kInvalid, "--discover or --root is invalid");
+    if (server && root) observed = co_await discover(program, *server, std::move(*root));
+    if (observed) {
+      program.candidates.push_back(*observed);
+    } else {
+      say("ERROR discover {}", observed.error().message);
+    }
+    program.status = observed ? 0 : 1;
+  }
+  if (mode == "serve") {
+    say("READY");
+    co_await serve(program);
+    co_return;
+  }
+  if (mode == "connect") {
+    Result<Target> target = parse_target(program);
+    if (target) {
+      co_await connect(program, std::move(*target), std::move(alpn));
+      co_return;
+    }
+    say("ERROR target {}", target.error().message);
+    program.status = 2;
+  }
+  // The close must leave before the socket does.
+  co_await net::sleep_for(program.loop, 100ms);
+  program.endpoint->close(0, "done");
+  program.loop.stop();
 }
 
 int run(Program& program, const std::string& mode) {
@@ -325,20 +464,22 @@ int run(Program& program, const std::string& mode) {
   std::string alpn = option(program.options, "alpn", "culvert-interop/0");
 
   endpoint::Config config{.key = key, .bind = *bind, .accept_alpns = {}, .limits = {}};
-  if (mode == "serve") config.accept_alpns = {alpn};
+  if (mode == "serve") config.accept_alpns = split(alpn);
+  config.limits.receive_observed_addresses = program.options.contains("discover");
+  if (program.options.contains("x509-alpn")) {
+    Result<quic::X509Policy> policy = parse_x509(program.options);
+    if (!policy) return say("ERROR x509 {}", policy.error().message), 2;
+    config.x509 = std::move(*policy);
+  }
+  Result<> paths = parse_paths(program);
+  if (!paths) return say("ERROR paths {}", paths.error().message), 2;
   Result<std::unique_ptr<endpoint::Endpoint>> bound = endpoint::Endpoint::bind(program.loop, config);
   if (!bound) return say("ERROR bind {}", bound.error().message), 2;
   program.endpoint = std::move(*bound);
   say("ID {}", program.endpoint->id().to_string());
   say("ADDR {}", program.endpoint->local_addr().to_string());
 
-  if (mode == "serve") {
-    program.tasks.spawn(serve(program));
-  } else {
-    Result<endpoint::EndpointAddr> target = parse_target(program.options);
-    if (!target) return say("ERROR target {}", target.error().message), 2;
-    program.tasks.spawn(connect(program, *target, alpn));
-  }
+  program.tasks.spawn(act(program, mode, alpn));
   program.tasks.spawn(end_on_signal(program));
   program.loop.run();
   return program.status;
@@ -348,9 +489,10 @@ int run(Program& program, const std::string& mode) {
 
 int main(int argc, char** argv) {
   std::vector<std::string> arguments(argv + 1, argv + argc);
-  if (arguments.empty() || (arguments[0] != "serve" && arguments[0] != "connect")) {
-    fmt::print(stderr, "usage: interop_peer serve|connect --name value... (see the head of peer.cc)\n");
-    return 2;
+  const std::vector<std::string> modes = {"serve", "connect", "discover"};
+  if (arguments.empty() || std::ranges::find(modes, arguments[0]) == modes.end()) {
+    fmt::print("{}\n", kUsage);
+    return arguments.empty() || arguments[0] != "--help" ? 2 : 0;
   }
   Program program;
   for (size_t i = 1; i < arguments.size(); ++i) {

@@ -1,0 +1,167 @@
+//! Loss probes ahead of noq's timer.
+//!
+//! noq sends a small probe only when its probe timeout (PTO) fires, and only probes leave regardless of the congestion
+//! window. That makes it slow in two cases, because each step waits for a PTO:
+//!
+//! * The path stopped carrying large packets. noq falls back to 1200 bytes after four separate bursts of loss, but the
+//!   packets after a PTO are one burst, whatever their number. So the first large ones after a PTO are sent singly and
+//!   each is followed by probes: their acknowledgements separate the losses, and a round trip decides.
+//! * The window is full, and the peer waits for acknowledgements, which leave only with data then. If both sides wait for
+//!   the other's, the connection stalls. So what was received is acknowledged by a probe after a pause, and a probe at
+//!   once: a large packet might not carry the acknowledgement to the peer.
+//!
+//! The first probe comes after two round trips without an answer (RFC 8985, 7.2); noq's own PTO is several after the
+//! queues of the path were full.
+
+use std::time::{Duration, Instant};
+
+use crate::abi::Transport;
+
+/// Of a loss probe that carries data: what every path carries (RFC 9000, 14).
+pub const PROBE_SIZE: usize = 1200;
+/// With the burst before them these are the four that noq counts (mtud.rs, BLACK_HOLE_THRESHOLD).
+const SINGLES: u8 = 3;
+/// Longer than the acknowledgement delay that peers promise, 25 ms.
+const ACK_PAUSE: Duration = Duration::from_millis(50);
+/// The longest PTO after a few early probes, each of which doubles it or adds 2 s.
+const LONGEST_PTO: Duration = Duration::from_secs(7);
+
+#[derive(Debug)]
+pub struct Prober {
+    last_sent: Instant,
+    last_received: Instant,
+    /// When the first datagram since `last_sent` was received.
+    unanswered: Option<Instant>,
+    /// Nothing was received since `last_sent`, and no early probe was sent since.
+    waiting: bool,
+    timed_out: bool,
+    /// How many of the next large datagrams are sent singly and followed by a probe.
+    singles: u8,
+    /// Of the timers that start when something is received, and that must not fire instead of the PTO.
+    shortest_timer: Duration,
+}
+
+impl Prober {
+    pub fn new(settings: &Transport, now: Instant) -> Self {
+        let mut prober = Self {
+            last_sent: now,
+            last_received: now,
+            unanswered: None,
+            waiting: false,
+            timed_out: false,
+            singles: 0,
+            shortest_timer: LONGEST_PTO,
+        };
+        prober.set_timers(settings.idle_timeout_ms, settings.keep_alive_ms);
+        prober.set_timers(settings.path_idle_timeout_ms, settings.path_keep_alive_ms);
+        prober
+    }
+
+    /// Timers that may be in force from now on; 0 for none.
+    pub fn set_timers(&mut self, idle_timeout_ms: u64, keep_alive_ms: u64) {
+        for ms in [idle_timeout_ms, keep_alive_ms].into_iter().filter(|ms| *ms > 0) {
+            self.shortest_timer = self.shortest_timer.min(Duration::from_millis(ms));
+        }
+    }
+
+    /// `size` bytes were received; returns how long nothing was before, if this may be a probe.
+    pub fn received(&mut self, size: usize, now: Instant) -> Option<Duration> {
+        let silence = now.saturating_duration_since(std::mem::replace(&mut self.last_received, now));
+        self.waiting = false;
+        self.unanswered.get_or_insert(now);
+        (size == PROBE_SIZE).then_some(silence)
+    }
+
+    pub fn timed_out(&mut self) {
+        self.timed_out = true;
+    }
+
+    /// How many datagrams the next transmit may have.
+    pub fn limit(&self, max_datagrams: usize) -> usize {
+        if self.singles > 0 { 1 } else { max_datagrams }
+    }
+
+    /// Datagrams of `size` bytes were sent. True: a probe must follow.
+    pub fn sent(&mut self, size: usize, now: Instant) -> bool {
+        self.last_sent = now;
+        self.unanswered = None;
+        let timed_out = std::mem::take(&mut self.timed_out);
+        if size <= PROBE_SIZE {
+            if timed_out && size == PROBE_SIZE {
+                self.singles = SINGLES;
+            }
+            return false;
+        }
+        self.waiting = true;
+        let single = self.singles > 0;
+        self.singles = self.singles.saturating_sub(1);
+        single
+    }
+
+    /// When to probe if nothing is sent or received until then. What was received is answered no sooner than noq would
+    /// have declared the packets before lost, so that the next timer is the PTO.
+    pub fn deadline(&self, rtt: Duration) -> Option<Instant> {
+        match self.unanswered {
+            Some(received) => Some((received + ACK_PAUSE).max(self.last_sent + rtt * 5 / 4)),
+            None => self.waiting.then(|| self.last_sent + rtt * 2 + ACK_PAUSE),
+        }
+    }
+
+    /// The deadline was reached.
+    pub fn probed(&mut self) {
+        self.unanswered = None;
+        self.waiting = false;
+    }
+
+    /// Whether `timer`, the next of noq's, may be the PTO.
+    pub fn may_be_pto(&self, timer: Instant) -> bool {
+        timer < self.last_received + self.shortest_timer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prober(now: Instant) -> Prober {
+        Prober::new(&Transport { keep_alive_ms: 5000, ..Transport::default() }, now)
+    }
+
+    #[test]
+    fn the_first_large_packets_after_a_timeout_are_single_and_probed() {
+        let now = Instant::now();
+        let mut prober = prober(now);
+        assert!(!prober.sent(1452, now));
+        prober.timed_out();
+        assert!(!prober.sent(PROBE_SIZE, now));
+        for _ in 0..SINGLES {
+            assert_eq!(prober.limit(40), 1);
+            assert!(prober.sent(1452, now));
+            assert!(!prober.sent(PROBE_SIZE, now));
+        }
+        assert_eq!(prober.limit(40), 40);
+        assert!(!prober.sent(1452, now));
+    }
+
+    #[test]
+    fn what_is_answered_has_no_deadline() {
+        let now = Instant::now();
+        let rtt = Duration::from_millis(400);
+        let mut prober = prober(now);
+        assert_eq!(prober.deadline(rtt), None);
+        prober.received(40, now + rtt);
+        prober.received(40, now + rtt * 2);
+        assert_eq!(prober.deadline(rtt), Some(now + rtt * 5 / 4));
+        prober.sent(40, now + rtt * 2);
+        assert_eq!(prober.deadline(rtt), None);
+    }
+
+    #[test]
+    fn a_keep_alive_is_no_probe() {
+        let now = Instant::now();
+        let mut prober = prober(now);
+        prober.received(40, now + Duration::from_secs(1));
+        assert!(prober.may_be_pto(now + Duration::from_secs(5)));
+        assert!(!prober.may_be_pto(now + Duration::from_secs(6)));
+    }
+}
