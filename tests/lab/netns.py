@@ -62,12 +62,13 @@ class Namespace:
         with self.entered(), open(path, "w") as knob:
             knob.write(str(value))
 
-    def link(self, device, address, other, other_device, other_address):
-        """A veth pair with MTU 1500 from here to `other`."""
+    def link(self, device, address, other, other_device, other_address=None):
+        """A veth pair with MTU 1500 from here to `other`; the port of a bridge has no address."""
         self.ip(f"link add {device} mtu 1500 type veth peer name {other_device} mtu 1500 "
                 f"netns /proc/{os.getpid()}/fd/{other.fd}")
         for namespace, name, ip in ((self, device, address), (other, other_device, other_address)):
-            namespace.ip(f"addr add {ip} dev {name}")
+            if ip:
+                namespace.ip(f"addr add {ip} dev {name}")
             namespace.ip(f"link set {name} up")
 
     def close(self):
