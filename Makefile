@@ -1,6 +1,6 @@
 # Each target installs what it needs (scripts/deps), builds what it needs, and says what it did.
 
-.PHONY: build demo test tsan bench lint format fuzz clean
+.PHONY: build demo test tsan bench bench-compare lint format fuzz check-debian clean interop
 .NOTPARALLEL:
 
 RELEASE = cmake --preset release >/dev/null && cmake --build --preset release
@@ -21,6 +21,11 @@ test:
 	@scripts/deps
 	@scripts/test
 
+# Beside real iroh: what `make test` runs, and NAT traversal with a relay. The first run compiles iroh, for some minutes.
+interop:
+	@scripts/deps
+	@scripts/interop
+
 # What has threads, and what they share, under ThreadSanitizer; not a part of `make test`, which it would double.
 tsan:
 	@scripts/deps
@@ -33,6 +38,12 @@ bench:
 	@$(RELEASE) --target culvert bench_raw
 	@tests/run --exec bench/run
 
+# Two binaries side by side in interleaved rounds: make bench-compare OLD=path NEW=path.
+bench-compare:
+	@scripts/deps --bench
+	@$(RELEASE) --target bench_raw
+	@tests/run --exec bench/compare $(OLD) $(NEW)
+
 lint:
 	@scripts/deps
 	@scripts/lint
@@ -40,11 +51,17 @@ lint:
 format:
 	@scripts/deps
 	@clang-format-19 -i $(SOURCES)
+	@scripts/cargo fmt
 
 # Each fuzz target for FUZZ_SECONDS (default 60) from its seed corpus.
 fuzz:
 	@scripts/deps
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} fuzz/smoke
+
+# Clean Debian 12 and 13 roots: what a user's first `make demo` does there, with its times. Needs root; see the script's head.
+check-debian:
+	@scripts/deps --check-debian
+	@scripts/check-debian
 
 clean:
 	rm -rf build
