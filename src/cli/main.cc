@@ -6,8 +6,9 @@
 
 namespace {
 
-// Buffers of 64 KiB come and go with every batch: without this, glibc gives the top of the heap back to the kernel and
-// takes it again, a page fault for every 4 KiB of a bulk transfer. What is kept is bounded by the first value.
+// Buffers of 64 KiB come and go with every batch: without this, glibc gives the top of the heap back to the
+// kernel and takes it again, a page fault for every 4 KiB of a bulk transfer. What is kept is bounded by the
+// first value.
 constexpr int kKeepFree = 4 * 1024 * 1024;
 constexpr int kMapAbove = 1024 * 1024;
 

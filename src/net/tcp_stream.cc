@@ -19,8 +19,9 @@ namespace {
 // Of one write; more than a full GRO batch of packets brings.
 constexpr size_t kMaxParts = 64;
 
-// What the kernel takes beyond what the peer's window lets it send. Its buffer grows to megabytes otherwise: a client
-// that stops reading would hold as much there, and the stream that feeds it would pass for one that is read.
+// What the kernel takes beyond what the peer's window lets it send. Its buffer grows to megabytes otherwise:
+// a client that stops reading would hold as much there, and the stream that feeds it would pass for one that
+// is read.
 constexpr int kMaxNotSent = 128 * 1024;
 
 SocketAddr peer_address(int fd) {

@@ -15,34 +15,35 @@ struct Limits {
   Duration keep_alive = std::chrono::seconds(5);     // NATs forget UDP flows after 30 s at worst
   Duration handshake_timeout = std::chrono::seconds(10);
 
-  // What the peer may send on a stream that nobody reads, and on one that is read. The second is in force once an
-  // eighth of it was read, so the first must be larger than that.
+  // What the peer may send on a stream that nobody reads, and on one that is read. The second is in force
+  // once an eighth of it was read, so the first must be larger than that.
   uint64_t initial_stream_window = 320 * 1024;
   uint64_t max_stream_window = 2 * 1024 * 1024;
-  // Bytes that arrived and were not consumed. Past either cap the stream whose reader has been idle longest is
-  // evicted with overload_code: stalled readers do not stop the others.
+  // Bytes that arrived and were not consumed. Past either cap the stream whose reader has been idle longest
+  // is evicted with overload_code: stalled readers do not stop the others.
   uint64_t max_connection_buffered = 64 * 1024 * 1024;
   uint64_t max_endpoint_buffered = 512 * 1024 * 1024;
   uint64_t overload_code = 7;
-  // Bytes written and not acknowledged: of one connection, and of all together. With many connections each gets an
-  // equal share of the second, but at least 64 KiB.
+  // Bytes written and not acknowledged: of one connection, and of all together. With many connections each
+  // gets an equal share of the second, but at least 64 KiB.
   uint64_t max_connection_unacknowledged = 8 * 1024 * 1024;
   uint64_t max_endpoint_unacknowledged = 256 * 1024 * 1024;
   // Bytes written that the connection cannot take yet; each stream may add a share of what is left.
   uint64_t max_connection_pending = 16 * 1024 * 1024;
 
-  // Open at once, opened by the peer. Closed ones are given back in groups of an eighth, so that the peer may count on
-  // seven eighths.
+  // Open at once, opened by the peer. Closed ones are given back in groups of an eighth, so that the peer may
+  // count on seven eighths.
   uint64_t max_streams_bidi = 1024;
   uint64_t max_streams_uni = 16;
   size_t max_queued_datagrams = 256;               // received ones of a connection; the oldest is dropped
   size_t max_queued_datagram_bytes = 1024 * 1024;  // each way
   bool datagrams = true;                           // false: the peer may send none
-  size_t max_udp_payload = 1452;  // 1500 minus IPv6 and UDP headers; path MTU discovery climbs to it from 1200
+  size_t max_udp_payload =
+      1452;  // 1500 minus IPv6 and UDP headers; path MTU discovery climbs to it from 1200
 
-  uint32_t max_paths = 8;                                  // 1: no multipath
-  uint32_t max_nat_candidates = 32;                        // of the peer; 0: no NAT traversal
-  Duration path_idle_timeout = std::chrono::seconds(15);   // with multipath
+  uint32_t max_paths = 8;                                 // 1: no multipath
+  uint32_t max_nat_candidates = 32;                       // of the peer; 0: no NAT traversal
+  Duration path_idle_timeout = std::chrono::seconds(15);  // with multipath
   Duration path_keep_alive = std::chrono::seconds(5);
   bool send_observed_addresses = false;  // tells peers that ask for it the address that they are seen at
   bool receive_observed_addresses = false;
@@ -54,8 +55,8 @@ struct Limits {
   size_t max_handshakes = 4096;
 };
 
-// Application protocols that clients without a key of their own may speak, as HTTP/3 clients are: the server shows an
-// X.509 certificate.
+// Application protocols that clients without a key of their own may speak, as HTTP/3 clients are: the server
+// shows an X.509 certificate.
 struct X509Policy {
   std::vector<std::string> alpns;
   std::vector<Bytes> chain;  // DER, leaf first

@@ -16,9 +16,10 @@ constexpr int kMaxBatches = 4;
 // Events that are copied out of the core at once.
 constexpr size_t kEvents = 32;
 
-// A peer that goes on sending but acknowledges nothing has lost the way to us, or waits for a validation of our address
-// that failed and that the core (noq-proto 1.4) does not repeat. A client that sees no acknowledgement for this long,
-// or several round trips, opens a new path; after a change of the network it need not wait for a keep-alive first.
+// A peer that goes on sending but acknowledges nothing has lost the way to us, or waits for a validation of
+// our address that failed and that the core (noq-proto 1.4) does not repeat. A client that sees no
+// acknowledgement for this long, or several round trips, opens a new path; after a change of the network it
+// need not wait for a keep-alive first.
 constexpr Duration kNoProgress = std::chrono::seconds(3);
 constexpr int kNoProgressRoundTrips = 8;
 
@@ -81,7 +82,8 @@ void Connection::collect() {
   std::array<core::Event, kEvents> events;
   size_t count;
   do {
-    count = core::cq_connection_events(shared_.core, core_, core::to_core(now_), events.data(), events.size());
+    count =
+        core::cq_connection_events(shared_.core, core_, core::to_core(now_), events.data(), events.size());
     for (size_t i = 0; i < count; ++i) take(events[i]);
   } while (count == events.size());
 }
@@ -141,8 +143,9 @@ void Connection::on_connected() {
     remote_id_ = *verified;
   }
   std::array<char, 255> alpn;
-  alpn_ = std::string(alpn.data(), core::cq_connection_alpn(shared_.core, core_,
-                                                            reinterpret_cast<uint8_t*>(alpn.data()), alpn.size()));
+  alpn_ = std::string(
+      alpn.data(),
+      core::cq_connection_alpn(shared_.core, core_, reinterpret_cast<uint8_t*>(alpn.data()), alpn.size()));
   state_ = State::kOpen;
   notify_connected_ = true;
   if (is_server_) return;
@@ -155,10 +158,11 @@ void Connection::on_lost() {
   core::CloseKind kind{};
   uint64_t code = 0;
   std::array<char, 1024> text;
-  const size_t size = core::cq_connection_close_reason(core_, &kind, &code, reinterpret_cast<uint8_t*>(text.data()),
-                                                       text.size());
+  const size_t size = core::cq_connection_close_reason(core_, &kind, &code,
+                                                       reinterpret_cast<uint8_t*>(text.data()), text.size());
   std::string message(text.data(), size);
-  if (kind == core::CloseKind::kInternal) message = "an internal error ended the connection";  // the engine logs it
+  if (kind == core::CloseKind::kInternal)
+    message = "an internal error ended the connection";  // the engine logs it
   ended({kind_of(kind, code, state_ == State::kHandshaking), code, std::move(message)});
 }
 
@@ -195,8 +199,8 @@ void Connection::on_path_event(const core::Event& event) {
     default:
       return;
   }
-  // Bounded by the peer's packets of one batch: dispatch() empties it. Also before there is an observer: what came with
-  // the end of a handshake is for the observer that accepts the connection.
+  // Bounded by the peer's packets of one batch: dispatch() empties it. Also before there is an observer: what
+  // came with the end of a handshake is for the observer that accepts the connection.
   paths_.push_back(out);
 }
 
@@ -271,10 +275,11 @@ void Connection::refresh() {
   core::Status status;
   core::cq_connection_status(shared_.core, core_, &status);
   deadline_ = core::from_core(status.deadline);
-  if (state_ == State::kHandshaking) deadline_ = std::min(deadline_, started_ + shared_.limits.handshake_timeout);
+  if (state_ == State::kHandshaking)
+    deadline_ = std::min(deadline_, started_ + shared_.limits.handshake_timeout);
   if (state_ == State::kOpen) deadline_ = std::min(deadline_, next_look_);
-  // RFC 9000, 10.2: closing and draining last three PTO, and a peer that withholds acknowledgements makes the PTO as
-  // long as it likes. After the idle timeout no honest peer sends any more.
+  // RFC 9000, 10.2: closing and draining last three PTO, and a peer that withholds acknowledgements makes the
+  // PTO as long as it likes. After the idle timeout no honest peer sends any more.
   if (state_ == State::kClosing) deadline_ = std::min(deadline_, closed_at_ + shared_.limits.idle_timeout);
   if (!status.drained || state_ == State::kDead) return;
   ended({CloseReason::Kind::kTransport, 0, "the connection ended"});
@@ -284,8 +289,9 @@ void Connection::refresh() {
 void Connection::network_changed(TimePoint now) {
   if (!is_usable()) return;
   now_ = now;
-  // Each path goes on from the new address with its next connection id: an observer of both networks cannot link them
-  // (RFC 9000, 9.5). The core's other way, a new path for each, loses stateless resets: it looks for them on path 0.
+  // Each path goes on from the new address with its next connection id: an observer of both networks cannot
+  // link them (RFC 9000, 9.5). The core's other way, a new path for each, loses stateless resets: it looks
+  // for them on path 0.
   core::cq_connection_network_changed(shared_.core, core_, core::to_core(now), true);
   if (!is_server_ && state_ == State::kOpen) {
     acks_ = core::cq_connection_acks(shared_.core, core_);
@@ -296,7 +302,9 @@ void Connection::network_changed(TimePoint now) {
   mark_dirty();
 }
 
-void Connection::set_send_window(uint64_t bytes) { core::cq_connection_set_send_window(shared_.core, core_, bytes); }
+void Connection::set_send_window(uint64_t bytes) {
+  core::cq_connection_set_send_window(shared_.core, core_, bytes);
+}
 
 void Connection::close(AppCode code, std::string reason) {
   if (!is_usable()) return;
@@ -348,7 +356,8 @@ bool Connection::is_multipath() const {
 }
 
 Result<PathId> Connection::open_path(const SocketAddr& remote, bool backup, TimePoint now) {
-  const uint32_t path = core::cq_path_open(shared_.core, core_, core::to_core(now), core::to_core(remote), backup);
+  const uint32_t path =
+      core::cq_path_open(shared_.core, core_, core::to_core(now), core::to_core(remote), backup);
   mark_dirty();
   constexpr uint32_t kFirstError = UINT32_MAX - 4;
   if (path < kFirstError) return path;
@@ -404,7 +413,8 @@ Result<size_t> Connection::punch(TimePoint now) {
   mark_dirty();
   const uint32_t probed = core::cq_nat_traversal_round(shared_.core, core_, core::to_core(now));
   if (probed == UINT32_MAX) {
-    return fail(ErrorCode::kUnavailable, "NAT traversal is not possible: not negotiated, not a client, or no candidate");
+    return fail(ErrorCode::kUnavailable,
+                "NAT traversal is not possible: not negotiated, not a client, or no candidate");
   }
   return size_t{probed};
 }

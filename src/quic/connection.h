@@ -65,8 +65,9 @@ class BatchSink {
   virtual bool send(const net::DatagramBatch& batch) = 0;
 };
 
-// One QUIC connection: sans-I/O around n0's state machine (RFC 9000, 9001, 9002, 9221, draft-ietf-quic-multipath).
-// Packets and time in; packets, notifications and the next deadline out. Single-threaded.
+// One QUIC connection: sans-I/O around n0's state machine (RFC 9000, 9001, 9002, 9221,
+// draft-ietf-quic-multipath). Packets and time in; packets, notifications and the next deadline out.
+// Single-threaded.
 //
 //   handshaking ──verified──▶ open ──close()/error/peer's close──▶ closing ──3 PTO──▶ dead
 //        └─────────failure─────────────────▲
@@ -86,7 +87,8 @@ class Connection final {
   bool is_server() const { return is_server_; }
   // The client's address was validated by a token before any state was made for it.
   bool came_with_token() const { return came_with_token_; }
-  // The key that the peer proved, once open; for clients always. None where the peer speaks an X.509 protocol.
+  // The key that the peer proved, once open; for clients always. None where the peer speaks an X.509
+  // protocol.
   bool has_remote_id() const { return remote_id_.has_value(); }
   const EndpointId& remote_id() const { return *remote_id_; }
   const std::string& alpn() const { return alpn_; }
@@ -131,8 +133,8 @@ class Connection final {
   PathStats path_stats() const;
   std::vector<PathStats> paths() const;
   bool is_multipath() const;
-  // Clients: a path to another address of the peer, or the open one that leads there. Errors: kUnavailable without
-  // multipath and for servers; kLimit when no path id or connection id of the peer is left.
+  // Clients: a path to another address of the peer, or the open one that leads there. Errors: kUnavailable
+  // without multipath and for servers; kLimit when no path id or connection id of the peer is left.
   Result<PathId> open_path(const SocketAddr& remote, bool backup, TimePoint now);
   // False for the last path and for an unknown one.
   bool close_path(PathId path, TimePoint now);
@@ -140,12 +142,12 @@ class Connection final {
   // 0 turns a timer off. False for an unknown path.
   bool set_path_timers(PathId path, Duration idle_timeout, Duration keep_alive, TimePoint now);
   bool ping_path(PathId path);
-  // Addresses that the peer may reach us at (n0's NAT traversal). False where it is not negotiated, or at the peer's
-  // limit.
+  // Addresses that the peer may reach us at (n0's NAT traversal). False where it is not negotiated, or at the
+  // peer's limit.
   bool add_candidate(const SocketAddr& address);
   bool remove_candidate(const SocketAddr& address);
-  // Clients: tells the server our candidates and probes the server's; each that answers becomes a backup path.
-  // Returns how many are probed. Errors: kUnavailable.
+  // Clients: tells the server our candidates and probes the server's; each that answers becomes a backup
+  // path. Returns how many are probed. Errors: kUnavailable.
   Result<size_t> punch(TimePoint now);
 
  private:

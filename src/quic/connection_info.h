@@ -42,8 +42,8 @@ struct PathEvent {
     kEstablished,
     kAbandoned,
     kRemoteStatus,
-    kObservedAddress,          // `address` is ours, as the peer sees it
-    kRemoteCandidateAdded,     // `address` is one that the peer may be reached at
+    kObservedAddress,       // `address` is ours, as the peer sees it
+    kRemoteCandidateAdded,  // `address` is one that the peer may be reached at
     kRemoteCandidateRemoved,
   } kind;
   PathId path = 0;

@@ -1,4 +1,5 @@
-// The half of Connection that deals with streams and datagrams; packets, paths and states are in connection.cc.
+// The half of Connection that deals with streams and datagrams; packets, paths and states are in
+// connection.cc.
 #include <algorithm>
 #include <array>
 
@@ -11,8 +12,9 @@ namespace {
 
 // What the core charges for a stream of which it told nothing but that it was opened.
 constexpr uint64_t kFirstFrame = 1500;
-// The core (noq-proto 1.4) ends a connection with more than 2048 unread frames on one stream, and with more than 1024
-// if the packets that they came in were mostly about other things. A full window of full packets is 1900 frames.
+// The core (noq-proto 1.4) ends a connection with more than 2048 unread frames on one stream, and with more
+// than 1024 if the packets that they came in were mostly about other things. A full window of full packets is
+// 1900 frames.
 constexpr uint64_t kMaxFrames = 1900;
 constexpr uint64_t kMaxSmallFrames = 1000;
 constexpr uint64_t kFullFrame = 1100;
@@ -49,8 +51,8 @@ std::shared_ptr<Stream> Connection::open(bool unidirectional) {
   return stream;
 }
 
-// The core grants the peer another stream when one is closed, and a stream that nobody accepted is not read and so not
-// closed: what is pending here is bounded by the limit.
+// The core grants the peer another stream when one is closed, and a stream that nobody accepted is not read
+// and so not closed: what is pending here is bounded by the limit.
 void Connection::accept_from_core(bool unidirectional) {
   uint64_t id;
   while ((id = core::cq_stream_accept(shared_.core, core_, unidirectional)) != core::kNoStream) {
@@ -85,7 +87,8 @@ void Connection::on_readable(Stream& stream, uint64_t held, uint64_t frames) {
     set_held(stream, held);
   }
   if (are_too_many(frames, stream.held_ - stream.available_) && !stream.receive_done_) {
-    // Small frames for a reader that is idle. Making room gives the peer credit, so that is not without end either.
+    // Small frames for a reader that is idle. Making room gives the peer credit, so that is not without end
+    // either.
     if (stream.accepted_) {
       core::cq_stream_compact(shared_.core, core_, stream.id_);
       fill(stream, 0);
@@ -227,8 +230,8 @@ ByteView Connection::stream_front(const Stream& stream) const {
 
 size_t Connection::stream_pieces(const Stream& stream, std::span<ByteView> out) const {
   std::array<core::Slice, 64> pieces;
-  const size_t count =
-      core::cq_stream_pieces(shared_.core, core_, stream.id_, pieces.data(), std::min(out.size(), pieces.size()));
+  const size_t count = core::cq_stream_pieces(shared_.core, core_, stream.id_, pieces.data(),
+                                              std::min(out.size(), pieces.size()));
   for (size_t i = 0; i < count; ++i) out[i] = {pieces[i].data, pieces[i].size};
   return count;
 }

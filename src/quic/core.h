@@ -7,8 +7,8 @@
 #include "base/clock.h"
 #include "base/socket_addr.h"
 
-// The C interface of core/ (Rust), which wraps n0's QUIC state machine. The structs repeat core/src/abi.rs; the
-// engine compares their sizes at its start. Used by quic/ only.
+// The C interface of core/ (Rust), which wraps n0's QUIC state machine. The structs repeat core/src/abi.rs;
+// the engine compares their sizes at its start. Used by quic/ only.
 namespace culvert::quic::core {
 
 struct Endpoint;
@@ -101,12 +101,12 @@ struct Received {
 enum class EventKind : uint32_t {
   kConnected = 1,
   kLost = 2,
-  kOpened = 3,      // id: direction
-  kReadable = 4,    // id: stream; value: bytes that it holds; code: frames
-  kWritable = 5,    // id: stream
-  kFinished = 6,    // id: stream
-  kStopped = 7,     // id: stream; code
-  kAvailable = 8,   // id: direction
+  kOpened = 3,     // id: direction
+  kReadable = 4,   // id: stream; value: bytes that it holds; code: frames
+  kWritable = 5,   // id: stream
+  kFinished = 6,   // id: stream
+  kStopped = 7,    // id: stream; code
+  kAvailable = 8,  // id: direction
   kDatagramReceived = 9,
   kDatagramsUnblocked = 10,
   kPathEstablished = 11,
@@ -185,8 +185,8 @@ struct Layout {
   bool operator==(const Layout&) const = default;
 };
 
-constexpr Layout kLayout = {sizeof(EndpointConfig), sizeof(Policy),     sizeof(Transport),
-                            sizeof(Received),       sizeof(Transmit),   sizeof(Event),
+constexpr Layout kLayout = {sizeof(EndpointConfig), sizeof(Policy),      sizeof(Transport),
+                            sizeof(Received),       sizeof(Transmit),    sizeof(Event),
                             sizeof(Status),         sizeof(StreamState), sizeof(PathInfo)};
 
 constexpr uint64_t kNoStream = UINT64_MAX;
@@ -223,20 +223,23 @@ size_t cq_connection_close_reason(Connection* connection, CloseKind* kind, uint6
                                   size_t capacity);
 bool cq_connection_peer_key(Connection* connection, uint8_t* out);
 size_t cq_connection_alpn(Endpoint* endpoint, Connection* connection, uint8_t* out, size_t capacity);
-void cq_connection_network_changed(Endpoint* endpoint, Connection* connection, uint64_t now, bool recoverable);
+void cq_connection_network_changed(Endpoint* endpoint, Connection* connection, uint64_t now,
+                                   bool recoverable);
 uint64_t cq_connection_acks(Endpoint* endpoint, Connection* connection);
 void cq_connection_ping(Endpoint* endpoint, Connection* connection);
 void cq_connection_set_send_window(Endpoint* endpoint, Connection* connection, uint64_t window);
 
 uint64_t cq_stream_open(Endpoint* endpoint, Connection* connection, bool unidirectional);
 uint64_t cq_stream_accept(Endpoint* endpoint, Connection* connection, bool unidirectional);
-void cq_stream_fill(Endpoint* endpoint, Connection* connection, uint64_t id, uint64_t consumed, StreamState* state);
+void cq_stream_fill(Endpoint* endpoint, Connection* connection, uint64_t id, uint64_t consumed,
+                    StreamState* state);
 size_t cq_stream_pieces(Endpoint* endpoint, Connection* connection, uint64_t id, Slice* out, size_t capacity);
 void cq_stream_front(Endpoint* endpoint, Connection* connection, uint64_t id, Slice* out);
 void cq_stream_forget(Endpoint* endpoint, Connection* connection, uint64_t id);
 void cq_stream_compact(Endpoint* endpoint, Connection* connection, uint64_t id);
 void cq_stream_stop(Endpoint* endpoint, Connection* connection, uint64_t id, uint64_t code);
-size_t cq_stream_write(Endpoint* endpoint, Connection* connection, uint64_t id, const uint8_t* data, size_t size);
+size_t cq_stream_write(Endpoint* endpoint, Connection* connection, uint64_t id, const uint8_t* data,
+                       size_t size);
 void cq_stream_finish(Endpoint* endpoint, Connection* connection, uint64_t id);
 void cq_stream_reset(Endpoint* endpoint, Connection* connection, uint64_t id, uint64_t code);
 

@@ -23,7 +23,8 @@ constexpr uint64_t kInitialRttUs = 333'000;
 constexpr uint64_t kWindowSlack = 64 * 1024;
 constexpr uint64_t kLeastSendWindow = 64 * 1024;
 
-// How long a connection rests whose batch the socket did not take; the socket's own notification usually comes first.
+// How long a connection rests whose batch the socket did not take; the socket's own notification usually
+// comes first.
 constexpr Duration kBlockedPause = std::chrono::milliseconds(10);
 
 uint64_t milliseconds(Duration duration) {
@@ -36,7 +37,8 @@ core::Transport transport(const Limits& limits) {
           .path_idle_timeout_ms = milliseconds(limits.path_idle_timeout),
           .path_keep_alive_ms = milliseconds(limits.path_keep_alive),
           .initial_rtt_us = kInitialRttUs,
-          .initial_stream_window = std::max(limits.initial_stream_window, limits.max_stream_window / 8 + kWindowSlack),
+          .initial_stream_window =
+              std::max(limits.initial_stream_window, limits.max_stream_window / 8 + kWindowSlack),
           .stream_window = limits.max_stream_window,
           .send_window = limits.max_connection_unacknowledged,
           .max_streams_bidi = limits.max_streams_bidi,
@@ -65,8 +67,8 @@ Engine::Engine(Config config, Random& random, EngineHost& host) : config_(std::m
   CHECK(core::cq_layout() == core::kLayout);
   core::EndpointConfig core_config{};
   std::ranges::copy(config_.key.expose_seed(), core_config.seed.begin());
-  // From the identity, not from chance: a restarted process must reset the connections of the one before it, and a
-  // sibling process must accept its tokens.
+  // From the identity, not from chance: a restarted process must reset the connections of the one before it,
+  // and a sibling process must accept its tokens.
   core_config.reset_key = hmac_sha256(config_.key.expose_seed(), as_bytes("culvert stateless reset"));
   core_config.token_key = hmac_sha256(config_.key.expose_seed(), as_bytes("culvert retry token"));
   random.fill(core_config.rng_seed);
@@ -91,8 +93,12 @@ Engine::Engine(Config config, Random& random, EngineHost& host) : config_(std::m
   if (config_.x509) {
     x509_alpns = slices(config_.x509->alpns);
     chain = slices(config_.x509->chain);
-    policies.push_back({x509_alpns.data(), x509_alpns.size(), transport(config_.x509->limits), chain.data(),
-                        chain.size(), {config_.x509->key.data(), config_.x509->key.size()}});
+    policies.push_back({x509_alpns.data(),
+                        x509_alpns.size(),
+                        transport(config_.x509->limits),
+                        chain.data(),
+                        chain.size(),
+                        {config_.x509->key.data(), config_.x509->key.size()}});
   }
   core_config.policies = policies.data();
   core_config.policy_count = policies.size();
@@ -140,22 +146,22 @@ void Engine::on_overload() {
 
 // ---- In
 
-std::shared_ptr<Connection> Engine::connect(const SocketAddr& remote, const EndpointId& peer, const std::string& alpn,
-                                            TimePoint now) {
-  return dialled(core::cq_endpoint_connect(core_, core::to_core(now), core::to_core(remote), peer.bytes().data(),
-                                           reinterpret_cast<const uint8_t*>(alpn.data()), alpn.size()),
-                 peer, alpn, now);
+std::shared_ptr<Connection> Engine::connect(const SocketAddr& remote, const EndpointId& peer,
+                                            const std::string& alpn, TimePoint now) {
+  return dialled(
+      core::cq_endpoint_connect(core_, core::to_core(now), core::to_core(remote), peer.bytes().data(),
+                                reinterpret_cast<const uint8_t*>(alpn.data()), alpn.size()),
+      peer, alpn, now);
 }
 
 std::shared_ptr<Connection> Engine::connect(const SocketAddr& remote, const X509Server& server,
                                             const std::string& alpn, TimePoint now) {
   const std::vector<core::Slice> roots = slices(server.roots);
-  return dialled(
-      core::cq_endpoint_connect_x509(core_, core::to_core(now), core::to_core(remote),
-                                     {reinterpret_cast<const uint8_t*>(server.name.data()), server.name.size()},
-                                     roots.data(), roots.size(), reinterpret_cast<const uint8_t*>(alpn.data()),
-                                     alpn.size()),
-      std::nullopt, alpn, now);
+  return dialled(core::cq_endpoint_connect_x509(
+                     core_, core::to_core(now), core::to_core(remote),
+                     {reinterpret_cast<const uint8_t*>(server.name.data()), server.name.size()}, roots.data(),
+                     roots.size(), reinterpret_cast<const uint8_t*>(alpn.data()), alpn.size()),
+                 std::nullopt, alpn, now);
 }
 
 std::shared_ptr<Connection> Engine::dialled(core::Connection* core, std::optional<EndpointId> peer,
@@ -186,8 +192,8 @@ void Engine::receive(const net::ReceivedDatagram& datagram, TimePoint now) {
   }
   // An endpoint that only dials lets the kernel choose the source of what it sends.
   const bool has_servers = !config_.accept_alpns.empty() || config_.x509;
-  const core::Address local = has_servers && !datagram.local.is_unspecified() ? core::to_core(datagram.local)
-                                                                               : core::Address{};
+  const core::Address local =
+      has_servers && !datagram.local.is_unspecified() ? core::to_core(datagram.local) : core::Address{};
   core::Received received;
   core::cq_endpoint_receive(core_, core::to_core(now), core::to_core(datagram.remote), local, datagram.ecn,
                             datagram.data.data(), datagram.data.size(), admission, &received);
@@ -201,8 +207,8 @@ void Engine::receive(const net::ReceivedDatagram& datagram, TimePoint now) {
       return;
     case core::ReceivedKind::kNew: {
       ++counters_.handshakes_started;
-      auto connection =
-          std::make_shared<Connection>(shared(), received.connection, true, received.validated, std::nullopt, "", now);
+      auto connection = std::make_shared<Connection>(shared(), received.connection, true, received.validated,
+                                                     std::nullopt, "", now);
       handshaking_.insert(connection.get());
       if (!received.validated) ++unvalidated_;
       add(std::move(connection));
@@ -240,8 +246,8 @@ void Engine::send_response(const core::Received& received, const net::ReceivedDa
 void Engine::flush(TimePoint now) {
   if (flushing_) return;
   flushing_ = true;
-  // Dispatching may make more connections dirty, and their users may then write to the first ones again; what is still
-  // dirty after this round is flushed by the next want_flush().
+  // Dispatching may make more connections dirty, and their users may then write to the first ones again; what
+  // is still dirty after this round is flushed by the next want_flush().
   std::vector<std::shared_ptr<Connection>> round = std::exchange(dirty_, {});
   for (const std::shared_ptr<Connection>& connection : round) {
     connection->collect();
@@ -321,7 +327,8 @@ void Engine::remove(Connection& connection) {
 void Engine::share_send_window() {
   const Limits& limits = config_.limits;
   uint64_t window = limits.max_connection_unacknowledged;
-  while (window > kLeastSendWindow && window * connections_.size() > limits.max_endpoint_unacknowledged) window /= 2;
+  while (window > kLeastSendWindow && window * connections_.size() > limits.max_endpoint_unacknowledged)
+    window /= 2;
   if (window == send_window_) return;
   send_window_ = window;
   for (auto& [raw, connection] : connections_) raw->set_send_window(window);

@@ -28,20 +28,21 @@ class EngineHost : public BatchSink {
 
 struct EngineCounters {
   uint64_t datagrams_received = 0;
-  uint64_t datagrams_dropped = 0;     // malformed, or of no connection that we know
-  uint64_t handshakes_started = 0;    // by peers
-  uint64_t handshakes_refused = 0;    // at a cap
-  uint64_t handshakes_rejected = 0;   // by TLS, in the client's first packet
-  uint64_t handshakes_failed = 0;     // later
+  uint64_t datagrams_dropped = 0;    // malformed, or of no connection that we know
+  uint64_t handshakes_started = 0;   // by peers
+  uint64_t handshakes_refused = 0;   // at a cap
+  uint64_t handshakes_rejected = 0;  // by TLS, in the client's first packet
+  uint64_t handshakes_failed = 0;    // later
   uint64_t retries_sent = 0;
-  uint64_t keys_verified = 0;         // signatures of peers; resumed handshakes do without
-  uint64_t stateless_sent = 0;        // version negotiations and stateless resets
-  uint64_t streams_evicted = 0;       // at max_endpoint_buffered
-  uint64_t core_faults = 0;           // bugs of the QUIC core that ended a connection
+  uint64_t keys_verified = 0;    // signatures of peers; resumed handshakes do without
+  uint64_t stateless_sent = 0;   // version negotiations and stateless resets
+  uint64_t streams_evicted = 0;  // at max_endpoint_buffered
+  uint64_t core_faults = 0;      // bugs of the QUIC core that ended a connection
 };
 
-// All QUIC connections of one socket: routing by connection id, Retry under load, version negotiation, stateless
-// reset, timers. Sans-I/O and single-threaded: datagrams and time in; batches, notifications and the next deadline out.
+// All QUIC connections of one socket: routing by connection id, Retry under load, version negotiation,
+// stateless reset, timers. Sans-I/O and single-threaded: datagrams and time in; batches, notifications and
+// the next deadline out.
 class Engine final : private ConnectionHost {
  public:
   struct Config {
@@ -50,8 +51,8 @@ class Engine final : private ConnectionHost {
     Limits limits;                          // of the endpoint, and of these and of dialled connections
     unsigned worker = 0;                    // in bits 0 to 6 of the first byte of our connection ids
     unsigned workers = 1;
-    unsigned generation = 0;                // 0 or 1, in bit 7: of the process that owns them
-    std::optional<X509Policy> x509 = {};    // of clients that prove none
+    unsigned generation = 0;              // 0 or 1, in bit 7: of the process that owns them
+    std::optional<X509Policy> x509 = {};  // of clients that prove none
   };
 
   Engine(Config config, Random& random, EngineHost& host);
@@ -59,10 +60,10 @@ class Engine final : private ConnectionHost {
   Engine(const Engine&) = delete;
 
   // nullptr for an address that cannot be dialled: port 0, or the unspecified address.
-  std::shared_ptr<Connection> connect(const SocketAddr& remote, const EndpointId& peer, const std::string& alpn,
-                                      TimePoint now);
-  std::shared_ptr<Connection> connect(const SocketAddr& remote, const X509Server& server, const std::string& alpn,
-                                      TimePoint now);
+  std::shared_ptr<Connection> connect(const SocketAddr& remote, const EndpointId& peer,
+                                      const std::string& alpn, TimePoint now);
+  std::shared_ptr<Connection> connect(const SocketAddr& remote, const X509Server& server,
+                                      const std::string& alpn, TimePoint now);
   void receive(const net::ReceivedDatagram& datagram, TimePoint now);
   // Dispatches what happened, then writes what may be sent. After a batch of receive(), or when wanted.
   void flush(TimePoint now);
@@ -85,8 +86,8 @@ class Engine final : private ConnectionHost {
   void on_overload() override;
 
   void send_response(const core::Received& received, const net::ReceivedDatagram& datagram);
-  std::shared_ptr<Connection> dialled(core::Connection* core, std::optional<EndpointId> peer, const std::string& alpn,
-                                      TimePoint now);
+  std::shared_ptr<Connection> dialled(core::Connection* core, std::optional<EndpointId> peer,
+                                      const std::string& alpn, TimePoint now);
   void add(std::shared_ptr<Connection> connection);
   void block(Connection& connection);
   void settle(Connection& connection, TimePoint now);

@@ -42,7 +42,8 @@ size_t Stream::write(ByteView data) {
   if (taken < data.size()) wants_writable_ = true;
   if (taken > 0) connection_->stream_write(*this, data.first(taken));
   // The connection took everything: there is room again once the caller has returned.
-  if (wants_writable_ && pending_.empty() && taken > 0 && connection_ != nullptr) connection_->mark_writable(*this);
+  if (wants_writable_ && pending_.empty() && taken > 0 && connection_ != nullptr)
+    connection_->mark_writable(*this);
   return taken;
 }
 

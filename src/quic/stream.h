@@ -13,7 +13,8 @@ class Connection;
 using AppCode = uint64_t;
 using StreamId = uint64_t;
 
-// Notified about changes of one stream, on the connection's thread, never from inside a call on the stream itself.
+// Notified about changes of one stream, on the connection's thread, never from inside a call on the stream
+// itself.
 class StreamObserver {
  public:
   virtual ~StreamObserver() = default;
@@ -25,9 +26,9 @@ class StreamObserver {
   virtual void on_closed() = 0;
 };
 
-// One QUIC stream: bounded buffers both ways. Flow control follows what the application consumes, so a slow reader
-// stalls its own sender and nobody else. Held by shared_ptr; it outlives its connection harmlessly: after on_closed()
-// reads return what was buffered here, writes accept nothing.
+// One QUIC stream: bounded buffers both ways. Flow control follows what the application consumes, so a slow
+// reader stalls its own sender and nobody else. Held by shared_ptr; it outlives its connection harmlessly:
+// after on_closed() reads return what was buffered here, writes accept nothing.
 class Stream : public std::enable_shared_from_this<Stream> {
  public:
   // What write() takes at most at once, while the connection buffers little (Limits::max_connection_pending).
@@ -43,13 +44,14 @@ class Stream : public std::enable_shared_from_this<Stream> {
   bool is_open() const { return connection_ != nullptr; }
   // Whom to notify; nullptr for nobody. Earlier changes are not repeated: look first.
   void set_observer(StreamObserver* observer) { reader_ = writer_ = observer; }
-  // Each direction may have its own: on_readable() goes to the reader, on_writable() to the writer, on_closed() to
-  // both.
+  // Each direction may have its own: on_readable() goes to the reader, on_writable() to the writer,
+  // on_closed() to both.
   void set_reader(StreamObserver* observer) { reader_ = observer; }
   void set_writer(StreamObserver* observer) { writer_ = observer; }
 
-  // Receiving. What is readable is valid until the next consume() or the next batch of packets. It is not all that
-  // arrived: consuming it may make more readable, and on_readable() follows. The first bytes, in one piece:
+  // Receiving. What is readable is valid until the next consume() or the next batch of packets. It is not all
+  // that arrived: consuming it may make more readable, and on_readable() follows. The first bytes, in one
+  // piece:
   ByteView readable() const;
   // All of it without a copy, as the packets brought it; returns how many of `out` were set. The fast way.
   size_t readable(std::span<ByteView> out) const;
@@ -58,13 +60,15 @@ class Stream : public std::enable_shared_from_this<Stream> {
   uint64_t buffered() const { return held_; }
   // Everything was read, and the peer ended the stream cleanly.
   bool finished() const { return fin_received_ && available_ == 0; }
-  bool was_reset() const { return reset_received_; }  // the peer cancelled it; what is readable is not all of it
+  bool was_reset() const {
+    return reset_received_;
+  }  // the peer cancelled it; what is readable is not all of it
   AppCode reset_code() const { return reset_code_; }
   // With was_reset(): it was not the peer; our side dropped the stream at a memory cap (Limits).
   bool was_evicted() const { return evicted_; }
 
-  // Sending. writable() is what write() takes now; write() copies as much as fits and returns how much. After either
-  // fell short, on_writable() will follow.
+  // Sending. writable() is what write() takes now; write() copies as much as fits and returns how much. After
+  // either fell short, on_writable() will follow.
   size_t writable();
   size_t write(ByteView data);
   void finish();             // FIN after what was written
@@ -88,8 +92,9 @@ class Stream : public std::enable_shared_from_this<Stream> {
   uint64_t available_ = 0;  // bytes that can be read now
   uint64_t held_ = 0;       // and those that wait for others or for these to be read, an upper bound
   Bytes rest_;              // what was left when the connection ended
-  // Sequence number of the last time that this reader caught up with all that was buffered at its previous catch-up.
-  // The stream with the lowest number is evicted first, so a reader that takes byte by byte does not count as active.
+  // Sequence number of the last time that this reader caught up with all that was buffered at its previous
+  // catch-up. The stream with the lowest number is evicted first, so a reader that takes byte by byte does
+  // not count as active.
   uint64_t caught_up_ = 0;
   uint64_t backlog_ = 0;  // bytes of that backlog still unread
   Bytes pending_;         // written, and not taken by the connection yet
@@ -101,13 +106,13 @@ class Stream : public std::enable_shared_from_this<Stream> {
   bool evicted_ = false;
   bool stop_received_ = false;
   bool all_acknowledged_ = false;
-  bool fin_wanted_ = false;       // finish() was called
-  bool send_closed_ = false;      // finish() or reset() was called, or the peer stopped us
-  bool send_done_ = false;        // nothing of the sending half is left to happen
-  bool receive_closed_ = false;   // stop() was called: what still arrives is dropped
-  bool receive_done_ = false;     // nothing of the receiving half is left to happen
-  bool accepted_ = false;         // the application took it, or opened it
-  bool wants_writable_ = false;   // an on_writable() is owed
+  bool fin_wanted_ = false;      // finish() was called
+  bool send_closed_ = false;     // finish() or reset() was called, or the peer stopped us
+  bool send_done_ = false;       // nothing of the sending half is left to happen
+  bool receive_closed_ = false;  // stop() was called: what still arrives is dropped
+  bool receive_done_ = false;    // nothing of the receiving half is left to happen
+  bool accepted_ = false;        // the application took it, or opened it
+  bool wants_writable_ = false;  // an on_writable() is owed
   bool notify_readable_ = false;
   bool notify_writable_ = false;
   bool listed_ = false;  // in the connection's list of streams to notify

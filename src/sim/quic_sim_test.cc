@@ -261,7 +261,7 @@ TEST(QuicSim, ASteadyReaderOutlivesStalledOnesAtTheCap) {
 TEST(QuicSim, ADribblingReaderIsNotABusyOne) {
   quic::Limits limits;
   limits.max_connection_buffered = 8'000'000;
-    LinkConfig fat;
+  LinkConfig fat;
   fat.bits_per_second = 1'000'000'000;
   fat.queue_bytes = 4'000'000;
   World world(27, fat, limits);
