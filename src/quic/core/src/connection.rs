@@ -205,9 +205,10 @@ impl Conn {
         if self.may_probe_early() { self.prober.deadline(self.longest_rtt()) } else { None }
     }
 
-    /// Otherwise the next timer may be one that must not fire before its time.
+    /// Otherwise the next timer may be one that must not fire before its time. With several paths it may be the idle
+    /// timeout of one that little is heard of, while another keeps the prober busy.
     fn may_probe_early(&self) -> bool {
-        self.draining == 0 && self.closed.is_none() && !self.inner.is_closed() && !self.established.is_empty()
+        self.draining == 0 && self.closed.is_none() && !self.inner.is_closed() && self.established.len() == 1
     }
 
     pub fn network_changed(&mut self, now: Instant, recoverable: bool) {
