@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-
 #include <string>
+#include <vector>
 
 #include "sim/hostile_world.h"
 
@@ -77,6 +77,18 @@ class Hostile : public testing::TestWithParam<bool> {
         << "closed with 0x" << std::hex << peer.closed()->code;
     EXPECT_FALSE(peer.closed()->application);
     EXPECT_EQ(peer.malformed(), 0u);
+  }
+
+  // Already closed with one of these codes; with none of them, the connection works.
+  void expect_answer(HostilePeer& peer, const std::vector<uint64_t>& codes) {
+    if (codes.empty()) {
+      EXPECT_TRUE(world.is_usable(peer)) << std::hex << (peer.closed() ? peer.closed()->code : 0);
+    } else if (!peer.closed()) {
+      ADD_FAILURE() << "not closed";
+    } else {
+      EXPECT_NE(std::ranges::find(codes, peer.closed()->code), codes.end())
+          << "closed with 0x" << std::hex << peer.closed()->code;
+    }
   }
 
   // It closed with an error that blames the peer, or the connection works, or the handshake did not get far

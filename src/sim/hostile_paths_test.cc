@@ -263,15 +263,10 @@ TEST_P(HostilePaths, ForbiddenFrames) {
     HostilePeer& peer = connect_extended();
     peer.send(Level::kOneRtt, c.frames);
     EXPECT_TRUE(world.run());
+    expect_answer(peer, c.codes);
     if (c.codes.empty()) {
-      EXPECT_TRUE(world.is_usable(peer)) << std::hex << (peer.closed() ? peer.closed()->code : 0);
       world.run_for(5s);
       EXPECT_FALSE(peer.closed());
-    } else if (!peer.closed()) {
-      ADD_FAILURE() << "not closed";
-    } else {
-      EXPECT_NE(std::ranges::find(c.codes, peer.closed()->code), c.codes.end())
-          << "closed with 0x" << std::hex << peer.closed()->code;
     }
     world.clear();
   }
