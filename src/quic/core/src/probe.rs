@@ -12,6 +12,8 @@
 //!
 //! The first probe comes after two round trips without an answer (RFC 8985, 7.2); noq's own PTO is several after the
 //! queues of the path were full.
+//!
+//! Only while the connection has one path (`Conn::may_probe_early`): of several, the next timer may be another's.
 
 use std::time::{Duration, Instant};
 
