@@ -9,6 +9,10 @@
 
 namespace culvert::quic {
 
+// CUBIC (RFC 9438) slows down at every loss; BBR version 3 measures the path, and keeps one with random loss
+// busy.
+enum class CongestionControl : uint8_t { kCubic, kBbr3 };
+
 // Caps and timeouts of a QUIC endpoint. Every queue a peer can fill is named here.
 struct Limits {
   Duration idle_timeout = std::chrono::seconds(30);  // the same as iroh's
@@ -47,6 +51,7 @@ struct Limits {
   Duration path_keep_alive = std::chrono::seconds(5);
   bool send_observed_addresses = false;  // tells peers that ask for it the address that they are seen at
   bool receive_observed_addresses = false;
+  CongestionControl congestion_control = CongestionControl::kCubic;
 
   size_t max_connections = 65536;
   // Handshakes whose peer's address is not validated; from then on clients get a Retry, which costs no state.

@@ -50,7 +50,7 @@ core::Transport transport(const Limits& limits) {
           .max_udp_payload = static_cast<uint16_t>(limits.max_udp_payload),
           .send_observed_addresses = limits.send_observed_addresses,
           .receive_observed_addresses = limits.receive_observed_addresses,
-          .bbr = false};
+          .bbr = limits.congestion_control == CongestionControl::kBbr3};
 }
 
 std::vector<core::Slice> slices(const auto& list) {

@@ -96,5 +96,34 @@ TEST(QuicStress, SameSeedSameDigest) {
   EXPECT_EQ(through_full_sockets(7, true), through_full_sockets(7, true));
 }
 
+// ---- Congestion control
+
+// How long 10 MB take.
+Duration transfer_time(uint64_t seed, const LinkConfig& link, quic::CongestionControl control) {
+  quic::Limits limits;
+  limits.congestion_control = control;
+  TwoHosts world(seed, link, limits);
+  EXPECT_TRUE(world.connect()) << "seed " << seed;
+  const TimePoint began = world.net.now();
+  world.client().send(10'000'000);
+  EXPECT_TRUE(world.net.run_until(
+      [&] { return !world.server().receivers.empty() && world.server().receivers[0]->finished(); }, 600s))
+      << "seed " << seed;
+  EXPECT_TRUE(world.server().receivers[0]->intact()) << "seed " << seed;
+  return world.net.now() - began;
+}
+
+TEST(QuicStress, BbrKeepsALossyPathBusy) {
+  LinkConfig lossy;
+  lossy.delay = 30ms;
+  lossy.bits_per_second = 50'000'000;
+  lossy.loss = 0.02;
+  for (uint64_t seed = 0; seed < 3; ++seed) {
+    const Duration cubic = transfer_time(seed, lossy, quic::CongestionControl::kCubic);
+    const Duration bbr = transfer_time(seed, lossy, quic::CongestionControl::kBbr3);
+    EXPECT_LT(2 * bbr, cubic) << "seed " << seed;
+  }
+}
+
 }  // namespace
 }  // namespace culvert::sim
