@@ -38,8 +38,10 @@ class Certificate {
   }
 
   quic::X509Policy policy(std::vector<std::string> alpns) const {
-    return {.alpns = std::move(alpns), .chain = identity_.chain, .key = identity_.key};
+    return {.alpns = std::move(alpns),
+            .identity = *quic::X509Identity::from_der(identity_.chain, identity_.key)};
   }
+  const net::DerIdentity& identity() const { return identity_; }
   quic::X509Server server(std::string name = kServerName) const { return {std::move(name), {root_}}; }
 
  private:
@@ -317,6 +319,25 @@ TEST_F(EndpointTest, OneSocketServesKeysAndCertificates) {
   Certificate certificate;
   serve_paths(certificate);
   run(story(this, &certificate));
+}
+
+TEST_F(EndpointTest, CertificatesThatCannotBeUsedAreRefusedWithTheReason) {
+  const net::DerIdentity own = Certificate().identity();
+  const net::DerIdentity other = Certificate().identity();
+  const Bytes junk(100, 0x30);
+  Bytes cut = own.chain[0];
+  cut.resize(cut.size() / 2);
+  using Case = std::tuple<std::vector<Bytes>, Bytes, const char*>;
+  for (const auto& [chain, key, reason] :
+       {Case{{}, own.key, "no certificate"}, Case{{junk}, own.key, "certificate"},
+        Case{{cut}, own.key, "certificate"}, Case{own.chain, junk, "key"}, Case{own.chain, {}, "key"},
+        Case{own.chain, other.key, "key"}}) {
+    Result<quic::X509Identity> identity = quic::X509Identity::from_der(chain, key);
+    ASSERT_FALSE(identity.has_value()) << reason;
+    EXPECT_EQ(identity.error().code, ErrorCode::kInvalid);
+    EXPECT_NE(identity.error().message.find(reason), std::string::npos) << identity.error().message;
+  }
+  EXPECT_TRUE(quic::X509Identity::from_der(own.chain, own.key).has_value());
 }
 
 TEST_F(EndpointTest, CredentialsAreNotInterchangeable) {

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/result.h"
 
 namespace culvert::quic {
 
@@ -60,12 +61,27 @@ struct Limits {
   size_t max_handshakes = 4096;
 };
 
+// A certificate chain and its private key, which belong together and which the QUIC core can use.
+class X509Identity {
+ public:
+  // Both in DER: the leaf first; the key as PKCS#8, PKCS#1 or SEC1. kInvalid says what is wrong with them.
+  static Result<X509Identity> from_der(std::vector<Bytes> chain, Bytes key);
+
+  const std::vector<Bytes>& chain() const { return chain_; }
+  ByteView key() const { return key_; }
+
+ private:
+  X509Identity(std::vector<Bytes> chain, Bytes key) : chain_(std::move(chain)), key_(std::move(key)) {}
+
+  std::vector<Bytes> chain_;
+  Bytes key_;
+};
+
 // Application protocols that clients without a key of their own may speak, as HTTP/3 clients are: the server
 // shows an X.509 certificate.
 struct X509Policy {
   std::vector<std::string> alpns;
-  std::vector<Bytes> chain;  // DER, leaf first
-  Bytes key;                 // DER: PKCS#8, PKCS#1 or SEC1
+  X509Identity identity;
   Limits limits = {};
 };
 

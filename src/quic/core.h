@@ -197,6 +197,7 @@ constexpr size_t kNoDatagram = SIZE_MAX;
 extern "C" {
 Layout cq_layout();
 Endpoint* cq_endpoint_new(const EndpointConfig* config);
+bool cq_x509_check(const Slice* chain, size_t count, Slice key);
 void cq_endpoint_free(Endpoint* endpoint);
 uint64_t cq_endpoint_panics(Endpoint* endpoint);
 uint64_t cq_endpoint_keys_verified(Endpoint* endpoint);

@@ -91,14 +91,15 @@ Engine::Engine(Config config, Random& random, EngineHost& host) : config_(std::m
     policies.push_back({raw_alpns.data(), raw_alpns.size(), transport(config_.limits), nullptr, 0, {}});
   }
   if (config_.x509) {
+    const ByteView identity_key = config_.x509->identity.key();
     x509_alpns = slices(config_.x509->alpns);
-    chain = slices(config_.x509->chain);
+    chain = slices(config_.x509->identity.chain());
     policies.push_back({x509_alpns.data(),
                         x509_alpns.size(),
                         transport(config_.x509->limits),
                         chain.data(),
                         chain.size(),
-                        {config_.x509->key.data(), config_.x509->key.size()}});
+                        {identity_key.data(), identity_key.size()}});
   }
   core_config.policies = policies.data();
   core_config.policy_count = policies.size();

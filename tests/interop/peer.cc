@@ -409,8 +409,10 @@ Result<quic::X509Policy> parse_x509(const Options& options) {
   if (!certificate) return std::unexpected(certificate.error());
   Result<Bytes> key = read_file(option(options, "certificate-key"), kMaxFile);
   if (!key) return std::unexpected(key.error());
-  quic::X509Policy policy{
-      .alpns = split(options.at("x509-alpn")), .chain = {std::move(*certificate)}, .key = std::move(*key)};
+  Result<quic::X509Identity> identity =
+      quic::X509Identity::from_der({std::move(*certificate)}, std::move(*key));
+  if (!identity) return std::unexpected(identity.error());
+  quic::X509Policy policy{.alpns = split(options.at("x509-alpn")), .identity = std::move(*identity)};
   policy.limits.send_observed_addresses = true;
   return policy;
 }

@@ -146,6 +146,18 @@ pub unsafe extern "C" fn cq_endpoint_new(config: *const abi::EndpointConfig) -> 
     }
 }
 
+/// Whether an endpoint can show this certificate chain with this key, all DER; if not, `cq_last_panic` says why.
+#[unsafe(no_mangle)]
+pub extern "C" fn cq_x509_check(chain: *const Slice, count: usize, key: Slice) -> bool {
+    let checked = catch_unwind(AssertUnwindSafe(|| {
+        tls::check_x509(&slices_of(chain, count), bytes_of(key.data, key.size)).map_err(|error| error.to_string())
+    }));
+    if let Ok(Err(error)) = &checked {
+        panics::set(error.clone());
+    }
+    matches!(checked, Ok(Ok(())))
+}
+
 /// # Safety
 /// `endpoint` is from cq_endpoint_new, has no connections any more and is not used again.
 #[unsafe(no_mangle)]

@@ -20,7 +20,7 @@ use rustls::pki_types::{
 };
 use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
 /// SubjectPublicKeyInfo of an Ed25519 key up to the key itself (RFC 8410, 4).
@@ -279,14 +279,24 @@ impl Identity {
         key: &[u8],
         initial_window: u64,
     ) -> Result<Arc<dyn crypto::ServerConfig>, Error> {
-        let chain = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-        let key = PrivateKeyDer::try_from(key.to_vec()).map_err(|error| Error::General(error.into()))?;
+        let certified = Arc::new(certified_key(chain, key)?);
         let config = rustls::ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()
-            .with_single_cert(chain, key)?;
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         server_config(config, alpns, initial_window)
     }
+}
+
+/// Whether a server can show this chain, which is not empty, with this key (DER).
+pub fn check_x509(chain: &[&[u8]], key: &[u8]) -> Result<(), Error> {
+    certified_key(chain, key).map(drop)
+}
+
+fn certified_key(chain: &[&[u8]], key: &[u8]) -> Result<CertifiedKey, Error> {
+    let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+    let key = PrivateKeyDer::try_from(key.to_vec()).map_err(|error| Error::General(error.into()))?;
+    CertifiedKey::from_der(chain, key, &crypto_provider())
 }
 
 fn client_config(config: rustls::ClientConfig, initial_window: u64) -> Result<Arc<dyn crypto::ClientConfig>, Error> {
