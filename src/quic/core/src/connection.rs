@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::c_void;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
@@ -21,10 +22,6 @@ use crate::tls::{self, PublicKey};
 const FIRST_FRAME: u64 = 1500;
 /// noq's, three PTOs, unless round trips are slow.
 const LONGEST_VALIDATION: Duration = Duration::from_secs(3);
-/// noq's default. A PTO after a packet that was just sent or received is longer, and delayed acknowledgements, which may
-/// leave early, are not.
-const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
-const TICK: Duration = Duration::from_nanos(1);
 /// Of the paths, that may be due before a PTO.
 const MAX_TIMERS: usize = 4;
 
@@ -86,11 +83,13 @@ pub struct Conn {
     validations: Budget,
     validation_frames: u64,
     /// Where the paths led when an early probe was last considered.
-    routes: Vec<FourTuple>,
+    routes: Vec<SocketAddr>,
     validated_by: Instant,
     /// Paths that are closed and not forgotten yet.
     draining: usize,
     prober: Prober,
+    /// Of a server: where its last datagram went, and from where.
+    last_local: Option<(SocketAddr, IpAddr)>,
 }
 
 /// Token bucket.
@@ -144,6 +143,7 @@ impl Conn {
             validated_by: now,
             draining: 0,
             prober: Prober::new(settings, now),
+            last_local: None,
         }
     }
 
@@ -153,11 +153,13 @@ impl Conn {
 
     /// `size` is that of the datagram that the event carries.
     pub fn handle_event(&mut self, event: ConnectionEvent, size: usize, now: Instant) {
-        let silence = if size > 0 { self.prober.received(size, now) } else { None };
+        let rtt = self.longest_rtt();
+        let answer = size > 0 && self.prober.received(size, rtt, now);
         self.inner.handle_event(event);
         self.arrived += size as u64;
-        if silence.is_some_and(|silence| silence > self.longest_rtt() / 2) {
-            self.probe_early(now, now + MAX_ACK_DELAY + TICK);
+        if answer {
+            self.prober.timed_out();
+            self.probe_early(now, now + rtt);
         }
     }
 
@@ -172,10 +174,23 @@ impl Conn {
                 break transmit;
             }
         };
+        let transmit = self.with_local_address(transmit);
         if self.prober.sent(transmit.segment_size.unwrap_or(transmit.size), now) {
             self.probe_early(now, now + self.longest_rtt());
         }
         Some(transmit)
+    }
+
+    /// probe_early() lets noq forget the local address of a path, and a server does not learn it again.
+    fn with_local_address(&mut self, mut transmit: noq_proto::Transmit) -> noq_proto::Transmit {
+        if is_server(&self.inner) {
+            match (transmit.src_ip, self.last_local) {
+                (Some(local), _) => self.last_local = Some((transmit.destination, local)),
+                (None, Some((remote, local))) if remote == transmit.destination => transmit.src_ip = Some(local),
+                (None, _) => {}
+            }
+        }
+        transmit
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -223,7 +238,8 @@ impl Conn {
         if !ids.iter().all(|id| self.established.contains(id)) {
             return true;
         }
-        let routes: Vec<FourTuple> = ids.iter().filter_map(|id| self.inner.network_path(*id).ok()).collect();
+        let routes: Vec<_> =
+            ids.iter().filter_map(|id| self.inner.network_path(*id).ok()).map(|path| path.remote()).collect();
         if routes != self.routes {
             self.routes = routes;
             self.validated_by = now + LONGEST_VALIDATION.max(self.longest_rtt() * 10);
@@ -235,18 +251,37 @@ impl Conn {
         self.established.iter().filter_map(|id| self.inner.rtt(*id)).max().unwrap_or_default()
     }
 
-    /// Lets noq's timers fire up to the first that is not before `earliest`: the PTO, if anything is in flight.
+    /// Has noq send probes now, if anything is in flight: its timers fire up to the first that is not before `earliest`.
     fn probe_early(&mut self, now: Instant, earliest: Instant) {
         if !self.may_probe_early() || self.may_be_validating(now) {
             return;
         }
+        let fired = self.fire_timers(earliest);
+        if fired {
+            self.prober.fired(self.longest_rtt(), now);
+        } else if self.prober.put_off() {
+            // Resets the backoff of the PTO; everything else that it does is harmless on a path that works.
+            self.inner.handle_network_change(Some(&Recoverable(true)), now);
+            if self.inner.poll_timeout().is_some_and(|timer| timer <= now) {
+                self.inner.handle_timeout(now);
+            } else {
+                self.fire_timers(earliest);
+            }
+        }
+    }
+
+    /// False: the next timer is too far away to be the PTO.
+    fn fire_timers(&mut self, earliest: Instant) -> bool {
+        let mut fired = false;
         for _ in 0..MAX_TIMERS {
             let Some(timer) = self.inner.poll_timeout().filter(|timer| self.prober.may_be_pto(*timer)) else { break };
             self.inner.handle_timeout(timer);
+            fired = true;
             if timer >= earliest {
                 break;
             }
         }
+        fired
     }
 
     // ---- Events
@@ -323,7 +358,7 @@ impl Conn {
     /// A resumed handshake does not ask the verifier: the peer's key is checked here, in both roles and always.
     fn on_connected(&mut self, now: Instant) {
         self.established.insert(PathId::ZERO);
-        self.routes = self.inner.network_path(PathId::ZERO).into_iter().collect();
+        self.routes = self.inner.network_path(PathId::ZERO).map(|path| path.remote()).into_iter().collect();
         if !matches!(self.peer_check, PeerCheck::Certificate) {
             self.peer_key = self.proven_key();
             let expected = match &self.peer_check {

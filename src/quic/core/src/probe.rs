@@ -7,11 +7,13 @@
 //!   packets after a PTO are one burst, whatever their number. So the first large ones after a PTO are sent singly and
 //!   each is followed by probes: their acknowledgements separate the losses, and a round trip decides.
 //! * The window is full, and the peer waits for acknowledgements, which leave only with data then. If both sides wait for
-//!   the other's, the connection stalls. So what was received is acknowledged by a probe after a pause, and a probe at
-//!   once: a large packet might not carry the acknowledgement to the peer.
+//!   the other's, the connection stalls. So what was received is acknowledged by a probe after a pause. A probe that comes
+//!   after a silence, or while large packets are in doubt, is answered at once: a large packet might not carry the
+//!   acknowledgement to the peer.
 //!
 //! The first probe comes after two round trips without an answer (RFC 8985, 7.2); noq's own PTO is several after the
-//! queues of the path were full.
+//! queues of the path were full. Each early probe puts that PTO off, by as much as it has backed off; when it is out of
+//! reach, its backoff is reset.
 //!
 //! Only while the connection has one path (`Conn::may_probe_early`): of several, the next timer may be another's.
 
@@ -39,6 +41,12 @@ pub struct Prober {
     timed_out: bool,
     /// How many of the next large datagrams are sent singly and followed by a probe.
     singles: u8,
+    /// The last early probe.
+    last_fired: Instant,
+    /// Until then large packets may not arrive: three round trips after an early probe that followed none.
+    doubt_ends: Instant,
+    /// Early ones since the backoff of the PTO was reset.
+    probes: u32,
     /// Of the timers that start when something is received, and that must not fire instead of the PTO.
     shortest_timer: Duration,
 }
@@ -52,6 +60,9 @@ impl Prober {
             waiting: false,
             timed_out: false,
             singles: 0,
+            last_fired: now,
+            doubt_ends: now,
+            probes: 0,
             shortest_timer: LONGEST_PTO,
         };
         prober.set_timers(settings.idle_timeout_ms, settings.keep_alive_ms);
@@ -66,12 +77,13 @@ impl Prober {
         }
     }
 
-    /// `size` bytes were received; returns how long nothing was before, if this may be a probe.
-    pub fn received(&mut self, size: usize, now: Instant) -> Option<Duration> {
+    /// `size` bytes were received. True: they may be a probe, and a probe must answer it.
+    pub fn received(&mut self, size: usize, rtt: Duration, now: Instant) -> bool {
         let silence = now.saturating_duration_since(std::mem::replace(&mut self.last_received, now));
         self.waiting = false;
         self.unanswered.get_or_insert(now);
-        (size == PROBE_SIZE).then_some(silence)
+        let in_doubt = now < self.doubt_ends && now >= self.last_fired + rtt / 8;
+        size == PROBE_SIZE && (silence > rtt / 2 || in_doubt)
     }
 
     pub fn timed_out(&mut self) {
@@ -115,6 +127,20 @@ impl Prober {
         self.waiting = false;
     }
 
+    /// An early probe was asked for.
+    pub fn fired(&mut self, rtt: Duration, now: Instant) {
+        if self.last_fired + rtt < now {
+            self.doubt_ends = now + rtt * 3;
+        }
+        self.last_fired = now;
+        self.probes += 1;
+    }
+
+    /// Whether early probes may have put the PTO off; from now on they have not.
+    pub fn put_off(&mut self) -> bool {
+        std::mem::take(&mut self.probes) > 0
+    }
+
     /// Whether `timer`, the next of noq's, may be the PTO.
     pub fn may_be_pto(&self, timer: Instant) -> bool {
         timer < self.last_received + self.shortest_timer
@@ -152,18 +178,44 @@ mod tests {
         let rtt = Duration::from_millis(400);
         let mut prober = prober(now);
         assert_eq!(prober.deadline(rtt), None);
-        prober.received(40, now + rtt);
-        prober.received(40, now + rtt * 2);
+        prober.received(40, rtt, now + rtt);
+        prober.received(40, rtt, now + rtt * 2);
         assert_eq!(prober.deadline(rtt), Some(now + rtt * 5 / 4));
         prober.sent(40, now + rtt * 2);
         assert_eq!(prober.deadline(rtt), None);
     }
 
     #[test]
+    fn probes_are_answered_after_a_silence_and_while_in_doubt() {
+        let now = instant(1_000_000_000);
+        let rtt = Duration::from_millis(80);
+        let ms = |ms| now + Duration::from_millis(ms);
+        let mut prober = prober(now);
+        assert!(!prober.received(1452, rtt, ms(1000)));
+        assert!(!prober.received(PROBE_SIZE, rtt, ms(1010)));
+        assert!(prober.received(PROBE_SIZE, rtt, ms(1051)));
+        prober.fired(rtt, ms(1051));
+        assert!(!prober.received(PROBE_SIZE, rtt, ms(1060)), "an eighth of the round trip did not pass");
+        assert!(prober.received(PROBE_SIZE, rtt, ms(1061)));
+        assert!(!prober.received(1452, rtt, ms(1290)));
+        assert!(!prober.received(PROBE_SIZE, rtt, ms(1292)), "the doubt lasts three round trips");
+    }
+
+    #[test]
+    fn only_early_probes_put_the_timeout_off() {
+        let now = instant(1_000_000_000);
+        let mut prober = prober(now);
+        assert!(!prober.put_off());
+        prober.fired(Duration::ZERO, now);
+        assert!(prober.put_off());
+        assert!(!prober.put_off());
+    }
+
+    #[test]
     fn a_keep_alive_is_no_probe() {
         let now = instant(1_000_000_000);
         let mut prober = prober(now);
-        prober.received(40, now + Duration::from_secs(1));
+        prober.received(40, Duration::ZERO, now + Duration::from_secs(1));
         assert!(prober.may_be_pto(now + Duration::from_secs(5)));
         assert!(!prober.may_be_pto(now + Duration::from_secs(6)));
     }
