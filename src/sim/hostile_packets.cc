@@ -162,6 +162,26 @@ Bytes seal(const PacketHeader& header, ByteView payload, const PacketKeys& keys)
   return packet;
 }
 
+Bytes retry_packet(ByteView destination, ByteView source, ByteView original_destination, ByteView token) {
+  const PacketKeys keys{
+      .secret = {},
+      .key = {0xbe, 0x0c, 0x69, 0x0b, 0x9f, 0x66, 0x57, 0x5a, 0x1d, 0x76, 0x6b, 0x54, 0xe3, 0x68, 0xc8, 0x4e},
+      .iv = {0x46, 0x15, 0x99, 0xd3, 0x5d, 0x63, 0x2b, 0xf2, 0x23, 0x98, 0x25, 0xbb},
+      .header_key = {}};
+  ByteWriter writer;
+  writer.u8(0xf0);
+  writer.u32(kVersion1);
+  for (ByteView id : {destination, source}) {
+    writer.u8(static_cast<uint8_t>(id.size()));
+    writer.bytes(id);
+  }
+  writer.bytes(token);
+  const Bytes packet = writer.take();
+  const uint8_t original_size = static_cast<uint8_t>(original_destination.size());
+  const Bytes pseudo = concat({ByteView(&original_size, 1), original_destination, packet});
+  return concat({packet, aead_seal(keys, 0, 0, pseudo, {})});
+}
+
 std::optional<ProtectedPacket> next_packet(ByteView& datagram, size_t own_id_size) {
   if (datagram.empty()) return std::nullopt;
   const ByteView start = datagram;

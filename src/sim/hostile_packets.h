@@ -47,6 +47,9 @@ struct PacketHeader {
 // Long headers carry version 1; packet numbers take four bytes.
 Bytes seal(const PacketHeader& header, ByteView payload, const PacketKeys& keys);
 
+// A valid one (RFC 9001, 5.8): whoever sees the client's first Initial can make it.
+Bytes retry_packet(ByteView destination, ByteView source, ByteView original_destination, ByteView token);
+
 // A packet found in a datagram, still protected.
 struct ProtectedPacket {
   Level level;

@@ -67,7 +67,8 @@ HostilePeer::HostilePeer(Config config, Random& random)
     : config_(std::move(config)),
       random_(random),
       key_exchange_(random),
-      source_id_(random_bytes(random, kIdSize)),
+      source_id_(random_bytes(random, config_.id_size)),
+      token_(config_.token),
       source_(config_.address) {
   if (!config_.is_server) destination_id_ = original_id_ = random_bytes(random, kIdSize);
 }
@@ -374,6 +375,7 @@ void HostilePeer::on_client_hello(const Bytes& message) {
   schedule_.derive_application();
   use_secrets(Level::kOneRtt, schedule_.application_secret(false), schedule_.application_secret(true));
   send_tls(Level::kHandshake, flight);
+  if (config_.on_early_keys) config_.on_early_keys();
 }
 
 void HostilePeer::on_client_finished() {
@@ -392,6 +394,7 @@ void HostilePeer::on_server_hello(const Bytes& message) {
 void HostilePeer::on_server_finished() {
   schedule_.derive_application();
   use_secrets(Level::kOneRtt, schedule_.application_secret(false), schedule_.application_secret(true));
+  if (config_.on_early_keys) config_.on_early_keys();
   Bytes flight;
   auto append = [&](uint8_t type, ByteView body) {
     const Bytes next = emit(type, body);

@@ -55,6 +55,11 @@ class HostilePeer {
     // A message with its header, before it is sent and hashed. The result may be empty, or several messages.
     std::function<Bytes(uint8_t message_type, Bytes message)> edit_message = {};
     bool send_handshake_done = true;  // servers
+    // The 1-RTT keys are known, and the handshake is not complete: servers sent their flight, clients did
+    // not.
+    std::function<void()> on_early_keys = {};
+    size_t id_size = 8;  // of the peer's own connection ids
+    Bytes token = {};    // clients: of the first Initial
   };
   struct Datagram {
     SocketAddr source;
@@ -119,6 +124,7 @@ class HostilePeer {
   const Bytes& destination_id() const { return destination_id_; }
   const Bytes& source_id() const { return source_id_; }
   const Bytes& original_id() const { return original_id_; }  // that the client chose for the server
+  const Bytes& token() const { return token_; }              // clients: of a Retry
   const SocketAddr& address() const { return config_.address; }
   bool is_server() const { return config_.is_server; }
 

@@ -89,8 +89,8 @@ void HostileWorld::on_accepted(std::shared_ptr<quic::Connection> connection) {
   add_connection(std::move(connection));
 }
 
-void HostileWorld::receive(const SocketAddr& from, ByteView data) {
-  victim_->receive({data, from, kVictim, 0}, now_);
+void HostileWorld::receive(const SocketAddr& from, ByteView data, uint8_t ecn) {
+  victim_->receive({data, from, kVictim, ecn}, now_);
 }
 
 // One turn of everything under way. False: nothing was.

@@ -37,7 +37,7 @@ class HostileWorld : private quic::EngineHost {
   void run_for(Duration time);
 
   // A datagram from anywhere. Nobody gets the answer unless a peer sent from there.
-  void inject(const SocketAddr& from, ByteView data) { receive(from, data); }
+  void inject(const SocketAddr& from, ByteView data, uint8_t ecn = 0) { receive(from, data, ecn); }
   // An address that nobody has.
   SocketAddr next_address();
 
@@ -76,7 +76,7 @@ class HostileWorld : private quic::EngineHost {
   void want_flush() override {}
   void add_connection(std::shared_ptr<quic::Connection> connection);
   bool deliver();
-  void receive(const SocketAddr& from, ByteView data);
+  void receive(const SocketAddr& from, ByteView data, uint8_t ecn = 0);
 
   SeededRandom random_;
   TimePoint now_{std::chrono::hours(1)};
