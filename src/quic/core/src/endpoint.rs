@@ -21,6 +21,8 @@ use crate::keys::{CallTime, ID_SIZE, IdGenerator, ResetKey, TokenKey, first_byte
 use crate::panics::last_panic;
 use crate::tls::{self, Identity, PublicKey};
 
+/// RFC 9000, 14.1.
+const MIN_INITIAL: usize = 1200;
 /// Datagrams of 1452 bytes that share an allocation: five.
 const ARENA: usize = 5 * 1452;
 
@@ -225,6 +227,8 @@ impl Endpoint {
         let event = self.inner.handle(now, path, EcnCodepoint::from_bits(ecn), packet, &mut self.buffer);
         match event {
             None => Outcome::nothing(),
+            // RFC 9000, 5.2.2: noq answers a version that it does not know however small the datagram is, with more.
+            Some(DatagramEvent::Response(_)) if data[0] & 0x80 != 0 && data.len() < MIN_INITIAL => Outcome::nothing(),
             Some(DatagramEvent::Response(transmit)) => Outcome::response(ResponseKind::Stateless, Some(transmit)),
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let Some(&connection) = self.connections.get(&handle.0) else {
