@@ -17,6 +17,7 @@ use crate::abi::{Address, CloseKind, ConnectionEventKind, CqEvent, Transport};
 use crate::probe::Prober;
 use crate::recv::{End, Recv};
 use crate::tls::{self, PublicKey};
+use crate::unprotected::{self, MAX_TOKEN, Unprotected};
 
 /// Assumed for the first frame of a stream, of which noq does not tell.
 const FIRST_FRAME: u64 = 1500;
@@ -149,6 +150,16 @@ impl Conn {
 
     pub fn is_drained(&self) -> bool {
         self.dead || self.inner.is_drained()
+    }
+
+    /// Whether noq must not see a datagram of this connection.
+    pub fn must_drop(&self, datagram: &[u8]) -> bool {
+        match unprotected::find(datagram) {
+            None => false,
+            Some(_) if is_server(&self.inner) || !self.inner.is_handshaking() => true,
+            Some(Unprotected::Retry { token_size }) => token_size > MAX_TOKEN,
+            Some(Unprotected::VersionNegotiation) => false,
+        }
     }
 
     /// `size` is that of the datagram that the event carries.

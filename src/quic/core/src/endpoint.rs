@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 
 use crate::abi::{self, Admission, ReceivedKind, ResponseKind};
 use crate::connection::{Conn, PeerCheck, varint};
-use crate::keys::{CallTime, ID_SIZE, IdGenerator, ResetKey, TokenKey, first_byte};
+use crate::keys::{CallTime, ID_SIZE, IdGenerator, ResetKey, TokenKey, Tokens, first_byte};
 use crate::panics::last_panic;
 use crate::tls::{self, Identity, PublicKey};
 
@@ -237,7 +237,7 @@ impl Endpoint {
                 // SAFETY: `connections` holds what `forget` was not called for, so the object lives; no other
                 // reference to it exists, because the caller is inside one call only.
                 let conn = unsafe { &mut *connection };
-                if conn.dead {
+                if conn.dead || conn.must_drop(data) {
                     return Outcome::nothing();
                 }
                 let is_reset = self.is_stateless_reset(data);
@@ -360,7 +360,7 @@ impl Endpoint {
     fn client_config(&self, crypto: Arc<dyn noq_proto::crypto::ClientConfig>) -> ClientConfig {
         let mut config = ClientConfig::new(crypto);
         let first_ids = self.first_ids.clone();
-        config.transport_config(self.client_transport.clone());
+        config.transport_config(self.client_transport.clone()).token_store(Arc::new(Tokens::default()));
         config.initial_dst_cid_provider(Arc::new(move || {
             let mut bytes = [0; 20];
             if let Ok(mut rng) = first_ids.lock() {

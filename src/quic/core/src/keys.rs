@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use noq_proto::crypto::{CryptoError, HandshakeTokenKey, HmacKey};
-use noq_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid, TimeSource};
+use noq_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid, TimeSource, TokenMemoryCache, TokenStore};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ring::{aead, hkdf, hmac};
+
+use crate::unprotected::MAX_TOKEN;
 
 /// Bytes of our connection ids; iroh uses as many.
 pub const ID_SIZE: usize = 8;
@@ -101,6 +104,22 @@ impl HandshakeTokenKey for TokenKey {
             Ok(plain) => Ok(plain),
             Err(_) => Err(CryptoError),
         }
+    }
+}
+
+/// What servers gave in NEW_TOKEN frames for the next connections, without what is too large for these.
+#[derive(Default)]
+pub struct Tokens(TokenMemoryCache);
+
+impl TokenStore for Tokens {
+    fn insert(&self, server_name: &str, token: Bytes) {
+        if token.len() <= MAX_TOKEN {
+            self.0.insert(server_name, token);
+        }
+    }
+
+    fn take(&self, server_name: &str) -> Option<Bytes> {
+        self.0.take(server_name)
     }
 }
 

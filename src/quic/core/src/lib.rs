@@ -20,6 +20,7 @@ pub mod panics;
 pub mod probe;
 pub mod recv;
 pub mod tls;
+mod unprotected;
 
 use abi::{Address, Admission, CqEvent, Layout, PathInfo, Received, Slice, Status, StreamState, Transmit};
 use connection::{Conn, varint};
