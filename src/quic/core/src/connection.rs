@@ -37,6 +37,8 @@ const VALIDATION_INTERVAL: Duration = Duration::from_millis(16);
 const KEPT_PATHS_FOR_EACH: usize = 8;
 /// draft-ietf-quic-multipath, PATH_RESOURCE_LIMIT_REACHED
 const PATH_RESOURCE_LIMIT: u32 = 0x3e75;
+/// RFC 9000, 20.1
+const PROTOCOL_VIOLATION: u32 = 0x0a;
 
 pub enum PeerCheck {
     /// The peer must prove this key.
@@ -79,6 +81,8 @@ pub struct Conn {
     streams: FxHashMap<StreamId, Recv>,
     /// Streams that became readable, and by how many frames.
     readable: Vec<(StreamId, u64)>,
+    /// RFC 9001, 4.1.2: for a client, HANDSHAKE_DONE arrived.
+    confirmed: bool,
     established: HashSet<PathId>,
     max_kept_paths: usize,
     validations: Budget,
@@ -136,6 +140,7 @@ impl Conn {
             events: VecDeque::new(),
             streams: FxHashMap::default(),
             readable: Vec::new(),
+            confirmed: false,
             established: HashSet::new(),
             max_kept_paths: KEPT_PATHS_FOR_EACH * settings.max_paths.max(1) as usize,
             validations: Budget { left: VALIDATION_BURST, counted_at: None },
@@ -330,7 +335,8 @@ impl Conn {
     fn take(&mut self, event: Event, now: Instant) {
         use ConnectionEventKind as Kind;
         match event {
-            Event::HandshakeDataReady | Event::HandshakeConfirmed => {}
+            Event::HandshakeDataReady => {}
+            Event::HandshakeConfirmed => self.confirmed = true,
             Event::Connected => self.on_connected(now),
             Event::ConnectionLost { reason } => self.on_lost(reason),
             Event::Stream(StreamEvent::Readable { id }) => {
@@ -441,6 +447,14 @@ impl Conn {
         self.held = 0;
     }
 
+    /// Ends the connection for what the peer did.
+    fn close_for(&mut self, now: Instant, code: u32, reason: &str) {
+        if self.closed.is_none() {
+            self.inner.close(now, VarInt::from_u32(code), Bytes::new());
+            self.lost(CloseKind::LocalTransport, code.into(), reason.into());
+        }
+    }
+
     pub fn lost(&mut self, kind: CloseKind, code: u64, text: String) {
         if self.closed.is_none() {
             self.closed = Some(Closed { kind, code, text });
@@ -467,18 +481,18 @@ impl Conn {
                     PathAbandonReason::ValidationFailed => 1,
                 };
                 self.events.push_back(CqEvent::path(Kind::PathAbandoned, id, code));
-                if self.closed.is_none() && self.inner.paths().len() > self.max_kept_paths {
-                    self.inner.close(now, VarInt::from_u32(PATH_RESOURCE_LIMIT), Bytes::new());
-                    self.lost(
-                        CloseKind::LocalTransport,
-                        PATH_RESOURCE_LIMIT.into(),
-                        "too many paths were abandoned".into(),
-                    );
+                if self.inner.paths().len() > self.max_kept_paths {
+                    self.close_for(now, PATH_RESOURCE_LIMIT, "too many paths were abandoned");
                 }
             }
             PathEvent::Discarded { id, .. } => {
                 self.draining = self.draining.saturating_sub(1);
                 self.events.push_back(CqEvent::path(Kind::PathDiscarded, id, 0));
+                // noq-proto 1.4 counts on path 0 until the handshake is confirmed, and panics then.
+                if id == PathId::ZERO && !self.confirmed {
+                    let reason = "the first path ended before the handshake was confirmed";
+                    self.close_for(now, PROTOCOL_VIOLATION, reason);
+                }
             }
             PathEvent::RemoteStatus { id, status, .. } => {
                 let backup = matches!(status, PathStatus::Backup);
