@@ -32,6 +32,10 @@ const MAX_TIMERS: usize = 4;
 /// legitimate round is 9 probes of 32 addresses in 4 seconds, in each direction.
 const VALIDATION_BURST: u32 = 512;
 const VALIDATION_INTERVAL: Duration = Duration::from_millis(16);
+/// Datagrams that a client may send to addresses that no path leads to before it ends the connection. It answers each
+/// challenge with one of its own, and noq keeps them all until the next round of NAT traversal: 54 bytes each.
+const OFF_PATH_BURST: u32 = 16_384;
+const OFF_PATH_INTERVAL: Duration = Duration::from_millis(250);
 /// Abandoned paths drain for 3 PTO, which a peer can make minutes, and each gives it the right to another. Paths for
 /// each that may be open; a client that flaps between networks as fast as it can validate them has three.
 const KEPT_PATHS_FOR_EACH: usize = 8;
@@ -87,6 +91,7 @@ pub struct Conn {
     max_kept_paths: usize,
     validations: Budget,
     validation_frames: u64,
+    off_path: Budget,
     /// Where the paths led when an early probe was last considered.
     routes: Vec<SocketAddr>,
     validated_by: Instant,
@@ -100,16 +105,22 @@ pub struct Conn {
 /// Token bucket.
 struct Budget {
     left: u32,
+    burst: u32,
+    interval: Duration,
     counted_at: Option<Instant>,
 }
 
 impl Budget {
+    fn new(burst: u32, interval: Duration) -> Self {
+        Self { left: burst, burst, interval, counted_at: None }
+    }
+
     fn take(&mut self, now: Instant) -> bool {
         let counted_at = *self.counted_at.get_or_insert(now);
-        let earned = (now.saturating_duration_since(counted_at).as_nanos() / VALIDATION_INTERVAL.as_nanos())
-            .min(u128::from(VALIDATION_BURST)) as u32;
+        let earned = (now.saturating_duration_since(counted_at).as_nanos() / self.interval.as_nanos())
+            .min(u128::from(self.burst)) as u32;
         if earned > 0 {
-            self.left = (self.left + earned).min(VALIDATION_BURST);
+            self.left = (self.left + earned).min(self.burst);
             self.counted_at = Some(now);
         }
         let allowed = self.left > 0;
@@ -143,8 +154,9 @@ impl Conn {
             confirmed: false,
             established: HashSet::new(),
             max_kept_paths: KEPT_PATHS_FOR_EACH * settings.max_paths.max(1) as usize,
-            validations: Budget { left: VALIDATION_BURST, counted_at: None },
+            validations: Budget::new(VALIDATION_BURST, VALIDATION_INTERVAL),
             validation_frames: 0,
+            off_path: Budget::new(OFF_PATH_BURST, OFF_PATH_INTERVAL),
             routes: Vec::new(),
             validated_by: now,
             draining: 0,
@@ -519,7 +531,13 @@ impl Conn {
             |id: &PathId| self.inner.network_path(*id).is_ok_and(|path| path.remote() == transmit.destination);
         if !self.established.iter().any(leads_there) {
             // The first packets of a handshake are on the way to being one.
-            return self.established.is_empty() || self.validations.take(now);
+            if self.established.is_empty() {
+                return true;
+            }
+            if !is_server(&self.inner) && !self.off_path.take(now) {
+                self.close_for(now, PATH_RESOURCE_LIMIT, "too many addresses asked for a path validation");
+            }
+            return self.validations.take(now);
         }
         if transmit.size != OFF_PATH_RESPONSE {
             return true;
@@ -533,6 +551,13 @@ impl Conn {
             .sum();
         let is_validation = sent > std::mem::replace(&mut self.validation_frames, sent);
         !is_validation || self.validations.take(now)
+    }
+
+    /// How many addresses of the server are probed; None where the peers did not agree on NAT traversal.
+    pub fn nat_traversal_round(&mut self, now: Instant) -> Option<usize> {
+        let probed = self.inner.initiate_nat_traversal_round(now).ok()?;
+        self.off_path = Budget::new(OFF_PATH_BURST, OFF_PATH_INTERVAL);
+        Some(probed.len())
     }
 
     // ---- Streams

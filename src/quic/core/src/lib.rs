@@ -784,6 +784,6 @@ pub extern "C" fn cq_candidate_remove(endpoint: *mut Endpoint, connection: *mut 
 #[unsafe(no_mangle)]
 pub extern "C" fn cq_nat_traversal_round(endpoint: *mut Endpoint, connection: *mut Conn, now: u64) -> u32 {
     on_connection(endpoint, connection, u32::MAX, |_, conn| {
-        conn.inner.initiate_nat_traversal_round(instant(now)).map_or(u32::MAX, |probed| probed.len() as u32)
+        conn.nat_traversal_round(instant(now)).map_or(u32::MAX, |probed| probed as u32)
     })
 }
