@@ -146,11 +146,19 @@ impl Recv {
         };
         let mut blocked = false;
         let mut reset = None;
-        while self.ordered_size < wanted && self.waiting_cost < window {
-            match chunks.next(usize::MAX) {
+        let mut full = self.waiting_cost >= window;
+        while self.ordered_size < wanted {
+            // The piece that a full window waits for must still come in. noq has the lowest offset first, so that one
+            // byte tells whether it arrived.
+            match chunks.next(if full { 1 } else { usize::MAX }) {
                 Ok(Some(chunk)) => {
+                    let is_next = chunk.offset == self.next;
                     self.in_core = self.in_core.saturating_sub(chunk.bytes.len() as u64);
                     self.insert(chunk.offset, chunk.bytes);
+                    if full && !is_next {
+                        break;
+                    }
+                    full = !is_next && self.waiting_cost >= window;
                 }
                 Ok(None) => {
                     self.end = Some(End::Finished);
