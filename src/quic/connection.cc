@@ -263,7 +263,9 @@ void Connection::check_progress(TimePoint now) {
   }
   const Duration patience = std::max(patience_, kNoProgressRoundTrips * path_stats().smoothed_rtt);
   if (now - acked_at_ >= patience) {
-    core::cq_connection_network_changed(shared_.core, core_, core::to_core(now), false);
+    // A new path begins the core's idle timeout again: not so many of them that silence is noticed late.
+    if (now - last_heard_ < shared_.limits.idle_timeout / 2)
+      core::cq_connection_network_changed(shared_.core, core_, core::to_core(now), false);
     acked_at_ = now;
   }
   next_look_ = acked_at_ + patience;
