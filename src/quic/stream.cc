@@ -64,6 +64,7 @@ void Stream::reset(AppCode code) {
 void Stream::stop(AppCode code) {
   if (receive_closed_) return;
   receive_closed_ = true;
+  if (available_ > 0) fin_received_ = false;  // what is dropped was not read
   if (connection_ == nullptr) {
     available_ = held_ = 0;
     return;
