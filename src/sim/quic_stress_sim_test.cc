@@ -54,7 +54,7 @@ uint64_t through_full_sockets(uint64_t seed, bool notifies) {
   TwoHosts world(seed, link);
   const uint64_t up = 1 + choice.below(2'000'000);
   const uint64_t down = 1 + choice.below(1'000'000);
-  world.on_accepted = [&](Peer& server) { server.answer = down; };
+  world.server_answer = down;
   MoodySink client_sink(world.net, world.client_host, choice, notifies);
   MoodySink server_sink(world.net, world.server_host, choice, notifies);
   EXPECT_TRUE(world.connect()) << "seed " << seed;

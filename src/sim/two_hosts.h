@@ -11,6 +11,19 @@ namespace culvert::sim {
 
 inline SecretKey test_key(uint8_t fill) { return *SecretKey::from_seed(Bytes(32, fill)); }
 
+inline LinkConfig random_link(Random& random) {
+  LinkConfig link;
+  link.delay = std::chrono::microseconds(100 + random.below(100'000));
+  link.bits_per_second = 1'000'000 * (1 + random.below(200));
+  link.queue_bytes = 16'000 + random.below(256'000);
+  link.loss = static_cast<double>(random.below(80)) / 1000;
+  link.duplicate = static_cast<double>(random.below(50)) / 1000;
+  link.reorder = static_cast<double>(random.below(100)) / 1000;
+  link.mtu = 1200 + random.below(300);
+  link.congestion_marks = random.below(2) == 0;
+  return link;
+}
+
 struct TwoHosts {
   static constexpr const char* kAlpn = "test/1";
   static inline const SocketAddr kClientAddr = SocketAddr::v4({10, 0, 0, 2}, 50000);
@@ -23,6 +36,7 @@ struct TwoHosts {
     net.set_default_link(link);
     server_host.set_on_accepted([this](std::shared_ptr<quic::Connection> accepted) {
       servers.push_back(std::make_unique<Peer>(std::move(accepted)));
+      servers.back()->answer = server_answer;
       if (on_accepted) on_accepted(*servers.back());
     });
   }
@@ -31,10 +45,13 @@ struct TwoHosts {
     return {.key = test_key(2), .accept_alpns = {kAlpn}, .limits = limits};
   }
 
+  Peer& dial(const EndpointId& peer = test_key(2).public_key(), const std::string& alpn = kAlpn) {
+    clients.push_back(std::make_unique<Peer>(client_host.connect(kServerAddr, peer, alpn)));
+    return *clients.back();
+  }
   bool connect(Duration limit = std::chrono::seconds(30)) {
     const size_t before = servers.size();
-    clients.push_back(
-        std::make_unique<Peer>(client_host.connect(kServerAddr, test_key(2).public_key(), kAlpn)));
+    dial();
     return net.run_until([&] { return client().connected() && servers.size() > before; }, limit);
   }
   Peer& client() { return *clients.back(); }
@@ -47,6 +64,7 @@ struct TwoHosts {
   Network net;
   Host client_host;
   Host server_host;
+  uint64_t server_answer = 0;  // Peer::answer of servers
   std::function<void(Peer&)> on_accepted;
   std::vector<std::unique_ptr<Peer>> clients;
   std::vector<std::unique_ptr<Peer>> servers;
