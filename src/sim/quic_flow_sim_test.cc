@@ -208,5 +208,31 @@ TEST(QuicFlow, AReadStreamGetsTheLargeWindow) {
       [&] { return !world.server().receivers.empty() && world.server().receivers[0]->finished(); }, 5s));
 }
 
+// What arrives behind a lost packet, until that is sent again, takes more memory than the window has bytes.
+TEST(QuicFlow, AFullWindowBehindALostPacketIsNotTheEnd) {
+  LinkConfig fat;
+  fat.delay = 50ms;
+  fat.bits_per_second = 1'000'000'000;
+  fat.queue_bytes = 16'000'000;
+  for (uint64_t nth : {1u, 25u}) {
+    TwoHosts world(nth, fat);
+    ASSERT_TRUE(world.connect());
+    world.client().send(60'000'000);
+    world.net.run_for(1500ms);  // until the window has grown
+    LinkConfig dead = fat;
+    dead.loss = 1;
+    uint64_t sent = 0;
+    world.net.set_tap([&](const SocketAddr& source, const SocketAddr&, ByteView) {
+      if (source != TwoHosts::kClientAddr || sent > nth) return;
+      world.set_links(++sent == nth ? dead : fat, fat);
+    });
+    Receiver& receiver = *world.server().receivers.at(0);
+    EXPECT_TRUE(world.net.run_until([&] { return receiver.finished(); }, 20s))
+        << nth << ": " << receiver.received() << " bytes were read, " << receiver.waiting() << " wait";
+    EXPECT_TRUE(receiver.intact());
+    EXPECT_EQ(world.net.dropped(), 1u);
+  }
+}
+
 }  // namespace
 }  // namespace culvert::sim
