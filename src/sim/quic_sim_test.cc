@@ -133,6 +133,21 @@ TEST(QuicSim, StopEndsTheSenderButNotItsOwnSendingHalf) {
   EXPECT_TRUE(world.net.run_until([&] { return world.server().receivers[0]->finished(); }, 10s));
 }
 
+// What arrived and was not read was dropped by stop(): its end is not the end of what was read.
+TEST(QuicSim, AStoppedStreamDoesNotPassForAFinishedOne) {
+  TwoHosts world(9);
+  ASSERT_TRUE(world.connect());
+  world.server().paused = true;
+  world.client().send(1000);
+  world.net.run_for(1s);
+  quic::Stream& at_server = world.server().receivers.at(0)->stream();
+  ASSERT_EQ(at_server.readable().size(), 1000u);
+  EXPECT_FALSE(at_server.finished());
+  at_server.stop(43);
+  EXPECT_TRUE(at_server.readable().empty());
+  EXPECT_FALSE(at_server.finished());
+}
+
 TEST(QuicSim, CloseCodeAndReasonArrive) {
   TwoHosts world(10);
   ASSERT_TRUE(world.connect());
@@ -157,6 +172,26 @@ TEST(QuicSim, KeepAliveHoldsAnIdleConnectionAndSilenceEndsIt) {
   ASSERT_TRUE(world.net.run_until([&] { return world.server().closed && world.client().closed; }, 2min));
   EXPECT_EQ(world.server().closed->kind, Kind::kIdleTimeout);
   EXPECT_EQ(world.client_host.engine().connection_count(), 0u);
+}
+
+// Also a client that looks for another way to the server meanwhile (Connection::check_progress).
+TEST(QuicSim, SilenceEndsBothSidesSoonAfterTheIdleTimeout) {
+  constexpr Duration kSlack = 15s;  // three PTO, and what was sent before the silence was noticed
+  for (uint64_t bytes : {1'000u, 50'000'000u}) {
+    TwoHosts world(11);
+    world.server_answer = bytes;
+    ASSERT_TRUE(world.connect());
+    world.client().send(bytes);
+    world.net.run_for(500ms);
+    LinkConfig dead;
+    dead.loss = 1;
+    world.set_links(dead, dead);
+    world.net.run_for(quic::Limits{}.idle_timeout + kSlack);
+    for (Peer* peer : {&world.client(), &world.server()}) {
+      EXPECT_TRUE(peer->closed && peer->closed->kind == Kind::kIdleTimeout)
+          << (peer == &world.client() ? "the client" : "the server") << ", " << bytes << " bytes";
+    }
+  }
 }
 
 TEST(QuicSim, RestartedServerResetsOldConnections) {
