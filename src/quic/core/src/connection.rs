@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::c_void;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,9 @@ const FIRST_FRAME: u64 = 1500;
 /// noq's, three PTOs, unless round trips are slow.
 const LONGEST_VALIDATION: Duration = Duration::from_secs(3);
 /// Of the paths, that may be due before a PTO.
-const MAX_TIMERS: usize = 4;
+const MAX_TIMERS: usize = 6;
+/// Of the connection and of its path.
+const KEEP_ALIVES: usize = 2;
 
 /// Path validation datagrams that a connection may send at once, and how long each further one takes. noq answers every
 /// PATH_CHALLENGE with 1200 bytes to wherever it came from, and probes all addresses of a REACH_OUT round: unlimited,
@@ -39,6 +41,9 @@ const OFF_PATH_INTERVAL: Duration = Duration::from_millis(250);
 /// Abandoned paths drain for 3 PTO, which a peer can make minutes, and each gives it the right to another. Paths for
 /// each that may be open; a client that flaps between networks as fast as it can validate them has three.
 const KEPT_PATHS_FOR_EACH: usize = 8;
+/// Addresses that a connection remembers to have heard from, and for how long it may answer there.
+const MAX_HEARD: usize = 16;
+const HEARD_LATELY: Duration = Duration::from_secs(10);
 /// draft-ietf-quic-multipath, PATH_RESOURCE_LIMIT_REACHED
 const PATH_RESOURCE_LIMIT: u32 = 0x3e75;
 /// RFC 9000, 20.1
@@ -98,8 +103,30 @@ pub struct Conn {
     /// Paths that are closed and not forgotten yet.
     draining: usize,
     prober: Prober,
-    /// Of a server: where its last datagram went, and from where.
-    last_local: Option<(SocketAddr, IpAddr)>,
+    heard: Heard,
+}
+
+/// The addresses that datagrams came from, latest last.
+#[derive(Default)]
+struct Heard(VecDeque<(SocketAddr, Instant)>);
+
+impl Heard {
+    fn from(&mut self, remote: SocketAddr, now: Instant) {
+        match self.0.iter().rposition(|(known, _)| *known == remote) {
+            Some(last) if last + 1 == self.0.len() => {}
+            Some(place) => _ = self.0.remove(place),
+            None if self.0.len() == MAX_HEARD => _ = self.0.pop_front(),
+            None => {}
+        }
+        match self.0.back_mut() {
+            Some((known, when)) if *known == remote => *when = now,
+            _ => self.0.push_back((remote, now)),
+        }
+    }
+
+    fn lately_from(&self, remote: SocketAddr, now: Instant) -> bool {
+        self.0.iter().any(|(known, when)| *known == remote && *when + HEARD_LATELY > now)
+    }
 }
 
 /// Token bucket.
@@ -161,7 +188,7 @@ impl Conn {
             validated_by: now,
             draining: 0,
             prober: Prober::new(settings, now),
-            last_local: None,
+            heard: Heard::default(),
         }
     }
 
@@ -177,6 +204,11 @@ impl Conn {
             Some(Unprotected::Retry { token_size }) => token_size > MAX_TOKEN,
             Some(Unprotected::VersionNegotiation) => false,
         }
+    }
+
+    /// A datagram for this connection came from there.
+    pub fn heard_from(&mut self, remote: SocketAddr, now: Instant) {
+        self.heard.from(remote, now);
     }
 
     /// `size` is that of the datagram that the event carries.
@@ -202,23 +234,10 @@ impl Conn {
                 break transmit;
             }
         };
-        let transmit = self.with_local_address(transmit);
         if self.prober.sent(transmit.segment_size.unwrap_or(transmit.size), now) {
             self.probe_early(now, now + self.longest_rtt());
         }
         Some(transmit)
-    }
-
-    /// probe_early() lets noq forget the local address of a path, and a server does not learn it again.
-    fn with_local_address(&mut self, mut transmit: noq_proto::Transmit) -> noq_proto::Transmit {
-        if is_server(&self.inner) {
-            match (transmit.src_ip, self.last_local) {
-                (Some(local), _) => self.last_local = Some((transmit.destination, local)),
-                (None, Some((remote, local))) if remote == transmit.destination => transmit.src_ip = Some(local),
-                (None, _) => {}
-            }
-        }
-        transmit
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -279,37 +298,24 @@ impl Conn {
         self.established.iter().filter_map(|id| self.inner.rtt(*id)).max().unwrap_or_default()
     }
 
-    /// Has noq send probes now, if anything is in flight: its timers fire up to the first that is not before `earliest`.
+    /// Has noq send probes now, if anything is in flight: lets its timers fire up to the first that is not before
+    /// `earliest` and is the PTO. Until that is certain, keep-alives fire as well; they are harmless.
     fn probe_early(&mut self, now: Instant, earliest: Instant) {
         if !self.may_probe_early() || self.may_be_validating(now) {
             return;
         }
-        let fired = self.fire_timers(earliest);
-        if fired {
-            self.prober.fired(self.longest_rtt(), now);
-        } else if self.prober.put_off() {
-            // Resets the backoff of the PTO; everything else that it does is harmless on a path that works.
-            self.inner.handle_network_change(Some(&Recoverable(true)), now);
-            if self.inner.poll_timeout().is_some_and(|timer| timer <= now) {
-                self.inner.handle_timeout(now);
-            } else {
-                self.fire_timers(earliest);
-            }
-        }
-    }
-
-    /// False: the next timer is too far away to be the PTO.
-    fn fire_timers(&mut self, earliest: Instant) -> bool {
-        let mut fired = false;
+        self.prober.fired(self.longest_rtt(), now);
+        let mut keep_alives = 0;
         for _ in 0..MAX_TIMERS {
             let Some(timer) = self.inner.poll_timeout().filter(|timer| self.prober.may_be_pto(*timer)) else { break };
             self.inner.handle_timeout(timer);
-            fired = true;
             if timer >= earliest {
-                break;
+                if keep_alives == KEEP_ALIVES || !self.prober.may_be_keep_alive(timer) {
+                    break;
+                }
+                keep_alives += 1;
             }
         }
-        fired
     }
 
     // ---- Events
@@ -387,6 +393,7 @@ impl Conn {
     /// A resumed handshake does not ask the verifier: the peer's key is checked here, in both roles and always.
     fn on_connected(&mut self, now: Instant) {
         self.established.insert(PathId::ZERO);
+        self.prober.set_timers(tls::peer_idle_timeout(self.inner.crypto_session()), 0);
         self.routes = self.inner.network_path(PathId::ZERO).map(|path| path.remote()).into_iter().collect();
         if !matches!(self.peer_check, PeerCheck::Certificate) {
             self.peer_key = self.proven_key();
@@ -534,7 +541,11 @@ impl Conn {
             if self.established.is_empty() {
                 return true;
             }
-            if !is_server(&self.inner) && !self.off_path.take(now) {
+            if is_server(&self.inner) {
+                if !self.is_wanted_there(transmit.destination, now) {
+                    return false;
+                }
+            } else if !self.off_path.take(now) {
                 self.close_for(now, PATH_RESOURCE_LIMIT, "too many addresses asked for a path validation");
             }
             return self.validations.take(now);
@@ -551,6 +562,14 @@ impl Conn {
             .sum();
         let is_validation = sent > std::mem::replace(&mut self.validation_frames, sent);
         !is_validation || self.validations.take(now)
+    }
+
+    /// Whether a server's path validation may go to an address that no path leads to. noq 1.4 challenges the address
+    /// before the last one whenever a client moves, however long ago that was, and with an id that the new path sees
+    /// as well: whoever watches both networks could link them (RFC 9000, 9.5).
+    fn is_wanted_there(&self, remote: SocketAddr, now: Instant) -> bool {
+        self.heard.lately_from(remote, now)
+            || self.inner.get_local_nat_traversal_addresses().is_ok_and(|candidates| !candidates.is_empty())
     }
 
     /// How many addresses of the server are probed; None where the peers did not agree on NAT traversal.

@@ -246,6 +246,7 @@ impl Endpoint {
                         conn.reset_by_peer();
                         endpoint.forget(conn);
                     } else {
+                        conn.heard_from(path.remote(), now);
                         conn.handle_event(event, data.len(), now);
                         endpoint.settle(conn, now);
                     }

@@ -12,8 +12,7 @@
 //!   acknowledgement to the peer.
 //!
 //! The first probe comes after two round trips without an answer (RFC 8985, 7.2); noq's own PTO is several after the
-//! queues of the path were full. Each early probe puts that PTO off, by as much as it has backed off; when it is out of
-//! reach, its backoff is reset.
+//! queues of the path were full.
 //!
 //! Only while the connection has one path (`Conn::may_probe_early`): of several, the next timer may be another's.
 
@@ -45,10 +44,10 @@ pub struct Prober {
     last_fired: Instant,
     /// Until then large packets may not arrive: three round trips after an early probe that followed none.
     doubt_ends: Instant,
-    /// Early ones since the backoff of the PTO was reset.
-    probes: u32,
-    /// Of the timers that start when something is received, and that must not fire instead of the PTO.
-    shortest_timer: Duration,
+    /// The shortest timers that start when something is received: keep-alives may fire before the PTO, idle timeouts must
+    /// not.
+    keep_alive: Duration,
+    idle_timeout: Duration,
 }
 
 impl Prober {
@@ -62,8 +61,8 @@ impl Prober {
             singles: 0,
             last_fired: now,
             doubt_ends: now,
-            probes: 0,
-            shortest_timer: LONGEST_PTO,
+            keep_alive: LONGEST_PTO,
+            idle_timeout: LONGEST_PTO,
         };
         prober.set_timers(settings.idle_timeout_ms, settings.keep_alive_ms);
         prober.set_timers(settings.path_idle_timeout_ms, settings.path_keep_alive_ms);
@@ -72,8 +71,11 @@ impl Prober {
 
     /// Timers that may be in force from now on; 0 for none.
     pub fn set_timers(&mut self, idle_timeout_ms: u64, keep_alive_ms: u64) {
-        for ms in [idle_timeout_ms, keep_alive_ms].into_iter().filter(|ms| *ms > 0) {
-            self.shortest_timer = self.shortest_timer.min(Duration::from_millis(ms));
+        if idle_timeout_ms > 0 {
+            self.idle_timeout = self.idle_timeout.min(Duration::from_millis(idle_timeout_ms));
+        }
+        if keep_alive_ms > 0 {
+            self.keep_alive = self.keep_alive.min(Duration::from_millis(keep_alive_ms));
         }
     }
 
@@ -133,17 +135,15 @@ impl Prober {
             self.doubt_ends = now + rtt * 3;
         }
         self.last_fired = now;
-        self.probes += 1;
-    }
-
-    /// Whether early probes may have put the PTO off; from now on they have not.
-    pub fn put_off(&mut self) -> bool {
-        std::mem::take(&mut self.probes) > 0
     }
 
     /// Whether `timer`, the next of noq's, may be the PTO.
     pub fn may_be_pto(&self, timer: Instant) -> bool {
-        timer < self.last_received + self.shortest_timer
+        timer < self.last_received + self.idle_timeout
+    }
+
+    pub fn may_be_keep_alive(&self, timer: Instant) -> bool {
+        timer >= self.last_received + self.keep_alive
     }
 }
 
@@ -202,21 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn only_early_probes_put_the_timeout_off() {
-        let now = instant(1_000_000_000);
-        let mut prober = prober(now);
-        assert!(!prober.put_off());
-        prober.fired(Duration::ZERO, now);
-        assert!(prober.put_off());
-        assert!(!prober.put_off());
-    }
-
-    #[test]
-    fn a_keep_alive_is_no_probe() {
-        let now = instant(1_000_000_000);
-        let mut prober = prober(now);
-        prober.received(40, Duration::ZERO, now + Duration::from_secs(1));
-        assert!(prober.may_be_pto(now + Duration::from_secs(5)));
-        assert!(!prober.may_be_pto(now + Duration::from_secs(6)));
+    fn keep_alives_may_fire_early_and_idle_timeouts_may_not() {
+        let start = instant(1_000_000_000);
+        let seconds = |s| start + Duration::from_secs(s);
+        let mut prober = prober(start);
+        prober.received(40, Duration::ZERO, seconds(1));
+        assert!(!prober.may_be_keep_alive(seconds(5)) && prober.may_be_keep_alive(seconds(6)));
+        assert!(prober.may_be_pto(seconds(7)) && !prober.may_be_pto(seconds(8)));
+        prober.set_timers(3000, 0); // the peer's
+        assert!(prober.may_be_pto(seconds(3)) && !prober.may_be_pto(seconds(4)));
     }
 }

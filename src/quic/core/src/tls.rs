@@ -364,17 +364,39 @@ fn narrow(params: &TransportParameters, reader: Side, window: u64) -> TransportP
     TransportParameters::read(reader, &mut Cursor::new(narrowed.unwrap_or(encoded))).unwrap_or(*params)
 }
 
+/// The idle timeout that the peer of a session announced, in milliseconds; 0 for none.
+pub fn peer_idle_timeout(session: &dyn Session) -> u64 {
+    const MAX_IDLE_TIMEOUT: u64 = 0x01;
+    let Ok(Some(params)) = session.transport_parameters() else { return 0 };
+    let mut encoded = Vec::new();
+    params.write(&mut encoded);
+    let mut rest = encoded.as_slice();
+    while let Some((id, value)) = next_parameter(&mut rest) {
+        if id.into_inner() == MAX_IDLE_TIMEOUT {
+            return VarInt::decode(&mut Cursor::new(value)).map_or(0, VarInt::into_inner);
+        }
+    }
+    0
+}
+
+/// Takes a transport parameter from the front (RFC 9000, 18).
+fn next_parameter<'a>(rest: &mut &'a [u8]) -> Option<(VarInt, &'a [u8])> {
+    let mut cursor = Cursor::new(*rest);
+    let id = VarInt::decode(&mut cursor).ok()?;
+    let size = VarInt::decode(&mut cursor).ok()?.into_inner();
+    let behind = &rest[cursor.position() as usize..];
+    let (value, after) = behind.split_at_checked(usize::try_from(size).ok()?)?;
+    *rest = after;
+    Some((id, value))
+}
+
 fn cut_stream_windows(encoded: &[u8], window: u64) -> Option<Vec<u8>> {
     // initial_max_stream_data_bidi_local, bidi_remote, uni (RFC 9000, 18.2)
     const STREAM_WINDOWS: std::ops::RangeInclusive<u64> = 0x05..=0x07;
     let mut out = Vec::with_capacity(encoded.len());
-    let mut rest = Cursor::new(encoded);
-    while (rest.position() as usize) < encoded.len() {
-        let id = VarInt::decode(&mut rest).ok()?;
-        let size = VarInt::decode(&mut rest).ok()?.into_inner() as usize;
-        let start = rest.position() as usize;
-        let value = encoded.get(start..start.checked_add(size)?)?;
-        rest.set_position((start + size) as u64);
+    let mut rest = encoded;
+    while !rest.is_empty() {
+        let (id, value) = next_parameter(&mut rest)?;
         id.encode(&mut out);
         if STREAM_WINDOWS.contains(&id.into_inner()) {
             let offered = VarInt::decode(&mut Cursor::new(value)).ok()?.into_inner();
@@ -383,7 +405,7 @@ fn cut_stream_windows(encoded: &[u8], window: u64) -> Option<Vec<u8>> {
             VarInt::from_u64(value.len() as u64).ok()?.encode(&mut out);
             out.extend_from_slice(&value);
         } else {
-            VarInt::from_u64(size as u64).ok()?.encode(&mut out);
+            VarInt::from_u64(value.len() as u64).ok()?.encode(&mut out);
             out.extend_from_slice(value);
         }
     }
