@@ -26,8 +26,8 @@ pub const PROBE_SIZE: usize = 1200;
 const SINGLES: u8 = 3;
 /// Longer than the acknowledgement delay that peers promise, 25 ms.
 const ACK_PAUSE: Duration = Duration::from_millis(50);
-/// The longest PTO after a few early probes, each of which doubles it or adds 2 s.
-const LONGEST_PTO: Duration = Duration::from_secs(7);
+/// Of a PTO after early probes, each of which doubles it or adds up to 2 s.
+const LONGEST_PTO: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
 pub struct Prober {
@@ -208,7 +208,7 @@ mod tests {
         let mut prober = prober(start);
         prober.received(40, Duration::ZERO, seconds(1));
         assert!(!prober.may_be_keep_alive(seconds(5)) && prober.may_be_keep_alive(seconds(6)));
-        assert!(prober.may_be_pto(seconds(7)) && !prober.may_be_pto(seconds(8)));
+        assert!(prober.may_be_pto(seconds(15)) && !prober.may_be_pto(seconds(16)));
         prober.set_timers(3000, 0); // the peer's
         assert!(prober.may_be_pto(seconds(3)) && !prober.may_be_pto(seconds(4)));
     }
