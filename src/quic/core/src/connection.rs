@@ -24,9 +24,7 @@ const FIRST_FRAME: u64 = 1500;
 /// noq's, three PTOs, unless round trips are slow.
 const LONGEST_VALIDATION: Duration = Duration::from_secs(3);
 /// Of the paths, that may be due before a PTO.
-const MAX_TIMERS: usize = 6;
-/// Of the connection and of its path.
-const KEEP_ALIVES: usize = 2;
+const MAX_TIMERS: usize = 4;
 
 /// Path validation datagrams that a connection may send at once, and how long each further one takes. noq answers every
 /// PATH_CHALLENGE with 1200 bytes to wherever it came from, and probes all addresses of a REACH_OUT round: unlimited,
@@ -305,15 +303,15 @@ impl Conn {
             return;
         }
         self.prober.fired(self.longest_rtt(), now);
-        let mut keep_alives = 0;
         for _ in 0..MAX_TIMERS {
             let Some(timer) = self.inner.poll_timeout().filter(|timer| self.prober.may_be_pto(*timer)) else { break };
+            let may_be_keep_alive = self.prober.may_be_keep_alive(timer);
+            if may_be_keep_alive && !self.prober.take_keep_alive() {
+                break;
+            }
             self.inner.handle_timeout(timer);
-            if timer >= earliest {
-                if keep_alives == KEEP_ALIVES || !self.prober.may_be_keep_alive(timer) {
-                    break;
-                }
-                keep_alives += 1;
+            if timer >= earliest && !may_be_keep_alive {
+                break;
             }
         }
     }

@@ -26,6 +26,8 @@ pub const PROBE_SIZE: usize = 1200;
 const SINGLES: u8 = 3;
 /// Longer than the acknowledgement delay that peers promise, 25 ms.
 const ACK_PAUSE: Duration = Duration::from_millis(50);
+/// Keep-alives that may fire early after a large datagram: two before each of a few probes.
+const KEEP_ALIVES: u32 = 6;
 /// Of a PTO after early probes, each of which doubles it or adds up to 2 s.
 const LONGEST_PTO: Duration = Duration::from_secs(15);
 
@@ -48,6 +50,8 @@ pub struct Prober {
     /// not.
     keep_alive: Duration,
     idle_timeout: Duration,
+    /// How many of the former may still fire early.
+    keep_alives: u32,
 }
 
 impl Prober {
@@ -63,6 +67,7 @@ impl Prober {
             doubt_ends: now,
             keep_alive: LONGEST_PTO,
             idle_timeout: LONGEST_PTO,
+            keep_alives: 0,
         };
         prober.set_timers(settings.idle_timeout_ms, settings.keep_alive_ms);
         prober.set_timers(settings.path_idle_timeout_ms, settings.path_keep_alive_ms);
@@ -109,6 +114,7 @@ impl Prober {
             return false;
         }
         self.waiting = true;
+        self.keep_alives = KEEP_ALIVES;
         let single = self.singles > 0;
         self.singles = self.singles.saturating_sub(1);
         single
@@ -144,6 +150,14 @@ impl Prober {
 
     pub fn may_be_keep_alive(&self, timer: Instant) -> bool {
         timer >= self.last_received + self.keep_alive
+    }
+
+    /// A timer that may be a keep-alive is to fire early. False: a few did since a large datagram was sent. Each is
+    /// answered, and where nothing is in flight they would go on for ever.
+    pub fn take_keep_alive(&mut self) -> bool {
+        let allowed = self.keep_alives > 0;
+        self.keep_alives -= u32::from(allowed);
+        allowed
     }
 }
 
@@ -208,6 +222,9 @@ mod tests {
         let mut prober = prober(start);
         prober.received(40, Duration::ZERO, seconds(1));
         assert!(!prober.may_be_keep_alive(seconds(5)) && prober.may_be_keep_alive(seconds(6)));
+        assert!(!prober.take_keep_alive(), "nothing was sent that may be in doubt");
+        prober.sent(1452, start);
+        assert_eq!((0..100).filter(|_| prober.take_keep_alive()).count(), KEEP_ALIVES as usize);
         assert!(prober.may_be_pto(seconds(15)) && !prober.may_be_pto(seconds(16)));
         prober.set_timers(3000, 0); // the peer's
         assert!(prober.may_be_pto(seconds(3)) && !prober.may_be_pto(seconds(4)));
