@@ -89,10 +89,10 @@ def test_a_node_that_moves_is_found_by_its_name(world):
 def test_a_node_that_vanishes_for_longer_than_the_idle_time(world):
     """The agent notices by silence, not by a reset."""
     world.nginx()
-    world.agent(world.invite(world.node()), terminate())
+    agent = world.agent(world.invite(world.node()), terminate())
     assert world.status() == "200"
     world.public.ip("link set nats down")
-    time.sleep(8)
+    agent.wait_for(r"event=edge_disconnected .*idle timeout", timeout=60)
     world.public.ip("link set nats up")
     world.first_200(10)
 

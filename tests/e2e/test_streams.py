@@ -161,7 +161,7 @@ def test_websocket_through_it(world, mode):
             await asyncio.sleep(2)  # idle, then both ways again
             pong = await connection.ping()
             await asyncio.wait_for(pong, 20 * PATIENCE)
-        assert connection.close_code == 1000 if hasattr(connection, "close_code") else True
+        assert connection.close_code == 1000
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
