@@ -170,7 +170,7 @@ net::Task<> Agent::Impl::run() {
   TimePoint last_call = monotonic_now() + kGoodbye;
   bool in_time = true;
   while (streams.active() > 0 && !hurry && in_time) in_time = co_await idle.wait_until(last_call);
-  endpoint->close(tunnel::kCloseOk, "the agent stops");
+  endpoint->close(tunnel::kCloseGoodbye, "the agent stops");
   co_await tasks.join();
 }
 
@@ -276,7 +276,7 @@ void Agent::Impl::adopt(tunnel::LeaseAnswer answer) {
   }
   for (const LinkPtr& link : links) {
     if (find_edge(*link->connection->remote_id()) == nullptr)
-      link->connection->close(tunnel::kCloseOk, "edge withdrawn");
+      link->connection->close(tunnel::kCloseWithdrawn, "the hub no longer names this edge");
   }
   if (!links.empty()) begin_proof();  // a service may have been accepted after all
 }
@@ -335,6 +335,7 @@ net::Task<> Agent::Impl::keep_edge(EndpointId edge) {
       log_info("edge_disconnected", "edge={} code={} reason={}", edge.short_text(), link->closed->code,
                quoted(link->closed->message));
     }
+    if (find_edge(edge) == nullptr) break;  // withdrawn
     // A link that did not last is a failure as well: an edge that welcomes and then closes must not be
     // hammered.
     if (monotonic_now() - began >= Backoff::kCap) backoff.reset();

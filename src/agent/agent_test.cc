@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "endpoint/endpoint.h"
@@ -40,20 +41,17 @@ class AgentTest : public ::testing::Test {
     hub_ = net::TcpListener::listen(loop_, addr("127.0.0.1:0"), {}).value();
     origin_ = net::TcpListener::listen(loop_, addr("127.0.0.1:0"), {}).value();
     identity_ = net::self_signed_identity(key(9), key(9).public_key().tls_name(), unix_now()).value();
-    edge_ =
-        endpoint::Endpoint::bind(
-            loop_,
-            {.key = key(8), .bind = addr("127.0.0.1:0"), .accept_alpns = {tunnel::kTunnelAlpn}, .limits = {}})
-            .value();
+    edge_ = bind_edge(8);
     edges_ = {{edge_->id(), {edge_->local_addr().to_string()}}};
     tasks_.spawn(serve_hub());
-    tasks_.spawn(serve_edge());
+    tasks_.spawn(serve_edge(*edge_));
   }
   ~AgentTest() override {
     for (int i = 0; i < 2 && agent_; ++i) agent_->stop();  // again: open streams are not waited for
     run_until(loop_, [this] { return !agent_ || agent_ended_; });
     hub_->close();
     edge_->close(tunnel::kCloseDraining, "test over");
+    if (other_edge_) other_edge_->close(tunnel::kCloseDraining, "test over");
     run_until(loop_, [this] { return tasks_.size() == 0; });
   }
 
@@ -116,9 +114,22 @@ class AgentTest : public ::testing::Test {
                                       .renew_after = renew_after_});
   }
 
-  Task<> serve_edge() {
+  std::unique_ptr<endpoint::Endpoint> bind_edge(uint8_t fill) {
+    endpoint::Config config{.key = key(fill),
+                            .bind = addr("127.0.0.1:0"),
+                            .accept_alpns = {tunnel::kTunnelAlpn},
+                            .limits = {}};
+    return endpoint::Endpoint::bind(loop_, std::move(config)).value();
+  }
+  // The next lease names it as well.
+  void add_other_edge() {
+    other_edge_ = bind_edge(6);
+    edges_.push_back({other_edge_->id(), {other_edge_->local_addr().to_string()}});
+    tasks_.spawn(serve_edge(*other_edge_));
+  }
+  Task<> serve_edge(endpoint::Endpoint& edge) {
     while (true) {
-      auto connection = co_await edge_->accept();
+      auto connection = co_await edge.accept();
       if (!connection) co_return;
       tasks_.spawn(welcome(*connection));
     }
@@ -173,6 +184,7 @@ class AgentTest : public ::testing::Test {
   std::unique_ptr<net::TcpListener> origin_;
   net::TlsIdentityPtr identity_;
   std::unique_ptr<endpoint::Endpoint> edge_;
+  std::unique_ptr<endpoint::Endpoint> other_edge_;
 
   // What hub and edge answer.
   std::vector<tunnel::EdgeInfo> edges_;
@@ -301,13 +313,25 @@ TEST_F(AgentTest, AHubThatIsBusyIsNoRefusal) {
   EXPECT_TRUE(refusals_.empty());
 }
 
-TEST_F(AgentTest, AnEdgeThatTheHubNamesNoMoreIsLeft) {
+TEST_F(AgentTest, AWithdrawnEdgeIsLeftWithoutAGoodbyeAndTheOthersAreKept) {
   renew_after_ = 1s;
   start_and_link();
-  edges_.clear();
+  add_other_edge();
+  wait([&] { return links_.size() == 2; });
+  edges_.erase(edges_.begin());
   auto reason = run_task(loop_, links_[0].connection->closed());
   EXPECT_EQ(reason.kind, endpoint::CloseReason::Kind::kApplication);
-  EXPECT_EQ(reason.code, tunnel::kCloseOk);
+  EXPECT_EQ(reason.code, tunnel::kCloseWithdrawn) << "a goodbye would end the lease for every edge";
+  size_t before = events_.size();
+  wait([&] { return events_.size() >= before + 2; });
+  EXPECT_EQ(std::ranges::count(events_, std::string("dialled")), 2)
+      << "the withdrawn edge is not dialled again";
+  EXPECT_TRUE(links_[1].connection->is_open());
+  EXPECT_TRUE(refusals_.empty());
+
+  edges_.clear();
+  reason = run_task(loop_, links_[1].connection->closed());
+  EXPECT_EQ(reason.code, tunnel::kCloseWithdrawn) << "nor is the last one told goodbye: the agent goes on";
   wait([&] { return refusals_.size() == 1; });
   EXPECT_NE(refusals_[0].find("edge-addr"), std::string::npos) << refusals_[0];
 }
@@ -328,9 +352,25 @@ TEST_F(AgentTest, StopSaysGoodbyeAfterTheOpenStreamsHaveEnded) {
   stream->finish();
   auto reason = run_task(loop_, links_[0].connection->closed());
   EXPECT_EQ(reason.kind, endpoint::CloseReason::Kind::kApplication);
-  EXPECT_EQ(reason.code, tunnel::kCloseOk);
+  EXPECT_EQ(reason.code, tunnel::kCloseGoodbye);
   EXPECT_EQ(as_text(stream->readable()), "the whole answer");
   wait([&] { return agent_ended_; });
+}
+
+TEST_F(AgentTest, OnlyAStopSaysGoodbye) {
+  EXPECT_NE(tunnel::kCloseGoodbye, 0u) << "0 is what every dropped connection sends";
+  // What an agent does that ends without stop(): its handles are dropped.
+  auto dialler = bind_edge(5);
+  endpoint::EndpointAddr target{.id = edge_->id(), .relay_urls = {}, .ip_addrs = {edge_->local_addr()}};
+  auto dropped = run_task(loop_, dialler->connect(target, tunnel::kTunnelAlpn, soon())).value();
+  auto stream = run_task(loop_, dropped->open_bidi()).value();
+  tunnel::ControlStream control(loop_, stream);
+  EXPECT_TRUE(control.send(tunnel::Hello{.agent_version = "test"}));
+  wait([&] { return links_.size() == 1; });
+  dropped.reset();
+  auto reason = run_task(loop_, links_[0].connection->closed());
+  EXPECT_EQ(reason.kind, endpoint::CloseReason::Kind::kApplication);
+  EXPECT_NE(reason.code, tunnel::kCloseGoodbye);
 }
 
 }  // namespace

@@ -477,14 +477,16 @@ TEST_F(EdgeTest, TheSameAgentAgainReplacesItsTunnel) {
 }
 
 TEST_F(EdgeTest, AGoodbyeIsToldToTheControlPlane) {
-  FakeAgent polite(loop_, 1), rude(loop_, 2);
+  FakeAgent polite(loop_, 1), rude(loop_, 2), dropped(loop_, 3), elsewhere(loop_, 4);
   start(config());
-  set_routes({route("a.test", route::TlsMode::kPassthrough, {polite.id(), rude.id()})});
-  connect(polite);
-  connect(rude);
+  set_routes({route("a.test", route::TlsMode::kPassthrough,
+                    {polite.id(), rude.id(), dropped.id(), elsewhere.id()})});
+  for (FakeAgent* agent : {&polite, &rude, &dropped, &elsewhere}) connect(*agent);
   rude.leave(tunnel::kCloseProtocol);
+  dropped.leave(tunnel::kCloseOk);           // as a connection handle that is dropped
+  elsewhere.leave(tunnel::kCloseWithdrawn);  // it serves through other edges
   wait([&] { return counters().tunnels_active == 1; });
-  polite.leave(tunnel::kCloseOk);
+  polite.leave(tunnel::kCloseGoodbye);
   wait([&] {
     std::lock_guard lock(mutex_);
     return !left_.empty();

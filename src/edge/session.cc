@@ -183,7 +183,9 @@ net::Task<> serve_tunnel(Worker& worker, endpoint::ConnectionPtr connection,
   shared.counters.tunnels_active.fetch_sub(1, std::memory_order_relaxed);
   log_info("agent_disconnected", "agent={} addr={} by={} code={} reason={}", agent.short_text(),
            address.to_string(), to_string(reason.kind), reason.code, culvert::quoted(reason.message));
-  bool goodbye = reason.kind == endpoint::CloseReason::Kind::kApplication && reason.code == tunnel::kCloseOk;
+  // Any other code leaves the lease alone: the agent may still serve through other edges.
+  bool goodbye =
+      reason.kind == endpoint::CloseReason::Kind::kApplication && reason.code == tunnel::kCloseGoodbye;
   if (was_current && goodbye) shared.control.agent_left(agent);
 }
 

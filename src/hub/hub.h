@@ -35,7 +35,7 @@ class Hub {
 
   // Called on the hub's loop with each new table, and once at once.
   virtual void set_table_listener(std::function<void(route::TablePtr)> listener) = 0;
-  // The edge saw this agent say goodbye (close code 0): its lease ends now.
+  // The edge saw this agent say goodbye (tunnel::kCloseGoodbye): its lease ends now.
   virtual void agent_left(const EndpointId& agent) = 0;
 
   // Serves HTTP/1.1 on a connection whose TLS is done, until it ends, idles or misbehaves. How many there are

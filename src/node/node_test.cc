@@ -391,7 +391,7 @@ TEST_F(RunningNodeTest, AGoodbyeTakesTheRouteAtOnce) {
   agent.dial(node_->udp_addr(), node_->id());
   run_until(loop_, [&] { return agent.welcome(); });
   ASSERT_TRUE(get("app.test"));
-  agent.leave(tunnel::kCloseOk);
+  agent.leave(tunnel::kCloseGoodbye);
   run_until(loop_, [&] { return !get("app.test").has_value(); });
 }
 

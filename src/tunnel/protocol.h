@@ -25,13 +25,15 @@ enum StreamCode : quic::AppCode {
 
 // Why a tunnel connection is closed.
 enum CloseCode : quic::AppCode {
-  kCloseOk = 0,        // the agent leaves
+  kCloseOk = 0,        // says nothing of the lease: also what a dropped connection handle sends
   kCloseNoLease = 1,   // the edge knows no lease of this agent: declare again
   kCloseRevoked = 2,   // the invite was revoked
   kCloseReplaced = 3,  // the same agent connected again, or another took a silent one's place
   kCloseDraining = 4,  // the edge is going away: reconnect
   kCloseProtocol = 5,
   kCloseLimit = 6,
+  kCloseGoodbye = 7,    // the agent was stopped: its lease ends now. Never 0, which is sent without intent
+  kCloseWithdrawn = 8,  // the hub no longer names this edge to the agent; its lease and other tunnels go on
 };
 
 }  // namespace culvert::tunnel

@@ -92,6 +92,24 @@ TEST(ProtocolDocument, HoldsTheControlMessages) {
   }
 }
 
+TEST(ProtocolDocument, HoldsTheCloseCodes) {
+  struct Row {
+    CloseCode code;
+    const char* name;
+    const char* sent_by;
+  };
+  for (const Row& row : {Row{kCloseOk, "ok", "both"}, Row{kCloseNoLease, "no lease", "edge"},
+                         Row{kCloseRevoked, "revoked", "edge"}, Row{kCloseReplaced, "replaced", "edge"},
+                         Row{kCloseDraining, "draining", "edge"}, Row{kCloseProtocol, "protocol", "both"},
+                         Row{kCloseLimit, "limit", "edge"}, Row{kCloseGoodbye, "goodbye", "agent"},
+                         Row{kCloseWithdrawn, "withdrawn", "agent"}}) {
+    EXPECT_THAT(document(), HasSubstr(fmt::format("\n| {} | {} | {} | ", static_cast<uint64_t>(row.code),
+                                                  row.name, row.sent_by)));
+  }
+  EXPECT_THAT(document(),
+              HasSubstr(fmt::format("closes a tunnel with code {}", static_cast<uint64_t>(kCloseGoodbye))));
+}
+
 TEST(ProtocolDocument, HoldsTheStreamHeader) {
   Bytes header = tunnel::encode(
       tunnel::StreamHeader{SocketAddr::v4({203, 0, 113, 7}, 51234), SocketAddr::v4({198, 51, 100, 1}, 443),
