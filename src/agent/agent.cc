@@ -5,10 +5,11 @@
 #include <optional>
 #include <set>
 
-#include "agent/backoff.h"
 #include "agent/probe.h"
+#include "agent/refusal.h"
 #include "agent/services.h"
 #include "agent/stream_server.h"
+#include "base/backoff.h"
 #include "base/encoding.h"
 #include "base/log.h"
 #include "base/version.h"
@@ -218,16 +219,18 @@ tunnel::Declaration Agent::Impl::declaration() const {
 
 net::Task<> Agent::Impl::keep_lease() {
   Backoff backoff;
+  RetryCap cap;
   while (!stopping) {
     lease_is_wanted = false;
     auto answer = co_await hub.declare(config.token, declaration());
     if (stopping) break;
     if (!answer) {
       declaration_failed(answer.error());
-      co_await pause(backoff.next(random));
+      co_await pause(backoff.next(random, cap.after(answer.error())));
       continue;
     }
     backoff.reset();
+    cap.reset();
     TimePoint renew_at = monotonic_now() + answer->renew_after;
     adopt(std::move(*answer));
     while (!stopping && !lease_is_wanted && monotonic_now() < renew_at)
@@ -282,9 +285,7 @@ void Agent::Impl::adopt(tunnel::LeaseAnswer answer) {
 }
 
 void Agent::Impl::declaration_failed(const Error& error) {
-  bool hopeless = error.code == ErrorCode::kUnauthorized || error.code == ErrorCode::kNotFound ||
-                  error.code == ErrorCode::kInvalid || error.code == ErrorCode::kConflict;
-  if (hopeless) return refused(error.code, error.message);
+  if (is_refusal(error)) return refused(error.code, error.message);
   if (error.message == last_refusal) return;
   last_refusal = error.message;
   log_warn("hub_unreachable", "reason={}", quoted(error.message));

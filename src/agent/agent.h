@@ -53,7 +53,8 @@ struct Config {
       on_misdirected = {};
   // Told once, at once, of a service whose origin does not answer; empty: a log line says so after a while.
   std::function<void(const Service&)> on_silent_origin = {};
-  // A refusal that retrying cannot mend (revoked, hostname not granted): the message is for the user.
+  // A refusal that only a person can change (revoked, hostname not granted): the message is for the user. The
+  // agent goes on asking, every few minutes.
   std::function<void(const Error&)> on_refused = {};
 };
 

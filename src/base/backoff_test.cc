@@ -1,10 +1,10 @@
-#include "agent/backoff.h"
+#include "base/backoff.h"
 
 #include <gtest/gtest.h>
 
 #include <set>
 
-namespace culvert::agent {
+namespace culvert {
 namespace {
 
 // Always the largest or the smallest value that below() may give.
@@ -56,6 +56,19 @@ TEST(Backoff, AgentsOfOneRestartedNodeComeBackApartAndWithinFiveSeconds) {
   EXPECT_GT(waits.size(), 990u);
 }
 
+TEST(Backoff, ARefusalHasACapOfItsOwnThatEndsWithIt) {
+  SeededRandom random(7);
+  Backoff backoff;
+  Duration most{};
+  for (int i = 0; i < 500; ++i) {
+    Duration wait = backoff.next(random, Backoff::kRefusedCap);
+    EXPECT_LE(wait, Backoff::kRefusedCap);
+    most = std::max(most, wait);
+  }
+  EXPECT_GT(most, Backoff::kRefusedCap / 10 * 9);
+  for (int i = 0; i < 100; ++i) EXPECT_LE(backoff.next(random), Backoff::kCap);
+}
+
 TEST(Backoff, ResetStartsAgain) {
   Extreme smallest(0);
   SeededRandom random(1);
@@ -67,4 +80,4 @@ TEST(Backoff, ResetStartsAgain) {
 }
 
 }  // namespace
-}  // namespace culvert::agent
+}  // namespace culvert
