@@ -93,7 +93,7 @@ struct Agent::Impl {
 
   // The lease
   net::Task<> keep_lease();
-  void adopt(tunnel::LeaseAnswer answer);
+  void adopt(tunnel::LeaseAnswer answer, uint64_t declaration_number);
   void declaration_failed(const Error& error);
   void refused(ErrorCode code, std::string message);
   net::Task<bool> renew_lease();
@@ -134,7 +134,8 @@ struct Agent::Impl {
   net::TaskGroup tasks;
 
   std::optional<tunnel::LeaseAnswer> lease;
-  uint64_t lease_count = 0;
+  uint64_t declarations_begun = 0;
+  uint64_t lease_number = 0;  // the declaration that the lease answers, counted by declarations_begun
   bool lease_is_wanted = false;
   net::Notify lease_wanted;
   net::Notify lease_changed;
@@ -222,6 +223,7 @@ net::Task<> Agent::Impl::keep_lease() {
   RetryCap cap;
   while (!stopping) {
     lease_is_wanted = false;
+    uint64_t number = ++declarations_begun;
     auto answer = co_await hub.declare(config.token, declaration());
     if (stopping) break;
     if (!answer) {
@@ -232,22 +234,23 @@ net::Task<> Agent::Impl::keep_lease() {
     backoff.reset();
     cap.reset();
     TimePoint renew_at = monotonic_now() + answer->renew_after;
-    adopt(std::move(*answer));
+    adopt(std::move(*answer), number);
     while (!stopping && !lease_is_wanted && monotonic_now() < renew_at)
       co_await lease_wanted.wait_until(renew_at);
   }
 }
 
-// Asks for a declaration that begins after now, and waits for its success. False at stop().
+// Asks for a declaration that begins after now, and waits for its success. False at stop(). The answer to one
+// that is on its way may tell the state before the loss that made the caller ask.
 net::Task<bool> Agent::Impl::renew_lease() {
-  uint64_t before = lease_count;
+  uint64_t latest = declarations_begun;
   lease_is_wanted = true;
   lease_wanted.notify();
-  while (!stopping && lease_count == before) co_await lease_changed.wait();
+  while (!stopping && lease_number <= latest) co_await lease_changed.wait();
   co_return !stopping;
 }
 
-void Agent::Impl::adopt(tunnel::LeaseAnswer answer) {
+void Agent::Impl::adopt(tunnel::LeaseAnswer answer, uint64_t declaration_number) {
   std::string refusals;
   for (const tunnel::ServiceVerdict& verdict : answer.services) {
     if (verdict.accepted) continue;
@@ -266,7 +269,7 @@ void Agent::Impl::adopt(tunnel::LeaseAnswer answer) {
   }
   public_port = answer.public_port;
   lease = std::move(answer);
-  ++lease_count;
+  lease_number = declaration_number;
   if (config.on_lease) config.on_lease(*lease);
   lease_changed.notify();
   if (lease->edges.empty()) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/backoff.h"
 #include "endpoint/endpoint.h"
 #include "http/parser.h"
 #include "net/proxy_protocol.h"
@@ -97,6 +98,7 @@ class AgentTest : public ::testing::Test {
     if (!request || !*request) co_return;
     EXPECT_TRUE(tunnel::decode_declaration((*request)->body));
     events_.push_back("declared");
+    while (hold_answers_) co_await net::sleep_for(loop_, 5ms);
     auto answer = refusal_ ? *refusal_ : http::Response{.status = 200, .headers = {}, .body = lease()};
     auto written = co_await http::write_response(**stream, std::move(answer), false, soon());
     EXPECT_TRUE(written);
@@ -190,7 +192,8 @@ class AgentTest : public ::testing::Test {
   std::vector<tunnel::EdgeInfo> edges_;
   std::optional<http::Response> refusal_;
   Duration renew_after_ = 30s;
-  int unwelcome_ = 0;  // tunnels that the edge closes at once
+  bool hold_answers_ = false;  // declarations are taken and not answered
+  int unwelcome_ = 0;          // tunnels that the edge closes at once
 
   // What happened.
   Events events_;
@@ -270,6 +273,23 @@ TEST_F(AgentTest, ALostLinkIsDeclaredAnewBeforeItIsDialled) {
   EXPECT_EQ(events_, (Events{"declared", "dialled", "declared", "dialled", "declared", "dialled", "declared",
                              "dialled"}));
   EXPECT_TRUE(refusals_.empty());
+}
+
+TEST_F(AgentTest, ADeclarationThatBeganBeforeTheLossDoesNotServeForIt) {
+  renew_after_ = 1s;
+  start_and_link();
+  hold_answers_ = true;
+  wait([&] { return events_.size() == 3; });  // the renewal is on its way
+  renew_after_ = 30s;
+  links_[0].connection->close(tunnel::kCloseNoLease, "gone");
+  // Longer than the first back-off: the agent asks for a declaration in this time.
+  run_task(loop_, [](net::EventLoop& loop) -> Task<bool> {
+    co_await net::sleep_for(loop, 3 * Backoff::kFirst);
+    co_return true;
+  }(loop_));
+  hold_answers_ = false;
+  wait([&] { return links_.size() == 2; });
+  EXPECT_EQ(events_, (Events{"declared", "dialled", "declared", "declared", "dialled"}));
 }
 
 TEST_F(AgentTest, AnEdgeThatClosesAtOnceIsTriedAgain) {
