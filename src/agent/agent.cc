@@ -88,7 +88,7 @@ struct Agent::Impl {
   };
   using LinkPtr = std::shared_ptr<Link>;
 
-  net::Task<> run();
+  net::Task<Result<>> run();
   void stop();
 
   // The lease
@@ -157,12 +157,9 @@ struct Agent::Impl {
   bool hurry = false;
 };
 
-net::Task<> Agent::Impl::run() {
+net::Task<Result<>> Agent::Impl::run() {
   auto bound = bind();
-  if (!bound) {
-    refused(bound.error().code, bound.error().message);
-    co_return;
-  }
+  if (!bound) co_return std::unexpected(bound.error());
   auto watch = net::NetworkWatch::start(loop, [this] { network_changed(); });
   if (!watch) log_debug("network_watch_unavailable", "reason={}", quoted(watch.error().message));
 
@@ -174,6 +171,7 @@ net::Task<> Agent::Impl::run() {
   while (streams.active() > 0 && !hurry && in_time) in_time = co_await idle.wait_until(last_call);
   endpoint->close(tunnel::kCloseGoodbye, "the agent stops");
   co_await tasks.join();
+  co_return Result<>();
 }
 
 void Agent::Impl::stop() {
@@ -598,7 +596,7 @@ net::Task<> Agent::Impl::check_name(std::string hostname) {
 
 Agent::Agent(net::EventLoop& loop, Config config) : impl_(std::make_unique<Impl>(loop, std::move(config))) {}
 Agent::~Agent() = default;
-net::Task<> Agent::run() { return impl_->run(); }
+net::Task<Result<>> Agent::run() { return impl_->run(); }
 void Agent::stop() { impl_->stop(); }
 
 }  // namespace culvert::agent

@@ -67,7 +67,8 @@ class Agent {
   Agent(const Agent&) = delete;
 
   // Until stop(): it says goodbye to every edge, lets open streams end for a moment, and run() returns.
-  net::Task<> run();
+  // Errors: as Endpoint::bind, at once: the agent did not start, and nothing is retried.
+  net::Task<Result<>> run();
   void stop();
 
  private:

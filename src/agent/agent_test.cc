@@ -2,8 +2,15 @@
 #include "agent/agent.h"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdlib>
 #include <optional>
 
 #include "base/backoff.h"
@@ -79,7 +86,7 @@ class AgentTest : public ::testing::Test {
   }
 
   Task<> run_agent() {
-    co_await agent_->run();
+    outcome_ = co_await agent_->run();
     agent_ended_ = true;
   }
   Task<> serve_hub() {
@@ -117,10 +124,8 @@ class AgentTest : public ::testing::Test {
   }
 
   std::unique_ptr<endpoint::Endpoint> bind_edge(uint8_t fill) {
-    endpoint::Config config{.key = key(fill),
-                            .bind = addr("127.0.0.1:0"),
-                            .accept_alpns = {tunnel::kTunnelAlpn},
-                            .limits = {}};
+    endpoint::Config config{
+        .key = key(fill), .bind = addr("127.0.0.1:0"), .accept_alpns = {tunnel::kTunnelAlpn}, .limits = {}};
     return endpoint::Endpoint::bind(loop_, std::move(config)).value();
   }
   // The next lease names it as well.
@@ -200,6 +205,7 @@ class AgentTest : public ::testing::Test {
   Events refusals_;
   std::vector<Link> links_;
   std::optional<Agent> agent_;
+  Result<> outcome_;  // of run()
   bool agent_ended_ = false;
   net::TaskGroup tasks_;
 };
@@ -375,6 +381,31 @@ TEST_F(AgentTest, StopSaysGoodbyeAfterTheOpenStreamsHaveEnded) {
   EXPECT_EQ(reason.code, tunnel::kCloseGoodbye);
   EXPECT_EQ(as_text(stream->readable()), "the whole answer");
   wait([&] { return agent_ended_; });
+}
+
+// From here on this process gets no sockets.
+void forbid_sockets() {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EMFILE),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  sock_fprog program{.len = static_cast<unsigned short>(std::size(filter)), .filter = filter};
+  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+TEST_F(AgentTest, OneThatCannotStartEndsWithTheReason) {
+  auto start_without_sockets = [this] {
+    forbid_sockets();
+    start();
+    wait([&] { return agent_ended_; });
+    bool told = !outcome_ && !outcome_.error().message.empty();
+    // A refusal is said of what is tried again.
+    std::_Exit(told && refusals_.empty() && events_.empty() ? 0 : 1);
+  };
+  EXPECT_EXIT(start_without_sockets(), ::testing::ExitedWithCode(0), "");
 }
 
 TEST_F(AgentTest, OnlyAStopSaysGoodbye) {

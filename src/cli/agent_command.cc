@@ -144,7 +144,11 @@ Result<> AgentCommand::run() {
   };
   net::EventLoop loop;
   agent::Agent agent(loop, *config_);
-  run_in_foreground(loop, agent);
+  auto served = run_in_foreground(loop, agent);
+  if (!served) {
+    return fail(served.error().code, "the agent did not start, and does not retry: {}",
+                served.error().message);
+  }
   return {};
 }
 

@@ -22,8 +22,8 @@ constexpr Duration kUnnoticed = std::chrono::milliseconds(300);
   std::_Exit(status);
 }
 
-net::Task<> serve(net::EventLoop& loop, agent::Agent& agent) {
-  co_await agent.run();
+net::Task<> serve(net::EventLoop& loop, agent::Agent& agent, Result<>& outcome) {
+  outcome = co_await agent.run();
   loop.stop();
 }
 
@@ -49,13 +49,15 @@ net::Task<> obey_signals(net::EventLoop& loop, agent::Agent& agent, Ending& endi
 
 }  // namespace
 
-void run_in_foreground(net::EventLoop& loop, agent::Agent& agent) {
+Result<> run_in_foreground(net::EventLoop& loop, agent::Agent& agent) {
   Ending ending(loop);
+  Result<> outcome;
   net::TaskGroup tasks(loop);
   tasks.spawn(obey_signals(loop, agent, ending));
-  tasks.spawn(serve(loop, agent));
+  tasks.spawn(serve(loop, agent, outcome));
   loop.run();
   if (ending.status != 0) leave(ending.status);
+  return outcome;
 }
 
 }  // namespace culvert::cli

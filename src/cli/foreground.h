@@ -7,7 +7,7 @@
 namespace culvert::cli {
 
 // Runs an agent on this thread until it ends or a stop signal comes: the first says goodbye to the edges, a
-// second ends the process at once.
-void run_in_foreground(net::EventLoop& loop, agent::Agent& agent);
+// second ends the process at once. The agent's error when it could not start.
+Result<> run_in_foreground(net::EventLoop& loop, agent::Agent& agent);
 
 }  // namespace culvert::cli

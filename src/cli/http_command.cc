@@ -213,9 +213,9 @@ Result<> HttpCommand::run() {
   };
   agent::Agent agent(loop, std::move(config));
   running = &agent;
-  run_in_foreground(loop, agent);
+  auto served = run_in_foreground(loop, agent);
   if (refusal_) return std::unexpected(*refusal_);
-  return {};
+  return served;
 }
 
 std::unique_ptr<Command> make_http_command(CLI::App& parent) { return std::make_unique<HttpCommand>(parent); }
