@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 
+#include "agent/local_routes.h"
 #include "agent/probe.h"
 #include "agent/refusal.h"
 #include "agent/services.h"
@@ -48,6 +49,18 @@ std::vector<tunnel::HubUrl> hub_urls(const tunnel::InviteToken& token) {
 std::string public_url(const Service& service, uint16_t port) {
   if (port == 443) return fmt::format("https://{}", service.hostname.text());
   return fmt::format("https://{}:{}", service.hostname.text(), port);
+}
+
+// Places that a change of the network matters for before any edge is known: the hubs that are given by
+// address, and the default routes, by addresses that are reserved for documentation (RFC 5737, RFC 3849).
+std::set<SocketAddr> first_destinations(const tunnel::InviteToken& token) {
+  std::set<SocketAddr> out{*SocketAddr::parse("192.0.2.1:443"), *SocketAddr::parse("[2001:db8::1]:443")};
+  for (const tunnel::HubUrl& url : hub_urls(token)) {
+    auto address = SocketAddr::parse(fmt::format("{}:{}", url.host, url.port));
+    if (!address) address = SocketAddr::parse(fmt::format("[{}]:{}", url.host, url.port));
+    if (address) out.insert(*address);
+  }
+  return out;
 }
 
 // A name that the answer does not mention is not refused.
@@ -122,6 +135,7 @@ struct Agent::Impl {
   net::Task<> pause(Duration wait);
   Result<> bind();
   void network_changed();
+  void watch_routes();
   tunnel::Declaration declaration() const;
 
   net::EventLoop& loop;
@@ -141,16 +155,19 @@ struct Agent::Impl {
   net::Notify lease_changed;
   std::string last_refusal;
 
-  std::set<EndpointId> kept_edges;        // with a keep_edge() task
-  std::set<LinkPtr> links;                // that serve
-  std::map<LinkPtr, SocketAddr> sources;  // the local address each link's packets left from last
+  std::set<EndpointId> kept_edges;  // with a keep_edge() task
+  std::set<LinkPtr> links;          // that serve
+  // Where each kept edge was last looked for.
+  std::map<EndpointId, std::vector<SocketAddr>> dialled_addresses;
+  LocalRoutes routes{net::source_address_for};  // to the hub and to all of these
+  std::map<LinkPtr, SocketAddr> sources;        // the local address each link's packets left from last
   std::string public_host;  // where the public reaches the edge: from its welcome, or the hub's URL
   uint16_t public_port = 443;
   std::set<const Service*> told_silent;  // until ready
   bool proving = false;
   bool is_ready = false;
 
-  net::Notify wake;  // ends every backoff: stop(), or a network that has changed
+  net::Notify wake;  // ends every backoff: stop(), or a network from which another attempt may succeed
   net::Notify links_changed;
   net::Notify idle;  // a stream has ended
   bool stopping = false;
@@ -160,6 +177,7 @@ struct Agent::Impl {
 net::Task<Result<>> Agent::Impl::run() {
   auto bound = bind();
   if (!bound) co_return std::unexpected(bound.error());
+  watch_routes();
   auto watch = net::NetworkWatch::start(loop, [this] { network_changed(); });
   if (!watch) log_debug("network_watch_unavailable", "reason={}", quoted(watch.error().message));
 
@@ -346,6 +364,8 @@ net::Task<> Agent::Impl::keep_edge(EndpointId edge) {
     if (!renewed) break;
   }
   kept_edges.erase(edge);
+  dialled_addresses.erase(edge);
+  watch_routes();
 }
 
 net::Task<Result<Agent::Impl::LinkPtr>> Agent::Impl::dial(EndpointId edge) {
@@ -373,6 +393,8 @@ net::Task<Result<Agent::Impl::LinkPtr>> Agent::Impl::dial(EndpointId edge) {
   }
   if (target.ip_addrs.empty())
     co_return fail(ErrorCode::kUnavailable, "edge has no usable address{}", reasons);
+  dialled_addresses[edge] = target.ip_addrs;
+  watch_routes();
   auto connection = co_await endpoint->connect(target, tunnel::kTunnelAlpn, deadline);
   if (!connection) {
     if (connection.error().code != ErrorCode::kTimeout) co_return std::unexpected(connection.error());
@@ -471,8 +493,16 @@ void Agent::Impl::link_down(const LinkPtr& link) {
 
 // ---- The network under us
 
+void Agent::Impl::watch_routes() {
+  std::set<SocketAddr> destinations = first_destinations(config.token);
+  for (const auto& [edge, addresses] : dialled_addresses)
+    destinations.insert(addresses.begin(), addresses.end());
+  routes.watch(destinations);
+}
+
+// Called for every change of any link, address or route: on a host of containers several times a second.
 void Agent::Impl::network_changed() {
-  wake.notify();
+  if (routes.changed()) wake.notify();
   bool moved = false;
   for (auto& [link, source] : sources) {
     auto now = net::source_address_for(link->connection->path_stats().remote);
