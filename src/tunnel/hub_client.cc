@@ -38,6 +38,8 @@ ErrorCode code_for_status(int status) {
 }
 
 bool is_success(int status) { return status >= 200 && status < 300; }
+// Broken or overloaded; another URL may lead to one that is not.
+bool cannot_serve(int status) { return status >= 500; }
 
 std::string host_field(const HubUrl& url) {
   std::string text = url.to_string();
@@ -50,8 +52,9 @@ void add_reason(std::string& reasons, const HubUrl& url, const Error& error) {
   reasons += url.to_string() + ": " + error.message;
 }
 
-std::unexpected<Error> none_answered(std::string_view reasons) {
-  return fail(ErrorCode::kUnavailable, "the hub does not answer ({})", reasons);
+std::unexpected<Error> none_served(std::string_view reasons, bool answered) {
+  return fail(ErrorCode::kUnavailable, "the hub {} ({})",
+              answered ? "cannot serve the request now" : "does not answer", reasons);
 }
 
 // Whoever holds the pinned key knows its name and proves the key: one who does neither is somebody else, most
@@ -113,6 +116,7 @@ net::Task<HubClient::Attempt> HubClient::attempt(HubUrl url, http::Request reque
 net::Task<Result<LeaseAnswer>> HubClient::declare(InviteToken token, Declaration declaration) {
   std::string body = encode(declaration);
   std::string reasons;
+  bool answered = false;
   size_t first = preferred_;
   for (size_t i = 0; i < urls_.size(); ++i) {
     size_t index = (first + i) % urls_.size();
@@ -124,18 +128,24 @@ net::Task<Result<LeaseAnswer>> HubClient::declare(InviteToken token, Declaration
       add_reason(reasons, urls_[index], tried.response.error());
       continue;
     }
-    preferred_ = index;
     const http::Response& response = *tried.response;
+    if (cannot_serve(response.status)) {
+      answered = true;
+      add_reason(reasons, urls_[index], error_from_response(response.status, response.body));
+      continue;
+    }
+    preferred_ = index;
     if (!is_success(response.status))
       co_return std::unexpected(error_from_response(response.status, response.body));
     co_return decode_lease_answer(response.body);
   }
-  co_return none_answered(reasons);
+  co_return none_served(reasons, answered);
 }
 
 net::Task<Result<std::string>> HubClient::call_operator(std::string method, std::string path,
                                                         std::string body, std::string bearer_key) {
   std::string reasons;
+  bool answered = false;
   bool repeatable = method == "GET" || method == "HEAD";
   size_t first = preferred_;
   for (size_t i = 0; i < urls_.size(); ++i) {
@@ -147,19 +157,28 @@ net::Task<Result<std::string>> HubClient::call_operator(std::string method, std:
     if (!tried.response) {
       add_reason(reasons, urls_[index], tried.response.error());
       if (!tried.sent || repeatable) continue;
+      preferred_ = (index + 1) % urls_.size();
       co_return fail(
           ErrorCode::kUnavailable,
           "the hub took the request but its answer was lost ({}); look whether it took effect before "
           "repeating it",
           reasons);
     }
-    preferred_ = index;
     http::Response& response = *tried.response;
+    if (cannot_serve(response.status)) {
+      answered = true;
+      Error error = error_from_response(response.status, response.body);
+      add_reason(reasons, urls_[index], error);
+      if (repeatable) continue;
+      preferred_ = (index + 1) % urls_.size();
+      co_return std::unexpected(std::move(error));
+    }
+    preferred_ = index;
     if (!is_success(response.status))
       co_return std::unexpected(error_from_response(response.status, response.body));
     co_return std::move(response.body);
   }
-  co_return none_answered(reasons);
+  co_return none_served(reasons, answered);
 }
 
 }  // namespace culvert::tunnel

@@ -19,8 +19,9 @@ namespace culvert::tunnel {
 Error error_from_response(int status, std::string_view body);
 
 // A hub's API, as its agents and operators see it: one request, one TLS connection to whoever holds the
-// pinned key. URLs are tried in order, beginning with the one that answered last; names are resolved anew on
-// each call. When none answers the error is kUnavailable and lists every URL with its reason.
+// pinned key. URLs are tried in order, beginning with the one that served last; names are resolved anew on
+// each call. A status of 5xx is a hub that cannot serve: the next URL is tried. When none serves the error is
+// kUnavailable and lists every URL with its reason.
 class HubClient {
  public:
   HubClient(net::EventLoop& loop, std::vector<HubUrl> urls, PublicKey hub_key,
@@ -32,7 +33,8 @@ class HubClient {
   net::Task<Result<LeaseAnswer>> declare(InviteToken token, Declaration declaration);
 
   // One call of the operator's API; the body of a 2xx answer. `body` is JSON or empty. A POST or DELETE that
-  // was sent but not answered is not repeated elsewhere: it may have taken effect, and the error says so.
+  // was sent but not answered, or answered with 5xx, is not repeated elsewhere: it may have taken effect, and
+  // the error says so. The next call begins with another URL.
   net::Task<Result<std::string>> call_operator(std::string method, std::string path, std::string body,
                                                std::string bearer_key);
 
@@ -45,7 +47,7 @@ class HubClient {
   PublicKey hub_key_;
   WallClock wall_clock_;
   SystemRandom random_;
-  size_t preferred_ = 0;  // index of the URL that answered last
+  size_t preferred_ = 0;  // index of the URL that served last
 };
 
 }  // namespace culvert::tunnel

@@ -118,6 +118,10 @@ class HubClientTest : public testing::Test {
                                        .renew_after = 30s})};
   }
 
+  http::Response broken() const {
+    return {.status = 503, .headers = {}, .body = R"({"error":{"code":"storage","message":"disk full"}})"};
+  }
+
   Task<> declares_signed() {
     HubClient client(loop_, urls_, key_.public_key());
     auto answer = co_await client.declare(token(), declaration());
@@ -174,6 +178,60 @@ class HubClientTest : public testing::Test {
     EXPECT_EQ(*hubs_[1]->requests.at(0).headers.find("authorization"), "Bearer secret-key");
   }
 
+  Task<> goes_on_past_a_broken_hub() {
+    HubClient client(loop_, urls_, key_.public_key());
+    for (size_t i = 1; i <= 2; ++i) {
+      auto answer = co_await client.declare(token(), declaration());
+      EXPECT_TRUE(answer.has_value()) << answer.error().message;
+      EXPECT_EQ(hubs_[1]->requests.size(), i);
+    }
+    EXPECT_EQ(hubs_[0]->requests.size(), 1u) << "it must not be preferred";
+    auto listed = co_await client.call_operator("GET", "/v1/invites", "", "k");
+    EXPECT_TRUE(listed.has_value());
+    // The preferred one breaks: the one that serves takes its place.
+    hubs_[0]->answer = lease();
+    hubs_[1]->answer = broken();
+    for (size_t i = 2; i <= 3; ++i) {
+      auto answer = co_await client.declare(token(), declaration());
+      EXPECT_TRUE(answer.has_value()) << answer.error().message;
+      EXPECT_EQ(hubs_[0]->requests.size(), i);
+    }
+    EXPECT_EQ(hubs_[1]->requests.size(), 4u) << "asked once more, then left";
+  }
+
+  Task<> names_every_broken_hub() {
+    HubClient client(loop_, urls_, key_.public_key());
+    for (const char* method : {"declare", "GET"}) {
+      std::string message;
+      ErrorCode code{};
+      if (std::string_view(method) == "GET") {
+        auto listed = co_await client.call_operator(method, "/v1/invites", "", "k");
+        EXPECT_FALSE(listed.has_value());
+        if (!listed) code = listed.error().code, message = listed.error().message;
+      } else {
+        auto answer = co_await client.declare(token(), declaration());
+        EXPECT_FALSE(answer.has_value());
+        if (!answer) code = answer.error().code, message = answer.error().message;
+      }
+      EXPECT_EQ(code, ErrorCode::kUnavailable);
+      EXPECT_EQ(message.find("does not answer"), std::string::npos) << message;
+      for (const HubUrl& url : urls_) {
+        EXPECT_NE(message.find(url.to_string() + ": disk full"), std::string::npos) << message;
+      }
+    }
+  }
+
+  Task<> does_not_repeat_a_broken_post() {
+    HubClient client(loop_, urls_, key_.public_key());
+    auto refused = co_await client.call_operator("POST", "/v1/invites", "{}", "k");
+    EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable);
+    EXPECT_EQ(refused.error().message, "disk full");
+    EXPECT_EQ(hubs_[1]->requests.size(), 0u) << "it may have taken effect";
+    auto again = co_await client.call_operator("POST", "/v1/invites", "{}", "k");
+    EXPECT_TRUE(again.has_value());
+    EXPECT_EQ(hubs_[0]->requests.size(), 1u) << "the broken one is not preferred";
+  }
+
   Task<> an_error_is_an_answer() {
     HubClient client(loop_, urls_, key_.public_key());
     auto refused = co_await client.call_operator("GET", "/v1/invites", "", "k");
@@ -216,6 +274,21 @@ TEST_F(HubClientTest, DoesNotRepeatAPostWhoseAnswerWasLost) {
   urls_ = {start(std::nullopt, key_),
            start(http::Response{.status = 200, .headers = {}, .body = "{}"}, key_)};
   play(does_not_repeat_a_lost_post());
+}
+
+TEST_F(HubClientTest, GoesOnPastAHubThatCannotServe) {
+  urls_ = {start(broken(), key_), start(lease(), key_)};
+  play(goes_on_past_a_broken_hub());
+}
+
+TEST_F(HubClientTest, NamesEveryHubThatCannotServe) {
+  urls_ = {start(broken(), key_), start(broken(), key_)};
+  play(names_every_broken_hub());
+}
+
+TEST_F(HubClientTest, DoesNotRepeatAPostThatABrokenHubAnswered) {
+  urls_ = {start(broken(), key_), start(http::Response{.status = 200, .headers = {}, .body = "{}"}, key_)};
+  play(does_not_repeat_a_broken_post());
 }
 
 TEST_F(HubClientTest, AnErrorIsAnAnswer) {
