@@ -25,6 +25,9 @@ class RateLimit {
     return true;
   }
 
+  // What allow() would say; counts nothing.
+  bool would_allow(TimePoint now) const { return std::max(next_, now - window_) + interval_ <= now; }
+
   // Refusals since the last call; for "and N more like it".
   uint64_t take_refused() { return std::exchange(refused_, 0); }
 

@@ -29,6 +29,20 @@ TEST(RateLimit, RestRefillsTheBurstButNotMore) {
   EXPECT_FALSE(limit.allow(later));
 }
 
+TEST(RateLimit, WouldAllowWhatAllowAllowsAndUsesUpNothing) {
+  RateLimit limit(3, 10s);
+  for (TimePoint now = kStart; now < kStart + 5min; now += 3s) {
+    for (int i = 0; i < 5; ++i) {
+      bool expected = limit.would_allow(now);
+      EXPECT_EQ(limit.would_allow(now), expected);
+      if (now < kStart + 2min) EXPECT_EQ(limit.allow(now), expected);
+    }
+  }
+  limit.take_refused();
+  EXPECT_TRUE(limit.would_allow(kStart + 5min));
+  EXPECT_EQ(limit.take_refused(), 0u);
+}
+
 TEST(RateLimit, CountsRefusals) {
   RateLimit limit(1, 1min);
   EXPECT_EQ(limit.take_refused(), 0u);

@@ -93,6 +93,8 @@ bool SocketAddr::is_unspecified() const {
   return std::ranges::all_of(ip(), [](uint8_t byte) { return byte == 0; });
 }
 
+std::string SocketAddr::source_prefix() const { return std::string(as_text(ip().first(is_v4() ? 4 : 8))); }
+
 bool SocketAddr::is_loopback() const {
   if (is_v4()) return ip_[0] == 127;
   return std::all_of(ip_.begin(), ip_.end() - 1, [](uint8_t byte) { return byte == 0; }) && ip_.back() == 1;

@@ -34,6 +34,8 @@ class SocketAddr {
   std::string ip_text() const;
   std::string to_string() const;
   SocketAddr with_port(uint16_t port) const;
+  // What limits for each source count by: an IPv4 address, the /64 of an IPv6 address, as raw bytes.
+  std::string source_prefix() const;
 
   // Fills `out` and returns its length. `as_v6` gives IPv4 in its mapped form, for dual-stack sockets.
   socklen_t to_sockaddr(sockaddr_storage& out, bool as_v6 = false) const;

@@ -98,5 +98,13 @@ TEST(SocketAddr, IsAValue) {
   EXPECT_LT(parse("1.2.3.4:5"), parse("[::1]:5"));
 }
 
+TEST(SocketAddrSource, IsTheAddressOrTheV6Network) {
+  auto source = [](const char* text) { return SocketAddr::parse(text).value().source_prefix(); };
+  EXPECT_EQ(source("192.0.2.1:5"), source("192.0.2.1:6"));
+  EXPECT_NE(source("192.0.2.1:5"), source("192.0.2.2:5"));
+  EXPECT_EQ(source("[2001:db8:0:1::1]:5"), source("[2001:db8:0:1:ffff::9]:6"));
+  EXPECT_NE(source("[2001:db8:0:1::1]:5"), source("[2001:db8:0:2::1]:5"));
+}
+
 }  // namespace
 }  // namespace culvert

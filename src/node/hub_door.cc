@@ -36,7 +36,7 @@ void HubDoor::admit(edge::HubConnection connection) {
     return;
   }
   const SocketAddr client = socket->remote_addr();
-  auto guest = std::make_shared<Guest>(source_of(client), socket.get());
+  auto guest = std::make_shared<Guest>(client.source_prefix(), socket.get());
   auto same_source = [&](const std::shared_ptr<Guest>& other) { return other->source == guest->source; };
   if (static_cast<size_t>(std::ranges::count_if(guests_, same_source)) >= limits_.per_source) {
     ++refused_;
@@ -50,10 +50,6 @@ void HubDoor::admit(edge::HubConnection connection) {
   if (guests_.size() >= limits_.connections) make_room();
   guests_.push_back(guest);
   tasks_.spawn(serve(std::move(connection), std::move(socket), std::move(guest)));
-}
-
-std::string HubDoor::source_of(const SocketAddr& client) {
-  return std::string(as_text(client.ip().first(client.is_v4() ? 4 : 8)));
 }
 
 void HubDoor::make_room() {

@@ -30,9 +30,6 @@ class HubDoor {
           std::shared_ptr<edge::Certificates> certificates, std::unordered_set<std::string> public_hosts,
           Limits limits);
 
-  // What counts as one source: an IPv4 address, the /64 of an IPv6 address.
-  static std::string source_of(const SocketAddr& client);
-
   void admit(edge::HubConnection connection);
   // Nothing goes to the hub from here on: it may be destroyed, which ends the connections it serves.
   void close() { closing_ = true; }

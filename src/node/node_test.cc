@@ -550,13 +550,5 @@ TEST_F(HubDoorTest, OneSourceGetsItsShareOnly) {
   ask();
 }
 
-TEST(HubDoorSource, IsTheAddressOrTheV6Network) {
-  auto source = [](const char* text) { return HubDoor::source_of(SocketAddr::parse(text).value()); };
-  EXPECT_EQ(source("192.0.2.1:5"), source("192.0.2.1:6"));
-  EXPECT_NE(source("192.0.2.1:5"), source("192.0.2.2:5"));
-  EXPECT_EQ(source("[2001:db8:0:1::1]:5"), source("[2001:db8:0:1:ffff::9]:6"));
-  EXPECT_NE(source("[2001:db8:0:1::1]:5"), source("[2001:db8:0:2::1]:5"));
-}
-
 }  // namespace
 }  // namespace culvert::node
