@@ -128,11 +128,12 @@ Api::Api(const Config& config, Store& store, Leases& leases, Random& random)
       store_(store),
       leases_(leases),
       random_(random),
+      source_log_(5, std::chrono::seconds(10)),
       bearer_log_(5, std::chrono::seconds(10)),
       signature_log_(5, std::chrono::seconds(10)),
       store_log_(5, std::chrono::seconds(10)) {}
 
-http::Response Api::handle(const http::Request& request, TimePoint now) {
+http::Response Api::handle(const http::Request& request, const SocketAddr& client, TimePoint now) {
   // What expired must neither be served nor stand in the way of this request.
   leases_.expire(now, config_.wall_clock());
   std::string_view path = std::string_view(request.target).substr(0, request.target.find('?'));
@@ -142,7 +143,7 @@ http::Response Api::handle(const http::Request& request, TimePoint now) {
   }
   if (path == kLeases) {
     if (request.method != "POST") return wrong_method("POST");
-    return declare(request, now);
+    return declare(request, client, now);
   }
   bool is_item = path.starts_with(kInvites) && path.size() > kInvites.size() && path[kInvites.size()] == '/';
   if (path != kInvites && !is_item) return error_response(404, "not_found", "the hub's API has no such path");
@@ -183,7 +184,25 @@ bool Api::is_operator(const http::Request& request, TimePoint now) {
   return false;
 }
 
-bool Api::allow_declaration(const InviteId& invite, TimePoint now) {
+bool Api::allow_source(const SocketAddr& client, TimePoint now) {
+  auto limit = source_limits_.find(client.source_prefix());
+  if (limit == source_limits_.end() || limit->second.would_allow(now)) return true;
+  ++counters_.source_limited;
+  if (source_log_.allow(now)) {
+    log_warn("declarations_limited", "client={} total={}", client.ip_text(), counters_.source_limited);
+  }
+  return false;
+}
+
+void Api::count_refusal(const SocketAddr& client, TimePoint now) {
+  // As below: dropping all is rare and costs one burst each.
+  if (source_limits_.size() >= kMaxSources) source_limits_.clear();
+  (void)source_limits_.try_emplace(client.source_prefix(), kSourceBurst, kSourceInterval)
+      .first->second.allow(now);
+}
+
+bool Api::allow_declaration(const InviteId& invite, const EndpointId& agent, TimePoint now) {
+  if (RateLimit* renewals = leases_.renewals(invite, agent)) return renewals->allow(now);
   // Removed invites leave entries behind; dropping all is rare and costs one burst each.
   if (declare_limits_.size() >= 2 * Store::kMaxInvites) declare_limits_.clear();
   return declare_limits_.try_emplace(invite, kDeclareBurst, kDeclareInterval).first->second.allow(now);
@@ -199,23 +218,40 @@ http::Response Api::refuse_declaration(int status, std::string_view code, std::s
   return error_response(status, code, message);
 }
 
-http::Response Api::declare(const http::Request& request, TimePoint now) {
+http::Response Api::declare(const http::Request& request, const SocketAddr& client, TimePoint now) {
   auto declaration = tunnel::decode_declaration(request.body);
-  if (!declaration) {
-    bool version = declaration.error().code == ErrorCode::kConflict;
-    return error_response(version ? 422 : 400, version ? "unsupported_version" : "invalid_request",
-                          declaration.error().message);
+  // The ids are not proven yet, but only the agent, its hub and its edges know this pair.
+  bool renews = declaration && leases_.renewals(declaration->invite_id, declaration->agent_id) != nullptr;
+  if (!renews && !allow_source(client, now)) {
+    auto response = error_response(429, "rate_limited", "too many refused declarations from here; slow down");
+    response.headers.add("Retry-After", "1");
+    return response;
   }
+  http::Response response;
+  if (declaration) {
+    response = judge_declaration(request, *declaration, now);
+  } else {
+    bool version = declaration.error().code == ErrorCode::kConflict;
+    response = error_response(version ? 422 : 400, version ? "unsupported_version" : "invalid_request",
+                              declaration.error().message);
+  }
+  bool is_clients_fault = response.status >= 400 && response.status < 500;
+  if (is_clients_fault) count_refusal(client, now);
+  return response;
+}
+
+http::Response Api::judge_declaration(const http::Request& request, const tunnel::Declaration& declaration,
+                                      TimePoint now) {
   UnixTime wall = config_.wall_clock();
   auto signature = http::verify_request(request, tunnel::kLeaseTag, wall);
   if (!signature) return refuse_declaration(401, "invalid_signature", signature.error().message, now);
-  auto found = store_.find_invite(declaration->invite_id);
+  auto found = store_.find_invite(declaration.invite_id);
   if (!found) return store_failure(found.error(), now);
   if (!*found)
     return error_response(404, "unknown_invite", "unknown invite; ask the hub's operator for a new token");
   const Invite& invite = **found;
 
-  Sha256 shown = hmac_sha256(store_.hash_key(), declaration->invite_secret);
+  Sha256 shown = hmac_sha256(store_.hash_key(), declaration.invite_secret);
   bool right_secret = equal_constant_time(shown, invite.secret_hash);
   bool right_key = signature->key == invite.tenant;
   if (!right_secret || !right_key) {
@@ -229,7 +265,7 @@ http::Response Api::declare(const http::Request& request, TimePoint now) {
     return error_response(410, "invite_expired",
                           "the invite has expired; ask the hub's operator for a new token");
   }
-  if (!allow_declaration(invite.id, now)) {
+  if (!allow_declaration(invite.id, declaration.agent_id, now)) {
     ++counters_.rate_limited;
     auto response = error_response(429, "rate_limited", "too many declarations with this invite; slow down");
     response.headers.add("Retry-After", "1");
@@ -242,7 +278,7 @@ http::Response Api::declare(const http::Request& request, TimePoint now) {
     return refuse_declaration(401, "replayed", admitted.error().message, now);
   }
 
-  auto verdicts = leases_.declare(invite, declaration->agent_id, declaration->services, now);
+  auto verdicts = leases_.declare(invite, declaration.agent_id, declaration.services, now);
   if (!verdicts) {
     bool limit = verdicts.error().code == ErrorCode::kLimit;
     return error_response(limit ? 429 : 409, limit ? "lease_limit" : "agent_conflict",

@@ -1,14 +1,18 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <string>
+#include <unordered_map>
 
 #include "base/random.h"
 #include "base/rate_limit.h"
+#include "base/socket_addr.h"
 #include "http/message.h"
 #include "http/signature.h"
 #include "hub/hub.h"
 #include "hub/leases.h"
 #include "hub/store.h"
+#include "tunnel/declaration.h"
 
 namespace culvert::hub {
 
@@ -19,10 +23,17 @@ http::Response error_response(int status, std::string_view code, std::string_vie
 // leases.
 class Api {
  public:
-  // Declarations for each invite: a restarting fleet of replicas at once, then twice what renewals of 30
-  // need.
-  static constexpr uint32_t kDeclareBurst = 20;
-  static constexpr Duration kDeclareInterval = std::chrono::seconds(1);
+  // Declarations of agents without a lease, for each invite: all that it may have at once, as after a restart
+  // of the hub. Renewals are not among them: each lease has a rate of its own (Leases::kRenewBurst), so that
+  // no number of agents can make another lose its lease.
+  static constexpr uint32_t kDeclareBurst = Leases::kMaxPerInvite;
+  static constexpr Duration kDeclareInterval = std::chrono::milliseconds(250);
+  // Refused declarations from each source (SocketAddr::source_prefix): past them, what comes from there is
+  // refused before its signature is verified and the database read. Agents that hold a lease are exempt. Two
+  // fleets may stand behind one address, and refused agents ask every few minutes.
+  static constexpr uint32_t kSourceBurst = 2 * Leases::kMaxPerInvite;
+  static constexpr Duration kSourceInterval = std::chrono::milliseconds(250);
+  static constexpr size_t kMaxSources = 4096;
   static constexpr size_t kMaxHostnames = 100;  // of one invite
   static constexpr size_t kMaxNameLength = 64;
   static constexpr std::chrono::seconds kMaxExpiry = std::chrono::days(3653);
@@ -30,26 +41,33 @@ class Api {
   struct Counters {
     uint64_t declarations = 0;    // accepted
     uint64_t bad_signatures = 0;  // of declarations, and wrong keys, secrets, replays
-    uint64_t rate_limited = 0;
+    uint64_t rate_limited = 0;    // of an invite or a lease
+    uint64_t source_limited = 0;  // of a source, without a look at the signature
     uint64_t bad_bearers = 0;
   };
 
   // All must outlive it.
   Api(const Config& config, Store& store, Leases& leases, Random& random);
 
-  http::Response handle(const http::Request& request, TimePoint now);
+  // `client` is where the request came from.
+  http::Response handle(const http::Request& request, const SocketAddr& client, TimePoint now);
   const Counters& counters() const { return counters_; }
+  size_t counted_sources() const { return source_limits_.size(); }
 
  private:
   http::Response health() const;
-  http::Response declare(const http::Request& request, TimePoint now);
+  http::Response declare(const http::Request& request, const SocketAddr& client, TimePoint now);
+  http::Response judge_declaration(const http::Request& request, const tunnel::Declaration& declaration,
+                                   TimePoint now);
   http::Response create_invite(const http::Request& request, TimePoint now);
   http::Response list_invites(const http::Request& request, TimePoint now);
   http::Response revoke_invite(std::string_view id_text, TimePoint now);
 
   http::Response store_failure(const Error& error, TimePoint now);
   bool is_operator(const http::Request& request, TimePoint now);
-  bool allow_declaration(const InviteId& invite, TimePoint now);
+  bool allow_declaration(const InviteId& invite, const EndpointId& agent, TimePoint now);
+  bool allow_source(const SocketAddr& client, TimePoint now);
+  void count_refusal(const SocketAddr& client, TimePoint now);
   http::Response refuse_declaration(int status, std::string_view code, std::string_view message,
                                     TimePoint now);
 
@@ -59,6 +77,8 @@ class Api {
   Random& random_;
   http::ReplayGuard replays_;
   std::map<InviteId, RateLimit> declare_limits_;  // entries only for invites whose secret was shown
+  std::unordered_map<std::string, RateLimit> source_limits_;  // by prefix; only of those that were refused
+  RateLimit source_log_;
   RateLimit bearer_log_;
   RateLimit signature_log_;
   RateLimit store_log_;

@@ -56,7 +56,7 @@ class ApiTest : public testing::Test {
     http::Request request{
         .method = std::move(method), .target = std::move(target), .headers = {}, .body = std::move(body)};
     if (bearer) request.headers.add("Authorization", "Bearer " + *bearer);
-    return api_->handle(request, now_);
+    return api_->handle(request, client_, now_);
   }
   tunnel::InviteToken invite(std::string_view body = R"({"hostnames":["*.a.eu"]})") {
     auto response = call("POST", "/v1/invites", std::string(body));
@@ -79,7 +79,7 @@ class ApiTest : public testing::Test {
   }
   http::Response declare(const tunnel::InviteToken& token, std::string_view host = "x.a.eu") {
     return api_->handle(signed_request(tunnel::encode(declaration(token, host)), token.tenant_key, g_wall),
-                        now_);
+                        client_, now_);
   }
   void expect_no_secret(const http::Response& response, const tunnel::InviteToken& token) {
     EXPECT_EQ(response.body.find(to_base64url(token.invite_secret)), std::string::npos);
@@ -101,6 +101,7 @@ class ApiTest : public testing::Test {
   std::unique_ptr<Store> store_;
   Leases leases_;
   std::optional<Api> api_;
+  SocketAddr client_ = SocketAddr::v4({192, 0, 2, 50}, 1234);
   TimePoint now_{std::chrono::hours(100)};
 };
 
@@ -152,10 +153,10 @@ TEST_F(ApiTest, OperatorCallsNeedTheKey) {
   http::Request two{.method = "GET", .target = "/v1/invites", .headers = {}, .body = {}};
   two.headers.add("Authorization", "Bearer operator-secret");
   two.headers.add("Authorization", "Bearer wrong");
-  EXPECT_EQ(api_->handle(two, now_).status, 401);
+  EXPECT_EQ(api_->handle(two, client_, now_).status, 401);
   http::Request basic{.method = "GET", .target = "/v1/invites", .headers = {}, .body = {}};
   basic.headers.add("Authorization", "Basic operator-secret");
-  EXPECT_EQ(api_->handle(basic, now_).status, 401);
+  EXPECT_EQ(api_->handle(basic, client_, now_).status, 401);
 }
 
 TEST_F(ApiTest, TheHubsOwnNameIsNotForOthers) {
@@ -310,7 +311,8 @@ TEST_F(ApiTest, AnswersADeclarationWithALease) {
   auto token = invite();
   auto declared = declaration(token);
   declared.services.push_back({*route::HostPattern::parse("other.org"), route::TlsMode::kPassthrough});
-  auto response = api_->handle(signed_request(tunnel::encode(declared), token.tenant_key, g_wall), now_);
+  auto response =
+      api_->handle(signed_request(tunnel::encode(declared), token.tenant_key, g_wall), client_, now_);
   ASSERT_EQ(response.status, 200) << response.body;
   expect_no_secret(response, token);
   auto answer = tunnel::decode_lease_answer(response.body);
@@ -333,7 +335,7 @@ TEST_F(ApiTest, ChecksADeclarationInOrder) {
   auto token = invite();
   std::string body = tunnel::encode(declaration(token));
   auto status = [&](const http::Request& request, const char* code) {
-    auto response = api_->handle(request, now_);
+    auto response = api_->handle(request, client_, now_);
     EXPECT_EQ(error_code(response), code) << response.body;
     expect_no_secret(response, token);
     EXPECT_EQ(leases_.size(), 0u);
@@ -358,8 +360,8 @@ TEST_F(ApiTest, ChecksADeclarationInOrder) {
   auto wrong_secret = declaration(token);
   wrong_secret.invite_secret[31] ^= 1;
   auto bad_secret =
-      api_->handle(signed_request(tunnel::encode(wrong_secret), token.tenant_key, g_wall), now_);
-  auto bad_key = api_->handle(signed_request(body, SecretKey::generate(random_), g_wall), now_);
+      api_->handle(signed_request(tunnel::encode(wrong_secret), token.tenant_key, g_wall), client_, now_);
+  auto bad_key = api_->handle(signed_request(body, SecretKey::generate(random_), g_wall), client_, now_);
   EXPECT_EQ(bad_secret.status, 401);
   EXPECT_EQ(bad_secret.status, bad_key.status);
   EXPECT_EQ(bad_secret.body, bad_key.body) << "which of the two is wrong is nobody's business";
@@ -371,7 +373,7 @@ TEST_F(ApiTest, AnotherTenantsTokenOpensNothing) {
   auto theirs = invite(R"({"hostnames":["*.b.eu"]})");
   // Their invite and secret, signed with my key: both must fit the same invite.
   auto mixed = api_->handle(
-      signed_request(tunnel::encode(declaration(theirs, "x.b.eu")), mine.tenant_key, g_wall), now_);
+      signed_request(tunnel::encode(declaration(theirs, "x.b.eu")), mine.tenant_key, g_wall), client_, now_);
   EXPECT_EQ(mixed.status, 401);
   EXPECT_EQ(declare(mine, "x.a.eu").status, 200);
   auto same_agent = declare(theirs, "x.b.eu");
@@ -382,12 +384,13 @@ TEST_F(ApiTest, AnotherTenantsTokenOpensNothing) {
 TEST_F(ApiTest, RefusesAReplay) {
   auto token = invite();
   auto request = signed_request(tunnel::encode(declaration(token)), token.tenant_key, g_wall);
-  EXPECT_EQ(api_->handle(request, now_).status, 200);
-  auto again = api_->handle(request, now_);
+  EXPECT_EQ(api_->handle(request, client_, now_).status, 200);
+  auto again = api_->handle(request, client_, now_);
   EXPECT_EQ(again.status, 401);
   EXPECT_EQ(error_code(again), "replayed");
   leases_.end_agent(agent_);
-  EXPECT_EQ(api_->handle(request, now_ + 30s).status, 401) << "a goodbye must not be undone by a replay";
+  EXPECT_EQ(api_->handle(request, client_, now_ + 30s).status, 401)
+      << "a goodbye must not be undone by a replay";
   EXPECT_EQ(leases_.size(), 0u);
 }
 
@@ -407,27 +410,128 @@ TEST_F(ApiTest, AnExpiredInviteNeitherDeclaresNorServes) {
 TEST_F(ApiTest, LimitsEachInviteByItself) {
   auto token = invite();
   auto other = invite(R"({"hostnames":["*.b.eu"]})");
-  for (uint32_t i = 0; i < Api::kDeclareBurst; ++i) ASSERT_EQ(declare(token).status, 200) << i;
-  auto refused = declare(token);
+  auto declare_anew = [&](const tunnel::InviteToken& with, std::string_view host) {
+    agent_ = SecretKey::generate(random_).public_key();
+    auto response = declare(with, host);
+    leases_.end_agent(agent_);  // the cap on leases is not in question
+    return response;
+  };
+  for (uint32_t i = 0; i < Api::kDeclareBurst; ++i) ASSERT_EQ(declare_anew(token, "x.a.eu").status, 200) << i;
+  auto refused = declare_anew(token, "x.a.eu");
   EXPECT_EQ(refused.status, 429);
   EXPECT_EQ(error_code(refused), "rate_limited");
   EXPECT_NE(refused.headers.find("Retry-After"), nullptr);
+  EXPECT_EQ(api_->counters().rate_limited, 1u);
+  EXPECT_EQ(declare_anew(other, "x.b.eu").status, 200) << "one tenant's flood is not another's";
+  now_ += Api::kDeclareInterval;
+  EXPECT_EQ(declare_anew(token, "x.a.eu").status, 200);
+  EXPECT_EQ(declare_anew(token, "x.a.eu").status, 429);
+}
+
+TEST_F(ApiTest, LimitsTheRenewalsOfEachLeaseByItself) {
+  auto token = invite();
+  const EndpointId calm = SecretKey::generate(random_).public_key();
+  const EndpointId busy = agent_;
+  agent_ = calm;
+  ASSERT_EQ(declare(token).status, 200);
+  agent_ = busy;
+  ASSERT_EQ(declare(token).status, 200);
+  for (uint32_t i = 0; i < Leases::kRenewBurst; ++i) ASSERT_EQ(declare(token).status, 200) << i;
+  auto refused = declare(token);
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(error_code(refused), "rate_limited");
+  agent_ = calm;
+  EXPECT_EQ(declare(token).status, 200) << "one agent's flood is not another's";
   agent_ = SecretKey::generate(random_).public_key();
-  EXPECT_EQ(declare(other, "x.b.eu").status, 200) << "one tenant's flood is not another's";
-  now_ += 1s;
-  agent_ = SecretKey::generate(random_).public_key();
+  EXPECT_EQ(declare(token).status, 200) << "nor that of an agent that starts";
+  agent_ = busy;
+  now_ += Leases::kRenewInterval;
   EXPECT_EQ(declare(token).status, 200);
   EXPECT_EQ(declare(token).status, 429);
+  // However often it asks, it does not lose its lease.
+  for (Duration elapsed{}; elapsed < 2 * Leases::kLifetime; elapsed += 500ms) {
+    now_ += 500ms;
+    g_wall = UnixTime(1'700'000'000s + std::chrono::duration_cast<std::chrono::seconds>(elapsed));
+    (void)declare(token);
+    ASSERT_TRUE(leases_.table()->serves(busy));
+  }
+  EXPECT_FALSE(leases_.table()->serves(calm));
+}
+
+TEST_F(ApiTest, ASourceOfRefusalsIsStoppedBeforeItsSignatureIsVerified) {
+  auto token = invite();
+  ASSERT_EQ(declare(token).status, 200);
+  const EndpointId holder = agent_;
+  agent_ = SecretKey::generate(random_).public_key();
+  const SecretKey stranger = SecretKey::generate(random_);
+  auto attack = [&] {
+    return api_->handle(signed_request(tunnel::encode(declaration(token)), stranger, g_wall), client_, now_);
+  };
+  for (uint32_t i = 0; i < Api::kSourceBurst; ++i) ASSERT_EQ(attack().status, 401) << i;
+  const uint64_t verified = api_->counters().bad_signatures;
+  for (int i = 0; i < 10; ++i) {
+    auto refused = attack();
+    ASSERT_EQ(refused.status, 429);
+    ASSERT_EQ(error_code(refused), "rate_limited");
+    ASSERT_NE(refused.headers.find("Retry-After"), nullptr);
+  }
+  EXPECT_EQ(api_->counters().bad_signatures, verified);
+  EXPECT_EQ(api_->counters().source_limited, 10u);
+  EXPECT_EQ(declare(token).status, 429) << "an agent without a lease shares the fate of its source";
+  EXPECT_EQ(api_->handle(http::Request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = "{}"},
+                         client_, now_)
+                .status,
+            429);
+  agent_ = holder;
+  EXPECT_EQ(declare(token).status, 200) << "a renewal behind the same address";
+  agent_ = SecretKey::generate(random_).public_key();
+  client_ = SocketAddr::v4({192, 0, 2, 51}, 1234);
+  EXPECT_EQ(declare(token).status, 200) << "another source";
+  agent_ = SecretKey::generate(random_).public_key();  // holds no lease
+  client_ = SocketAddr::v4({192, 0, 2, 50}, 4321);
+  now_ += Api::kSourceInterval;
+  EXPECT_EQ(attack().status, 401) << "the port is not part of the source";
+  EXPECT_EQ(attack().status, 429);
+}
+
+TEST_F(ApiTest, ATokenThatIsRefusedForeverIsLimitedAsWell) {
+  auto token = invite();
+  ASSERT_EQ(call("DELETE", "/v1/invites/" + to_base64url(token.invite_id)).status, 200);
+  for (uint32_t i = 0; i < Api::kSourceBurst; ++i) ASSERT_EQ(declare(token).status, 401) << i;
+  EXPECT_EQ(declare(token).status, 429) << "before the database is read";
+}
+
+TEST_F(ApiTest, SourcesOfRefusalsAreBounded) {
+  auto refuse = [&](uint32_t n) {
+    client_ = SocketAddr::v4({10, uint8_t(n >> 16), uint8_t(n >> 8), uint8_t(n)}, 1);
+    return api_
+        ->handle(http::Request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = "{}"},
+                 client_, now_)
+        .status;
+  };
+  for (uint32_t n = 0; n < 3 * Api::kMaxSources; ++n) {
+    ASSERT_EQ(refuse(n), 400);
+    ASSERT_LE(api_->counted_sources(), Api::kMaxSources);
+  }
 }
 
 TEST_F(ApiTest, StrangersCannotUseUpATenantsRate) {
   auto token = invite();
   for (int i = 0; i < 100; ++i) {
-    auto response = api_->handle(
-        signed_request(tunnel::encode(declaration(token)), SecretKey::generate(random_), g_wall), now_);
+    auto response =
+        api_->handle(signed_request(tunnel::encode(declaration(token)), SecretKey::generate(random_), g_wall),
+                     client_, now_);
     ASSERT_EQ(response.status, 401);
   }
   EXPECT_EQ(declare(token).status, 200);
+}
+
+// docs/protocol.md states these to those who write agents.
+TEST_F(ApiTest, TheRatesAreThoseOfTheProtocol) {
+  static_assert(Leases::kMaxPerInvite == 64 && Api::kDeclareBurst == 64 && Api::kDeclareInterval == 250ms);
+  static_assert(Leases::kRenewBurst == 20 && Leases::kRenewInterval == 2s);
+  static_assert(Api::kSourceBurst == 128 && Api::kSourceInterval == 250ms);
+  static_assert(Leases::kLifetime / Leases::kRenewInterval == 45);
 }
 
 TEST_F(ApiTest, AtTheLeaseCapItSaysSo) {

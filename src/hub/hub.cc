@@ -116,6 +116,7 @@ net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::By
     co_return;
   }
   Registered registered(*core, *stream);
+  const SocketAddr client = stream->remote_addr();
   net::Reader reader(*stream);
   http::RequestParser parser;
   const Duration request_time = core->config.request_time;
@@ -134,7 +135,7 @@ net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::By
     }
     if (!*request || core->closing) break;
     if (on_request) on_request();
-    http::Response response = core->api.handle(**request, monotonic_now());
+    http::Response response = core->api.handle(**request, client, monotonic_now());
     // The new table is out before the answer: who reads "revoked" may rely on it.
     core->refresh();
     bool keep_alive = (*request)->keep_alive;

@@ -78,7 +78,10 @@ Result<std::vector<tunnel::ServiceVerdict>> Leases::declare(
     }
     ++count;
     hold_names(invite, agent, accepted);
-    leases_.emplace(agent, Lease{invite.id, invite.expires_at, std::move(accepted), ends_at});
+    leases_.emplace(agent, Lease{.invite = invite.id,
+                                 .invite_expires_at = invite.expires_at,
+                                 .services = std::move(accepted),
+                                 .ends_at = ends_at});
   }
   earliest_end_ = std::min(earliest_end_, ends_at);
   if (invite.expires_at) earliest_wall_end_ = std::min(earliest_wall_end_, *invite.expires_at);
@@ -115,6 +118,11 @@ Leases::LeaseMap::iterator Leases::end(LeaseMap::iterator lease) {
   CHECK(count != per_invite_.end());
   if (--count->second == 0) per_invite_.erase(count);
   return leases_.erase(lease);
+}
+
+RateLimit* Leases::renewals(const InviteId& invite, const EndpointId& agent) {
+  auto held = leases_.find(agent);
+  return held != leases_.end() && held->second.invite == invite ? &held->second.renewals : nullptr;
 }
 
 void Leases::end_agent(const EndpointId& agent) {

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/key.h"
+#include "base/rate_limit.h"
 #include "hub/invite.h"
 #include "route/table.h"
 #include "tunnel/declaration.h"
@@ -23,6 +24,10 @@ class Leases {
   static constexpr Duration kRenewAfter = std::chrono::seconds(30);
   // More replicas than any tenant runs; bounds what one token can make the hub hold.
   static constexpr size_t kMaxPerInvite = 64;
+  // Renewals of each lease. An agent whose tunnels fail asks every 2 s on average (its back-off stops at 4
+  // s). One that asks more often is still renewed once in each interval, 45 times in a lifetime.
+  static constexpr uint32_t kRenewBurst = 20;
+  static constexpr Duration kRenewInterval = std::chrono::seconds(2);
   // Wall clocks can be set: expiry of invites is looked at anew at least this often.
   static constexpr Duration kMaxWallWait = std::chrono::seconds(30);
 
@@ -32,6 +37,8 @@ class Leases {
   Result<std::vector<tunnel::ServiceVerdict>> declare(const Invite& invite, const EndpointId& agent,
                                                       const std::vector<tunnel::DeclaredService>& services,
                                                       TimePoint now);
+  // The rate of the renewals of the lease that `agent` holds of this invite; nullptr when it holds none.
+  RateLimit* renewals(const InviteId& invite, const EndpointId& agent);
   void end_agent(const EndpointId& agent);
   void end_invite(const InviteId& invite);
 
@@ -51,6 +58,7 @@ class Leases {
     std::optional<UnixTime> invite_expires_at;
     std::vector<tunnel::DeclaredService> services;
     TimePoint ends_at;
+    RateLimit renewals{kRenewBurst, kRenewInterval};
   };
   struct Name {
     route::HostPattern pattern;
