@@ -45,6 +45,9 @@ class ByteStream {
   virtual void when_readable(ReadyCallback callback) = 0;
   virtual void when_writable(ReadyCallback callback) = 0;
 
+  // Drops the callbacks that wait, without a call: for an owner that passes the stream on.
+  virtual void cancel() = 0;
+
   virtual void close() = 0;  // FIN if nothing is unread, kernel rules otherwise
   virtual void reset() = 0;  // RST: the peer must not take what it has for the whole
   virtual bool is_open() const = 0;

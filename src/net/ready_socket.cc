@@ -5,6 +5,7 @@
 
 #include <array>
 #include <boost/asio/post.hpp>
+#include <utility>
 
 #include "base/check.h"
 
@@ -15,15 +16,17 @@ namespace culvert::net {
 struct ReadySocket::State {
   explicit State(EventLoop& owner) : loop(owner), descriptor(owner.context()) {}
 
-  void run(Direction direction) {
-    ReadyCallback callback = std::move(callbacks[direction]);
-    callbacks[direction] = nullptr;
+  // `wait` tells a completion that was queued before cancel() from that of a later wait.
+  void run(Direction direction, uint64_t wait) {
+    if (wait != waits[direction]) return;
+    ReadyCallback callback = std::exchange(callbacks[direction], nullptr);
     if (callback) callback();
   }
 
   EventLoop& loop;
   boost::asio::posix::basic_stream_descriptor<Executor> descriptor;
   std::array<ReadyCallback, 2> callbacks;
+  std::array<uint64_t, 2> waits{};  // how many were begun
 };
 
 ReadySocket::ReadySocket(EventLoop& loop, int fd) : state_(std::make_shared<State>(loop)), fd_(fd) {
@@ -44,6 +47,7 @@ EventLoop& ReadySocket::loop() const { return state_->loop; }
 void ReadySocket::when(Direction direction, ReadyCallback callback) {
   CHECK(!state_->callbacks[direction]);
   state_->callbacks[direction] = std::move(callback);
+  const uint64_t wait = ++state_->waits[direction];
   if (fd_ < 0) {
     post(direction);
     return;
@@ -51,17 +55,28 @@ void ReadySocket::when(Direction direction, ReadyCallback callback) {
   using Descriptor = decltype(state_->descriptor);
   state_->descriptor.async_wait(
       direction == kRead ? Descriptor::wait_read : Descriptor::wait_write,
-      [state = state_, direction](const boost::system::error_code&) { state->run(direction); });
+      [state = state_, direction, wait](const boost::system::error_code&) { state->run(direction, wait); });
 }
 
 void ReadySocket::soon_readable(ReadyCallback callback) {
   CHECK(!state_->callbacks[kRead]);
   state_->callbacks[kRead] = std::move(callback);
+  ++state_->waits[kRead];
   post(kRead);
 }
 
 void ReadySocket::post(Direction direction) {
-  state_->loop.post([state = state_, direction] { state->run(direction); });
+  state_->loop.post(
+      [state = state_, direction, wait = state_->waits[direction]] { state->run(direction, wait); });
+}
+
+void ReadySocket::cancel() {
+  // Destroying a callback may destroy what owns this socket.
+  const std::array<ReadyCallback, 2> dropped{std::exchange(state_->callbacks[kRead], nullptr),
+                                             std::exchange(state_->callbacks[kWrite], nullptr)};
+  if (fd_ < 0) return;
+  boost::system::error_code ignored;
+  state_->descriptor.cancel(ignored);
 }
 
 void ReadySocket::close() {

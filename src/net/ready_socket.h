@@ -28,6 +28,8 @@ class ReadySocket {
   // Runs the callback soon, ready or not: for a layer that holds bytes the kernel does not know of.
   void soon_readable(ReadyCallback callback);
 
+  // Drops the callbacks that wait; others may wait at once.
+  void cancel();
   void close();
   void reset();   // RST instead of FIN
   int release();  // the descriptor is the caller's now; nothing may wait on it

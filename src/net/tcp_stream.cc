@@ -54,6 +54,9 @@ IoResult TcpStream::try_read(MutableBytes into) {
     count = ::recv(socket_.fd(), into.data(), into.size(), MSG_DONTWAIT);
   } while (count < 0 && errno == EINTR);
   if (count > 0) return {IoStatus::kOk, static_cast<size_t>(count)};
+  // The kernel tells of an RST once: a write that met it leaves a read that looks like a clean end. After a
+  // FIN the write would have failed with EPIPE.
+  if (count == 0 && reset_) return {IoStatus::kError};
   if (count == 0) return {IoStatus::kEof};
   return failed(IoStatus::kWantRead);
 }
@@ -73,6 +76,7 @@ IoResult TcpStream::try_write(std::span<const ByteView> from) {
     count = ::sendmsg(socket_.fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   } while (count < 0 && errno == EINTR);
   if (count >= 0) return {IoStatus::kOk, static_cast<size_t>(count)};
+  if (errno == ECONNRESET) reset_ = true;
   return failed(IoStatus::kWantWrite);
 }
 

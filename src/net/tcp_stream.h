@@ -15,6 +15,7 @@ class TcpStream final : public ByteStream {
   IoResult try_finish() override;
   void when_readable(ReadyCallback callback) override { socket_.when_readable(std::move(callback)); }
   void when_writable(ReadyCallback callback) override { socket_.when_writable(std::move(callback)); }
+  void cancel() override { socket_.cancel(); }
   void close() override { socket_.close(); }
   void reset() override { socket_.reset(); }
   bool is_open() const override { return socket_.is_open(); }
@@ -33,6 +34,7 @@ class TcpStream final : public ByteStream {
   SocketAddr local_;
   SocketAddr remote_;
   int error_ = 0;
+  bool reset_ = false;  // a write met the peer's RST
 };
 
 }  // namespace culvert::net

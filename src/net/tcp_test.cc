@@ -308,6 +308,49 @@ TEST(TcpStream, DescriptorMovesToAnotherLoop) {
   EXPECT_EQ(run_task(first, read_some(*pair.client, buffer, soon())).value(), 5u);
 }
 
+TEST(TcpStream, CancelledWaitsNeitherRunNorStandInTheWay) {
+  EventLoop loop;
+  TcpPair pair(loop);
+  ByteStream& socket = *pair.server;
+  bool old_ran = false, new_ran = false;
+  // Writable at once: the completion of the first wait may be queued when it is cancelled.
+  socket.when_readable([&] { old_ran = true; });
+  socket.when_writable([&] { old_ran = true; });
+  loop.context().restart();
+  loop.context().poll_one();
+  if (old_ran) socket.when_writable([&] { FAIL(); });
+  old_ran = false;
+  socket.cancel();
+  socket.when_readable([&] { new_ran = true; });
+  testing::drain(loop);
+  EXPECT_FALSE(old_ran || new_ran) << "there is nothing to read";
+  ASSERT_TRUE(run_task(loop, write_all(*pair.client, as_bytes("x"), soon())));
+  run_until(loop, [&] { return new_ran; });
+  EXPECT_FALSE(old_ran);
+  socket.when_readable([&] { old_ran = true; });
+  socket.cancel();
+  socket.close();
+  testing::drain(loop);
+  EXPECT_FALSE(old_ran);
+  socket.cancel();
+}
+
+TEST(TcpStream, AResetThatAWriteMetIsStillNoCleanEnd) {
+  EventLoop loop;
+  TcpPair pair(loop);
+  ASSERT_TRUE(run_task(loop, write_all(*pair.server, as_bytes("unread"), soon())));
+  ASSERT_TRUE(run_task(loop, write_all(*pair.client, as_bytes("answer"), soon())));
+  pair.client->close();  // with bytes unread: RST
+  IoResult put{IoStatus::kOk};
+  run_until(loop, [&] { return (put = pair.server->try_write(as_bytes("more"))).status != IoStatus::kOk; });
+  EXPECT_EQ(put.status, IoStatus::kError);
+  Bytes buffer(100);
+  const IoResult got = pair.server->try_read(buffer);
+  ASSERT_EQ(got.status, IoStatus::kOk) << "what came before the RST can be read";
+  EXPECT_EQ(got.bytes, 6u);
+  EXPECT_EQ(pair.server->try_read(buffer).status, IoStatus::kError);
+}
+
 TEST(TcpListener, AcceptsBothFamiliesOnTheUnspecifiedAddress) {
   EventLoop loop;
   auto listener = TcpListener::listen(loop, addr("[::]:0"), {}).value();

@@ -254,6 +254,26 @@ void TlsStream::when_writable(ReadyCallback callback) {
   watch_writable();
 }
 
+void TlsStream::cancel() {
+  transport_->cancel();
+  watching_writable_ = false;
+  const ReadyCallback dropped = std::exchange(writable_, nullptr);
+  flush_later();
+}
+
+int TlsStream::leave_loop() {
+  transport_->cancel();  // a flush may be under way
+  watching_writable_ = false;
+  const int fd = transport_->release();
+  transport_ = nullptr;
+  return fd;
+}
+
+void TlsStream::join_loop(EventLoop& loop, int fd) {
+  transport_ = std::make_unique<TcpStream>(loop, fd);
+  flush_later();
+}
+
 void TlsStream::watch_writable() {
   if (watching_writable_) return;
   watching_writable_ = true;

@@ -15,6 +15,11 @@ class TlsStream final : public ByteStream {
   // Takes a stream made by make_tcp_stream.
   TlsStream(std::unique_ptr<ByteStream> transport, Bytes received, SSL_CTX* context);
 
+  // Between these two it belongs to no loop and may change threads; nothing else may be called. Nobody waits
+  // on it.
+  int leave_loop();
+  void join_loop(EventLoop& loop, int fd);
+
   SSL* ssl() { return ssl_.get(); }
   // SSL_set_accept_state or _connect_state first. kOk, kError, or kWantRead: wait on transport().
   IoStatus try_handshake();
@@ -30,6 +35,7 @@ class TlsStream final : public ByteStream {
   IoResult try_finish() override;
   void when_readable(ReadyCallback callback) override;
   void when_writable(ReadyCallback callback) override;
+  void cancel() override;
   void close() override { transport_->close(); }
   void reset() override { transport_->reset(); }
   bool is_open() const override { return transport_->is_open(); }

@@ -725,6 +725,41 @@ TEST(TlsStream, CloseRunsCallbacksDestructionDropsThem) {
   }
 }
 
+TEST(TlsStream, MovesToAnotherLoopWithWhatIsBufferedInside) {
+  EventLoop here, there;
+  TlsPair pair(here);
+  // The client sends two records in one go: OpenSSL reads both and is asked for the first only.
+  ASSERT_TRUE(run_task(here, write_all(*pair.client, as_bytes("first"), soon())));
+  ASSERT_TRUE(run_task(here, write_all(*pair.client, as_bytes("second"), soon())));
+  Bytes buffer(5);
+  EXPECT_EQ(run_task(here, read_some(*pair.server, buffer, soon())).value(), 5u);
+  bool ran = false;
+  pair.server->when_readable([&] { ran = true; });
+  pair.server->when_writable([&] { ran = true; });
+  DetachedStream leaving(std::move(pair.server));
+  StreamPtr moved = std::move(leaving).attach(there);
+  EXPECT_EQ(&moved->loop(), &there);
+  buffer.resize(6);
+  EXPECT_EQ(run_task(there, read_some(*moved, buffer, soon())).value(), 6u);
+  EXPECT_EQ(as_text(buffer), "second");
+  ASSERT_TRUE(run_task(there, write_all(*moved, as_bytes("answer"), soon())));
+  ASSERT_TRUE(run_task(there, finish(*moved, soon())));
+  EXPECT_EQ(run_task(here, read_some(*pair.client, buffer, soon())).value(), 6u);
+  EXPECT_EQ(as_text(buffer), "answer");
+  EXPECT_EQ(run_task(here, read_some(*pair.client, buffer, soon())).value(), 0u);
+  EXPECT_FALSE(ran);
+}
+
+TEST(TlsStream, OneThatIsNeverAttachedIsClosed) {
+  EventLoop loop;
+  TlsPair pair(loop);
+  {
+    const DetachedStream lost(std::move(pair.server));
+  }
+  Bytes buffer(1);
+  EXPECT_FALSE(run_task(loop, read_some(*pair.client, buffer, soon())));
+}
+
 TEST(Tls, AlertRecordIsOneAClientUnderstands) {
   EXPECT_EQ(tls_alert_record(TlsAlert::kUnrecognizedName), (Bytes{21, 3, 3, 0, 2, 2, 112}));
   EventLoop loop;
