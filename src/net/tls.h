@@ -57,13 +57,20 @@ DerIdentity to_der(const TlsIdentity& identity);
 // When the leaf of this identity stops being valid.
 UnixTime not_after(const TlsIdentity& identity);
 
+// What a server does with a client that offers protocols by ALPN, but none of ours.
+enum class NoCommonAlpn : uint8_t {
+  kRefuse,         // the alert no_application_protocol (RFC 7301, 3.2)
+  kServeUnlessH2,  // serves it without ALPN, as if it had offered nothing; refuses one that offers only h2
+};
+
 // Serves TLS 1.2 and 1.3 over `transport` (made by make_tcp_stream). `received` are bytes already read from
-// it: the ClientHello. ALPN: the first of `alpn` that the client offers; no overlap with a client that offers
-// some is no_application_protocol; empty `alpn` ignores the extension. Errors: kTimeout, kInvalid (TLS alert
+// it: the ClientHello. ALPN: the first of `alpn` that the client offers; empty `alpn` ignores the extension.
+// Errors: kTimeout, kInvalid (TLS alert
 // or garbage; message says which), kReset. On error the transport is closed.
 Task<Result<std::unique_ptr<ByteStream>>> tls_accept(std::unique_ptr<ByteStream> transport, Bytes received,
                                                      TlsIdentityPtr identity, std::vector<std::string> alpn,
-                                                     TimePoint deadline);
+                                                     TimePoint deadline,
+                                                     NoCommonAlpn no_common = NoCommonAlpn::kRefuse);
 
 // How a client decides whom it talks to.
 struct TlsClientTrust {

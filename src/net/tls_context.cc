@@ -13,9 +13,9 @@ constexpr size_t kReadBuffer = 64 * 1024;
 // The first of ours that the client offers (RFC 7301, 3.2).
 int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_length, const unsigned char* offered,
                 unsigned int offered_length, void*) {
-  const auto* ours = static_cast<const std::vector<std::string>*>(SSL_get_app_data(ssl));
-  if (!ours || ours->empty()) return SSL_TLSEXT_ERR_NOACK;
-  for (const std::string& protocol : *ours) {
+  const auto* choice = static_cast<const ServerAlpn*>(SSL_get_app_data(ssl));
+  if (!choice || choice->ours.empty()) return SSL_TLSEXT_ERR_NOACK;
+  for (const std::string& protocol : choice->ours) {
     for (unsigned int at = 0; at < offered_length; at += 1u + offered[at]) {
       const std::string_view theirs(reinterpret_cast<const char*>(offered + at + 1), offered[at]);
       if (theirs != protocol) continue;
@@ -23,6 +23,11 @@ int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_length, 
       *out_length = offered[at];
       return SSL_TLSEXT_ERR_OK;
     }
+  }
+  if (choice->no_common == NoCommonAlpn::kRefuse) return SSL_TLSEXT_ERR_ALERT_FATAL;
+  for (unsigned int at = 0; at < offered_length; at += 1u + offered[at]) {
+    const std::string_view theirs(reinterpret_cast<const char*>(offered + at + 1), offered[at]);
+    if (theirs != "h2") return SSL_TLSEXT_ERR_NOACK;
   }
   return SSL_TLSEXT_ERR_ALERT_FATAL;
 }

@@ -93,10 +93,11 @@ std::unexpected<Error> not_the_server(const std::string& name, SSL* ssl, const s
 
 Task<Result<std::unique_ptr<ByteStream>>> tls_accept(std::unique_ptr<ByteStream> transport, Bytes received,
                                                      TlsIdentityPtr identity, std::vector<std::string> alpn,
-                                                     TimePoint deadline) {
+                                                     TimePoint deadline, NoCommonAlpn no_common) {
   auto stream = std::make_unique<TlsStream>(std::move(transport), std::move(received), identity->context());
+  ServerAlpn choice{std::move(alpn), no_common};
   SSL_set_accept_state(stream->ssl());
-  SSL_set_app_data(stream->ssl(), &alpn);
+  SSL_set_app_data(stream->ssl(), &choice);
   auto done = co_await shake_hands(*stream, deadline);
   if (!done) co_return std::unexpected(std::move(done.error()));
   SSL_set_app_data(stream->ssl(), nullptr);

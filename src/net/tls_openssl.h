@@ -24,13 +24,18 @@ using SslCtxPtr = std::unique_ptr<SSL_CTX, OpenSslDelete<SSL_CTX_free>>;
 using SslPtr = std::unique_ptr<SSL, OpenSslDelete<SSL_free>>;
 using X509Ptr = std::unique_ptr<X509, OpenSslDelete<X509_free>>;
 
+// What a server speaks, during one handshake.
+struct ServerAlpn {
+  std::vector<std::string> ours;
+  NoCommonAlpn no_common;
+};
+
 // The server context is made once for each identity: it takes longer than a handshake.
 class TlsIdentity {
  public:
   TlsIdentity(SslCtxPtr context, UnixTime not_after) : context_(std::move(context)), not_after_(not_after) {}
 
-  // Expects SSL_set_app_data to point at the connection's ALPN list (std::vector<std::string>) during the
-  // handshake.
+  // Expects SSL_set_app_data to point at the connection's ServerAlpn during the handshake.
   SSL_CTX* context() const { return context_.get(); }
   UnixTime not_after() const { return not_after_; }
 

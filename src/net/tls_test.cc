@@ -144,7 +144,8 @@ struct ForeignOutcome {
   std::string alpn, error;
 };
 
-ForeignOutcome accept_foreign(int max_version, std::string alpn_wire, std::vector<std::string> ours) {
+ForeignOutcome accept_foreign(int max_version, std::string alpn_wire, std::vector<std::string> ours,
+                              NoCommonAlpn no_common = NoCommonAlpn::kRefuse) {
   EventLoop loop;
   auto listener = TcpListener::listen(loop, addr("127.0.0.1:0"), {}).value();
   ForeignClient client(listener->local_addr(), max_version, std::move(alpn_wire));
@@ -152,7 +153,8 @@ ForeignOutcome accept_foreign(int max_version, std::string alpn_wire, std::vecto
   auto identity = new_ca()->issue("x.test", unix_now()).value();
   Result<> server;
   {
-    auto accepted = run_task(loop, tls_accept(std::move(transport), {}, identity, std::move(ours), soon()));
+    auto accepted =
+        run_task(loop, tls_accept(std::move(transport), {}, identity, std::move(ours), soon(), no_common));
     if (!accepted) server = std::unexpected(accepted.error());
   }
   client.join();
@@ -471,6 +473,23 @@ TEST(Tls, AlpnTakesOurFirstThatIsOffered) {
   ASSERT_FALSE(no_overlap.server);
   EXPECT_EQ(no_overlap.server.error().code, ErrorCode::kInvalid);
   EXPECT_THAT(no_overlap.server.error().message, HasSubstr("no application protocol"));
+}
+
+TEST(Tls, WithoutCommonAlpnOnlyAClientOfHttp2IsRefusedWhereItMayBeServed) {
+  const std::vector<std::string> ours{"http/1.1", "http/1.0"};
+  const auto offer = [&](std::string wire) {
+    return accept_foreign(TLS1_3_VERSION, std::move(wire), ours, NoCommonAlpn::kServeUnlessH2);
+  };
+  EXPECT_EQ(offer("\x08http/1.0").alpn, "http/1.0");
+  EXPECT_EQ(offer("\x08http/1.0\x08http/1.1").alpn, "http/1.1");
+  for (const char* unknown : {"\x04smtp", "\x02h2\x04smtp", "\x04smtp\x02h2", "\x02h3"}) {
+    const auto served = offer(unknown);
+    EXPECT_TRUE(served.connected) << unknown << ": " << served.error;
+    EXPECT_EQ(served.alpn, "") << unknown;
+  }
+  const auto h2 = offer("\x02h2");
+  EXPECT_FALSE(h2.connected);
+  EXPECT_THAT(h2.error, HasSubstr("no application protocol"));
 }
 
 TEST(Tls, VersionsBelow12AreRefused) {
