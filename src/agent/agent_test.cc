@@ -255,6 +255,17 @@ TEST_F(AgentTest, AnOriginThatResetsIsNoEnd) {
   expect_refused(stream, tunnel::kStreamOriginReset);
 }
 
+TEST_F(AgentTest, WhatAnOriginSaysBeforeItResetsIsDelivered) {
+  start_and_link();
+  auto stream = open(links_[0], "term.test", TlsMode::kTerminate, "POST /");
+  auto origin = accept_at_origin();
+  write(*origin, "413 too large");
+  origin->close();  // with the request unread: RST
+  wait([&] { return stream->readable().size() == 13; });
+  EXPECT_FALSE(stream->was_reset());
+  expect_refused(stream, tunnel::kStreamOriginReset);
+}
+
 TEST_F(AgentTest, OneStreamTooManyIsToldAndTheNextOneFindsThePlaceAgain) {
   start_and_link(1);
   auto first = open(links_[0], "term.test", TlsMode::kTerminate, "first");

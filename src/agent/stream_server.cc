@@ -74,7 +74,8 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, boo
   first.insert(first.end(), accepted->rest.begin(), accepted->rest.end());
   if (!first.empty()) {
     auto written = co_await net::write_all(**origin, first, monotonic_now() + config_.origin_connect_timeout);
-    if (!written) {
+    // An origin that takes nothing may have answered: the pump finds out.
+    if (!written && written.error().code != ErrorCode::kReset) {
       refuse(*stream, tunnel::kStreamOriginReset);
       co_return ended();
     }
@@ -133,6 +134,7 @@ void StreamServer::start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::B
   pump.stream = std::move(stream);
   pump.scratch = scratch_;
   pump.abort_code = tunnel::kStreamOriginReset;
+  pump.keep_answer = true;
   if (tap) pump.tap_to_socket = [tap](ByteView bytes) { tap->request_bytes(bytes, monotonic_now()); };
   pump.tap_to_stream = [tap, first_bytes, state = &origins_.at(&service)](ByteView bytes) {
     if (first_bytes->is_empty()) ++state->answered;

@@ -62,7 +62,8 @@ std::shared_ptr<Pump> Pump::create(Config config) {
   return std::shared_ptr<Pump>(new Pump(std::move(config)));
 }
 
-Pump::Pump(Config config) : config_(std::move(config)), timer_(config_.socket->loop()) {
+Pump::Pump(Config config)
+    : config_(std::move(config)), timer_(config_.socket->loop()), last_timer_(config_.socket->loop()) {
   CHECK(config_.stream != nullptr);
   CHECK(!config_.scratch.empty());
 }
@@ -100,14 +101,19 @@ void Pump::on_closed() {
 }
 
 void Pump::move_to_stream() {
-  if (done_ || to_stream_ != ToStream::kFlowing) return;
+  if (done_) return;
   quic::Stream& stream = *config_.stream;
   if (stream.was_stopped()) {
-    to_stream_ = ToStream::kStopped;
-    config_.initial = Bytes();
-    stream.reset(stream.stop_code());
-    return finish_if_done();
+    const bool broke = to_stream_ == ToStream::kAborting || to_socket_ == ToSocket::kFailed;
+    if (broke) return end(PumpEnd::kSocketReset, config_.abort_code);
+    if (to_stream_ == ToStream::kFlowing) {
+      to_stream_ = ToStream::kStopped;
+      config_.initial = Bytes();
+      finish_if_done();
+    }
   }
+  if (to_stream_ == ToStream::kStopped) return drop_from_socket();
+  if (to_stream_ != ToStream::kFlowing) return;
   send_initial();
   if (!config_.initial.empty()) return;  // on_writable comes
 
@@ -129,15 +135,44 @@ void Pump::move_to_stream() {
       case net::IoStatus::kWantWrite:
         return wait_for(to_stream_wait_, Wait::kWritable);
       case net::IoStatus::kEof:
-        to_stream_ = ToStream::kEnded;
-        stream.finish();
-        return finish_if_done();
+        return socket_ended();
       case net::IoStatus::kError:
         return socket_broke();
     }
     if (got.bytes < room) break;  // drained for now: spare the read that would say so
   }
   wait_for(to_stream_wait_, Wait::kReadable);
+}
+
+void Pump::socket_ended() {
+  to_stream_ = ToStream::kEnded;
+  config_.stream->finish();
+  if (to_socket_ == ToSocket::kFailed) {
+    config_.stream->stop(kStreamOk);
+    to_socket_ = ToSocket::kEnded;
+  }
+  finish_if_done();
+}
+
+// Nobody wants these bytes, but a client that is stuck in sending them does not read its answer.
+void Pump::drop_from_socket() {
+  for (int reads = 0; !done_ && reads < kReadsPerTurn; ++reads) {
+    switch (config_.socket->try_read(config_.scratch).status) {
+      case net::IoStatus::kOk:
+        break;
+      case net::IoStatus::kWantRead:
+        return wait_for(to_stream_wait_, Wait::kReadable);
+      case net::IoStatus::kWantWrite:
+        return wait_for(to_stream_wait_, Wait::kWritable);
+      case net::IoStatus::kEof:
+        to_stream_ = ToStream::kEnded;
+        return finish_if_done();
+      case net::IoStatus::kError:
+        if (lingering_) return end(PumpEnd::kFinished, kStreamOk);
+        return socket_broke();
+    }
+  }
+  if (!done_) wait_for(to_stream_wait_, Wait::kReadable);
 }
 
 void Pump::send_initial() {
@@ -153,6 +188,10 @@ void Pump::send_initial() {
 void Pump::move_to_socket() {
   if (done_ || to_socket_ == ToSocket::kEnded) return;
   quic::Stream& stream = *config_.stream;
+  if (to_socket_ == ToSocket::kFailed) {
+    if (stream.was_reset()) end(PumpEnd::kStreamReset, stream.reset_code());
+    return;
+  }
   while (to_socket_ == ToSocket::kFlowing) {
     // A client must not take a part for the whole, so nothing of a reset stream is worth delivering.
     if (stream.was_reset()) return end(PumpEnd::kStreamReset, stream.reset_code());
@@ -176,7 +215,7 @@ void Pump::move_to_socket() {
         return wait_for(to_socket_wait_, Wait::kReadable);
       case net::IoStatus::kEof:
       case net::IoStatus::kError:
-        return socket_broke();
+        return writing_failed();
     }
   }
   finish_socket();
@@ -202,7 +241,7 @@ void Pump::finish_socket() {
     case net::IoStatus::kEof:
     case net::IoStatus::kError:
       // Everything was written. A peer that has finished too and is gone needs no goodbye.
-      if (to_stream_ == ToStream::kFlowing) return socket_broke();
+      if (to_stream_ == ToStream::kFlowing) return writing_failed();
       break;
   }
   to_socket_ = ToSocket::kEnded;
@@ -238,16 +277,42 @@ void Pump::on_socket_ready(Wait what) {
 }
 
 void Pump::finish_if_done() {
-  if (to_stream_ != ToStream::kFlowing && to_socket_ == ToSocket::kEnded) end(PumpEnd::kFinished, kStreamOk);
+  if (to_socket_ != ToSocket::kEnded || lingering_) {
+    if (lingering_ && to_stream_ == ToStream::kEnded) end(PumpEnd::kFinished, kStreamOk);
+    return;
+  }
+  if (to_stream_ == ToStream::kEnded) return end(PumpEnd::kFinished, kStreamOk);
+  if (to_stream_ != ToStream::kStopped) return;
+  lingering_ = true;
+  last_timer_.after(kLinger, [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->end(PumpEnd::kFinished, kStreamOk);
+  });
 }
 
-void Pump::socket_broke() { end(PumpEnd::kSocketReset, config_.abort_code); }
+// The other direction decides: the kernel still has what the socket sent before it broke, and how it ended.
+void Pump::writing_failed() {
+  if (!config_.keep_answer || to_stream_ != ToStream::kFlowing) return socket_broke();
+  to_socket_ = ToSocket::kFailed;
+  move_to_stream();
+}
+
+void Pump::socket_broke() {
+  if (!config_.keep_answer || to_stream_ != ToStream::kFlowing || counters_.to_stream == 0)
+    return end(PumpEnd::kSocketReset, config_.abort_code);
+  to_stream_ = ToStream::kAborting;
+  config_.stream->stop(config_.abort_code);
+  to_socket_ = ToSocket::kEnded;
+  last_timer_.after(kAbortDelay, [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->end(PumpEnd::kSocketReset, self->config_.abort_code);
+  });
+}
 
 void Pump::end(PumpEnd why, quic::AppCode code) {
   if (done_) return;
   done_ = true;
   auto keep = std::move(self_);
   timer_.cancel();
+  last_timer_.cancel();
   config_.stream->set_observer(nullptr);
   PumpResult result{why, code, counters_, config_.stream->was_evicted(), nullptr};
 
@@ -257,6 +322,7 @@ void Pump::end(PumpEnd why, quic::AppCode code) {
     give_up_stream(why, code);
     bool refused = why == PumpEnd::kStreamReset && counters_.to_socket == 0;
     if (refused && config_.return_refused_socket && config_.socket->is_open()) {
+      config_.socket->cancel();
       result.refused_socket = std::move(config_.socket);
     } else {
       config_.socket->reset();
@@ -280,8 +346,10 @@ void Pump::give_up_stream(PumpEnd why, quic::AppCode code) {
   // What was sent with its FIN is whole and may still arrive, unless the point is to free what a stalled peer
   // holds.
   bool discard_sent = why == PumpEnd::kIdle || why == PumpEnd::kCut;
-  if (to_stream_ == ToStream::kFlowing || (discard_sent && !stream.all_acknowledged())) stream.reset(code);
-  if (why != PumpEnd::kStreamReset && to_socket_ == ToSocket::kFlowing) stream.stop(code);
+  const bool unfinished = to_stream_ == ToStream::kFlowing || to_stream_ == ToStream::kAborting;
+  if (unfinished || (discard_sent && !stream.all_acknowledged())) stream.reset(code);
+  const bool reads = to_socket_ == ToSocket::kFlowing || to_socket_ == ToSocket::kFailed;
+  if (why != PumpEnd::kStreamReset && reads) stream.stop(code);
 }
 
 void Pump::arm_tick() {

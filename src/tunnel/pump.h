@@ -50,15 +50,27 @@ struct PumpResult {
 // Each direction keeps its own clean end (half-close). What did not end cleanly is never made to look so: a
 // broken socket becomes RESET_STREAM and STOP_SENDING, a reset stream or a lost tunnel becomes RST.
 //
-//   socket -> stream                          stream -> socket
-//   kFlowing  reading while the stream takes  kFlowing    writing what has arrived
-//   kEnded    EOF seen, FIN sent              kFinishing  FIN seen, the socket's end not yet written
-//   kStopped  the peer wants no more          kEnded      the socket's sending half is finished
+//   socket -> stream                             stream -> socket
+//   kFlowing   reading while the stream takes    kFlowing    writing what has arrived
+//   kEnded     EOF seen, FIN sent                kFinishing  FIN seen, the socket's end not yet written
+//   kStopped   the peer wants no more: what the  kEnded      the socket's sending half is finished
+//              socket gives is dropped           kFailed     writing failed, reading goes on (keep_answer)
+//   kAborting  the socket broke after it gave
+//              something: RESET_STREAM follows
+//
+// A stopped direction goes on reading for kLinger after the other one ended: closing a socket with unread
+// bytes sends RST, which may destroy the answer on its way to a client that still uploads.
 class Pump final : public quic::StreamObserver, public std::enable_shared_from_this<Pump> {
  public:
   // A half-open pair that moves nothing for kHalfOpenLimit is a leak; an open one may rest for kIdleLimit.
   static constexpr Duration kHalfOpenLimit = std::chrono::minutes(5);
   static constexpr int kIdleLimitTicks = 12;  // kIdleLimit = 12 * kHalfOpenLimit = 1 hour
+
+  // For a client that uploads to notice that it was answered.
+  static constexpr Duration kLinger = std::chrono::seconds(5);
+  // Between an answer and the RESET_STREAM that says it may not be whole: the peer drops what it has not
+  // passed on when that arrives. Several round trips of a bad path.
+  static constexpr Duration kAbortDelay = std::chrono::seconds(2);
 
   using Tap = std::move_only_function<void(ByteView)>;
 
@@ -71,6 +83,9 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
     Tap tap_to_stream;                     // see every byte that moved; may be empty
     Tap tap_to_socket;
     bool return_refused_socket = false;
+    // For an origin, which may answer and close before it has read a request to its end: a socket that cannot
+    // be written to any more is read to its end, and what it gave is delivered before the stream is reset.
+    bool keep_answer = false;
     std::move_only_function<void(PumpResult)> on_done;  // once; may run inside start() and cut()
     Duration tick = kHalfOpenLimit;                     // shorter in tests only
   };
@@ -85,8 +100,8 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   const PumpCounters& counters() const { return counters_; }
 
  private:
-  enum class ToStream : uint8_t { kFlowing, kEnded, kStopped };
-  enum class ToSocket : uint8_t { kFlowing, kFinishing, kEnded };
+  enum class ToStream : uint8_t { kFlowing, kEnded, kStopped, kAborting };
+  enum class ToSocket : uint8_t { kFlowing, kFinishing, kEnded, kFailed };
   enum class Wait : uint8_t { kNothing, kReadable, kWritable };
 
   explicit Pump(Config config);
@@ -97,12 +112,15 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
 
   void move_to_stream();
   void send_initial();
+  void socket_ended();
+  void drop_from_socket();
   void move_to_socket();
   void tap_to_socket(std::span<const ByteView> parts, size_t count);
   void finish_socket();
   void wait_for(Wait& who, Wait what);
   void on_socket_ready(Wait what);
   void finish_if_done();
+  void writing_failed();
   void socket_broke();
   void end(PumpEnd why, quic::AppCode code);
   void give_up_stream(PumpEnd why, quic::AppCode code);
@@ -114,6 +132,7 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   std::shared_ptr<Pump> self_;  // from start() to the end
   PumpCounters counters_;
   net::Timer timer_;
+  net::Timer last_timer_;  // of kLinger and kAbortDelay
   size_t initial_sent_ = 0;
   uint64_t last_activity_ = 0;
   int idle_ticks_ = 0;
@@ -123,6 +142,7 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   Wait to_socket_wait_ = Wait::kNothing;  // with TLS either may want either
   bool armed_readable_ = false;
   bool armed_writable_ = false;
+  bool lingering_ = false;
   bool done_ = false;
 };
 

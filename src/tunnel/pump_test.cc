@@ -95,6 +95,13 @@ class PumpTest : public testing::Test {
     start_client();
     start(origin_, accept_stream(), config(kStreamOriginReset));
   }
+  // As the agent does it.
+  void start_both_keeping_answers() {
+    start_client();
+    Pump::Config keeps = config(kStreamOriginReset);
+    keeps.keep_answer = true;
+    start(origin_, accept_stream(), std::move(keeps));
+  }
 
   static net::Task<> read_all(net::ByteStream& socket, Received& into) {
     Bytes chunk(64 * 1024);
@@ -272,6 +279,9 @@ TEST_F(PumpTest, ARefusedSocketComesBackOnlyBeforeTheFirstByte) {
     ASSERT_EQ(client_.result->refused_socket == nullptr, answered);
     if (answered) continue;
     ASSERT_TRUE(client_.result->refused_socket->is_open());
+    // The new owner may wait on it: nothing of the pump's is left there.
+    client_.result->refused_socket->when_readable([] {});
+    client_.result->refused_socket->cancel();
     // It is good for a last word.
     EXPECT_EQ(client_.result->refused_socket->try_write(as_bytes("sorry")).status, net::IoStatus::kOk);
     client_.result->refused_socket->try_finish();
@@ -296,6 +306,79 @@ TEST_F(PumpTest, APeerThatStopsTheStreamStillGivesItsAnswer) {
   wait([&] { return at_client.ended() && client_.result; });
   EXPECT_TRUE(at_client.clean);
   EXPECT_EQ(at_client.text(), "enough, thanks");
+  EXPECT_EQ(client_.result->end, PumpEnd::kFinished);
+}
+
+TEST_F(PumpTest, AnAnswerToAnUnreadUploadArrivesWholeAndTheClientMaySendOn) {
+  // How an origin ends that has not read everything: FIN and then RST, or RST alone.
+  for (bool with_fin : {true, false}) {
+    for (size_t size : {size_t{40}, size_t{300'000}}) {
+      client_ = {};
+      origin_ = {};
+      start_both_keeping_answers();
+      Received& at_client = read(*client_.outside);
+      tasks_.spawn(write(*client_.outside, pattern(20'000'000), true));
+      wait([&] { return client_.pump->counters().to_stream > 100'000; });
+      const Bytes answer = pattern(size);
+      EXPECT_TRUE(run_task(loop_, net::write_all(*origin_.outside, answer, soon())));
+      if (with_fin) origin_.outside->try_finish();
+      origin_.outside->close();
+      wait([&] { return at_client.bytes.size() >= size || at_client.ended(); });
+      EXPECT_TRUE(at_client.bytes == answer) << at_client.bytes.size() << " of " << size;
+      wait([&] { return at_client.ended() && client_.result && origin_.result; });
+      EXPECT_EQ(at_client.clean, with_fin) << "what may not be whole never looks so";
+      EXPECT_TRUE(at_client.bytes == answer);
+      wait([&] { return tasks_.size() == 0; });
+    }
+  }
+}
+
+TEST_F(PumpTest, AnAnswerWithoutBytesOfItsOwnIsRefusedAtOnce) {
+  Pump::Config with_return = config(kStreamClientGone);
+  with_return.return_refused_socket = true;
+  start_client(std::move(with_return));
+  Pump::Config keeps = config(kStreamOriginReset);
+  keeps.keep_answer = true;
+  start(origin_, accept_stream(), std::move(keeps));
+  const TimePoint started = monotonic_now();
+  origin_.outside->reset();
+  wait([&] { return client_.result && origin_.result; });
+  EXPECT_LT(monotonic_now() - started, Pump::kAbortDelay);
+  EXPECT_EQ(client_.result->code, kStreamOriginReset);
+  EXPECT_TRUE(client_.result->refused_socket);
+}
+
+TEST_F(PumpTest, AnOriginThatBreaksAfterTheRequestIsNeverACleanEnd) {
+  for (bool client_finished : {false, true}) {
+    client_ = {};
+    origin_ = {};
+    start_both_keeping_answers();
+    Received& at_client = read(*client_.outside);
+    Received& at_origin = read(*origin_.outside);
+    send(*client_.outside, "question", client_finished);
+    wait([&] { return at_origin.bytes.size() == 9 && at_origin.clean == client_finished; });
+    EXPECT_TRUE(run_task(loop_, net::write_all(*origin_.outside, as_bytes("half an ans"), soon())));
+    origin_.outside->reset();
+    wait([&] { return at_client.ended() && client_.result && origin_.result; });
+    EXPECT_EQ(at_client.text(), "half an ans");
+    EXPECT_TRUE(at_client.broken);
+    EXPECT_EQ(origin_.result->end, PumpEnd::kSocketReset);
+    EXPECT_EQ(client_.result->code, kStreamOriginReset);
+    wait([&] { return tasks_.size() == 0; });
+  }
+}
+
+TEST_F(PumpTest, AStoppedClientThatStaysIsNotWaitedForLong) {
+  start_client();
+  Received& at_client = read(*client_.outside);
+  StreamPtr stream = accept_stream();
+  stream->stop(kStreamOk);
+  stream->write(as_bytes("answer"));
+  stream->finish();
+  wait([&] { return at_client.clean; });
+  EXPECT_FALSE(client_.result) << "its bytes are read on";
+  tasks_.spawn(write(*client_.outside, pattern(1'000'000), true));
+  wait([&] { return client_.result.has_value(); });
   EXPECT_EQ(client_.result->end, PumpEnd::kFinished);
 }
 

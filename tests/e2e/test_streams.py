@@ -306,6 +306,27 @@ def test_an_origin_that_dies_never_looks_like_a_clean_end_of_a_terminated_respon
                 pytest.fail("close_notify for an answer that was cut")
 
 
+@pytest.mark.parametrize("with_fin", [True, False])
+def test_an_answer_to_an_upload_that_the_origin_does_not_read_arrives(world, with_fin):
+    def handle(sock):
+        request = b""
+        while b"\r\n\r\n" not in request:
+            request += sock.recv(4096)
+        sock.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 6\r\nConnection: close\r\n\r\nlarge\n")
+        if with_fin:
+            sock.shutdown(socket.SHUT_WR)
+        sock.close()  # the upload is unread: RST
+
+    upload = world.directory / "upload"
+    write_pattern(upload, 8_000_000)
+    with wire.origin(world.home, 5000, handle):
+        agent_for_terminated_origin(world)
+        for _ in range(20):
+            done = world.curl("/", "--request", "POST", "--header", "Expect:", "--data-binary", f"@{upload}",
+                              "--write-out", "%{http_code}")
+            assert done.stdout == "large\n413", (done.returncode, done.stdout, done.stderr)
+
+
 def test_a_client_that_resets_is_seen_by_the_origin(world):
     ends = []
 
