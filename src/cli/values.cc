@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <ctime>
-#include <limits>
 
 #include "agent/services.h"
 #include "base/log.h"
@@ -19,14 +18,7 @@ std::optional<uint64_t> whole_number(std::string_view text) {
   return value;
 }
 
-std::string format_tm(const char* format, const std::tm& time) {
-  char out[64];
-  return std::string(out, std::strftime(out, sizeof out, format, &time));
-}
-
-}  // namespace
-
-Result<Duration> parse_duration(std::string_view text) {
+Result<Duration> duration_up_to(std::string_view text, std::chrono::days most) {
   using namespace std::chrono;
   constexpr std::pair<std::string_view, Duration> kUnits[] = {
       {"ms", milliseconds(1)}, {"s", seconds(1)}, {"m", minutes(1)}, {"h", hours(1)}, {"d", hours(24)}};
@@ -38,11 +30,21 @@ Result<Duration> parse_duration(std::string_view text) {
                 "{} is no duration; give a number and a unit: 500ms, 10s, 5m, 48h or 30d",
                 culvert::quoted(text));
   }
-  if (*count > static_cast<uint64_t>(std::numeric_limits<int64_t>::max() / unit->second.count())) {
-    return fail(ErrorCode::kLimit, "{} is too long a duration", culvert::quoted(text));
+  if (*count > static_cast<uint64_t>(Duration(most) / unit->second)) {
+    return fail(ErrorCode::kLimit, "{} is too long a duration; the most is {}d", culvert::quoted(text),
+                most.count());
   }
   return unit->second * static_cast<int64_t>(*count);
 }
+
+std::string format_tm(const char* format, const std::tm& time) {
+  char out[64];
+  return std::string(out, std::strftime(out, sizeof out, format, &time));
+}
+
+}  // namespace
+
+Result<Duration> parse_duration(std::string_view text) { return duration_up_to(text, kMaxDuration); }
 
 Result<uint64_t> parse_number(std::string_view text, uint64_t least, uint64_t most) {
   auto value = whole_number(text);
@@ -59,7 +61,7 @@ Result<std::optional<std::chrono::seconds>> parse_expiry(std::string_view text) 
     return fail(ErrorCode::kInvalid, "{} is too long; the most is {}d, or give never", culvert::quoted(text),
                 std::chrono::duration_cast<std::chrono::days>(hub::Api::kMaxExpiry).count());
   };
-  auto duration = parse_duration(text);
+  auto duration = duration_up_to(text, std::chrono::ceil<std::chrono::days>(hub::Api::kMaxExpiry));
   if (!duration) {
     if (duration.error().code == ErrorCode::kLimit) return too_long();
     return fail(ErrorCode::kInvalid, "{} is no lifetime; give e.g. 30d, 48h, 90m, or never",

@@ -11,7 +11,11 @@
 // The text forms of settings. Every error says what was given and what would be right.
 namespace culvert::cli {
 
-// A whole number with a unit: "250ms", "10s", "5m", "48h", "30d".
+// The longest duration of a setting: far beyond any useful one, and small enough that a deadline computed
+// from it fits the clock's 64 bits of nanoseconds.
+inline constexpr std::chrono::days kMaxDuration{365};
+
+// A whole number with a unit: "250ms", "10s", "5m", "48h", "30d". kLimit: longer than kMaxDuration.
 Result<Duration> parse_duration(std::string_view text);
 
 // A number from `least` to `most`, inclusive.

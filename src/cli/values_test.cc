@@ -17,6 +17,8 @@ TEST(Duration, ReadsEveryUnit) {
   EXPECT_EQ(*parse_duration("5m"), 5min);
   EXPECT_EQ(*parse_duration("48h"), 48h);
   EXPECT_EQ(*parse_duration("30d"), 30 * 24h);
+  EXPECT_EQ(*parse_duration("365d"), kMaxDuration);
+  EXPECT_EQ(*parse_duration("8760h"), kMaxDuration);
 }
 
 TEST(Duration, RefusesTheRest) {
@@ -26,7 +28,8 @@ TEST(Duration, RefusesTheRest) {
     ASSERT_FALSE(duration) << text;
     EXPECT_EQ(duration.error().code, ErrorCode::kInvalid);
   }
-  for (std::string_view text : {"9223372036854775807s", "300000000d"}) {
+  for (std::string_view text :
+       {"366d", "8761h", "31536001s", "31536000001ms", "100000d", "9223372036854775807s", "300000000d"}) {
     auto duration = parse_duration(text);
     ASSERT_FALSE(duration) << text;
     EXPECT_EQ(duration.error().code, ErrorCode::kLimit);
@@ -45,7 +48,8 @@ TEST(Expiry, NeverAndDurations) {
   EXPECT_EQ(*parse_expiry("never"), std::nullopt);
   EXPECT_EQ(*parse_expiry("0"), std::nullopt);
   EXPECT_EQ(*parse_expiry("30d"), std::optional(std::chrono::seconds(30 * 24h)));
-  for (std::string_view text : {"", "0s", "999ms", "Never", "30", "-1d"})
+  EXPECT_EQ(*parse_expiry("3653d"), std::optional(std::chrono::seconds(3653 * 24h)));
+  for (std::string_view text : {"3654d", "", "0s", "999ms", "Never", "30", "-1d"})
     EXPECT_FALSE(parse_expiry(text)) << text;
 }
 
