@@ -86,7 +86,8 @@ net::Task<> HubDoor::serve_until_gone(edge::HubConnection connection, std::uniqu
     }
   }
   auto tls = co_await net::tls_accept(std::move(socket), std::move(connection.received), std::move(identity),
-                                      {"http/1.1"}, monotonic_now() + kHandshakeTimeout);
+                                      {"http/1.1", "http/1.0"}, monotonic_now() + kHandshakeTimeout,
+                                      net::NoCommonAlpn::kServeUnlessH2);
   if (!tls) {
     log_debug("hub_handshake_failed", "client={} reason={}", client.to_string(),
               culvert::quoted(tls.error().message));
