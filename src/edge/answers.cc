@@ -87,7 +87,7 @@ net::Task<> say_and_close(std::unique_ptr<net::ByteStream> socket, Bytes message
   }
   socket->try_finish();
   // Closing with unread bytes makes the kernel send RST, which may overtake the message. So wait for the
-  // client's end, by looking: a pump that gave the socket back may still be its one waiter.
+  // client's end, by looking now and then: a client that keeps sending costs little.
   for (Duration pause = std::chrono::milliseconds(5); pause < std::chrono::seconds(1); pause *= 2) {
     if (drained(*socket)) break;
     co_await net::sleep_for(socket->loop(), pause);

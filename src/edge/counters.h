@@ -13,13 +13,14 @@ struct Counters {
   Count connections_active{0};  // public connections open now
   Count connections_accepted{0};
   Count connections_to_hub{0};
-  Count connections_moved{0};  // to the worker that owns the tunnel
+  Count connections_moved{0};  // to the worker that holds the tunnel
   Count streams_carried{0};
   Count bytes_to_origin{0};  // of streams that have ended
   Count bytes_to_client{0};
 
   Count refused_max_connections{0};
   Count refused_max_hellos{0};
+  Count dropped_source_full{0};    // the oldest unserved of a source that had too many
   Count refused_hello_timeout{0};  // includes clients that left before their hello was whole
   Count refused_not_tls{0};        // includes hellos past the cap
   Count refused_unknown_hostname{0};

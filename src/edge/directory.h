@@ -1,61 +1,67 @@
 #pragma once
 #include <mutex>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/key.h"
+#include "route/table.h"
 
 namespace culvert::edge {
 
-// Which worker holds the tunnel of which agent. Thread-safe.
+// Which worker holds the tunnel of which agent, and which agent gets a route's next connection. Thread-safe.
 class Directory {
  public:
+  // A killed agent says nothing, and the agent that takes its place is often a new one for the same
+  // hostnames. So the youngest tunnel is always good, and an older one only once it was heard after the
+  // youngest came, and lately: agents are heard every 2 s (docs/protocol.md), this allows for two losses.
+  static constexpr Duration kSilence = std::chrono::seconds(7);
+
   struct Entry {
     unsigned worker;
     uint64_t generation;  // grows with every tunnel: tells a tunnel from its successor
     TimePoint since;      // when it was let in
+    TimePoint heard;      // the last time that its worker reported
+    bool open = true;
   };
   struct Added {
     uint64_t generation;
     std::optional<Entry> replaced;  // the agent's tunnel until now: its worker is to close it
   };
+  struct Pick {
+    EndpointId agent;
+    unsigned worker;
+    uint64_t generation;
+  };
 
-  Added add(const EndpointId& agent, unsigned worker, TimePoint now) {
-    std::lock_guard lock(mutex_);
-    Added added{++generations_, std::nullopt};
-    auto [place, fresh] = entries_.try_emplace(agent);
-    if (!fresh) added.replaced = place->second;
-    place->second = {worker, added.generation, now};
-    return added;
-  }
-
+  Added add(const EndpointId& agent, unsigned worker, TimePoint now);
   // False when a newer tunnel of the agent has taken the place.
-  bool remove(const EndpointId& agent, uint64_t generation) {
-    std::lock_guard lock(mutex_);
-    auto place = entries_.find(agent);
-    if (place == entries_.end() || place->second.generation != generation) return false;
-    entries_.erase(place);
-    return true;
-  }
+  bool remove(const EndpointId& agent, uint64_t generation);
+  // The tunnel is closed and about to be removed: nobody is to get it any more.
+  void set_closed(const EndpointId& agent, uint64_t generation);
+  void set_heard(const EndpointId& agent, uint64_t generation, TimePoint when);
 
-  // The youngest tunnel of any of these agents.
-  std::optional<Entry> newest(const std::vector<EndpointId>& agents) const {
-    std::lock_guard lock(mutex_);
-    std::optional<Entry> best;
-    for (const EndpointId& agent : agents) {
-      auto place = entries_.find(agent);
-      if (place == entries_.end()) continue;
-      if (!best || place->second.generation > best->generation) best = place->second;
-    }
-    return best;
-  }
+  // The youngest open tunnel of any of these agents.
+  std::optional<Entry> newest(const std::vector<EndpointId>& agents) const;
+  // The agent for one connection of this route: of those that are good, the one that had its turn on this
+  // route the longest time ago. nullopt: none has an open tunnel.
+  std::optional<Pick> pick(const route::Route& route, TimePoint now);
+  // Forgets the turns of routes that are gone.
+  void keep_turns_of(const route::Table& table);
 
  private:
+  using Turns = std::unordered_map<EndpointId, uint64_t>;  // when each agent had its last turn
+
+  const Entry* newest_of(const std::vector<EndpointId>& agents) const;
+  Entry* find(const EndpointId& agent, uint64_t generation);
+
   mutable std::mutex mutex_;
   std::unordered_map<EndpointId, Entry> entries_;
+  std::unordered_map<std::string, Turns> turns_;  // by the route's pattern
   uint64_t generations_ = 0;
+  uint64_t turn_ = 0;
 };
 
 }  // namespace culvert::edge

@@ -47,5 +47,66 @@ TEST(Directory, TheOldDoesNotRemoveTheNew) {
   EXPECT_FALSE(directory.remove(id(1), second.generation));
 }
 
+route::Route route(std::string_view host, std::vector<EndpointId> agents) {
+  return {route::HostPattern::parse(host).value(), id(99), route::TlsMode::kTerminate, std::move(agents)};
+}
+
+TEST(Directory, TurnsAreEvenForEveryRouteInAnyOrderOfAsking) {
+  for (uint8_t agents = 1; agents <= 5; ++agents) {
+    Directory directory;
+    std::vector<EndpointId> ids;
+    for (uint8_t i = 1; i <= agents; ++i) {
+      directory.add(id(i), i, kStart);
+      ids.push_back(id(i));
+    }
+    const route::Route a = route("a.test", ids), b = route("b.test", ids);
+    std::unordered_map<EndpointId, int> of_a, of_b;
+    for (int i = 0; i < 60; ++i) {
+      ++of_a[directory.pick(a, kStart)->agent];
+      // Once, twice or three times in between.
+      for (int more = 0; more <= i % 3; ++more) ++of_b[directory.pick(b, kStart)->agent];
+    }
+    for (const EndpointId& each : ids) {
+      EXPECT_NEAR(of_a[each], 60 / agents, 1);
+      EXPECT_NEAR(of_b[each], 120 / agents, 1);
+    }
+  }
+}
+
+TEST(Directory, ANewAgentJoinsTheTurnsAndIsNotFlooded) {
+  Directory directory;
+  directory.add(id(1), 0, kStart);
+  const route::Route both = route("a.test", {id(1), id(2)});
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(directory.pick(both, kStart)->agent, id(1));
+  auto second = directory.add(id(2), 1, kStart + 1s);
+  for (int i = 0; i < 4; ++i)
+    EXPECT_EQ(directory.pick(both, kStart + 1s)->agent, id(2)) << "the other was not heard since";
+  directory.set_heard(id(1), 1, kStart + 2s);
+  std::unordered_map<EndpointId, int> got;
+  for (int i = 0; i < 10; ++i) ++got[directory.pick(both, kStart + 2s)->agent];
+  EXPECT_EQ(got[id(1)], 5);
+  EXPECT_EQ(directory.pick(both, kStart + 2s + Directory::kSilence + 1ms)->agent, id(2));
+  EXPECT_EQ(directory.pick(both, kStart + 2s + Directory::kSilence + 1ms)->agent, id(2));
+  directory.set_closed(id(2), second.generation);
+  EXPECT_EQ(directory.pick(both, kStart + 1h)->agent, id(1)) << "whoever is left serves, heard or not";
+  EXPECT_TRUE(directory.remove(id(2), second.generation)) << "closed is not removed";
+  directory.set_closed(id(1), 1);
+  EXPECT_FALSE(directory.pick(both, kStart));
+}
+
+TEST(Directory, TurnsOutliveATableAndGoWithTheirRoute) {
+  Directory directory;
+  directory.add(id(1), 0, kStart);
+  directory.add(id(2), 0, kStart);
+  const route::Route both = route("a.test", {id(1), id(2)});
+  for (const EndpointId& expected : {id(1), id(2), id(1), id(2)}) {
+    directory.keep_turns_of(route::Table({both}));
+    EXPECT_EQ(directory.pick(both, kStart)->agent, expected);
+  }
+  EXPECT_EQ(directory.pick(both, kStart)->agent, id(1));
+  directory.keep_turns_of(route::Table({}));
+  EXPECT_EQ(directory.pick(both, kStart)->agent, id(1)) << "nothing is remembered of a route that went";
+}
+
 }  // namespace
 }  // namespace culvert::edge

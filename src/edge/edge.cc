@@ -48,7 +48,9 @@ void Edge::start(ControlPlane control) {
 }
 
 void Edge::set_table(route::TablePtr table) {
-  for (const auto& worker : workers_) worker->set_table(table);
+  shared_.directory.keep_turns_of(*table);
+  ++table_version_;
+  for (const auto& worker : workers_) worker->set_table({table, table_version_});
 }
 
 void Edge::stop() {

@@ -41,6 +41,7 @@ class Edge {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
   std::atomic<size_t> running_{0};
+  uint64_t table_version_ = 0;
   bool stopping_ = false;
 };
 

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "edge/testing.h"
+#include "net/client_hello.h"
 #include "net/tcp.h"
 
 namespace culvert::edge {
@@ -83,6 +86,20 @@ class EdgeTest : public ::testing::Test {
     net::TlsClientTrust trust;
     trust.root_pem = root_;
     return run_task(loop_, net::tls_connect(tcp(), std::move(name), std::move(trust), soon()));
+  }
+  // One that the edge answers in full, and then waits for the client.
+  Bytes openssl_hello(std::string name) {
+    net::testing::TcpPair pair(loop_);
+    tasks_.spawn([](std::unique_ptr<net::ByteStream> socket, std::string host,
+                    std::string root) -> net::Task<> {
+      net::TlsClientTrust trust;
+      trust.root_pem = std::move(root);
+      auto refused = co_await net::tls_connect(std::move(socket), std::move(host), std::move(trust), soon());
+      EXPECT_FALSE(refused);
+    }(std::move(pair.client), std::move(name), root_));
+    Bytes hello(net::ClientHelloReader::kMaxBytes);
+    hello.resize(run_task(loop_, net::read_some(*pair.server, hello, soon())).value());
+    return hello;
   }
   net::ByteStream& keep(std::unique_ptr<net::ByteStream> socket) {
     sockets_.push_back(std::move(socket));
@@ -234,6 +251,7 @@ TEST_F(EdgeTest, NoMoreConnectionsThanAllowed) {
 TEST_F(EdgeTest, NoMoreHellosThanHalfOfAllConnections) {
   Config small = config();
   small.max_connections = 140;
+  small.max_unserved_per_source = 140;
   small.hello_timeout = 1h;
   start(std::move(small));
   FakeAgent agent(loop_, 1);
@@ -262,6 +280,62 @@ TEST_F(EdgeTest, NoMoreHellosThanHalfOfAllConnections) {
   wait([&] { return !answer.bytes.empty(); });
   EXPECT_EQ(say_hello("stranger.test").bytes, kUnrecognizedName);
   EXPECT_EQ(counters().refused_max_connections, 0u);
+}
+
+TEST_F(EdgeTest, TheCapOnHellosIsOneForAllWorkers) {
+  Config small = config();
+  small.workers = 2;
+  small.max_connections = 140;
+  small.max_unserved_per_source = 140;
+  small.hello_timeout = 1h;
+  start(std::move(small));
+  for (int i = 0; i < 140; ++i) {
+    // The reset may come before connecting is done.
+    auto socket = run_task(loop_, net::tcp_connect(loop_, edge_->tcp_addr(), soon()));
+    if (socket) keep(std::move(*socket));
+  }
+  wait([&] { return counters().connections_accepted == 140; });
+  wait([&] { return counters().connections_active == 70; });
+  EXPECT_EQ(counters().refused_max_hellos, 70u);
+  EXPECT_EQ(counters().refused_max_connections, 0u);
+}
+
+TEST_F(EdgeTest, AFullSourceLosesItsOldestUnservedConnection) {
+  Config small = config();
+  small.workers = 2;
+  small.max_unserved_per_source = 6;
+  small.hello_timeout = 1h;
+  start(std::move(small));
+  FakeAgent agent(loop_, 1);
+  set_usual_routes(agent);
+  connect(agent);
+  ::testing::internal::CaptureStderr();
+  const Bytes hello = openssl_hello("term.test");
+  std::vector<Received*> silent;
+  for (uint64_t i = 0; i < 6; ++i) {
+    net::ByteStream& socket = keep(tcp());
+    wait([&] { return counters().connections_accepted == i + 1; });
+    // Some are stuck in their TLS handshake, which is no better.
+    if (i % 2 == 1) send(socket, hello);
+    silent.push_back(&read(socket));
+  }
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(say_hello("stranger.test").bytes, kUnrecognizedName) << "a newcomer is served";
+    wait([&] { return silent[0]->ended(); });
+    EXPECT_TRUE(silent[0]->broken);
+  }
+  EXPECT_EQ(counters().dropped_source_full, 1u) << "the others found the place that this one left";
+  std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("event=source_full cap=6 refused=1"), std::string::npos) << log;
+  for (int i = 0; i < 8; ++i) keep(tcp());
+  for (Received* each : silent) wait([&] { return each->ended(); });
+  // Carried ones do not count.
+  send(*sockets_.back(), client_hello("pass.test"));
+  Received& carried = read(*sockets_.back());
+  wait([&] { return !carried.bytes.empty(); });
+  for (int i = 0; i < 12; ++i) keep(tcp());
+  wait([&] { return counters().dropped_source_full >= 12u; });
+  EXPECT_FALSE(carried.ended());
 }
 
 // ---- Carrying
@@ -552,6 +626,99 @@ TEST_F(EdgeTest, SeveralAgentsShareARoute) {
   wait([&] { return counters().tunnels_active == 1; });
   for (int i = 0; i < 3; ++i) send(keep(tcp()), client_hello("a.test"));
   wait([&] { return two.headers.size() >= 3; });
+}
+
+TEST_F(EdgeTest, SeveralAgentsShareSeveralNamesEvenly) {
+  for (unsigned workers : {1u, 3u}) {
+    for (uint8_t count = 2; count <= 3; ++count) {
+      Config several = config();
+      several.workers = workers;
+      edge_.reset();
+      start(std::move(several));
+      std::vector<std::unique_ptr<FakeAgent>> agents;
+      std::vector<EndpointId> ids;
+      for (uint8_t i = 1; i <= count; ++i) {
+        agents.push_back(std::make_unique<FakeAgent>(loop_, i));
+        agents.back()->greeting = "hi";
+        ids.push_back(agents.back()->id());
+      }
+      set_routes({route("a.test", route::TlsMode::kPassthrough, ids),
+                  route("b.test", route::TlsMode::kPassthrough, ids),
+                  route("c.test", route::TlsMode::kTerminate, ids),
+                  route("d.test", route::TlsMode::kTerminate, ids)});
+      for (auto& agent : agents) connect(*agent);
+      for (auto& agent : agents) agent->stir();
+      tasks_.spawn(net::sleep_for(loop_, 1s));  // until every worker knows
+      wait([&] { return tasks_.size() == 0; });
+      const auto ask = [&](const std::string& name, bool terminated) {
+        net::ByteStream* socket = nullptr;
+        if (terminated) {
+          auto stream = tls(name);
+          ASSERT_TRUE(stream) << stream.error().message;
+          socket = &keep(std::move(*stream));
+        } else {
+          socket = &keep(tcp());
+          send(*socket, client_hello(name));
+        }
+        Received& answer = read(*socket);
+        wait([&] { return answer.text().starts_with("hi"); });
+        socket->close();
+        wait([&] { return answer.ended(); });
+      };
+      constexpr int kEach = 24;
+      for (int i = 0; i < kEach; ++i) {
+        for (const char* name : {"a.test", "b.test"}) ask(name, false);
+        for (const char* name : {"c.test", "d.test"}) ask(name, true);
+      }
+      for (const char* name : {"a.test", "b.test", "c.test", "d.test"}) {
+        for (auto& agent : agents) {
+          auto got = std::ranges::count(agent->headers, name, &tunnel::StreamHeader::authority);
+          EXPECT_EQ(got, kEach / count) << name << ", " << workers << " workers";
+        }
+      }
+    }
+  }
+}
+
+TEST_F(EdgeTest, AgentsThatJoinAndLeaveDuringHandshakesCostNobodyAFalseAnswer) {
+  Config several = config();
+  several.workers = 4;
+  start(std::move(several));
+  FakeAgent stays(loop_, 1);
+  stays.greeting = "HTTP/1.1 200 OK\r\n\r\n";
+  const EndpointId other = key(2).public_key();
+  set_routes({route("term.test", route::TlsMode::kTerminate, {stays.id(), other})});
+  connect(stays);
+  const auto get_many = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      tasks_.spawn([](EdgeTest& test) -> net::Task<> {
+        auto socket = co_await net::tcp_connect(test.loop_, test.edge_->tcp_addr(), soon());
+        if (!socket) co_return;
+        net::TlsClientTrust trust;
+        trust.root_pem = test.root_;
+        auto tls = co_await net::tls_connect(std::move(*socket), "term.test", std::move(trust), soon());
+        EXPECT_TRUE(tls);
+        if (!tls) co_return;
+        auto sent = co_await net::write_all(**tls, as_bytes("GET / HTTP/1.1\r\n\r\n"), soon());
+        Bytes chunk(4096);
+        if (sent) (void)co_await net::read_some(**tls, chunk, soon());
+      }(*this));
+    }
+  };
+  for (int round = 0; round < 8; ++round) {
+    FakeAgent comes(loop_, 2);
+    comes.greeting = stays.greeting;
+    dial(comes);
+    get_many(10);
+    wait([&] { return comes.welcome(); });
+    get_many(10);
+    net::testing::drain(loop_);
+    comes.leave(tunnel::kCloseOk);
+    get_many(10);
+    wait([&] { return tasks_.size() == 0; });
+  }
+  EXPECT_EQ(counters().refused_no_agent, 0u);
+  EXPECT_GT(counters().connections_moved, 0u);
 }
 
 TEST_F(EdgeTest, ConnectionsMoveToTheWorkerThatHasTheTunnel) {

@@ -1,5 +1,6 @@
 #include "edge/public_connection.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/log.h"
@@ -15,6 +16,8 @@ namespace {
 constexpr Duration kTlsHandshakeTimeout = std::chrono::seconds(10);
 // A client that is to be told of a failure by an HTTP answer is first given this long to ask.
 constexpr Duration kRequestTimeout = std::chrono::seconds(10);
+// Each means that an agent left while a connection was on its way to its worker.
+constexpr unsigned kMaxMoves = 16;
 constexpr uint8_t kTlsHandshakeRecord = 22;  // RFC 8446, 5.1
 
 // A client's connection before it is carried.
@@ -25,6 +28,8 @@ struct Client {
   uint64_t id;
   TimePoint accepted;
   ConnectionSlot slot;
+  std::unique_ptr<Worker::UnservedGuard> unserved;
+  unsigned moves = 0;  // from worker to worker
 };
 
 CarriedConnection record_of(Client& client, route::TlsMode mode) {
@@ -67,120 +72,142 @@ bool is_for_hub(const std::unordered_set<std::string>& hub_names, const net::Cli
   return !hello.server_name || hello.server_name->empty() || hub_names.contains(*hello.server_name);
 }
 
+// Says `message` and ends the connection; it needs its place no longer.
+net::Task<> refuse(Client client, Bytes message) {
+  client.unserved = nullptr;
+  co_await say_and_close(std::move(client.socket), std::move(message));
+}
+
 net::Task<> refuse_unknown(Worker& worker, Client client) {
   count(worker.shared().counters.refused_unknown_hostname);
   worker.log_unknown_hostname(client.host, client.socket->remote_addr());
-  co_await say_and_close(std::move(client.socket), net::tls_alert_record(net::TlsAlert::kUnrecognizedName));
-}
-
-void count_no_agent(Worker& worker, const Client& client) {
-  count(worker.shared().counters.refused_no_agent);
-  worker.log_no_agent(client.host, client.socket->remote_addr());
-}
-
-net::Task<> pass_through(Worker& worker, Client client, SessionPtr session) {
-  if (!session) {
-    count_no_agent(worker, client);
-    co_await say_and_close(std::move(client.socket), net::tls_alert_record(net::TlsAlert::kInternalError));
-    co_return;
-  }
-  auto stream = session->connection().try_open_bidi();
-  if (!stream) {
-    count(worker.shared().counters.refused_stream_limit);
-    co_await say_and_close(std::move(client.socket), net::tls_alert_record(net::TlsAlert::kInternalError));
-    co_return;
-  }
-  auto record = record_of(client, route::TlsMode::kPassthrough);
-  session->carry(std::move(record), std::move(client.socket), std::move(stream), client.received);
+  co_await refuse(std::move(client), net::tls_alert_record(net::TlsAlert::kUnrecognizedName));
 }
 
 // A page before the request would be an answer to nothing: waits for the request's first bytes.
-net::Task<> answer_request(Worker& worker, Client client, Bytes answer) {
-  Worker::Greeting greeting(worker, *client.socket);
+net::Task<> answer_request(Client client, Bytes answer) {
   std::array<uint8_t, 2048> request;
   auto got = co_await net::read_some(*client.socket, request, monotonic_now() + kRequestTimeout);
-  greeting.end();
   if (!got || *got == 0) co_return;
-  co_await say_and_close(std::move(client.socket), std::move(answer));
+  co_await refuse(std::move(client), std::move(answer));
 }
 
-net::Task<> terminate(Worker& worker, Client client, std::string pattern) {
+net::Task<> refuse_known(Client client, route::TlsMode mode, Bytes answer) {
+  if (mode == route::TlsMode::kTerminate) {
+    co_await answer_request(std::move(client), std::move(answer));
+  } else {
+    co_await refuse(std::move(client), net::tls_alert_record(net::TlsAlert::kInternalError));
+  }
+}
+
+net::Task<> refuse_no_agent(Worker& worker, Client client, route::TlsMode mode) {
+  count(worker.shared().counters.refused_no_agent);
+  worker.log_no_agent(client.host, client.socket->remote_addr());
+  co_await refuse_known(std::move(client), mode, no_agent_answer());
+}
+
+net::Task<> carry(Worker& worker, Client client, route::TlsMode mode, SessionPtr session) {
+  auto stream = session->connection().try_open_bidi();
+  if (!stream) {
+    count(worker.shared().counters.refused_stream_limit);
+    co_return co_await refuse_known(std::move(client), mode, stream_limit_answer());
+  }
+  client.unserved = nullptr;
+  auto record = record_of(client, mode);
+  session->carry(std::move(record), std::move(client.socket), std::move(stream), client.received);
+}
+
+void move_to_worker(Worker& worker, Client client, route::TlsMode mode, const Directory::Pick& pick) {
+  count(worker.shared().counters.connections_moved);
+  Unserved::Place place = client.unserved->take_place();
+  client.unserved = nullptr;
+  worker.shared().workers[pick.worker]->adopt({net::DetachedStream(std::move(client.socket)),
+                                               std::move(client.received), std::move(client.host), client.id,
+                                               client.accepted, std::move(client.slot), std::move(place),
+                                               client.moves + 1, mode, pick, worker.versioned_table()});
+}
+
+// From the point where nothing is missing but an agent. This is the only pick of a connection, so that turns
+// are even, and it fails only when no agent of the route has an open tunnel, on whichever worker.
+net::Task<> hand_to_agent(Worker& worker, Client client, route::TlsMode mode) {
+  Directory& directory = worker.shared().directory;
+  while (true) {
+    route::TablePtr table = worker.table();
+    const route::Route* route = table ? table->match(client.host) : nullptr;
+    std::optional<Directory::Pick> pick;
+    if (route != nullptr && route->tls_mode == mode) pick = directory.pick(*route, monotonic_now());
+    if (!pick || client.moves >= kMaxMoves) {
+      co_return co_await refuse_no_agent(worker, std::move(client), mode);
+    }
+    if (pick->worker != worker.index()) co_return move_to_worker(worker, std::move(client), mode, *pick);
+    SessionPtr session = worker.open_session(pick->agent);
+    if (session) co_return co_await carry(worker, std::move(client), mode, std::move(session));
+    directory.set_closed(pick->agent, pick->generation);
+  }
+}
+
+// The client with its plaintext; nullopt: it is gone.
+net::Task<std::optional<Client>> end_tls(Worker& worker, Client client, std::string pattern) {
   auto identity = worker.shared().certificates->leaf(pattern);
   if (!identity) {
     log_error("certificate_failed", "host={} reason={}", culvert::quoted(pattern),
               culvert::quoted(identity.error().message));
-    co_await say_and_close(std::move(client.socket), net::tls_alert_record(net::TlsAlert::kInternalError));
-    co_return;
+    co_await refuse(std::move(client), net::tls_alert_record(net::TlsAlert::kInternalError));
+    co_return std::nullopt;
   }
-  // HTTP/1.1 only: what origins behind a byte pump understand.
-  std::vector<std::string> alpn{"http/1.1"};
+  // HTTP/1 only: what origins behind a byte pump understand. The guard keeps pointing at the TCP stream,
+  // which lives inside the TLS stream.
+  std::vector<std::string> alpn{"http/1.1", "http/1.0"};
   auto tls = co_await net::tls_accept(std::move(client.socket), std::move(client.received), *identity,
-                                      std::move(alpn), monotonic_now() + kTlsHandshakeTimeout);
+                                      std::move(alpn), monotonic_now() + kTlsHandshakeTimeout,
+                                      net::NoCommonAlpn::kServeUnlessH2);
   if (!tls) {
     count(worker.shared().counters.failed_tls_handshake);
     log_debug("tls_handshake_failed", "id={:x} host={} reason={}", client.id, culvert::quoted(client.host),
               culvert::quoted(tls.error().message));
-    co_return;
+    co_return std::nullopt;
   }
   client.socket = std::move(*tls);
   client.received.clear();
-
-  // Much may have changed during the handshake: ask the table and the sessions again.
-  route::TablePtr table = worker.table();
-  const route::Route* route = table ? table->match(client.host) : nullptr;
-  SessionPtr session = route ? worker.pick_session(*route) : nullptr;
-  if (!session || route->tls_mode != route::TlsMode::kTerminate) {
-    count_no_agent(worker, client);
-    co_return co_await answer_request(worker, std::move(client), no_agent_answer());
-  }
-  auto stream = session->connection().try_open_bidi();
-  if (!stream) {
-    count(worker.shared().counters.refused_stream_limit);
-    co_return co_await answer_request(worker, std::move(client), stream_limit_answer());
-  }
-  auto record = record_of(client, route::TlsMode::kTerminate);
-  session->carry(std::move(record), std::move(client.socket), std::move(stream), {});
+  co_return std::move(client);
 }
 
-// From a whole hello to the pump. `moved`: another worker sent it here for a tunnel it believes to be here;
-// it is not sent on, so that it cannot travel for ever.
-net::Task<> route_client(Worker& worker, Client client, bool moved) {
+// From a whole hello to the pump.
+net::Task<> route_client(Worker& worker, Client client) {
   route::TablePtr table = worker.table();
   const route::Route* route = table ? table->match(client.host) : nullptr;
   if (route == nullptr) co_return co_await refuse_unknown(worker, std::move(client));
+  const route::TlsMode mode = route->tls_mode;
+  if (mode == route::TlsMode::kTerminate) {
+    auto ready = co_await end_tls(worker, std::move(client), route->host.text());
+    if (!ready) co_return;
+    co_return co_await hand_to_agent(worker, std::move(*ready), mode);
+  }
+  co_await hand_to_agent(worker, std::move(client), mode);
+}
 
-  SessionPtr session = worker.pick_session(*route);
-  if (!session && !moved) {
-    if (auto other = worker.pick_worker(*route)) {
-      count(worker.shared().counters.connections_moved);
-      int fd = net::release_descriptor(*client.socket);
-      worker.shared().workers[*other]->adopt({fd, std::move(client.received), std::move(client.host),
-                                              client.id, client.accepted, std::move(client.slot)});
-      co_return;
-    }
-  }
-  if (route->tls_mode == route::TlsMode::kTerminate) {
-    co_return co_await terminate(worker, std::move(client), route->host.text());
-  }
-  co_await pass_through(worker, std::move(client), std::move(session));
+bool names_agent(const route::Route* route, route::TlsMode mode, const EndpointId& agent) {
+  return route != nullptr && route->tls_mode == mode &&
+         std::ranges::find(route->agents, agent) != route->agents.end();
 }
 
 }  // namespace
 
-net::Task<> serve_public(Worker& worker, int fd, ConnectionSlot slot) {
+net::Task<> serve_public(Worker& worker, std::unique_ptr<net::ByteStream> socket, ConnectionSlot slot,
+                         Unserved::Place place) {
   Shared& shared = worker.shared();
   TimePoint accepted = monotonic_now();
-  auto socket = net::make_tcp_stream(worker.loop(), fd);
-  Worker::Greeting greeting(worker, *socket);
+  auto unserved = std::make_unique<Worker::UnservedGuard>(worker, *socket, std::move(place));
   net::ClientHelloReader reader;
   auto whole = co_await read_hello(*socket, reader, accepted + shared.config.hello_timeout);
-  greeting.end();
   if (!whole) {
+    unserved = nullptr;
     bool speaks_tls = !reader.received().empty() && reader.received().front() == kTlsHandshakeRecord;
     co_return co_await refuse_hello(worker, std::move(socket), whole.error().code, speaks_tls);
   }
 
   if (is_for_hub(shared.config.hub_names, reader.hello())) {
+    unserved = nullptr;
     count(shared.counters.connections_to_hub);
     int released = net::release_descriptor(*socket);
     shared.control.serve_hub({released, reader.take_received(), reader.hello().server_name.value_or("")});
@@ -191,18 +218,32 @@ net::Task<> serve_public(Worker& worker, int fd, ConnectionSlot slot) {
                 *reader.hello().server_name,
                 shared.next_connection.fetch_add(1, std::memory_order_relaxed),
                 accepted,
-                std::move(slot)};
-  co_await route_client(worker, std::move(client), false);
+                std::move(slot),
+                std::move(unserved)};
+  co_await route_client(worker, std::move(client));
 }
 
 net::Task<> serve_moved(Worker& worker, MovedConnection moved) {
-  Client client{net::make_tcp_stream(worker.loop(), moved.fd),
+  // A worker that has not heard yet of what the other knew would refuse.
+  worker.take_table(std::move(moved.table));
+  Client client{std::move(moved.socket).attach(worker.loop()),
                 std::move(moved.received),
                 std::move(moved.host),
                 moved.id,
                 moved.accepted,
-                std::move(moved.slot)};
-  co_await route_client(worker, std::move(client), true);
+                std::move(moved.slot),
+                nullptr,
+                moved.moves};
+  moved.place.move_to(worker.index());
+  client.unserved = std::make_unique<Worker::UnservedGuard>(worker, *client.socket, std::move(moved.place));
+  // What was picked may have changed on the way.
+  route::TablePtr table = worker.table();
+  SessionPtr session = worker.open_session(moved.pick.agent);
+  if (!session) worker.shared().directory.set_closed(moved.pick.agent, moved.pick.generation);
+  if (session && names_agent(table ? table->match(client.host) : nullptr, moved.tls_mode, moved.pick.agent)) {
+    co_return co_await carry(worker, std::move(client), moved.tls_mode, std::move(session));
+  }
+  co_await hand_to_agent(worker, std::move(client), moved.tls_mode);
 }
 
 }  // namespace culvert::edge

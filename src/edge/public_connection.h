@@ -6,24 +6,40 @@
 #include "base/clock.h"
 #include "base/socket_addr.h"
 #include "edge/counters.h"
+#include "edge/directory.h"
+#include "edge/unserved.h"
 #include "net/byte_stream.h"
+#include "net/tcp.h"
+#include "route/table.h"
 
 namespace culvert::edge {
 
 class Worker;
 
-// A public connection on its way to the worker that owns its tunnel.
+// A table and its place in the order of all tables: they reach the workers one after the other.
+struct VersionedTable {
+  route::TablePtr table;
+  uint64_t version = 0;
+};
+
+// A public connection on its way to the worker that holds the tunnel of the agent that was picked for it.
 struct MovedConnection {
-  int fd;
-  Bytes received;
+  net::DetachedStream socket;  // terminated: with its TLS
+  Bytes received;              // passthrough
   std::string host;
   uint64_t id;
   TimePoint accepted;
   ConnectionSlot slot;
+  Unserved::Place place;
+  unsigned moves;
+  route::TlsMode tls_mode;
+  Directory::Pick pick;
+  VersionedTable table;  // by which it was picked
 };
 
 // The story of one public connection, until a pump carries it or it is refused.
-net::Task<> serve_public(Worker& worker, int fd, ConnectionSlot slot);
+net::Task<> serve_public(Worker& worker, std::unique_ptr<net::ByteStream> socket, ConnectionSlot slot,
+                         Unserved::Place place);
 net::Task<> serve_moved(Worker& worker, MovedConnection moved);
 
 }  // namespace culvert::edge

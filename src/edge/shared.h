@@ -1,7 +1,9 @@
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -10,6 +12,7 @@
 #include "edge/certificates.h"
 #include "edge/counters.h"
 #include "edge/directory.h"
+#include "edge/unserved.h"
 
 namespace culvert::edge {
 
@@ -28,6 +31,8 @@ struct Config {
   Duration hello_timeout = std::chrono::seconds(10);
   Duration drain_timeout = std::chrono::seconds(10);
   size_t max_connections = 20'000;
+  // Of those that Unserved counts, from one source; not set: a quarter of all.
+  std::optional<size_t> max_unserved_per_source = std::nullopt;
   Duration tunnel_hello_timeout = std::chrono::seconds(5);
   // Tunnels of one worker between handshake and welcome: anybody with a key may open one.
   size_t max_unwelcomed = 1024;
@@ -47,16 +52,29 @@ struct ControlPlane {
   std::function<void()> stopped;               // every worker has ended
 };
 
+// Clients that have not finished their hello or handshake may take half of all places, so that slow ones
+// cannot keep everybody out; small configurations keep a few.
+inline Unserved::Limits unserved_limits(const Config& config) {
+  constexpr size_t kMinUnserved = 64;
+  constexpr size_t kMinPerSource = 32;
+  const size_t total = std::max(kMinUnserved, config.max_connections / 2);
+  return {total, config.max_unserved_per_source.value_or(std::max(kMinPerSource, total / 4))};
+}
+
 // What the workers of one edge have in common. Outlives them.
 struct Shared {
   Shared(Config c, std::shared_ptr<Certificates> certs, uint64_t first_connection)
-      : config(std::move(c)), certificates(std::move(certs)), next_connection(first_connection) {}
+      : config(std::move(c)),
+        certificates(std::move(certs)),
+        unserved(unserved_limits(config)),
+        next_connection(first_connection) {}
 
   Config config;
   std::shared_ptr<Certificates> certificates;
   ControlPlane control;          // set before the workers run
   std::vector<Worker*> workers;  // by index; set before they run
   Directory directory;
+  Unserved unserved;
   Counters counters;
   std::atomic<uint64_t> next_connection;  // ids for the logs of both ends
 };

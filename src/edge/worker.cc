@@ -11,18 +11,11 @@ namespace {
 
 // Enough for a pump to fill many packets with one read; one for each worker, not for each connection.
 constexpr size_t kScratch = 64 * 1024;
-// A killed agent says nothing, and the agent that takes its place is often a new one for the same hostnames.
-// So the youngest tunnel is always good, and an older one only once it was heard after the youngest came, and
-// lately: agents are heard every 2 s (docs/protocol.md), this allows for two losses.
-constexpr Duration kSilence = std::chrono::seconds(7);
-constexpr Duration kSilenceLook = std::chrono::seconds(1);
-// Clients of one worker that have not finished their hello may take half of all places, so that slow ones
-// cannot keep everybody out; small configurations keep a few.
-constexpr size_t kMinGreetings = 64;
+// How often the directory learns when agents were heard. Directory::kSilence leaves a second for it.
+constexpr Duration kSilenceLook = std::chrono::milliseconds(250);
 // How often a drain looks whether everything has ended.
 constexpr Duration kDrainLook = std::chrono::milliseconds(50);
-// After everything was closed: for coroutines to notice. A stranger's TLS handshake cannot be hurried and is
-// left.
+// After everything was closed: for coroutines to notice.
 constexpr Duration kLastWait = std::chrono::seconds(2);
 
 }  // namespace
@@ -53,7 +46,6 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
 Worker::Worker(Shared& shared, unsigned index)
     : shared_(shared),
       index_(index),
-      greetings_(std::make_shared<std::unordered_set<net::ByteStream*>>()),
       scratch_(kScratch),
       table_changed_(loop_),
       drain_skipped_(loop_),
@@ -74,7 +66,7 @@ void Worker::run() {
 }
 
 net::Task<> Worker::accept_public() {
-  const size_t max_greetings = std::max(kMinGreetings, shared_.config.max_connections / 2);
+  const Unserved::Limits limits = shared_.unserved.limits();
   while (true) {
     auto fd = co_await listener_->accept();
     if (!fd) {
@@ -83,20 +75,25 @@ net::Task<> Worker::accept_public() {
       co_return;
     }
     count(shared_.counters.connections_accepted);
-    bool greeting = greetings_->size() < max_greetings;
-    auto slot =
-        greeting ? ConnectionSlot::take(shared_.counters, shared_.config.max_connections) : std::nullopt;
+    auto socket = net::make_tcp_stream(loop_, *fd);
+    auto slot = ConnectionSlot::take(shared_.counters, shared_.config.max_connections);
     if (!slot) {
-      if (greeting) {
-        refused(shared_.counters.refused_max_connections, connections_full_lines_, "connections_full",
-                shared_.config.max_connections);
-      } else {
-        refused(shared_.counters.refused_max_hellos, hellos_full_lines_, "hellos_full", max_greetings);
-      }
-      net::make_tcp_stream(loop_, *fd)->reset();
+      refused(shared_.counters.refused_max_connections, connections_full_lines_, "connections_full",
+              shared_.config.max_connections);
+      socket->reset();
       continue;
     }
-    tasks_.spawn(serve_public(*this, *fd, std::move(*slot)));
+    auto admitted = shared_.unserved.admit(socket->remote_addr(), index_);
+    if (admitted.dropped) {
+      refused(shared_.counters.dropped_source_full, source_full_lines_, "source_full", limits.per_source);
+      shared_.workers[admitted.dropped->worker]->drop_unserved(admitted.dropped->id);
+    }
+    if (!admitted.place) {
+      refused(shared_.counters.refused_max_hellos, hellos_full_lines_, "hellos_full", limits.total);
+      socket->reset();
+      continue;
+    }
+    tasks_.spawn(serve_public(*this, std::move(socket), std::move(*slot), std::move(*admitted.place)));
   }
 }
 
@@ -120,18 +117,19 @@ net::Task<> Worker::accept_tunnels() {
   }
 }
 
-void Worker::set_table(route::TablePtr table) {
+void Worker::set_table(VersionedTable table) {
   loop_.post([this, table = std::move(table)]() mutable { take_table(std::move(table)); });
 }
 
-void Worker::take_table(route::TablePtr table) {
+void Worker::take_table(VersionedTable table) {
+  if (table.version <= table_.version) return;
   table_ = std::move(table);
   table_changed_.notify();
   std::vector<SessionPtr> sessions;  // closing one changes the map
   for (const auto& [agent, session] : sessions_) sessions.push_back(session);
   for (const SessionPtr& session : sessions) {
-    if (table_->serves(session->agent())) {
-      session->cut_unrouted(*table_);
+    if (table_.table->serves(session->agent())) {
+      session->cut_unrouted(*table_.table);
     } else {
       session->close(tunnel::kCloseRevoked,
                      "no route names this agent any more: its lease ended or was revoked");
@@ -143,9 +141,10 @@ void Worker::take_table(route::TablePtr table) {
 // place is given that long: its network may come back.
 void Worker::look_for_silent_sessions() {
   silence_timer_.after(kSilenceLook, [this] { look_for_silent_sessions(); });
-  const TimePoint silent_since = monotonic_now() - kSilence;
+  const TimePoint silent_since = monotonic_now() - Directory::kSilence;
   std::vector<SessionPtr> superseded;
   for (const auto& [agent, session] : sessions_) {
+    shared_.directory.set_heard(agent, session->generation, session->last_heard());
     if (session->last_heard() < silent_since && is_superseded(*session)) superseded.push_back(session);
   }
   for (const SessionPtr& session : superseded) {
@@ -154,8 +153,8 @@ void Worker::look_for_silent_sessions() {
 }
 
 bool Worker::is_superseded(const Session& session) const {
-  if (!table_) return false;
-  for (const route::Route& route : table_->routes()) {
+  if (!table_.table) return false;
+  for (const route::Route& route : table_.table->routes()) {
     if (std::ranges::find(route.agents, session.agent()) == route.agents.end()) continue;
     auto newest = shared_.directory.newest(route.agents);
     if (newest && newest->generation != session.generation && newest->since > session.last_heard())
@@ -167,6 +166,13 @@ bool Worker::is_superseded(const Session& session) const {
 void Worker::adopt(MovedConnection connection) {
   loop_.post([this, moved = std::move(connection)]() mutable {
     tasks_.spawn(serve_moved(*this, std::move(moved)));
+  });
+}
+
+void Worker::drop_unserved(uint64_t id) {
+  loop_.post([this, id] {
+    auto socket = unserved_->find(id);
+    if (socket != unserved_->end()) socket->second->reset();
   });
 }
 
@@ -200,38 +206,19 @@ net::Task<> Worker::shut_down(TimePoint deadline) {
     // One that does not take the message learns from the close.
     (void)session->control().send(tunnel::Drain{});
   }
-  while ((carried() > 0 || !greetings_->empty()) && !skip_drain_ && monotonic_now() < deadline) {
+  while ((carried() > 0 || !unserved_->empty()) && !skip_drain_ && monotonic_now() < deadline) {
     co_await drain_skipped_.wait_until(std::min(deadline, monotonic_now() + kDrainLook));
   }
-  for (net::ByteStream* socket : *greetings_) socket->reset();
+  for (const auto& [id, socket] : *unserved_) socket->reset();
   endpoint_->close(tunnel::kCloseDraining, "the edge has shut down");
   last_wait_.after(kLastWait, [this] { loop_.stop(); });
   co_await tasks_.join();
   loop_.stop();
 }
 
-SessionPtr Worker::pick_session(const route::Route& route) {
-  auto newest = shared_.directory.newest(route.agents);
-  if (!newest) return nullptr;
-  const TimePoint silent_since = monotonic_now() - kSilence;
-  const size_t agents = route.agents.size();
-  const size_t first = turn_++;
-  for (size_t i = 0; i < agents; ++i) {
-    auto place = sessions_.find(route.agents[(first + i) % agents]);
-    if (place == sessions_.end() || !place->second->is_open()) continue;
-    Session& session = *place->second;
-    TimePoint heard = session.last_heard();
-    if (session.generation == newest->generation || (heard >= newest->since && heard >= silent_since)) {
-      return place->second;
-    }
-  }
-  return nullptr;
-}
-
-std::optional<unsigned> Worker::pick_worker(const route::Route& route) {
-  auto newest = shared_.directory.newest(route.agents);
-  if (!newest || newest->worker == index_) return std::nullopt;
-  return newest->worker;
+SessionPtr Worker::open_session(const EndpointId& agent) const {
+  auto place = sessions_.find(agent);
+  return place == sessions_.end() || !place->second->is_open() ? nullptr : place->second;
 }
 
 void Worker::add_session(const SessionPtr& session) {
@@ -251,7 +238,7 @@ bool Worker::remove_session(const Session& session) {
 }
 
 net::Task<bool> Worker::wait_until_served(EndpointId agent, TimePoint deadline) {
-  while (!table_ || !table_->serves(agent)) {
+  while (!table_.table || !table_.table->serves(agent)) {
     bool changed = co_await table_changed_.wait_until(deadline);
     if (!changed) co_return false;
   }

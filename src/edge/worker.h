@@ -3,7 +3,6 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "base/rate_limit.h"
@@ -33,8 +32,9 @@ class Worker {
   void run();
 
   // From any thread.
-  void set_table(route::TablePtr table);
+  void set_table(VersionedTable table);
   void adopt(MovedConnection connection);
+  void drop_unserved(uint64_t id);
   void close_replaced(EndpointId agent, uint64_t generation);
   // Accepts nothing more, tells the agents, and run() returns when what is open has ended, at latest at
   // `deadline`.
@@ -45,7 +45,10 @@ class Worker {
   net::EventLoop& loop() { return loop_; }
   Shared& shared() { return shared_; }
   unsigned index() const { return index_; }
-  const route::TablePtr& table() const { return table_; }
+  const route::TablePtr& table() const { return table_.table; }
+  const VersionedTable& versioned_table() const { return table_; }
+  // Nothing when it is older than ours.
+  void take_table(VersionedTable table);
   MutableBytes scratch() { return scratch_; }
   bool draining() const { return draining_; }
   // Strangers can cause these: a few lines, the rest is counted in the next.
@@ -53,10 +56,8 @@ class Worker {
   void log_no_agent(std::string_view host, const SocketAddr& client);
   void log_stalled_client(std::string_view host, const SocketAddr& client);
 
-  // An open tunnel of this worker to one of the route's agents, in turn; nullptr: none.
-  SessionPtr pick_session(const route::Route& route);
-  // Another worker that holds a tunnel to one of them.
-  std::optional<unsigned> pick_worker(const route::Route& route);
+  // The agent's open tunnel on this worker; nullptr: none.
+  SessionPtr open_session(const EndpointId& agent) const;
   void add_session(const SessionPtr& session);
   // False when another tunnel of the agent has taken its place.
   bool remove_session(const Session& session);
@@ -65,20 +66,24 @@ class Worker {
 
   void say_and_close(std::unique_ptr<net::ByteStream> socket, Bytes message, ConnectionSlot slot);
 
-  // Client sockets that are not carried yet; shutdown resets those that are left. Removed when the guard
-  // dies.
-  class Greeting {
+  using UnservedSockets = std::unordered_map<uint64_t, net::ByteStream*>;
+
+  // Holds the place of a client socket that is not carried yet, as long as the guard lives: the socket may be
+  // reset meanwhile, by shutdown or for a newer one of its source. The socket outlives the guard.
+  class UnservedGuard {
    public:
-    Greeting(Worker& worker, net::ByteStream& socket) : sockets_(worker.greetings_), socket_(&socket) {
-      sockets_->insert(socket_);
+    UnservedGuard(Worker& worker, net::ByteStream& socket, Unserved::Place place)
+        : sockets_(worker.unserved_), place_(std::move(place)) {
+      sockets_->emplace(place_.id(), &socket);
     }
-    Greeting(const Greeting&) = delete;
-    ~Greeting() { end(); }
-    void end() { sockets_->erase(socket_); }
+    UnservedGuard(const UnservedGuard&) = delete;
+    ~UnservedGuard() { sockets_->erase(place_.id()); }
+    // For a socket that moves to another worker; the guard is to be destroyed then.
+    Unserved::Place take_place() { return std::move(place_); }
 
    private:
-    std::shared_ptr<std::unordered_set<net::ByteStream*>> sockets_;
-    net::ByteStream* socket_;
+    std::shared_ptr<UnservedSockets> sockets_;
+    Unserved::Place place_;
   };
 
  private:
@@ -87,7 +92,6 @@ class Worker {
   net::Task<> accept_public();
   net::Task<> accept_tunnels();
   net::Task<> shut_down(TimePoint deadline);
-  void take_table(route::TablePtr table);
   void look_for_silent_sessions();
   bool is_superseded(const Session& session) const;
   size_t carried() const;
@@ -96,20 +100,19 @@ class Worker {
 
   Shared& shared_;
   const unsigned index_;
-  std::shared_ptr<std::unordered_set<net::ByteStream*>> greetings_;
+  std::shared_ptr<UnservedSockets> unserved_ = std::make_shared<UnservedSockets>();
   std::vector<uint8_t> scratch_;
   // Coroutines that a forced end left behind die with the loop: above it is what they may touch then.
   net::EventLoop loop_;
 
   std::unique_ptr<net::TcpListener> listener_;
   std::unique_ptr<endpoint::Endpoint> endpoint_;
-  route::TablePtr table_;
+  VersionedTable table_;
   net::Notify table_changed_;
   net::Notify drain_skipped_;
   net::Timer last_wait_;
   net::Timer silence_timer_;
   std::unordered_map<EndpointId, SessionPtr> sessions_;
-  size_t turn_ = 0;
   // Held by each tunnel until it is let in: its use count is what it is for.
   std::shared_ptr<void> unwelcomed_ = std::make_shared<char>();
   RateLimit unknown_hostname_lines_;
@@ -117,6 +120,7 @@ class Worker {
   RateLimit stalled_client_lines_{1, std::chrono::seconds(10)};
   RateLimit connections_full_lines_{1, std::chrono::seconds(10)};
   RateLimit hellos_full_lines_{1, std::chrono::seconds(10)};
+  RateLimit source_full_lines_{1, std::chrono::seconds(10)};
   RateLimit tunnels_full_lines_{1, std::chrono::seconds(10)};
   bool draining_ = false;
   bool skip_drain_ = false;

@@ -34,6 +34,26 @@ def test_terminate_shows_a_certificate_of_our_exported_root(world):
     assert world.curl("/", cacert=other).returncode == 60
 
 
+def test_terminate_serves_whoever_can_speak_http_1(world):
+    world.nginx()
+    node = world.node()
+    world.agent(world.invite(node), terminate())
+    for version in ("--http1.0", "--http1.1", "--http2", "--no-alpn"):
+        done = world.curl("/", version, cacert=world.root_certificate(node), check=True)
+        assert done.stdout == "hello from the origin\n", version
+    for offered, selected in ((["http/1.0"], "http/1.0"), (["smtp"], None), (["h2", "smtp"], None)):
+        context = wire.insecure_context()
+        context.set_alpn_protocols(offered)
+        with wire.connect(world.client) as sock, context.wrap_socket(sock, server_hostname=HOST) as tls:
+            assert tls.selected_alpn_protocol() == selected
+            tls.sendall(f"GET / HTTP/1.0\r\nHost: {HOST}\r\n\r\n".encode())
+            assert wire.receive_all(tls).startswith(b"HTTP/1.1 200 "), offered
+    context = wire.insecure_context()
+    context.set_alpn_protocols(["h2"])
+    with wire.connect(world.client) as sock, pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+        context.wrap_socket(sock, server_hostname=HOST)
+
+
 def test_terminate_covers_a_wildcard_route_with_a_valid_certificate(world):
     world.nginx()
     node = world.node()

@@ -1,0 +1,71 @@
+#pragma once
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "base/socket_addr.h"
+
+namespace culvert::edge {
+
+// Public connections of all workers whose ClientHello or TLS handshake is unfinished. Thread-safe; outlives
+// the places that it gave.
+class Unserved {
+ public:
+  // A source is an IPv4 address or the /64 of an IPv6 address. At `total` newcomers are refused; a source at
+  // `per_source` loses its oldest connection to its newest, so that it keeps nobody else out.
+  struct Limits {
+    size_t total;
+    size_t per_source;
+  };
+  struct Entry {
+    unsigned worker;
+    uint64_t id;
+  };
+
+  // One connection's place; given back when destroyed.
+  class Place {
+   public:
+    Place(Place&& other) noexcept;
+    Place& operator=(Place&&) = delete;
+    ~Place();
+    uint64_t id() const { return id_; }
+    // The connection lives on another worker from now on.
+    void move_to(unsigned worker);
+
+   private:
+    friend class Unserved;
+    Place(Unserved* owner, std::string source, uint64_t id)
+        : owner_(owner), source_(std::move(source)), id_(id) {}
+    Unserved* owner_;
+    std::string source_;
+    uint64_t id_;
+  };
+
+  struct Admitted {
+    std::optional<Place> place;    // nullopt: all places are taken
+    std::optional<Entry> dropped;  // lost its place: its worker is to reset it
+  };
+
+  explicit Unserved(Limits limits) : limits_(limits) {}
+  Unserved(const Unserved&) = delete;
+
+  Admitted admit(const SocketAddr& client, unsigned worker);
+  const Limits& limits() const { return limits_; }
+
+ private:
+  using BySource =
+      std::unordered_map<std::string, std::map<uint64_t, unsigned>>;  // workers by id, oldest first
+
+  void give_back(const std::string& source, uint64_t id);
+
+  const Limits limits_;
+  std::mutex mutex_;
+  BySource by_source_;
+  size_t size_ = 0;
+  uint64_t ids_ = 0;
+};
+
+}  // namespace culvert::edge
