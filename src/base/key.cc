@@ -33,8 +33,9 @@ constexpr KeyBytes kOrder = {0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd
                              0xa2, 0xde, 0xf9, 0xde, 0x14, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
                              0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x10};
 
-// The y of the eight points whose order divides 8, without the sign of x. A signature by such a key, or with
-// such an R, is valid for messages that nobody signed.
+// The y of the eight points whose order divides 8, without the sign of x: Chalkias, Garillot and Nikolaenko,
+// "Taming the many EdDSAs" (2020), table 1. A signature by such a key, or with such an R, is valid for
+// messages that nobody signed. Non-canonical encodings of these points do not decompress.
 constexpr std::array<KeyBytes, 5> kSmallOrder = {{
     {0x01},
     {0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
@@ -122,6 +123,7 @@ Owned<EVP_PKEY> private_key(ByteView seed) {
   return key;
 }
 
+// Never of small order: the clamped scalar is a multiple of 8 below 8 L, so it is not a multiple of L.
 KeyBytes derive_public(ByteView seed) {
   KeyBytes bytes;
   size_t size = bytes.size();
@@ -140,6 +142,10 @@ Result<PublicKey> PublicKey::from_bytes(ByteView bytes) {
   std::ranges::copy(bytes, copy.begin());
   if (!decompresses(copy))
     return fail(ErrorCode::kInvalid, "these {} bytes are no Ed25519 public key", kSize);
+  if (is_small_order(copy)) {
+    return fail(ErrorCode::kInvalid,
+                "these {} bytes are an Ed25519 point of small order, which identifies nobody", kSize);
+  }
   return PublicKey(copy);
 }
 
@@ -162,7 +168,7 @@ std::string PublicKey::tls_name() const { return to_base32hex(bytes_) + ".iroh.i
 bool PublicKey::verify(ByteView message, const Signature& signature) const {
   KeyBytes r;
   std::copy_n(signature.begin(), r.size(), r.begin());
-  if (is_small_order(bytes_) || is_small_order(r) || !is_canonical_s(signature)) return false;
+  if (is_small_order(r) || !is_canonical_s(signature)) return false;
 
   Owned<EVP_PKEY> key(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, bytes_.data(), bytes_.size()));
   Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());

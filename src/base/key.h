@@ -15,12 +15,14 @@ namespace culvert {
 // A signature, 64 bytes.
 using Signature = std::array<uint8_t, 64>;
 
-// A public key: the identity and, as EndpointId, the address of a QUIC peer. Always a point on the curve.
+// A public key: the identity and, as EndpointId, the address of a QUIC peer. Always the canonical encoding of
+// a point of the curve that is not of small order: with such a point anybody can make a signature that
+// verifies, so it identifies nobody.
 class PublicKey {
  public:
   static constexpr size_t kSize = 32;
 
-  // kInvalid unless 32 bytes that decompress to a curve point.
+  // kInvalid unless 32 bytes that decode to such a point.
   static Result<PublicKey> from_bytes(ByteView bytes);
   // 64 characters are lower-case hex; anything else is unpadded base32.
   static Result<PublicKey> parse(std::string_view text);
@@ -31,7 +33,7 @@ class PublicKey {
   std::string to_zbase32() const;  // DNS label form
   std::string tls_name() const;    // "<base32hex>.iroh.invalid"
 
-  // Strict verification: refuses small-order keys and non-canonical signatures.
+  // Strict verification: refuses non-canonical signatures and those with an R of small order.
   bool verify(ByteView message, const Signature& signature) const;
 
   auto operator<=>(const PublicKey&) const = default;
