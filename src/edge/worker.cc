@@ -23,8 +23,9 @@ constexpr Duration kLastWait = std::chrono::seconds(2);
 Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
   std::unique_ptr<Worker> worker(new Worker(shared, index));
   const Config& config = shared.config;
-  auto listener =
-      net::TcpListener::listen(worker->loop_, config.tcp_listen, {.reuse_port = config.workers > 1});
+  net::ListenOptions options;
+  if (config.workers > 1) options.share = index == 0 ? net::PortShare::kFirst : net::PortShare::kSibling;
+  auto listener = net::TcpListener::listen(worker->loop_, config.tcp_listen, options);
   if (!listener) return std::unexpected(listener.error());
   worker->listener_ = std::move(*listener);
 

@@ -39,7 +39,13 @@ Error bind_error(const SocketAddr& address, int type, int system_error) {
                                     type == SOCK_DGRAM ? "udp" : "tcp", meaning.reason)};
 }
 
-Result<int> open_bound(const SocketAddr& address, int type, bool reuse_port) {
+Result<> allow_siblings(int fd, const SocketAddr& address, int type) {
+  const int on = 1;
+  if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0) return {};
+  return std::unexpected(bind_error(address, type, errno));
+}
+
+Result<int> open_bound(const SocketAddr& address, int type, PortShare share) {
   const int family = address.is_v4() ? AF_INET : AF_INET6;
   const int fd = ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return std::unexpected(bind_error(address, type, errno));
@@ -47,7 +53,7 @@ Result<int> open_bound(const SocketAddr& address, int type, bool reuse_port) {
   const int off = 0;
   // On a datagram socket SO_REUSEADDR would let two programs share the port.
   if (type == SOCK_STREAM) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  if (share == PortShare::kSibling) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
   if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
   sockaddr_storage storage;
   const socklen_t length = address.to_sockaddr(storage);

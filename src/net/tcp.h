@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "net/bind.h"
 #include "net/byte_stream.h"
 
 namespace culvert::net {
@@ -33,7 +34,7 @@ class DetachedStream {
 int release_descriptor(ByteStream& stream);
 
 struct ListenOptions {
-  bool reuse_port = false;  // one listener for each worker on the same address
+  PortShare share = PortShare::kNone;
   int backlog = 1024;
 };
 

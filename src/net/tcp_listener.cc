@@ -107,7 +107,7 @@ Task<Result<int>> accept_next(std::shared_ptr<Impl> impl) {
 
 Result<std::unique_ptr<TcpListener>> TcpListener::listen(EventLoop& loop, const SocketAddr& address,
                                                          ListenOptions options) {
-  auto fd = open_bound(address, SOCK_STREAM, options.reuse_port);
+  auto fd = open_bound(address, SOCK_STREAM, options.share);
   if (!fd) return std::unexpected(fd.error());
   if (::listen(*fd, options.backlog) != 0) {
     const int error = errno;
@@ -116,6 +116,10 @@ Result<std::unique_ptr<TcpListener>> TcpListener::listen(EventLoop& loop, const 
   }
   auto impl = std::make_shared<Impl>(loop, *fd);
   if (!impl->socket.is_open()) return std::unexpected(bind_error(address, SOCK_STREAM, ENOMEM));
+  if (options.share == PortShare::kFirst) {
+    if (auto allowed = allow_siblings(*fd, address, SOCK_STREAM); !allowed)
+      return std::unexpected(allowed.error());
+  }
   return std::unique_ptr<TcpListener>(new TcpListener(std::move(impl)));
 }
 

@@ -385,9 +385,15 @@ TEST(TcpListener, ErrorsNameAddressReasonAndNextStep) {
 
 TEST(TcpListener, SharesItsPortWhenAsked) {
   EventLoop loop;
-  auto first = TcpListener::listen(loop, addr("127.0.0.1:0"), {.reuse_port = true}).value();
-  EXPECT_TRUE(TcpListener::listen(loop, first->local_addr(), {.reuse_port = true}));
+  auto first = TcpListener::listen(loop, addr("127.0.0.1:0"), {.share = PortShare::kFirst}).value();
+  auto second = TcpListener::listen(loop, first->local_addr(), {.share = PortShare::kSibling});
+  EXPECT_TRUE(second);
   EXPECT_FALSE(TcpListener::listen(loop, first->local_addr(), {}));
+  // Another group, as a second node has it, does not join this one.
+  auto other = TcpListener::listen(loop, first->local_addr(), {.share = PortShare::kFirst});
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().code, ErrorCode::kConflict);
+  EXPECT_THAT(other.error().message, HasSubstr(first->local_addr().to_string() + "/tcp"));
 }
 
 TEST(TcpListener, ClosingOrDestroyingEndsAWaitingAccept) {

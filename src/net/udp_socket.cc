@@ -271,13 +271,17 @@ struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
 
 Result<std::unique_ptr<UdpSocket>> UdpSocket::bind(EventLoop& loop, const SocketAddr& address,
                                                    UdpOptions options) {
-  auto fd = open_bound(address, SOCK_DGRAM, options.reuse_port);
+  auto fd = open_bound(address, SOCK_DGRAM, options.share);
   if (!fd) return std::unexpected(fd.error());
   configure(*fd, !address.is_v4());
   auto impl = std::make_shared<Impl>(loop, *fd);
   impl->segmentation_pause = options.segmentation_pause;
   if (!impl->socket.is_open()) return std::unexpected(bind_error(address, SOCK_DGRAM, ENOMEM));
-  if (options.reuse_port && options.steer_by_connection_id > 0) {
+  if (options.share == PortShare::kFirst) {
+    if (auto allowed = allow_siblings(*fd, address, SOCK_DGRAM); !allowed)
+      return std::unexpected(allowed.error());
+  }
+  if (options.share == PortShare::kSibling && options.steer_by_connection_id > 0) {
     if (auto steered = steer(*fd, options.steer_by_connection_id); !steered)
       return std::unexpected(steered.error());
   }

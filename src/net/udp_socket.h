@@ -6,16 +6,17 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "base/socket_addr.h"
+#include "net/bind.h"
 #include "net/datagram.h"
 #include "net/event_loop.h"
 
 namespace culvert::net {
 
 struct UdpOptions {
-  bool reuse_port = false;
-  // With reuse_port: the kernel gives a datagram to the socket whose index is (bits 0 to 6 of the first byte
-  // of the QUIC destination connection id) mod this count. Set on the first socket of the group; 0 leaves the
-  // kernel's hash.
+  PortShare share = PortShare::kNone;
+  // Of a sibling: the kernel gives a datagram to the socket whose index, in the order they were bound, is
+  // (bits 0 to 6 of the first byte of the QUIC destination connection id) mod this count. Set on the last
+  // socket of the group: one socket alone is not a group yet. 0 leaves the kernel's hash.
   unsigned steer_by_connection_id = 0;
   // How long batches are sent one by one after the kernel refused one. A route through another device may
   // refuse what the next accepts, and a single refusal must not cost the speed of the socket's whole life.

@@ -349,11 +349,18 @@ TEST(UdpSocket, ConnectionIdSteersToASocket) {
   for (const char* where : {"127.0.0.1:0", "[::1]:0"}) {
     EventLoop loop;
     std::vector<std::unique_ptr<Peer>> group;
-    group.push_back(std::make_unique<Peer>(loop, addr(where),
-                                           UdpOptions{.reuse_port = true, .steer_by_connection_id = kCount}));
+    group.push_back(std::make_unique<Peer>(loop, addr(where), UdpOptions{.share = PortShare::kFirst}));
     const SocketAddr to = group[0]->local_addr();
-    while (group.size() < kCount)
-      group.push_back(std::make_unique<Peer>(loop, to, UdpOptions{.reuse_port = true}));
+    while (group.size() < kCount) {
+      const unsigned steer = group.size() + 1 == kCount ? kCount : 0;
+      group.push_back(std::make_unique<Peer>(
+          loop, to, UdpOptions{.share = PortShare::kSibling, .steer_by_connection_id = steer}));
+    }
+    // Another group, as a second node has it, does not join this one.
+    auto other = UdpSocket::bind(loop, to, {.share = PortShare::kFirst});
+    ASSERT_FALSE(other);
+    EXPECT_EQ(other.error().code, ErrorCode::kConflict);
+    EXPECT_THAT(other.error().message, ::testing::HasSubstr(to.to_string() + "/udp"));
     Peer sender(loop, addr(where));
     const auto send = [&](const std::string& data) {
       ASSERT_EQ(

@@ -15,8 +15,10 @@ constexpr int kMaxRounds = 32;  // then sockets get their turn
 Result<std::unique_ptr<Driver>> Driver::bind(net::EventLoop& loop, const SocketAddr& address,
                                              Engine::Config config, OnAccepted on_accepted) {
   net::UdpOptions options;
-  options.reuse_port = config.workers > 1;
-  options.steer_by_connection_id = config.workers > 1 && config.worker == 0 ? config.workers : 0;
+  if (config.workers > 1) {
+    options.share = config.worker == 0 ? net::PortShare::kFirst : net::PortShare::kSibling;
+    if (config.worker == config.workers - 1) options.steer_by_connection_id = config.workers;
+  }
   Result<std::unique_ptr<net::UdpSocket>> socket = net::UdpSocket::bind(loop, address, options);
   if (!socket) return std::unexpected(socket.error());
   return std::unique_ptr<Driver>(
