@@ -53,11 +53,15 @@ Result<> write_all(int fd, ByteView content, const fs::path& path) {
   return {};
 }
 
+constexpr std::string_view kDraftMark = ".draft-";
+constexpr Duration kLongestWrite = std::chrono::minutes(5);  // of another process that still writes its draft
+
 // A complete, synced file beside its future name; removed when it is destroyed, unless renamed away.
 class Draft {
  public:
   static Result<Draft> write(const fs::path& path, ByteView content, mode_t mode) {
-    std::string name = path.native() + ".XXXXXX";
+    remove_drafts(path, kLongestWrite);
+    std::string name = fmt::format("{}{}XXXXXX", path.native(), kDraftMark);
     Descriptor fd(::mkostemp(name.data(), O_CLOEXEC));
     if (!fd) return io_error("create", path);
     Draft draft(std::move(name));
@@ -118,14 +122,26 @@ Result<Bytes> read_file(const fs::path& path, size_t max_size) {
   return fail(ErrorCode::kLimit, "{} is longer than {} bytes", path.native(), max_size);
 }
 
-Result<> create_private_file(const fs::path& path, ByteView content) {
-  auto draft = Draft::write(path, content, 0600);
+namespace {
+
+Result<> create_file(const fs::path& path, ByteView content, mode_t mode) {
+  auto draft = Draft::write(path, content, mode);
   if (!draft) return std::unexpected(draft.error());
   if (name_exclusively(draft->name(), path.c_str()) != 0) {
     if (errno == EEXIST) return fail(ErrorCode::kConflict, "{} exists already", path.native());
     return io_error("create", path);
   }
   return sync_directory(path);
+}
+
+}  // namespace
+
+Result<> create_private_file(const fs::path& path, ByteView content) {
+  return create_file(path, content, 0600);
+}
+
+Result<> create_public_file(const fs::path& path, ByteView content) {
+  return create_file(path, content, 0644);
 }
 
 Result<> replace_file(const fs::path& path, ByteView content, unsigned mode) {
@@ -138,6 +154,46 @@ Result<> replace_file(const fs::path& path, ByteView content, unsigned mode) {
   if (!draft) return std::unexpected(draft.error());
   if (::rename(draft->name(), path.c_str()) != 0) return io_error("replace", path);
   return sync_directory(path);
+}
+
+void remove_drafts(const fs::path& path, Duration min_age) {
+  const std::string start = path.filename().native() + std::string(kDraftMark);
+  const auto newest =
+      unix_now().time_since_epoch() - std::chrono::duration_cast<std::chrono::seconds>(min_age);
+  std::error_code error;
+  for (fs::directory_iterator entry(directory_of(path), error), end; !error && entry != end;
+       entry.increment(error)) {
+    struct stat status;
+    if (!entry->path().filename().native().starts_with(start)) continue;
+    if (::lstat(entry->path().c_str(), &status) != 0 || status.st_mtime > newest.count()) continue;
+    ::unlink(entry->path().c_str());
+  }
+}
+
+Result<bool> make_private(const fs::path& path) {
+  constexpr mode_t kOthers = S_IRWXG | S_IRWXO;
+  struct stat status;
+  if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode))
+    return false;  // for its reader to report
+  if ((status.st_mode & kOthers) == 0) return false;
+  // Some file systems accept a mode and ignore it.
+  if (::chmod(path.c_str(), status.st_mode & 07777 & ~kOthers) == 0 && ::stat(path.c_str(), &status) == 0 &&
+      (status.st_mode & kOthers) == 0) {
+    return true;
+  }
+  return fail(
+      ErrorCode::kIo,
+      "other users may read {}, which holds a secret; run `chmod 600 {}` as its owner, or move it to a "
+      "file system that keeps file modes",
+      path.native(), path.native());
+}
+
+Result<> check_only_owner_writes(const fs::path& directory) {
+  struct stat status;
+  if (::stat(directory.c_str(), &status) != 0) return io_error("read", directory);
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) == 0) return {};
+  return fail(ErrorCode::kInvalid, "other users may write to {} (mode {:04o}); run `chmod go-w {}`",
+              directory.native(), status.st_mode & 07777, directory.native());
 }
 
 Result<> create_private_directory(const fs::path& path) {
@@ -183,10 +239,11 @@ Result<FileLock> FileLock::take(const fs::path& path) {
     return fail(ErrorCode::kConflict, "pid {}", pid);
   }
   if (locked != 0) return io_error("lock", path);
-  if (::ftruncate(fd, 0) != 0) return io_error("write", path);
+  // The lock is held without its text, too: that is only for a message, and the disk may be full. Written
+  // before it is cut, so that the file's block is not given away.
   const std::string pid = fmt::format("{}\n", ::getpid());
   auto written = write_all(fd, as_bytes(pid), path);
-  if (!written) return std::unexpected(written.error());
+  (void)!::ftruncate(fd, written ? static_cast<off_t>(pid.size()) : 0);
   return lock;
 }
 

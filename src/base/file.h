@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/result.h"
 
 namespace culvert {
@@ -14,8 +15,23 @@ Result<Bytes> read_file(const std::filesystem::path& path, size_t max_size);
 // Errors: kConflict when it exists already (two starting processes agree on one key), kIo.
 Result<> create_private_file(const std::filesystem::path& path, ByteView content);
 
+// The same with mode 0644, for a file without a secret.
+Result<> create_public_file(const std::filesystem::path& path, ByteView content);
+
 // Replaces `path` atomically (a temporary file renamed over it). mode as in chmod.
 Result<> replace_file(const std::filesystem::path& path, ByteView content, unsigned mode);
+
+// Removes what interrupted calls of the above for `path` left behind at least `min_age` ago. They do so
+// themselves for what is older than any write takes.
+void remove_drafts(const std::filesystem::path& path, Duration min_age);
+
+// Takes what group and others may do with a file that holds a secret away from them. False: nothing to do, or
+// no such file. kIo: they keep it; the message has the command that removes it.
+Result<bool> make_private(const std::filesystem::path& path);
+
+// kInvalid when group or others may write to the directory, and so replace the files in it; the message has
+// the command that ends this.
+Result<> check_only_owner_writes(const std::filesystem::path& directory);
 
 // Creates the directory and its parents with mode 0700; fine when it exists. kIo otherwise.
 Result<> create_private_directory(const std::filesystem::path& path);
@@ -28,7 +44,7 @@ bool output_has_no_reader();
 class FileLock {
  public:
   // Errors: kConflict when somebody holds it, in this process or another (the message: "pid N", or "unknown
-  // pid"); kIo.
+  // pid"); kIo. Needs no free space when the file is there.
   static Result<FileLock> take(const std::filesystem::path& path);
   FileLock(FileLock&& other) noexcept;
   FileLock& operator=(FileLock&&) = delete;

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <thread>
 
+#include "base/full_disk.h"
+
 namespace culvert {
 namespace {
 
@@ -150,6 +152,67 @@ TEST_F(FileTest, ADirectoryThatIsAFile) {
     EXPECT_NE(made.error().message.find("Not a directory"), std::string::npos) << made.error().message;
   }
   EXPECT_EQ(create_private_directory("").error().code, ErrorCode::kIo);
+}
+
+TEST_F(FileTest, DraftsOfAnInterruptedWriteAreRemoved) {
+  for (const char* name :
+       {"key.draft-a1B2c3", "other.draft-a1B2c3", "key.backup", "key", "mykey.draft-a1B2c3"}) {
+    std::ofstream(dir_ / name) << "x";
+  }
+  remove_drafts(dir_ / "key", std::chrono::minutes(1));
+  EXPECT_EQ(entries(), 5u) << "another process may be writing it";
+  remove_drafts(dir_ / "key", Duration::zero());
+  EXPECT_FALSE(fs::exists(dir_ / "key.draft-a1B2c3"));
+  EXPECT_EQ(entries(), 4u) << "something else was removed";
+  remove_drafts(dir_ / "absent" / "key", Duration::zero());
+  const auto hours_ago = fs::last_write_time(dir_ / "key") - std::chrono::hours(2);
+  std::ofstream(dir_ / "key.draft-a1B2c3") << "x";
+  fs::last_write_time(dir_ / "key.draft-a1B2c3", hours_ago);
+  EXPECT_TRUE(replace_file(dir_ / "key", as_bytes("y"), 0600));
+  EXPECT_EQ(entries(), 4u);
+}
+
+TEST_F(FileTest, PrivateFilesLoseTheRightsOfOthers) {
+  std::ofstream(dir_ / "key") << "secret";
+  for (mode_t mode : {0644u, 0640u, 0666u, 0601u, 0610u}) {
+    ASSERT_EQ(::chmod((dir_ / "key").c_str(), mode), 0);
+    auto changed = make_private(dir_ / "key");
+    ASSERT_TRUE(changed) << changed.error().message;
+    EXPECT_TRUE(*changed);
+    EXPECT_EQ(mode_of(dir_ / "key"), 0600u) << mode;
+    EXPECT_EQ(make_private(dir_ / "key"), false);
+  }
+  ASSERT_EQ(::chmod((dir_ / "key").c_str(), 0400), 0);
+  EXPECT_EQ(make_private(dir_ / "key"), false);
+  EXPECT_EQ(mode_of(dir_ / "key"), 0400u);
+  EXPECT_EQ(make_private(dir_ / "absent"), false);
+}
+
+TEST_F(FileTest, DirectoriesThatOthersWriteToAreNamed) {
+  for (mode_t mode : {0700u, 0755u, 0500u}) {
+    ASSERT_EQ(::chmod(dir_.c_str(), mode), 0);
+    EXPECT_TRUE(check_only_owner_writes(dir_)) << mode;
+  }
+  for (mode_t mode : {0777u, 01777u, 0770u, 0702u}) {
+    ASSERT_EQ(::chmod(dir_.c_str(), mode), 0);
+    auto checked = check_only_owner_writes(dir_);
+    ASSERT_FALSE(checked) << mode;
+    EXPECT_EQ(checked.error().code, ErrorCode::kInvalid);
+    EXPECT_NE(checked.error().message.find("`chmod go-w " + dir_.native() + "`"), std::string::npos)
+        << checked.error().message;
+    EXPECT_EQ(mode_of(dir_), mode) << "a directory may be another's, it is not changed";
+  }
+  ASSERT_EQ(::chmod(dir_.c_str(), 0700), 0);
+  EXPECT_EQ(check_only_owner_writes(dir_ / "absent").error().code, ErrorCode::kIo);
+}
+
+TEST_F(FileTest, ALockNeedsNoRoom) {
+  std::ofstream(dir_ / "lock") << "123456\n";
+  FullDisk full;
+  auto lock = FileLock::take(dir_ / "lock");
+  ASSERT_TRUE(lock) << lock.error().message;
+  EXPECT_EQ(FileLock::take(dir_ / "lock").error().message, "unknown pid")
+      << "not the pid of an earlier holder";
 }
 
 TEST_F(FileTest, ALockHasOneHolder) {
