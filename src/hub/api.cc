@@ -384,6 +384,11 @@ http::Response Api::list_invites(const http::Request& request, TimePoint now) {
   return respond(200, body);
 }
 
+void Api::end_invite(const InviteId& id) {
+  leases_.end_invite(id);
+  declare_limits_.erase(id);
+}
+
 http::Response Api::revoke_invite(std::string_view id_text, TimePoint now) {
   auto id = parse_invite_id(id_text);
   if (!id)
@@ -392,10 +397,18 @@ http::Response Api::revoke_invite(std::string_view id_text, TimePoint now) {
   if (!revoked) {
     if (revoked.error().code == ErrorCode::kNotFound)
       return error_response(404, "not_found", revoked.error().message);
-    return store_failure(revoked.error(), now);
+    if (!store_.unstored_revocations().contains(*id)) return store_failure(revoked.error(), now);
+    end_invite(*id);
+    log_error("invite_revocation_not_stored", "invite={} reason={}", to_base64url(*id),
+              culvert::quoted(revoked.error().message));
+    return error_response(
+        507, "not_stored",
+        "the invite is revoked and its agents are cut off, but the hub's database refused to store "
+        "this: a restart of the node would bring the invite back. The node tries again by itself; "
+        "make room on its disk, then repeat the command until it succeeds or finds the invite "
+        "revoked already");
   }
-  leases_.end_invite(*id);
-  declare_limits_.erase(*id);
+  end_invite(*id);
   log_info("invite_revoked", "invite={}", to_base64url(*id));
   return respond(200, {{"status", "revoked"}});
 }

@@ -62,6 +62,7 @@ class Api {
   http::Response create_invite(const http::Request& request, TimePoint now);
   http::Response list_invites(const http::Request& request, TimePoint now);
   http::Response revoke_invite(std::string_view id_text, TimePoint now);
+  void end_invite(const InviteId& id);
 
   http::Response store_failure(const Error& error, TimePoint now);
   bool is_operator(const http::Request& request, TimePoint now);

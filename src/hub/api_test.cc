@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/encoding.h"
+#include "base/full_disk.h"
 #include "tunnel/protocol.h"
 #include "tunnel/token.h"
 
@@ -546,6 +547,26 @@ TEST_F(ApiTest, AtTheLeaseCapItSaysSo) {
   auto refused = declare(token);
   EXPECT_EQ(refused.status, 429);
   EXPECT_EQ(error_code(refused), "lease_limit");
+}
+
+TEST_F(ApiTest, ARevocationThatIsNotStoredCutsAtOnce) {
+  auto token = invite();
+  ASSERT_EQ(declare(token).status, 200);
+  ASSERT_EQ(leases_.size(), 1u);
+  const std::string path = "/v1/invites/" + to_base64url(token.invite_id);
+  {
+    FullDisk full;
+    auto response = call("DELETE", path);
+    EXPECT_EQ(response.status, 507);
+    EXPECT_EQ(error_code(response), "not_stored");
+    EXPECT_EQ(leases_.size(), 0u);
+    EXPECT_EQ(error_code(declare(token)), "invite_revoked");
+    auto listed = call("GET", "/v1/invites");
+    EXPECT_NE(listed.body.find("\"status\":\"revoked\""), std::string::npos) << listed.body;
+    EXPECT_EQ(call("DELETE", "/v1/invites/" + to_base64url(InviteId{})).status, 404);
+  }
+  EXPECT_EQ(call("DELETE", path).status, 200) << "repeating it stores it";
+  EXPECT_EQ(call("DELETE", path).status, 404);
 }
 
 TEST_F(ApiTest, FailsClosedWhenTheDatabaseDoes) {

@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/encoding.h"
 #include "base/log.h"
 #include "http/parser.h"
 #include "hub/api.h"
@@ -27,7 +28,8 @@ struct Core : std::enable_shared_from_this<Core> {
       : config(std::move(its_config)),
         store(std::move(its_store)),
         api(config, *store, leases, random),
-        timer(loop) {}
+        timer(loop),
+        store_timer(loop) {}
 
   // After anything that may have changed leases, and when the timer rings.
   void refresh() {
@@ -43,10 +45,36 @@ struct Core : std::enable_shared_from_this<Core> {
     }
   }
 
+  // After a request that may have left a revocation in memory only, and when the retry is due.
+  void store_revocations_later() {
+    if (closing || store_timer_set || store->unstored_revocations().empty()) return;
+    store_timer_set = true;
+    store_timer.after(config.store_retry, [this] {
+      store_timer_set = false;
+      store_revocations();
+      store_revocations_later();
+    });
+  }
+
+  void store_revocations() {
+    const size_t count = store->unstored_revocations().size();
+    if (count == 0) return;
+    if (store->store_revocations()) {
+      log_info("invite_revocations_stored", "count={}", count);
+    } else if (closing) {
+      for (const InviteId& id : store->unstored_revocations()) {
+        log_error("invite_revocation_lost", "invite={} meaning={}", to_base64url(id),
+                  culvert::quoted("revoke it again after the next start"));
+      }
+    }
+  }
+
   void stop() {
     closing = true;
     listener = nullptr;
     timer.cancel();
+    store_timer.cancel();
+    store_revocations();
     // Closing wakes each connection's task, which may take itself off the set.
     auto open = streams;
     for (net::ByteStream* stream : open) stream->close();
@@ -58,8 +86,10 @@ struct Core : std::enable_shared_from_this<Core> {
   Leases leases;
   Api api;
   net::Timer timer;
+  net::Timer store_timer;
   std::function<void(route::TablePtr)> listener;
   std::unordered_set<net::ByteStream*> streams;
+  bool store_timer_set = false;
   bool closing = false;
 };
 
@@ -138,6 +168,7 @@ net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::By
     http::Response response = core->api.handle(**request, client, monotonic_now());
     // The new table is out before the answer: who reads "revoked" may rely on it.
     core->refresh();
+    core->store_revocations_later();
     bool keep_alive = (*request)->keep_alive;
     auto written =
         co_await http::write_response(*stream, std::move(response), keep_alive, monotonic_now() + kWriteTime);

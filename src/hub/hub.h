@@ -22,6 +22,7 @@ struct Config {
   std::string internal_ca_pem;
   WallClock wall_clock = unix_now;
   Duration request_time = std::chrono::seconds(10);  // from the first byte of a request to its last
+  Duration store_retry = std::chrono::seconds(10);   // of revocations that the database refused
 };
 
 // The control plane: invites and tenants (kept in SQLite), leases (kept in memory), the API over them, and

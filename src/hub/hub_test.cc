@@ -6,7 +6,9 @@
 #include <filesystem>
 
 #include "base/encoding.h"
+#include "base/full_disk.h"
 #include "http/signature.h"
+#include "hub/store.h"
 #include "net/tcp.h"
 #include "net/tls.h"
 #include "tunnel/hub_client.h"
@@ -59,7 +61,8 @@ class HubTest : public testing::Test {
                   .public_port = 443,
                   .internal_ca_pem = "",
                   .wall_clock = shifted_wall,
-                  .request_time = request_time_};
+                  .request_time = request_time_,
+                  .store_retry = 100ms};
     auto hub = Hub::open(loop_, config);
     ASSERT_TRUE(hub.has_value()) << hub.error().message;
     hub_ = std::move(*hub);
@@ -187,6 +190,42 @@ class HubTest : public testing::Test {
     EXPECT_NE(refused.error().message.find("revoked"), std::string::npos);
     auto twice = co_await client_->call_operator("DELETE", "/v1/invites/" + to_base64url(token->invite_id),
                                                  "", kOperatorKey);
+    EXPECT_EQ(twice.error().code, ErrorCode::kNotFound);
+  }
+
+  // The disk is full for a while, and the connections stay up meanwhile.
+  Task<> revocation_without_room() {
+    make_client();
+    auto token = co_await invite(R"({"hostnames":["*.a.eu"]})");
+    EXPECT_TRUE(token.has_value());
+    if (!token) co_return;
+    const std::string path = "/v1/invites/" + to_base64url(token->invite_id);
+    auto answer = co_await client_->declare(*token, declaration(*token, "x.a.eu"));
+    EXPECT_TRUE(answer.has_value());
+    EXPECT_TRUE(serves("x.a.eu"));
+    {
+      FullDisk full;
+      auto revoked = co_await client_->call_operator("DELETE", path, "", kOperatorKey);
+      EXPECT_FALSE(revoked.has_value());
+      EXPECT_EQ(revoked.error().code, ErrorCode::kIo);
+      EXPECT_NE(revoked.error().message.find("make room"), std::string::npos) << revoked.error().message;
+      EXPECT_FALSE(serves("x.a.eu")) << "cut at once, stored or not";
+      auto refused = co_await client_->declare(*token, declaration(*token, "x.a.eu"));
+      EXPECT_FALSE(refused.has_value());
+      EXPECT_NE(refused.error().message.find("revoked"), std::string::npos) << refused.error().message;
+      co_await net::sleep_for(loop_, 250ms);  // a retry fails as well
+      auto again = co_await client_->call_operator("DELETE", path, "", kOperatorKey);
+      EXPECT_EQ(again.error().code, ErrorCode::kIo);
+    }
+    for (int tries = 0; tries < 100; ++tries) {
+      co_await net::sleep_for(loop_, 50ms);
+      SeededRandom random(1);
+      auto stored = Store::open(directory_ / "hub.db", random);
+      EXPECT_TRUE(stored.has_value());
+      if ((*stored)->find_invite(token->invite_id).value()->revoked) break;
+      EXPECT_LT(tries, 99) << "was not stored when there was room";
+    }
+    auto twice = co_await client_->call_operator("DELETE", path, "", kOperatorKey);
     EXPECT_EQ(twice.error().code, ErrorCode::kNotFound);
   }
 
@@ -326,6 +365,8 @@ class HubTest : public testing::Test {
 
 TEST_F(HubTest, InviteDeclareRevoke) { play(whole_life()); }
 TEST_F(HubTest, ErrorsKeepTheirMeaningThroughTheClient) { play(errors_keep_their_meaning()); }
+
+TEST_F(HubTest, ARevocationCutsAtOnceAndIsStoredWhenThereIsRoom) { play(revocation_without_room()); }
 TEST_F(HubTest, ExpiryOfAnInviteIsPushed) { play(expiry_is_pushed()); }
 TEST_F(HubTest, FramingErrorsAreAnsweredAndClose) { play(framing_is_answered()); }
 TEST_F(HubTest, ARequestThatComesTooSlowlyIsAnswered) {

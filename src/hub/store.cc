@@ -181,14 +181,27 @@ struct Store::Impl {
   fs::path path;
   Database database;
   Bytes hash_key;
+  std::set<InviteId> unstored_revocations;
 
   std::unexpected<Error> failed(const char* verb, const Error& error) const {
     return fail(error.code, "cannot {} the database {}: {}", verb, path.native(), error.message);
+  }
+  Error corrupt(std::string_view detail) const {
+    return {ErrorCode::kInvalid,
+            fmt::format(
+                "the database {} is corrupt or no database at all ({}); restore it from a backup, or move it "
+                "away to start with an empty one (all invites must then be made anew)",
+                path.native(), detail)};
   }
   Result<> connect();
   Result<> check_kind();
   Result<> create_schema(Random& random);
   Result<> load_hash_key();
+  Result<> check_integrity();
+  void check_writable();
+  Result<bool> set_revoked(const InviteId& id);
+  Result<> set_unstored_revocations();
+  Result<Invite> read(Statement& row) const;
   Error explain(const Error& error);
 
   Result<> check_overlap(const Invite& invite, UnixTime now);
@@ -196,19 +209,13 @@ struct Store::Impl {
   Result<> insert(const Invite& invite);
 };
 
-// Why an open failed, for the person who must mend it. quick_check reads the whole file, so only damage pays
-// for it.
+// Why an open failed, for the person who must repair it.
 Error Store::Impl::explain(const Error& error) {
   if (!database || !is_damage(sqlite3_errcode(database.get()))) return error;
   std::string detail = sqlite3_errmsg(database.get());
   Statement check(database.get(), "PRAGMA quick_check(1)");
   if (auto row = check.step(); row && *row && check.text(0) != "ok") detail = check.text(0);
-  return {
-      ErrorCode::kInvalid,
-      fmt::format(
-          "the database {} is corrupt or no database at all ({}); restore it from a backup, or move it away "
-          "to start with an empty one (all invites must then be made anew)",
-          path.native(), detail)};
+  return corrupt(detail);
 }
 
 Result<> Store::Impl::connect() {
@@ -223,19 +230,19 @@ Result<> Store::Impl::connect() {
     if (!created && created.error().code != ErrorCode::kConflict) return std::unexpected(created.error());
   } else if (fs::exists(status) && !fs::is_regular_file(status)) {
     return fail(ErrorCode::kInvalid, "the database {} is not a regular file", path.native());
-  } else if ((status.permissions() & (fs::perms::group_all | fs::perms::others_all)) != fs::perms::none) {
-    fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write, ec);
-    log_warn("hub_database_mode", "path={} was=shared now={}", culvert::quoted(path.native()),
-             ec ? "unchanged" : "0600");
   }
-  // SQLite takes some stumps for an empty database; ours is never shorter than a page.
+  auto changed = make_private(path);
+  if (!changed) return std::unexpected(changed.error());
+  if (*changed) {
+    log_warn("hub_database_mode", "path={} was=shared now=private", culvert::quoted(path.native()));
+  }
+  // SQLite takes some stumps for an empty database; ours is never shorter than a page. But a write that was
+  // interrupted may leave one together with a journal, from which SQLite restores the file.
+  std::error_code no_journal;
+  const auto journal = fs::file_size(path.native() + "-journal", no_journal);
   auto size = fs::file_size(path, ec);
-  if (!ec && size > 0 && size < kMinFileSize) {
-    return fail(
-        ErrorCode::kInvalid,
-        "the database {} is corrupt or no database at all ({} bytes long, cut off); restore it from a "
-        "backup, or move it away to start with an empty one (all invites must then be made anew)",
-        path.native(), size);
+  if (!ec && size > 0 && size < kMinFileSize && (no_journal || journal == 0)) {
+    return std::unexpected(corrupt(fmt::format("{} bytes long, cut off", size)));
   }
   sqlite3* raw = nullptr;
   int code = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
@@ -321,6 +328,54 @@ Result<> Store::Impl::load_hash_key() {
   return {};
 }
 
+// SQLite completes a short last page with zeros, which damages a row but no structure: the length is
+// compared. The rest is what quick_check finds.
+Result<> Store::Impl::check_integrity() {
+  auto pages = query_integer(database.get(), "PRAGMA page_count");
+  if (!pages) return failed("read", pages.error());
+  auto page_size = query_integer(database.get(), "PRAGMA page_size");
+  if (!page_size) return failed("read", page_size.error());
+  std::error_code ec;
+  const auto size = fs::file_size(path, ec);
+  const auto expected = static_cast<uintmax_t>(*pages) * static_cast<uintmax_t>(*page_size);
+  if (!ec && (size < expected || size % static_cast<uintmax_t>(*page_size) != 0)) {
+    return std::unexpected(corrupt(fmt::format("{} bytes long instead of {}", size, expected)));
+  }
+
+  constexpr int kStepsPerLook = 10'000;
+  TimePoint deadline = monotonic_now() + kMaxCheckTime;
+  auto is_over = [](void* end) -> int { return monotonic_now() > *static_cast<TimePoint*>(end); };
+  sqlite3_progress_handler(database.get(), kStepsPerLook, is_over, &deadline);
+  Statement check(database.get(), "PRAGMA quick_check(1)");
+  auto row = check.step();
+  sqlite3_progress_handler(database.get(), 0, nullptr, nullptr);
+  if (!row && sqlite3_errcode(database.get()) == SQLITE_INTERRUPT) {
+    log_warn("hub_database_check_incomplete", "path={} seconds={}", culvert::quoted(path.native()),
+             std::chrono::duration_cast<std::chrono::seconds>(kMaxCheckTime).count());
+    return {};
+  }
+  if (!row) return failed("read", row.error());
+  if (*row && check.text(0) != "ok") return std::unexpected(corrupt(check.text(0)));
+  return {};
+}
+
+// One write that changes nothing, so that a full disk is reported at the start and not at the first
+// revocation.
+void Store::Impl::check_writable() {
+  auto written = [&]() -> Result<> {
+    auto transaction = Transaction::begin(database.get());
+    if (!transaction) return std::unexpected(transaction.error());
+    auto updated = execute(database.get(), "UPDATE meta SET value = value WHERE key = 'hash_key'");
+    if (!updated) return updated;
+    return transaction->commit();
+  }();
+  if (written) return;
+  log_error("hub_database_not_writable", "path={} reason={} meaning={}", culvert::quoted(path.native()),
+            culvert::quoted(written.error().message),
+            culvert::quoted(
+                "agents are served; invites cannot be created, and a revocation is kept in memory only"));
+}
+
 Result<std::unique_ptr<Store>> Store::open(const fs::path& path, Random& random) {
   auto impl = std::make_unique<Impl>();
   impl->path = path;
@@ -344,9 +399,11 @@ Result<std::unique_ptr<Store>> Store::open(const fs::path& path, Random& random)
     Statement probe(impl->database.get(), std::string(kSelectInvite) + " LIMIT 1");
     auto row = probe.step();
     if (!row) return impl->failed("read", row.error());
+    if (auto done = impl->check_integrity(); !done) return done;
     return {};
   }();
   if (!opened) return std::unexpected(impl->explain(opened.error()));
+  impl->check_writable();
   return std::unique_ptr<Store>(new Store(std::move(impl)));
 }
 
@@ -354,6 +411,12 @@ Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Store::~Store() = default;
 
 ByteView Store::hash_key() const { return impl_->hash_key; }
+
+Result<Invite> Store::Impl::read(Statement& row) const {
+  auto invite = read_invite(row);
+  if (invite && unstored_revocations.contains(invite->id)) invite->revoked = true;
+  return invite;
+}
 
 Result<> Store::Impl::check_overlap(const Invite& invite, UnixTime now) {
   Statement select(database.get(),
@@ -419,11 +482,13 @@ Result<> Store::Impl::insert(const Invite& invite) {
 Result<> Store::add_invite(const Invite& invite, UnixTime now) {
   auto transaction = Transaction::begin(impl_->database.get());
   if (!transaction) return impl_->failed("write", transaction.error());
-  auto added = impl_->make_room(now);
+  auto added = impl_->set_unstored_revocations();
+  if (added) added = impl_->make_room(now);
   if (added) added = impl_->check_overlap(invite, now);
   if (added) added = impl_->insert(invite);
   if (added) added = transaction->commit();
   if (!added && added.error().code == ErrorCode::kIo) return impl_->failed("write", added.error());
+  if (added) impl_->unstored_revocations.clear();
   return added;
 }
 
@@ -432,7 +497,7 @@ Result<std::optional<Invite>> Store::find_invite(const InviteId& id) {
   auto row = select.bind(ByteView(id)).step();
   if (!row) return impl_->failed("read", row.error());
   if (!*row) return std::optional<Invite>();
-  auto invite = read_invite(select);
+  auto invite = impl_->read(select);
   if (!invite) return impl_->failed("read", invite.error());
   return std::optional<Invite>(std::move(*invite));
 }
@@ -454,19 +519,53 @@ Result<std::vector<Invite>> Store::list_invites(const std::optional<InviteId>& a
     auto row = select.step();
     if (!row) return impl_->failed("read", row.error());
     if (!*row) return invites;
-    auto invite = read_invite(select);
+    auto invite = impl_->read(select);
     if (!invite) return impl_->failed("read", invite.error());
     invites.push_back(std::move(*invite));
   }
 }
 
-Result<> Store::revoke_invite(const InviteId& id) {
-  Statement update(impl_->database.get(), "UPDATE invites SET revoked = 1 WHERE id = ? AND revoked = 0");
+// False: no such invite, or it is revoked already.
+Result<bool> Store::Impl::set_revoked(const InviteId& id) {
+  Statement update(database.get(), "UPDATE invites SET revoked = 1 WHERE id = ? AND revoked = 0");
   auto done = update.bind(ByteView(id)).run();
-  if (!done) return impl_->failed("write", done.error());
-  if (sqlite3_changes(impl_->database.get()) == 0)
-    return fail(ErrorCode::kNotFound, "no such invite, or it is revoked already");
+  if (!done) return std::unexpected(done.error());
+  return sqlite3_changes(database.get()) > 0;
+}
+
+Result<> Store::Impl::set_unstored_revocations() {
+  for (const InviteId& id : unstored_revocations) {
+    auto done = set_revoked(id);
+    if (!done) return std::unexpected(done.error());
+  }
   return {};
 }
+
+Result<> Store::revoke_invite(const InviteId& id) {
+  auto done = impl_->set_revoked(id);
+  if (!done) {
+    // An id that cannot be looked up either is kept: it may be an invite's.
+    auto invite = find_invite(id);
+    const bool known = invite && *invite;
+    if (invite && !known) return fail(ErrorCode::kNotFound, "no such invite");
+    if (impl_->unstored_revocations.size() < kMaxInvites) impl_->unstored_revocations.insert(id);
+    return impl_->failed("write", done.error());
+  }
+  impl_->unstored_revocations.erase(id);
+  if (!*done) return fail(ErrorCode::kNotFound, "no such invite, or it is revoked already");
+  return {};
+}
+
+Result<> Store::store_revocations() {
+  if (impl_->unstored_revocations.empty()) return {};
+  auto transaction = Transaction::begin(impl_->database.get());
+  auto done = transaction ? impl_->set_unstored_revocations() : std::unexpected(transaction.error());
+  if (done) done = transaction->commit();
+  if (!done) return impl_->failed("write", done.error());
+  impl_->unstored_revocations.clear();
+  return {};
+}
+
+const std::set<InviteId>& Store::unstored_revocations() const { return impl_->unstored_revocations; }
 
 }  // namespace culvert::hub

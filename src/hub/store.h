@@ -2,8 +2,10 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "base/result.h"
 #include "hub/invite.h"
@@ -12,15 +14,17 @@ namespace culvert::hub {
 
 // Invites in one SQLite file. Every call is a handful of page reads, or one synced write: small enough to run
 // on the hub's own loop, which carries no data path. Whatever SQLite refuses (disk full, read-only, damaged,
-// locked) comes back as kIo and has changed nothing.
+// locked) comes back as kIo and has changed nothing, but for revocations: see revoke_invite().
 class Store {
  public:
   static constexpr int kSchemaVersion = 1;
   static constexpr size_t kMaxInvites = 10'000;
+  static constexpr Duration kMaxCheckTime = std::chrono::seconds(5);  // far more than so many invites take
 
-  // Makes the file (mode 0600) when missing. Takes constant time whatever the file's size; damage that it
-  // meets, and only that, is looked into with quick_check. Errors name the file and the next step: kInvalid
-  // for a corrupt or foreign file, a directory, a newer schema; kIo when it cannot be read or written.
+  // Makes the file (mode 0600) when missing. Checks its length and, for at most kMaxCheckTime, its structure.
+  // A file that cannot be written for want of space is opened, with a warning: agents need reads only. Errors
+  // name the file and the next step: kInvalid for a corrupt or foreign file, a directory, a newer schema; kIo
+  // when it cannot be read, or written for another reason.
   static Result<std::unique_ptr<Store>> open(const std::filesystem::path& path, Random& random);
   ~Store();
 
@@ -33,8 +37,13 @@ class Store {
   Result<std::optional<Invite>> find_invite(const InviteId& id);
   // At most `limit`, oldest first, beginning behind `after`; kNotFound when `after` is unknown.
   Result<std::vector<Invite>> list_invites(const std::optional<InviteId>& after, size_t limit);
-  // kNotFound: unknown or revoked already.
+  // kNotFound: unknown or revoked already. kIo: the invite is revoked, but only in memory until
+  // store_revocations() or a further call for it succeeds; a restart before that brings it back.
   Result<> revoke_invite(const InviteId& id);
+  // Stores what revoke_invite() could not. Nothing to do: success.
+  Result<> store_revocations();
+  // At most kMaxInvites.
+  const std::set<InviteId>& unstored_revocations() const;
 
  private:
   struct Impl;

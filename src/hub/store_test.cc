@@ -7,6 +7,8 @@
 #include <fstream>
 
 #include "base/file.h"
+#include "base/full_disk.h"
+#include "base/small_order_keys.h"
 
 namespace culvert::hub {
 namespace {
@@ -259,6 +261,58 @@ TEST_F(StoreTest, RefusesADamagedDatabase) {
   expect_open_fails(ErrorCode::kInvalid, "corrupt");
 }
 
+TEST_F(StoreTest, RefusesADatabaseThatIsAByteShort) {
+  must_open();
+  const auto size = fs::file_size(path_);
+  fs::resize_file(path_, size - 1);
+  expect_open_fails(ErrorCode::kInvalid, fmt::format("{} bytes long instead of {}", size - 1, size));
+  expect_open_fails(ErrorCode::kInvalid, "restore it from a backup, or move it away");
+  EXPECT_EQ(fs::file_size(path_), size - 1) << "a damaged file is left as it is";
+}
+
+TEST_F(StoreTest, RefusesDamageOfAnyPage) {
+  {
+    auto store = must_open();
+    for (int i = 0; i < 100; ++i) {
+      ASSERT_TRUE(store->add_invite(make_invite({fmt::format("h{}.example.com", i)}), kNow).has_value());
+    }
+  }
+  const std::string whole(as_text(read_file(path_, 1 << 20).value()));
+  for (size_t page = 1; page < whole.size() / 4096; ++page) {
+    std::string damaged = whole;
+    damaged.replace(page * 4096, 64, std::string(64, '\x5a'));
+    std::ofstream(path_, std::ios::binary | std::ios::trunc) << damaged;
+    expect_open_fails(ErrorCode::kInvalid, "corrupt");
+  }
+}
+
+// A first write that stopped halfway leaves any part of the file and a journal, from which SQLite restores
+// it.
+TEST_F(StoreTest, CreationStartsAgainAfterAnInterruptedWrite) {
+  const fs::path journal = path_.native() + "-journal";
+  sqlite3* database = nullptr;
+  ASSERT_EQ(sqlite3_open(path_.c_str(), &database), SQLITE_OK);
+  // A cache of one page makes it write to the file before the commit.
+  ASSERT_EQ(sqlite3_exec(database,
+                         "PRAGMA cache_size = 1; BEGIN IMMEDIATE; CREATE TABLE t (x);"
+                         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) "
+                         "INSERT INTO t SELECT zeroblob(500) FROM n",
+                         nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  const std::string written(as_text(read_file(path_, 1 << 20).value()));
+  const std::string its_journal(as_text(read_file(journal, 1 << 20).value()));
+  sqlite3_close(database);
+  ASSERT_FALSE(its_journal.empty());
+  ASSERT_GT(written.size(), 5000u);
+  for (size_t size : {size_t{1}, size_t{100}, size_t{4095}, size_t{5000}, written.size()}) {
+    std::ofstream(path_, std::ios::binary | std::ios::trunc) << written.substr(0, size);
+    std::ofstream(journal, std::ios::binary | std::ios::trunc) << its_journal;
+    auto store = open();
+    ASSERT_TRUE(store.has_value()) << size << ": " << store.error().message;
+    EXPECT_TRUE((*store)->list_invites(std::nullopt, 10).has_value());
+  }
+}
+
 TEST_F(StoreTest, RefusesANewerSchemaAndNamesBothVersions) {
   {
     auto store = must_open();
@@ -318,6 +372,49 @@ TEST_F(StoreTest, FailsClosedWhenItCannotWrite) {
   EXPECT_TRUE(store->add_invite(refused, kNow).has_value());
 }
 
+TEST_F(StoreTest, ServesReadsOnAFullDiskAndStoresRevocationsLater) {
+  Invite invite = make_invite({"a.example.com"}), other = make_invite({"b.example.com"});
+  {
+    auto store = must_open();
+    ASSERT_TRUE(store->add_invite(invite, kNow).has_value());
+    ASSERT_TRUE(store->add_invite(other, kNow).has_value());
+  }
+  auto is_revoked_in_file = [&] { return must_open()->find_invite(invite.id).value()->revoked; };
+  std::unique_ptr<Store> store;
+  {
+    FullDisk full;
+    store = must_open();
+    ASSERT_TRUE(store);
+    EXPECT_FALSE(store->find_invite(invite.id).value()->revoked);
+    auto revoked = store->revoke_invite(invite.id);
+    ASSERT_FALSE(revoked.has_value());
+    EXPECT_EQ(revoked.error().code, ErrorCode::kIo);
+    EXPECT_TRUE(store->find_invite(invite.id).value()->revoked) << "in memory it is";
+    EXPECT_TRUE(store->list_invites(std::nullopt, 10).value().front().revoked);
+    EXPECT_FALSE(store->find_invite(other.id).value()->revoked);
+    EXPECT_EQ(store->revoke_invite(make_invite({"x.y"}).id).error().code, ErrorCode::kNotFound);
+    EXPECT_EQ(store->unstored_revocations(), std::set{invite.id});
+    EXPECT_FALSE(store->store_revocations().has_value());
+    EXPECT_FALSE(is_revoked_in_file());
+  }
+  EXPECT_TRUE(store->store_revocations().has_value());
+  EXPECT_TRUE(store->unstored_revocations().empty());
+  EXPECT_TRUE(is_revoked_in_file());
+}
+
+TEST_F(StoreTest, ARevocationThatIsNotStoredYetFreesItsNames) {
+  auto store = must_open();
+  Invite invite = make_invite({"a.example.com"});
+  ASSERT_TRUE(store->add_invite(invite, kNow).has_value());
+  {
+    FullDisk full;
+    EXPECT_FALSE(store->revoke_invite(invite.id).has_value());
+  }
+  EXPECT_TRUE(store->add_invite(make_invite({"a.example.com"}), kNow).has_value());
+  EXPECT_TRUE(store->unstored_revocations().empty());
+  EXPECT_EQ(store->revoke_invite(invite.id).error().code, ErrorCode::kNotFound);
+}
+
 TEST_F(StoreTest, FailsClosedWhenAnotherHoldsTheLock) {
   auto store = must_open();
   Invite invite = make_invite({"a.example.com"});
@@ -332,6 +429,18 @@ TEST_F(StoreTest, FailsClosedWhenAnotherHoldsTheLock) {
   EXPECT_TRUE(store->find_invite(invite.id)->has_value()) << "readers do not wait for writers";
   sqlite3_close(other);
   EXPECT_TRUE(store->revoke_invite(invite.id).has_value());
+}
+
+TEST_F(StoreTest, FailsClosedOnATenantKeyOfSmallOrder) {
+  auto store = must_open();
+  Invite invite = make_invite({"a.example.com"});
+  ASSERT_TRUE(store->add_invite(invite, kNow).has_value());
+  for (const char* key : kSmallOrderKeys) {
+    foreign_sql(fmt::format("UPDATE invites SET tenant = x'{}'", key));
+    auto found = store->find_invite(invite.id);
+    ASSERT_FALSE(found.has_value()) << key;
+    EXPECT_EQ(found.error().code, ErrorCode::kIo);
+  }
 }
 
 TEST_F(StoreTest, FailsClosedOnADamagedRow) {

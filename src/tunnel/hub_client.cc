@@ -32,6 +32,8 @@ ErrorCode code_for_status(int status) {
     case 408:
     case 429:
       return ErrorCode::kUnavailable;
+    case 507:
+      return ErrorCode::kIo;
     default:
       return status >= 500 ? ErrorCode::kUnavailable : ErrorCode::kInvalid;
   }
