@@ -29,6 +29,9 @@ class InternalCa {
   };
   // A new root, valid 10 years from `now`. `name` goes into the subject.
   static Pem create(std::string_view name, UnixTime now);
+  // A new certificate for the key of an existing root, as create() makes it. Leaves that chain to an older
+  // one with the same name chain to this one, and the reverse. kInvalid: not an unencrypted PEM key.
+  static Result<Pem> certify(std::string_view name, const std::string& private_key, UnixTime now);
   // kInvalid says which part is broken, or that the two do not belong together.
   static Result<std::unique_ptr<InternalCa>> load(const Pem& pem);
   ~InternalCa();

@@ -118,22 +118,45 @@ InternalCa::~InternalCa() = default;
 
 const std::string& InternalCa::certificate_pem() const { return impl_->pem; }
 
-InternalCa::Pem InternalCa::create(std::string_view name, UnixTime now) {
-  const PkeyPtr key = new_p256_key();
+namespace {
+
+std::string new_root(EVP_PKEY* key, std::string_view name, UnixTime now) {
   const X509Ptr certificate =
-      new_certificate(key.get(), name.substr(0, kMaxCommonName), now - kClockSkew, now + kTenYears);
+      new_certificate(key, name.substr(0, kMaxCommonName), now - kClockSkew, now + kTenYears);
   X509* root = certificate.get();
   CHECK(X509_set_issuer_name(root, X509_get_subject_name(root)) == 1);
   add_extension(root, root, NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
   add_extension(root, root, NID_key_usage, "critical,keyCertSign,cRLSign");
   add_extension(root, root, NID_subject_key_identifier, "hash");
-  CHECK(X509_sign(root, key.get(), EVP_sha256()) > 0);
+  CHECK(X509_sign(root, key, EVP_sha256()) > 0);
+  const BioPtr text(BIO_new(BIO_s_mem()));
+  CHECK(PEM_write_bio_X509(text.get(), root) == 1);
+  return take_text(text);
+}
 
-  const BioPtr certificate_bio(BIO_new(BIO_s_mem()));
+PkeyPtr read_private_key(const std::string& pem) {
+  return PkeyPtr(PEM_read_bio_PrivateKey(bio_over(pem).get(), nullptr, no_password, nullptr));
+}
+
+std::unexpected<Error> bad_private_key() {
+  return fail(ErrorCode::kInvalid, "the CA's private key is not an unencrypted PEM key: {}",
+              take_openssl_error());
+}
+
+}  // namespace
+
+InternalCa::Pem InternalCa::create(std::string_view name, UnixTime now) {
+  const PkeyPtr key = new_p256_key();
   const BioPtr key_bio(BIO_new(BIO_s_mem()));  // wiped when freed
-  CHECK(PEM_write_bio_X509(certificate_bio.get(), root) == 1);
   CHECK(PEM_write_bio_PKCS8PrivateKey(key_bio.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) == 1);
-  return {.certificate = take_text(certificate_bio), .private_key = take_text(key_bio)};
+  return {.certificate = new_root(key.get(), name, now), .private_key = take_text(key_bio)};
+}
+
+Result<InternalCa::Pem> InternalCa::certify(std::string_view name, const std::string& private_key,
+                                            UnixTime now) {
+  const PkeyPtr key = read_private_key(private_key);
+  if (!key) return bad_private_key();
+  return Pem{.certificate = new_root(key.get(), name, now), .private_key = private_key};
 }
 
 Result<std::unique_ptr<InternalCa>> InternalCa::load(const Pem& pem) {
@@ -148,11 +171,8 @@ Result<std::unique_ptr<InternalCa>> InternalCa::load(const Pem& pem) {
     ERR_clear_error();
     return fail(ErrorCode::kInvalid, "the CA's certificate is not that of a CA");
   }
-  impl->key.reset(PEM_read_bio_PrivateKey(bio_over(pem.private_key).get(), nullptr, no_password, nullptr));
-  if (!impl->key) {
-    return fail(ErrorCode::kInvalid, "the CA's private key is not an unencrypted PEM key: {}",
-                take_openssl_error());
-  }
+  impl->key = read_private_key(pem.private_key);
+  if (!impl->key) return bad_private_key();
   if (X509_check_private_key(impl->certificate.get(), impl->key.get()) != 1) {
     ERR_clear_error();
     return fail(ErrorCode::kInvalid, "the CA's certificate and private key do not belong together");

@@ -288,6 +288,21 @@ TEST(Tls, OnlyNamesAreCertified) {
   }
 }
 
+TEST(Tls, ACertificateMadeAgainFromItsKeyIsAsGoodAsTheLostOne) {
+  InternalCa::Pem first;
+  const auto ca = new_ca(&first);
+  const auto pem = InternalCa::certify("Culvert test CA", first.private_key, unix_now());
+  ASSERT_TRUE(pem) << pem.error().message;
+  EXPECT_EQ(pem->private_key, first.private_key);
+  const auto again = InternalCa::load(*pem);
+  ASSERT_TRUE(again) << again.error().message;
+  EventLoop loop;
+  EXPECT_TRUE(
+      shake(loop, (*again)->issue("x.test", unix_now()).value(), "x.test", roots(first.certificate)).client);
+  EXPECT_TRUE(shake(loop, ca->issue("x.test", unix_now()).value(), "x.test", roots(pem->certificate)).client);
+  EXPECT_FALSE(InternalCa::certify("Culvert test CA", "no key", unix_now()));
+}
+
 TEST(Tls, BrokenCaIsNamedByPart) {
   InternalCa::Pem pem, other;
   const auto ca = new_ca(&pem);

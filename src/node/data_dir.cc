@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "base/encoding.h"
+#include "base/log.h"
 #include "node/node.h"
 
 namespace culvert::node {
@@ -13,6 +14,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kOperatorKeyBytes = 32;
 constexpr size_t kMaxPem = 64 * 1024;
+constexpr std::string_view kCaName = "Culvert internal CA";
 
 std::string_view trim(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n";
@@ -57,8 +59,24 @@ Result<std::string> check_operator_key(const fs::path& path, ByteView content) {
 
 Result<> DataDir::create() const {
   auto created = create_private_directory(path);
+  if (created) created = check_only_owner_writes(path);
   if (created) return {};
-  return fail(created.error().code, "{}; choose another directory with --data-dir", created.error().message);
+  return fail(created.error().code, "{}; or choose another directory with --data-dir",
+              created.error().message);
+}
+
+Result<> DataDir::secure() const {
+  for (const fs::path& file : {node_key(), operator_key(), database(), ca_certificate(), ca_key(), info()}) {
+    remove_drafts(file, Duration::zero());
+  }
+  for (const fs::path& secret : {node_key(), operator_key(), ca_key()}) {
+    auto changed = make_private(secret);
+    if (!changed) return std::unexpected(changed.error());
+    if (!*changed) continue;
+    log_warn("key_file_mode", "path={} was=shared now=private meaning={}", culvert::quoted(secret.native()),
+             culvert::quoted("other users could read this key until now; replace it if one may have"));
+  }
+  return {};
 }
 
 Result<FileLock> DataDir::take_lock() const {
@@ -117,8 +135,8 @@ Result<std::string> DataDir::read_operator_key() const {
   return check_operator_key(operator_key(), *content);
 }
 
-// The key file is made first and decides who made the CA: the loser of a race waits for the winner's
-// certificate.
+// Both files are made exclusively and the certificate follows from the key, so that racing starts agree, and
+// a start that finds a key alone completes what another began.
 Result<std::unique_ptr<net::InternalCa>> DataDir::load_or_create_ca(UnixTime now) const {
   constexpr const char* kAdvice =
       "restore both from a backup, or remove both to get a new root (clients must then trust the new one)";
@@ -127,27 +145,37 @@ Result<std::unique_ptr<net::InternalCa>> DataDir::load_or_create_ca(UnixTime now
   // making.
   const bool had_certificate = fs::exists(ca_certificate(), ignored);
   auto key = read_existing(ca_key(), kMaxPem);
-  if (!key && key.error().code == ErrorCode::kNotFound) {
+  const bool had_key = key || key.error().code != ErrorCode::kNotFound;
+  if (!had_key) {
     if (had_certificate) {
       return fail(ErrorCode::kNotFound, "{} is there, but its key is not: {}; {}", ca_certificate().native(),
                   key.error().message, kAdvice);
     }
-    auto fresh = net::InternalCa::create("Culvert internal CA", now);
+    auto fresh = net::InternalCa::create(kCaName, now);
     auto created = create_private_file(ca_key(), as_bytes(fresh.private_key));
-    if (created) {
-      auto written = replace_file(ca_certificate(), as_bytes(fresh.certificate), 0644);
-      if (!written) return std::unexpected(written.error());
-      return net::InternalCa::load(fresh);
-    }
-    if (created.error().code != ErrorCode::kConflict) return std::unexpected(created.error());
-    key = read_existing(ca_key(), kMaxPem);
+    if (!created && created.error().code != ErrorCode::kConflict) return std::unexpected(created.error());
+    key = created ? to_bytes(as_bytes(fresh.private_key)) : read_existing(ca_key(), kMaxPem);
   }
   if (!key) return std::unexpected(key.error());
-  for (int tries = 0; tries < 20 && !fs::exists(ca_certificate(), ignored); ++tries) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
 
   auto certificate = read_existing(ca_certificate(), kMaxPem);
+  if (!certificate && certificate.error().code == ErrorCode::kNotFound) {
+    auto made = net::InternalCa::certify(kCaName, std::string(as_text(*key)), now);
+    if (!made)
+      return fail(ErrorCode::kInvalid, "{}: {}; {}", ca_key().native(), made.error().message, kAdvice);
+    auto created = create_public_file(ca_certificate(), as_bytes(made->certificate));
+    if (created && had_key) {
+      log_warn(
+          "ca_certificate_created", "path={} meaning={}", culvert::quoted(ca_certificate().native()),
+          culvert::quoted("its key was there; clients of a root that Culvert made need no new one, another "
+                          "root must be restored"));
+    }
+    if (!created && created.error().code != ErrorCode::kConflict) {
+      log_error("ca_certificate_not_written", "reason={}", culvert::quoted(created.error().message));
+      return net::InternalCa::load(*made);
+    }
+    certificate = read_existing(ca_certificate(), kMaxPem);
+  }
   if (!certificate) {
     return fail(certificate.error().code, "{} is there, but its certificate is not: {}; {}",
                 ca_key().native(), certificate.error().message, kAdvice);

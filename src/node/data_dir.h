@@ -12,7 +12,8 @@
 #include "net/tls.h"
 
 // The files of a node. Secrets are mode 0600 and made create-exclusive: two processes that start at once
-// agree on them. Every error names the file and what to do.
+// agree on them. Each file is created in one step, and a start that ends between two of them leaves a
+// directory that the next start completes. Every error names the file and what to do.
 namespace culvert::node {
 
 struct DataDir {
@@ -29,15 +30,21 @@ struct DataDir {
   // Held by the running node.
   std::filesystem::path lock() const { return path / "lock"; }
 
+  // Makes the directory when it is missing. Refuses one that other users may write to.
   Result<> create() const;
   // kConflict while another node uses the directory.
   Result<FileLock> take_lock() const;
+  // Under the lock, before a key is read: removes what an interrupted start left, and the rights of other
+  // users to key files, with a warning. kIo when they cannot be removed.
+  Result<> secure() const;
   // Refuses a directory that lost its node key but not its database.
   Result<> check_complete() const;
   bool has_database() const;  // that is not empty
   Result<SecretKey> load_or_create_node_key(Random& random) const;
   Result<std::string> load_or_create_operator_key(Random& random) const;
   Result<std::string> read_operator_key() const;
+  // A key without a certificate gets a new one: a first start may have ended between the two, and a root of
+  // the same name and key is as good as the lost one.
   Result<std::unique_ptr<net::InternalCa>> load_or_create_ca(UnixTime now) const;
 
   struct Info {

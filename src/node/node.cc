@@ -180,7 +180,11 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
                                     HubDoor::Limits{});
 
   auto written = files.write_info({urls_on_this_host(edge_->tcp_addr(), urls_), id_});
-  if (!written) return std::unexpected(written.error());
+  if (!written) {
+    // A full disk must not keep the routes down.
+    log_error("node_info_not_written", "reason={} meaning={}", culvert::quoted(written.error().message),
+              culvert::quoted("the node serves; commands on this host may not find it"));
+  }
   log_info("node_started", "id={} tcp={} udp={} url={} workers={} version={}", id_.to_string(),
            edge_->tcp_addr().to_string(), edge_->udp_addr().to_string(), urls_.front(), config.workers,
            kVersion);
@@ -231,6 +235,8 @@ Result<std::unique_ptr<Node>> Node::start(Config config) {
   if (!created) return std::unexpected(created.error());
   auto lock = files.take_lock();
   if (!lock) return std::unexpected(lock.error());
+  auto secured = files.secure();
+  if (!secured) return std::unexpected(secured.error());
   auto complete = files.check_complete();
   if (!complete) return std::unexpected(complete.error());
   std::error_code ignored;

@@ -1,14 +1,21 @@
 #include "node/node.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
+#include <functional>
 #include <optional>
 #include <thread>
 
 #include "base/file.h"
+#include "base/full_disk.h"
 #include "base/random.h"
 #include "edge/testing.h"
 #include "net/tcp.h"
@@ -119,9 +126,6 @@ TEST_F(NodeTest, BrokenFilesAreNamedWithWhatToDo) {
     ASSERT_TRUE(Node::start(config()));
   }
   std::string certificate = read(files().ca_certificate());
-  fs::remove(files().ca_certificate());
-  error = error_of(config(), ErrorCode::kNotFound);
-  EXPECT_NE(error.find(files().ca_key().native()), std::string::npos) << error;
   write(files().ca_certificate(), "no certificate");
   error = error_of(config(), ErrorCode::kInvalid);
   EXPECT_NE(error.find(files().ca_certificate().native()), std::string::npos) << error;
@@ -234,6 +238,147 @@ TEST_F(NodeTest, PortsInUseAreNamed) {
   second.tcp_listen = config().tcp_listen;
   second.udp_listen = (*first)->udp_addr();
   EXPECT_NE(error_of(second, ErrorCode::kConflict).find(second.udp_listen.to_string()), std::string::npos);
+}
+
+// SO_REUSEPORT lets every process of the user in that sets it before it binds.
+TEST_F(NodeTest, PortsOfANodeWithSeveralWorkersAreInUseToo) {
+  Config several = config();
+  several.workers = 2;
+  auto first = Node::start(several);
+  ASSERT_TRUE(first);
+  for (unsigned workers : {1u, 2u, 4u}) {
+    Config second = config();
+    second.data_dir = directory_ / "second";
+    second.workers = workers;
+    second.tcp_listen = (*first)->tcp_addr();
+    std::string error = error_of(second, ErrorCode::kConflict);
+    EXPECT_NE(error.find(second.tcp_listen.to_string() + "/tcp"), std::string::npos) << error;
+    second.tcp_listen = config().tcp_listen;
+    second.udp_listen = (*first)->udp_addr();
+    error = error_of(second, ErrorCode::kConflict);
+    EXPECT_NE(error.find(second.udp_listen.to_string() + "/udp"), std::string::npos) << error;
+  }
+  Config again = several;
+  again.tcp_listen = (*first)->tcp_addr();
+  again.udp_listen = (*first)->udp_addr();
+  first->reset();
+  EXPECT_TRUE(Node::start(again)) << "a node that has ended leaves its ports";
+}
+
+TEST_F(NodeTest, KeysThatOthersCouldReadAreMadePrivate) {
+  ASSERT_TRUE(Node::start(config()));
+  constexpr fs::perms kShared = kPrivate | fs::perms::group_read | fs::perms::others_read;
+  const std::vector secrets{files().node_key(), files().operator_key(), files().ca_key(), files().database()};
+  for (const fs::path& secret : secrets) fs::permissions(secret, kShared);
+  testing::internal::CaptureStderr();
+  EXPECT_TRUE(Node::start(config()));
+  const std::string log = testing::internal::GetCapturedStderr();
+  for (const fs::path& secret : secrets) {
+    EXPECT_EQ(mode_of(secret), kPrivate) << secret;
+    EXPECT_NE(log.find("path=\"" + secret.native() + "\" was=shared"), std::string::npos) << log;
+  }
+}
+
+TEST_F(NodeTest, ADirectoryThatOthersWriteToIsRefused) {
+  ASSERT_TRUE(Node::start(config()));
+  for (fs::perms others : {fs::perms::all, fs::perms::owner_all | fs::perms::group_write}) {
+    fs::permissions(directory_, others);
+    std::string error = error_of(config(), ErrorCode::kInvalid);
+    EXPECT_NE(error.find("chmod go-w " + directory_.native()), std::string::npos) << error;
+    EXPECT_EQ(mode_of(directory_), others);
+  }
+  fs::permissions(directory_, fs::perms::owner_all | fs::perms::group_read);
+  EXPECT_TRUE(Node::start(config()));
+}
+
+bool changes_files(const __ptrace_syscall_info& info) {
+  switch (info.entry.nr) {
+    case SYS_write:
+      return info.entry.args[0] > 2;  // not the log
+    case SYS_openat:
+      return (info.entry.args[2] & O_CREAT) != 0;
+    case SYS_pwrite64:
+    case SYS_ftruncate:
+    case SYS_fsync:
+    case SYS_fdatasync:
+    case SYS_fchmod:
+    case SYS_linkat:
+    case SYS_unlinkat:
+    case SYS_renameat2:
+#ifdef SYS_link
+    case SYS_open:
+    case SYS_link:
+    case SYS_unlink:
+    case SYS_rename:
+    case SYS_mkdir:
+#endif
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Runs `work` in a child that is killed right before its nth system call that changes a file. False: it has
+// fewer.
+bool killed_before_change(int nth, const std::function<void()>& work) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+    ::raise(SIGSTOP);
+    work();
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ::ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+  while (::ptrace(PTRACE_SYSCALL, child, nullptr, nullptr) == 0 && ::waitpid(child, &status, 0) == child &&
+         WIFSTOPPED(status)) {
+    __ptrace_syscall_info info{};
+    if (WSTOPSIG(status) != (SIGTRAP | 0x80)) continue;
+    ::ptrace(PTRACE_GET_SYSCALL_INFO, child, sizeof info, &info);
+    if (info.op != PTRACE_SYSCALL_INFO_ENTRY || !changes_files(info) || --nth > 0) continue;
+    ::kill(child, SIGKILL);
+    ::waitpid(child, &status, 0);
+    return true;
+  }
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  return false;
+}
+
+TEST_F(NodeTest, AStartThatEndsAnywhereIsCompletedByTheNext) {
+  int points = 0;
+  while (killed_before_change(points + 1, [this] { (void)Node::start(config()); })) {
+    ++points;
+    std::string key = fs::exists(files().node_key()) ? read(files().node_key()) : "";
+    auto node = Node::start(config());
+    ASSERT_TRUE(node) << "killed at change " << points << ": " << node.error().message;
+    if (!key.empty()) EXPECT_EQ(read(files().node_key()), key);
+    for (const auto& entry : fs::directory_iterator(directory_)) {
+      EXPECT_EQ(entry.path().native().find(".draft-"), std::string::npos) << points << ": " << entry.path();
+    }
+    EXPECT_EQ(read_internal_root(directory_).value(), read(files().ca_certificate()));
+    node->reset();
+    fs::remove_all(directory_);
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_GT(points, 30);
+}
+
+TEST_F(NodeTest, ALostRootIsMadeAgainFromItsKey) {
+  ASSERT_TRUE(Node::start(config()));
+  const std::string root = read(files().ca_certificate()), key = read(files().ca_key());
+  fs::remove(files().ca_certificate());
+  testing::internal::CaptureStderr();
+  EXPECT_TRUE(Node::start(config()));
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("ca_certificate_created"), std::string::npos) << log;
+  EXPECT_EQ(read(files().ca_key()), key);
+  EXPECT_TRUE(net::InternalCa::load({root, key})) << "the key of the old root";
+  EXPECT_NE(read(files().ca_certificate()), "");
+  write(files().ca_key(), "no key");
+  fs::remove(files().ca_certificate());
+  std::string error = error_of(config(), ErrorCode::kInvalid);
+  EXPECT_NE(error.find(files().ca_key().native()), std::string::npos) << error;
 }
 
 TEST_F(NodeTest, ADirectoryWithoutANodeSaysHowToStartOne) {
@@ -376,6 +521,45 @@ TEST_F(RunningNodeTest, FromAnInviteToAnAnswerAndToTheRevocation) {
   auto gone = get("app.w.test");
   ASSERT_FALSE(gone);
   EXPECT_EQ(declare(*token, agent, "app.w.test").error().code, ErrorCode::kUnauthorized);
+}
+
+TEST_F(RunningNodeTest, AFullDiskStopsNeitherTheStartNorARevocation) {
+  start(config());
+  auto created = call("POST", "/v1/invites", R"({"hostnames":["app.test"]})");
+  ASSERT_TRUE(created) << created.error().message;
+  auto token = tunnel::parse_invite_token(member(*created, "token")).value();
+  const std::string invite = "/v1/invites/" + member(*created, "invite_id");
+  Config same = config();
+  same.tcp_listen = node_->tcp_addr();
+  same.udp_listen = node_->udp_addr();
+  stop();
+  node_.reset();
+  {
+    FullDisk full;
+    start(same);
+    FakeAgent agent(loop_, 1);
+    agent.greeting = "HTTP/1.1 200 OK\r\n\r\n";
+    auto lease = declare(token, agent, "app.test");
+    ASSERT_TRUE(lease) << lease.error().message;
+    agent.dial(node_->udp_addr(), node_->id());
+    run_until(loop_, [&] { return agent.welcome(); });
+    ASSERT_TRUE(get("app.test"));
+    auto revoked = call("DELETE", invite, "");
+    ASSERT_FALSE(revoked);
+    EXPECT_EQ(revoked.error().code, ErrorCode::kIo);
+    EXPECT_NE(revoked.error().message.find("its agents are cut off"), std::string::npos)
+        << revoked.error().message;
+    run_until(loop_, [&] { return agent.closed.has_value(); });
+    EXPECT_EQ(agent.closed->code, tunnel::kCloseRevoked);
+    EXPECT_FALSE(get("app.test"));
+    EXPECT_EQ(declare(token, agent, "app.test").error().code, ErrorCode::kUnauthorized);
+  }
+  EXPECT_TRUE(call("DELETE", invite, ""));
+  stop();
+  node_.reset();
+  start(same);
+  FakeAgent agent(loop_, 2);
+  EXPECT_EQ(declare(token, agent, "app.test").error().code, ErrorCode::kUnauthorized);
 }
 
 TEST_F(RunningNodeTest, AGoodbyeTakesTheRouteAtOnce) {
