@@ -359,13 +359,13 @@ Result<> Store::Impl::check_integrity() {
   return {};
 }
 
-// One write that changes nothing, so that a full disk is reported at the start and not at the first
-// revocation.
+// One write that changes nothing (SQLite leaves out that of an equal row, not that of a pragma), so that a
+// full disk is reported at the start and not at the first revocation.
 void Store::Impl::check_writable() {
   auto written = [&]() -> Result<> {
     auto transaction = Transaction::begin(database.get());
     if (!transaction) return std::unexpected(transaction.error());
-    auto updated = execute(database.get(), "UPDATE meta SET value = value WHERE key = 'hash_key'");
+    auto updated = execute(database.get(), fmt::format("PRAGMA user_version = {}", kSchemaVersion).c_str());
     if (!updated) return updated;
     return transaction->commit();
   }();
