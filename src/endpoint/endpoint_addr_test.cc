@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/encoding.h"
+#include "base/small_order_keys.h"
 
 namespace culvert::endpoint {
 namespace {
@@ -142,6 +143,18 @@ TEST(EndpointTicket, SaysWhatIsWrong) {
     EXPECT_EQ(ticket.error().code, ErrorCode::kInvalid);
     EXPECT_NE(ticket.error().message.find(why), std::string::npos)
         << ticket.error().message << "\nexpected " << why;
+  }
+}
+
+TEST(EndpointTicket, RefusesKeysOfSmallOrder) {
+  for (const char* key : kSmallOrderKeys) {
+    const Bytes encoded = hex(std::string(key) + "00");
+    EXPECT_FALSE(decode_endpoint_addr(encoded)) << key;
+    Bytes ticket = {0x00};  // the only variant
+    ticket.insert(ticket.end(), encoded.begin(), encoded.end());
+    auto parsed = parse_ticket("endpoint" + to_base32(ticket));
+    ASSERT_FALSE(parsed) << key;
+    EXPECT_NE(parsed.error().message.find("Ed25519"), std::string::npos) << parsed.error().message;
   }
 }
 

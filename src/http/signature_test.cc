@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "base/encoding.h"
+#include "base/small_order_keys.h"
 
 namespace culvert::http {
 namespace {
@@ -187,6 +188,16 @@ TEST(Signature, SaysWhichPartIsMissingOrWrong) {
   for (size_t length : {15u, 65u}) {
     auto nonce = "nonce=\"" + std::string(length, 'n') + "\";x=\"";
     expect_refused(input("nonce=\"", nonce), "nonce is not");
+  }
+}
+
+TEST(Signature, RefusesAKeyOfSmallOrder) {
+  Request request = signed_request();
+  for (const char* key : kSmallOrderKeys) {
+    auto forged = rewritten(request, "Signature-Input", [&](std::string text) {
+      return replaced(text, test_key().public_key().to_string(), key);
+    });
+    expect_refused(forged, "not a public key");
   }
 }
 

@@ -1,4 +1,8 @@
 // A peer that breaks the rules of TLS in QUIC (RFC 9001), in either role.
+#include <algorithm>
+
+#include "base/encoding.h"
+#include "base/small_order_keys.h"
 #include "sim/hostile_fixture.h"
 
 namespace culvert::sim {
@@ -349,6 +353,32 @@ TEST_P(HostileTls, WrongApplicationProtocol) {
   HostilePeer& peer = connect(std::move(config));
   // RFC 8446, 4.2.11 leaves open how a client answers a protocol that it did not offer.
   expect_closed(peer, {peer_is_server() ? kIllegalParameter : kNoApplicationProtocol});
+  expect_recovery();
+}
+
+// A key of small order needs no secret: with the identity as key, R = B and S = 1 sign every transcript.
+TEST_P(HostileTls, KeysOfSmallOrder) {
+  Bytes anyone_signs = *from_hex("5866666666666666666666666666666666666666666666666666666666666666");
+  anyone_signs.push_back(1);
+  anyone_signs.resize(64);
+  const Bytes verify = {0x08, 0x07, 0, 64};  // ed25519, the length
+  const Bytes real_key = to_bytes(SecretKey::from_seed(Bytes(32, 9))->public_key().bytes());
+  for (const char* key : kSmallOrderKeys) {
+    HostilePeer::Config config = HostileWorld::hooks();
+    config.edit_message = [=](uint8_t type, Bytes message) {
+      if (type == tls::kCertificateVerify) {
+        Bytes body = verify;
+        body.insert(body.end(), anyone_signs.begin(), anyone_signs.end());
+        return tls::message(type, body);
+      }
+      if (type != tls::kCertificate) return message;
+      message = tls::message(type, tls::certificate(SecretKey::from_seed(Bytes(32, 9))->public_key()));
+      auto place = std::ranges::search(message, real_key);
+      std::ranges::copy(*from_hex(key), place.begin());
+      return message;
+    };
+    expect_closed(connect(std::move(config)), {kBadCertificate});
+  }
   expect_recovery();
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/encoding.h"
 #include "base/random.h"
+#include "base/small_order_keys.h"
 #include "tunnel/protocol.h"
 
 namespace culvert::tunnel {
@@ -117,6 +118,15 @@ TEST(Declaration, RefusesWhatIsMalformedAndNamesThePart) {
     EXPECT_NE(decoded.error().message.find(c.named), std::string::npos) << decoded.error().message << "\n"
                                                                         << c.text;
     EXPECT_EQ(decoded.error().message.find("IiIi"), std::string::npos) << "the secret is in the message";
+  }
+}
+
+TEST(Declaration, RefusesAgentsOfSmallOrder) {
+  const std::string good = encode(sample());
+  for (const char* key : kSmallOrderKeys) {
+    auto decoded = decode_declaration(replaced(good, test_key(1).to_string(), key));
+    ASSERT_FALSE(decoded.has_value()) << key;
+    EXPECT_NE(decoded.error().message.find("agent_id"), std::string::npos) << decoded.error().message;
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/crypto.h"
 #include "base/encoding.h"
+#include "base/small_order_keys.h"
 
 namespace culvert::tunnel {
 namespace {
@@ -220,6 +221,12 @@ TEST(InviteToken, AWholeTokenWithWrongContentNeedsANewInvite) {
   EXPECT_TRUE(parse_invite_token(remade(kUrls, as_bytes(many))));
   expect_invalid(remade(kUrls, as_bytes(many + " https://a.example")), "more than 16 hub URLs",
                  "ask for a new invite");
+}
+
+TEST(InviteToken, RefusesAHubKeyOfSmallOrder) {
+  for (const char* key : kSmallOrderKeys) {
+    expect_invalid(remade(kHubKey, *from_hex(key)), "its hub key is wrong", "ask for a new invite");
+  }
 }
 
 TEST(InviteToken, LengthIsCapped) {
