@@ -54,22 +54,4 @@ void log_line(LogLevel level, std::string_view event, std::string_view fields) {
   logger().log(to_spdlog(level), "event={}{}{}", event, fields.empty() ? "" : " ", fields);
 }
 
-std::string quoted(std::string_view text) {
-  constexpr size_t kMaxLength = 200;
-  std::string out = "\"";
-  for (char c : text.substr(0, kMaxLength)) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    } else {
-      out += c;
-    }
-  }
-  if (text.size() > kMaxLength) out += "...";
-  out += '"';
-  return out;
-}
-
 }  // namespace culvert

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "base/text.h"
 
 // One event, one line: a stable event name, then key=value pairs. Lines go to standard error.
 //
@@ -20,14 +21,6 @@ Result<LogLevel> parse_log_level(std::string_view text);  // debug, info, warn, 
 void set_log_level(LogLevel level);
 bool log_enabled(LogLevel level);
 void log_line(LogLevel level, std::string_view event, std::string_view fields);
-
-// The text in double quotes, control characters and quotes escaped, cut at 200 bytes.
-std::string quoted(std::string_view text);
-// Without these, argument-dependent lookup prefers std::quoted for a std::string wherever <iomanip> is
-// included.
-inline std::string quoted(const std::string& text) { return quoted(std::string_view(text)); }
-inline std::string quoted(std::string& text) { return quoted(std::string_view(text)); }
-inline std::string quoted(const char* text) { return quoted(std::string_view(text)); }
 
 template <class... Args>
 void log_at(LogLevel level, std::string_view event, fmt::format_string<Args...> format, Args&&... args) {

@@ -1,0 +1,111 @@
+#include "base/text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+
+namespace culvert {
+namespace {
+
+struct Character {
+  std::string_view bytes;
+  char32_t code;
+  bool is_valid;
+};
+
+// RFC 3629, section 4. What is not valid UTF-8 is taken byte by byte.
+Character first_character(std::string_view text) {
+  const auto lead = static_cast<uint8_t>(text.front());
+  if (lead < 0x80) return {text.substr(0, 1), lead, true};
+  const size_t size = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  const Character invalid{text.substr(0, 1), lead, false};
+  if (lead < 0xc2 || lead > 0xf4 || text.size() < size) return invalid;
+  char32_t code = lead & (0x7fu >> size);
+  for (char c : text.substr(1, size - 1)) {
+    const auto byte = static_cast<uint8_t>(c);
+    if ((byte & 0xc0) != 0x80) return invalid;
+    code = (code << 6) | (byte & 0x3fu);
+  }
+  constexpr char32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
+  const bool is_surrogate = code >= 0xd800 && code <= 0xdfff;
+  if (code < kLeast[size] || is_surrogate || code > 0x10ffff) return invalid;
+  return {text.substr(0, size), code, true};
+}
+
+// All in the basic multilingual plane, so that \uXXXX names each.
+bool is_deceptive(char32_t code) {
+  return code < 0x20 || (code >= 0x7f && code <= 0x9f) ||      // C0, DEL, C1
+         code == 0x61c || code == 0x200e || code == 0x200f ||  // marks of direction
+         code == 0x2028 || code == 0x2029 ||                   // line and paragraph separators
+         (code >= 0x202a && code <= 0x202e) ||                 // embeddings and overrides
+         (code >= 0x2066 && code <= 0x206f);                   // isolates, deprecated controls
+}
+
+void append_printable(std::string& out, const Character& character) {
+  if (!character.is_valid || (character.code < 0x80 && is_deceptive(character.code))) {
+    fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<uint32_t>(character.code));
+  } else if (is_deceptive(character.code)) {
+    fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<uint32_t>(character.code));
+  } else {
+    out += character.bytes;
+  }
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const Character character = first_character(text);
+    append_printable(out, character);
+    text.remove_prefix(character.bytes.size());
+  }
+  return out;
+}
+
+bool is_printable(std::string_view text) {
+  while (!text.empty()) {
+    const Character character = first_character(text);
+    if (!character.is_valid || is_deceptive(character.code)) return false;
+    text.remove_prefix(character.bytes.size());
+  }
+  return true;
+}
+
+std::string printable_json(std::string_view json) {
+  std::string out;
+  while (!json.empty()) {
+    const Character character = first_character(json);
+    // White space between values; inside strings JSON itself escapes these.
+    const bool is_space = character.code == '\n' || character.code == '\t' || character.code == '\r';
+    if (!character.is_valid) {
+      out += "\\ufffd";
+    } else if (is_deceptive(character.code) && !is_space) {
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<uint32_t>(character.code));
+    } else {
+      out += character.bytes;
+    }
+    json.remove_prefix(character.bytes.size());
+  }
+  return out;
+}
+
+std::string quoted(std::string_view text) {
+  constexpr size_t kMaxLength = 200;
+  std::string out = "\"";
+  size_t taken = 0;
+  while (taken < text.size()) {
+    const Character character = first_character(text.substr(taken));
+    if (taken + character.bytes.size() > kMaxLength) break;
+    if (character.code == '"' || character.code == '\\') out += '\\';
+    append_printable(out, character);
+    taken += character.bytes.size();
+  }
+  if (taken < text.size()) out += "...";
+  out += '"';
+  return out;
+}
+
+}  // namespace culvert

@@ -1,0 +1,25 @@
+#pragma once
+#include <string>
+#include <string_view>
+
+// Text of others, made safe to show on a terminal or in a log.
+namespace culvert {
+
+// Escapes what changes how the text around it is read: C0 and C1 control characters and DEL, line and
+// paragraph separators, bidirectional controls, and every byte that is not valid UTF-8 (overlong forms and
+// surrogates are not). Single bytes are shown as \x1b, other characters as \u202e. Idempotent.
+std::string printable(std::string_view text);
+// True when printable() changes nothing.
+bool is_printable(std::string_view text);
+// The same for a JSON text: every escape is one of JSON, so its meaning stays. Line feeds stay too, as they
+// are white space there.
+std::string printable_json(std::string_view json);
+// The text in double quotes, quotes and backslashes escaped as well, cut at 200 bytes.
+std::string quoted(std::string_view text);
+// Without these, argument-dependent lookup prefers std::quoted for a std::string wherever <iomanip> is
+// included.
+inline std::string quoted(const std::string& text) { return quoted(std::string_view(text)); }
+inline std::string quoted(std::string& text) { return quoted(std::string_view(text)); }
+inline std::string quoted(const char* text) { return quoted(std::string_view(text)); }
+
+}  // namespace culvert
