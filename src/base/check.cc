@@ -1,12 +1,16 @@
 #include "base/check.h"
 
-#include <cstdio>
+#include <fmt/format.h>
+
 #include <cstdlib>
+
+#include "base/log.h"
 
 namespace culvert {
 
 void check_failed(const char* file, int line, const char* what) {
-  std::fprintf(stderr, "culvert: bug at %s:%d: CHECK(%s) failed\n", file, line, what);
+  standard_error().write(fmt::format("culvert: bug at {}:{}: CHECK({}) failed\n", file, line, what));
+  standard_error().drain(kOutputPatience);
   std::abort();
 }
 

@@ -1,9 +1,10 @@
 #include "base/log.h"
 
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
+#include <spdlog/pattern_formatter.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <mutex>
 
 namespace culvert {
 namespace {
@@ -24,16 +25,19 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
   return spdlog::level::err;
 }
 
-// Created at first use and never destroyed: threads may log while the program ends.
-spdlog::logger& logger() {
-  static spdlog::logger* instance = [] {
-    auto* made = new spdlog::logger("culvert", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    made->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ level=%l %v", spdlog::pattern_time_type::utc);
-    made->set_level(spdlog::level::debug);
-    made->flush_on(spdlog::level::debug);
-    return made;
-  }();
-  return *instance;
+std::string format_line(LogLevel level, std::string_view text) {
+  static std::mutex& mutex = *new std::mutex;  // the formatter caches the second it wrote last
+  static auto& formatter = *new spdlog::pattern_formatter("%Y-%m-%dT%H:%M:%S.%eZ level=%l %v",
+                                                          spdlog::pattern_time_type::utc, "\n");
+  const spdlog::details::log_msg message("culvert", to_spdlog(level), text);
+  spdlog::memory_buf_t line;
+  std::lock_guard lock(mutex);
+  formatter.format(message, line);
+  return {line.data(), line.size()};
+}
+
+std::string report_loss(uint64_t lines) {
+  return format_line(LogLevel::kWarn, fmt::format("event=log_lines_lost lines={}", lines));
 }
 
 }  // namespace
@@ -50,8 +54,15 @@ void set_log_level(LogLevel level) { g_level = level; }
 
 bool log_enabled(LogLevel level) { return level >= g_level.load(std::memory_order_relaxed); }
 
+Output& standard_error() {
+  static Output& instance = *new Output(STDERR_FILENO, report_loss);
+  return instance;
+}
+
 void log_line(LogLevel level, std::string_view event, std::string_view fields) {
-  logger().log(to_spdlog(level), "event={}{}{}", event, fields.empty() ? "" : " ", fields);
+  const std::string text = fmt::format("event={}{}{}", event, fields.empty() ? "" : " ", fields);
+  // Also fields that should have been quoted forge no line.
+  standard_error().write(format_line(level, printable(text)));
 }
 
 }  // namespace culvert

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/output.h"
 #include "base/result.h"
 #include "base/text.h"
 
@@ -12,7 +13,8 @@
 //   log_info("agent_connected", "agent={} edge={}", agent.short_text(), address);
 //
 // Thread-safe. Nothing a stranger can trigger without limit is logged at info or above; put such lines behind
-// a RateLimit. Text from outside goes through quoted().
+// a RateLimit. Text from outside goes through quoted(). A program calls standard_error().start_thread()
+// first, so that no line waits for the reader of the log, and standard_error().drain() at its end.
 namespace culvert {
 
 enum class LogLevel { kDebug, kInfo, kWarn, kError };
@@ -21,6 +23,10 @@ Result<LogLevel> parse_log_level(std::string_view text);  // debug, info, warn, 
 void set_log_level(LogLevel level);
 bool log_enabled(LogLevel level);
 void log_line(LogLevel level, std::string_view event, std::string_view fields);
+
+// Where the log goes; messages for the user go the same way. Never destroyed: threads may log while the
+// program ends.
+Output& standard_error();
 
 template <class... Args>
 void log_at(LogLevel level, std::string_view event, fmt::format_string<Args...> format, Args&&... args) {

@@ -1,6 +1,14 @@
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
 
 namespace culvert {
 namespace {
@@ -44,6 +52,81 @@ TEST(LogLevel, DecidesWhatIsWritten) {
   EXPECT_EQ(text.find("hidden"), std::string::npos);
   EXPECT_NE(text.find("level=error event=shown who=\"a\\x0ab\"\n"), std::string::npos) << text;
   EXPECT_NE(text.find("event=bare\n"), std::string::npos) << text;
+}
+
+TEST(Log, FieldsThatAreNotQuotedForgeNoLine) {
+  testing::internal::CaptureStderr();
+  log_warn("odd", "host={}", "a\nlevel=error\xe2\x80\xae\x9b");
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find("event=odd host=a\\x0alevel=error\\u202e\\x9b\n"), std::string::npos) << text;
+}
+
+// Runs `body` in a child process whose standard error is `fd`; returns its wait status.
+template <class F>
+int run_with_stderr(int fd, F body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    std::signal(SIGPIPE, SIG_IGN);
+    dup2(fd, STDERR_FILENO);
+    body();
+    _Exit(0);
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  return status;
+}
+
+TEST(Log, NobodyWaitsForAStuckReader) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe(ends.data()), 0);
+  const int status = run_with_stderr(ends[1], [] {
+    standard_error().start_thread();
+    for (int i = 0; i < 20'000; ++i) log_warn("something", "number={}", i);
+    if (standard_error().drain(std::chrono::milliseconds(50))) _Exit(1);
+  });
+  EXPECT_EQ(status, 0);
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
+TEST(Log, AFullDiskOrAReaderThatLeftEndsNothing) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe(ends.data()), 0);
+  ::close(ends[0]);
+  const int full = ::open("/dev/full", O_WRONLY);
+  for (int fd : {ends[1], full}) {
+    for (bool with_thread : {false, true}) {
+      const int status = run_with_stderr(fd, [with_thread] {
+        if (with_thread) standard_error().start_thread();
+        log_warn("something", "number={}", 1);
+        if (!standard_error().drain(std::chrono::seconds(30)) || !standard_error().has_failed()) _Exit(1);
+      });
+      EXPECT_EQ(status, 0);
+    }
+  }
+  ::close(full);
+  ::close(ends[1]);
+}
+
+TEST(Log, SaysHowMuchIsLost) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe(ends.data()), 0);
+  const int full = ::open("/dev/full", O_WRONLY);
+  const int status = run_with_stderr(full, [&ends] {
+    log_warn("something", "number={}", 1);
+    log_warn("something", "number={}", 2);
+    dup2(ends[1], STDERR_FILENO);
+    log_warn("something", "number={}", 3);
+  });
+  EXPECT_EQ(status, 0);
+  std::array<char, 1000> text{};
+  EXPECT_GT(::read(ends[0], text.data(), text.size() - 1), 0);
+  EXPECT_NE(std::string(text.data()).find(" level=warning event=log_lines_lost lines=2\n"), std::string::npos)
+      << text.data();
+  ::close(full);
+  ::close(ends[0]);
+  ::close(ends[1]);
 }
 
 }  // namespace
