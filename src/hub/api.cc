@@ -69,7 +69,7 @@ struct InviteRequest {
 // Names end up in terminals and logs.
 bool is_good_name(std::string_view name) {
   return !name.empty() && name.size() <= Api::kMaxNameLength && name.front() != ' ' && name.back() != ' ' &&
-         std::ranges::all_of(name, [](unsigned char c) { return c >= 0x20 && c != 0x7f; });
+         is_printable(name);
 }
 
 Result<InviteRequest> parse_invite_request(std::string_view body) {

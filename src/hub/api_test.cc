@@ -241,6 +241,8 @@ TEST_F(ApiTest, RefusesMalformedInvites) {
            std::string(R"({"hostnames":["a.eu"],"name":1})"),
            std::string(R"({"hostnames":["a.eu"],"name":"a\nb"})"),
            std::string(R"({"hostnames":["a.eu"],"name":"\u001b[31m"})"),
+           std::string(R"({"hostnames":["a.eu"],"name":"a\u009b31m"})"),
+           std::string(R"({"hostnames":["a.eu"],"name":"a\u202eb"})"),
            std::string(R"({"hostnames":["a.eu"],"name":" a"})"),
            R"({"hostnames":["a.eu"],"name":")" + std::string(65, 'n') + "\"}",
            std::string(R"({"hostnames":["a.eu"],"expires_in_secs":0})"),
