@@ -39,7 +39,7 @@ Output::~Output() {
 
 void Output::start_thread() {
   std::lock_guard lock(mutex_);
-  thread_ = std::thread([this] { run(); });
+  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
 }
 
 void Output::write(std::string_view lines) {

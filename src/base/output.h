@@ -35,7 +35,6 @@ class Output {
   ~Output();
   Output(const Output&) = delete;
 
-  // At most once.
   void start_thread();
   // Complete lines, each ending in a line feed. While the queue is full lines are dropped; the report of how
   // many comes after those that were queued before them.

@@ -1,5 +1,6 @@
 #include "cli/command.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -13,11 +14,14 @@
 #include <map>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "cli/agent_command.h"
 #include "cli/http_command.h"
 #include "cli/invite_commands.h"
 #include "cli/node_command.h"
+#include "cli/output.h"
 #include "cli/program.h"
+#include "cli/text_table.h"
 
 namespace culvert::cli {
 namespace {
@@ -429,6 +433,84 @@ TEST(InviteList, ReadsPages) {
   EXPECT_EQ(page->next, "B");
   EXPECT_EQ(read_invite_page(R"({"invites":[]})")->next, std::nullopt);
   EXPECT_FALSE(read_invite_page("{}"));
+}
+
+// A hub may be of another version than this program, or not honest.
+TEST(InviteList, ShowsNoControlCharactersOfOthers) {
+  auto page = read_invite_page(
+      "{\"invites\":[{\"invite_id\":\"\\u001b[2J\",\"name\":\"a\xe2\x80\xae"
+      "b\xc2\x9b"
+      "c\",\"status\":\"live\\n\","
+      "\"hostnames\":[\"x\\u202e.com\"]}]}");
+  ASSERT_TRUE(page) << page.error().message;
+  EXPECT_EQ(page->rows[0], (std::vector<std::string>{"\\x1b[2J", "a\\u202eb\\u009bc", "live\\x0a", "never",
+                                                     "-", "x\\u202e.com"}));
+  auto created =
+      format_created_invite("{\"token\":\"t\",\"name\":\"a\xe2\x80\xae\",\"hostnames\":[\"\\u009b\"]}");
+  ASSERT_TRUE(created) << created.error().message;
+  EXPECT_THAT(*created, HasSubstr("a\\u202e\n"));
+  EXPECT_THAT(*created, HasSubstr("hostnames \\u009b\n"));
+}
+
+TEST(TextTable, AlignsCharactersAndEscapesControls) {
+  EXPECT_EQ(
+      format_table({{"A", "B"}, {"\xc3\xa9\xc3\xa9", "x"}, {"\x1b[m", "\xe2\x80\xae"}, {"\xc0\x9b", ""}}),
+      "A         B\n"
+      "\xc3\xa9\xc3\xa9        x\n"
+      "\\x1b[m    \\u202e\n"
+      "\\xc0\\x9b  \n");
+}
+
+TEST(Message, IsOneLineAndEndsNothingWhenItCannotBeWritten) {
+  testing::internal::CaptureStderr();
+  print_message("hub: {}", "no\nculvert: warning\x1b[m");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "culvert: hub: no\\x0aculvert: warning\\x1b[m\n");
+  for (bool has_reader : {true, false}) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(pipe(ends.data()), 0);
+    if (!has_reader) close(ends[0]);
+    pid_t child = fork();
+    if (child == 0) {
+      std::signal(SIGPIPE, SIG_IGN);
+      dup2(has_reader ? ::open("/dev/full", O_WRONLY) : ends[1], STDERR_FILENO);
+      dup2(STDERR_FILENO, STDOUT_FILENO);
+      print_message("the connection to the edge was lost");
+      print_line("GET /");
+      // What ends it is the bad usage, not the message about it.
+      std::_Exit(run_program({"nonsense"}, [](const std::string&) { return std::nullopt; }, {"CULVERT_X"}));
+    }
+    close(ends[1]);
+    if (has_reader) close(ends[0]);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status)) << WTERMSIG(status);
+    EXPECT_EQ(WEXITSTATUS(status), 2);
+  }
+}
+
+// A reader that takes nothing, like a pager that waits for a key.
+TEST(Message, NothingWaitsForAStuckReader) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe(ends.data()), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    dup2(ends[1], STDOUT_FILENO);
+    dup2(ends[1], STDERR_FILENO);
+    standard_error().start_thread();
+    standard_output().start_thread();
+    for (int i = 0; i < 20'000; ++i) {
+      print_line("GET /{}", i);
+      print_message("connected again");
+    }
+    drain_output();
+    std::_Exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  close(ends[0]);
+  close(ends[1]);
 }
 
 TEST(InviteRevoke, ChecksTheId) {

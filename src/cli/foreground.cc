@@ -1,10 +1,8 @@
 #include "cli/foreground.h"
 
-#include <fmt/format.h>
-
-#include <cstdio>
 #include <cstdlib>
 
+#include "cli/output.h"
 #include "net/signals.h"
 
 namespace culvert::cli {
@@ -18,7 +16,7 @@ constexpr Duration kLastWord = std::chrono::milliseconds(200);
 constexpr Duration kUnnoticed = std::chrono::milliseconds(300);
 
 [[noreturn]] void leave(int status) {
-  std::fflush(nullptr);
+  drain_output();
   std::_Exit(status);
 }
 
@@ -37,9 +35,8 @@ struct Ending {
 net::Task<> obey_signals(net::EventLoop& loop, agent::Agent& agent, Ending& ending) {
   co_await net::wait_for_stop_signal(loop);
   ending.patience.after(kPatience, [] { leave(0); });
-  ending.notice.after(kUnnoticed, [] {
-    fmt::print(stderr, "culvert: open connections have 2 s to end; Ctrl-C again ends them now\n");
-  });
+  ending.notice.after(kUnnoticed,
+                      [] { print_message("open connections have 2 s to end; Ctrl-C again ends them now"); });
   agent.stop();
   co_await net::wait_for_stop_signal(loop);
   ending.status = 130;  // what shells report for a program that Ctrl-C ended

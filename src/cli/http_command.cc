@@ -1,10 +1,7 @@
 #include "cli/http_command.h"
 
-#include <fmt/format.h>
-
 #include <CLI/App.hpp>
 #include <algorithm>
-#include <cstdio>
 
 #include "agent/services.h"
 #include "base/file.h"
@@ -34,9 +31,8 @@ double seconds(Duration duration) { return std::chrono::duration<double>(duratio
 
 void print_request(const agent::RequestLine& line) {
   std::string status = line.status == 0 ? "---" : std::to_string(line.status);
-  print("{}  {:<7} {}  {}  {:.1f} ms\n", format_clock(unix_now()), line.method, line.target, status,
-        seconds(line.duration) * 1000);
-  std::fflush(stdout);
+  print_line("{}  {:<7} {}  {}  {:.1f} ms", format_clock(unix_now()), line.method, line.target, status,
+             seconds(line.duration) * 1000);
 }
 
 net::Task<> ask_hub(tunnel::HubClient& hub, tunnel::InviteToken token, tunnel::Declaration declaration,
@@ -137,35 +133,33 @@ agent::Config HttpCommand::agent_config() {
     on_misdirected(hostname, elsewhere, public_addr);
   };
   config.on_silent_origin = [](const agent::Service& service) {
-    fmt::print(stderr, "culvert: waiting for {}: nothing answers there yet\n", agent::origin_text(service));
+    print_message("waiting for {}: nothing answers there yet", agent::origin_text(service));
   };
   return config;
 }
 
 void HttpCommand::on_ready(const std::vector<std::string>& urls) {
   if (urls.empty()) {
-    fmt::print(stderr, "culvert: the connection to the edge was lost; reconnecting\n");
+    print_message("the connection to the edge was lost; reconnecting");
     return;
   }
   if (was_ready_) {
-    fmt::print(stderr, "culvert: connected again\n");
+    print_message("connected again");
     return;
   }
   was_ready_ = true;
   agent::Service service{*hostname_, origin_->host, origin_->port};
-  print("{}  ->  http://{}   (ready in {:.2f} s)\n", urls.front(), agent::origin_text(service),
-        seconds(monotonic_now() - started_));
+  print_line("{}  ->  http://{}   (ready in {:.2f} s)", urls.front(), agent::origin_text(service),
+             seconds(monotonic_now() - started_));
   keep_for_next_time();
-  std::fflush(stdout);
   if (root_pem_.empty() || config_dir_.empty()) return;
   auto root = config_dir_ / "ca.pem";
   auto saved = replace_file(root, as_bytes(root_pem_), 0644);
   if (!saved) {
-    fmt::print(stderr, "culvert: the node's root certificate was not saved: {}\n", saved.error().message);
+    print_message("the node's root certificate was not saved: {}", saved.error().message);
     return;
   }
-  print("curl --cacert '{}' {}/\n", root.string(), urls.front());
-  std::fflush(stdout);
+  print_line("curl --cacert '{}' {}/", root.string(), urls.front());
 }
 
 void HttpCommand::on_misdirected(const std::string& hostname, const std::string& elsewhere,
@@ -173,29 +167,28 @@ void HttpCommand::on_misdirected(const std::string& hostname, const std::string&
   std::string state = elsewhere.empty()
                           ? std::string("has no DNS record yet; point one")
                           : fmt::format("leads to {}, not to the node; point its DNS record", elsewhere);
-  fmt::print(stderr, "culvert: {} {} at {}. Until then add to curl: --connect-to {}::{}:\n", hostname, state,
-             public_addr, hostname, public_addr);
+  print_message("{} {} at {}. Until then add to curl: --connect-to {}::{}:", hostname, state, public_addr,
+                hostname, public_addr);
 }
 
 void HttpCommand::keep_for_next_time() {
   if (config_dir_.empty()) {
-    fmt::print(
-        stderr,
-        "culvert: the token is not kept, since neither XDG_CONFIG_HOME nor HOME is set; give it again next "
-        "time\n");
+    print_message(
+        "the token is not kept, since neither XDG_CONFIG_HOME nor HOME is set; give it again next "
+        "time");
     return;
   }
   auto place = config_dir_ / "token";
   std::error_code ignored;
   bool had_one = std::filesystem::exists(place, ignored);
   auto saved = save_token(place, *token_);
-  if (saved && !had_one)
-    fmt::print(stderr, "culvert: the token is kept in {} for the next time\n", place.string());
-  if (!saved) fmt::print(stderr, "culvert: the token was not saved: {}\n", saved.error().message);
+  if (saved && !had_one) print_message("the token is kept in {} for the next time", place.string());
+  if (!saved) print_message("the token was not saved: {}", saved.error().message);
 }
 
 Result<> HttpCommand::run() {
   set_log_level(log_level_);
+  standard_output().start_thread();
   started_ = monotonic_now();
   auto limit = raise_descriptor_limit();
   if (!limit) log_warn("descriptor_limit", "reason={}", culvert::quoted(limit.error().message));

@@ -7,6 +7,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "base/encoding.h"
+#include "base/text.h"
 #include "cli/output.h"
 #include "cli/text_table.h"
 #include "cli/values.h"
@@ -32,10 +33,11 @@ Result<json::object> parse_answer(std::string_view text) {
   return std::move(value.get_object());
 }
 
+// Ready to be shown, like everything that comes from the hub.
 std::string text_member(const json::object& object, std::string_view name) {
   const json::value* value = object.if_contains(json::string_view(name.data(), name.size()));
   const json::string* text = value == nullptr ? nullptr : value->if_string();
-  return text == nullptr ? std::string() : std::string(text->data(), text->size());
+  return text == nullptr ? std::string() : printable({text->data(), text->size()});
 }
 
 std::string time_member(const json::object& object, const char* name, const char* when_absent) {
@@ -53,7 +55,7 @@ std::string hostnames_member(const json::object& object) {
     out += fmt::format("{}{}", out.empty() ? "" : ",",
                        std::string_view(entry.get_string().data(), entry.get_string().size()));
   }
-  return out;
+  return printable(out);
 }
 
 }  // namespace
@@ -161,7 +163,8 @@ Result<> InviteCreateCommand::run() {
   auto object = parse_answer(*answer);
   if (object) created_id_ = text_member(*object, "invite_id");
   if (as_json_->count() > 0) {
-    print("{}\n", *answer);
+    if (!object) return std::unexpected(object.error());
+    print("{}\n", printable_json(*answer));
     return {};
   }
   auto text = format_created_invite(*answer);
@@ -201,12 +204,12 @@ Result<> InviteListCommand::run() {
     if (!answer) return std::unexpected(answer.error());
     auto page = read_invite_page(*answer);
     if (!page) return std::unexpected(page.error());
-    if (as_json_->count() > 0) print("{}\n", *answer);
+    if (as_json_->count() > 0) print("{}\n", printable_json(*answer));
     rows.insert(rows.end(), page->rows.begin(), page->rows.end());
     if (!page->next) break;
     path = "/v1/invites?after=" + *page->next;
   }
-  if (as_json_->count() == 0) print("{}", format_table(rows));
+  if (as_json_->count() == 0) print("{}", format_table(std::move(rows)));
   return {};
 }
 

@@ -6,6 +6,7 @@
 
 #include "agent/services.h"
 #include "base/limits.h"
+#include "cli/output.h"
 #include "cli/values.h"
 #include "net/event_loop.h"
 #include "net/signals.h"
@@ -29,7 +30,10 @@ net::Task<> obey_signals(net::EventLoop& loop, node::Node& node) {
   for (int count = 1;; ++count) {
     int signal = co_await net::wait_for_stop_signal(loop);
     log_info("stop_signal", "signal={} count={}", signal, count);
-    if (count == 3) std::_Exit(1);
+    if (count == 3) {
+      drain_output();
+      std::_Exit(1);
+    }
     node.stop();
   }
 }

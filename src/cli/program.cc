@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/output.h"
 
 namespace culvert::cli {
 namespace {
@@ -26,7 +27,7 @@ constexpr int kFailure = 1;
 constexpr int kBadUsage = 2;
 
 int complain(const Error& error, int status) {
-  fmt::print(stderr, "culvert: {}\n", error.message);
+  print_message("{}", error.message);
   return status;
 }
 
@@ -100,7 +101,8 @@ Error usage_error(const CLI::App& app, const CLI::ParseError& error) {
 
 // The last word on every run that succeeded: its output has to have arrived.
 int check_output(const Command* command) {
-  bool had_failed = std::ferror(stdout) != 0;
+  standard_output().drain(kOutputPatience);
+  bool had_failed = std::ferror(stdout) != 0 || standard_output().has_failed();
   errno = 0;
   bool fails = std::fflush(stdout) != 0;
   if (!had_failed && !fails) return 0;
@@ -175,8 +177,8 @@ void warn_of_unknown(const CLI::App& app, const std::vector<std::string>& variab
     auto nearest = std::ranges::min_element(
         known, {}, [&name](const std::string& other) { return distance(name, other); });
     bool is_near = nearest != known.end() && distance(name, *nearest) <= 3;
-    fmt::print(stderr, "culvert: warning: the environment variable {} is not known and has no effect{}\n",
-               name, is_near ? fmt::format("; did you mean {}?", *nearest) : "");
+    print_message("warning: the environment variable {} is not known and has no effect{}", name,
+                  is_near ? fmt::format("; did you mean {}?", *nearest) : "");
   }
 }
 

@@ -2,20 +2,33 @@
 
 #include <algorithm>
 
-namespace culvert::cli {
+#include "base/text.h"
 
-std::string format_table(const std::vector<std::vector<std::string>>& rows) {
+namespace culvert::cli {
+namespace {
+
+// Characters of valid UTF-8: all bytes but those that continue one.
+size_t width(std::string_view text) {
+  return static_cast<size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+}  // namespace
+
+std::string format_table(std::vector<std::vector<std::string>> rows) {
   std::vector<size_t> widths;
-  for (const auto& row : rows) {
+  for (auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (size_t i = 0; i < row.size(); ++i) {
+      row[i] = printable(row[i]);
+      widths[i] = std::max(widths[i], width(row[i]));
+    }
   }
   std::string out;
   for (const auto& row : rows) {
     for (size_t i = 0; i < row.size(); ++i) {
       out += row[i];
       bool is_last = i + 1 == row.size();
-      if (!is_last) out.append(widths[i] - row[i].size() + 2, ' ');
+      if (!is_last) out.append(widths[i] - width(row[i]) + 2, ' ');
     }
     out += '\n';
   }
