@@ -33,12 +33,13 @@ struct Ending {
 };
 
 net::Task<> obey_signals(net::EventLoop& loop, agent::Agent& agent, Ending& ending) {
-  co_await net::wait_for_stop_signal(loop);
+  net::StopSignals signals(loop);
+  co_await signals.next();
   ending.patience.after(kPatience, [] { leave(0); });
   ending.notice.after(kUnnoticed,
                       [] { print_message("open connections have 2 s to end; Ctrl-C again ends them now"); });
   agent.stop();
-  co_await net::wait_for_stop_signal(loop);
+  co_await signals.next();
   ending.status = 130;  // what shells report for a program that Ctrl-C ended
   ending.patience.after(kLastWord, [] { leave(130); });
   agent.stop();

@@ -27,8 +27,9 @@ CLI::App& add_app(CLI::App& parent) {
 
 // First signal: drain. Second: stop now. Third: leave whatever the state.
 net::Task<> obey_signals(net::EventLoop& loop, node::Node& node) {
+  net::StopSignals signals(loop);
   for (int count = 1;; ++count) {
-    int signal = co_await net::wait_for_stop_signal(loop);
+    int signal = co_await signals.next();
     log_info("stop_signal", "signal={} count={}", signal, count);
     if (count == 3) {
       drain_output();

@@ -1,6 +1,7 @@
 #include "net/signals.h"
 
 #include <csignal>
+#include <optional>
 
 #include "net/testing.h"
 
@@ -9,18 +10,63 @@ namespace {
 
 using namespace testing;
 
-TEST(Signals, BothStopSignalsAreReported) {
-  for (const int number : {SIGTERM, SIGINT}) {
-    EventLoop loop;
-    TaskGroup tasks(loop);
-    std::optional<int> got;
-    tasks.spawn(keep_result(wait_for_stop_signal(loop), got));
-    drain(loop);
-    EXPECT_FALSE(got);
+class Signals : public ::testing::Test {
+ protected:
+  // The number of the signal that ends the wait; none when `number` does not count.
+  std::optional<int> raised(int number) {
+    if (!waits_) {
+      got_.reset();
+      tasks_.spawn(keep_result(signals_.next(), got_));
+    }
+    drain(loop_);
+    EXPECT_FALSE(got_);
     raise(number);
-    run_until(loop, [&] { return tasks.size() == 0; });
-    EXPECT_EQ(got, number);
+    drain(loop_);
+    waits_ = !got_;
+    return got_;
   }
+
+  EventLoop loop_;
+  StopSignals signals_{loop_};
+  std::optional<int> got_;
+  bool waits_ = false;
+  TaskGroup tasks_{loop_};
+};
+
+TEST_F(Signals, EachStopSignalIsReported) {
+  for (const int number : {SIGTERM, SIGINT, SIGTERM}) EXPECT_EQ(raised(number), number);
+}
+
+TEST_F(Signals, AClosedTerminalStopsLikeTheOthers) { EXPECT_EQ(raised(SIGHUP), SIGHUP); }
+
+TEST_F(Signals, AHangUpThatFollowsIsNoSecondRequest) {
+  EXPECT_EQ(raised(SIGHUP), SIGHUP);
+  EXPECT_EQ(raised(SIGHUP), std::nullopt);
+  EXPECT_EQ(raised(SIGTERM), SIGTERM);
+  EXPECT_EQ(raised(SIGHUP), std::nullopt);
+}
+
+TEST_F(Signals, WhatComesBetweenTwoWaitsIsKept) {
+  EXPECT_EQ(raised(SIGTERM), SIGTERM);
+  raise(SIGINT);
+  std::optional<int> got;
+  TaskGroup tasks(loop_);
+  tasks.spawn(keep_result(signals_.next(), got));
+  run_until(loop_, [&] { return got.has_value(); });
+  EXPECT_EQ(got, SIGINT);
+}
+
+TEST(IgnoredHangUp, StaysIgnored) {
+  std::signal(SIGHUP, SIG_IGN);
+  {
+    EventLoop loop;
+    StopSignals signals(loop);
+    struct sigaction action{};
+    sigaction(SIGHUP, nullptr, &action);
+    EXPECT_EQ(action.sa_handler, SIG_IGN);
+    raise(SIGHUP);
+  }
+  std::signal(SIGHUP, SIG_DFL);
 }
 
 }  // namespace

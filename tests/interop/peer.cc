@@ -347,7 +347,8 @@ net::Task<> connect(Program& program, Target target, std::string alpn) {
 }
 
 net::Task<> end_on_signal(Program& program) {
-  co_await net::wait_for_stop_signal(program.loop);
+  net::StopSignals signals(program.loop);
+  co_await signals.next();
   program.stopping = true;
   // A client ends its pings by itself, and then the loop.
   if (program.options.contains("pings")) co_await net::sleep_for(program.loop, 5s);
