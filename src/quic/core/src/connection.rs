@@ -213,12 +213,22 @@ impl Conn {
     pub fn handle_event(&mut self, event: ConnectionEvent, size: usize, now: Instant) {
         let rtt = self.longest_rtt();
         let answer = size > 0 && self.prober.received(size, rtt, now);
+        let proofs = (size > 0 && self.prober.wants_proof(now)).then(|| self.proofs());
         self.inner.handle_event(event);
         self.arrived += size as u64;
+        if proofs.is_some_and(|before| self.proofs() > before) {
+            self.prober.proven(now);
+        }
         if answer {
             self.prober.timed_out();
             self.probe_early(now, now + rtt);
         }
+    }
+
+    /// Frames of packets that only the peer can have sent; there are others.
+    fn proofs(&mut self) -> u64 {
+        let frames = self.inner.stats().frame_rx;
+        frames.acks + frames.path_acks + frames.ping + frames.stream + frames.datagram
     }
 
     // ---- Packets out, and timers

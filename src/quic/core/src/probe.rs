@@ -26,6 +26,7 @@ pub const PROBE_SIZE: usize = 1200;
 const SINGLES: u8 = 3;
 /// Longer than the acknowledgement delay that peers promise, 25 ms.
 const ACK_PAUSE: Duration = Duration::from_millis(50);
+const PROOF_INTERVAL: Duration = Duration::from_millis(100);
 /// Keep-alives that may fire early after a large datagram: two before each of a few probes.
 const KEEP_ALIVES: u32 = 6;
 /// Of a PTO after early probes, each of which doubles it or adds up to 2 s.
@@ -35,6 +36,8 @@ const LONGEST_PTO: Duration = Duration::from_secs(15);
 pub struct Prober {
     last_sent: Instant,
     last_received: Instant,
+    /// The last time that is known of a datagram that the peer sent, and not somebody with one of our ids.
+    last_proven: Instant,
     /// When the first datagram since `last_sent` was received.
     unanswered: Option<Instant>,
     /// Nothing was received since `last_sent`, and no early probe was sent since.
@@ -59,6 +62,7 @@ impl Prober {
         let mut prober = Self {
             last_sent: now,
             last_received: now,
+            last_proven: now,
             unanswered: None,
             waiting: false,
             timed_out: false,
@@ -91,6 +95,15 @@ impl Prober {
         self.unanswered.get_or_insert(now);
         let in_doubt = now < self.doubt_ends && now >= self.last_fired + rtt / 8;
         size == PROBE_SIZE && (silence > rtt / 2 || in_doubt)
+    }
+
+    /// Whether to look if the next datagram is the peer's: not each time, it costs.
+    pub fn wants_proof(&self, now: Instant) -> bool {
+        now >= self.last_proven + PROOF_INTERVAL
+    }
+
+    pub fn proven(&mut self, now: Instant) {
+        self.last_proven = now;
     }
 
     pub fn timed_out(&mut self) {
@@ -145,11 +158,11 @@ impl Prober {
 
     /// Whether `timer`, the next of noq's, may be the PTO.
     pub fn may_be_pto(&self, timer: Instant) -> bool {
-        timer < self.last_received + self.idle_timeout
+        timer < self.last_proven + self.idle_timeout
     }
 
     pub fn may_be_keep_alive(&self, timer: Instant) -> bool {
-        timer >= self.last_received + self.keep_alive
+        timer >= self.last_proven + self.keep_alive
     }
 
     /// A timer that may be a keep-alive is to fire early. False: a few did since a large datagram was sent. Each is
@@ -220,7 +233,9 @@ mod tests {
         let start = instant(1_000_000_000);
         let seconds = |s| start + Duration::from_secs(s);
         let mut prober = prober(start);
-        prober.received(40, Duration::ZERO, seconds(1));
+        prober.received(40, Duration::ZERO, seconds(100)); // of anybody
+        assert!(prober.wants_proof(seconds(1)));
+        prober.proven(seconds(1));
         assert!(!prober.may_be_keep_alive(seconds(5)) && prober.may_be_keep_alive(seconds(6)));
         assert!(!prober.take_keep_alive(), "nothing was sent that may be in doubt");
         prober.sent(1452, start);
