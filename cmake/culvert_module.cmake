@@ -1,12 +1,12 @@
 include(GoogleTest)
 
-# culvert_module(name [PCH] [COLD] [TEST_ONLY] [LINK public...] [PRIVATE private...])
+# culvert_module(name [PCH] [COLD] [TEST_ONLY] [LINK public...] [PRIVATE private...] [TEST for its tests...])
 #
-# One room of the house: src/<name>/*.cc without *_test.cc becomes the static library culvert_<name>, and
-# *_test.cc becomes the program <name>_test. PCH is for the rooms that see Asio, COLD for those with
+# One module: src/<name>/*.cc without *_test.cc becomes the static library culvert_<name>, and
+# *_test.cc becomes the program <name>_test. PCH is for the modules that see Asio, COLD for those with
 # nothing on the data path.
 function(culvert_module name)
-  cmake_parse_arguments(arg "PCH;COLD;TEST_ONLY" "" "LINK;PRIVATE" ${ARGN})
+  cmake_parse_arguments(arg "PCH;COLD;TEST_ONLY" "" "LINK;PRIVATE;TEST" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cc)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
@@ -26,7 +26,7 @@ function(culvert_module name)
   endif()
   if(tests)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE culvert_${name} ${arg_PRIVATE} GTest::gtest_main GTest::gmock)
+    target_link_libraries(${name}_test PRIVATE culvert_${name} ${arg_PRIVATE} ${arg_TEST} GTest::gtest_main GTest::gmock)
     if(arg_PCH)
       culvert_asio_pch(${name}_test)
     endif()

@@ -1,10 +1,10 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "net/client_hello.h"
+#include "wire/client_hello.h"
 
 using culvert::ByteView;
-using culvert::net::ClientHelloReader;
+using culvert::wire::ClientHelloReader;
 
 namespace {
 

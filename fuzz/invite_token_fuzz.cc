@@ -1,10 +1,10 @@
 #include "base/check.h"
 #include "base/crypto.h"
 #include "base/encoding.h"
-#include "tunnel/token.h"
+#include "hubapi/token.h"
 
 using namespace culvert;
-using namespace culvert::tunnel;
+using namespace culvert::hubapi;
 
 namespace {
 

@@ -1,8 +1,8 @@
 #include "base/check.h"
-#include "net/proxy_protocol.h"
+#include "wire/proxy_protocol.h"
 
 using culvert::ByteView;
-using namespace culvert::net;
+using namespace culvert::wire;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const ByteView input(data, size);

@@ -15,10 +15,10 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "endpoint/endpoint.h"
+#include "hubapi/hub_client.h"
 #include "net/network_watch.h"
 #include "net/tcp.h"
 #include "tunnel/control.h"
-#include "tunnel/hub_client.h"
 #include "tunnel/protocol.h"
 
 namespace culvert::agent {
@@ -37,10 +37,10 @@ constexpr Duration kProbeDeadline = seconds(5);
 constexpr Duration kSilence = seconds(5);  // of a service, before the log names it
 constexpr Duration kGoodbye = seconds(2);  // for open streams to end after stop()
 
-std::vector<tunnel::HubUrl> hub_urls(const tunnel::InviteToken& token) {
-  std::vector<tunnel::HubUrl> urls;
+std::vector<hubapi::HubUrl> hub_urls(const hubapi::InviteToken& token) {
+  std::vector<hubapi::HubUrl> urls;
   for (const std::string& text : token.hub_urls) {
-    auto url = tunnel::parse_hub_url(text);
+    auto url = hubapi::parse_hub_url(text);
     if (url) urls.push_back(std::move(*url));  // parse_invite_token has refused others
   }
   return urls;
@@ -53,9 +53,9 @@ std::string public_url(const Service& service, uint16_t port) {
 
 // Places that a change of the network matters for before any edge is known: the hubs that are given by
 // address, and the default routes, by addresses that are reserved for documentation (RFC 5737, RFC 3849).
-std::set<SocketAddr> first_destinations(const tunnel::InviteToken& token) {
+std::set<SocketAddr> first_destinations(const hubapi::InviteToken& token) {
   std::set<SocketAddr> out{*SocketAddr::parse("192.0.2.1:443"), *SocketAddr::parse("[2001:db8::1]:443")};
-  for (const tunnel::HubUrl& url : hub_urls(token)) {
+  for (const hubapi::HubUrl& url : hub_urls(token)) {
     auto address = SocketAddr::parse(fmt::format("{}:{}", url.host, url.port));
     if (!address) address = SocketAddr::parse(fmt::format("[{}]:{}", url.host, url.port));
     if (address) out.insert(*address);
@@ -64,8 +64,8 @@ std::set<SocketAddr> first_destinations(const tunnel::InviteToken& token) {
 }
 
 // A name that the answer does not mention is not refused.
-bool is_accepted(const tunnel::LeaseAnswer& lease, const Service& service) {
-  return std::ranges::none_of(lease.services, [&service](const tunnel::ServiceVerdict& verdict) {
+bool is_accepted(const hubapi::LeaseAnswer& lease, const Service& service) {
+  return std::ranges::none_of(lease.services, [&service](const hubapi::ServiceVerdict& verdict) {
     return !verdict.accepted && verdict.hostname == service.hostname.text();
   });
 }
@@ -106,7 +106,7 @@ struct Agent::Impl {
 
   // The lease
   net::Task<> keep_lease();
-  void adopt(tunnel::LeaseAnswer answer, uint64_t declaration_number);
+  void adopt(hubapi::LeaseAnswer answer, uint64_t declaration_number);
   void declaration_failed(const Error& error);
   void refused(ErrorCode code, std::string message);
   net::Task<bool> renew_lease();
@@ -118,7 +118,7 @@ struct Agent::Impl {
   net::Task<> accept_streams(LinkPtr link);
   void link_up(const LinkPtr& link);
   void link_down(const LinkPtr& link);
-  const tunnel::EdgeInfo* find_edge(const EndpointId& edge) const;
+  const hubapi::EdgeInfo* find_edge(const EndpointId& edge) const;
 
   // Readiness
   net::Task<> prove_ready();
@@ -136,18 +136,18 @@ struct Agent::Impl {
   Result<> bind();
   void network_changed();
   void watch_routes();
-  tunnel::Declaration declaration() const;
+  hubapi::Declaration declaration() const;
 
   net::EventLoop& loop;
   Config config;
   SystemRandom random;
   SecretKey key;
-  tunnel::HubClient hub;
+  hubapi::HubClient hub;
   StreamServer streams;
   std::unique_ptr<endpoint::Endpoint> endpoint;
   net::TaskGroup tasks;
 
-  std::optional<tunnel::LeaseAnswer> lease;
+  std::optional<hubapi::LeaseAnswer> lease;
   uint64_t declarations_begun = 0;
   uint64_t lease_number = 0;  // the declaration that the lease answers, counted by declarations_begun
   bool lease_is_wanted = false;
@@ -228,8 +228,8 @@ net::Task<> Agent::Impl::pause(Duration wait) {
 
 // ---- The lease
 
-tunnel::Declaration Agent::Impl::declaration() const {
-  tunnel::Declaration out{config.token.invite_id, config.token.invite_secret, key.public_key(), {}};
+hubapi::Declaration Agent::Impl::declaration() const {
+  hubapi::Declaration out{config.token.invite_id, config.token.invite_secret, key.public_key(), {}};
   for (const Service& service : config.services) out.services.push_back({service.hostname, service.tls_mode});
   return out;
 }
@@ -266,9 +266,9 @@ net::Task<bool> Agent::Impl::renew_lease() {
   co_return !stopping;
 }
 
-void Agent::Impl::adopt(tunnel::LeaseAnswer answer, uint64_t declaration_number) {
+void Agent::Impl::adopt(hubapi::LeaseAnswer answer, uint64_t declaration_number) {
   std::string refusals;
-  for (const tunnel::ServiceVerdict& verdict : answer.services) {
+  for (const hubapi::ServiceVerdict& verdict : answer.services) {
     if (verdict.accepted) continue;
     refusals += fmt::format("{}the hub does not accept {}: {}", refusals.empty() ? "" : "; ",
                             verdict.hostname, verdict.reason);
@@ -279,7 +279,7 @@ void Agent::Impl::adopt(tunnel::LeaseAnswer answer, uint64_t declaration_number)
     refused(ErrorCode::kConflict, std::move(refusals));
   }
   if (!lease) {
-    auto accepted = std::ranges::count(answer.services, true, &tunnel::ServiceVerdict::accepted);
+    auto accepted = std::ranges::count(answer.services, true, &hubapi::ServiceVerdict::accepted);
     log_info("lease_granted", "tenant={} accepted={} declared={} edges={}", answer.tenant.short_text(),
              accepted, config.services.size(), answer.edges.size());
   }
@@ -292,8 +292,8 @@ void Agent::Impl::adopt(tunnel::LeaseAnswer answer, uint64_t declaration_number)
     refused(ErrorCode::kUnavailable, "the hub names no edge to connect to; set edge-addr on the node");
   }
   // With nothing granted there is nothing to serve: an edge would refuse us.
-  bool serves = std::ranges::any_of(lease->services, &tunnel::ServiceVerdict::accepted);
-  for (const tunnel::EdgeInfo& edge : lease->edges) {
+  bool serves = std::ranges::any_of(lease->services, &hubapi::ServiceVerdict::accepted);
+  for (const hubapi::EdgeInfo& edge : lease->edges) {
     if (serves && kept_edges.insert(edge.id).second) tasks.spawn(keep_edge(edge.id));
   }
   for (const LinkPtr& link : links) {
@@ -323,9 +323,9 @@ void Agent::Impl::refused(ErrorCode code, std::string message) {
 
 // ---- Edges
 
-const tunnel::EdgeInfo* Agent::Impl::find_edge(const EndpointId& edge) const {
+const hubapi::EdgeInfo* Agent::Impl::find_edge(const EndpointId& edge) const {
   if (!lease) return nullptr;
-  auto found = std::ranges::find(lease->edges, edge, &tunnel::EdgeInfo::id);
+  auto found = std::ranges::find(lease->edges, edge, &hubapi::EdgeInfo::id);
   return found == lease->edges.end() ? nullptr : &*found;
 }
 
@@ -369,7 +369,7 @@ net::Task<> Agent::Impl::keep_edge(EndpointId edge) {
 }
 
 net::Task<Result<Agent::Impl::LinkPtr>> Agent::Impl::dial(EndpointId edge) {
-  const tunnel::EdgeInfo* info = find_edge(edge);
+  const hubapi::EdgeInfo* info = find_edge(edge);
   if (info == nullptr) co_return fail(ErrorCode::kNotFound, "the hub no longer names this edge");
   std::vector<std::string> addresses = info->addresses;
   TimePoint deadline = monotonic_now() + kDialDeadline;

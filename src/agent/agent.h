@@ -5,10 +5,10 @@
 #include <string_view>
 #include <vector>
 
+#include "hubapi/declaration.h"
+#include "hubapi/token.h"
 #include "net/event_loop.h"
 #include "route/table.h"
-#include "tunnel/declaration.h"
-#include "tunnel/token.h"
 
 namespace culvert::agent {
 
@@ -36,12 +36,12 @@ struct RequestLine {
 };
 
 struct Config {
-  tunnel::InviteToken token;
+  hubapi::InviteToken token;
   std::vector<Service> services;
   size_t max_streams = 1024;
   Duration origin_connect_timeout = std::chrono::seconds(10);
   // Told of every declaration that the hub answered.
-  std::function<void(const tunnel::LeaseAnswer&)> on_lease = {};
+  std::function<void(const hubapi::LeaseAnswer&)> on_lease = {};
   // Told when the public URL of every service that the hub accepted has answered through the public address;
   // with an empty list when the last edge was lost, after which it is told again.
   std::function<void(const std::vector<std::string>& urls)> on_ready = {};

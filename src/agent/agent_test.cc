@@ -16,12 +16,12 @@
 #include "base/backoff.h"
 #include "endpoint/endpoint.h"
 #include "http/parser.h"
-#include "net/proxy_protocol.h"
 #include "net/testing.h"
-#include "net/tls.h"
+#include "tls/tls.h"
 #include "tunnel/control.h"
 #include "tunnel/protocol.h"
 #include "tunnel/stream_header.h"
+#include "wire/proxy_protocol.h"
 
 namespace culvert::agent {
 namespace {
@@ -48,7 +48,7 @@ class AgentTest : public ::testing::Test {
   AgentTest() : tasks_(loop_) {
     hub_ = net::TcpListener::listen(loop_, addr("127.0.0.1:0"), {}).value();
     origin_ = net::TcpListener::listen(loop_, addr("127.0.0.1:0"), {}).value();
-    identity_ = net::self_signed_identity(key(9), key(9).public_key().tls_name(), unix_now()).value();
+    identity_ = tls::self_signed_identity(key(9), key(9).public_key().tls_name(), unix_now()).value();
     edge_ = bind_edge(8);
     edges_ = {{edge_->id(), {edge_->local_addr().to_string()}}};
     tasks_.spawn(serve_hub());
@@ -97,13 +97,13 @@ class AgentTest : public ::testing::Test {
     }
   }
   Task<> answer_declaration(int fd) {
-    auto stream = co_await net::tls_accept(net::make_tcp_stream(loop_, fd), {}, identity_, {}, soon());
+    auto stream = co_await tls::accept(net::make_tcp_stream(loop_, fd), {}, identity_, {}, soon());
     if (!stream) co_return;
     net::Reader reader(**stream);
     http::RequestParser parser;
     auto request = co_await http::read_request(reader, parser, soon(), 10s);
     if (!request || !*request) co_return;
-    EXPECT_TRUE(tunnel::decode_declaration((*request)->body));
+    EXPECT_TRUE(hubapi::decode_declaration((*request)->body));
     events_.push_back("declared");
     while (hold_answers_) co_await net::sleep_for(loop_, 5ms);
     auto answer = refusal_ ? *refusal_ : http::Response{.status = 200, .headers = {}, .body = lease()};
@@ -114,7 +114,7 @@ class AgentTest : public ::testing::Test {
     (*stream)->close();
   }
   std::string lease() const {
-    return encode(tunnel::LeaseAnswer{.tenant = key(7).public_key(),
+    return encode(hubapi::LeaseAnswer{.tenant = key(7).public_key(),
                                       .granted = {"*.test"},
                                       .edges = edges_,
                                       .services = {{"pass.test", true, ""}, {"term.test", true, ""}},
@@ -189,12 +189,12 @@ class AgentTest : public ::testing::Test {
   net::EventLoop loop_;
   std::unique_ptr<net::TcpListener> hub_;
   std::unique_ptr<net::TcpListener> origin_;
-  net::TlsIdentityPtr identity_;
+  tls::IdentityPtr identity_;
   std::unique_ptr<endpoint::Endpoint> edge_;
   std::unique_ptr<endpoint::Endpoint> other_edge_;
 
   // What hub and edge answer.
-  std::vector<tunnel::EdgeInfo> edges_;
+  std::vector<hubapi::EdgeInfo> edges_;
   std::optional<http::Response> refusal_;
   Duration renew_after_ = 30s;
   bool hold_answers_ = false;  // declarations are taken and not answered
@@ -230,10 +230,11 @@ TEST_F(AgentTest, TheOriginIsToldOfTheClientInFrontOfItsFirstBytes) {
   start_and_link();
   auto stream = open(links_[0], "pass.test", TlsMode::kPassthrough, "hello");
   auto origin = accept_at_origin();
-  auto expected = net::encode_proxy_v2({.source = addr("198.51.100.2:1234"),
-                                        .destination = addr("203.0.113.1:443"),
-                                        .tlvs = {{net::kProxyTlvAuthority, to_bytes(as_bytes("pass.test"))}}})
-                      .value();
+  auto expected =
+      wire::encode_proxy_v2({.source = addr("198.51.100.2:1234"),
+                             .destination = addr("203.0.113.1:443"),
+                             .tlvs = {{wire::kProxyTlvAuthority, to_bytes(as_bytes("pass.test"))}}})
+          .value();
   EXPECT_EQ(read(*origin), std::string(as_text(expected)) + "hello") << "as one segment";
 }
 

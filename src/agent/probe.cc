@@ -7,7 +7,7 @@
 #include "base/key.h"
 #include "base/random.h"
 #include "net/tcp.h"
-#include "net/tls.h"
+#include "tls/tls.h"
 
 namespace culvert::agent {
 namespace {
@@ -45,14 +45,14 @@ net::Task<Result<int>> probe(net::EventLoop& loop, ProbeTarget target, TimePoint
   if (!transport) co_return std::unexpected(transport.error());
 
   bool passthrough = target.tls_mode == route::TlsMode::kPassthrough;
-  net::TlsClientTrust trust{.pinned_key = std::nullopt, .root_pem = target.root_pem};
+  tls::ClientTrust trust{.pinned_key = std::nullopt, .root_pem = target.root_pem};
   if (passthrough) {
     // The origin's certificate is its own affair. Demanding a key that nobody has makes the handshake fail
     // exactly when a certificate has come, and that is the answer we wait for.
     SystemRandom random;
     trust.pinned_key = SecretKey::generate(random).public_key();
   }
-  auto stream = co_await net::tls_connect(std::move(*transport), target.hostname, std::move(trust), deadline);
+  auto stream = co_await tls::connect(std::move(*transport), target.hostname, std::move(trust), deadline);
   if (passthrough) {
     bool answered = stream.has_value() || stream.error().code == ErrorCode::kUnauthorized;
     if (!answered) co_return std::unexpected(stream.error());

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tunnel/hub_client.h"
+#include "hubapi/hub_client.h"
 
 namespace culvert::agent {
 namespace {
@@ -14,10 +14,10 @@ int asked_in_an_hour(int status, uint64_t seed, int first_status) {
   SeededRandom random(seed);
   Backoff backoff;
   RetryCap cap;
-  Error error = tunnel::error_from_response(first_status, "");
+  Error error = hubapi::error_from_response(first_status, "");
   int asked = 0;
   for (Duration elapsed{}; elapsed < 2h; elapsed += backoff.next(random, cap.after(error))) {
-    if (elapsed > Duration::zero()) error = tunnel::error_from_response(status, "");
+    if (elapsed > Duration::zero()) error = hubapi::error_from_response(status, "");
     if (elapsed >= 1h) ++asked;
   }
   return asked;
@@ -39,7 +39,7 @@ TEST(Refusal, ARefusedAgentThatIsLimitedThenDoesNotAskMoreOften) {
 
 TEST(Refusal, AnAgentOfABusyHubKeepsAskingWithinSeconds) {
   for (int status : {408, 429, 500, 503}) {
-    EXPECT_FALSE(is_refusal(tunnel::error_from_response(status, "")));
+    EXPECT_FALSE(is_refusal(hubapi::error_from_response(status, "")));
     EXPECT_GE(asked_in_an_hour(status, 1), 3600 / 4) << status;
   }
 }

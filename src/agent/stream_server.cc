@@ -4,9 +4,9 @@
 
 #include "agent/http_tap.h"
 #include "base/log.h"
-#include "net/proxy_protocol.h"
 #include "net/tcp.h"
 #include "tunnel/protocol.h"
+#include "wire/proxy_protocol.h"
 
 namespace culvert::agent {
 namespace {
@@ -18,9 +18,9 @@ constexpr Duration kHeaderDeadline = std::chrono::seconds(10);
 constexpr size_t kScratch = 64 * 1024;
 
 Result<Bytes> proxy_header(const tunnel::StreamHeader& header) {
-  return net::encode_proxy_v2({.source = header.client,
-                               .destination = header.public_addr,
-                               .tlvs = {{net::kProxyTlvAuthority, to_bytes(as_bytes(header.authority))}}});
+  return wire::encode_proxy_v2({.source = header.client,
+                                .destination = header.public_addr,
+                                .tlvs = {{wire::kProxyTlvAuthority, to_bytes(as_bytes(header.authority))}}});
 }
 
 }  // namespace

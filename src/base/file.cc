@@ -13,26 +13,12 @@
 #include <cstring>
 #include <utility>
 
+#include "base/descriptor.h"
+
 namespace culvert {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Owns a descriptor.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-
- private:
-  int fd_;
-};
 
 // Reads errno: call it right after the system call that failed.
 std::unexpected<Error> io_error(const char* verb, const fs::path& path) {

@@ -139,4 +139,13 @@ socklen_t SocketAddr::to_sockaddr(sockaddr_storage& out, bool as_v6) const {
   return sizeof in6;
 }
 
+bool is_ip_address(std::string_view text) {
+  // inet_pton would stop at a NUL and take what stands before it.
+  if (text.find('\0') != std::string_view::npos) return false;
+  const std::string terminated(text);
+  in6_addr address;
+  return inet_pton(AF_INET, terminated.c_str(), &address) == 1 ||
+         inet_pton(AF_INET6, terminated.c_str(), &address) == 1;
+}
+
 }  // namespace culvert

@@ -50,6 +50,9 @@ class SocketAddr {
   std::array<uint8_t, 16> ip_{};
 };
 
+// Whether the text is an IPv4 or IPv6 address, without brackets, port or zone.
+bool is_ip_address(std::string_view text);
+
 }  // namespace culvert
 
 template <>

@@ -65,8 +65,8 @@ struct Fixture {
   }
 };
 
-tunnel::InviteToken token() {
-  tunnel::InviteToken out{.hub_urls = {"https://hub.example.com:8443"},
+hubapi::InviteToken token() {
+  hubapi::InviteToken out{.hub_urls = {"https://hub.example.com:8443"},
                           .hub_key = SecretKey::from_seed(Bytes(32, 1))->public_key(),
                           .invite_id = {},
                           .invite_secret = {},

@@ -9,8 +9,8 @@
 #include "cli/foreground.h"
 #include "cli/output.h"
 #include "cli/paths.h"
-#include "hub/pet_name.h"
-#include "tunnel/hub_client.h"
+#include "hubapi/hub_client.h"
+#include "hubapi/pet_name.h"
 
 namespace culvert::cli {
 namespace {
@@ -35,15 +35,15 @@ void print_request(const agent::RequestLine& line) {
              seconds(line.duration) * 1000);
 }
 
-net::Task<> ask_hub(tunnel::HubClient& hub, tunnel::InviteToken token, tunnel::Declaration declaration,
-                    Result<tunnel::LeaseAnswer>& answer) {
+net::Task<> ask_hub(hubapi::HubClient& hub, hubapi::InviteToken token, hubapi::Declaration declaration,
+                    Result<hubapi::LeaseAnswer>& answer) {
   answer = co_await hub.declare(std::move(token), std::move(declaration));
 }
 
-Result<std::vector<tunnel::HubUrl>> hub_urls(const tunnel::InviteToken& token) {
-  std::vector<tunnel::HubUrl> urls;
+Result<std::vector<hubapi::HubUrl>> hub_urls(const hubapi::InviteToken& token) {
+  std::vector<hubapi::HubUrl> urls;
   for (const std::string& text : token.hub_urls) {
-    auto url = tunnel::parse_hub_url(text);
+    auto url = hubapi::parse_hub_url(text);
     if (!url) return std::unexpected(url.error());
     urls.push_back(std::move(*url));
   }
@@ -107,16 +107,16 @@ Result<> HttpCommand::learn_hostname() {
   auto urls = hub_urls(*token_);
   if (!urls) return std::unexpected(urls.error());
   net::EventLoop loop;
-  tunnel::HubClient hub(loop, std::move(*urls), token_->hub_key);
+  hubapi::HubClient hub(loop, std::move(*urls), token_->hub_key);
   SystemRandom random;
-  tunnel::Declaration declaration{
+  hubapi::Declaration declaration{
       token_->invite_id, token_->invite_secret, SecretKey::generate(random).public_key(), {}};
-  Result<tunnel::LeaseAnswer> answer = fail(ErrorCode::kClosed, "interrupted");
+  Result<hubapi::LeaseAnswer> answer = fail(ErrorCode::kClosed, "interrupted");
   net::TaskGroup tasks(loop);
   tasks.spawn(ask_hub(hub, *token_, std::move(declaration), answer));
   loop.run();
   if (!answer) return std::unexpected(answer.error());
-  auto hostname = choose_hostname(answer->granted, hub::pet_name(random));
+  auto hostname = choose_hostname(answer->granted, hubapi::pet_name(random));
   if (!hostname) return std::unexpected(hostname.error());
   hostname_ = std::move(*hostname);
   return {};
@@ -125,7 +125,7 @@ Result<> HttpCommand::learn_hostname() {
 agent::Config HttpCommand::agent_config() {
   agent::Config config{.token = *token_, .services = {}};
   config.services.push_back({*hostname_, origin_->host, origin_->port, route::TlsMode::kTerminate, false});
-  config.on_lease = [this](const tunnel::LeaseAnswer& lease) { root_pem_ = lease.internal_ca_pem; };
+  config.on_lease = [this](const hubapi::LeaseAnswer& lease) { root_pem_ = lease.internal_ca_pem; };
   config.on_request = print_request;
   config.on_ready = [this](const std::vector<std::string>& urls) { on_ready(urls); };
   config.on_misdirected = [this](const std::string& hostname, const std::string& elsewhere,

@@ -32,7 +32,7 @@ class HttpCommand final : public Command {
   // After resolve().
   const HttpOrigin& origin() const { return *origin_; }
   const std::optional<route::HostPattern>& hostname() const { return hostname_; }
-  const tunnel::InviteToken& token() const { return *token_; }
+  const hubapi::InviteToken& token() const { return *token_; }
 
  private:
   Result<> learn_hostname();
@@ -47,7 +47,7 @@ class HttpCommand final : public Command {
   CLI::Option* target_;
   std::optional<HttpOrigin> origin_;
   std::optional<route::HostPattern> hostname_;
-  std::optional<tunnel::InviteToken> token_;
+  std::optional<hubapi::InviteToken> token_;
   std::filesystem::path config_dir_;
   LogLevel log_level_ = LogLevel::kWarn;
 

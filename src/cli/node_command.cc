@@ -8,9 +8,9 @@
 #include "base/limits.h"
 #include "cli/output.h"
 #include "cli/values.h"
+#include "hubapi/token.h"
 #include "net/event_loop.h"
 #include "net/signals.h"
-#include "tunnel/token.h"
 
 namespace culvert::cli {
 namespace {
@@ -58,7 +58,7 @@ NodeCommand::NodeCommand(CLI::App& parent) : Command(add_app(parent)), settings_
                  .help = "https URLs where agents reach this hub; they go into tokens",
                  .default_text = "this host's first address and the TCP port",
                  .apply = [this](std::string_view text) -> Result<> {
-                   auto url = tunnel::parse_hub_url(text);
+                   auto url = hubapi::parse_hub_url(text);
                    if (!url) return std::unexpected(url.error());
                    config_.public_urls.push_back(url->to_string());
                    return {};

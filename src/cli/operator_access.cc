@@ -1,16 +1,16 @@
 #include "cli/operator_access.h"
 
 #include "base/encoding.h"
+#include "hubapi/hub_client.h"
 #include "net/event_loop.h"
 #include "node/node.h"
-#include "tunnel/hub_client.h"
 
 namespace culvert::cli {
 namespace {
 
 constexpr size_t kOperatorKeySize = 32;
 
-net::Task<> call_hub(tunnel::HubClient& hub, std::string method, std::string path, std::string json,
+net::Task<> call_hub(hubapi::HubClient& hub, std::string method, std::string path, std::string json,
                      std::string key, Result<std::string>& answer) {
   answer = co_await hub.call_operator(std::move(method), std::move(path), std::move(json), std::move(key));
 }
@@ -23,7 +23,7 @@ void OperatorAccess::add_to(Settings& settings) {
                 .help = "where the hub answers",
                 .default_text = "the node on this host",
                 .apply = [this](std::string_view text) -> Result<> {
-                  auto url = tunnel::parse_hub_url(text);
+                  auto url = hubapi::parse_hub_url(text);
                   if (!url) return std::unexpected(url.error());
                   urls_.push_back(std::move(*url));
                   return {};
@@ -87,7 +87,7 @@ Result<> OperatorAccess::find(const Settings& settings, const Environment& envir
   }
   if (!urls_.empty()) return {};
   for (const std::string& text : local->hub_urls) {
-    auto url = tunnel::parse_hub_url(text);
+    auto url = hubapi::parse_hub_url(text);
     if (!url)
       return fail(ErrorCode::kInvalid, "hub URL of the node in {}: {}", dir->string(), url.error().message);
     urls_.push_back(std::move(*url));
@@ -99,7 +99,7 @@ Result<> OperatorAccess::find(const Settings& settings, const Environment& envir
 
 Result<std::string> OperatorAccess::call(std::string method, std::string path, std::string json) const {
   net::EventLoop loop;
-  tunnel::HubClient hub(loop, urls_, *hub_key_);
+  hubapi::HubClient hub(loop, urls_, *hub_key_);
   Result<std::string> answer = fail(ErrorCode::kClosed, "the call to the hub was interrupted");
   net::TaskGroup tasks(loop);
   tasks.spawn(call_hub(hub, std::move(method), std::move(path), std::move(json), operator_key_, answer));

@@ -6,7 +6,7 @@
 #include "base/key.h"
 #include "cli/data_dir.h"
 #include "cli/settings.h"
-#include "tunnel/token.h"
+#include "hubapi/token.h"
 
 namespace culvert::cli {
 
@@ -22,12 +22,12 @@ class OperatorAccess {
   Result<std::string> call(std::string method, std::string path, std::string json) const;
 
   // After find().
-  const std::vector<tunnel::HubUrl>& hub_urls() const { return urls_; }
+  const std::vector<hubapi::HubUrl>& hub_urls() const { return urls_; }
   const PublicKey& hub_key() const { return *hub_key_; }
 
  private:
   DataDir data_dir_;
-  std::vector<tunnel::HubUrl> urls_;
+  std::vector<hubapi::HubUrl> urls_;
   std::optional<PublicKey> hub_key_;
   std::string operator_key_;
   std::string operator_key_source_;

@@ -9,13 +9,13 @@ namespace {
 
 constexpr size_t kMaxTokenFile = 16 * 1024;
 
-Result<tunnel::InviteToken> parse(std::string_view text, const std::string& source) {
-  auto token = tunnel::parse_invite_token(text);
+Result<hubapi::InviteToken> parse(std::string_view text, const std::string& source) {
+  auto token = hubapi::parse_invite_token(text);
   if (!token) return fail(ErrorCode::kInvalid, "{}: {}", source, token.error().message);
   return token;
 }
 
-Result<tunnel::InviteToken> read_from(const std::filesystem::path& path, const std::string& source) {
+Result<hubapi::InviteToken> read_from(const std::filesystem::path& path, const std::string& source) {
   auto content = read_file(path, kMaxTokenFile);
   if (!content) return fail(content.error().code, "{}: {}", source, content.error().message);
   if (others_may_read(path)) {
@@ -45,7 +45,7 @@ void TokenSource::add_to(Settings& settings) {
                 }});
 }
 
-Result<tunnel::InviteToken> TokenSource::read(const Settings& settings,
+Result<hubapi::InviteToken> TokenSource::read(const Settings& settings,
                                               const std::filesystem::path& saved) const {
   if (text_ && file_) {
     return fail(ErrorCode::kInvalid, "{} and {}: both give a token; keep one of them",
@@ -61,7 +61,7 @@ Result<tunnel::InviteToken> TokenSource::read(const Settings& settings,
       "--token, --token-file or CULVERT_TOKEN");
 }
 
-Result<> save_token(const std::filesystem::path& path, const tunnel::InviteToken& token) {
+Result<> save_token(const std::filesystem::path& path, const hubapi::InviteToken& token) {
   auto made = create_private_directory(path.parent_path());
   if (!made) return made;
   return replace_file(path, as_bytes(token.encode() + "\n"), 0600);

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "cli/settings.h"
-#include "tunnel/token.h"
+#include "hubapi/token.h"
 
 namespace culvert::cli {
 
@@ -13,7 +13,7 @@ class TokenSource {
  public:
   void add_to(Settings& settings);
   // After settings were resolved. kInvalid names the source and what is wrong with the token, never its text.
-  Result<tunnel::InviteToken> read(const Settings& settings, const std::filesystem::path& saved) const;
+  Result<hubapi::InviteToken> read(const Settings& settings, const std::filesystem::path& saved) const;
 
  private:
   std::optional<std::string> text_;
@@ -21,6 +21,6 @@ class TokenSource {
 };
 
 // Keeps a token for the next time, mode 0600, in a private directory.
-Result<> save_token(const std::filesystem::path& path, const tunnel::InviteToken& token);
+Result<> save_token(const std::filesystem::path& path, const hubapi::InviteToken& token);
 
 }  // namespace culvert::cli

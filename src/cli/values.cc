@@ -6,7 +6,7 @@
 
 #include "agent/services.h"
 #include "base/log.h"
-#include "hub/api.h"
+#include "hubapi/declaration.h"
 
 namespace culvert::cli {
 namespace {
@@ -59,9 +59,9 @@ Result<std::optional<std::chrono::seconds>> parse_expiry(std::string_view text) 
   if (text == "never" || text == "0") return std::nullopt;
   const auto too_long = [text] {
     return fail(ErrorCode::kInvalid, "{} is too long; the most is {}d, or give never", culvert::quoted(text),
-                std::chrono::duration_cast<std::chrono::days>(hub::Api::kMaxExpiry).count());
+                std::chrono::duration_cast<std::chrono::days>(hubapi::kMaxInviteExpiry).count());
   };
-  auto duration = duration_up_to(text, std::chrono::ceil<std::chrono::days>(hub::Api::kMaxExpiry));
+  auto duration = duration_up_to(text, std::chrono::ceil<std::chrono::days>(hubapi::kMaxInviteExpiry));
   if (!duration) {
     if (duration.error().code == ErrorCode::kLimit) return too_long();
     return fail(ErrorCode::kInvalid, "{} is no lifetime; give e.g. 30d, 48h, 90m, or never",
@@ -72,7 +72,7 @@ Result<std::optional<std::chrono::seconds>> parse_expiry(std::string_view text) 
     return fail(ErrorCode::kInvalid, "{} is less than a second; give e.g. 30d, 48h, 90m, or never",
                 culvert::quoted(text));
   }
-  if (seconds > hub::Api::kMaxExpiry) return too_long();
+  if (seconds > hubapi::kMaxInviteExpiry) return too_long();
   return seconds;
 }
 

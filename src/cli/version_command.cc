@@ -5,6 +5,7 @@
 #include "base/version.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "hubapi/declaration.h"
 #include "tunnel/control.h"
 #include "tunnel/protocol.h"
 
@@ -26,7 +27,7 @@ class VersionCommand final : public Command {
 
 std::string version_text() {
   return fmt::format("culvert {} (tunnel protocol {}, declarations {})", kVersion, tunnel::kControlProtocol,
-                     tunnel::kDeclarationVersion);
+                     hubapi::kDeclarationVersion);
 }
 
 std::unique_ptr<Command> make_version_command(CLI::App& parent) {

@@ -4,7 +4,7 @@
 
 #include <array>
 
-#include "net/tls.h"
+#include "tls/tls.h"
 #include "tunnel/protocol.h"
 
 namespace culvert::edge {
@@ -58,7 +58,7 @@ Bytes stream_limit_answer() {
 }
 
 Bytes refusal_answer(route::TlsMode mode, endpoint::AppCode code) {
-  if (mode == route::TlsMode::kPassthrough) return net::tls_alert_record(net::TlsAlert::kInternalError);
+  if (mode == route::TlsMode::kPassthrough) return tls::alert_record(tls::Alert::kInternalError);
   switch (code) {
     case tunnel::kStreamOriginUnreachable:
       return http_answer(

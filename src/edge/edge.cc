@@ -5,7 +5,7 @@
 
 namespace culvert::edge {
 
-Result<std::unique_ptr<Edge>> Edge::bind(Config config, std::shared_ptr<Certificates> certificates) {
+Result<std::unique_ptr<Edge>> Edge::bind(Config config, std::shared_ptr<tls::Certificates> certificates) {
   CHECK(config.workers > 0);
   std::unique_ptr<Edge> edge(new Edge(std::move(config), std::move(certificates)));
   Config& bound = edge->shared_.config;
@@ -20,7 +20,7 @@ Result<std::unique_ptr<Edge>> Edge::bind(Config config, std::shared_ptr<Certific
   return edge;
 }
 
-Edge::Edge(Config config, std::shared_ptr<Certificates> certificates)
+Edge::Edge(Config config, std::shared_ptr<tls::Certificates> certificates)
     : shared_(std::move(config), std::move(certificates), SystemRandom().u64()) {}
 
 Edge::~Edge() {

@@ -15,7 +15,7 @@ namespace culvert::edge {
 class Edge {
  public:
   // Binds every socket. Ports given as 0 are chosen once and shared by the workers.
-  static Result<std::unique_ptr<Edge>> bind(Config config, std::shared_ptr<Certificates> certificates);
+  static Result<std::unique_ptr<Edge>> bind(Config config, std::shared_ptr<tls::Certificates> certificates);
   // Ends what still runs without a drain.
   ~Edge();
   Edge(const Edge&) = delete;
@@ -35,7 +35,7 @@ class Edge {
   void join();
 
  private:
-  Edge(Config config, std::shared_ptr<Certificates> certificates);
+  Edge(Config config, std::shared_ptr<tls::Certificates> certificates);
 
   Shared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;

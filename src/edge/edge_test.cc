@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "edge/testing.h"
-#include "net/client_hello.h"
 #include "net/tcp.h"
+#include "wire/client_hello.h"
 
 namespace culvert::edge {
 namespace {
@@ -16,8 +16,8 @@ using namespace std::chrono_literals;
 using namespace testing;
 using net::testing::run_task;
 
-const Bytes kUnrecognizedName = net::tls_alert_record(net::TlsAlert::kUnrecognizedName);
-const Bytes kInternalError = net::tls_alert_record(net::TlsAlert::kInternalError);
+const Bytes kUnrecognizedName = tls::alert_record(tls::Alert::kUnrecognizedName);
+const Bytes kInternalError = tls::alert_record(tls::Alert::kInternalError);
 
 class EdgeTest : public ::testing::Test {
  public:
@@ -29,9 +29,9 @@ class EdgeTest : public ::testing::Test {
   }
 
   void start(Config config) {
-    auto pem = net::InternalCa::create("test root", unix_now());
+    auto pem = tls::InternalCa::create("test root", unix_now());
     root_ = pem.certificate;
-    certificates_ = std::make_shared<Certificates>(net::InternalCa::load(pem).value(), unix_now);
+    certificates_ = std::make_shared<tls::Certificates>(tls::InternalCa::load(pem).value(), unix_now);
     edge_ = Edge::bind(std::move(config), certificates_).value();
     edge_->set_names({"hub.test"}, "hub.test:443");
     edge_->start({.serve_hub =
@@ -83,21 +83,21 @@ class EdgeTest : public ::testing::Test {
     return run_task(loop_, net::tcp_connect(loop_, edge_->tcp_addr(), soon())).value();
   }
   Result<std::unique_ptr<net::ByteStream>> tls(std::string name) {
-    net::TlsClientTrust trust;
+    tls::ClientTrust trust;
     trust.root_pem = root_;
-    return run_task(loop_, net::tls_connect(tcp(), std::move(name), std::move(trust), soon()));
+    return run_task(loop_, tls::connect(tcp(), std::move(name), std::move(trust), soon()));
   }
   // One that the edge answers in full, and then waits for the client.
   Bytes openssl_hello(std::string name) {
     net::testing::TcpPair pair(loop_);
-    tasks_.spawn([](std::unique_ptr<net::ByteStream> socket, std::string host,
-                    std::string root) -> net::Task<> {
-      net::TlsClientTrust trust;
-      trust.root_pem = std::move(root);
-      auto refused = co_await net::tls_connect(std::move(socket), std::move(host), std::move(trust), soon());
-      EXPECT_FALSE(refused);
-    }(std::move(pair.client), std::move(name), root_));
-    Bytes hello(net::ClientHelloReader::kMaxBytes);
+    tasks_.spawn(
+        [](std::unique_ptr<net::ByteStream> socket, std::string host, std::string root) -> net::Task<> {
+          tls::ClientTrust trust;
+          trust.root_pem = std::move(root);
+          auto refused = co_await tls::connect(std::move(socket), std::move(host), std::move(trust), soon());
+          EXPECT_FALSE(refused);
+        }(std::move(pair.client), std::move(name), root_));
+    Bytes hello(wire::ClientHelloReader::kMaxBytes);
     hello.resize(run_task(loop_, net::read_some(*pair.server, hello, soon())).value());
     return hello;
   }
@@ -149,7 +149,7 @@ class EdgeTest : public ::testing::Test {
 
   net::EventLoop loop_;
   std::string root_;
-  std::shared_ptr<Certificates> certificates_;
+  std::shared_ptr<tls::Certificates> certificates_;
   std::unique_ptr<Edge> edge_;
   std::mutex mutex_;
   std::vector<HubConnection> to_hub_;
@@ -186,7 +186,7 @@ TEST_F(EdgeTest, WhatIsNoTlsIsCut) {
   send(socket, Bytes{22, 3, 1, 0, 4, 2, 0, 0, 0});  // a handshake record, but no ClientHello
   Received& answer = read(socket);
   wait([&] { return answer.ended(); });
-  EXPECT_EQ(answer.bytes, net::tls_alert_record(net::TlsAlert::kDecodeError));
+  EXPECT_EQ(answer.bytes, tls::alert_record(tls::Alert::kDecodeError));
   EXPECT_EQ(counters().refused_not_tls, 3u);
 }
 
@@ -694,9 +694,9 @@ TEST_F(EdgeTest, AgentsThatJoinAndLeaveDuringHandshakesCostNobodyAFalseAnswer) {
       tasks_.spawn([](EdgeTest& test) -> net::Task<> {
         auto socket = co_await net::tcp_connect(test.loop_, test.edge_->tcp_addr(), soon());
         if (!socket) co_return;
-        net::TlsClientTrust trust;
+        tls::ClientTrust trust;
         trust.root_pem = test.root_;
-        auto tls = co_await net::tls_connect(std::move(*socket), "term.test", std::move(trust), soon());
+        auto tls = co_await tls::connect(std::move(*socket), "term.test", std::move(trust), soon());
         EXPECT_TRUE(tls);
         if (!tls) co_return;
         auto sent = co_await net::write_all(**tls, as_bytes("GET / HTTP/1.1\r\n\r\n"), soon());

@@ -6,9 +6,9 @@
 #include "base/log.h"
 #include "edge/answers.h"
 #include "edge/worker.h"
-#include "net/client_hello.h"
 #include "net/tcp.h"
-#include "net/tls.h"
+#include "tls/tls.h"
+#include "wire/client_hello.h"
 
 namespace culvert::edge {
 namespace {
@@ -45,15 +45,15 @@ CarriedConnection record_of(Client& client, route::TlsMode mode) {
 
 // Errors: kTimeout and kReset when the client did not finish its hello, kInvalid when it sends none. `reader`
 // outlives the call.
-net::Task<Result<>> read_hello(net::ByteStream& socket, net::ClientHelloReader& reader, TimePoint deadline) {
+net::Task<Result<>> read_hello(net::ByteStream& socket, wire::ClientHelloReader& reader, TimePoint deadline) {
   std::array<uint8_t, 2048> chunk;
-  while (reader.state() == net::ClientHelloReader::State::kNeedMore) {
+  while (reader.state() == wire::ClientHelloReader::State::kNeedMore) {
     auto got = co_await net::read_some(socket, chunk, deadline);
     if (!got) co_return std::unexpected(got.error());
     if (*got == 0) co_return fail(ErrorCode::kReset, "the client left");
     reader.feed(ByteView(chunk).first(*got));
   }
-  if (reader.state() != net::ClientHelloReader::State::kDone) {
+  if (reader.state() != wire::ClientHelloReader::State::kDone) {
     co_return fail(ErrorCode::kInvalid, "no TLS hello: {}", reader.error());
   }
   co_return Result<>();
@@ -64,11 +64,11 @@ net::Task<> refuse_hello(Worker& worker, std::unique_ptr<net::ByteStream> socket
   Counters& counters = worker.shared().counters;
   count(why == ErrorCode::kInvalid ? counters.refused_not_tls : counters.refused_hello_timeout);
   if (why != ErrorCode::kInvalid) co_return;
-  Bytes alert = speaks_tls ? net::tls_alert_record(net::TlsAlert::kDecodeError) : Bytes();
+  Bytes alert = speaks_tls ? tls::alert_record(tls::Alert::kDecodeError) : Bytes();
   co_await say_and_close(std::move(socket), std::move(alert));
 }
 
-bool is_for_hub(const std::unordered_set<std::string>& hub_names, const net::ClientHello& hello) {
+bool is_for_hub(const std::unordered_set<std::string>& hub_names, const wire::ClientHello& hello) {
   return !hello.server_name || hello.server_name->empty() || hub_names.contains(*hello.server_name);
 }
 
@@ -81,7 +81,7 @@ net::Task<> refuse(Client client, Bytes message) {
 net::Task<> refuse_unknown(Worker& worker, Client client) {
   count(worker.shared().counters.refused_unknown_hostname);
   worker.log_unknown_hostname(client.host, client.socket->remote_addr());
-  co_await refuse(std::move(client), net::tls_alert_record(net::TlsAlert::kUnrecognizedName));
+  co_await refuse(std::move(client), tls::alert_record(tls::Alert::kUnrecognizedName));
 }
 
 // A page before the request would be an answer to nothing: waits for the request's first bytes.
@@ -96,7 +96,7 @@ net::Task<> refuse_known(Client client, route::TlsMode mode, Bytes answer) {
   if (mode == route::TlsMode::kTerminate) {
     co_await answer_request(std::move(client), std::move(answer));
   } else {
-    co_await refuse(std::move(client), net::tls_alert_record(net::TlsAlert::kInternalError));
+    co_await refuse(std::move(client), tls::alert_record(tls::Alert::kInternalError));
   }
 }
 
@@ -121,7 +121,7 @@ void move_to_worker(Worker& worker, Client client, route::TlsMode mode, const Di
   count(worker.shared().counters.connections_moved);
   Unserved::Place place = client.unserved->take_place();
   client.unserved = nullptr;
-  worker.shared().workers[pick.worker]->adopt({net::DetachedStream(std::move(client.socket)),
+  worker.shared().workers[pick.worker]->adopt({tls::DetachedStream(std::move(client.socket)),
                                                std::move(client.received), std::move(client.host), client.id,
                                                client.accepted, std::move(client.slot), std::move(place),
                                                client.moves + 1, mode, pick, worker.versioned_table()});
@@ -152,15 +152,15 @@ net::Task<std::optional<Client>> end_tls(Worker& worker, Client client, std::str
   if (!identity) {
     log_error("certificate_failed", "host={} reason={}", culvert::quoted(pattern),
               culvert::quoted(identity.error().message));
-    co_await refuse(std::move(client), net::tls_alert_record(net::TlsAlert::kInternalError));
+    co_await refuse(std::move(client), tls::alert_record(tls::Alert::kInternalError));
     co_return std::nullopt;
   }
   // HTTP/1 only: what origins behind a byte pump understand. The guard keeps pointing at the TCP stream,
   // which lives inside the TLS stream.
   std::vector<std::string> alpn{"http/1.1", "http/1.0"};
-  auto tls = co_await net::tls_accept(std::move(client.socket), std::move(client.received), *identity,
-                                      std::move(alpn), monotonic_now() + kTlsHandshakeTimeout,
-                                      net::NoCommonAlpn::kServeUnlessH2);
+  auto tls =
+      co_await tls::accept(std::move(client.socket), std::move(client.received), *identity, std::move(alpn),
+                           monotonic_now() + kTlsHandshakeTimeout, tls::NoCommonAlpn::kServeUnlessH2);
   if (!tls) {
     count(worker.shared().counters.failed_tls_handshake);
     log_debug("tls_handshake_failed", "id={:x} host={} reason={}", client.id, culvert::quoted(client.host),
@@ -198,7 +198,7 @@ net::Task<> serve_public(Worker& worker, std::unique_ptr<net::ByteStream> socket
   Shared& shared = worker.shared();
   TimePoint accepted = monotonic_now();
   auto unserved = std::make_unique<Worker::UnservedGuard>(worker, *socket, std::move(place));
-  net::ClientHelloReader reader;
+  wire::ClientHelloReader reader;
   auto whole = co_await read_hello(*socket, reader, accepted + shared.config.hello_timeout);
   if (!whole) {
     unserved = nullptr;

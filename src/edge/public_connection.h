@@ -9,8 +9,8 @@
 #include "edge/directory.h"
 #include "edge/unserved.h"
 #include "net/byte_stream.h"
-#include "net/tcp.h"
 #include "route/table.h"
+#include "tls/detached_stream.h"
 
 namespace culvert::edge {
 
@@ -24,7 +24,7 @@ struct VersionedTable {
 
 // A public connection on its way to the worker that holds the tunnel of the agent that was picked for it.
 struct MovedConnection {
-  net::DetachedStream socket;  // terminated: with its TLS
+  tls::DetachedStream socket;  // terminated: with its TLS
   Bytes received;              // passthrough
   std::string host;
   uint64_t id;

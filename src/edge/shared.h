@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "base/key.h"
-#include "edge/certificates.h"
 #include "edge/counters.h"
 #include "edge/directory.h"
 #include "edge/unserved.h"
+#include "tls/certificates.h"
 
 namespace culvert::edge {
 
@@ -63,14 +63,14 @@ inline Unserved::Limits unserved_limits(const Config& config) {
 
 // What the workers of one edge have in common. Outlives them.
 struct Shared {
-  Shared(Config c, std::shared_ptr<Certificates> certs, uint64_t first_connection)
+  Shared(Config c, std::shared_ptr<tls::Certificates> certs, uint64_t first_connection)
       : config(std::move(c)),
         certificates(std::move(certs)),
         unserved(unserved_limits(config)),
         next_connection(first_connection) {}
 
   Config config;
-  std::shared_ptr<Certificates> certificates;
+  std::shared_ptr<tls::Certificates> certificates;
   ControlPlane control;          // set before the workers run
   std::vector<Worker*> workers;  // by index; set before they run
   Directory directory;

@@ -7,7 +7,7 @@
 #include "edge/edge.h"
 #include "endpoint/endpoint.h"
 #include "net/testing.h"
-#include "net/tls.h"
+#include "tls/tls.h"
 #include "tunnel/control.h"
 #include "tunnel/protocol.h"
 #include "tunnel/stream_header.h"

@@ -6,7 +6,7 @@
 #include <sstream>
 
 #include "base/encoding.h"
-#include "net/tls.h"
+#include "tls/tls.h"
 
 namespace culvert::endpoint {
 namespace {
@@ -26,9 +26,9 @@ class Certificate {
   static constexpr const char* kServerName = "edge.example";
 
   Certificate() {
-    net::InternalCa::Pem pem = net::InternalCa::create("test", unix_now());
-    std::unique_ptr<net::InternalCa> authority = std::move(*net::InternalCa::load(pem));
-    identity_ = net::to_der(**authority->issue(kServerName, unix_now()));
+    tls::InternalCa::Pem pem = tls::InternalCa::create("test", unix_now());
+    std::unique_ptr<tls::InternalCa> authority = std::move(*tls::InternalCa::load(pem));
+    identity_ = tls::to_der(**authority->issue(kServerName, unix_now()));
     std::string text;
     std::istringstream lines(pem.certificate);
     for (std::string line; std::getline(lines, line);) {
@@ -41,11 +41,11 @@ class Certificate {
     return {.alpns = std::move(alpns),
             .identity = *quic::X509Identity::from_der(identity_.chain, identity_.key)};
   }
-  const net::DerIdentity& identity() const { return identity_; }
+  const tls::DerIdentity& identity() const { return identity_; }
   quic::X509Server server(std::string name = kServerName) const { return {std::move(name), {root_}}; }
 
  private:
-  net::DerIdentity identity_;
+  tls::DerIdentity identity_;
   Bytes root_;
 };
 
@@ -322,8 +322,8 @@ TEST_F(EndpointTest, OneSocketServesKeysAndCertificates) {
 }
 
 TEST_F(EndpointTest, CertificatesThatCannotBeUsedAreRefusedWithTheReason) {
-  const net::DerIdentity own = Certificate().identity();
-  const net::DerIdentity other = Certificate().identity();
+  const tls::DerIdentity own = Certificate().identity();
+  const tls::DerIdentity other = Certificate().identity();
   const Bytes junk(100, 0x30);
   Bytes cut = own.chain[0];
   cut.resize(cut.size() / 2);

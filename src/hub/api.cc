@@ -7,9 +7,8 @@
 #include "base/encoding.h"
 #include "base/log.h"
 #include "base/version.h"
-#include "hub/pet_name.h"
-#include "tunnel/protocol.h"
-#include "tunnel/token.h"
+#include "hubapi/pet_name.h"
+#include "hubapi/token.h"
 
 namespace culvert::hub {
 namespace {
@@ -102,11 +101,12 @@ Result<InviteRequest> parse_invite_request(std::string_view body) {
       }
     } else if (key == "expires_in_secs") {
       if (member.is_null()) continue;
-      if (!member.is_int64() || member.get_int64() < 1 || member.get_int64() > Api::kMaxExpiry.count()) {
+      if (!member.is_int64() || member.get_int64() < 1 ||
+          member.get_int64() > hubapi::kMaxInviteExpiry.count()) {
         return invalid(
             fmt::format("\"expires_in_secs\" is not an integer from 1 to {}; leave it out for an invite that "
                         "never expires",
-                        Api::kMaxExpiry.count()));
+                        hubapi::kMaxInviteExpiry.count()));
       }
       request.expires_in = std::chrono::seconds(member.get_int64());
     } else {
@@ -163,7 +163,7 @@ http::Response Api::health() const {
   return respond(200, {{"status", "ok"},
                        {"version", kVersion},
                        {"hub_key", config_.hub_key.to_string()},
-                       {"protocol_version", tunnel::kDeclarationVersion}});
+                       {"protocol_version", hubapi::kDeclarationVersion}});
 }
 
 http::Response Api::store_failure(const Error& error, TimePoint now) {
@@ -219,7 +219,7 @@ http::Response Api::refuse_declaration(int status, std::string_view code, std::s
 }
 
 http::Response Api::declare(const http::Request& request, const SocketAddr& client, TimePoint now) {
-  auto declaration = tunnel::decode_declaration(request.body);
+  auto declaration = hubapi::decode_declaration(request.body);
   // The ids are not proven yet, but only the agent, its hub and its edges know this pair.
   bool renews = declaration && leases_.renewals(declaration->invite_id, declaration->agent_id) != nullptr;
   if (!renews && !allow_source(client, now)) {
@@ -240,10 +240,10 @@ http::Response Api::declare(const http::Request& request, const SocketAddr& clie
   return response;
 }
 
-http::Response Api::judge_declaration(const http::Request& request, const tunnel::Declaration& declaration,
+http::Response Api::judge_declaration(const http::Request& request, const hubapi::Declaration& declaration,
                                       TimePoint now) {
   UnixTime wall = config_.wall_clock();
-  auto signature = http::verify_request(request, tunnel::kLeaseTag, wall);
+  auto signature = http::verify_request(request, hubapi::kLeaseTag, wall);
   if (!signature) return refuse_declaration(401, "invalid_signature", signature.error().message, now);
   auto found = store_.find_invite(declaration.invite_id);
   if (!found) return store_failure(found.error(), now);
@@ -285,7 +285,7 @@ http::Response Api::judge_declaration(const http::Request& request, const tunnel
                           verdicts.error().message);
   }
   ++counters_.declarations;
-  tunnel::LeaseAnswer answer{.tenant = invite.tenant,
+  hubapi::LeaseAnswer answer{.tenant = invite.tenant,
                              .granted = {},
                              .edges = config_.edges,
                              .services = std::move(*verdicts),
@@ -294,7 +294,7 @@ http::Response Api::judge_declaration(const http::Request& request, const tunnel
                              .renew_after = Leases::kRenewAfter};
   for (const auto& pattern : invite.hostnames) answer.granted.push_back(pattern.text());
   auto response = respond(200, {});
-  response.body = tunnel::encode(answer);
+  response.body = hubapi::encode(answer);
   return response;
 }
 
@@ -302,7 +302,7 @@ http::Response Api::create_invite(const http::Request& request, TimePoint now) {
   auto wanted = parse_invite_request(request.body);
   if (!wanted) return error_response(400, "invalid_request", wanted.error().message);
   for (const std::string& text : config_.public_urls) {
-    auto url = tunnel::parse_hub_url(text);
+    auto url = hubapi::parse_hub_url(text);
     auto own = url ? route::HostPattern::parse(url->host) : std::unexpected(url.error());
     if (own && std::ranges::find(wanted->hostnames, *own) != wanted->hostnames.end()) {
       return error_response(
@@ -320,7 +320,7 @@ http::Response Api::create_invite(const http::Request& request, TimePoint now) {
   SecretKey tenant_key = SecretKey::generate(random_);
   UnixTime wall = config_.wall_clock();
   Invite invite{.id = id,
-                .name = wanted->name ? *wanted->name : pet_name(random_),
+                .name = wanted->name ? *wanted->name : hubapi::pet_name(random_),
                 .tenant = tenant_key.public_key(),
                 .secret_hash = hmac_sha256(store_.hash_key(), secret),
                 .hostnames = std::move(wanted->hostnames),
@@ -336,7 +336,7 @@ http::Response Api::create_invite(const http::Request& request, TimePoint now) {
   }
   log_info("invite_created", "invite={} name={} hostnames={}", to_base64url(id), culvert::quoted(invite.name),
            invite.hostnames.size());
-  tunnel::InviteToken token{config_.public_urls, config_.hub_key, id, secret, tenant_key};
+  hubapi::InviteToken token{config_.public_urls, config_.hub_key, id, secret, tenant_key};
   auto response = respond(200, {{"status", "ok"},
                                 {"token", token.encode()},
                                 {"invite_id", to_base64url(id)},

@@ -12,7 +12,7 @@
 #include "hub/hub.h"
 #include "hub/leases.h"
 #include "hub/store.h"
-#include "tunnel/declaration.h"
+#include "hubapi/declaration.h"
 
 namespace culvert::hub {
 
@@ -36,7 +36,6 @@ class Api {
   static constexpr size_t kMaxSources = 4096;
   static constexpr size_t kMaxHostnames = 100;  // of one invite
   static constexpr size_t kMaxNameLength = 64;
-  static constexpr std::chrono::seconds kMaxExpiry = std::chrono::days(3653);
 
   struct Counters {
     uint64_t declarations = 0;    // accepted
@@ -57,7 +56,7 @@ class Api {
  private:
   http::Response health() const;
   http::Response declare(const http::Request& request, const SocketAddr& client, TimePoint now);
-  http::Response judge_declaration(const http::Request& request, const tunnel::Declaration& declaration,
+  http::Response judge_declaration(const http::Request& request, const hubapi::Declaration& declaration,
                                    TimePoint now);
   http::Response create_invite(const http::Request& request, TimePoint now);
   http::Response list_invites(const http::Request& request, TimePoint now);

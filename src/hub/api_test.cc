@@ -8,8 +8,7 @@
 
 #include "base/encoding.h"
 #include "base/full_disk.h"
-#include "tunnel/protocol.h"
-#include "tunnel/token.h"
+#include "hubapi/token.h"
 
 namespace culvert::hub {
 namespace {
@@ -59,30 +58,30 @@ class ApiTest : public testing::Test {
     if (bearer) request.headers.add("Authorization", "Bearer " + *bearer);
     return api_->handle(request, client_, now_);
   }
-  tunnel::InviteToken invite(std::string_view body = R"({"hostnames":["*.a.eu"]})") {
+  hubapi::InviteToken invite(std::string_view body = R"({"hostnames":["*.a.eu"]})") {
     auto response = call("POST", "/v1/invites", std::string(body));
     EXPECT_EQ(response.status, 200) << response.body;
-    auto token = tunnel::parse_invite_token(std::string_view(parse(response).at("token").as_string()));
+    auto token = hubapi::parse_invite_token(std::string_view(parse(response).at("token").as_string()));
     EXPECT_TRUE(token.has_value());
     return *token;
   }
-  tunnel::Declaration declaration(const tunnel::InviteToken& token, std::string_view host = "x.a.eu") {
+  hubapi::Declaration declaration(const hubapi::InviteToken& token, std::string_view host = "x.a.eu") {
     return {token.invite_id,
             token.invite_secret,
             agent_,
             {{*route::HostPattern::parse(host), route::TlsMode::kTerminate}}};
   }
   http::Request signed_request(std::string body, const SecretKey& key, UnixTime when,
-                               std::string_view tag = tunnel::kLeaseTag) {
+                               std::string_view tag = hubapi::kLeaseTag) {
     http::Request request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = std::move(body)};
     http::sign_request(request, key, tag, when, random_);
     return request;
   }
-  http::Response declare(const tunnel::InviteToken& token, std::string_view host = "x.a.eu") {
-    return api_->handle(signed_request(tunnel::encode(declaration(token, host)), token.tenant_key, g_wall),
+  http::Response declare(const hubapi::InviteToken& token, std::string_view host = "x.a.eu") {
+    return api_->handle(signed_request(hubapi::encode(declaration(token, host)), token.tenant_key, g_wall),
                         client_, now_);
   }
-  void expect_no_secret(const http::Response& response, const tunnel::InviteToken& token) {
+  void expect_no_secret(const http::Response& response, const hubapi::InviteToken& token) {
     EXPECT_EQ(response.body.find(to_base64url(token.invite_secret)), std::string::npos);
     EXPECT_EQ(response.body.find(kOperatorKey), std::string::npos);
   }
@@ -113,7 +112,7 @@ TEST_F(ApiTest, HealthNeedsNoKey) {
   auto body = parse(response);
   EXPECT_EQ(body.at("status").as_string(), "ok");
   EXPECT_EQ(body.at("hub_key").as_string(), hub_key_.to_string());
-  EXPECT_EQ(body.at("protocol_version").as_int64(), tunnel::kDeclarationVersion);
+  EXPECT_EQ(body.at("protocol_version").as_int64(), hubapi::kDeclarationVersion);
   EXPECT_FALSE(body.at("version").as_string().empty());
 }
 
@@ -178,7 +177,7 @@ TEST_F(ApiTest, CreatesAnInviteWhoseTokenWorks) {
   EXPECT_EQ(body.at("name").as_string(), "home");
   EXPECT_EQ(body.at("hostnames").as_array().at(0).as_string(), "app.a.eu");
   EXPECT_EQ(body.at("expires_at").as_int64(), 1'700'000'060);
-  auto token = tunnel::parse_invite_token(std::string_view(body.at("token").as_string()));
+  auto token = hubapi::parse_invite_token(std::string_view(body.at("token").as_string()));
   ASSERT_TRUE(token.has_value());
   EXPECT_EQ(token->hub_urls, config_.public_urls);
   EXPECT_EQ(token->hub_key, hub_key_);
@@ -315,10 +314,10 @@ TEST_F(ApiTest, AnswersADeclarationWithALease) {
   auto declared = declaration(token);
   declared.services.push_back({*route::HostPattern::parse("other.org"), route::TlsMode::kPassthrough});
   auto response =
-      api_->handle(signed_request(tunnel::encode(declared), token.tenant_key, g_wall), client_, now_);
+      api_->handle(signed_request(hubapi::encode(declared), token.tenant_key, g_wall), client_, now_);
   ASSERT_EQ(response.status, 200) << response.body;
   expect_no_secret(response, token);
-  auto answer = tunnel::decode_lease_answer(response.body);
+  auto answer = hubapi::decode_lease_answer(response.body);
   ASSERT_TRUE(answer.has_value()) << answer.error().message;
   EXPECT_EQ(answer->tenant, token.tenant_key.public_key());
   EXPECT_EQ(answer->granted, std::vector<std::string>{"*.a.eu"});
@@ -336,7 +335,7 @@ TEST_F(ApiTest, AnswersADeclarationWithALease) {
 
 TEST_F(ApiTest, ChecksADeclarationInOrder) {
   auto token = invite();
-  std::string body = tunnel::encode(declaration(token));
+  std::string body = hubapi::encode(declaration(token));
   auto status = [&](const http::Request& request, const char* code) {
     auto response = api_->handle(request, client_, now_);
     EXPECT_EQ(error_code(response), code) << response.body;
@@ -351,7 +350,7 @@ TEST_F(ApiTest, ChecksADeclarationInOrder) {
   http::Request unsigned_request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = body};
   EXPECT_EQ(status(unsigned_request, "invalid_signature"), 401);
   auto tampered = signed_request(body, token.tenant_key, g_wall);
-  tampered.body = tunnel::encode(declaration(token, "y.a.eu"));
+  tampered.body = hubapi::encode(declaration(token, "y.a.eu"));
   EXPECT_EQ(status(tampered, "invalid_signature"), 401);
   EXPECT_EQ(status(signed_request(body, token.tenant_key, g_wall, "other-tag"), "invalid_signature"), 401);
   EXPECT_EQ(status(signed_request(body, token.tenant_key, g_wall - 61s), "invalid_signature"), 401);
@@ -359,11 +358,11 @@ TEST_F(ApiTest, ChecksADeclarationInOrder) {
 
   auto unknown = declaration(token);
   unknown.invite_id.fill(9);
-  EXPECT_EQ(status(signed_request(tunnel::encode(unknown), token.tenant_key, g_wall), "unknown_invite"), 404);
+  EXPECT_EQ(status(signed_request(hubapi::encode(unknown), token.tenant_key, g_wall), "unknown_invite"), 404);
   auto wrong_secret = declaration(token);
   wrong_secret.invite_secret[31] ^= 1;
   auto bad_secret =
-      api_->handle(signed_request(tunnel::encode(wrong_secret), token.tenant_key, g_wall), client_, now_);
+      api_->handle(signed_request(hubapi::encode(wrong_secret), token.tenant_key, g_wall), client_, now_);
   auto bad_key = api_->handle(signed_request(body, SecretKey::generate(random_), g_wall), client_, now_);
   EXPECT_EQ(bad_secret.status, 401);
   EXPECT_EQ(bad_secret.status, bad_key.status);
@@ -376,7 +375,7 @@ TEST_F(ApiTest, AnotherTenantsTokenOpensNothing) {
   auto theirs = invite(R"({"hostnames":["*.b.eu"]})");
   // Their invite and secret, signed with my key: both must fit the same invite.
   auto mixed = api_->handle(
-      signed_request(tunnel::encode(declaration(theirs, "x.b.eu")), mine.tenant_key, g_wall), client_, now_);
+      signed_request(hubapi::encode(declaration(theirs, "x.b.eu")), mine.tenant_key, g_wall), client_, now_);
   EXPECT_EQ(mixed.status, 401);
   EXPECT_EQ(declare(mine, "x.a.eu").status, 200);
   auto same_agent = declare(theirs, "x.b.eu");
@@ -386,7 +385,7 @@ TEST_F(ApiTest, AnotherTenantsTokenOpensNothing) {
 
 TEST_F(ApiTest, RefusesAReplay) {
   auto token = invite();
-  auto request = signed_request(tunnel::encode(declaration(token)), token.tenant_key, g_wall);
+  auto request = signed_request(hubapi::encode(declaration(token)), token.tenant_key, g_wall);
   EXPECT_EQ(api_->handle(request, client_, now_).status, 200);
   auto again = api_->handle(request, client_, now_);
   EXPECT_EQ(again.status, 401);
@@ -413,7 +412,7 @@ TEST_F(ApiTest, AnExpiredInviteNeitherDeclaresNorServes) {
 TEST_F(ApiTest, LimitsEachInviteByItself) {
   auto token = invite();
   auto other = invite(R"({"hostnames":["*.b.eu"]})");
-  auto declare_anew = [&](const tunnel::InviteToken& with, std::string_view host) {
+  auto declare_anew = [&](const hubapi::InviteToken& with, std::string_view host) {
     agent_ = SecretKey::generate(random_).public_key();
     auto response = declare(with, host);
     leases_.end_agent(agent_);  // the cap on leases is not in question
@@ -468,7 +467,7 @@ TEST_F(ApiTest, ASourceOfRefusalsIsStoppedBeforeItsSignatureIsVerified) {
   agent_ = SecretKey::generate(random_).public_key();
   const SecretKey stranger = SecretKey::generate(random_);
   auto attack = [&] {
-    return api_->handle(signed_request(tunnel::encode(declaration(token)), stranger, g_wall), client_, now_);
+    return api_->handle(signed_request(hubapi::encode(declaration(token)), stranger, g_wall), client_, now_);
   };
   for (uint32_t i = 0; i < Api::kSourceBurst; ++i) ASSERT_EQ(attack().status, 401) << i;
   const uint64_t verified = api_->counters().bad_signatures;
@@ -522,7 +521,7 @@ TEST_F(ApiTest, StrangersCannotUseUpATenantsRate) {
   auto token = invite();
   for (int i = 0; i < 100; ++i) {
     auto response =
-        api_->handle(signed_request(tunnel::encode(declaration(token)), SecretKey::generate(random_), g_wall),
+        api_->handle(signed_request(hubapi::encode(declaration(token)), SecretKey::generate(random_), g_wall),
                      client_, now_);
     ASSERT_EQ(response.status, 401);
   }

@@ -9,9 +9,8 @@
 
 #include "base/backoff.h"
 #include "hub/api.h"
-#include "tunnel/hub_client.h"
-#include "tunnel/protocol.h"
-#include "tunnel/token.h"
+#include "hubapi/hub_client.h"
+#include "hubapi/token.h"
 
 namespace culvert::hub {
 namespace {
@@ -72,7 +71,7 @@ class FleetTest : public testing::Test {
     auto response = api_->handle(request, client_, now_);
     EXPECT_EQ(response.status, 200) << response.body;
     auto body = boost::json::parse(response.body);
-    tokens_.push_back(*tunnel::parse_invite_token(std::string_view(body.at("token").as_string())));
+    tokens_.push_back(*hubapi::parse_invite_token(std::string_view(body.at("token").as_string())));
     hosts_.emplace_back(hostname);
     return tokens_.size() - 1;
   }
@@ -85,19 +84,19 @@ class FleetTest : public testing::Test {
   // As Agent::Impl::keep_lease() does, with the cap of agent::RetryCap.
   void declare(Agent& agent) {
     ++requests_;
-    const tunnel::InviteToken& token = tokens_[agent.token];
+    const hubapi::InviteToken& token = tokens_[agent.token];
     std::optional<Error> error;
     if (api_) {
-      tunnel::Declaration declaration{
+      hubapi::Declaration declaration{
           token.invite_id,
           token.invite_secret,
           agent.id,
           {{*route::HostPattern::parse(hosts_[agent.token]), route::TlsMode::kTerminate}}};
       http::Request request{
-          .method = "POST", .target = "/v1/leases", .headers = {}, .body = tunnel::encode(declaration)};
-      http::sign_request(request, token.tenant_key, tunnel::kLeaseTag, g_wall, random_);
+          .method = "POST", .target = "/v1/leases", .headers = {}, .body = hubapi::encode(declaration)};
+      http::sign_request(request, token.tenant_key, hubapi::kLeaseTag, g_wall, random_);
       auto response = api_->handle(request, client_, now_);
-      if (response.status != 200) error = tunnel::error_from_response(response.status, response.body);
+      if (response.status != 200) error = hubapi::error_from_response(response.status, response.body);
     } else {
       error = Error{ErrorCode::kUnavailable, "the hub is down"};
     }
@@ -164,7 +163,7 @@ class FleetTest : public testing::Test {
   std::unique_ptr<Store> store_;
   std::optional<Leases> leases_;
   std::optional<Api> api_;
-  std::vector<tunnel::InviteToken> tokens_;
+  std::vector<hubapi::InviteToken> tokens_;
   std::vector<std::string> hosts_;
   std::vector<Agent> agents_;
   TimePoint now_{};

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "hubapi/declaration.h"
 #include "net/byte_stream.h"
 #include "route/table.h"
-#include "tunnel/declaration.h"
 
 namespace culvert::hub {
 
@@ -17,7 +17,7 @@ struct Config {
   std::string operator_key;              // bearer secret of the operator's API calls
   std::vector<std::string> public_urls;  // go into tokens
   PublicKey hub_key;                     // goes into tokens
-  std::vector<tunnel::EdgeInfo> edges;   // what agents are told to dial
+  std::vector<hubapi::EdgeInfo> edges;   // what agents are told to dial
   uint16_t public_port = 443;            // where the public reaches the edge
   std::string internal_ca_pem;
   WallClock wall_clock = unix_now;

@@ -9,10 +9,9 @@
 #include "base/full_disk.h"
 #include "http/signature.h"
 #include "hub/store.h"
+#include "hubapi/hub_client.h"
 #include "net/tcp.h"
-#include "net/tls.h"
-#include "tunnel/hub_client.h"
-#include "tunnel/protocol.h"
+#include "tls/tls.h"
 
 namespace culvert::hub {
 namespace {
@@ -44,7 +43,7 @@ class HubTest : public testing::Test {
     auto listener = net::TcpListener::listen(loop_, SocketAddr::v4({127, 0, 0, 1}, 0), {});
     ASSERT_TRUE(listener.has_value()) << listener.error().message;
     listener_ = std::move(*listener);
-    identity_ = *net::self_signed_identity(hub_key_, hub_key_.public_key().tls_name(), unix_now());
+    identity_ = *tls::self_signed_identity(hub_key_, hub_key_.public_key().tls_name(), unix_now());
     open_hub();
   }
   void TearDown() override {
@@ -71,7 +70,7 @@ class HubTest : public testing::Test {
       ++tables_;
     });
   }
-  tunnel::HubUrl url() const { return {"127.0.0.1", listener_->local_addr().port()}; }
+  hubapi::HubUrl url() const { return {"127.0.0.1", listener_->local_addr().port()}; }
 
   // Runs until the story ends, then takes everything down: nothing may be left running.
   void play(Task<> story) {
@@ -94,17 +93,17 @@ class HubTest : public testing::Test {
     }
   }
   Task<> serve(int fd) {
-    auto stream = co_await net::tls_accept(net::make_tcp_stream(loop_, fd), {}, identity_, {}, soon());
+    auto stream = co_await tls::accept(net::make_tcp_stream(loop_, fd), {}, identity_, {}, soon());
     if (stream && hub_) co_await hub_->serve(std::move(*stream));
   }
 
-  Task<Result<tunnel::InviteToken>> invite(std::string body) {
+  Task<Result<hubapi::InviteToken>> invite(std::string body) {
     auto answer = co_await client_->call_operator("POST", "/v1/invites", body, kOperatorKey);
     if (!answer) co_return std::unexpected(answer.error());
     auto token = json::parse(*answer).at("token").as_string();
-    co_return tunnel::parse_invite_token(std::string_view(token));
+    co_return hubapi::parse_invite_token(std::string_view(token));
   }
-  tunnel::Declaration declaration(const tunnel::InviteToken& token, std::string_view host,
+  hubapi::Declaration declaration(const hubapi::InviteToken& token, std::string_view host,
                                   uint64_t agent = 5) {
     return {token.invite_id,
             token.invite_secret,
@@ -118,8 +117,8 @@ class HubTest : public testing::Test {
     std::string received;
     auto transport = co_await net::tcp_connect(loop_, url().host, url().port, soon());
     if (!transport) co_return "no connection";
-    net::TlsClientTrust trust{.pinned_key = hub_key_.public_key(), .root_pem = {}};
-    auto stream = co_await net::tls_connect(std::move(*transport), "x.example", trust, soon());
+    tls::ClientTrust trust{.pinned_key = hub_key_.public_key(), .root_pem = {}};
+    auto stream = co_await tls::connect(std::move(*transport), "x.example", trust, soon());
     if (!stream) co_return "no TLS: " + stream.error().message;
     size_t piece = pause > Duration::zero() ? 1 : bytes.size();
     for (size_t sent = 0; sent < bytes.size(); sent += piece) {
@@ -141,14 +140,14 @@ class HubTest : public testing::Test {
   net::TaskGroup tasks_{loop_};
   SecretKey hub_key_ = key_of(1);
   std::unique_ptr<net::TcpListener> listener_;
-  net::TlsIdentityPtr identity_;
+  tls::IdentityPtr identity_;
   fs::path directory_;
   Duration request_time_ = 10s;
   std::unique_ptr<Hub> hub_;
   route::TablePtr table_;
   int tables_ = 0;
-  std::optional<tunnel::HubClient> client_holder_;
-  tunnel::HubClient* client_ = nullptr;
+  std::optional<hubapi::HubClient> client_holder_;
+  hubapi::HubClient* client_ = nullptr;
 
   void make_client() {
     client_holder_.emplace(loop_, std::vector{url()}, hub_key_.public_key(), shifted_wall);
@@ -249,11 +248,11 @@ class HubTest : public testing::Test {
     forged.tenant_key = key_of(77);
     auto no_right = co_await client_->declare(forged, declaration(forged, "x.a.eu"));
     EXPECT_EQ(no_right.error().code, ErrorCode::kUnauthorized);
-    tunnel::HubClient late(loop_, {url()}, hub_key_.public_key(), [] { return unix_now() - 120s; });
+    hubapi::HubClient late(loop_, {url()}, hub_key_.public_key(), [] { return unix_now() - 120s; });
     auto skewed = co_await late.declare(*token, declaration(*token, "x.a.eu"));
     EXPECT_EQ(skewed.error().code, ErrorCode::kUnauthorized);
     EXPECT_NE(skewed.error().message.find("clock"), std::string::npos) << skewed.error().message;
-    tunnel::HubClient wrong_pin(loop_, {url()}, key_of(2).public_key(), shifted_wall);
+    hubapi::HubClient wrong_pin(loop_, {url()}, key_of(2).public_key(), shifted_wall);
     auto impostor = co_await wrong_pin.declare(*token, declaration(*token, "x.a.eu"));
     EXPECT_EQ(impostor.error().code, ErrorCode::kUnavailable);
     EXPECT_FALSE(serves("x.a.eu"));
@@ -345,9 +344,9 @@ class HubTest : public testing::Test {
 
   Task<> idle_connections_end_with_the_hub() {
     auto transport = co_await net::tcp_connect(loop_, url().host, url().port, soon());
-    net::TlsClientTrust trust{.pinned_key = hub_key_.public_key(), .root_pem = {}};
+    tls::ClientTrust trust{.pinned_key = hub_key_.public_key(), .root_pem = {}};
     if (!transport) co_return;
-    auto stream = co_await net::tls_connect(std::move(*transport), "x.example", trust, soon());
+    auto stream = co_await tls::connect(std::move(*transport), "x.example", trust, soon());
     EXPECT_TRUE(stream.has_value());
     if (!stream) co_return;
     auto written =

@@ -7,17 +7,17 @@
 namespace culvert::hub {
 namespace {
 
-bool same(const tunnel::DeclaredService& a, const tunnel::DeclaredService& b) {
+bool same(const hubapi::DeclaredService& a, const hubapi::DeclaredService& b) {
   return a.hostname == b.hostname && a.tls_mode == b.tls_mode;
 }
 
 }  // namespace
 
-tunnel::ServiceVerdict Leases::judge(const Invite& invite, const EndpointId& agent,
-                                     const tunnel::DeclaredService& service) const {
+hubapi::ServiceVerdict Leases::judge(const Invite& invite, const EndpointId& agent,
+                                     const hubapi::DeclaredService& service) const {
   const std::string& hostname = service.hostname.text();
   auto refused = [&](std::string reason) {
-    return tunnel::ServiceVerdict{hostname, false, std::move(reason)};
+    return hubapi::ServiceVerdict{hostname, false, std::move(reason)};
   };
   bool granted =
       std::ranges::any_of(invite.hostnames, [&](const auto& own) { return own.grants(service.hostname); });
@@ -39,8 +39,8 @@ tunnel::ServiceVerdict Leases::judge(const Invite& invite, const EndpointId& age
   return {hostname, true, ""};
 }
 
-Result<std::vector<tunnel::ServiceVerdict>> Leases::declare(
-    const Invite& invite, const EndpointId& agent, const std::vector<tunnel::DeclaredService>& services,
+Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
+    const Invite& invite, const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services,
     TimePoint now) {
   auto held = leases_.find(agent);
   if (held != leases_.end() && held->second.invite != invite.id) {
@@ -48,8 +48,8 @@ Result<std::vector<tunnel::ServiceVerdict>> Leases::declare(
                 "agent {} holds a lease of another invite; restart the agent for a fresh key",
                 agent.short_text());
   }
-  std::vector<tunnel::ServiceVerdict> verdicts;
-  std::vector<tunnel::DeclaredService> accepted;
+  std::vector<hubapi::ServiceVerdict> verdicts;
+  std::vector<hubapi::DeclaredService> accepted;
   for (const auto& service : services) {
     verdicts.push_back(judge(invite, agent, service));
     if (verdicts.back().accepted) accepted.push_back(service);
@@ -89,7 +89,7 @@ Result<std::vector<tunnel::ServiceVerdict>> Leases::declare(
 }
 
 void Leases::hold_names(const Invite& invite, const EndpointId& agent,
-                        const std::vector<tunnel::DeclaredService>& services) {
+                        const std::vector<hubapi::DeclaredService>& services) {
   for (const auto& service : services) {
     auto [name, fresh] = names_.try_emplace(service.hostname.text(), Name{.pattern = service.hostname,
                                                                           .invite = invite.id,
@@ -102,7 +102,7 @@ void Leases::hold_names(const Invite& invite, const EndpointId& agent,
   changed_ = true;
 }
 
-void Leases::drop_names(const EndpointId& agent, const std::vector<tunnel::DeclaredService>& services) {
+void Leases::drop_names(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services) {
   for (const auto& service : services) {
     auto name = names_.find(service.hostname.text());
     CHECK(name != names_.end());

@@ -9,8 +9,8 @@
 #include "base/key.h"
 #include "base/rate_limit.h"
 #include "hub/invite.h"
+#include "hubapi/declaration.h"
 #include "route/table.h"
-#include "tunnel/declaration.h"
 
 namespace culvert::hub {
 
@@ -34,8 +34,8 @@ class Leases {
   // Grants, renews or replaces the agent's lease; one verdict for each service, in order. A service is
   // refused alone; an agent with no accepted service holds no lease. `invite` is live. Errors, which change
   // nothing: kConflict, the agent's id is in use by another invite; kLimit, kMaxPerInvite.
-  Result<std::vector<tunnel::ServiceVerdict>> declare(const Invite& invite, const EndpointId& agent,
-                                                      const std::vector<tunnel::DeclaredService>& services,
+  Result<std::vector<hubapi::ServiceVerdict>> declare(const Invite& invite, const EndpointId& agent,
+                                                      const std::vector<hubapi::DeclaredService>& services,
                                                       TimePoint now);
   // The rate of the renewals of the lease that `agent` holds of this invite; nullptr when it holds none.
   RateLimit* renewals(const InviteId& invite, const EndpointId& agent);
@@ -56,7 +56,7 @@ class Leases {
   struct Lease {
     InviteId invite;
     std::optional<UnixTime> invite_expires_at;
-    std::vector<tunnel::DeclaredService> services;
+    std::vector<hubapi::DeclaredService> services;
     TimePoint ends_at;
     RateLimit renewals{kRenewBurst, kRenewInterval};
   };
@@ -69,11 +69,11 @@ class Leases {
   };
   using LeaseMap = std::unordered_map<EndpointId, Lease>;
 
-  tunnel::ServiceVerdict judge(const Invite& invite, const EndpointId& agent,
-                               const tunnel::DeclaredService& service) const;
+  hubapi::ServiceVerdict judge(const Invite& invite, const EndpointId& agent,
+                               const hubapi::DeclaredService& service) const;
   void hold_names(const Invite& invite, const EndpointId& agent,
-                  const std::vector<tunnel::DeclaredService>& services);
-  void drop_names(const EndpointId& agent, const std::vector<tunnel::DeclaredService>& services);
+                  const std::vector<hubapi::DeclaredService>& services);
+  void drop_names(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services);
   LeaseMap::iterator end(LeaseMap::iterator lease);
 
   LeaseMap leases_;

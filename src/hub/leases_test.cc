@@ -8,8 +8,8 @@ namespace culvert::hub {
 namespace {
 
 using namespace std::chrono_literals;
+using hubapi::DeclaredService;
 using route::TlsMode;
-using tunnel::DeclaredService;
 
 const UnixTime kWall{std::chrono::seconds(1'700'000'000)};
 const TimePoint kStart{std::chrono::hours(100)};

@@ -11,7 +11,8 @@
 #include "base/clock.h"
 #include "base/result.h"
 
-// The only room with Asio and system calls. Above it a coroutine is a Task, a worker's loop is an EventLoop.
+// The only module with Asio and system calls. Above it a coroutine is a Task, a worker's loop is an
+// EventLoop.
 namespace culvert::net {
 
 using Executor = boost::asio::io_context::executor_type;

@@ -1,4 +1,4 @@
-// Precompiled for every room that sees Asio: parsing these is most of what such a file costs to compile.
+// Precompiled for every module that sees Asio: parsing these is most of what such a file costs to compile.
 #include <fmt/format.h>
 
 #include <boost/asio/awaitable.hpp>

@@ -26,6 +26,11 @@ class Signals : public ::testing::Test {
     return got_;
   }
 
+  // The test may itself run under nohup, where StopSignals leaves SIGHUP ignored.
+  struct DefaultHangUp {
+    DefaultHangUp() { std::signal(SIGHUP, SIG_DFL); }
+  };
+  DefaultHangUp default_hang_up_;
   EventLoop loop_;
   StopSignals signals_{loop_};
   std::optional<int> got_;

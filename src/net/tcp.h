@@ -11,24 +11,6 @@ namespace culvert::net {
 // A connected TCP socket with TCP_NODELAY.
 std::unique_ptr<ByteStream> make_tcp_stream(EventLoop& loop, int fd);
 
-// A TCP or TLS connection on its way to another loop, also on another thread. Owns it: closes it unless it is
-// attached.
-class DetachedStream {
- public:
-  // A stream of make_tcp_stream, tls_accept or tls_connect; callbacks that wait are dropped.
-  explicit DetachedStream(std::unique_ptr<ByteStream> stream);
-  ~DetachedStream();
-  DetachedStream(DetachedStream&& other) noexcept;
-  DetachedStream& operator=(DetachedStream&&) = delete;
-
-  // Once, on the thread of `loop`.
-  std::unique_ptr<ByteStream> attach(EventLoop& loop) &&;
-
- private:
-  std::unique_ptr<ByteStream> tls_;  // without its socket; nullptr: plain TCP
-  int fd_;
-};
-
 // Gives up the descriptor of a stream made by make_tcp_stream that nothing waits on, so that another worker's
 // loop can take it. The stream answers kError afterwards.
 int release_descriptor(ByteStream& stream);

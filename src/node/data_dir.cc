@@ -137,7 +137,7 @@ Result<std::string> DataDir::read_operator_key() const {
 
 // Both files are made exclusively and the certificate follows from the key, so that racing starts agree, and
 // a start that finds a key alone completes what another began.
-Result<std::unique_ptr<net::InternalCa>> DataDir::load_or_create_ca(UnixTime now) const {
+Result<std::unique_ptr<tls::InternalCa>> DataDir::load_or_create_ca(UnixTime now) const {
   constexpr const char* kAdvice =
       "restore both from a backup, or remove both to get a new root (clients must then trust the new one)";
   std::error_code ignored;
@@ -151,7 +151,7 @@ Result<std::unique_ptr<net::InternalCa>> DataDir::load_or_create_ca(UnixTime now
       return fail(ErrorCode::kNotFound, "{} is there, but its key is not: {}; {}", ca_certificate().native(),
                   key.error().message, kAdvice);
     }
-    auto fresh = net::InternalCa::create(kCaName, now);
+    auto fresh = tls::InternalCa::create(kCaName, now);
     auto created = create_private_file(ca_key(), as_bytes(fresh.private_key));
     if (!created && created.error().code != ErrorCode::kConflict) return std::unexpected(created.error());
     key = created ? to_bytes(as_bytes(fresh.private_key)) : read_existing(ca_key(), kMaxPem);
@@ -160,7 +160,7 @@ Result<std::unique_ptr<net::InternalCa>> DataDir::load_or_create_ca(UnixTime now
 
   auto certificate = read_existing(ca_certificate(), kMaxPem);
   if (!certificate && certificate.error().code == ErrorCode::kNotFound) {
-    auto made = net::InternalCa::certify(kCaName, std::string(as_text(*key)), now);
+    auto made = tls::InternalCa::certify(kCaName, std::string(as_text(*key)), now);
     if (!made)
       return fail(ErrorCode::kInvalid, "{}: {}; {}", ca_key().native(), made.error().message, kAdvice);
     auto created = create_public_file(ca_certificate(), as_bytes(made->certificate));
@@ -172,7 +172,7 @@ Result<std::unique_ptr<net::InternalCa>> DataDir::load_or_create_ca(UnixTime now
     }
     if (!created && created.error().code != ErrorCode::kConflict) {
       log_error("ca_certificate_not_written", "reason={}", culvert::quoted(created.error().message));
-      return net::InternalCa::load(*made);
+      return tls::InternalCa::load(*made);
     }
     certificate = read_existing(ca_certificate(), kMaxPem);
   }
@@ -180,7 +180,7 @@ Result<std::unique_ptr<net::InternalCa>> DataDir::load_or_create_ca(UnixTime now
     return fail(certificate.error().code, "{} is there, but its certificate is not: {}; {}",
                 ca_key().native(), certificate.error().message, kAdvice);
   }
-  auto ca = net::InternalCa::load({std::string(as_text(*certificate)), std::string(as_text(*key))});
+  auto ca = tls::InternalCa::load({std::string(as_text(*certificate)), std::string(as_text(*key))});
   if (!ca) {
     return fail(ErrorCode::kInvalid, "{} and {}: {}; {}", ca_certificate().native(), ca_key().native(),
                 ca.error().message, kAdvice);

@@ -9,7 +9,7 @@
 #include "base/key.h"
 #include "base/random.h"
 #include "base/result.h"
-#include "net/tls.h"
+#include "tls/tls.h"
 
 // The files of a node. Secrets are mode 0600 and made create-exclusive: two processes that start at once
 // agree on them. Each file is created in one step, and a start that ends between two of them leaves a
@@ -45,7 +45,7 @@ struct DataDir {
   Result<std::string> read_operator_key() const;
   // A key without a certificate gets a new one: a first start may have ended between the two, and a root of
   // the same name and key is as good as the lost one.
-  Result<std::unique_ptr<net::InternalCa>> load_or_create_ca(UnixTime now) const;
+  Result<std::unique_ptr<tls::InternalCa>> load_or_create_ca(UnixTime now) const;
 
   struct Info {
     std::vector<std::string> hub_urls;

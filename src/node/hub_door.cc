@@ -18,8 +18,8 @@ struct HubDoor::Guest {
   bool served = false;      // has sent a whole request
 };
 
-HubDoor::HubDoor(net::EventLoop& loop, hub::Hub& hub, net::TlsIdentityPtr pinned,
-                 std::shared_ptr<edge::Certificates> certificates,
+HubDoor::HubDoor(net::EventLoop& loop, hub::Hub& hub, tls::IdentityPtr pinned,
+                 std::shared_ptr<tls::Certificates> certificates,
                  std::unordered_set<std::string> public_hosts, Limits limits)
     : loop_(loop),
       hub_(hub),
@@ -75,7 +75,7 @@ net::Task<> HubDoor::serve(edge::HubConnection connection, std::unique_ptr<net::
 net::Task<> HubDoor::serve_until_gone(edge::HubConnection connection, std::unique_ptr<net::ByteStream> socket,
                                       std::shared_ptr<Guest> guest) {
   const SocketAddr client = socket->remote_addr();
-  net::TlsIdentityPtr identity = pinned_;
+  tls::IdentityPtr identity = pinned_;
   if (public_hosts_.contains(connection.server_name)) {
     auto leaf = certificates_->leaf(connection.server_name);
     if (leaf) {
@@ -85,9 +85,9 @@ net::Task<> HubDoor::serve_until_gone(edge::HubConnection connection, std::uniqu
                 culvert::quoted(leaf.error().message));
     }
   }
-  auto tls = co_await net::tls_accept(std::move(socket), std::move(connection.received), std::move(identity),
-                                      {"http/1.1", "http/1.0"}, monotonic_now() + kHandshakeTimeout,
-                                      net::NoCommonAlpn::kServeUnlessH2);
+  auto tls = co_await tls::accept(std::move(socket), std::move(connection.received), std::move(identity),
+                                  {"http/1.1", "http/1.0"}, monotonic_now() + kHandshakeTimeout,
+                                  tls::NoCommonAlpn::kServeUnlessH2);
   if (!tls) {
     log_debug("hub_handshake_failed", "client={} reason={}", client.to_string(),
               culvert::quoted(tls.error().message));

@@ -5,11 +5,11 @@
 #include <unordered_set>
 
 #include "base/rate_limit.h"
-#include "edge/certificates.h"
 #include "edge/shared.h"
 #include "hub/hub.h"
 #include "net/event_loop.h"
-#include "net/tls.h"
+#include "tls/certificates.h"
+#include "tls/tls.h"
 
 namespace culvert::node {
 
@@ -26,8 +26,8 @@ class HubDoor {
 
   // `pinned` proves the hub's key and is shown to those who ask for no name or for the key's; `public_hosts`
   // are covered by the internal CA.
-  HubDoor(net::EventLoop& loop, hub::Hub& hub, net::TlsIdentityPtr pinned,
-          std::shared_ptr<edge::Certificates> certificates, std::unordered_set<std::string> public_hosts,
+  HubDoor(net::EventLoop& loop, hub::Hub& hub, tls::IdentityPtr pinned,
+          std::shared_ptr<tls::Certificates> certificates, std::unordered_set<std::string> public_hosts,
           Limits limits);
 
   void admit(edge::HubConnection connection);
@@ -47,8 +47,8 @@ class HubDoor {
 
   net::EventLoop& loop_;
   hub::Hub& hub_;
-  net::TlsIdentityPtr pinned_;
-  std::shared_ptr<edge::Certificates> certificates_;
+  tls::IdentityPtr pinned_;
+  std::shared_ptr<tls::Certificates> certificates_;
   std::unordered_set<std::string> public_hosts_;
   Limits limits_;
   std::list<std::shared_ptr<Guest>> guests_;  // oldest first

@@ -9,10 +9,10 @@
 #include "base/version.h"
 #include "edge/edge.h"
 #include "hub/hub.h"
+#include "hubapi/token.h"
 #include "net/network_watch.h"
 #include "node/data_dir.h"
 #include "node/hub_door.h"
-#include "tunnel/token.h"
 
 namespace culvert::node {
 namespace {
@@ -44,11 +44,11 @@ std::string own_host(const SocketAddr& listen) {
   return "127.0.0.1";
 }
 
-Result<std::vector<tunnel::HubUrl>> public_urls(const Config& config, const SocketAddr& tcp) {
-  std::vector<tunnel::HubUrl> urls;
+Result<std::vector<hubapi::HubUrl>> public_urls(const Config& config, const SocketAddr& tcp) {
+  std::vector<hubapi::HubUrl> urls;
   if (config.public_urls.empty()) urls.push_back({own_host(config.tcp_listen), tcp.port()});
   for (const std::string& text : config.public_urls) {
-    auto url = tunnel::parse_hub_url(text);
+    auto url = hubapi::parse_hub_url(text);
     if (!url)
       return fail(ErrorCode::kInvalid, "public URL {}: {}", culvert::quoted(text), url.error().message);
     urls.push_back(std::move(*url));
@@ -56,7 +56,7 @@ Result<std::vector<tunnel::HubUrl>> public_urls(const Config& config, const Sock
   return urls;
 }
 
-Result<std::vector<std::string>> edge_addresses(const Config& config, const tunnel::HubUrl& first,
+Result<std::vector<std::string>> edge_addresses(const Config& config, const hubapi::HubUrl& first,
                                                 uint16_t udp_port) {
   if (config.edge_addrs.empty()) return std::vector{host_and_port(first.host, udp_port)};
   for (const std::string& address : config.edge_addrs) {
@@ -89,7 +89,7 @@ Result<> check(const Config& config) {
 // of a DNS record or behind a NAT.
 std::vector<std::string> urls_on_this_host(const SocketAddr& listener, const std::vector<std::string>& urls) {
   std::string host = !listener.is_unspecified() ? listener.ip_text() : listener.is_v4() ? "127.0.0.1" : "::1";
-  std::vector<std::string> out{tunnel::HubUrl{std::move(host), listener.port()}.to_string()};
+  std::vector<std::string> out{hubapi::HubUrl{std::move(host), listener.port()}.to_string()};
   for (const std::string& url : urls) {
     if (url != out.front()) out.push_back(url);
   }
@@ -135,9 +135,9 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
   if (!operator_key) return std::unexpected(operator_key.error());
   auto ca = files.load_or_create_ca(unix_now());
   if (!ca) return std::unexpected(ca.error());
-  auto pinned = net::self_signed_identity(key, id_.tls_name(), unix_now());
+  auto pinned = tls::self_signed_identity(key, id_.tls_name(), unix_now());
   if (!pinned) return std::unexpected(pinned.error());
-  auto certificates = std::make_shared<edge::Certificates>(std::move(*ca), unix_now);
+  auto certificates = std::make_shared<tls::Certificates>(std::move(*ca), unix_now);
 
   auto edge = edge::Edge::bind({.key = key,
                                 .tcp_listen = config.tcp_listen,
@@ -158,7 +158,7 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
   auto edges = edge_addresses(config, urls->front(), edge_->udp_addr().port());
   if (!edges) return std::unexpected(edges.error());
   std::unordered_set<std::string> public_hosts;
-  for (const tunnel::HubUrl& url : *urls) {
+  for (const hubapi::HubUrl& url : *urls) {
     urls_.push_back(url.to_string());
     public_hosts.insert(lower(url.host));
   }

@@ -18,10 +18,10 @@
 #include "base/full_disk.h"
 #include "base/random.h"
 #include "edge/testing.h"
+#include "hubapi/hub_client.h"
 #include "net/tcp.h"
 #include "node/data_dir.h"
 #include "node/hub_door.h"
-#include "tunnel/hub_client.h"
 
 namespace culvert::node {
 namespace {
@@ -129,7 +129,7 @@ TEST_F(NodeTest, BrokenFilesAreNamedWithWhatToDo) {
   write(files().ca_certificate(), "no certificate");
   error = error_of(config(), ErrorCode::kInvalid);
   EXPECT_NE(error.find(files().ca_certificate().native()), std::string::npos) << error;
-  write(files().ca_certificate(), net::InternalCa::create("another", unix_now()).certificate);
+  write(files().ca_certificate(), tls::InternalCa::create("another", unix_now()).certificate);
   error_of(config(), ErrorCode::kInvalid);
   write(files().ca_certificate(), certificate);
   EXPECT_TRUE(Node::start(config()));
@@ -373,7 +373,7 @@ TEST_F(NodeTest, ALostRootIsMadeAgainFromItsKey) {
   const std::string log = testing::internal::GetCapturedStderr();
   EXPECT_NE(log.find("ca_certificate_created"), std::string::npos) << log;
   EXPECT_EQ(read(files().ca_key()), key);
-  EXPECT_TRUE(net::InternalCa::load({root, key})) << "the key of the old root";
+  EXPECT_TRUE(tls::InternalCa::load({root, key})) << "the key of the old root";
   EXPECT_NE(read(files().ca_certificate()), "");
   write(files().ca_key(), "no key");
   fs::remove(files().ca_certificate());
@@ -430,9 +430,9 @@ class RunningNodeTest : public NodeTest {
     node_ = Node::start(std::move(with)).value();
     thread_ = std::thread([this] { node_->run(); });
     local_ = find_local_node(directory_).value();
-    std::vector<tunnel::HubUrl> urls;
-    for (const std::string& url : local_->hub_urls) urls.push_back(tunnel::parse_hub_url(url).value());
-    client_ = std::make_unique<tunnel::HubClient>(loop_, urls, local_->hub_key);
+    std::vector<hubapi::HubUrl> urls;
+    for (const std::string& url : local_->hub_urls) urls.push_back(hubapi::parse_hub_url(url).value());
+    client_ = std::make_unique<hubapi::HubClient>(loop_, urls, local_->hub_key);
   }
   void stop() {
     if (!thread_.joinable()) return;
@@ -451,7 +451,7 @@ class RunningNodeTest : public NodeTest {
     begin += key.size();
     return json.substr(begin, json.find('"', begin) - begin);
   }
-  Result<tunnel::LeaseAnswer> declare(const tunnel::InviteToken& token, const FakeAgent& agent,
+  Result<hubapi::LeaseAnswer> declare(const hubapi::InviteToken& token, const FakeAgent& agent,
                                       std::string_view host) {
     auto pattern = route::HostPattern::parse(host).value();
     return run_task(loop_, client_->declare(token, {token.invite_id,
@@ -462,9 +462,9 @@ class RunningNodeTest : public NodeTest {
   // One request over TLS that trusts the internal root; the whole answer.
   Result<std::string> get(std::string name) {
     auto tcp = run_task(loop_, net::tcp_connect(loop_, node_->tcp_addr(), soon())).value();
-    net::TlsClientTrust trust;
+    tls::ClientTrust trust;
     trust.root_pem = read_internal_root(directory_).value();
-    auto tls = run_task(loop_, net::tls_connect(std::move(tcp), name, std::move(trust), soon()));
+    auto tls = run_task(loop_, tls::connect(std::move(tcp), name, std::move(trust), soon()));
     if (!tls) return std::unexpected(tls.error());
     std::string request =
         fmt::format("GET /v1/health HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", name);
@@ -484,14 +484,14 @@ class RunningNodeTest : public NodeTest {
   std::unique_ptr<Node> node_;
   std::thread thread_;
   std::optional<LocalNode> local_;
-  std::unique_ptr<tunnel::HubClient> client_;
+  std::unique_ptr<hubapi::HubClient> client_;
 };
 
 TEST_F(RunningNodeTest, FromAnInviteToAnAnswerAndToTheRevocation) {
   start(config());
   auto created = call("POST", "/v1/invites", R"({"name":"home","hostnames":["*.w.test"]})");
   ASSERT_TRUE(created) << created.error().message;
-  auto token = tunnel::parse_invite_token(member(*created, "token"));
+  auto token = hubapi::parse_invite_token(member(*created, "token"));
   ASSERT_TRUE(token) << token.error().message;
   EXPECT_EQ(token->hub_key, node_->id());
   EXPECT_EQ(token->hub_urls, node_->public_urls());
@@ -527,7 +527,7 @@ TEST_F(RunningNodeTest, AFullDiskStopsNeitherTheStartNorARevocation) {
   start(config());
   auto created = call("POST", "/v1/invites", R"({"hostnames":["app.test"]})");
   ASSERT_TRUE(created) << created.error().message;
-  auto token = tunnel::parse_invite_token(member(*created, "token")).value();
+  auto token = hubapi::parse_invite_token(member(*created, "token")).value();
   const std::string invite = "/v1/invites/" + member(*created, "invite_id");
   Config same = config();
   same.tcp_listen = node_->tcp_addr();
@@ -568,7 +568,7 @@ TEST_F(RunningNodeTest, AGoodbyeTakesTheRouteAtOnce) {
   start(std::move(several));
   auto created = call("POST", "/v1/invites", R"({"hostnames":["app.test"]})");
   ASSERT_TRUE(created) << created.error().message;
-  auto token = tunnel::parse_invite_token(member(*created, "token")).value();
+  auto token = hubapi::parse_invite_token(member(*created, "token")).value();
   FakeAgent agent(loop_, 1);
   agent.greeting = "HTTP/1.1 200 OK\r\n\r\n";
   ASSERT_TRUE(declare(token, agent, "app.test"));
@@ -595,8 +595,8 @@ TEST_F(RunningNodeTest, TheHubsPublicNameIsCoveredByTheInternalRoot) {
 TEST_F(RunningNodeTest, OnlyTheRightKeyIsTheHub) {
   start(config());
   auto wrong = edge::testing::key(77).public_key();
-  auto url = tunnel::parse_hub_url(node_->public_urls()[0]).value();
-  tunnel::HubClient misled(loop_, {url}, wrong);
+  auto url = hubapi::parse_hub_url(node_->public_urls()[0]).value();
+  hubapi::HubClient misled(loop_, {url}, wrong);
   auto answer = run_task(loop_, misled.call_operator("GET", "/v1/invites", "", local_->operator_key));
   EXPECT_FALSE(answer);
   EXPECT_TRUE(call("GET", "/v1/invites", ""));
@@ -639,9 +639,9 @@ class HubDoorTest : public NodeTest {
                                   .edges = {},
                                   .internal_ca_pem = ""})
                .value();
-    auto pinned = net::self_signed_identity(key_, key_.public_key().tls_name(), unix_now()).value();
+    auto pinned = tls::self_signed_identity(key_, key_.public_key().tls_name(), unix_now()).value();
     auto certificates =
-        std::make_shared<edge::Certificates>(files().load_or_create_ca(unix_now()).value(), unix_now);
+        std::make_shared<tls::Certificates>(files().load_or_create_ca(unix_now()).value(), unix_now);
     door_ = std::make_unique<HubDoor>(loop_, *hub_, pinned, certificates, std::unordered_set<std::string>{},
                                       limits);
     listener_ = net::TcpListener::listen(loop_, SocketAddr::v4({127, 0, 0, 1}, 0), {}).value();
@@ -669,10 +669,10 @@ class HubDoorTest : public NodeTest {
   net::ByteStream& ask() {
     auto tcp = run_task(loop_, net::tcp_connect(loop_, listener_->local_addr(), soon())).value();
     door_->admit({run_task(loop_, listener_->accept()).value(), {}, ""});
-    net::TlsClientTrust trust;
+    tls::ClientTrust trust;
     trust.pinned_key = key_.public_key();
     clients_.push_back(
-        run_task(loop_, net::tls_connect(std::move(tcp), "x.example", std::move(trust), soon())).value());
+        run_task(loop_, tls::connect(std::move(tcp), "x.example", std::move(trust), soon())).value());
     Bytes answer(4096);
     EXPECT_TRUE(run_task(
         loop_,

@@ -7,8 +7,6 @@
 namespace culvert::tunnel {
 
 constexpr const char* kTunnelAlpn = "culvert-tunnel/1";
-constexpr const char* kLeaseTag = "culvert-lease";  // RFC 9421 tag of a declaration
-constexpr int kDeclarationVersion = 1;
 
 // Why a stream is reset or stopped.
 enum StreamCode : quic::AppCode {

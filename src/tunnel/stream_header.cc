@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "net/proxy_protocol.h"
+#include "wire/proxy_protocol.h"
 
 namespace culvert::tunnel {
 namespace {
@@ -14,7 +14,7 @@ std::unexpected<Error> invalid(const char* what) {
   return fail(ErrorCode::kInvalid, "stream header: {}", what);
 }
 
-// What net::ClientHelloReader lets through. Checked again here: the agent compares it with its services and
+// What wire::ClientHelloReader lets through. Checked again here: the agent compares it with its services and
 // logs it.
 bool is_folded_host(std::string_view host) {
   return !host.empty() && host.size() <= kMaxAuthority && std::ranges::all_of(host, [](char c) {
@@ -23,8 +23,8 @@ bool is_folded_host(std::string_view host) {
 }
 
 // The one TLV of this type: a second could say something else to whoever reads the last.
-Result<ByteView> only(const net::ProxyHeader& proxy, uint8_t type, const char* name) {
-  const auto count = std::ranges::count(proxy.tlvs, type, &net::ProxyTlv::type);
+Result<ByteView> only(const wire::ProxyHeader& proxy, uint8_t type, const char* name) {
+  const auto count = std::ranges::count(proxy.tlvs, type, &wire::ProxyTlv::type);
   if (count != 1)
     return fail(ErrorCode::kInvalid, "stream header: {} TLVs with the {}; there must be one", count, name);
   return ByteView(proxy.find(type)->value);
@@ -37,21 +37,21 @@ Bytes encode(const StreamHeader& header) {
   own.u8(kStreamHeaderVersion);
   own.u8(static_cast<uint8_t>(header.tls_mode));
   own.u64(header.connection_id);
-  net::ProxyHeader proxy;
+  wire::ProxyHeader proxy;
   proxy.source = header.client;
   proxy.destination = header.public_addr;
-  proxy.tlvs.push_back({net::kProxyTlvAuthority, to_bytes(as_bytes(header.authority))});
+  proxy.tlvs.push_back({wire::kProxyTlvAuthority, to_bytes(as_bytes(header.authority))});
   proxy.tlvs.push_back({kTlvCulvert, own.take()});
-  auto bytes = net::encode_proxy_v2(proxy);
+  auto bytes = wire::encode_proxy_v2(proxy);
   CHECK(bytes.has_value());  // a hostname of at most 253 bytes always fits
   return std::move(*bytes);
 }
 
 Result<std::optional<DecodedHeader>> decode_stream_header(ByteView bytes) {
-  auto decoded = net::decode_proxy_v2(bytes);
+  auto decoded = wire::decode_proxy_v2(bytes);
   if (!decoded) return std::unexpected(decoded.error());
   if (!*decoded) return std::nullopt;
-  const net::ProxyHeader& proxy = (*decoded)->header;
+  const wire::ProxyHeader& proxy = (*decoded)->header;
   if (proxy.local) return invalid("it names no client address");
 
   auto own = only(proxy, kTlvCulvert, "Culvert version");
@@ -72,7 +72,7 @@ Result<std::optional<DecodedHeader>> decode_stream_header(ByteView bytes) {
       *mode != static_cast<uint8_t>(route::TlsMode::kTerminate)) {
     return fail(ErrorCode::kInvalid, "stream header: TLS mode {} is unknown", *mode);
   }
-  auto authority = only(proxy, net::kProxyTlvAuthority, "hostname");
+  auto authority = only(proxy, wire::kProxyTlvAuthority, "hostname");
   if (!authority) return std::unexpected(authority.error());
   if (!is_folded_host(as_text(*authority))) return invalid("the hostname is not one, or not in lower case");
 

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/encoding.h"
-#include "net/proxy_protocol.h"
+#include "wire/proxy_protocol.h"
 
 namespace culvert::tunnel {
 namespace {
@@ -18,12 +18,12 @@ StreamHeader sample() {
           .connection_id = 0x0102030405060708};
 }
 
-net::ProxyHeader proxy_of(const StreamHeader& header) {
-  return (*net::decode_proxy_v2(encode(header)).value()).header;
+wire::ProxyHeader proxy_of(const StreamHeader& header) {
+  return (*wire::decode_proxy_v2(encode(header)).value()).header;
 }
 
-void expect_invalid(const net::ProxyHeader& proxy, std::string_view why) {
-  auto decoded = decode_stream_header(net::encode_proxy_v2(proxy).value());
+void expect_invalid(const wire::ProxyHeader& proxy, std::string_view why) {
+  auto decoded = decode_stream_header(wire::encode_proxy_v2(proxy).value());
   ASSERT_FALSE(decoded) << why;
   EXPECT_EQ(decoded.error().code, ErrorCode::kInvalid);
   EXPECT_NE(decoded.error().message.find(why), std::string::npos)
@@ -70,7 +70,7 @@ TEST(StreamHeader, EveryPrefixNeedsMore) {
 }
 
 TEST(StreamHeader, AnotherVersionNamesBoth) {
-  net::ProxyHeader proxy = proxy_of(sample());
+  wire::ProxyHeader proxy = proxy_of(sample());
   proxy.tlvs[1].value[0] = 2;
   expect_invalid(proxy, "version 2, this agent reads version 1");
   // Whatever else has changed in it.
@@ -79,7 +79,7 @@ TEST(StreamHeader, AnotherVersionNamesBoth) {
 }
 
 TEST(StreamHeader, ForeignProxyHeaders) {
-  net::ProxyHeader proxy = proxy_of(sample());
+  wire::ProxyHeader proxy = proxy_of(sample());
   proxy.tlvs.pop_back();
   expect_invalid(proxy, "0 TLVs with the Culvert version");
   proxy.tlvs.clear();
@@ -90,22 +90,22 @@ TEST(StreamHeader, ForeignProxyHeaders) {
 }
 
 TEST(StreamHeader, CulvertTlvMustBeWhole) {
-  const net::ProxyHeader good = proxy_of(sample());
+  const wire::ProxyHeader good = proxy_of(sample());
   for (size_t size : {0u, 1u, 2u, 9u, 11u, 100u}) {
-    net::ProxyHeader proxy = good;
+    wire::ProxyHeader proxy = good;
     proxy.tlvs[1].value.resize(size);
     expect_invalid(proxy, size == 0 ? "is empty" : "wrong length");
   }
   for (uint8_t mode : Bytes{0, 3, 255}) {
-    net::ProxyHeader proxy = good;
+    wire::ProxyHeader proxy = good;
     proxy.tlvs[1].value[1] = mode;
     expect_invalid(proxy, fmt::format("TLS mode {} is unknown", mode));
   }
 }
 
 TEST(StreamHeader, AuthorityMustBeOneFoldedHostname) {
-  const net::ProxyHeader good = proxy_of(sample());
-  net::ProxyHeader proxy = good;
+  const wire::ProxyHeader good = proxy_of(sample());
+  wire::ProxyHeader proxy = good;
   proxy.tlvs.erase(proxy.tlvs.begin());
   expect_invalid(proxy, "0 TLVs with the hostname");
   using namespace std::string_view_literals;
@@ -121,8 +121,8 @@ TEST(StreamHeader, AuthorityMustBeOneFoldedHostname) {
 }
 
 TEST(StreamHeader, NothingMayBeSaidTwice) {
-  net::ProxyHeader proxy = proxy_of(sample());
-  proxy.tlvs.push_back({net::kProxyTlvAuthority, to_bytes(as_bytes("other.example.eu"))});
+  wire::ProxyHeader proxy = proxy_of(sample());
+  proxy.tlvs.push_back({wire::kProxyTlvAuthority, to_bytes(as_bytes("other.example.eu"))});
   expect_invalid(proxy, "2 TLVs with the hostname");
   proxy = proxy_of(sample());
   proxy.tlvs.push_back(proxy.tlvs[1]);
@@ -130,10 +130,10 @@ TEST(StreamHeader, NothingMayBeSaidTwice) {
 }
 
 TEST(StreamHeader, UnknownTlvsAreRoomToGrow) {
-  net::ProxyHeader proxy = proxy_of(sample());
+  wire::ProxyHeader proxy = proxy_of(sample());
   proxy.tlvs.push_back({0xe1, {1, 2, 3}});
-  proxy.tlvs.push_back({net::kProxyTlvAlpn, {'h', '2'}});
-  auto decoded = decode_stream_header(net::encode_proxy_v2(proxy).value());
+  proxy.tlvs.push_back({wire::kProxyTlvAlpn, {'h', '2'}});
+  auto decoded = decode_stream_header(wire::encode_proxy_v2(proxy).value());
   ASSERT_TRUE(decoded && *decoded);
   EXPECT_EQ((*decoded)->header, sample());
 }

@@ -1,0 +1,268 @@
+#include "hubapi/declaration.h"
+
+#include <algorithm>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <initializer_list>
+#include <optional>
+
+#include "base/encoding.h"
+#include "base/log.h"
+
+namespace culvert::hubapi {
+namespace {
+
+namespace json = boost::json;
+
+// Renewing later than this would outlive any lease; sooner than a second would be a flood.
+constexpr int64_t kMaxRenewSeconds = 24 * 3600;
+
+template <class... Args>
+std::unexpected<Error> invalid(fmt::format_string<Args...> format, Args&&... args) {
+  return fail(ErrorCode::kInvalid, format, std::forward<Args>(args)...);
+}
+
+Result<json::object> parse_object(std::string_view what, std::string_view text) {
+  json::error_code ec;
+  json::value value = json::parse(text, ec);
+  if (ec) return invalid("{} is not JSON: {}", what, ec.message());
+  if (!value.is_object()) return invalid("{} is not a JSON object", what);
+  return std::move(value.get_object());
+}
+
+Result<> refuse_unknown(std::string_view what, const json::object& object,
+                        std::initializer_list<std::string_view> known) {
+  for (const auto& member : object) {
+    if (std::ranges::find(known, std::string_view(member.key())) == known.end()) {
+      return invalid("{} has an unknown member {}", what, culvert::quoted(std::string_view(member.key())));
+    }
+  }
+  return {};
+}
+
+// The members of one object; the first error stays.
+class Reader {
+ public:
+  Reader(std::string_view what, const json::object& object) : what_(what), object_(object) {}
+
+  std::string_view text(std::string_view name) {
+    const json::value* value = find(name);
+    if (!value) return {};
+    if (!value->is_string()) {
+      set(name, "is not a string");
+      return {};
+    }
+    return value->get_string();
+  }
+  int64_t integer(std::string_view name, int64_t lowest, int64_t highest) {
+    const json::value* value = find(name);
+    if (!value) return lowest;
+    if (!value->is_int64() || value->get_int64() < lowest || value->get_int64() > highest) {
+      set(name, fmt::format("is not an integer from {} to {}", lowest, highest));
+      return lowest;
+    }
+    return value->get_int64();
+  }
+  bool boolean(std::string_view name) {
+    const json::value* value = find(name);
+    if (!value) return false;
+    if (!value->is_bool()) set(name, "is not true or false");
+    return value->is_bool() && value->get_bool();
+  }
+  const json::array& array(std::string_view name) {
+    static const json::array kEmpty;
+    const json::value* value = find(name);
+    if (!value) return kEmpty;
+    if (!value->is_array()) {
+      set(name, "is not an array");
+      return kEmpty;
+    }
+    return value->get_array();
+  }
+  std::vector<std::string> texts(std::string_view name) {
+    std::vector<std::string> out;
+    for (const json::value& entry : array(name)) {
+      if (entry.is_string()) {
+        out.emplace_back(entry.get_string());
+      } else {
+        set(name, "holds something that is not a string");
+      }
+    }
+    return out;
+  }
+  template <size_t kSize>
+  std::array<uint8_t, kSize> bytes(std::string_view name) {
+    std::array<uint8_t, kSize> out{};
+    auto decoded = from_base64url(text(name));
+    if (error_) return out;
+    if (!decoded || decoded->size() != kSize) {
+      set(name, fmt::format("is not {} bytes in unpadded base64url", kSize));
+    } else {
+      std::ranges::copy(*decoded, out.begin());
+    }
+    return out;
+  }
+  std::optional<PublicKey> key(std::string_view name) {
+    auto key = PublicKey::parse(text(name));
+    if (key) return *key;
+    set(name, "is not a public key");
+    return std::nullopt;
+  }
+  void set(std::string_view name, std::string_view why) {
+    if (!error_) error_ = Error{ErrorCode::kInvalid, fmt::format("{}: member \"{}\" {}", what_, name, why)};
+  }
+  const std::optional<Error>& error() const { return error_; }
+
+ private:
+  const json::value* find(std::string_view name) {
+    const json::value* value = object_.if_contains(name);
+    if (!value) set(name, "is missing");
+    return value;
+  }
+
+  std::string_view what_;
+  const json::object& object_;
+  std::optional<Error> error_;
+};
+
+Result<DeclaredService> decode_service(const json::value& value, size_t index) {
+  std::string what = fmt::format("the declaration's service {}", index + 1);
+  if (!value.is_object()) return invalid("{} is not a JSON object", what);
+  const json::object& object = value.get_object();
+  if (auto known = refuse_unknown(what, object, {"hostname", "tls_mode"}); !known)
+    return std::unexpected(known.error());
+  Reader reader(what, object);
+  std::string_view hostname = reader.text("hostname");
+  std::string_view mode_text = reader.text("tls_mode");
+  if (reader.error()) return std::unexpected(*reader.error());
+  auto pattern = route::HostPattern::parse(hostname);
+  if (!pattern) return invalid("{}: {}", what, pattern.error().message);
+  auto mode = route::parse_tls_mode(mode_text);
+  if (!mode)
+    return invalid("{}: tls_mode {} is neither \"passthrough\" nor \"terminate\"", what,
+                   culvert::quoted(mode_text));
+  return DeclaredService{std::move(*pattern), *mode};
+}
+
+json::array to_json(const std::vector<std::string>& texts) {
+  json::array out;
+  for (const std::string& text : texts) out.push_back(json::string(text));
+  return out;
+}
+
+}  // namespace
+
+std::string encode(const Declaration& declaration) {
+  json::array services;
+  for (const DeclaredService& service : declaration.services) {
+    services.push_back(
+        json::object{{"hostname", service.hostname.text()}, {"tls_mode", to_string(service.tls_mode)}});
+  }
+  return json::serialize(json::object{{"protocol", kDeclarationVersion},
+                                      {"invite_id", to_base64url(declaration.invite_id)},
+                                      {"invite_secret", to_base64url(declaration.invite_secret)},
+                                      {"agent_id", declaration.agent_id.to_string()},
+                                      {"services", std::move(services)}});
+}
+
+Result<Declaration> decode_declaration(std::string_view text) {
+  constexpr std::string_view kWhat = "the declaration";
+  auto object = parse_object(kWhat, text);
+  if (!object) return std::unexpected(object.error());
+  // The version first: what a newer agent adds must be answered with the version, not with "unknown member".
+  Reader reader(kWhat, *object);
+  int64_t version = reader.integer("protocol", 0, INT32_MAX);
+  if (reader.error()) return std::unexpected(*reader.error());
+  if (version != kDeclarationVersion) {
+    return fail(
+        ErrorCode::kConflict,
+        "the declaration is of protocol version {}, this hub speaks version {}; upgrade the older of the two",
+        version, kDeclarationVersion);
+  }
+  if (auto known =
+          refuse_unknown(kWhat, *object, {"protocol", "invite_id", "invite_secret", "agent_id", "services"});
+      !known) {
+    return std::unexpected(known.error());
+  }
+  auto invite_id = reader.bytes<16>("invite_id");
+  auto invite_secret = reader.bytes<32>("invite_secret");
+  auto agent_id = reader.key("agent_id");
+  const json::array& entries = reader.array("services");
+  if (reader.error()) return std::unexpected(*reader.error());
+  if (entries.size() > kMaxServices) {
+    return invalid("the declaration has {} services, at most {} are allowed", entries.size(), kMaxServices);
+  }
+  Declaration declaration{invite_id, invite_secret, *agent_id, {}};
+  std::vector<std::string_view> names;
+  declaration.services.reserve(entries.size());
+  for (size_t i = 0; i < entries.size(); ++i) {
+    auto service = decode_service(entries[i], i);
+    if (!service) return std::unexpected(service.error());
+    declaration.services.push_back(std::move(*service));
+    names.push_back(declaration.services.back().hostname.text());
+  }
+  std::ranges::sort(names);
+  if (auto twice = std::ranges::adjacent_find(names); twice != names.end()) {
+    return invalid("the declaration has hostname {} twice", *twice);
+  }
+  return declaration;
+}
+
+std::string encode(const LeaseAnswer& answer) {
+  json::array edges;
+  for (const EdgeInfo& edge : answer.edges) {
+    edges.push_back(json::object{{"id", edge.id.to_string()}, {"addresses", to_json(edge.addresses)}});
+  }
+  json::array services;
+  for (const ServiceVerdict& verdict : answer.services) {
+    json::object entry{{"hostname", verdict.hostname}, {"accepted", verdict.accepted}};
+    if (!verdict.accepted) entry["reason"] = verdict.reason;
+    services.push_back(std::move(entry));
+  }
+  return json::serialize(json::object{
+      {"status", "ok"},
+      {"protocol", kDeclarationVersion},
+      {"tenant", answer.tenant.to_string()},
+      {"granted", to_json(answer.granted)},
+      {"edges", std::move(edges)},
+      {"services", std::move(services)},
+      {"public_port", answer.public_port},
+      {"internal_ca", answer.internal_ca_pem},
+      {"renew_after_secs", std::chrono::duration_cast<std::chrono::seconds>(answer.renew_after).count()}});
+}
+
+Result<LeaseAnswer> decode_lease_answer(std::string_view text) {
+  constexpr std::string_view kWhat = "the hub's answer";
+  auto object = parse_object(kWhat, text);
+  if (!object) return std::unexpected(object.error());
+  Reader reader(kWhat, *object);
+  auto tenant = reader.key("tenant");
+  auto granted = reader.texts("granted");
+  auto port = static_cast<uint16_t>(reader.integer("public_port", 1, UINT16_MAX));
+  std::string root(reader.text("internal_ca"));
+  std::chrono::seconds renew_after(reader.integer("renew_after_secs", 1, kMaxRenewSeconds));
+  std::vector<EdgeInfo> edges;
+  for (const json::value& entry : reader.array("edges")) {
+    if (!entry.is_object()) return invalid("{}: an edge is not a JSON object", kWhat);
+    Reader edge("an edge in the hub's answer", entry.get_object());
+    auto id = edge.key("id");
+    auto addresses = edge.texts("addresses");
+    if (edge.error()) return std::unexpected(*edge.error());
+    edges.push_back({*id, std::move(addresses)});
+  }
+  std::vector<ServiceVerdict> services;
+  for (const json::value& entry : reader.array("services")) {
+    if (!entry.is_object()) return invalid("{}: a service is not a JSON object", kWhat);
+    Reader service("a service in the hub's answer", entry.get_object());
+    std::string hostname(service.text("hostname"));
+    bool accepted = service.boolean("accepted");
+    std::string reason(accepted ? std::string_view() : service.text("reason"));
+    if (service.error()) return std::unexpected(*service.error());
+    services.push_back({std::move(hostname), accepted, std::move(reason)});
+  }
+  if (reader.error()) return std::unexpected(*reader.error());
+  return LeaseAnswer{*tenant, std::move(granted), std::move(edges), std::move(services),
+                     port,    std::move(root),    renew_after};
+}
+
+}  // namespace culvert::hubapi

@@ -1,0 +1,67 @@
+#pragma once
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/key.h"
+#include "base/result.h"
+#include "route/hostname.h"
+#include "route/table.h"
+
+// POST /v1/leases: what an agent declares and what the hub answers. JSON both ways; unknown members are
+// refused in requests (a typing error must not pass) and ignored in answers (a newer hub may say more).
+namespace culvert::hubapi {
+
+constexpr const char* kLeaseTag = "culvert-lease";  // RFC 9421 tag of a declaration
+constexpr int kDeclarationVersion = 1;
+
+struct DeclaredService {
+  route::HostPattern hostname;
+  route::TlsMode tls_mode;
+};
+
+struct Declaration {
+  std::array<uint8_t, 16> invite_id;
+  std::array<uint8_t, 32> invite_secret;
+  EndpointId agent_id;
+  std::vector<DeclaredService> services;  // none: only asks what the invite grants
+};
+
+// The longest lifetime of an invite.
+constexpr std::chrono::seconds kMaxInviteExpiry = std::chrono::days(3653);
+
+// A declaration over this is refused: more names than one agent has any use for, in a body of 64 KiB.
+constexpr size_t kMaxServices = 256;
+
+std::string encode(const Declaration& declaration);
+// kConflict: another protocol version, the message names both. kInvalid names the member that is missing,
+// unknown, malformed or there twice. It never repeats the secret.
+Result<Declaration> decode_declaration(std::string_view json);
+
+struct EdgeInfo {
+  EndpointId id;
+  std::vector<std::string> addresses;  // "host:port", UDP
+};
+
+struct ServiceVerdict {
+  std::string hostname;
+  bool accepted;
+  std::string reason;  // why not, for people
+};
+
+struct LeaseAnswer {
+  PublicKey tenant;
+  std::vector<std::string> granted;  // the invite's patterns
+  std::vector<EdgeInfo> edges;
+  std::vector<ServiceVerdict> services;
+  uint16_t public_port;         // where the public reaches HTTPS
+  std::string internal_ca_pem;  // root to check our own certificates with; empty when they are public
+  Duration renew_after;         // declare again after this long
+};
+
+std::string encode(const LeaseAnswer& answer);
+Result<LeaseAnswer> decode_lease_answer(std::string_view json);
+
+}  // namespace culvert::hubapi

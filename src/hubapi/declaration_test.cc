@@ -1,0 +1,204 @@
+#include "hubapi/declaration.h"
+
+#include <gtest/gtest.h>
+
+#include "base/encoding.h"
+#include "base/random.h"
+#include "base/small_order_keys.h"
+
+namespace culvert::hubapi {
+namespace {
+
+using namespace std::chrono_literals;
+
+PublicKey test_key(uint64_t seed) {
+  SeededRandom random(seed);
+  return SecretKey::generate(random).public_key();
+}
+
+route::HostPattern pattern(std::string_view text) { return *route::HostPattern::parse(text); }
+
+Declaration sample() {
+  Declaration declaration{{}, {}, test_key(1), {}};
+  declaration.invite_id.fill(0x11);
+  declaration.invite_secret.fill(0x22);
+  declaration.services.push_back({pattern("app.example.com"), route::TlsMode::kPassthrough});
+  declaration.services.push_back({pattern("*.dev.example.com"), route::TlsMode::kTerminate});
+  return declaration;
+}
+
+std::string replaced(std::string text, std::string_view what, std::string_view with) {
+  size_t at = text.find(what);
+  EXPECT_NE(at, std::string::npos) << what << " in " << text;
+  return text.replace(at, what.size(), with);
+}
+
+TEST(Declaration, HasTheDocumentedForm) {
+  EXPECT_EQ(encode(sample()),
+            R"({"protocol":1,"invite_id":"EREREREREREREREREREREQ",)"
+            R"("invite_secret":"IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI","agent_id":")" +
+                test_key(1).to_string() +
+                R"(","services":[{"hostname":"app.example.com","tls_mode":"passthrough"},)"
+                R"({"hostname":"*.dev.example.com","tls_mode":"terminate"}]})");
+}
+
+TEST(Declaration, ComesBackAsItWent) {
+  auto decoded = decode_declaration(encode(sample()));
+  ASSERT_TRUE(decoded.has_value()) << decoded.error().message;
+  EXPECT_EQ(decoded->invite_id, sample().invite_id);
+  EXPECT_EQ(decoded->invite_secret, sample().invite_secret);
+  EXPECT_EQ(decoded->agent_id, sample().agent_id);
+  ASSERT_EQ(decoded->services.size(), 2u);
+  EXPECT_EQ(decoded->services[1].hostname.text(), "*.dev.example.com");
+  EXPECT_EQ(decoded->services[1].tls_mode, route::TlsMode::kTerminate);
+}
+
+TEST(Declaration, FoldsHostnames) {
+  auto decoded = decode_declaration(replaced(encode(sample()), "app.example.com", "APP.Example.COM"));
+  ASSERT_TRUE(decoded.has_value());
+  EXPECT_EQ(decoded->services[0].hostname.text(), "app.example.com");
+}
+
+TEST(Declaration, NamesBothVersionsWhenTheyDiffer) {
+  // Whatever else another version brings, its number is the answer.
+  for (const char* text :
+       {R"({"protocol":7})", R"({"protocol":7,"new_member":[1,2]})", R"({"protocol":0})"}) {
+    auto decoded = decode_declaration(text);
+    ASSERT_FALSE(decoded.has_value());
+    EXPECT_EQ(decoded.error().code, ErrorCode::kConflict);
+    EXPECT_NE(decoded.error().message.find("version 1"), std::string::npos) << decoded.error().message;
+  }
+  EXPECT_NE(decode_declaration(R"({"protocol":7})").error().message.find("version 7"), std::string::npos);
+}
+
+TEST(Declaration, RefusesWhatIsMalformedAndNamesThePart) {
+  std::string good = encode(sample());
+  struct Case {
+    std::string text;
+    const char* named;
+  };
+  for (const Case& c : {
+           Case{"", "not JSON"},
+           Case{"[]", "not a JSON object"},
+           Case{"{", "not JSON"},
+           Case{good + "x", "not JSON"},
+           Case{"{}", "\"protocol\" is missing"},
+           Case{std::string(10'000, '['), "not JSON"},
+           Case{replaced(good, "\"protocol\":1", "\"protocol\":\"1\""), "\"protocol\" is not"},
+           Case{replaced(good, "\"protocol\":1", "\"protocol\":1.0"), "\"protocol\" is not"},
+           Case{replaced(good, "\"protocol\":1", "\"protocol\":-1"), "\"protocol\" is not"},
+           Case{replaced(good, "\"protocol\":1", "\"protocol\":99999999999999999999"), "\"protocol\" is not"},
+           Case{replaced(good, "\"services\"", "\"colour\":1,\"services\""), "unknown member \"colour\""},
+           Case{replaced(good, "\"invite_id\"", "\"inviteid\""), "unknown member \"inviteid\""},
+           Case{replaced(good, "EREREREREREREREREREREQ", "EREREREREREREREREREQ"),
+                "\"invite_id\" is not 16 bytes"},
+           Case{replaced(good, "EREREREREREREREREREREQ", "!REREREREREREREREREREQ"),
+                "\"invite_id\" is not 16 bytes"},
+           Case{replaced(good, "\"IiIi", "\"Ii"), "\"invite_secret\" is not 32 bytes"},
+           Case{replaced(good, "\"agent_id\":\"", "\"agent_id\":\"0"), "\"agent_id\" is not a public key"},
+           Case{replaced(good, test_key(1).to_string(), std::string(64, 'f')),
+                "\"agent_id\" is not a public key"},
+           Case{replaced(good, "\"agent_id\":\"" + test_key(1).to_string() + "\"", "\"agent_id\":null"),
+                "not a string"},
+           Case{replaced(good, R"({"hostname":"app)", R"(1,{"hostname":"app)"),
+                "service 1 is not a JSON object"},
+           Case{replaced(good, R"({"hostname":"*)", R"({"port":1,"hostname":"*)"),
+                "service 2 has an unknown member"},
+           Case{replaced(good, "app.example.com", "app"), "service 1"},
+           Case{replaced(good, "app.example.com", "a..b"), "service 1"},
+           Case{replaced(good, "\"passthrough\"", "\"tcp\""), "tls_mode \"tcp\""},
+           Case{replaced(good, "\"passthrough\"", "true"), "\"tls_mode\" is not a string"},
+           Case{replaced(good, ",\"tls_mode\":\"terminate\"", ""), "\"tls_mode\" is missing"},
+           Case{replaced(good, "*.dev.example.com", "APP.example.com"), "app.example.com twice"},
+       }) {
+    auto decoded = decode_declaration(c.text);
+    ASSERT_FALSE(decoded.has_value()) << c.text;
+    EXPECT_EQ(decoded.error().code, ErrorCode::kInvalid);
+    EXPECT_NE(decoded.error().message.find(c.named), std::string::npos) << decoded.error().message << "\n"
+                                                                        << c.text;
+    EXPECT_EQ(decoded.error().message.find("IiIi"), std::string::npos) << "the secret is in the message";
+  }
+}
+
+TEST(Declaration, RefusesAgentsOfSmallOrder) {
+  const std::string good = encode(sample());
+  for (const char* key : kSmallOrderKeys) {
+    auto decoded = decode_declaration(replaced(good, test_key(1).to_string(), key));
+    ASSERT_FALSE(decoded.has_value()) << key;
+    EXPECT_NE(decoded.error().message.find("agent_id"), std::string::npos) << decoded.error().message;
+  }
+}
+
+TEST(Declaration, BoundsTheNumberOfServices) {
+  Declaration declaration = sample();
+  declaration.services.clear();
+  // None at all is a question: what does the invite grant?
+  EXPECT_TRUE(decode_declaration(encode(declaration)).has_value());
+  for (size_t i = 0; i < kMaxServices; ++i) {
+    declaration.services.push_back(
+        {pattern(fmt::format("h{}.example.com", i)), route::TlsMode::kPassthrough});
+  }
+  EXPECT_TRUE(decode_declaration(encode(declaration)).has_value());
+  declaration.services.push_back({pattern("more.example.com"), route::TlsMode::kPassthrough});
+  EXPECT_FALSE(decode_declaration(encode(declaration)).has_value());
+}
+
+LeaseAnswer sample_answer() {
+  return {.tenant = test_key(2),
+          .granted = {"*.example.com"},
+          .edges = {{test_key(3), {"192.0.2.1:443", "[2001:db8::1]:443"}}},
+          .services = {{"app.example.com", true, ""}, {"x.other.com", false, "not \"granted\""}},
+          .public_port = 8443,
+          .internal_ca_pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n",
+          .renew_after = 30s};
+}
+
+TEST(LeaseAnswer, ComesBackAsItWent) {
+  auto decoded = decode_lease_answer(encode(sample_answer()));
+  ASSERT_TRUE(decoded.has_value()) << decoded.error().message;
+  EXPECT_EQ(decoded->tenant, test_key(2));
+  EXPECT_EQ(decoded->granted, sample_answer().granted);
+  ASSERT_EQ(decoded->edges.size(), 1u);
+  EXPECT_EQ(decoded->edges[0].id, test_key(3));
+  EXPECT_EQ(decoded->edges[0].addresses, sample_answer().edges[0].addresses);
+  ASSERT_EQ(decoded->services.size(), 2u);
+  EXPECT_TRUE(decoded->services[0].accepted);
+  EXPECT_FALSE(decoded->services[1].accepted);
+  EXPECT_EQ(decoded->services[1].reason, "not \"granted\"");
+  EXPECT_EQ(decoded->public_port, 8443);
+  EXPECT_EQ(decoded->internal_ca_pem, sample_answer().internal_ca_pem);
+  EXPECT_EQ(decoded->renew_after, 30s);
+}
+
+TEST(LeaseAnswer, IgnoresWhatANewerHubAdds) {
+  std::string text = replaced(encode(sample_answer()), "{", R"({"relay":{"url":"x"},)");
+  text = replaced(text, R"("edges":[{)", R"("edges":[{"region":"eu",)");
+  EXPECT_TRUE(decode_lease_answer(text).has_value());
+}
+
+TEST(LeaseAnswer, RefusesWhatIsMalformed) {
+  std::string good = encode(sample_answer());
+  for (const std::string& text : {
+           std::string(),
+           std::string("{}"),
+           std::string("null"),
+           replaced(good, "\"tenant\":\"", "\"tenant\":\"x"),
+           replaced(good, "8443", "0"),
+           replaced(good, "8443", "65536"),
+           replaced(good, "8443", "\"8443\""),
+           replaced(good, "\"renew_after_secs\":30", "\"renew_after_secs\":0"),
+           replaced(good, "\"renew_after_secs\":30", "\"renew_after_secs\":1000000000000"),
+           replaced(good, "\"granted\":[", "\"granted\":[1,"),
+           replaced(good, "\"edges\":[", "\"edges\":[1,"),
+           replaced(good, "\"addresses\"", "\"address\""),
+           replaced(good, "\"services\":[", "\"services\":[[],"),
+           replaced(good, "\"accepted\":true", "\"accepted\":1"),
+       }) {
+    auto decoded = decode_lease_answer(text);
+    ASSERT_FALSE(decoded.has_value()) << text;
+    EXPECT_EQ(decoded.error().code, ErrorCode::kInvalid);
+  }
+}
+
+}  // namespace
+}  // namespace culvert::hubapi

@@ -1,0 +1,184 @@
+#include "hubapi/hub_client.h"
+
+#include <boost/json/parse.hpp>
+#include <utility>
+
+#include "base/check.h"
+#include "http/signature.h"
+#include "net/tcp.h"
+#include "tls/tls.h"
+
+namespace culvert::hubapi {
+namespace {
+
+namespace json = boost::json;
+
+// A hub that takes longer to connect is as good as down while another URL may answer.
+constexpr Duration kConnectTime = std::chrono::seconds(5);
+// The hub's own deadline for a request is 10 s.
+constexpr Duration kExchangeTime = std::chrono::seconds(15);
+
+ErrorCode code_for_status(int status) {
+  switch (status) {
+    case 401:
+    case 403:
+    case 410:
+      return ErrorCode::kUnauthorized;
+    case 404:
+      return ErrorCode::kNotFound;
+    case 409:
+      return ErrorCode::kConflict;
+    case 408:
+    case 429:
+      return ErrorCode::kUnavailable;
+    case 507:
+      return ErrorCode::kIo;
+    default:
+      return status >= 500 ? ErrorCode::kUnavailable : ErrorCode::kInvalid;
+  }
+}
+
+bool is_success(int status) { return status >= 200 && status < 300; }
+// Broken or overloaded; another URL may lead to one that is not.
+bool cannot_serve(int status) { return status >= 500; }
+
+std::string host_field(const HubUrl& url) {
+  std::string text = url.to_string();
+  constexpr std::string_view kScheme = "https://";
+  return text.starts_with(kScheme) ? text.substr(kScheme.size()) : text;
+}
+
+void add_reason(std::string& reasons, const HubUrl& url, const Error& error) {
+  if (!reasons.empty()) reasons += "; ";
+  reasons += url.to_string() + ": " + error.message;
+}
+
+std::unexpected<Error> none_served(std::string_view reasons, bool answered) {
+  return fail(ErrorCode::kUnavailable, "the hub {} ({})",
+              answered ? "cannot serve the request now" : "does not answer", reasons);
+}
+
+// Whoever holds the pinned key knows its name and proves the key: one who does neither is somebody else, most
+// often the same node with its data directory lost.
+Error explain(Error handshake, const PublicKey& expected) {
+  const bool is_another =
+      handshake.code == ErrorCode::kNotFound || handshake.code == ErrorCode::kUnauthorized;
+  if (is_another) {
+    handshake.message = fmt::format(
+        "another hub or server answers there, without the hub key {}; a hub that was set up anew has a new "
+        "key "
+        "and needs new tokens",
+        expected.short_text());
+  }
+  return handshake;
+}
+
+}  // namespace
+
+Error error_from_response(int status, std::string_view body) {
+  ErrorCode code = code_for_status(status);
+  json::error_code ec;
+  json::value value = json::parse(body, ec);
+  if (!ec && value.is_object()) {
+    const json::value* error = value.get_object().if_contains("error");
+    const json::value* message =
+        error && error->is_object() ? error->get_object().if_contains("message") : nullptr;
+    if (message && message->is_string()) return {code, std::string(message->get_string())};
+  }
+  return {code, fmt::format("the hub answered with status {} and no reason", status)};
+}
+
+// One exchange with one URL.
+struct HubClient::Attempt {
+  bool sent;  // the request may have had its effect
+  Result<http::Response> response;
+};
+
+HubClient::HubClient(net::EventLoop& loop, std::vector<HubUrl> urls, PublicKey hub_key, WallClock wall_clock)
+    : loop_(loop), urls_(std::move(urls)), hub_key_(hub_key), wall_clock_(wall_clock) {
+  CHECK(!urls_.empty());
+}
+
+net::Task<HubClient::Attempt> HubClient::attempt(HubUrl url, http::Request request) {
+  TimePoint deadline = monotonic_now() + kConnectTime;
+  auto transport = co_await net::tcp_connect(loop_, url.host, url.port, deadline);
+  if (!transport) co_return Attempt{false, std::unexpected(transport.error())};
+  tls::ClientTrust trust{.pinned_key = hub_key_, .root_pem = {}};
+  auto stream = co_await tls::connect(std::move(*transport), hub_key_.tls_name(), std::move(trust), deadline);
+  if (!stream) co_return Attempt{false, std::unexpected(explain(std::move(stream.error()), hub_key_))};
+  request.headers.add("Connection", "close");
+  auto response =
+      co_await http::fetch(**stream, host_field(url), std::move(request), monotonic_now() + kExchangeTime);
+  (*stream)->close();
+  co_return Attempt{true, std::move(response)};
+}
+
+net::Task<Result<LeaseAnswer>> HubClient::declare(InviteToken token, Declaration declaration) {
+  std::string body = encode(declaration);
+  std::string reasons;
+  bool answered = false;
+  size_t first = preferred_;
+  for (size_t i = 0; i < urls_.size(); ++i) {
+    size_t index = (first + i) % urls_.size();
+    http::Request request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = body};
+    request.headers.add("Content-Type", "application/json");
+    http::sign_request(request, token.tenant_key, kLeaseTag, wall_clock_(), random_);
+    auto tried = co_await attempt(urls_[index], std::move(request));
+    if (!tried.response) {
+      add_reason(reasons, urls_[index], tried.response.error());
+      continue;
+    }
+    const http::Response& response = *tried.response;
+    if (cannot_serve(response.status)) {
+      answered = true;
+      add_reason(reasons, urls_[index], error_from_response(response.status, response.body));
+      continue;
+    }
+    preferred_ = index;
+    if (!is_success(response.status))
+      co_return std::unexpected(error_from_response(response.status, response.body));
+    co_return decode_lease_answer(response.body);
+  }
+  co_return none_served(reasons, answered);
+}
+
+net::Task<Result<std::string>> HubClient::call_operator(std::string method, std::string path,
+                                                        std::string body, std::string bearer_key) {
+  std::string reasons;
+  bool answered = false;
+  bool repeatable = method == "GET" || method == "HEAD";
+  size_t first = preferred_;
+  for (size_t i = 0; i < urls_.size(); ++i) {
+    size_t index = (first + i) % urls_.size();
+    http::Request request{.method = method, .target = path, .headers = {}, .body = body};
+    if (!body.empty()) request.headers.add("Content-Type", "application/json");
+    request.headers.add("Authorization", "Bearer " + bearer_key);
+    auto tried = co_await attempt(urls_[index], std::move(request));
+    if (!tried.response) {
+      add_reason(reasons, urls_[index], tried.response.error());
+      if (!tried.sent || repeatable) continue;
+      preferred_ = (index + 1) % urls_.size();
+      co_return fail(
+          ErrorCode::kUnavailable,
+          "the hub took the request but its answer was lost ({}); look whether it took effect before "
+          "repeating it",
+          reasons);
+    }
+    http::Response& response = *tried.response;
+    if (cannot_serve(response.status)) {
+      answered = true;
+      Error error = error_from_response(response.status, response.body);
+      add_reason(reasons, urls_[index], error);
+      if (repeatable) continue;
+      preferred_ = (index + 1) % urls_.size();
+      co_return std::unexpected(std::move(error));
+    }
+    preferred_ = index;
+    if (!is_success(response.status))
+      co_return std::unexpected(error_from_response(response.status, response.body));
+    co_return std::move(response.body);
+  }
+  co_return none_served(reasons, answered);
+}
+
+}  // namespace culvert::hubapi

@@ -1,0 +1,305 @@
+#include "hubapi/hub_client.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+
+#include "http/parser.h"
+#include "http/signature.h"
+#include "net/tcp.h"
+#include "tls/tls.h"
+
+namespace culvert::hubapi {
+namespace {
+
+using namespace std::chrono_literals;
+using net::Task;
+
+TimePoint soon() { return monotonic_now() + 20s; }
+
+SecretKey key_of(uint64_t seed) {
+  SeededRandom random(seed);
+  return SecretKey::generate(random);
+}
+
+TEST(ErrorFromResponse, KeepsTheHubsReasonAndMeaning) {
+  struct Case {
+    int status;
+    ErrorCode code;
+  };
+  for (const Case& c :
+       {Case{400, ErrorCode::kInvalid}, Case{401, ErrorCode::kUnauthorized},
+        Case{403, ErrorCode::kUnauthorized}, Case{404, ErrorCode::kNotFound}, Case{405, ErrorCode::kInvalid},
+        Case{408, ErrorCode::kUnavailable}, Case{409, ErrorCode::kConflict},
+        Case{410, ErrorCode::kUnauthorized}, Case{422, ErrorCode::kInvalid},
+        Case{429, ErrorCode::kUnavailable}, Case{500, ErrorCode::kUnavailable},
+        Case{503, ErrorCode::kUnavailable}, Case{302, ErrorCode::kInvalid}}) {
+    Error error = error_from_response(c.status, R"({"error":{"code":"x","message":"the reason"}})");
+    EXPECT_EQ(error.code, c.code) << c.status;
+    EXPECT_EQ(error.message, "the reason");
+  }
+  for (const char* body : {"", "<html>", "[]", "{}", R"({"error":1})", R"({"error":{"message":1}})"}) {
+    EXPECT_NE(error_from_response(502, body).message.find("502"), std::string::npos) << body;
+  }
+}
+
+// Hubs on loopback that answer what they are told to.
+class HubClientTest : public testing::Test {
+ public:
+  struct FakeHub {
+    std::unique_ptr<net::TcpListener> listener;
+    tls::IdentityPtr identity;
+    std::optional<http::Response> answer;  // nullopt: hangs up once the request is there
+    std::vector<http::Request> requests;
+  };
+
+  HubUrl start(std::optional<http::Response> answer, const SecretKey& key) {
+    auto listener = net::TcpListener::listen(loop_, SocketAddr::v4({127, 0, 0, 1}, 0), {});
+    EXPECT_TRUE(listener.has_value());
+    HubUrl url{"127.0.0.1", (*listener)->local_addr().port()};
+    hubs_.push_back(std::make_unique<FakeHub>(FakeHub{
+        std::move(*listener), *tls::self_signed_identity(key, "x", unix_now()), std::move(answer), {}}));
+    return url;
+  }
+  // A port where nothing listens.
+  HubUrl closed_url() {
+    auto listener = net::TcpListener::listen(loop_, SocketAddr::v4({127, 0, 0, 1}, 0), {});
+    return {"127.0.0.1", (*listener)->local_addr().port()};
+  }
+
+  void play(Task<> story) {
+    for (auto& hub : hubs_) tasks_.spawn(accept_all(*hub));
+    tasks_.spawn(then_end(std::move(story)));
+    loop_.run();
+    EXPECT_EQ(tasks_.size(), 0u);
+  }
+  Task<> then_end(Task<> story) {
+    co_await std::move(story);
+    for (auto& hub : hubs_) hub->listener->close();
+  }
+  Task<> accept_all(FakeHub& hub) {
+    while (true) {
+      auto fd = co_await hub.listener->accept();
+      if (!fd) co_return;
+      tasks_.spawn(serve(hub, *fd));
+    }
+  }
+  Task<> serve(FakeHub& hub, int fd) {
+    auto stream = co_await tls::accept(net::make_tcp_stream(loop_, fd), {}, hub.identity, {}, soon());
+    if (!stream) co_return;
+    net::Reader reader(**stream);
+    http::RequestParser parser;
+    auto request = co_await http::read_request(reader, parser, soon(), 10s);
+    if (request && *request) {
+      hub.requests.push_back(std::move(**request));
+      if (hub.answer) {
+        auto written = co_await http::write_response(**stream, *hub.answer, false, soon());
+        (void)written;
+      }
+    }
+    (*stream)->close();
+  }
+
+  InviteToken token() const { return {{"https://hub.example"}, key_.public_key(), {}, {}, key_of(9)}; }
+  Declaration declaration() const {
+    return {
+        {}, {}, key_of(5).public_key(), {{*route::HostPattern::parse("a.eu"), route::TlsMode::kTerminate}}};
+  }
+  http::Response lease() const {
+    return {.status = 200,
+            .headers = {},
+            .body = encode(LeaseAnswer{.tenant = key_of(9).public_key(),
+                                       .granted = {},
+                                       .edges = {},
+                                       .services = {},
+                                       .public_port = 443,
+                                       .internal_ca_pem = "",
+                                       .renew_after = 30s})};
+  }
+
+  http::Response broken() const {
+    return {.status = 503, .headers = {}, .body = R"({"error":{"code":"storage","message":"disk full"}})"};
+  }
+
+  Task<> declares_signed() {
+    HubClient client(loop_, urls_, key_.public_key());
+    auto answer = co_await client.declare(token(), declaration());
+    EXPECT_TRUE(answer.has_value()) << answer.error().message;
+    EXPECT_EQ(hubs_[0]->requests.size(), 1u);
+    if (hubs_[0]->requests.empty()) co_return;
+    const http::Request& request = hubs_[0]->requests[0];
+    EXPECT_EQ(request.target, "/v1/leases");
+    auto verified = http::verify_request(request, kLeaseTag, unix_now());
+    EXPECT_TRUE(verified.has_value()) << verified.error().message;
+    if (verified) EXPECT_EQ(verified->key, key_of(9).public_key());
+    EXPECT_EQ(*request.headers.find("host"), fmt::format("127.0.0.1:{}", urls_[0].port));
+  }
+
+  Task<> goes_on_to_the_url_that_answers() {
+    HubClient client(loop_, urls_, key_.public_key());
+    auto answer = co_await client.declare(token(), declaration());
+    EXPECT_TRUE(answer.has_value()) << answer.error().message;
+    EXPECT_EQ(hubs_[1]->requests.size(), 1u) << "hung up on";
+    EXPECT_EQ(hubs_[2]->requests.size(), 1u);
+    auto again = co_await client.declare(token(), declaration());
+    EXPECT_TRUE(again.has_value());
+    EXPECT_EQ(hubs_[1]->requests.size(), 1u) << "the one that answered is asked first";
+    EXPECT_EQ(hubs_[2]->requests.size(), 2u);
+    if (hubs_[2]->requests.size() == 2) {
+      EXPECT_NE(*hubs_[2]->requests[0].headers.find("Signature-Input"),
+                *hubs_[2]->requests[1].headers.find("Signature-Input"));
+    }
+  }
+
+  Task<> lists_every_reason() {
+    HubClient client(loop_, urls_, key_.public_key());
+    auto answer = co_await client.declare(token(), declaration());
+    EXPECT_FALSE(answer.has_value());
+    if (answer) co_return;
+    EXPECT_EQ(answer.error().code, ErrorCode::kUnavailable);
+    for (const HubUrl& url : urls_) {
+      EXPECT_NE(answer.error().message.find(url.to_string()), std::string::npos) << answer.error().message;
+    }
+    EXPECT_NE(answer.error().message.find("another hub or server answers there"), std::string::npos)
+        << answer.error().message;
+    EXPECT_TRUE(hubs_[0]->requests.empty()) << "an impostor got the secret";
+  }
+
+  Task<> does_not_repeat_a_lost_post() {
+    HubClient client(loop_, urls_, key_.public_key());
+    auto lost = co_await client.call_operator("POST", "/v1/invites", "{}", "secret-key");
+    EXPECT_EQ(lost.error().code, ErrorCode::kUnavailable);
+    EXPECT_NE(lost.error().message.find("took the request"), std::string::npos) << lost.error().message;
+    EXPECT_EQ(lost.error().message.find("secret-key"), std::string::npos);
+    EXPECT_EQ(hubs_[1]->requests.size(), 0u);
+    auto listed = co_await client.call_operator("GET", "/v1/invites", "", "secret-key");
+    EXPECT_TRUE(listed.has_value());
+    EXPECT_EQ(*hubs_[1]->requests.at(0).headers.find("authorization"), "Bearer secret-key");
+  }
+
+  Task<> goes_on_past_a_broken_hub() {
+    HubClient client(loop_, urls_, key_.public_key());
+    for (size_t i = 1; i <= 2; ++i) {
+      auto answer = co_await client.declare(token(), declaration());
+      EXPECT_TRUE(answer.has_value()) << answer.error().message;
+      EXPECT_EQ(hubs_[1]->requests.size(), i);
+    }
+    EXPECT_EQ(hubs_[0]->requests.size(), 1u) << "it must not be preferred";
+    auto listed = co_await client.call_operator("GET", "/v1/invites", "", "k");
+    EXPECT_TRUE(listed.has_value());
+    // The preferred one breaks: the one that serves takes its place.
+    hubs_[0]->answer = lease();
+    hubs_[1]->answer = broken();
+    for (size_t i = 2; i <= 3; ++i) {
+      auto answer = co_await client.declare(token(), declaration());
+      EXPECT_TRUE(answer.has_value()) << answer.error().message;
+      EXPECT_EQ(hubs_[0]->requests.size(), i);
+    }
+    EXPECT_EQ(hubs_[1]->requests.size(), 4u) << "asked once more, then left";
+  }
+
+  Task<> names_every_broken_hub() {
+    HubClient client(loop_, urls_, key_.public_key());
+    for (const char* method : {"declare", "GET"}) {
+      std::string message;
+      ErrorCode code{};
+      if (std::string_view(method) == "GET") {
+        auto listed = co_await client.call_operator(method, "/v1/invites", "", "k");
+        EXPECT_FALSE(listed.has_value());
+        if (!listed) code = listed.error().code, message = listed.error().message;
+      } else {
+        auto answer = co_await client.declare(token(), declaration());
+        EXPECT_FALSE(answer.has_value());
+        if (!answer) code = answer.error().code, message = answer.error().message;
+      }
+      EXPECT_EQ(code, ErrorCode::kUnavailable);
+      EXPECT_EQ(message.find("does not answer"), std::string::npos) << message;
+      for (const HubUrl& url : urls_) {
+        EXPECT_NE(message.find(url.to_string() + ": disk full"), std::string::npos) << message;
+      }
+    }
+  }
+
+  Task<> does_not_repeat_a_broken_post() {
+    HubClient client(loop_, urls_, key_.public_key());
+    auto refused = co_await client.call_operator("POST", "/v1/invites", "{}", "k");
+    EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable);
+    EXPECT_EQ(refused.error().message, "disk full");
+    EXPECT_EQ(hubs_[1]->requests.size(), 0u) << "it may have taken effect";
+    auto again = co_await client.call_operator("POST", "/v1/invites", "{}", "k");
+    EXPECT_TRUE(again.has_value());
+    EXPECT_EQ(hubs_[0]->requests.size(), 1u) << "the broken one is not preferred";
+  }
+
+  Task<> an_error_is_an_answer() {
+    HubClient client(loop_, urls_, key_.public_key());
+    auto refused = co_await client.call_operator("GET", "/v1/invites", "", "k");
+    EXPECT_EQ(refused.error().code, ErrorCode::kNotFound);
+    EXPECT_EQ(refused.error().message, "gone");
+    EXPECT_EQ(hubs_[1]->requests.size(), 0u);
+  }
+
+  Task<> a_broken_answer_is_an_error() {
+    HubClient client(loop_, urls_, key_.public_key());
+    auto broken = co_await client.declare(token(), declaration());
+    EXPECT_FALSE(broken.has_value());
+    if (!broken) EXPECT_EQ(broken.error().code, ErrorCode::kInvalid);
+  }
+
+ protected:
+  net::EventLoop loop_;
+  net::TaskGroup tasks_{loop_};
+  SecretKey key_ = key_of(1);
+  std::vector<std::unique_ptr<FakeHub>> hubs_;
+  std::vector<HubUrl> urls_;
+};
+
+TEST_F(HubClientTest, DeclaresWithASignature) {
+  urls_ = {start(lease(), key_)};
+  play(declares_signed());
+}
+
+TEST_F(HubClientTest, GoesOnToTheUrlThatAnswersAndRemembersIt) {
+  urls_ = {closed_url(), start(lease(), key_of(2)), start(std::nullopt, key_), start(lease(), key_)};
+  play(goes_on_to_the_url_that_answers());
+}
+
+TEST_F(HubClientTest, ListsEveryUrlWithItsReason) {
+  urls_ = {closed_url(), start(lease(), key_of(2)), {"name.invalid", 443}};
+  play(lists_every_reason());
+}
+
+TEST_F(HubClientTest, DoesNotRepeatAPostWhoseAnswerWasLost) {
+  urls_ = {start(std::nullopt, key_),
+           start(http::Response{.status = 200, .headers = {}, .body = "{}"}, key_)};
+  play(does_not_repeat_a_lost_post());
+}
+
+TEST_F(HubClientTest, GoesOnPastAHubThatCannotServe) {
+  urls_ = {start(broken(), key_), start(lease(), key_)};
+  play(goes_on_past_a_broken_hub());
+}
+
+TEST_F(HubClientTest, NamesEveryHubThatCannotServe) {
+  urls_ = {start(broken(), key_), start(broken(), key_)};
+  play(names_every_broken_hub());
+}
+
+TEST_F(HubClientTest, DoesNotRepeatAPostThatABrokenHubAnswered) {
+  urls_ = {start(broken(), key_), start(http::Response{.status = 200, .headers = {}, .body = "{}"}, key_)};
+  play(does_not_repeat_a_broken_post());
+}
+
+TEST_F(HubClientTest, AnErrorIsAnAnswer) {
+  http::Response gone{.status = 404, .headers = {}, .body = R"({"error":{"code":"x","message":"gone"}})"};
+  urls_ = {start(gone, key_), start(lease(), key_)};
+  play(an_error_is_an_answer());
+}
+
+TEST_F(HubClientTest, ABrokenAnswerIsAnError) {
+  urls_ = {start(http::Response{.status = 200, .headers = {}, .body = "{}"}, key_)};
+  play(a_broken_answer_is_an_error());
+}
+
+}  // namespace
+}  // namespace culvert::hubapi

@@ -1,0 +1,31 @@
+#include "tls/certificates.h"
+
+#include <algorithm>
+
+namespace culvert::tls {
+
+Result<IdentityPtr> Certificates::leaf(const std::string& name) {
+  std::lock_guard lock(mutex_);
+  UnixTime now = clock_();
+  auto place = leaves_.find(name);
+  if (place != leaves_.end() && now < place->second.renew_at) {
+    place->second.last_use = ++uses_;
+    return place->second.identity;
+  }
+  auto identity = ca_->issue(name, now);
+  if (!identity) return std::unexpected(identity.error());
+  if (place == leaves_.end() && leaves_.size() >= kMaxLeaves) {
+    auto by_use = [](const auto& a, const auto& b) { return a.second.last_use < b.second.last_use; };
+    leaves_.erase(std::min_element(leaves_.begin(), leaves_.end(), by_use));
+  }
+  UnixTime renew_at = now + (not_after(**identity) - now) * 2 / 3;
+  leaves_.insert_or_assign(name, Leaf{*identity, renew_at, ++uses_});
+  return *identity;
+}
+
+size_t Certificates::size() const {
+  std::lock_guard lock(mutex_);
+  return leaves_.size();
+}
+
+}  // namespace culvert::tls

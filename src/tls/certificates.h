@@ -1,0 +1,41 @@
+#pragma once
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "tls/tls.h"
+
+namespace culvert::tls {
+
+// Leaves of the internal CA, made when first asked for and kept. Thread-safe.
+class Certificates {
+ public:
+  // The least recently used leaf makes room; another costs one P-256 signature.
+  static constexpr size_t kMaxLeaves = 1024;
+
+  Certificates(std::unique_ptr<InternalCa> ca, WallClock clock) : ca_(std::move(ca)), clock_(clock) {}
+
+  // For a hostname, a wildcard or an IP literal. Ask for route patterns, never for names that strangers
+  // choose: they would fill the cache. Renewed when less than a third of its life is left.
+  Result<IdentityPtr> leaf(const std::string& name);
+  const std::string& root_pem() const { return ca_->certificate_pem(); }
+  size_t size() const;
+
+ private:
+  struct Leaf {
+    IdentityPtr identity;
+    UnixTime renew_at;
+    uint64_t last_use;
+  };
+
+  std::unique_ptr<InternalCa> ca_;
+  WallClock clock_;
+  mutable std::mutex mutex_;
+  std::unordered_map<std::string, Leaf> leaves_;
+  uint64_t uses_ = 0;
+};
+
+}  // namespace culvert::tls

@@ -1,0 +1,141 @@
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/socket_addr.h"
+#include "tls/stream.h"
+
+namespace culvert::tls {
+namespace {
+
+// Runs the handshake to its end.
+net::Task<Result<>> shake_hands(Stream& stream, TimePoint deadline) {
+  const std::string peer = stream.remote_addr().to_string();
+  for (;;) {
+    const net::IoStatus status = stream.try_handshake();
+    if (status == net::IoStatus::kOk) co_return Result<>();
+    if (status == net::IoStatus::kEof || (status == net::IoStatus::kError && stream.transport_failed())) {
+      co_return fail(ErrorCode::kReset, "TLS handshake with {}: {}", peer, stream.last_error());
+    }
+    if (status == net::IoStatus::kError) {
+      const ErrorCode code = stream.name_refused() ? ErrorCode::kNotFound : ErrorCode::kInvalid;
+      co_return fail(code, "TLS handshake with {}: {}", peer, stream.last_error());
+    }
+    const bool ready = co_await wait_ready(stream.transport(), status, deadline);
+    if (!ready) co_return fail(ErrorCode::kTimeout, "TLS handshake with {} took too long", peer);
+  }
+}
+
+// The Ed25519 key of the certificate the server showed, if it is one.
+std::optional<PublicKey> ed25519_key(const X509* certificate) {
+  const EVP_PKEY* key = certificate ? X509_get0_pubkey(certificate) : nullptr;
+  std::array<uint8_t, PublicKey::kSize> raw;
+  size_t size = raw.size();
+  if (!key || EVP_PKEY_get_id(key) != EVP_PKEY_ED25519) return std::nullopt;
+  if (EVP_PKEY_get_raw_public_key(key, raw.data(), &size) != 1 || size != raw.size()) return std::nullopt;
+  auto parsed = PublicKey::from_bytes(raw);
+  return parsed ? std::optional(*parsed) : std::nullopt;
+}
+
+// What the verify callback compares with, and what it found. The proof that the server holds the key is its
+// signature over the handshake, which TLS checks.
+struct Pin {
+  PublicKey expected;
+  std::string found;
+};
+
+int verify_pin(X509_STORE_CTX* store, void* argument) {
+  auto* pin = static_cast<Pin*>(argument);
+  const auto key = ed25519_key(X509_STORE_CTX_get0_cert(store));
+  if (key == pin->expected) return 1;
+  pin->found = key ? key->to_string() : "not an Ed25519 key";
+  X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_UNTRUSTED);
+  return 0;
+}
+
+Result<> add_roots(SSL_CTX* context, const std::string& pem) {
+  const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  size_t count = 0;
+  while (X509Ptr root{PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)}) {
+    CHECK(X509_STORE_add_cert(SSL_CTX_get_cert_store(context), root.get()) == 1);
+    ++count;
+  }
+  ERR_clear_error();  // the end of the text is one
+  if (count == 0) return fail(ErrorCode::kInvalid, "the trusted roots hold no PEM certificate");
+  return {};
+}
+
+void expect_name(SSL* ssl, const std::string& name) {
+  X509_VERIFY_PARAM* param = SSL_get0_param(ssl);
+  X509_VERIFY_PARAM_set_hostflags(param,
+                                  X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+  if (is_ip_address(name)) {
+    CHECK(X509_VERIFY_PARAM_set1_ip_asc(param, name.c_str()) == 1);
+  } else {
+    CHECK(X509_VERIFY_PARAM_set1_host(param, name.data(), name.size()) == 1);
+  }
+}
+
+std::unexpected<Error> not_the_server(const std::string& name, SSL* ssl, const std::optional<Pin>& pin) {
+  if (pin) {
+    return fail(ErrorCode::kUnauthorized, "{} is not the expected server: its key is {}, expected {}", name,
+                pin->found, pin->expected.to_string());
+  }
+  return fail(ErrorCode::kUnauthorized, "{} is not the expected server: {}", name,
+              X509_verify_cert_error_string(SSL_get_verify_result(ssl)));
+}
+
+}  // namespace
+
+net::Task<Result<std::unique_ptr<net::ByteStream>>> accept(std::unique_ptr<net::ByteStream> transport,
+                                                           Bytes received, IdentityPtr identity,
+                                                           std::vector<std::string> alpn, TimePoint deadline,
+                                                           NoCommonAlpn no_common) {
+  auto stream = std::make_unique<Stream>(std::move(transport), std::move(received), identity->context());
+  ServerAlpn choice{std::move(alpn), no_common};
+  SSL_set_accept_state(stream->ssl());
+  SSL_set_app_data(stream->ssl(), &choice);
+  auto done = co_await shake_hands(*stream, deadline);
+  if (!done) co_return std::unexpected(std::move(done.error()));
+  SSL_set_app_data(stream->ssl(), nullptr);
+  co_return std::unique_ptr<net::ByteStream>(std::move(stream));
+}
+
+net::Task<Result<std::unique_ptr<net::ByteStream>>> connect(std::unique_ptr<net::ByteStream> transport,
+                                                            std::string server_name, ClientTrust trust,
+                                                            TimePoint deadline) {
+  ERR_clear_error();
+  const SslCtxPtr context = make_tls_context(TLS_client_method());
+  std::optional<Pin> pin;
+  if (trust.pinned_key) {
+    pin = Pin{.expected = *trust.pinned_key, .found = {}};
+    SSL_CTX_set_cert_verify_callback(context.get(), verify_pin, &*pin);
+  } else {
+    auto added = add_roots(context.get(), trust.root_pem);
+    if (!added) co_return std::unexpected(std::move(added.error()));
+    if (server_name.empty())
+      co_return fail(ErrorCode::kInvalid, "no server name to check the certificate against");
+  }
+  auto stream = std::make_unique<Stream>(std::move(transport), Bytes{}, context.get());
+  SSL* ssl = stream->ssl();
+  SSL_set_connect_state(ssl);
+  SSL_set_verify(ssl, SSL_VERIFY_PEER, nullptr);
+  if (!server_name.empty() && !is_ip_address(server_name) &&
+      SSL_set_tlsext_host_name(ssl, server_name.c_str()) != 1) {
+    co_return fail(ErrorCode::kInvalid, "{} cannot be a TLS server name: {}", quoted(server_name),
+                   take_openssl_error());
+  }
+  if (!pin) expect_name(ssl, server_name);
+  auto done = co_await shake_hands(*stream, deadline);
+  if (!done && SSL_get_verify_result(ssl) != X509_V_OK) co_return not_the_server(server_name, ssl, pin);
+  if (!done) co_return std::unexpected(std::move(done.error()));
+  // Renegotiation is off, so the callback cannot run again; what it points to ends here.
+  co_return std::unique_ptr<net::ByteStream>(std::move(stream));
+}
+
+}  // namespace culvert::tls

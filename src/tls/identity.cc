@@ -1,0 +1,235 @@
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/socket_addr.h"
+#include "tls/openssl.h"
+
+namespace culvert::tls {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kTenYears = std::chrono::days(3652);
+// Certificates are accepted from an hour before they were made: clients' clocks are not exact.
+constexpr auto kClockSkew = 1h;
+constexpr auto kLeafLifetime = std::chrono::days(90);
+// ub-common-name, RFC 5280, appendix A.1.
+constexpr size_t kMaxCommonName = 64;
+
+void set_validity(X509* certificate, UnixTime from, UnixTime to) {
+  CHECK(ASN1_TIME_set(X509_getm_notBefore(certificate), from.time_since_epoch().count()));
+  CHECK(ASN1_TIME_set(X509_getm_notAfter(certificate), to.time_since_epoch().count()));
+}
+
+// 127 random bits: a serial is positive and at most 20 bytes (RFC 5280, 4.1.2.2).
+void set_random_serial(X509* certificate) {
+  std::array<uint8_t, 16> bytes;
+  CHECK(RAND_bytes(bytes.data(), bytes.size()) == 1);
+  bytes[0] &= 0x7f;
+  BIGNUM* number = BN_bin2bn(bytes.data(), bytes.size(), nullptr);
+  CHECK(number && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate)));
+  BN_free(number);
+}
+
+// The name also stands in the subject where it fits: people look for it there, software looks in the SAN.
+void set_subject(X509* certificate, std::string_view common_name) {
+  X509_NAME* subject = X509_get_subject_name(certificate);
+  const auto add = [subject](const char* field, std::string_view value) {
+    CHECK(X509_NAME_add_entry_by_txt(subject, field, MBSTRING_UTF8,
+                                     reinterpret_cast<const uint8_t*>(value.data()),
+                                     static_cast<int>(value.size()), -1, 0) == 1);
+  };
+  add("O", "Culvert");
+  if (common_name.size() <= kMaxCommonName) add("CN", common_name);
+}
+
+void add_extension(X509* certificate, X509* issuer, int nid, const std::string& value) {
+  X509V3_CTX context;
+  X509V3_set_ctx_nodb(&context);
+  X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
+  X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str());
+  CHECK(extension && X509_add_ext(certificate, extension, -1) == 1);
+  X509_EXTENSION_free(extension);
+}
+
+X509Ptr new_certificate(EVP_PKEY* key, std::string_view common_name, UnixTime from, UnixTime to) {
+  X509Ptr certificate(X509_new());
+  CHECK(certificate && X509_set_version(certificate.get(), X509_VERSION_3) == 1);
+  set_random_serial(certificate.get());
+  set_validity(certificate.get(), from, to);
+  set_subject(certificate.get(), common_name);
+  CHECK(X509_set_pubkey(certificate.get(), key) == 1);
+  return certificate;
+}
+
+PkeyPtr new_p256_key() {
+  PkeyPtr key(EVP_EC_gen("P-256"));
+  CHECK(key);
+  return key;
+}
+
+bool is_dns_name(std::string_view name) {
+  if (name.starts_with("*.")) name.remove_prefix(2);
+  if (name.empty() || name.size() > 253) return false;
+  size_t label = 0;
+  for (const char c : name) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    if (c == '.' ? label == 0 : !letter) return false;
+    label = c == '.' ? 0 : label + 1;
+    if (label > 63) return false;
+  }
+  return label > 0;
+}
+
+// Only for names that passed is_ip_address or is_dns_name: OpenSSL parses this text.
+std::string alternative_name(const std::string& name) {
+  return (is_ip_address(name) ? "IP:" : "DNS:") + name;
+}
+
+// Without this OpenSSL asks the terminal for the password of an encrypted key.
+int no_password(char*, int, int, void*) { return -1; }
+
+BioPtr bio_over(const std::string& text) {
+  return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+}
+
+std::string take_text(const BioPtr& bio) {
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(bio.get(), &data);
+  return {data, static_cast<size_t>(size)};
+}
+
+}  // namespace
+
+struct InternalCa::Impl {
+  X509Ptr certificate;
+  PkeyPtr key;
+  std::string pem;
+};
+
+InternalCa::InternalCa(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+InternalCa::~InternalCa() = default;
+
+const std::string& InternalCa::certificate_pem() const { return impl_->pem; }
+
+namespace {
+
+std::string new_root(EVP_PKEY* key, std::string_view name, UnixTime now) {
+  const X509Ptr certificate =
+      new_certificate(key, name.substr(0, kMaxCommonName), now - kClockSkew, now + kTenYears);
+  X509* root = certificate.get();
+  CHECK(X509_set_issuer_name(root, X509_get_subject_name(root)) == 1);
+  add_extension(root, root, NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
+  add_extension(root, root, NID_key_usage, "critical,keyCertSign,cRLSign");
+  add_extension(root, root, NID_subject_key_identifier, "hash");
+  CHECK(X509_sign(root, key, EVP_sha256()) > 0);
+  const BioPtr text(BIO_new(BIO_s_mem()));
+  CHECK(PEM_write_bio_X509(text.get(), root) == 1);
+  return take_text(text);
+}
+
+PkeyPtr read_private_key(const std::string& pem) {
+  return PkeyPtr(PEM_read_bio_PrivateKey(bio_over(pem).get(), nullptr, no_password, nullptr));
+}
+
+std::unexpected<Error> bad_private_key() {
+  return fail(ErrorCode::kInvalid, "the CA's private key is not an unencrypted PEM key: {}",
+              take_openssl_error());
+}
+
+}  // namespace
+
+InternalCa::Pem InternalCa::create(std::string_view name, UnixTime now) {
+  const PkeyPtr key = new_p256_key();
+  const BioPtr key_bio(BIO_new(BIO_s_mem()));  // wiped when freed
+  CHECK(PEM_write_bio_PKCS8PrivateKey(key_bio.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) == 1);
+  return {.certificate = new_root(key.get(), name, now), .private_key = take_text(key_bio)};
+}
+
+Result<InternalCa::Pem> InternalCa::certify(std::string_view name, const std::string& private_key,
+                                            UnixTime now) {
+  const PkeyPtr key = read_private_key(private_key);
+  if (!key) return bad_private_key();
+  return Pem{.certificate = new_root(key.get(), name, now), .private_key = private_key};
+}
+
+Result<std::unique_ptr<InternalCa>> InternalCa::load(const Pem& pem) {
+  auto impl = std::make_unique<Impl>();
+  impl->certificate.reset(PEM_read_bio_X509(bio_over(pem.certificate).get(), nullptr, no_password, nullptr));
+  if (!impl->certificate) {
+    return fail(ErrorCode::kInvalid, "the CA's certificate is not a PEM certificate: {}",
+                take_openssl_error());
+  }
+  // 1 is "a CA by its basic constraints"; higher values are guesses about old certificates.
+  if (X509_check_ca(impl->certificate.get()) != 1) {
+    ERR_clear_error();
+    return fail(ErrorCode::kInvalid, "the CA's certificate is not that of a CA");
+  }
+  impl->key = read_private_key(pem.private_key);
+  if (!impl->key) return bad_private_key();
+  if (X509_check_private_key(impl->certificate.get(), impl->key.get()) != 1) {
+    ERR_clear_error();
+    return fail(ErrorCode::kInvalid, "the CA's certificate and private key do not belong together");
+  }
+  const BioPtr text(BIO_new(BIO_s_mem()));
+  CHECK(PEM_write_bio_X509(text.get(), impl->certificate.get()) == 1);
+  impl->pem = take_text(text);
+  return std::unique_ptr<InternalCa>(new InternalCa(std::move(impl)));
+}
+
+Result<IdentityPtr> InternalCa::issue(std::string_view name, UnixTime now) const {
+  const std::string checked(name);
+  if (!is_ip_address(checked) && !is_dns_name(checked)) {
+    return fail(ErrorCode::kInvalid,
+                "cannot issue a certificate for {}: neither a lower-case DNS name nor an IP address",
+                quoted(name));
+  }
+  X509* root = impl_->certificate.get();
+  time_t at = now.time_since_epoch().count();
+  if (X509_cmp_time(X509_get0_notAfter(root), &at) < 0) {
+    return fail(ErrorCode::kInvalid, "cannot issue a certificate for {}: the CA itself has expired", checked);
+  }
+  const PkeyPtr key = new_p256_key();
+  const UnixTime from = now - kClockSkew;
+  const X509Ptr certificate = new_certificate(key.get(), checked, from, from + kLeafLifetime);
+  X509* leaf = certificate.get();
+  CHECK(X509_set_issuer_name(leaf, X509_get_subject_name(root)) == 1);
+  add_extension(leaf, root, NID_basic_constraints, "critical,CA:FALSE");
+  add_extension(leaf, root, NID_key_usage, "critical,digitalSignature");
+  add_extension(leaf, root, NID_ext_key_usage, "serverAuth");
+  add_extension(leaf, root, NID_subject_key_identifier, "hash");
+  add_extension(leaf, root, NID_authority_key_identifier, "keyid:always");
+  add_extension(leaf, root, NID_subject_alt_name, alternative_name(checked));
+  CHECK(X509_sign(leaf, impl_->key.get(), EVP_sha256()) > 0);
+  return make_identity(leaf, key.get(), root, from + kLeafLifetime);
+}
+
+Result<IdentityPtr> self_signed_identity(const SecretKey& key, std::string_view name, UnixTime now) {
+  const std::string checked(name);
+  if (!is_ip_address(checked) && !is_dns_name(checked)) {
+    return fail(ErrorCode::kInvalid,
+                "cannot make a certificate for {}: neither a lower-case DNS name nor an IP address",
+                quoted(name));
+  }
+  const ByteView seed = key.expose_seed();
+  const PkeyPtr pkey(EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr, seed.data(), seed.size()));
+  CHECK(pkey);
+  const X509Ptr certificate = new_certificate(pkey.get(), checked, now - kClockSkew, now + kTenYears);
+  X509* leaf = certificate.get();
+  CHECK(X509_set_issuer_name(leaf, X509_get_subject_name(leaf)) == 1);
+  add_extension(leaf, leaf, NID_basic_constraints, "critical,CA:FALSE");
+  add_extension(leaf, leaf, NID_key_usage, "critical,digitalSignature");
+  add_extension(leaf, leaf, NID_ext_key_usage, "serverAuth");
+  add_extension(leaf, leaf, NID_subject_alt_name, alternative_name(checked));
+  CHECK(X509_sign(leaf, pkey.get(), nullptr) > 0);
+  return make_identity(leaf, pkey.get(), nullptr, now + kTenYears);
+}
+
+}  // namespace culvert::tls

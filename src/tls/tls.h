@@ -1,0 +1,96 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/key.h"
+#include "net/byte_stream.h"
+
+// TLS over TCP with OpenSSL 3: the server side for terminated routes and the hub, the client side for the
+// hub's API.
+namespace culvert::tls {
+
+// A certificate chain with its private key, ready to be served. Shared and immutable.
+class Identity;
+using IdentityPtr = std::shared_ptr<const Identity>;
+
+// Certificates made here.
+//
+// The internal CA: an ECDSA P-256 root with pathlen 0 that signs leaves. PEM in, PEM out; storage is the
+// caller's.
+class InternalCa {
+ public:
+  struct Pem {
+    std::string certificate;
+    std::string private_key;  // secret
+  };
+  // A new root, valid 10 years from `now`. `name` goes into the subject.
+  static Pem create(std::string_view name, UnixTime now);
+  // A new certificate for the key of an existing root, as create() makes it. Leaves that chain to an older
+  // one with the same name chain to this one, and the reverse. kInvalid: not an unencrypted PEM key.
+  static Result<Pem> certify(std::string_view name, const std::string& private_key, UnixTime now);
+  // kInvalid says which part is broken, or that the two do not belong together.
+  static Result<std::unique_ptr<InternalCa>> load(const Pem& pem);
+  ~InternalCa();
+
+  const std::string& certificate_pem() const;
+  // A leaf with a fresh P-256 key for one DNS name (may be a wildcard) or IP literal: serverAuth, valid 90
+  // days from an hour before `now`. The identity carries leaf and root.
+  Result<IdentityPtr> issue(std::string_view name, UnixTime now) const;
+
+ private:
+  struct Impl;
+  explicit InternalCa(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// A self-signed certificate over an Ed25519 key, valid 10 years: what a peer that pins the key checks.
+Result<IdentityPtr> self_signed_identity(const SecretKey& key, std::string_view name, UnixTime now);
+
+// The same in DER, as QUIC takes it.
+struct DerIdentity {
+  std::vector<Bytes> chain;  // leaf first
+  Bytes key;                 // secret
+};
+DerIdentity to_der(const Identity& identity);
+
+// When the leaf of this identity stops being valid.
+UnixTime not_after(const Identity& identity);
+
+// What a server does with a client that offers protocols by ALPN, but none of ours.
+enum class NoCommonAlpn : uint8_t {
+  kRefuse,         // the alert no_application_protocol (RFC 7301, 3.2)
+  kServeUnlessH2,  // serves it without ALPN, as if it had offered nothing; refuses one that offers only h2
+};
+
+// Serves TLS 1.2 and 1.3 over `transport` (made by net::make_tcp_stream). `received` are bytes already read
+// from it: the ClientHello. ALPN: the first of `alpn` that the client offers; empty `alpn` ignores the
+// extension. Errors: kTimeout, kInvalid (TLS alert or garbage; message says which), kReset. On error the
+// transport is closed.
+net::Task<Result<std::unique_ptr<net::ByteStream>>> accept(std::unique_ptr<net::ByteStream> transport,
+                                                           Bytes received, IdentityPtr identity,
+                                                           std::vector<std::string> alpn, TimePoint deadline,
+                                                           NoCommonAlpn no_common = NoCommonAlpn::kRefuse);
+
+// How a client decides whom it talks to.
+struct ClientTrust {
+  // The server's leaf must hold exactly this Ed25519 key; nothing else is checked.
+  std::optional<PublicKey> pinned_key;
+  // Otherwise: the chain must end in these PEM roots and cover `server_name`.
+  std::string root_pem;
+};
+
+// kUnauthorized when the server is not the expected one, kNotFound when it knows no such name; others as
+// accept.
+net::Task<Result<std::unique_ptr<net::ByteStream>>> connect(std::unique_ptr<net::ByteStream> transport,
+                                                            std::string server_name, ClientTrust trust,
+                                                            TimePoint deadline);
+
+// A fatal TLS alert as a plaintext record, for refusals before any handshake (RFC 8446, 6).
+enum class Alert : uint8_t { kDecodeError = 50, kInternalError = 80, kUnrecognizedName = 112 };
+Bytes alert_record(Alert alert);
+
+}  // namespace culvert::tls

@@ -1,0 +1,201 @@
+#include "wire/proxy_protocol.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+// Section numbers are those of HAProxy's doc/proxy-protocol.txt.
+namespace culvert::wire {
+namespace {
+
+// 2.2: chosen so that no other protocol starts like it.
+constexpr std::array<uint8_t, 12> kSignature = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d,
+                                                0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
+constexpr size_t kFixedPart = 16;  // signature, version and command, family and transport, length
+
+constexpr uint8_t kVersion = 0x2;
+constexpr uint8_t kCommandLocal = 0x0;
+constexpr uint8_t kCommandProxy = 0x1;
+
+constexpr uint8_t kFamilyUnspec = 0x0;
+constexpr uint8_t kFamilyInet = 0x1;
+constexpr uint8_t kFamilyInet6 = 0x2;
+constexpr uint8_t kFamilyUnix = 0x3;
+constexpr uint8_t kTransportStream = 0x1;
+
+constexpr size_t kUnixPaths = 216;  // two of 108 bytes
+constexpr size_t kCrcSize = 4;
+
+// CRC-32c (Castagnoli, RFC 4960 appendix B), reflected.
+constexpr std::array<uint32_t, 256> kCrcTable = [] {
+  std::array<uint32_t, 256> table{};
+  for (uint32_t i = 0; i < table.size(); ++i) {
+    uint32_t value = i;
+    for (int bit = 0; bit < 8; ++bit) value = value >> 1 ^ (value & 1 ? 0x82f63b78u : 0u);
+    table[i] = value;
+  }
+  return table;
+}();
+
+uint32_t crc32c_update(uint32_t crc, ByteView bytes) {
+  for (uint8_t byte : bytes) crc = crc >> 8 ^ kCrcTable[(crc ^ byte) & 0xff];
+  return crc;
+}
+
+// Of the whole header with the checksum's own value counted as zeros (2.2.4).
+uint32_t header_checksum(ByteView header, size_t crc_at) {
+  constexpr std::array<uint8_t, kCrcSize> kZeros{};
+  uint32_t crc = crc32c_update(~0u, header.first(crc_at));
+  crc = crc32c_update(crc, kZeros);
+  return ~crc32c_update(crc, header.subspan(crc_at + kCrcSize));
+}
+
+std::unexpected<Error> invalid(const char* what) {
+  return fail(ErrorCode::kInvalid, "PROXY header: {}", what);
+}
+
+void write_ip(ByteWriter& out, const SocketAddr& address, bool as_v6) {
+  if (as_v6 && address.is_v4()) {
+    constexpr std::array<uint8_t, 12> kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    out.bytes(kMapped);
+  }
+  out.bytes(address.ip());
+}
+
+template <size_t kSize>
+std::optional<std::array<uint8_t, kSize>> read_array(ByteReader& in) {
+  auto bytes = in.take(kSize);
+  if (!bytes) return std::nullopt;
+  std::array<uint8_t, kSize> out;
+  std::ranges::copy(*bytes, out.begin());
+  return out;
+}
+
+template <size_t kIpSize>
+bool read_addresses(ByteReader& in, ProxyHeader& header) {
+  auto source = read_array<kIpSize>(in);
+  auto destination = read_array<kIpSize>(in);
+  auto source_port = in.u16();
+  auto destination_port = in.u16();
+  if (!source || !destination || !source_port || !destination_port) return false;
+  if constexpr (kIpSize == 4) {
+    header.source = SocketAddr::v4(*source, *source_port);
+    header.destination = SocketAddr::v4(*destination, *destination_port);
+  } else {
+    header.source = SocketAddr::v6(*source, *source_port);
+    header.destination = SocketAddr::v6(*destination, *destination_port);
+  }
+  return true;
+}
+
+// `whole` is the header, `in` what follows its addresses.
+Result<> read_tlvs(ByteView whole, ByteReader in, ProxyHeader& header) {
+  bool checked = false;
+  while (!in.empty()) {
+    auto type = in.u8();
+    auto length = in.u16();
+    auto value = length ? in.take(*length) : std::nullopt;
+    if (!type || !value) return invalid("a TLV is longer than the header");
+    if (*type != kProxyTlvCrc32c) {
+      header.tlvs.push_back({*type, to_bytes(*value)});
+      continue;
+    }
+    if (value->size() != kCrcSize) return invalid("a CRC-32c that is not 4 bytes long");
+    if (std::exchange(checked, true)) return invalid("two checksums");
+    const size_t crc_at = whole.size() - in.rest().size() - kCrcSize;
+    if (ByteReader(*value).u32() != header_checksum(whole, crc_at)) return invalid("wrong CRC-32c");
+  }
+  return {};
+}
+
+}  // namespace
+
+const ProxyTlv* ProxyHeader::find(uint8_t type) const {
+  auto found = std::ranges::find(tlvs, type, &ProxyTlv::type);
+  return found == tlvs.end() ? nullptr : &*found;
+}
+
+Result<Bytes> encode_proxy_v2(const ProxyHeader& header) {
+  ByteWriter out;
+  out.bytes(kSignature);
+  if (header.local) {
+    // 2.2: receivers discard all that a LOCAL header carries, so it carries nothing.
+    out.u8(kVersion << 4 | kCommandLocal);
+    out.u8(kFamilyUnspec << 4);
+    out.u16(0);
+    return out.take();
+  }
+  const bool as_v6 = !header.source.is_v4() || !header.destination.is_v4();
+  out.u8(kVersion << 4 | kCommandProxy);
+  out.u8(static_cast<uint8_t>((as_v6 ? kFamilyInet6 : kFamilyInet) << 4 | kTransportStream));
+  out.u16(0);  // the length, known at the end
+  write_ip(out, header.source, as_v6);
+  write_ip(out, header.destination, as_v6);
+  out.u16(header.source.port());
+  out.u16(header.destination.port());
+  for (const ProxyTlv& tlv : header.tlvs) {
+    if (tlv.type == kProxyTlvCrc32c) return invalid("a checksum is computed, not given as a TLV");
+    if (tlv.value.size() > UINT16_MAX) return invalid("a TLV of more than 65535 bytes");
+    out.u8(tlv.type);
+    out.u16(static_cast<uint16_t>(tlv.value.size()));
+    out.bytes(tlv.value);
+  }
+  if (out.size() - kFixedPart > UINT16_MAX) return invalid("more than 65535 bytes");
+  out.patch_u16(kFixedPart - 2, static_cast<uint16_t>(out.size() - kFixedPart));
+  return out.take();
+}
+
+Result<std::optional<DecodedProxy>> decode_proxy_v2(ByteView bytes) {
+  const size_t known = std::min(bytes.size(), kSignature.size());
+  if (!std::equal(kSignature.begin(), kSignature.begin() + known, bytes.begin())) {
+    return invalid("the bytes do not start with the signature of version 2");
+  }
+  ByteReader fixed(bytes);
+  (void)fixed.take(known);
+  auto version_command = fixed.u8();
+  auto family_transport = fixed.u8();
+  auto length = fixed.u16();
+  if (!length) return std::nullopt;
+  if (*version_command >> 4 != kVersion) {
+    return fail(ErrorCode::kInvalid, "PROXY header: version {}; only 2 is understood", *version_command >> 4);
+  }
+  const uint8_t command = *version_command & 0x0f;
+  if (command > kCommandProxy) return invalid("an unknown command");
+  const size_t size = kFixedPart + *length;
+  if (size > kMaxProxyHeader) {
+    return fail(ErrorCode::kInvalid, "PROXY header: {} bytes; at most {} are read", size, kMaxProxyHeader);
+  }
+  if (bytes.size() < size) return std::nullopt;
+
+  const ByteView whole = bytes.first(size);
+  ByteReader in(whole.subspan(kFixedPart));
+  DecodedProxy out{.header = {}, .consumed = size};
+  const uint8_t family = *family_transport >> 4;
+  const uint8_t transport = *family_transport & 0x0f;
+  // 2.2: of a LOCAL header everything is discarded; an unspecified family says no more than that.
+  if (command == kCommandLocal || *family_transport == 0) {
+    out.header.local = true;
+    return out;
+  }
+  if (transport != kTransportStream) return invalid("the transport is not a stream");
+  switch (family) {
+    case kFamilyInet:
+      if (!read_addresses<4>(in, out.header)) return invalid("too short for its IPv4 addresses");
+      break;
+    case kFamilyInet6:
+      if (!read_addresses<16>(in, out.header)) return invalid("too short for its IPv6 addresses");
+      break;
+    case kFamilyUnix:
+      // There is a client, but no IP address to tell of.
+      if (!in.take(kUnixPaths)) return invalid("too short for its Unix socket paths");
+      out.header.local = true;
+      break;
+    default:
+      return invalid("an unknown address family");
+  }
+  auto tlvs = read_tlvs(whole, in, out.header);
+  if (!tlvs) return std::unexpected(tlvs.error());
+  return out;
+}
+
+}  // namespace culvert::wire

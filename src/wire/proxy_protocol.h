@@ -1,0 +1,48 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "base/socket_addr.h"
+
+// PROXY protocol version 2, as HAProxy's proxy-protocol.txt defines it.
+namespace culvert::wire {
+
+struct ProxyTlv {
+  uint8_t type;
+  Bytes value;
+  bool operator==(const ProxyTlv&) const = default;
+};
+
+constexpr uint8_t kProxyTlvAlpn = 0x01;
+constexpr uint8_t kProxyTlvAuthority = 0x02;
+constexpr uint8_t kProxyTlvCrc32c = 0x03;
+
+struct ProxyHeader {
+  bool local = false;  // LOCAL command: no client behind it, addresses mean nothing
+  SocketAddr source;
+  SocketAddr destination;
+  std::vector<ProxyTlv> tlvs;  // in order, without the checksum
+
+  const ProxyTlv* find(uint8_t type) const;
+  bool operator==(const ProxyHeader&) const = default;
+};
+
+// Version 2 over TCP. Addresses of mixed families are written as IPv6 (mapped). kInvalid when it cannot fit
+// 65535.
+Result<Bytes> encode_proxy_v2(const ProxyHeader& header);
+
+constexpr size_t kMaxProxyHeader =
+    4096;  // ours are below 400 bytes; a peer that needs more is not one of ours
+
+struct DecodedProxy {
+  ProxyHeader header;
+  size_t consumed;
+};
+// nullopt: more bytes are needed. kInvalid: not version 2, a field that contradicts its length, a wrong
+// CRC-32c, or longer than kMaxProxyHeader.
+Result<std::optional<DecodedProxy>> decode_proxy_v2(ByteView bytes);
+
+}  // namespace culvert::wire
