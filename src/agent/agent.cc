@@ -12,6 +12,7 @@
 #include "agent/stream_server.h"
 #include "base/backoff.h"
 #include "base/encoding.h"
+#include "base/host_port.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "endpoint/endpoint.h"
@@ -376,7 +377,7 @@ net::Task<Result<Agent::Impl::LinkPtr>> Agent::Impl::dial(EndpointId edge) {
   endpoint::EndpointAddr target{.id = edge, .relay_urls = {}, .ip_addrs = {}};
   std::string reasons;
   for (const std::string& address : addresses) {
-    auto place = parse_origin(address);
+    auto place = parse_host_port(address);
     if (!place) {
       reasons += fmt::format("; address {}", place.error().message);
       continue;
@@ -430,7 +431,7 @@ net::Task<Result<Agent::Impl::LinkPtr>> Agent::Impl::dial(EndpointId edge) {
     (*connection)->close(tunnel::kCloseProtocol, same.error().message);
     co_return std::unexpected(same.error());
   }
-  auto reached = parse_origin(welcome->public_addr);
+  auto reached = parse_host_port(welcome->public_addr);
   public_host = reached ? reached->host : hub_urls(config.token).front().host;
   if (reached) public_port = reached->port;
 

@@ -3,24 +3,16 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/ascii.h"
+
 namespace culvert::agent {
 namespace {
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-
-bool same_name(std::string_view a, std::string_view b) { return std::ranges::equal(a, b, {}, lower, lower); }
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
 
 // RFC 9110, 5.6.2
 bool is_token(std::string_view text) {
   constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
   return !text.empty() && std::ranges::all_of(text, [&](char c) {
-    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || kOthers.contains(c);
+    return is_digit(c) || (to_lower(c) >= 'a' && to_lower(c) <= 'z') || kOthers.contains(c);
   });
 }
 
@@ -128,16 +120,16 @@ void HttpScanner::header_field(std::string_view line) {
   size_t colon = line.find(':');
   if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) return make_opaque();
   std::string_view name = line.substr(0, colon);
-  std::string_view value = trimmed(line.substr(colon + 1));
-  if (same_name(name, "content-length")) {
+  std::string_view value = trim(line.substr(colon + 1));
+  if (equals_lower(name, "content-length")) {
     auto length = whole_number<uint64_t>(value);
     if (!length || (head_.content_length && *head_.content_length != *length)) return make_opaque();
     head_.content_length = length;
-  } else if (same_name(name, "transfer-encoding")) {
+  } else if (equals_lower(name, "transfer-encoding")) {
     size_t comma = value.rfind(',');
-    std::string_view last = comma == std::string_view::npos ? value : trimmed(value.substr(comma + 1));
+    std::string_view last = comma == std::string_view::npos ? value : trim(value.substr(comma + 1));
     head_.has_transfer_encoding = true;
-    head_.is_chunked = same_name(last, "chunked");
+    head_.is_chunked = equals_lower(last, "chunked");
   }
 }
 
@@ -167,7 +159,7 @@ void HttpScanner::end_of_head() {
 }
 
 void HttpScanner::chunk_size_line() {
-  std::string_view digits = trimmed(std::string_view(line_).substr(0, line_.find(';')));
+  std::string_view digits = trim(std::string_view(line_).substr(0, line_.find(';')));
   auto size = whole_number<uint64_t>(digits, 16);
   line_.clear();
   head_size_ = 0;

@@ -6,6 +6,8 @@
 #include <charconv>
 #include <unordered_set>
 
+#include "base/host_port.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/socket_addr.h"
 
@@ -62,7 +64,7 @@ Result<Service> read_entry(const json::value& value) {
   if (!hostname) return fail(ErrorCode::kInvalid, "hostname: {}", hostname.error().message);
   auto origin_member = required("origin", "localhost:3000");
   if (!origin_member) return std::unexpected(origin_member.error());
-  auto origin = parse_origin(*origin_member);
+  auto origin = parse_host_port(*origin_member);
   if (!origin) return fail(ErrorCode::kInvalid, "origin: {}", origin.error().message);
 
   auto mode = route::TlsMode::kPassthrough;
@@ -90,45 +92,8 @@ Result<Service> read_entry(const json::value& value) {
 
 }  // namespace
 
-Result<Origin> parse_origin(std::string_view text) {
-  if (text.contains("://")) {
-    return fail(ErrorCode::kInvalid, "{} is a URL; give host:port without a scheme or path", quoted(text));
-  }
-  size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) {
-    return fail(ErrorCode::kInvalid, "{} has no port; give host:port, e.g. localhost:3000", quoted(text));
-  }
-  std::string_view host = text.substr(0, colon);
-  std::string_view port_text = text.substr(colon + 1);
-  if (host.starts_with('[') && host.ends_with(']')) {
-    auto literal = SocketAddr::parse(text);
-    if (!literal || literal->port() == 0) {
-      return fail(ErrorCode::kInvalid, "{} is no IPv6 address with a port; give e.g. [::1]:3000",
-                  quoted(text));
-    }
-    return Origin{std::string(host.substr(1, host.size() - 2)), literal->port()};
-  }
-  if (host.contains(':')) {
-    return fail(ErrorCode::kInvalid, "{} is ambiguous; put an IPv6 address in brackets, e.g. [::1]:3000",
-                quoted(text));
-  }
-  bool host_ok = !host.empty() && host.size() <= 253 && std::ranges::all_of(host, [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '_';
-  });
-  if (!host_ok)
-    return fail(ErrorCode::kInvalid, "{} names no host; give host:port, e.g. localhost:3000", quoted(text));
-  uint16_t port = 0;
-  auto [end, error] = std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
-  if (error != std::errc() || end != port_text.data() + port_text.size() || port == 0) {
-    return fail(ErrorCode::kInvalid, "{} has no port between 1 and 65535", quoted(text));
-  }
-  return Origin{std::string(host), port};
-}
-
 std::string origin_text(const Service& service) {
-  bool is_v6 = service.origin_host.contains(':');
-  return fmt::format("{}{}{}:{}", is_v6 ? "[" : "", service.origin_host, is_v6 ? "]" : "",
-                     service.origin_port);
+  return HostPort{service.origin_host, service.origin_port}.to_string();
 }
 
 Result<Service> parse_service(std::string_view text) {
@@ -141,7 +106,7 @@ Result<Service> parse_service(std::string_view text) {
   if (!hostname) return std::unexpected(hostname.error());
   std::string_view rest = text.substr(equals + 1);
   size_t comma = rest.find(',');
-  auto origin = parse_origin(rest.substr(0, comma));
+  auto origin = parse_host_port(rest.substr(0, comma));
   if (!origin) return std::unexpected(origin.error());
 
   std::optional<route::TlsMode> mode;
@@ -181,21 +146,9 @@ Result<> check_unique(const std::vector<Service>& services) {
 }
 
 Result<std::vector<Service>> parse_services(std::string_view text) {
-  json::error_code error;
-  json::stream_parser parser;
-  size_t parsed = parser.write_some(text.data(), text.size(), error);
-  std::string_view rest = text.substr(parsed);
-  if (!error && parser.done() && rest.find_first_not_of(" \t\r\n") != std::string_view::npos) {
-    error = json::error::extra_data;
-  }
-  if (!error) parser.finish(error);
-  if (error) {
-    auto line = std::ranges::count(text.substr(0, parsed), '\n') + 1;
-    return fail(ErrorCode::kInvalid, "services are no valid JSON: {} in line {}, byte {}",
-                error == json::error::incomplete ? "the text ends too early" : error.message(), line, parsed);
-  }
-  json::value document = parser.release();
-  const json::array* entries = document.if_array();
+  auto document = parse_json("services", text);
+  if (!document) return std::unexpected(document.error());
+  const json::array* entries = document->if_array();
   if (entries == nullptr) {
     return fail(ErrorCode::kInvalid,
                 "services must be a JSON array like "

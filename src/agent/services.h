@@ -7,13 +7,6 @@
 
 namespace culvert::agent {
 
-// Where a service listens: "host:port" or "[v6]:port". kInvalid says what is wrong; a URL is told to drop its
-// scheme.
-struct Origin {
-  std::string host;
-  uint16_t port;
-};
-Result<Origin> parse_origin(std::string_view text);
 std::string origin_text(const Service& service);  // "localhost:3000", "[::1]:3000"
 
 // The short form "app.example.com=localhost:3000[,terminate|,passthrough][,proxy=v2|,proxy=none]".

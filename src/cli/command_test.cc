@@ -390,7 +390,7 @@ TEST(InviteCreate, BuildsTheRequest) {
 TEST(InviteCreate, RefusesBadInput) {
   for (auto [arguments, expected] : std::initializer_list<std::pair<std::vector<std::string>, const char*>>{
            {with_hub({}), "--hostnames: is missing"},
-           {with_hub({"--hostnames", "bad_name.com"}), "--hostnames: "},
+           {with_hub({"--hostnames", "bad name.com"}), "--hostnames: "},
            {with_hub({"--hostnames", "a.com", "--expires", "soon"}), "--expires: "},
            {{"--hostnames", "a.com", "--hub-url", "http://x"}, "--hub-url: "},
            {{"--hostnames", "a.com", "--hub-key", "zz"}, "--hub-key: "},

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <CLI/App.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include "base/encoding.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "cli/output.h"
 #include "cli/text_table.h"
@@ -24,13 +24,10 @@ CLI::App& add_app(CLI::App& group, const char* name, const char* description, co
 }
 
 Result<json::object> parse_answer(std::string_view text) {
-  json::error_code error;
-  json::value value = json::parse(json::string_view(text.data(), text.size()), error);
-  if (error || !value.is_object()) {
-    return fail(ErrorCode::kInvalid,
-                "hub: its answer is no JSON object. Is it a Culvert hub of this version?");
-  }
-  return std::move(value.get_object());
+  auto answer = parse_json_object("the hub's answer", text);
+  if (!answer)
+    return fail(ErrorCode::kInvalid, "{}. Is it a Culvert hub of this version?", answer.error().message);
+  return answer;
 }
 
 // Ready to be shown, like everything that comes from the hub.

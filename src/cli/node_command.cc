@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <thread>
 
-#include "agent/services.h"
+#include "base/host_port.h"
 #include "base/limits.h"
 #include "cli/output.h"
 #include "cli/values.h"
@@ -69,7 +69,7 @@ NodeCommand::NodeCommand(CLI::App& parent) : Command(add_app(parent)), settings_
                  .help = "where agents reach the UDP port, when that is mapped elsewhere",
                  .default_text = "the first public URL's host and the UDP port",
                  .apply = [this](std::string_view text) -> Result<> {
-                   auto address = agent::parse_origin(text);
+                   auto address = parse_host_port(text);
                    if (!address) return std::unexpected(address.error());
                    config_.edge_addrs.emplace_back(text);
                    return {};

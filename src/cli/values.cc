@@ -4,7 +4,7 @@
 #include <charconv>
 #include <ctime>
 
-#include "agent/services.h"
+#include "base/host_port.h"
 #include "base/log.h"
 #include "hubapi/declaration.h"
 
@@ -110,7 +110,7 @@ Result<HttpOrigin> parse_http_origin(std::string_view text) {
     return HttpOrigin{"localhost", static_cast<uint16_t>(*port)};
   }
   bool has_port = rest.rfind(':') != std::string_view::npos && !rest.ends_with(']');
-  auto origin = agent::parse_origin(is_url && !has_port ? fmt::format("{}:80", rest) : std::string(rest));
+  auto origin = parse_host_port(is_url && !has_port ? fmt::format("{}:80", rest) : std::string(rest));
   if (!origin) {
     return fail(ErrorCode::kInvalid, "{} is no local service; give a PORT, HOST:PORT or http://HOST:PORT",
                 culvert::quoted(text));

@@ -467,7 +467,7 @@ TEST_F(EdgeTest, BadFirstWordsCloseATunnelAndNameWhatIsWrong) {
   Bytes too_long{0xff, 0, 0, 0};
   for (const Case& each : {Case{encode(tunnel::ControlMessage(tunnel::Hello{7, "9.9"})), "protocol 7"},
                            Case{encode(tunnel::ControlMessage(tunnel::Drain{})), "no hello"},
-                           Case{not_json, "not JSON"}, Case{too_long, "at most"}}) {
+                           Case{not_json, "invalid JSON"}, Case{too_long, "at most"}}) {
     FakeAgent agent(loop_, 1);
     agent.dial_badly(edge_->udp_addr(), key(9).public_key(), each.words);
     wait([&] { return agent.closed.has_value(); });

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
 #include "base/check.h"
 #include "base/crypto.h"
 #include "base/encoding.h"
@@ -28,25 +29,15 @@ std::string content_digest(std::string_view body) {
   return "sha-256=:" + to_base64(sha256(as_bytes(body))) + ":";
 }
 
-std::string_view trimmed(std::string_view text) {
-  size_t begin = text.find_first_not_of(" \t");
-  if (begin == text.npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
-
 // All fields of that name as one value (RFC 9421, 2.1).
 std::optional<std::string> combined_field(const Request& request, std::string_view name) {
   if (!request.headers.find(name)) return std::nullopt;
   std::string combined;
   bool first = true;
   for (const auto& [field, value] : request.headers) {
-    bool same = field.size() == name.size() &&
-                std::equal(field.begin(), field.end(), name.begin(), [](char a, char b) {
-                  return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b;
-                });
-    if (!same) continue;
+    if (!equals_lower(field, name)) continue;
     if (!first) combined += ", ";
-    combined += trimmed(value);
+    combined += trim(value);
     first = false;
   }
   return combined;
@@ -56,10 +47,7 @@ std::optional<std::string> combined_field(const Request& request, std::string_vi
 std::optional<std::string> authority(const Request& request) {
   const std::string* host = request.headers.find("host");
   if (!host) return std::nullopt;
-  std::string folded = *host;
-  for (char& c : folded) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  }
+  std::string folded = to_lower(*host);
   if (folded.ends_with(":443")) folded.resize(folded.size() - 4);
   return folded;
 }

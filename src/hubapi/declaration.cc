@@ -1,12 +1,12 @@
 #include "hubapi/declaration.h"
 
 #include <algorithm>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <initializer_list>
 #include <optional>
 
 #include "base/encoding.h"
+#include "base/json.h"
 #include "base/log.h"
 
 namespace culvert::hubapi {
@@ -22,116 +22,13 @@ std::unexpected<Error> invalid(fmt::format_string<Args...> format, Args&&... arg
   return fail(ErrorCode::kInvalid, format, std::forward<Args>(args)...);
 }
 
-Result<json::object> parse_object(std::string_view what, std::string_view text) {
-  json::error_code ec;
-  json::value value = json::parse(text, ec);
-  if (ec) return invalid("{} is not JSON: {}", what, ec.message());
-  if (!value.is_object()) return invalid("{} is not a JSON object", what);
-  return std::move(value.get_object());
-}
-
-Result<> refuse_unknown(std::string_view what, const json::object& object,
-                        std::initializer_list<std::string_view> known) {
-  for (const auto& member : object) {
-    if (std::ranges::find(known, std::string_view(member.key())) == known.end()) {
-      return invalid("{} has an unknown member {}", what, culvert::quoted(std::string_view(member.key())));
-    }
-  }
-  return {};
-}
-
-// The members of one object; the first error stays.
-class Reader {
- public:
-  Reader(std::string_view what, const json::object& object) : what_(what), object_(object) {}
-
-  std::string_view text(std::string_view name) {
-    const json::value* value = find(name);
-    if (!value) return {};
-    if (!value->is_string()) {
-      set(name, "is not a string");
-      return {};
-    }
-    return value->get_string();
-  }
-  int64_t integer(std::string_view name, int64_t lowest, int64_t highest) {
-    const json::value* value = find(name);
-    if (!value) return lowest;
-    if (!value->is_int64() || value->get_int64() < lowest || value->get_int64() > highest) {
-      set(name, fmt::format("is not an integer from {} to {}", lowest, highest));
-      return lowest;
-    }
-    return value->get_int64();
-  }
-  bool boolean(std::string_view name) {
-    const json::value* value = find(name);
-    if (!value) return false;
-    if (!value->is_bool()) set(name, "is not true or false");
-    return value->is_bool() && value->get_bool();
-  }
-  const json::array& array(std::string_view name) {
-    static const json::array kEmpty;
-    const json::value* value = find(name);
-    if (!value) return kEmpty;
-    if (!value->is_array()) {
-      set(name, "is not an array");
-      return kEmpty;
-    }
-    return value->get_array();
-  }
-  std::vector<std::string> texts(std::string_view name) {
-    std::vector<std::string> out;
-    for (const json::value& entry : array(name)) {
-      if (entry.is_string()) {
-        out.emplace_back(entry.get_string());
-      } else {
-        set(name, "holds something that is not a string");
-      }
-    }
-    return out;
-  }
-  template <size_t kSize>
-  std::array<uint8_t, kSize> bytes(std::string_view name) {
-    std::array<uint8_t, kSize> out{};
-    auto decoded = from_base64url(text(name));
-    if (error_) return out;
-    if (!decoded || decoded->size() != kSize) {
-      set(name, fmt::format("is not {} bytes in unpadded base64url", kSize));
-    } else {
-      std::ranges::copy(*decoded, out.begin());
-    }
-    return out;
-  }
-  std::optional<PublicKey> key(std::string_view name) {
-    auto key = PublicKey::parse(text(name));
-    if (key) return *key;
-    set(name, "is not a public key");
-    return std::nullopt;
-  }
-  void set(std::string_view name, std::string_view why) {
-    if (!error_) error_ = Error{ErrorCode::kInvalid, fmt::format("{}: member \"{}\" {}", what_, name, why)};
-  }
-  const std::optional<Error>& error() const { return error_; }
-
- private:
-  const json::value* find(std::string_view name) {
-    const json::value* value = object_.if_contains(name);
-    if (!value) set(name, "is missing");
-    return value;
-  }
-
-  std::string_view what_;
-  const json::object& object_;
-  std::optional<Error> error_;
-};
-
 Result<DeclaredService> decode_service(const json::value& value, size_t index) {
   std::string what = fmt::format("the declaration's service {}", index + 1);
   if (!value.is_object()) return invalid("{} is not a JSON object", what);
   const json::object& object = value.get_object();
-  if (auto known = refuse_unknown(what, object, {"hostname", "tls_mode"}); !known)
+  if (auto known = refuse_unknown_members(what, object, {"hostname", "tls_mode"}); !known)
     return std::unexpected(known.error());
-  Reader reader(what, object);
+  JsonReader reader(what, object);
   std::string_view hostname = reader.text("hostname");
   std::string_view mode_text = reader.text("tls_mode");
   if (reader.error()) return std::unexpected(*reader.error());
@@ -167,10 +64,10 @@ std::string encode(const Declaration& declaration) {
 
 Result<Declaration> decode_declaration(std::string_view text) {
   constexpr std::string_view kWhat = "the declaration";
-  auto object = parse_object(kWhat, text);
+  auto object = parse_json_object(kWhat, text);
   if (!object) return std::unexpected(object.error());
   // The version first: what a newer agent adds must be answered with the version, not with "unknown member".
-  Reader reader(kWhat, *object);
+  JsonReader reader(kWhat, *object);
   int64_t version = reader.integer("protocol", 0, INT32_MAX);
   if (reader.error()) return std::unexpected(*reader.error());
   if (version != kDeclarationVersion) {
@@ -179,8 +76,8 @@ Result<Declaration> decode_declaration(std::string_view text) {
         "the declaration is of protocol version {}, this hub speaks version {}; upgrade the older of the two",
         version, kDeclarationVersion);
   }
-  if (auto known =
-          refuse_unknown(kWhat, *object, {"protocol", "invite_id", "invite_secret", "agent_id", "services"});
+  if (auto known = refuse_unknown_members(kWhat, *object,
+                                          {"protocol", "invite_id", "invite_secret", "agent_id", "services"});
       !known) {
     return std::unexpected(known.error());
   }
@@ -233,9 +130,9 @@ std::string encode(const LeaseAnswer& answer) {
 
 Result<LeaseAnswer> decode_lease_answer(std::string_view text) {
   constexpr std::string_view kWhat = "the hub's answer";
-  auto object = parse_object(kWhat, text);
+  auto object = parse_json_object(kWhat, text);
   if (!object) return std::unexpected(object.error());
-  Reader reader(kWhat, *object);
+  JsonReader reader(kWhat, *object);
   auto tenant = reader.key("tenant");
   auto granted = reader.texts("granted");
   auto port = static_cast<uint16_t>(reader.integer("public_port", 1, UINT16_MAX));
@@ -244,7 +141,7 @@ Result<LeaseAnswer> decode_lease_answer(std::string_view text) {
   std::vector<EdgeInfo> edges;
   for (const json::value& entry : reader.array("edges")) {
     if (!entry.is_object()) return invalid("{}: an edge is not a JSON object", kWhat);
-    Reader edge("an edge in the hub's answer", entry.get_object());
+    JsonReader edge("an edge in the hub's answer", entry.get_object());
     auto id = edge.key("id");
     auto addresses = edge.texts("addresses");
     if (edge.error()) return std::unexpected(*edge.error());
@@ -253,7 +150,7 @@ Result<LeaseAnswer> decode_lease_answer(std::string_view text) {
   std::vector<ServiceVerdict> services;
   for (const json::value& entry : reader.array("services")) {
     if (!entry.is_object()) return invalid("{}: a service is not a JSON object", kWhat);
-    Reader service("a service in the hub's answer", entry.get_object());
+    JsonReader service("a service in the hub's answer", entry.get_object());
     std::string hostname(service.text("hostname"));
     bool accepted = service.boolean("accepted");
     std::string reason(accepted ? std::string_view() : service.text("reason"));

@@ -78,12 +78,12 @@ TEST(Declaration, RefusesWhatIsMalformedAndNamesThePart) {
     const char* named;
   };
   for (const Case& c : {
-           Case{"", "not JSON"},
+           Case{"", "invalid JSON"},
            Case{"[]", "not a JSON object"},
-           Case{"{", "not JSON"},
-           Case{good + "x", "not JSON"},
+           Case{"{", "invalid JSON"},
+           Case{good + "x", "invalid JSON"},
            Case{"{}", "\"protocol\" is missing"},
-           Case{std::string(10'000, '['), "not JSON"},
+           Case{std::string(10'000, '['), "invalid JSON"},
            Case{replaced(good, "\"protocol\":1", "\"protocol\":\"1\""), "\"protocol\" is not"},
            Case{replaced(good, "\"protocol\":1", "\"protocol\":1.0"), "\"protocol\" is not"},
            Case{replaced(good, "\"protocol\":1", "\"protocol\":-1"), "\"protocol\" is not"},

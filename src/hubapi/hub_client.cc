@@ -1,17 +1,15 @@
 #include "hubapi/hub_client.h"
 
-#include <boost/json/parse.hpp>
 #include <utility>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "http/signature.h"
 #include "net/tcp.h"
 #include "tls/tls.h"
 
 namespace culvert::hubapi {
 namespace {
-
-namespace json = boost::json;
 
 // A hub that takes longer to connect is as good as down while another URL may answer.
 constexpr Duration kConnectTime = std::chrono::seconds(5);
@@ -77,11 +75,9 @@ Error explain(Error handshake, const PublicKey& expected) {
 
 Error error_from_response(int status, std::string_view body) {
   ErrorCode code = code_for_status(status);
-  json::error_code ec;
-  json::value value = json::parse(body, ec);
-  if (!ec && value.is_object()) {
-    const json::value* error = value.get_object().if_contains("error");
-    const json::value* message =
+  if (auto answer = parse_json_object("the hub's answer", body)) {
+    const boost::json::value* error = answer->if_contains("error");
+    const boost::json::value* message =
         error && error->is_object() ? error->get_object().if_contains("message") : nullptr;
     if (message && message->is_string()) return {code, std::string(message->get_string())};
   }

@@ -4,9 +4,12 @@
 #include <charconv>
 #include <optional>
 
+#include "base/ascii.h"
 #include "base/check.h"
 #include "base/crypto.h"
 #include "base/encoding.h"
+#include "base/host_port.h"
+#include "base/hostname.h"
 #include "base/log.h"
 #include "base/socket_addr.h"
 
@@ -55,13 +58,6 @@ struct DecodedParts {
 
 std::unexpected<Error> bad_token(std::string_view what, std::string_view next_step) {
   return fail(ErrorCode::kInvalid, "invite token: {}; {}", what, next_step);
-}
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kBlank = " \t\r\n";
-  const size_t first = text.find_first_not_of(kBlank);
-  if (first == text.npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
 }
 
 Bytes checksum_of(std::string_view before_its_dot) {
@@ -137,25 +133,12 @@ Result<std::vector<std::string>> split_urls(ByteView joined) {
   return urls;
 }
 
-bool is_host_character(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-}
-
 // A name or an IPv4 address in canonical form.
 bool is_plain_host(const std::string& host) {
   if (SocketAddr::parse(host + ":0")) return true;
-  if (host.size() > 253) return false;
-  std::string_view rest = host;
-  std::string_view label;
-  for (bool more = true; more;) {
-    const size_t dot = rest.find('.');
-    more = dot != rest.npos;
-    label = rest.substr(0, dot);
-    rest = more ? rest.substr(dot + 1) : std::string_view();
-    if (label.empty() || label.size() > 63 || !std::ranges::all_of(label, is_host_character)) return false;
-  }
+  if (!is_hostname(host)) return false;
   // "0", "127.1" and "0x7f.1" are addresses to the resolver, and not the ones that people mean.
-  return label[0] < '0' || label[0] > '9';
+  return !is_digit(host[host.rfind('.') + 1]);  // npos + 1 is 0
 }
 
 }  // namespace
@@ -183,7 +166,7 @@ std::string InviteToken::describe() const {
 }
 
 Result<InviteToken> parse_invite_token(std::string_view text) {
-  const std::string_view token = trimmed(text);
+  const std::string_view token = trim(text);
   if (token.empty()) return bad_token("it is empty", kCopyAgain);
   if (token.size() > kMaxToken)
     return bad_token(fmt::format("it is longer than {} bytes", kMaxToken), kCopyAgain);
@@ -229,10 +212,7 @@ Result<HubUrl> parse_hub_url(std::string_view text) {
     return fail(ErrorCode::kInvalid, "hub URL {} {}; write it like https://hub.example.eu:8443", quoted(text),
                 what);
   };
-  std::string folded(text);
-  for (char& c : folded) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
+  const std::string folded = to_lower(text);
   if (!folded.starts_with(kScheme)) return wrong("is not https");
   std::string rest = folded.substr(kScheme.size());
   if (rest.find('?') != rest.npos) return wrong("has a query");
@@ -247,15 +227,13 @@ Result<HubUrl> parse_hub_url(std::string_view text) {
   const size_t colon = rest.find(':', bracketed ? close : 0);
   HubUrl url{.host = rest.substr(0, colon), .port = 443};
   if (colon != rest.npos) {
-    const std::string_view digits = std::string_view(rest).substr(colon + 1);
-    auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), url.port);
-    if (error != std::errc() || end != digits.data() + digits.size() || url.port == 0) {
-      return wrong("has a wrong port; ports are 1 to 65535");
-    }
+    const auto port = parse_port(std::string_view(rest).substr(colon + 1));
+    if (!port) return wrong("has a wrong port; ports are 1 to 65535");
+    url.port = *port;
   }
   if (url.host.empty()) return wrong("has no host");
   const auto address = SocketAddr::parse(url.host + ":0");
-  if (address && address->is_unspecified()) return wrong("is an address that nobody can dial");
+  if (address && address->is_unspecified()) return wrong("is the unspecified address");
   if (bracketed) {
     if (!address) return wrong("has a wrong IPv6 address");
     url.host = address->ip_text();

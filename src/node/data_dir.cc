@@ -3,6 +3,7 @@
 #include <optional>
 #include <thread>
 
+#include "base/ascii.h"
 #include "base/encoding.h"
 #include "base/log.h"
 #include "node/node.h"
@@ -15,13 +16,6 @@ namespace fs = std::filesystem;
 constexpr size_t kOperatorKeyBytes = 32;
 constexpr size_t kMaxPem = 64 * 1024;
 constexpr std::string_view kCaName = "Culvert internal CA";
-
-std::string_view trim(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
-}
 
 // A file that should be there and readable; the message of a failure says what to do about it.
 Result<Bytes> read_existing(const fs::path& path, size_t max_size) {

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <charconv>
 
+#include "base/ascii.h"
+#include "base/host_port.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/version.h"
@@ -19,17 +21,6 @@ namespace {
 
 // After everything was told to end: for the hub's connections to notice.
 constexpr Duration kLastWait = std::chrono::seconds(1);
-
-std::string host_and_port(const std::string& host, uint16_t port) {
-  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)
-                                             : fmt::format("[{}]:{}", host, port);
-}
-
-std::string lower(std::string text) {
-  std::ranges::transform(text, text.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return text;
-}
 
 // What others may know this host by when nobody said: the address it would send from to the internet. No
 // packet is sent; the destinations are reserved for documentation (RFC 5737, RFC 3849).
@@ -58,18 +49,10 @@ Result<std::vector<hubapi::HubUrl>> public_urls(const Config& config, const Sock
 
 Result<std::vector<std::string>> edge_addresses(const Config& config, const hubapi::HubUrl& first,
                                                 uint16_t udp_port) {
-  if (config.edge_addrs.empty()) return std::vector{host_and_port(first.host, udp_port)};
+  if (config.edge_addrs.empty()) return std::vector{HostPort{first.host, udp_port}.to_string()};
   for (const std::string& address : config.edge_addrs) {
-    size_t colon = address.rfind(':');
-    uint16_t port = 0;
-    if (colon != std::string::npos) {
-      std::from_chars(address.data() + colon + 1, address.data() + address.size(), port);
-    }
-    bool bare_v6 = address.find(':') != colon && !address.starts_with('[');
-    if (colon == 0 || port == 0 || bare_v6) {
-      return fail(ErrorCode::kInvalid, "edge address {} is not host:port (an IPv6 address goes in brackets)",
-                  culvert::quoted(address));
-    }
+    auto parsed = parse_host_port(address);
+    if (!parsed) return fail(ErrorCode::kInvalid, "edge address {}", parsed.error().message);
   }
   return config.edge_addrs;
 }
@@ -160,11 +143,11 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
   std::unordered_set<std::string> public_hosts;
   for (const hubapi::HubUrl& url : *urls) {
     urls_.push_back(url.to_string());
-    public_hosts.insert(lower(url.host));
+    public_hosts.insert(to_lower(url.host));
   }
   std::unordered_set<std::string> hub_names = public_hosts;
   hub_names.insert(id_.tls_name());
-  edge_->set_names(std::move(hub_names), host_and_port(urls->front().host, urls->front().port));
+  edge_->set_names(std::move(hub_names), HostPort{urls->front().host, urls->front().port}.to_string());
 
   auto hub = hub::Hub::open(loop_, {.database = files.database(),
                                     .operator_key = *operator_key,

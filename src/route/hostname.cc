@@ -3,53 +3,21 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "base/ascii.h"
+#include "base/hostname.h"
 #include "base/log.h"
 
 namespace culvert::route {
-namespace {
-
-constexpr size_t kMaxName = 253;  // RFC 1035, 2.3.4, as text without the trailing dot
-constexpr size_t kMaxLabel = 63;
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_label_character(char c) { return (c >= 'a' && c <= 'z') || is_digit(c) || c == '-'; }
-
-// nullptr when fine; otherwise what is wrong with it.
-const char* label_fault(std::string_view label) {
-  if (label.empty()) return "is empty";
-  if (label.size() > kMaxLabel) return "is longer than 63 bytes";
-  if (label.find('*') != label.npos) return "has a '*'; a wildcard is '*' alone as the first label";
-  if (std::ranges::any_of(label, [](char c) { return static_cast<unsigned char>(c) >= 0x80; })) {
-    return "is not ASCII; write it in its xn-- form";
-  }
-  if (!std::ranges::all_of(label, is_label_character)) {
-    return "has a character other than letters, digits and hyphens";
-  }
-  if (label.front() == '-' || label.back() == '-') return "starts or ends with a hyphen";
-  return nullptr;
-}
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kBlank = " \t\r\n";
-  const size_t first = text.find_first_not_of(kBlank);
-  if (first == text.npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
-}
-
-}  // namespace
 
 Result<HostPattern> HostPattern::parse(std::string_view text) {
   if (text.empty()) return fail(ErrorCode::kInvalid, "the hostname is empty");
-  if (text.size() > kMaxName) {
-    return fail(ErrorCode::kInvalid, "hostname {} is longer than {} bytes", quoted(text), kMaxName);
+  if (text.size() > kMaxHostname) {
+    return fail(ErrorCode::kInvalid, "hostname {} is longer than {} bytes", quoted(text), kMaxHostname);
   }
   if (text.ends_with('.')) {
     return fail(ErrorCode::kInvalid, "hostname {} ends with a dot; leave it out", quoted(text));
   }
-  std::string folded(text);
-  for (char& c : folded) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
+  std::string folded = to_lower(text);
   std::string_view rest = folded;
   std::string_view last;
   size_t labels = 0;
@@ -59,7 +27,7 @@ Result<HostPattern> HostPattern::parse(std::string_view text) {
     last = rest.substr(0, dot);
     rest = more ? rest.substr(dot + 1) : std::string_view();
     if (labels == 0 && last == "*") continue;
-    if (const char* fault = label_fault(last)) {
+    if (const char* fault = hostname_label_fault(last)) {
       return fail(ErrorCode::kInvalid, "hostname {}: label {} {}", quoted(text), quoted(last), fault);
     }
   }
@@ -68,7 +36,7 @@ Result<HostPattern> HostPattern::parse(std::string_view text) {
                 quoted(text));
   }
   // No top-level domain is all digits (RFC 3696, 2): this is an IP address, which no ClientHello names.
-  if (std::ranges::all_of(last, is_digit)) {
+  if (std::ranges::all_of(last, [](char c) { return is_digit(c); })) {
     return fail(ErrorCode::kInvalid, "hostname {} ends in the number {}; an IP address is no hostname",
                 quoted(text), quoted(last));
   }
@@ -101,7 +69,7 @@ Result<std::vector<HostPattern>> parse_host_patterns(std::string_view comma_sepa
   for (bool more = true; more;) {
     const size_t comma = rest.find(',');
     more = comma != rest.npos;
-    const std::string_view entry = trimmed(rest.substr(0, comma));
+    const std::string_view entry = trim(rest.substr(0, comma));
     rest = more ? rest.substr(comma + 1) : std::string_view();
     const size_t number = patterns.size() + 1;
     if (entry.empty()) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/hostname.h"
 #include "base/log.h"
 #include "base/socket_addr.h"
 #include "tls/openssl.h"
@@ -75,20 +76,7 @@ PkeyPtr new_p256_key() {
   return key;
 }
 
-bool is_dns_name(std::string_view name) {
-  if (name.starts_with("*.")) name.remove_prefix(2);
-  if (name.empty() || name.size() > 253) return false;
-  size_t label = 0;
-  for (const char c : name) {
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-    if (c == '.' ? label == 0 : !letter) return false;
-    label = c == '.' ? 0 : label + 1;
-    if (label > 63) return false;
-  }
-  return label > 0;
-}
-
-// Only for names that passed is_ip_address or is_dns_name: OpenSSL parses this text.
+// Only for names that passed is_ip_address or is_hostname_or_wildcard: OpenSSL parses this text.
 std::string alternative_name(const std::string& name) {
   return (is_ip_address(name) ? "IP:" : "DNS:") + name;
 }
@@ -186,7 +174,7 @@ Result<std::unique_ptr<InternalCa>> InternalCa::load(const Pem& pem) {
 
 Result<IdentityPtr> InternalCa::issue(std::string_view name, UnixTime now) const {
   const std::string checked(name);
-  if (!is_ip_address(checked) && !is_dns_name(checked)) {
+  if (!is_ip_address(checked) && !is_hostname_or_wildcard(checked)) {
     return fail(ErrorCode::kInvalid,
                 "cannot issue a certificate for {}: neither a lower-case DNS name nor an IP address",
                 quoted(name));
@@ -213,7 +201,7 @@ Result<IdentityPtr> InternalCa::issue(std::string_view name, UnixTime now) const
 
 Result<IdentityPtr> self_signed_identity(const SecretKey& key, std::string_view name, UnixTime now) {
   const std::string checked(name);
-  if (!is_ip_address(checked) && !is_dns_name(checked)) {
+  if (!is_ip_address(checked) && !is_hostname_or_wildcard(checked)) {
     return fail(ErrorCode::kInvalid,
                 "cannot make a certificate for {}: neither a lower-case DNS name nor an IP address",
                 quoted(name));

@@ -3,6 +3,7 @@
 #include <array>
 #include <boost/json.hpp>
 
+#include "base/json.h"
 #include "base/log.h"
 #include "endpoint/endpoint.h"
 
@@ -24,58 +25,37 @@ json::object to_json(const Welcome& welcome) {
 
 json::object to_json(const Drain&) { return {{"type", "drain"}}; }
 
-// A member that must be a string, except that it may be absent.
-Result<std::string> text_member(const json::object& object, std::string_view name) {
-  const json::value* value = object.if_contains(name);
-  if (value == nullptr) return std::string();
-  const json::string* text = value->if_string();
-  if (text == nullptr) return fail(ErrorCode::kInvalid, "control message: \"{}\" must be a string", name);
-  return std::string(*text);
-}
-
-Result<int> protocol_member(const json::object& object) {
-  const json::value* value = object.if_contains("protocol");
-  const int64_t* number = value == nullptr ? nullptr : value->if_int64();
-  if (number == nullptr || *number < 0 || *number > 1'000'000) {
-    return fail(ErrorCode::kInvalid, "control message: \"protocol\" must be a small whole number");
-  }
-  return static_cast<int>(*number);
-}
+constexpr std::string_view kWhat = "control message";
+constexpr int kMaxProtocol = 1'000'000;
 
 Result<ControlMessage> decode_hello(const json::object& object) {
-  auto protocol = protocol_member(object);
-  if (!protocol) return std::unexpected(protocol.error());
-  auto version = text_member(object, "agent_version");
-  if (!version) return std::unexpected(version.error());
-  return Hello{*protocol, *version};
+  JsonReader reader(kWhat, object);
+  Hello hello{static_cast<int>(reader.integer("protocol", 0, kMaxProtocol)),
+              std::string(reader.optional_text("agent_version"))};
+  if (reader.error()) return std::unexpected(*reader.error());
+  return hello;
 }
 
 Result<ControlMessage> decode_welcome(const json::object& object) {
-  auto protocol = protocol_member(object);
-  if (!protocol) return std::unexpected(protocol.error());
-  auto version = text_member(object, "edge_version");
-  if (!version) return std::unexpected(version.error());
-  auto address = text_member(object, "public_addr");
-  if (!address) return std::unexpected(address.error());
-  return Welcome{*protocol, *version, *address};
+  JsonReader reader(kWhat, object);
+  Welcome welcome{static_cast<int>(reader.integer("protocol", 0, kMaxProtocol)),
+                  std::string(reader.optional_text("edge_version")),
+                  std::string(reader.optional_text("public_addr"))};
+  if (reader.error()) return std::unexpected(*reader.error());
+  return welcome;
 }
 
 // nullopt: a type we do not know.
 Result<std::optional<ControlMessage>> decode(std::string_view text) {
-  json::error_code error;
-  json::parse_options options;
-  options.max_depth = 8;
-  json::value value = json::parse(text, error, {}, options);
-  if (error) return fail(ErrorCode::kInvalid, "control message is not JSON: {}", error.message());
-  const json::object* object = value.if_object();
-  if (object == nullptr) return fail(ErrorCode::kInvalid, "control message is JSON but not an object");
-  const json::value* type_value = object->if_contains("type");
-  const json::string* type = type_value == nullptr ? nullptr : type_value->if_string();
-  if (type == nullptr) return fail(ErrorCode::kInvalid, "control message has no \"type\"");
+  auto object = parse_json_object(kWhat, text);
+  if (!object) return std::unexpected(object.error());
+  JsonReader reader(kWhat, *object);
+  const std::string_view type = reader.text("type");
+  if (reader.error()) return std::unexpected(*reader.error());
 
-  if (*type == "drain") return Drain{};
-  if (*type != "hello" && *type != "welcome") return std::nullopt;
-  auto message = *type == "hello" ? decode_hello(*object) : decode_welcome(*object);
+  if (type == "drain") return Drain{};
+  if (type != "hello" && type != "welcome") return std::nullopt;
+  auto message = type == "hello" ? decode_hello(*object) : decode_welcome(*object);
   if (!message) return std::unexpected(message.error());
   return std::move(*message);
 }

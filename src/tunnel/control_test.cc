@@ -93,7 +93,7 @@ TEST(Control, MalformedMessagesAreRefused) {
                        R"({"type":"welcome","protocol":1,"public_addr":[]})",
                        R"({"type":"drain"} trailing)",
                        "{\"type\":\"dr\x80in\"}",
-                       R"({"type":"x","a":[[[[[[[[[[[[]]]]]]]]]]]]})"};
+                       R"({"type":"x","a":[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]})"};
   for (const char* json : bad) {
     auto message = read_one(framed(json));
     ASSERT_FALSE(message) << json;

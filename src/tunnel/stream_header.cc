@@ -3,23 +3,14 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/hostname.h"
 #include "wire/proxy_protocol.h"
 
 namespace culvert::tunnel {
 namespace {
 
-constexpr size_t kMaxAuthority = 253;
-
 std::unexpected<Error> invalid(const char* what) {
   return fail(ErrorCode::kInvalid, "stream header: {}", what);
-}
-
-// What wire::ClientHelloReader lets through. Checked again here: the agent compares it with its services and
-// logs it.
-bool is_folded_host(std::string_view host) {
-  return !host.empty() && host.size() <= kMaxAuthority && std::ranges::all_of(host, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
-  });
 }
 
 // The one TLV of this type: a second could say something else to whoever reads the last.
@@ -74,7 +65,7 @@ Result<std::optional<DecodedHeader>> decode_stream_header(ByteView bytes) {
   }
   auto authority = only(proxy, wire::kProxyTlvAuthority, "hostname");
   if (!authority) return std::unexpected(authority.error());
-  if (!is_folded_host(as_text(*authority))) return invalid("the hostname is not one, or not in lower case");
+  if (!is_hostname(as_text(*authority))) return invalid("the hostname is not one, or not in lower case");
 
   return DecodedHeader{.header = {.client = proxy.source,
                                   .public_addr = proxy.destination,

@@ -46,7 +46,7 @@ TEST(StreamHeader, SurvivesTheWire) {
   headers[1].tls_mode = route::TlsMode::kPassthrough;
   headers[2].client = addr("[2001:db8::1]:1");
   headers[2].connection_id = UINT64_MAX;
-  headers[3].authority = std::string(253, 'a');
+  headers[3].authority = fmt::format("{0}.{0}.{0}.{1}", std::string(63, 'a'), std::string(61, 'a'));
   for (const StreamHeader& header : headers) {
     Bytes bytes = encode(header);
     const size_t size = bytes.size();

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/ascii.h"
+#include "base/hostname.h"
+
 namespace culvert::wire {
 namespace {
 
@@ -17,7 +20,7 @@ constexpr uint16_t kExtServerName = 0;        // RFC 6066, 3
 constexpr uint16_t kExtAlpn = 16;             // RFC 7301, 3.1
 constexpr uint8_t kNameTypeHost = 0;
 
-std::unexpected<Error> malformed(const char* what) {
+std::unexpected<Error> malformed(std::string_view what) {
   return fail(ErrorCode::kInvalid, "malformed ClientHello: {}", what);
 }
 
@@ -31,31 +34,13 @@ std::optional<ByteView> vector16(ByteReader& in) {
   return size ? in.take(*size) : std::nullopt;
 }
 
-// What can be a hostname at all (RFC 1123, and the underscore that DNS has too). Whoever routes decides about
-// the rest, but control characters and NUL must never reach a comparison or a log.
-bool is_host_character(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-}
-
 Result<std::string> fold_server_name(ByteView raw) {
-  std::string name(as_text(raw));
-  for (char& c : name) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
+  std::string name = to_lower(as_text(raw));
   if (name.ends_with('.')) name.pop_back();
-  if (name.empty() || name.size() > 253)
-    return malformed("the server name is empty or longer than 253 bytes");
-  size_t label = 0;
-  for (char c : name) {
-    if (c == '.') {
-      if (label == 0) return malformed("the server name has an empty label");
-      label = 0;
-      continue;
-    }
-    if (!is_host_character(c)) return malformed("the server name has a character that no hostname has");
-    if (++label > 63) return malformed("the server name has a label of more than 63 bytes");
+  // Control characters and NUL must never reach a comparison or a log.
+  if (const std::string fault = hostname_fault(name); !fault.empty()) {
+    return malformed("the server name " + fault);
   }
-  if (label == 0) return malformed("the server name has an empty label");
   return name;
 }
 

@@ -222,18 +222,19 @@ TEST(ClientHelloReader, FoldsTheServerName) {
 TEST(ClientHelloReader, RefusesWhatIsNoHostname) {
   using namespace std::string_view_literals;
   for (auto name : {"www.example.eu\0.evil.eu"sv, "\0"sv, "www example.eu"sv, "www.example.eu\n"sv,
-                    "*.example.eu"sv, "www.example.eu:443"sv, "[::1]"sv,
-                    "b\xc3\xbc"
-                    "cher.example"sv,
-                    "a/b"sv, "a@b"sv}) {
-    expect_not_tls(record(hello_with(server_name(name))), "character that no hostname has");
+                    "www.example.eu:443"sv, "[::1]"sv, "a/b"sv, "a@b"sv}) {
+    expect_not_tls(record(hello_with(server_name(name))), "has a character other than");
   }
+  expect_not_tls(record(hello_with(server_name("*.example.eu"))), "has a '*'");
+  expect_not_tls(record(hello_with(server_name("b\xc3\xbc"
+                                               "cher.example"))),
+                 "is not ASCII");
   for (auto name : {".example.eu"sv, "www..eu"sv, "www.eu.."sv}) {
-    expect_not_tls(record(hello_with(server_name(name))), "empty label");
+    expect_not_tls(record(hello_with(server_name(name))), "a label that is empty");
   }
-  expect_not_tls(record(hello_with(server_name(""))), "empty or longer");
-  expect_not_tls(record(hello_with(server_name("."))), "empty or longer");
-  expect_not_tls(record(hello_with(server_name(std::string(64, 'a') + ".eu"))), "more than 63");
+  expect_not_tls(record(hello_with(server_name(""))), "the server name is empty");
+  expect_not_tls(record(hello_with(server_name("."))), "the server name is empty");
+  expect_not_tls(record(hello_with(server_name(std::string(64, 'a') + ".eu"))), "longer than 63");
   std::string long_name;
   while (long_name.size() < 254) long_name += "abc.";
   expect_not_tls(record(hello_with(server_name(long_name + "eu"))), "longer than 253");
