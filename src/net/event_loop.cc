@@ -1,9 +1,13 @@
 #include "net/event_loop.h"
 
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/system/system_error.hpp>
 #include <exception>
+#include <list>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -121,26 +125,65 @@ Task<bool> Notify::wait_until(TimePoint deadline) {
   co_return waiter.head == nullptr;
 }
 
+// Shared with the completions, which outlive the group when its loop no longer runs.
+struct TaskGroup::State {
+  std::list<asio::cancellation_signal> tasks;  // one for each
+  bool cancelled = false;
+};
+
+TaskGroup::TaskGroup(EventLoop& loop) : loop_(loop), idle_(loop), state_(std::make_shared<State>()) {}
+TaskGroup::~TaskGroup() = default;
+
+size_t TaskGroup::size() const { return state_->tasks.size(); }
+
+namespace {
+
+// What an await of a cancelled task throws.
+bool is_cancellation(const std::exception_ptr& exception) {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const boost::system::system_error& error) {
+    return error.code() == asio::error::operation_aborted;
+  } catch (...) {
+    return false;
+  }
+}
+
+[[noreturn]] void report_bug(const std::exception_ptr& exception) {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const std::exception& error) {
+    log_error("task_exception", "what={}", quoted(error.what()));
+  } catch (...) {
+    log_error("task_exception", "what=unknown");
+  }
+  check_failed(__FILE__, __LINE__, "no exception leaves a task");
+}
+
+}  // namespace
+
 void TaskGroup::spawn(Task<> task) {
-  ++*count_;
+  if (state_->cancelled) return;
+  const auto place = state_->tasks.emplace(state_->tasks.end());
+  auto ended = [this, state = state_, place](const std::exception_ptr& exception) {
+    if (exception && !(state->cancelled && is_cancellation(exception))) report_bug(exception);
+    state->tasks.erase(place);
+    if (state->tasks.empty()) idle_.notify();
+  };
   asio::co_spawn(loop_.executor(), std::move(task),
-                 [this, count = count_](const std::exception_ptr& exception) {
-                   if (exception) {
-                     try {
-                       std::rethrow_exception(exception);
-                     } catch (const std::exception& error) {
-                       log_error("task_exception", "what={}", quoted(error.what()));
-                     } catch (...) {
-                       log_error("task_exception", "what=unknown");
-                     }
-                     check_failed(__FILE__, __LINE__, "no exception leaves a task");
-                   }
-                   if (--*count == 0) idle_.notify();
-                 });
+                 asio::bind_cancellation_slot(place->slot(), std::move(ended)));
+}
+
+// Posted, because a task that has not begun yet must not be cancelled: Asio 1.26 would throw out of run().
+void TaskGroup::cancel() {
+  state_->cancelled = true;
+  loop_.post([state = state_] {
+    for (asio::cancellation_signal& task : state->tasks) task.emit(asio::cancellation_type::terminal);
+  });
 }
 
 Task<> TaskGroup::join() {
-  while (*count_ > 0) co_await idle_.wait();
+  while (size() > 0) co_await idle_.wait();
 }
 
 }  // namespace culvert::net

@@ -93,20 +93,27 @@ class Notify {
 };
 
 // Owns coroutines. spawn() starts one; join() waits until all have ended; an exception out of a task is a bug
-// and ends the process. Stop tasks by closing what they wait on, then join. Must be empty when destroyed or
-// its loop no longer runs.
+// and ends the process. Stop tasks by closing what they wait on, or by cancel(), then join. Must be empty
+// when destroyed or its loop no longer runs.
 class TaskGroup {
  public:
-  explicit TaskGroup(EventLoop& loop) : loop_(loop), idle_(loop) {}
+  explicit TaskGroup(EventLoop& loop);
+  ~TaskGroup();
+  TaskGroup(const TaskGroup&) = delete;
+  TaskGroup& operator=(const TaskGroup&) = delete;
 
   void spawn(Task<> task);
-  size_t size() const { return *count_; }
+  size_t size() const;
   Task<> join();
+  // Ends all tasks, for an owner that ends as well: what a task waits for ends as if its deadline had come,
+  // its next await throws, and its frames are unwound. A task that is spawned later is destroyed at once.
+  void cancel();
 
  private:
+  struct State;
   EventLoop& loop_;
   Notify idle_;
-  std::shared_ptr<size_t> count_ = std::make_shared<size_t>(0);
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace culvert::net

@@ -211,6 +211,44 @@ TEST(TaskGroup, JoinOfAnEmptyGroupReturnsAtOnce) {
   EXPECT_TRUE(joined);
 }
 
+// Waits in a loop for what never comes, two frames deep, with a destructor to be run in each.
+Task<> wait_in_vain(Notify& notify, std::shared_ptr<int> alive, int& waits) {
+  while (true) {
+    ++waits;
+    co_await notify.wait();
+  }
+}
+Task<> call_and_wait(Notify& notify, std::shared_ptr<int> alive, int& waits) {
+  co_await wait_in_vain(notify, alive, waits);
+  ADD_FAILURE() << "went on";
+}
+
+TEST(TaskGroup, CancelUnwindsEveryTask) {
+  EventLoop loop;
+  Notify notify(loop);
+  TaskGroup tasks(loop), outer(loop);
+  auto alive = std::make_shared<int>();
+  int waits = 0;
+  bool joined = false;
+  std::optional<bool> in_time;
+  tasks.spawn(call_and_wait(notify, alive, waits));
+  tasks.spawn(call_and_wait(notify, alive, waits));
+  tasks.spawn(wait_until_and_keep(notify, monotonic_now() + 1h, in_time));
+  loop.context().poll();
+  EXPECT_EQ(waits, 2);
+  tasks.spawn(call_and_wait(notify, alive, waits));  // has not begun
+  outer.spawn(join_and_note(tasks, joined));
+  tasks.cancel();
+  loop.run();
+  EXPECT_TRUE(joined);
+  EXPECT_EQ(tasks.size(), 0u);
+  EXPECT_EQ(alive.use_count(), 1);
+  EXPECT_EQ(in_time, false);  // a wait ends as if its deadline had come
+  notify.notify();            // its list is empty by now
+  tasks.spawn(call_and_wait(notify, alive, waits));
+  EXPECT_EQ(alive.use_count(), 1);  // a task that comes too late is destroyed at once
+}
+
 Task<> throw_something(EventLoop& loop) {
   co_await sleep_for(loop, 0ms);
   throw std::runtime_error("broken");
@@ -222,6 +260,25 @@ TEST(TaskGroupDeathTest, AnExceptionEndsTheProcess) {
         EventLoop loop;
         TaskGroup tasks(loop);
         tasks.spawn(throw_something(loop));
+        loop.run();
+      },
+      "broken");
+}
+
+Task<> throw_when_cancelled(Notify& notify) {
+  co_await notify.wait();
+  throw std::runtime_error("broken");
+}
+
+TEST(TaskGroupDeathTest, AnExceptionOfACancelledTaskEndsTheProcessToo) {
+  EXPECT_DEATH(
+      {
+        EventLoop loop;
+        Notify notify(loop);
+        TaskGroup tasks(loop);
+        tasks.spawn(throw_when_cancelled(notify));
+        loop.context().poll();
+        tasks.cancel();
         loop.run();
       },
       "broken");
