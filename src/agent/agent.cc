@@ -18,7 +18,7 @@
 #include "endpoint/endpoint.h"
 #include "hubapi/hub_client.h"
 #include "net/network_watch.h"
-#include "net/tcp.h"
+#include "net/resolver.h"
 #include "tunnel/control.h"
 #include "tunnel/protocol.h"
 
@@ -376,13 +376,17 @@ net::Task<Result<Agent::Impl::LinkPtr>> Agent::Impl::dial(EndpointId edge) {
   TimePoint deadline = monotonic_now() + kDialDeadline;
   endpoint::EndpointAddr target{.id = edge, .relay_urls = {}, .ip_addrs = {}};
   std::string reasons;
+  std::vector<HostPort> places;
   for (const std::string& address : addresses) {
     auto place = parse_host_port(address);
-    if (!place) {
+    if (place) {
+      places.push_back(std::move(*place));
+    } else {
       reasons += fmt::format("; address {}", place.error().message);
-      continue;
     }
-    auto resolved = co_await net::resolve(loop, place->host, place->port, deadline);
+  }
+  auto results = co_await net::resolve_all(loop, std::move(places), deadline);
+  for (const auto& resolved : results) {
     if (!resolved) {
       reasons += fmt::format("; {}", resolved.error().message);
       continue;

@@ -1,182 +1,262 @@
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <unistd.h>
+#include "net/resolver.h"
+
+#include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <condition_variable>
-#include <deque>
-#include <mutex>
-#include <thread>
+#include <array>
+#include <boost/asio/execution_context.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <fstream>
+#include <list>
+#include <sstream>
+#include <unordered_map>
 
-#include "base/log.h"
-#include "net/ready_socket.h"
-#include "net/tcp.h"
+#include "base/ascii.h"
+#include "net/dns_channel.h"
+#include "net/host_name.h"
+#include "net/lookup.h"
+#include "net/resolv_conf.h"
 
 namespace culvert::net {
 namespace {
 
-// Look-ups that wait for the thread. It does one at a time: more waiting than this cannot be served in time.
-constexpr size_t kMaxWaiting = 256;
-// A name with more addresses than this is a mistake or an attack on whoever tries them in turn.
-constexpr size_t kMaxAddresses = 16;
-
 using Addresses = std::vector<SocketAddr>;
 
-// One question. Owned by the coroutine that asks and, while it is being answered, by the thread. Closing
-// `answered` wakes the loop: unlike a post to the loop, that is harmless when the loop is gone.
-struct Query {
-  Query(std::string name, uint16_t service_port, int write_end)
-      : host(std::move(name)), port(service_port), answered(write_end) {}
-  Query(const Query&) = delete;
-  Query& operator=(const Query&) = delete;
-  ~Query() {
-    if (answered >= 0) ::close(answered);
-  }
+// Two for each name. A host whose name servers leave so many unanswered has a fault that more would not cure.
+constexpr size_t kMaxQuestions = 1024;
+constexpr size_t kMaxCached = 1024;
+// The files are read on the loop's thread.
+constexpr size_t kMaxFile = 16 << 20;
 
-  const std::string host;
-  const uint16_t port;
-  int answered;  // the write end of a pipe; the thread's until it is closed
-  std::mutex mutex;
-  std::optional<Result<Addresses>> answer;
+// Tells one state of a file from another.
+struct FileState {
+  explicit FileState(const std::string& path) {
+    struct stat status{};
+    if (stat(path.c_str(), &status) != 0) return;
+    inode = status.st_ino;
+    size = status.st_size;
+    modified = status.st_mtim.tv_sec;
+    modified_nanoseconds = status.st_mtim.tv_nsec;
+  }
+  bool operator==(const FileState&) const = default;
+
+  uint64_t inode = 0;
+  int64_t size = -1, modified = 0, modified_nanoseconds = 0;
 };
 
-Result<Addresses> ask_system(const std::string& host, uint16_t port) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* list = nullptr;
-  const int status = getaddrinfo(host.c_str(), nullptr, &hints, &list);
-  if (status != 0) {
-    const int system_error = errno;
-    const bool unknown = status == EAI_NONAME || status == EAI_NODATA;
-    return fail(unknown ? ErrorCode::kNotFound : ErrorCode::kUnavailable, "cannot resolve {}: {}",
-                quoted(host), status == EAI_SYSTEM ? std::strerror(system_error) : gai_strerror(status));
+// Empty when there is none.
+std::string read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text;
+  std::array<char, 4096> piece;
+  while (file && text.size() < kMaxFile) {
+    file.read(piece.data(), piece.size());
+    text.append(piece.data(), static_cast<size_t>(file.gcount()));
   }
+  return text;
+}
+
+Result<Addresses> result_of(const Lookup& lookup, const HostPort& host) {
+  if (!lookup.has_addresses()) return std::unexpected(lookup.error());
   Addresses found;
-  for (const addrinfo* entry = list; entry && found.size() < kMaxAddresses; entry = entry->ai_next) {
-    const SocketAddr address = SocketAddr::from_sockaddr(entry->ai_addr).with_port(port);
-    if (std::ranges::find(found, address) == found.end()) found.push_back(address);
-  }
-  freeaddrinfo(list);
-  if (found.empty()) return fail(ErrorCode::kNotFound, "cannot resolve {}: it has no address", quoted(host));
+  const auto add = [&](const Lookup::Family& family) {
+    for (const SocketAddr& address : family.addresses) found.push_back(address.with_port(host.port));
+  };
+  if (lookup.is_v4_first()) add(lookup.v4());
+  add(lookup.v6());
+  if (!lookup.is_v4_first()) add(lookup.v4());
   return found;
 }
 
-// The one thread that may block in getaddrinfo. It is never joined: getaddrinfo cannot be interrupted, and an
-// exit must not wait for a dead name server. It touches nothing but this object, which is never destroyed,
-// and queries it shares.
-class ResolverThread {
+// The state of one loop.
+class Resolver {
  public:
-  static ResolverThread& instance() {
-    static auto* const thread = new ResolverThread;
-    return *thread;
+  Resolver(EventLoop& loop, ResolverOptions options)
+      : loop_(loop),
+        options_(std::move(options)),
+        conf_state_(options_.resolv_conf),
+        hosts_state_(options_.hosts) {}
+
+  std::shared_ptr<Lookup> look_up(const std::string& given);
+  const ResolverCounters& counters() const { return *counters_; }
+
+ private:
+  std::shared_ptr<Lookup> look_up_name(const std::string& given);
+  void notice_changes();
+  void open_channel();
+  bool make_room();
+  size_t questions() const;
+
+  EventLoop& loop_;
+  const ResolverOptions options_;
+  const std::shared_ptr<ResolverCounters> counters_ = std::make_shared<ResolverCounters>();
+  FileState conf_state_, hosts_state_;
+  ResolvConf conf_;
+  std::unordered_map<std::string, std::shared_ptr<NameLookup>> cache_;
+  // The last is in use; those before it are kept for their unanswered questions.
+  std::vector<std::unique_ptr<DnsChannel>> channels_;
+};
+
+// Keeps the resolver in its loop's context: it goes with the loop, before anything that it stands on.
+class ResolverSlot : public boost::asio::execution_context::service {
+ public:
+  using key_type = ResolverSlot;
+  static inline boost::asio::execution_context::id id;
+
+  // Asio ends its services in the reverse order, so those of sockets and timers have to be there first.
+  explicit ResolverSlot(boost::asio::io_context& context) : service(context) {
+    const boost::asio::posix::basic_stream_descriptor<Executor> socket(context);
+    const boost::asio::steady_timer::rebind_executor<Executor>::other timer(context);
   }
 
-  // False when too many wait.
-  bool ask(const std::shared_ptr<Query>& query) {
-    std::lock_guard lock(mutex_);
-    std::erase_if(waiting_, [](const std::weak_ptr<Query>& other) { return other.expired(); });
-    if (waiting_.size() >= kMaxWaiting) return false;
-    waiting_.push_back(query);
-    wake_.notify_one();
-    return true;
+  static std::unique_ptr<Resolver>& of(EventLoop& loop) {
+    auto& resolver = boost::asio::use_service<ResolverSlot>(loop.context()).resolver_;
+    if (!resolver) resolver = std::make_unique<Resolver>(loop, ResolverOptions{});
+    return resolver;
   }
 
  private:
-  ResolverThread() {
-    std::thread([this] { run(); }).detach();
-  }
+  void shutdown() noexcept override { resolver_.reset(); }
 
-  [[noreturn]] void run() {
-    for (;;) {
-      const auto query = next();
-      if (!query) continue;  // nobody waits for it any more
-      auto answer = ask_system(query->host, query->port);
-      std::lock_guard lock(query->mutex);
-      query->answer = std::move(answer);
-      ::close(std::exchange(query->answered, -1));
-    }
-  }
-
-  std::shared_ptr<Query> next() {
-    std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return !waiting_.empty(); });
-    auto query = waiting_.front().lock();
-    waiting_.pop_front();
-    return query;
-  }
-
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::weak_ptr<Query>> waiting_;
+  std::unique_ptr<Resolver> resolver_;
 };
 
-std::optional<SocketAddr> parse_literal(const std::string& host, uint16_t port) {
-  std::array<uint8_t, 4> ip4;
-  if (inet_pton(AF_INET, host.c_str(), ip4.data()) == 1) return SocketAddr::v4(ip4, port);
-  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
-  const std::string bare = bracketed ? host.substr(1, host.size() - 2) : host;
-  std::array<uint8_t, 16> ip6;
-  if (inet_pton(AF_INET6, bare.c_str(), ip6.data()) == 1) return SocketAddr::v6(ip6, port);
-  return std::nullopt;
-}
-
-// RFC 6761, 6.3: names below localhost are this machine, whatever a name server says.
-bool is_localhost(std::string host) {
-  std::ranges::transform(host, host.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  if (host.ends_with('.')) host.pop_back();
-  return host == "localhost" || host.ends_with(".localhost");
-}
-
-// Keeps URLs, host:port and control characters (getaddrinfo stops at a NUL) from being asked for.
-bool is_plausible_name(std::string_view host) {
-  if (host.empty() || host.size() > 254) return false;
-  return std::ranges::all_of(
-      host, [](char c) { return c > ' ' && c < 0x7f && c != '[' && c != ']' && c != '/' && c != ':'; });
-}
-
-Task<Result<Addresses>> ask_thread(EventLoop& loop, std::string host, uint16_t port, TimePoint deadline) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
-    co_return fail(ErrorCode::kUnavailable, "cannot resolve {}: {}", quoted(host), std::strerror(errno));
+std::shared_ptr<Lookup> Resolver::look_up(const std::string& given) {
+  const auto literal = parse_ip_literal(given);
+  if (!literal && is_plausible_name(given) && !is_localhost(to_lower(given))) return look_up_name(given);
+  auto lookup = std::make_shared<NameLookup>(given, counters_);
+  if (literal) {
+    lookup->answer_at_once({*literal});
+  } else if (is_plausible_name(given)) {
+    // IPv4 first: more local services listen there.
+    lookup->answer_at_once({SocketAddr::v4({127, 0, 0, 1}, 0),
+                            SocketAddr::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 0)});
+  } else {
+    lookup->fail_at_once(ErrorCode::kNotFound, "this is neither a host name nor an IP address");
   }
-  ReadySocket answered(loop, ends[0]);
-  auto query = std::make_shared<Query>(host, port, ends[1]);
-  const bool asked = answered.is_open() && ResolverThread::instance().ask(query);
-  if (!asked)
-    co_return fail(ErrorCode::kUnavailable, "cannot resolve {}: too many names are being resolved",
-                   quoted(host));
-  auto ready = std::make_shared<Notify>(loop);
-  while (true) {
-    answered.when_readable([ready] { ready->notify(); });
-    const bool in_time = co_await ready->wait_until(deadline);
-    if (!in_time) {
-      co_return fail(ErrorCode::kTimeout, "cannot resolve {}: the name server did not answer in time",
-                     quoted(host));
-    }
-    std::lock_guard lock(query->mutex);
-    if (query->answer) co_return std::move(*query->answer);
-    // Readiness may be told for nothing: an event of a descriptor that is closed already can reach its
-    // successor.
+  return lookup;
+}
+
+std::shared_ptr<Lookup> Resolver::look_up_name(const std::string& given) {
+  ++counters_->lookups;
+  notice_changes();
+  const std::string host = to_lower(given);
+  const auto cached = cache_.find(host);
+  if (cached != cache_.end() && cached->second->is_fresh(monotonic_now())) {
+    ++counters_->cache_hits;
+    return cached->second;
   }
+  auto lookup = std::make_shared<NameLookup>(given, counters_);
+  const Addresses local = find_in_hosts(read_text(options_.hosts), host);
+  const bool has_room = cached != cache_.end() || make_room();
+  if (!has_room || (local.empty() && questions() + 2 > kMaxQuestions)) {
+    ++counters_->refused;
+    lookup->fail_at_once(
+        ErrorCode::kUnavailable,
+        "too many names are being resolved; check the name servers of " + options_.resolv_conf);
+    return lookup;
+  }
+  cache_[host] = lookup;
+  if (local.empty()) {
+    lookup->ask(loop_, *channels_.back(), search_candidates(conf_, host));
+  } else {
+    ++counters_->hosts_hits;
+    lookup->answer_at_once(local);
+  }
+  return lookup;
+}
+
+// A file that changed makes all answers old, also those which are still to come.
+void Resolver::notice_changes() {
+  const FileState conf_state(options_.resolv_conf), hosts_state(options_.hosts);
+  if (hosts_state != hosts_state_ || conf_state != conf_state_) cache_.clear();
+  const bool needs_channel = channels_.empty() || !channels_.back()->is_usable() || conf_state != conf_state_;
+  hosts_state_ = hosts_state;
+  conf_state_ = conf_state;
+  if (needs_channel) open_channel();
+  const auto current = std::prev(channels_.end());
+  channels_.erase(
+      std::remove_if(channels_.begin(), current, [](const auto& channel) { return channel->pending() == 0; }),
+      current);
+}
+
+void Resolver::open_channel() {
+  conf_ = parse_resolv_conf(read_text(options_.resolv_conf));
+  if (!options_.servers.empty()) {
+    conf_.servers.clear();
+    std::istringstream list(options_.servers);
+    for (std::string server; std::getline(list, server, ',');)
+      conf_.servers.push_back(SocketAddr::parse(server).value());
+  }
+  channels_.push_back(std::make_unique<DnsChannel>(loop_, conf_));
+}
+
+bool Resolver::make_room() {
+  if (cache_.size() < kMaxCached) return true;
+  const TimePoint now = monotonic_now();
+  std::erase_if(cache_, [now](const auto& entry) { return entry.second->fresh_until() <= now; });
+  if (cache_.size() < kMaxCached) return true;
+  auto oldest = cache_.end();
+  for (auto entry = cache_.begin(); entry != cache_.end(); ++entry) {
+    if (!entry->second->is_finished()) continue;
+    if (oldest == cache_.end() || entry->second->fresh_until() < oldest->second->fresh_until())
+      oldest = entry;
+  }
+  if (oldest == cache_.end()) return false;
+  cache_.erase(oldest);
+  return true;
+}
+
+size_t Resolver::questions() const {
+  size_t sum = 0;
+  for (const auto& channel : channels_) sum += channel->pending();
+  return sum;
 }
 
 }  // namespace
 
+std::shared_ptr<Lookup> look_up(EventLoop& loop, const std::string& host) {
+  return ResolverSlot::of(loop)->look_up(host);
+}
+
+const ResolverCounters& resolver_counters(EventLoop& loop) { return ResolverSlot::of(loop)->counters(); }
+
+Task<std::vector<Result<Addresses>>> resolve_all(EventLoop& loop, std::vector<HostPort> hosts,
+                                                 TimePoint deadline) {
+  Notify changed(loop);
+  std::vector<std::shared_ptr<Lookup>> lookups;
+  std::list<Lookup::Watch> watches;
+  for (const HostPort& host : hosts) {
+    lookups.push_back(look_up(loop, host.host));
+    watches.emplace_back(lookups.back(), changed);
+  }
+  while (true) {
+    const TimePoint now = monotonic_now();
+    TimePoint settled = now;
+    bool has_addresses = false;
+    for (const auto& lookup : lookups) {
+      settled = std::max(settled, lookup->settled_at());
+      has_addresses = has_addresses || lookup->has_addresses();
+    }
+    if (has_addresses) deadline = std::min(deadline, now + kPatience);
+    if (settled <= now || deadline <= now) break;
+    co_await changed.wait_until(std::min(deadline, settled));
+  }
+  std::vector<Result<Addresses>> results;
+  for (size_t i = 0; i < hosts.size(); ++i) results.push_back(result_of(*lookups[i], hosts[i]));
+  co_return results;
+}
+
 Task<Result<Addresses>> resolve(EventLoop& loop, std::string host, uint16_t port, TimePoint deadline) {
-  if (!is_plausible_name(host) && !parse_literal(host, port)) {
-    co_return fail(ErrorCode::kNotFound, "{} is neither a host name nor an IP address", quoted(host));
-  }
-  if (auto literal = parse_literal(host, port)) co_return Addresses{*literal};
-  if (is_localhost(host)) {
-    // IPv4 first: more local services listen there, and who tries in turn finds the others.
-    co_return Addresses{SocketAddr::v4({127, 0, 0, 1}, port),
-                        SocketAddr::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, port)};
-  }
-  auto answer = co_await ask_thread(loop, std::move(host), port, deadline);
-  co_return answer;
+  std::vector<HostPort> hosts{{std::move(host), port}};
+  auto results = co_await resolve_all(loop, std::move(hosts), deadline);
+  co_return std::move(results.front());
+}
+
+void configure_resolver(EventLoop& loop, ResolverOptions options) {
+  ResolverSlot::of(loop) = std::make_unique<Resolver>(loop, std::move(options));
 }
 
 }  // namespace culvert::net

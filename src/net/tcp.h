@@ -46,12 +46,9 @@ class TcpListener {
 Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, SocketAddr address,
                                                       TimePoint deadline);
 
-// Resolves "name" or an IP literal, off the loop's thread, in the order getaddrinfo prefers.
-// Errors: kNotFound, kUnavailable, kTimeout; the message names the host.
-Task<Result<std::vector<SocketAddr>>> resolve(EventLoop& loop, std::string host, uint16_t port,
-                                              TimePoint deadline);
-
-// resolve, then the addresses in turn until one connects.
+// Connects to a host by name or IP literal as RFC 8305 says: A and AAAA are asked at once, the families take
+// turns, the next address is tried 250 ms after the last or as soon as one fails, and the first connection
+// wins. Errors: kNotFound, kUnavailable, kTimeout; the message names the host and why each address failed.
 Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, std::string host, uint16_t port,
                                                       TimePoint deadline);
 

@@ -5,66 +5,212 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/log.h"
+#include "net/lookup.h"
 #include "net/ready_socket.h"
 #include "net/tcp.h"
 
 namespace culvert::net {
 namespace {
 
-std::unexpected<Error> cannot_connect(const SocketAddr& address, int system_error) {
-  return fail(ErrorCode::kUnavailable, "cannot connect to {}: {}", address.to_string(),
-              std::strerror(system_error));
-}
+// RFC 8305, 5 and 3: their recommended values.
+constexpr Duration kAttemptDelay = std::chrono::milliseconds(250);
+constexpr Duration kResolutionDelay = std::chrono::milliseconds(50);
 
-int connect_result(int fd) {
-  int error = 0;
-  socklen_t length = sizeof error;
-  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) return errno;
-  return error;
-}
+// One address that is being tried.
+class Attempt {
+ public:
+  // `changed` is notified when outcome() may have changed.
+  Attempt(EventLoop& loop, const SocketAddr& address, std::shared_ptr<Notify> changed)
+      : address_(address), changed_(std::move(changed)) {
+    const int fd =
+        ::socket(address.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+      outcome_ = errno;
+      return;
+    }
+    socket_.emplace(loop, fd);
+    if (!socket_->is_open()) {
+      outcome_ = ENOMEM;
+      return;
+    }
+    sockaddr_storage storage;
+    const socklen_t length = address.to_sockaddr(storage);
+    outcome_ = ::connect(fd, reinterpret_cast<const sockaddr*>(&storage), length) == 0 ? 0 : errno;
+    if (outcome_ == EINPROGRESS) wait();
+  }
+  Attempt(const Attempt&) = delete;
+  Attempt& operator=(const Attempt&) = delete;
+
+  const SocketAddr& address() const { return address_; }
+  int outcome() const { return outcome_; }  // EINPROGRESS, 0 when connected, or the error
+  int release() { return socket_->release(); }
+
+ private:
+  void wait() {
+    socket_->when_writable([this] {
+      outcome_ = ask_kernel();
+      if (outcome_ == EINPROGRESS) return wait();
+      changed_->notify();
+    });
+  }
+
+  int ask_kernel() const {
+    int error = 0;
+    socklen_t length = sizeof error;
+    if (getsockopt(socket_->fd(), SOL_SOCKET, SO_ERROR, &error, &length) != 0) return errno;
+    if (error != 0) return error;
+    // Readiness may be spurious: an event of a descriptor that is closed can reach its successor.
+    sockaddr_storage peer;
+    length = sizeof peer;
+    if (getpeername(socket_->fd(), reinterpret_cast<sockaddr*>(&peer), &length) == 0) return 0;
+    return errno == ENOTCONN ? EINPROGRESS : errno;
+  }
+
+  const SocketAddr address_;
+  const std::shared_ptr<Notify> changed_;
+  std::optional<ReadySocket> socket_;
+  int outcome_ = 0;
+};
+using AttemptPtr = std::unique_ptr<Attempt>;
+
+// The addresses of a lookup in the order in which they are tried, as they become known.
+class AddressQueue {
+ public:
+  AddressQueue(std::shared_ptr<Lookup> lookup, uint16_t port) : lookup_(std::move(lookup)), port_(port) {}
+
+  bool is_empty() const { return v4_ == known(true).size() && v6_ == known(false).size(); }
+  bool has_started() const { return v4_ + v6_ > 0; }
+
+  // When the first may be tried: IPv6 at once, IPv4 a little later if the answer about IPv6 is due.
+  TimePoint may_start_at() const {
+    if (has_started() || lookup_->is_v4_first() || lookup_->v6().answered) return TimePoint::min();
+    return *lookup_->v4().answered + kResolutionDelay;
+  }
+
+  SocketAddr take() {
+    bool v4 = has_started() ? !last_was_v4_ : lookup_->is_v4_first();
+    if ((v4 ? v4_ : v6_) == known(v4).size()) v4 = !v4;
+    last_was_v4_ = v4;
+    return known(v4)[v4 ? v4_++ : v6_++].with_port(port_);
+  }
+
+ private:
+  const std::vector<SocketAddr>& known(bool v4) const {
+    return v4 ? lookup_->v4().addresses : lookup_->v6().addresses;
+  }
+
+  const std::shared_ptr<Lookup> lookup_;
+  const uint16_t port_;
+  size_t v4_ = 0, v6_ = 0;  // taken of each
+  bool last_was_v4_ = false;
+};
+
+// One race for one host; lives in the frame of tcp_connect.
+class Race {
+ public:
+  Race(EventLoop& loop, const std::string& host, uint16_t port)
+      : loop_(loop),
+        host_(host),
+        lookup_(look_up(loop, host)),
+        queue_(lookup_, port),
+        changed_(std::make_shared<Notify>(loop)),
+        watch_(lookup_, *changed_) {}
+
+  Notify& changed() { return *changed_; }
+
+  // Starts what is due and collects what has ended; true when the race is over. Otherwise it goes on at the
+  // next change, or at `next`.
+  bool advance(TimePoint now, TimePoint& next) {
+    collect();
+    while (!winner_ && !queue_.is_empty()) {
+      const TimePoint due = std::max(queue_.may_start_at(), next_attempt_);
+      if (now < due) break;
+      attempts_.push_back(std::make_unique<Attempt>(loop_, queue_.take(), changed_));
+      next_attempt_ = now + kAttemptDelay;
+      collect();
+    }
+    if (winner_) return true;
+    next = TimePoint::max();
+    if (!queue_.is_empty()) next = std::max(queue_.may_start_at(), next_attempt_);
+    if (!queue_.is_empty() || !attempts_.empty()) return false;
+    next = lookup_->settled_at();
+    return next <= now;
+  }
+
+  Result<std::unique_ptr<ByteStream>> result(bool in_time) {
+    if (winner_) return make_tcp_stream(loop_, winner_->release());
+    if (!lookup_->has_addresses()) return std::unexpected(lookup_->error());
+    for (const AttemptPtr& attempt : attempts_) add_failure(attempt->address(), "no answer in time");
+    while (!queue_.is_empty()) add_failure(queue_.take(), "not tried in time");
+    std::string message;
+    if (failures_ == 1) {
+      message = fmt::format("cannot connect to {}", reasons_);
+      const bool is_literal = reasons_.starts_with(host_) || reasons_.starts_with("[" + host_ + "]");
+      if (!is_literal) message = fmt::format("cannot connect to {}: {}", host_, reasons_);
+    } else {
+      message = fmt::format("cannot connect to {}: {} addresses failed: {}", host_, failures_, reasons_);
+    }
+    return std::unexpected(
+        Error{in_time ? ErrorCode::kUnavailable : ErrorCode::kTimeout, std::move(message)});
+  }
+
+ private:
+  void collect() {
+    std::erase_if(attempts_, [this](AttemptPtr& attempt) {
+      if (winner_ || attempt->outcome() == EINPROGRESS) return false;
+      if (attempt->outcome() == 0) {
+        winner_ = std::move(attempt);
+      } else {
+        add_failure(attempt->address(), std::strerror(attempt->outcome()));
+        next_attempt_ = TimePoint::min();
+      }
+      return true;
+    });
+  }
+
+  void add_failure(const SocketAddr& address, const char* reason) {
+    reasons_ += fmt::format("{}{}: {}", failures_ == 0 ? "" : "; ", address.to_string(), reason);
+    ++failures_;
+  }
+
+  EventLoop& loop_;
+  const std::string& host_;
+  const std::shared_ptr<Lookup> lookup_;
+  AddressQueue queue_;
+  const std::shared_ptr<Notify> changed_;
+  const Lookup::Watch watch_;
+  std::vector<AttemptPtr> attempts_;
+  AttemptPtr winner_;
+  TimePoint next_attempt_ = TimePoint::min();
+  std::string reasons_;
+  size_t failures_ = 0;
+};
 
 }  // namespace
 
 Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, SocketAddr address,
                                                       TimePoint deadline) {
-  const int fd =
-      ::socket(address.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) co_return cannot_connect(address, errno);
-  ReadySocket socket(loop, fd);
-  if (!socket.is_open()) co_return cannot_connect(address, ENOMEM);
-  sockaddr_storage storage;
-  const socklen_t length = address.to_sockaddr(storage);
-  if (::connect(fd, reinterpret_cast<const sockaddr*>(&storage), length) != 0) {
-    if (errno != EINPROGRESS) co_return cannot_connect(address, errno);
-    auto ready = std::make_shared<Notify>(loop);
-    socket.when_writable([ready] { ready->notify(); });
-    const bool in_time = co_await ready->wait_until(deadline);
-    if (!in_time) {
-      co_return fail(ErrorCode::kTimeout, "cannot connect to {}: no answer in time", address.to_string());
-    }
-    if (const int error = connect_result(fd)) co_return cannot_connect(address, error);
-  }
-  co_return make_tcp_stream(loop, socket.release());
+  auto changed = std::make_shared<Notify>(loop);
+  Attempt attempt(loop, address, changed);
+  if (attempt.outcome() == EINPROGRESS) co_await changed->wait_until(deadline);
+  if (attempt.outcome() == 0) co_return make_tcp_stream(loop, attempt.release());
+  if (attempt.outcome() == EINPROGRESS)
+    co_return fail(ErrorCode::kTimeout, "cannot connect to {}: no answer in time", address.to_string());
+  co_return fail(ErrorCode::kUnavailable, "cannot connect to {}: {}", address.to_string(),
+                 std::strerror(attempt.outcome()));
 }
 
 Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, std::string host, uint16_t port,
                                                       TimePoint deadline) {
-  auto addresses = co_await resolve(loop, host, port, deadline);
-  if (!addresses) co_return std::unexpected(addresses.error());
-  Error last{ErrorCode::kUnavailable, "no address"};
-  for (size_t i = 0; i < addresses->size(); ++i) {
-    // An address that swallows packets must leave time for the others.
+  Race race(loop, host, port);
+  while (true) {
     const TimePoint now = monotonic_now();
-    const auto share = static_cast<int64_t>(addresses->size() - i);
-    const TimePoint attempt_deadline =
-        std::min(deadline, now + std::max(Duration(0), deadline - now) / share);
-    auto stream = co_await tcp_connect(loop, (*addresses)[i], attempt_deadline);
-    if (stream) co_return std::move(*stream);
-    last = stream.error();
+    TimePoint next = TimePoint::max();
+    const bool is_over = race.advance(now, next);
+    if (is_over || deadline <= now) co_return race.result(is_over);
+    co_await race.changed().wait_until(std::min(deadline, next));
   }
-  if (addresses->size() > 1)
-    last.message = fmt::format("{}: {} addresses failed; {}", host, addresses->size(), last.message);
-  co_return std::unexpected(std::move(last));
 }
 
 }  // namespace culvert::net

@@ -1,50 +1,13 @@
 #include "net/tcp.h"
 
-#include <dlfcn.h>
 #include <gmock/gmock.h>
-#include <netdb.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 
 #include "net/bind.h"
 #include "net/testing.h"
-
-namespace {
-
-// What the intercepted getaddrinfo below answers for names under .hook; it keeps "hang.hook" waiting until
-// released.
-std::mutex hook_mutex;
-std::condition_variable hook_changed;
-bool hook_released = false;
-int hook_hanging = 0;
-
-void release_hook(bool released) {
-  std::lock_guard lock(hook_mutex);
-  hook_released = released;
-  hook_changed.notify_all();
-}
-
-}  // namespace
-
-// NOLINTNEXTLINE: takes libc's place in this program, so that no test asks a name server.
-extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo* hints, addrinfo** list) {
-  const std::string host = name;
-  if (host == "missing.hook") return EAI_NONAME;
-  if (host == "broken.hook") return EAI_AGAIN;
-  if (host == "hang.hook") {
-    std::unique_lock lock(hook_mutex);
-    ++hook_hanging;
-    hook_changed.wait(lock, [] { return hook_released; });
-    --hook_hanging;
-    return EAI_NONAME;
-  }
-  static const auto real = reinterpret_cast<decltype(&getaddrinfo)>(dlsym(RTLD_NEXT, "getaddrinfo"));
-  return real(host == "numeric.hook" ? "127.0.0.9" : name, service, hints, list);
-}
 
 namespace {
 
@@ -501,101 +464,6 @@ TEST(TcpConnect, TriesEveryAddressOfAName) {
     EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable);
     EXPECT_THAT(refused.error().message, HasSubstr("localhost: 2 addresses failed"));
   }
-}
-
-TEST(Resolve, LiteralsAndLocalhostNeedNoNameServer) {
-  EventLoop loop;
-  const auto ask = [&](const char* host) { return run_task(loop, resolve(loop, host, 80, soon())).value(); };
-  EXPECT_EQ(ask("192.0.2.7"), std::vector{addr("192.0.2.7:80")});
-  EXPECT_EQ(ask("::1"), std::vector{addr("[::1]:80")});
-  EXPECT_EQ(ask("[2001:db8::5]"), std::vector{addr("[2001:db8::5]:80")});
-  EXPECT_EQ(ask("::ffff:192.0.2.7"), std::vector{addr("192.0.2.7:80")});
-  for (const char* host : {"localhost", "LocalHost.", "web.localhost", "a.b.LOCALHOST"}) {
-    EXPECT_EQ(ask(host), (std::vector{addr("127.0.0.1:80"), addr("[::1]:80")})) << host;
-  }
-}
-
-TEST(Resolve, NamesAreAskedOnTheThread) {
-  EventLoop loop;
-  const auto ask = [&](std::string host) {
-    return run_task(loop, resolve(loop, std::move(host), 8080, soon()));
-  };
-  EXPECT_EQ(ask("numeric.hook").value(), std::vector{addr("127.0.0.9:8080")});
-  EXPECT_EQ(ask("127.1").value(), std::vector{addr("127.0.0.1:8080")});
-  auto missing = ask("missing.hook");
-  ASSERT_FALSE(missing);
-  EXPECT_EQ(missing.error().code, ErrorCode::kNotFound);
-  EXPECT_THAT(missing.error().message, HasSubstr("missing.hook"));
-  auto broken = ask("broken.hook");
-  ASSERT_FALSE(broken);
-  EXPECT_EQ(broken.error().code, ErrorCode::kUnavailable);
-  EXPECT_THAT(broken.error().message, HasSubstr("broken.hook"));
-}
-
-TEST(Resolve, WhatIsNoNameIsNotAskedFor) {
-  EventLoop loop;
-  for (const std::string& host :
-       {std::string(), std::string("a b"), std::string("a\0b", 3), std::string("host:80"),
-        std::string("http://x"), std::string("[::1"), std::string("[1.2.3.4]"), std::string(300, 'a')}) {
-    auto answer = run_task(loop, resolve(loop, host, 80, soon()));
-    ASSERT_FALSE(answer) << host;
-    EXPECT_EQ(answer.error().code, ErrorCode::kNotFound);
-  }
-}
-
-TEST(Resolve, AHangingLookUpKeepsItsDeadlineAndItsLateAnswerIsDropped) {
-  release_hook(false);
-  auto loop = std::make_unique<EventLoop>();
-  auto answer = run_task(*loop, resolve(*loop, "hang.hook", 80, monotonic_now() + 10ms));
-  ASSERT_FALSE(answer);
-  EXPECT_EQ(answer.error().code, ErrorCode::kTimeout);
-  EXPECT_THAT(answer.error().message, HasSubstr("hang.hook"));
-  // One that waits behind it, and whose loop goes away.
-  TaskGroup tasks(*loop);
-  std::optional<Result<std::vector<SocketAddr>>> out;
-  tasks.spawn(keep_result(resolve(*loop, "hang.hook", 80, soon()), out));
-  drain(*loop);
-  loop.reset();
-  release_hook(true);
-  EventLoop next;
-  EXPECT_TRUE(run_task(next, resolve(next, "numeric.hook", 1, soon())));
-  std::lock_guard lock(hook_mutex);
-  EXPECT_EQ(hook_hanging, 0);
-}
-
-TEST(Resolve, LoopDestroyedWhileTheThreadIsAsking) {
-  release_hook(false);
-  auto loop = std::make_unique<EventLoop>();
-  TaskGroup tasks(*loop);
-  std::optional<Result<std::vector<SocketAddr>>> out;
-  tasks.spawn(keep_result(resolve(*loop, "hang.hook", 80, soon()), out));
-  run_until(*loop, [] {
-    std::lock_guard lock(hook_mutex);
-    return hook_hanging == 1;
-  });
-  loop.reset();
-  release_hook(true);
-  EventLoop next;
-  EXPECT_TRUE(run_task(next, resolve(next, "numeric.hook", 1, soon())));
-}
-
-TEST(Resolve, TheQueueIsBounded) {
-  release_hook(false);
-  EventLoop loop;
-  TaskGroup tasks(loop);
-  std::vector<std::optional<Result<std::vector<SocketAddr>>>> out(300);
-  for (auto& slot : out) tasks.spawn(keep_result(resolve(loop, "hang.hook", 80, soon()), slot));
-  // 256 wait, and one may be with the thread.
-  const auto refused = [&] {
-    return std::ranges::count_if(out, [](const auto& slot) { return slot.has_value(); });
-  };
-  run_until(loop, [&] { return refused() >= 300 - 257; });
-  drain(loop);
-  EXPECT_LE(refused(), 300 - 256);
-  ASSERT_TRUE(out.back());
-  EXPECT_EQ(out.back()->error().code, ErrorCode::kUnavailable);
-  release_hook(true);
-  run_until(loop, [&] { return tasks.size() == 0; });
 }
 
 }  // namespace
