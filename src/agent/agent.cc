@@ -36,7 +36,10 @@ constexpr Duration kDialDeadline = seconds(10);
 constexpr Duration kWelcomeDeadline = seconds(10);
 constexpr Duration kProbeDeadline = seconds(5);
 constexpr Duration kSilence = seconds(5);  // of a service, before the log names it
-constexpr Duration kGoodbye = seconds(2);  // for open streams to end after stop()
+constexpr Duration kGoodbye = seconds(2);  // for open connections to end after stop()
+// After stop(), for a stream whose origin has not taken the connection yet: a live origin does so within
+// milliseconds, and one that cannot even be resolved must not delay the exit.
+constexpr Duration kDialGoodbye = milliseconds(200);
 
 std::vector<hubapi::HubUrl> hub_urls(const hubapi::InviteToken& token) {
   std::vector<hubapi::HubUrl> urls;
@@ -103,6 +106,7 @@ struct Agent::Impl {
   using LinkPtr = std::shared_ptr<Link>;
 
   net::Task<Result<>> run();
+  net::Task<> let_streams_end();
   void stop();
 
   // The lease
@@ -185,12 +189,21 @@ net::Task<Result<>> Agent::Impl::run() {
   tasks.spawn(keep_lease());
   while (!stopping) co_await wake.wait();
 
-  TimePoint last_call = monotonic_now() + kGoodbye;
-  bool in_time = true;
-  while (streams.active() > 0 && !hurry && in_time) in_time = co_await idle.wait_until(last_call);
+  co_await let_streams_end();
+  streams.stop();
   endpoint->close(tunnel::kCloseGoodbye, "the agent stops");
+  tasks.cancel();
   co_await tasks.join();
   co_return Result<>();
+}
+
+net::Task<> Agent::Impl::let_streams_end() {
+  const TimePoint stopped_at = monotonic_now();
+  while (streams.active() > 0 && !hurry) {
+    const TimePoint last_call = stopped_at + (streams.connected() > 0 ? kGoodbye : kDialGoodbye);
+    if (last_call <= monotonic_now()) co_return;
+    co_await idle.wait_until(last_call);
+  }
 }
 
 void Agent::Impl::stop() {
@@ -633,5 +646,6 @@ Agent::Agent(net::EventLoop& loop, Config config) : impl_(std::make_unique<Impl>
 Agent::~Agent() = default;
 net::Task<Result<>> Agent::run() { return impl_->run(); }
 void Agent::stop() { impl_->stop(); }
+size_t Agent::open_connections() const { return impl_->streams.connected(); }
 
 }  // namespace culvert::agent

@@ -66,10 +66,14 @@ class Agent {
   ~Agent();
   Agent(const Agent&) = delete;
 
-  // Until stop(): it says goodbye to every edge, lets open streams end for a moment, and run() returns.
-  // Errors: as Endpoint::bind, at once: the agent did not start, and nothing is retried.
+  // Until stop(): it gives open connections 2 s to end, says goodbye to every edge, and run() returns; a hub,
+  // an origin or a name server that does not answer is not waited for. Errors: as Endpoint::bind, at once:
+  // the agent did not start, and nothing is retried.
   net::Task<Result<>> run();
+  // Again: open connections are not waited for either.
   void stop();
+  // Public connections that their origin has taken.
+  size_t open_connections() const;
 
  private:
   struct Impl;

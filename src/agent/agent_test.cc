@@ -16,7 +16,9 @@
 #include "base/backoff.h"
 #include "endpoint/endpoint.h"
 #include "http/parser.h"
+#include "net/resolver.h"
 #include "net/testing.h"
+#include "net/testing_dns.h"
 #include "tls/tls.h"
 #include "tunnel/control.h"
 #include "tunnel/protocol.h"
@@ -66,12 +68,9 @@ class AgentTest : public ::testing::Test {
   // Serves "pass.test" by passthrough and "term.test" terminated, both from origin_.
   void start(size_t max_streams = 10) {
     uint16_t port = origin_->local_addr().port();
-    Config config{.token = {{fmt::format("https://{}", hub_->local_addr().to_string())},
-                            key(9).public_key(),
-                            {},
-                            {},
-                            key(7)},
-                  .services = {{*route::HostPattern::parse("pass.test"), "127.0.0.1", port,
+    std::string hub_url = fmt::format("https://{}:{}", hub_host_, hub_->local_addr().port());
+    Config config{.token = {{hub_url}, key(9).public_key(), {}, {}, key(7)},
+                  .services = {{*route::HostPattern::parse("pass.test"), origin_host_, port,
                                 TlsMode::kPassthrough, true},
                                {*route::HostPattern::parse("term.test"), "127.0.0.1", port,
                                 TlsMode::kTerminate, false}},
@@ -192,6 +191,28 @@ class AgentTest : public ::testing::Test {
   tls::IdentityPtr identity_;
   std::unique_ptr<endpoint::Endpoint> edge_;
   std::unique_ptr<endpoint::Endpoint> other_edge_;
+
+  // What the agent is told; the hub and the origin listen on 127.0.0.1.
+  std::string hub_host_ = "127.0.0.1";
+  std::string origin_host_ = "127.0.0.1";
+  std::optional<net::testing::FakeDns> dns_;
+  // A name server that is silent about "dead.test", and finds every other name at 127.0.0.1.
+  void serve_names() {
+    dns_.emplace(loop_, [](const std::string& name, uint16_t type) -> net::testing::DnsReply {
+      if (name == "dead.test") return {.is_silent = true};
+      if (type != net::testing::kTypeA) return {};
+      return {.records = {net::testing::dns_address(name, "127.0.0.1")}};
+    });
+    net::configure_resolver(loop_,
+                            {.servers = dns_->address(), .resolv_conf = "/dev/null", .hosts = "/dev/null"});
+  }
+  // Stops the agent once and expects it to end long before any deadline of a name, a hub or an origin.
+  void expect_prompt_end() {
+    const TimePoint stopped = monotonic_now();
+    agent_->stop();
+    wait([this] { return agent_ended_; });
+    EXPECT_LT(monotonic_now() - stopped, 1500ms);
+  }
 
   // What hub and edge answer.
   std::vector<hubapi::EdgeInfo> edges_;
@@ -434,6 +455,42 @@ TEST_F(AgentTest, OnlyAStopSaysGoodbye) {
   auto reason = run_task(loop_, links_[0].connection->closed());
   EXPECT_EQ(reason.kind, endpoint::CloseReason::Kind::kApplication);
   EXPECT_NE(reason.code, tunnel::kCloseGoodbye);
+}
+
+TEST_F(AgentTest, HubAndOriginAreFoundByName) {
+  serve_names();
+  hub_host_ = "hub.test";
+  origin_host_ = "origin.test";
+  start_and_link();
+  auto stream = open(links_[0], "pass.test", TlsMode::kPassthrough, "hello");
+  auto origin = accept_at_origin();
+  EXPECT_TRUE(read(*origin).ends_with("hello"));
+}
+
+TEST_F(AgentTest, StopsAtOnceWhileTheNameOfTheHubMeetsSilence) {
+  serve_names();
+  hub_host_ = "dead.test";
+  start();
+  wait([this] { return dns_->asked("dead.test", net::testing::kTypeA) > 0; });
+  expect_prompt_end();
+}
+
+TEST_F(AgentTest, StopsAtOnceWhileTheHubDoesNotAnswer) {
+  hold_answers_ = true;
+  start();
+  wait([this] { return !events_.empty(); });
+  expect_prompt_end();
+  hold_answers_ = false;
+}
+
+TEST_F(AgentTest, StopsAtOnceWhileTheNameOfAnOriginMeetsSilence) {
+  serve_names();
+  origin_host_ = "dead.test";
+  start_and_link();
+  auto stream = open(links_[0], "pass.test", TlsMode::kPassthrough);
+  wait([this] { return dns_->asked("dead.test", net::testing::kTypeA) > 0; });
+  EXPECT_EQ(agent_->open_connections(), 0u);
+  expect_prompt_end();
 }
 
 }  // namespace

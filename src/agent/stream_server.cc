@@ -103,7 +103,7 @@ net::Task<Result<StreamServer::Accepted>> StreamServer::read_header(endpoint::St
 net::Task<Result<std::unique_ptr<net::ByteStream>>> StreamServer::reach_origin(const Service& service) {
   TimePoint deadline = monotonic_now() + config_.origin_connect_timeout;
   auto origin = co_await net::tcp_connect(loop_, service.origin_host, service.origin_port, deadline);
-  if (!origin && origins_.at(&service).unreachable_lines.allow(monotonic_now())) {
+  if (!origin && !stopping_ && origins_.at(&service).unreachable_lines.allow(monotonic_now())) {
     log_warn("origin_unreachable",
              "service={} origin={} reason={} hint=\"start the service there, or correct its origin\"",
              service.hostname.text(), origin_text(service), quoted(origin.error().message));
@@ -144,8 +144,10 @@ void StreamServer::start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::B
   pump.on_done = [this, tap, first_bytes, served = &service](const tunnel::PumpResult& result) {
     if (tap) tap->closed(monotonic_now());
     pump_ended(*served, *first_bytes, result);
+    --connected_;
     ended();
   };
+  ++connected_;
   tunnel::Pump::create(std::move(pump))->start();
 }
 

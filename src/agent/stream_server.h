@@ -29,6 +29,10 @@ class StreamServer {
 
   // Streams that are being served, pumps included.
   size_t active() const { return active_; }
+  // Of these, connections that their origin has taken.
+  size_t connected() const { return connected_; }
+  // The owner is about to cancel what is being served: what fails from now on is no fault of an origin.
+  void stop() { stopping_ = true; }
   // Called whenever active() falls.
   void set_idle_callback(std::function<void()> callback) { on_ended_ = std::move(callback); }
   // A request that the agent itself sent through its public address: its target is not reported.
@@ -65,6 +69,8 @@ class StreamServer {
   std::string ignored_target_;
   std::function<void()> on_ended_;
   size_t active_ = 0;
+  size_t connected_ = 0;
+  bool stopping_ = false;
 };
 
 }  // namespace culvert::agent

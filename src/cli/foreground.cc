@@ -8,11 +8,11 @@
 namespace culvert::cli {
 namespace {
 
-// The agent gives open streams 2 s; an origin that hangs in connect must not hold the user any longer.
+// The agent gives open connections 2 s; nothing else may keep the user any longer.
 constexpr Duration kPatience = std::chrono::seconds(4);
 // After the second signal: for the goodbye, without which the node would send requests here for seconds more.
 constexpr Duration kLastWord = std::chrono::milliseconds(200);
-// Who waits longer than this wonders.
+// A user who waits longer than this has to be told why.
 constexpr Duration kUnnoticed = std::chrono::milliseconds(300);
 
 [[noreturn]] void leave(int status) {
@@ -36,8 +36,10 @@ net::Task<> obey_signals(net::EventLoop& loop, agent::Agent& agent, Ending& endi
   net::StopSignals signals(loop);
   co_await signals.next();
   ending.patience.after(kPatience, [] { leave(0); });
-  ending.notice.after(kUnnoticed,
-                      [] { print_message("open connections have 2 s to end; Ctrl-C again ends them now"); });
+  ending.notice.after(kUnnoticed, [&agent] {
+    if (agent.open_connections() > 0)
+      print_message("open connections have 2 s to end; Ctrl-C again ends them now");
+  });
   agent.stop();
   co_await signals.next();
   ending.status = 130;  // what shells report for a program that Ctrl-C ended
