@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from lab import wire
+from lab import names, wire
 from lab.process import PATIENCE, wait_until
 from lab.world import BINARY, HOST, NODE_IP, passthrough, terminate
 
@@ -60,10 +60,7 @@ def test_a_node_that_moves_is_found_by_its_name(world):
     """Hub and edge are known to the agent by name only; the name's new address is enough to bring it back."""
     name, new_ip = "hub.example.test", "203.0.113.9"
     world.public.ip(f"addr add {new_ip}/24 dev nats")
-    hosts = world.directory / "hosts"
-    hosts.write_text(f"127.0.0.1 localhost\n{NODE_IP} {name}\n")
-    subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)  # in the mount namespace of tests/run
-    world.cleanups.append(lambda: subprocess.run(["umount", "/etc/hosts"], check=True))
+    hosts = names.mount_over(world, "/etc/hosts", f"127.0.0.1 localhost\n{NODE_IP} {name}\n")
 
     def node_at(ip):
         node = world.start("node", [BINARY, "node", "--data-dir", world.directory / "node-data", "--listen", f"{ip}:443",
@@ -201,10 +198,7 @@ def test_closed_udp_is_named_with_its_port(world):
 def test_a_name_that_leads_elsewhere_is_reported(world):
     world.nginx()
     node = world.node()
-    hosts = world.directory / "hosts"
-    hosts.write_text(f"127.0.0.1 localhost\n203.0.113.99 {HOST}\n")
-    subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)  # in the mount namespace of tests/run
-    world.cleanups.append(lambda: subprocess.run(["umount", "/etc/hosts"], check=True))
+    hosts = names.mount_over(world, "/etc/hosts", f"127.0.0.1 localhost\n203.0.113.99 {HOST}\n")
     token = world.invite(node)
     agent = world.agent(token, terminate())
     agent.wait_for(rf"event=hostname_leads_elsewhere service={HOST} address=203.0.113.99 .*{re.escape(NODE_IP)}")

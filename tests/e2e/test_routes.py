@@ -3,9 +3,11 @@ import re
 import ssl
 
 import pytest
-from lab import wire
+from lab import names, wire
 from lab.process import wait_until
 from lab.world import CLIENT_IP, HOST, NODE_IP, NODE_TCP, passthrough, terminate
+
+ORIGINS = ["127.0.0.1", "localhost", "origin.home.test"]
 
 
 def certificate_issuer(world, host=HOST):
@@ -14,19 +16,23 @@ def certificate_issuer(world, host=HOST):
 
 
 @pytest.mark.smoke
-def test_passthrough_shows_the_origins_own_certificate(world):
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_passthrough_shows_the_origins_own_certificate(world, origin):
+    names.use_name_server(world, world.home, {"origin.home.test": {"A": ["127.0.0.1"]}})
     world.nginx()
-    world.agent(world.invite(world.node()), passthrough())
+    world.agent(world.invite(world.node()), passthrough(origin=origin))
     origin_certificate, _ = world.certificate()
     done = world.curl("/", cacert=origin_certificate, check=True)
     assert done.stdout == "hello from the origin\n"
 
 
 @pytest.mark.smoke
-def test_terminate_shows_a_certificate_of_our_exported_root(world):
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_terminate_shows_a_certificate_of_our_exported_root(world, origin):
+    names.use_name_server(world, world.home, {"origin.home.test": {"A": ["127.0.0.1"]}})
     world.nginx()
     node = world.node()
-    world.agent(world.invite(node), terminate())
+    world.agent(world.invite(node), terminate(origin=origin))
     done = world.curl("/", cacert=world.root_certificate(node), check=True)
     assert done.stdout == "hello from the origin\n"
     # ... and not of anybody else's.

@@ -90,11 +90,11 @@ table ip filter {
             return subprocess.run([BINARY, *map(str, arguments)], env={**CLEAN_ENV, **(env or {})}, text=True,
                                   stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout * PATIENCE, **kwargs)
 
-    def node(self, *extra, data_dir=None, wait=True, hello_timeout="3s"):
+    def node(self, *extra, data_dir=None, wait=True, hello_timeout="3s", public_host=NODE_IP):
         data_dir = data_dir or self.directory / "node-data"
         node = self.start("node", [
             BINARY, "node", "--data-dir", data_dir, "--listen", f"{NODE_IP}:{NODE_TCP}", "--udp-listen", f"{NODE_IP}:{NODE_UDP}",
-            "--public-url", f"https://{NODE_IP}", "--hello-timeout", hello_timeout, *extra], self.public)
+            "--public-url", f"https://{public_host}", "--hello-timeout", hello_timeout, *extra], self.public)
         node.data_dir = data_dir
         if wait:
             node.wait_for(r"event=node_started")
@@ -207,10 +207,9 @@ http {{
             time.sleep(0.02)
 
 
-def passthrough(port=3444, host=HOST, **members):
-    return {"hostname": host, "origin": f"127.0.0.1:{port}", "tls_mode": "passthrough", **members}
+def passthrough(port=3444, host=HOST, origin="127.0.0.1", **members):
+    return {"hostname": host, "origin": f"{origin}:{port}", "tls_mode": "passthrough", **members}
 
 
-def terminate(port=3000, host=HOST, **members):
-    return {"hostname": host, "origin": f"127.0.0.1:{port}", "tls_mode": "terminate", **members}
-
+def terminate(port=3000, host=HOST, origin="127.0.0.1", **members):
+    return {"hostname": host, "origin": f"{origin}:{port}", "tls_mode": "terminate", **members}
