@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/metrics.h"
+
 namespace culvert::edge {
 
 // What the edge has done and refused since it started. Written by every worker, read by anybody.
@@ -36,6 +38,8 @@ struct Counters {
   Count refused_tunnel_no_lease{0};
   Count refused_tunnel_limit{0};
 };
+
+void report(const Counters& counters, Metrics& metrics);
 
 inline void count(Counters::Count& counter, uint64_t by = 1) {
   counter.fetch_add(by, std::memory_order_relaxed);

@@ -53,6 +53,12 @@ void Edge::set_table(route::TablePtr table) {
   for (const auto& worker : workers_) worker->set_table({table, table_version_});
 }
 
+void Edge::ask_workers(std::function<void(unsigned, Metrics)> reply) {
+  for (const auto& worker : workers_) {
+    worker->loop().post([each = worker.get(), reply] { reply(each->index(), each->report()); });
+  }
+}
+
 void Edge::stop() {
   bool again = std::exchange(stopping_, true);
   TimePoint deadline = monotonic_now() + shared_.config.drain_timeout;

@@ -217,6 +217,12 @@ net::Task<> Worker::shut_down(TimePoint deadline) {
   loop_.stop();
 }
 
+Metrics Worker::report() const {
+  Metrics metrics;
+  endpoint_->report(metrics);
+  return metrics;
+}
+
 SessionPtr Worker::open_session(const EndpointId& agent) const {
   auto place = sessions_.find(agent);
   return place == sessions_.end() || !place->second->is_open() ? nullptr : place->second;

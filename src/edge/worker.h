@@ -41,6 +41,9 @@ class Worker {
   void shutdown(TimePoint deadline);
   void skip_drain();
 
+  // The series of this thread, on it.
+  Metrics report() const;
+
   // For the stories on this worker's loop.
   net::EventLoop& loop() { return loop_; }
   Shared& shared() { return shared_; }

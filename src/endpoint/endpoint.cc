@@ -144,6 +144,7 @@ class EndpointImpl final : public Endpoint {
 
   const EndpointId& id() const override { return id_; }
   SocketAddr local_addr() const override { return driver_->local_addr(); }
+  void report(Metrics& metrics) const override { quic::report(driver_->engine().counters(), metrics); }
   Task<Result<ConnectionPtr>> connect(EndpointAddr addr, std::string alpn, TimePoint deadline) override;
   Task<Result<ConnectionPtr>> connect(quic::X509Server server, std::vector<SocketAddr> addrs,
                                       std::string alpn, TimePoint deadline) override;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/key.h"
+#include "base/metrics.h"
 #include "base/random.h"
 #include "endpoint/endpoint_addr.h"
 #include "net/event_loop.h"
@@ -91,6 +92,8 @@ class Endpoint {
 
   virtual const EndpointId& id() const = 0;
   virtual SocketAddr local_addr() const = 0;
+  // Adds the series of this endpoint.
+  virtual void report(Metrics& metrics) const = 0;
 
   // Dials every given address and keeps the first that proves to be `addr.id`. Errors: kUnauthorized (another
   // key, or the peer refuses ours), kInvalid (no common ALPN; message names both), kUnavailable, kTimeout.

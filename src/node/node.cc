@@ -15,6 +15,7 @@
 #include "net/network_watch.h"
 #include "node/data_dir.h"
 #include "node/hub_door.h"
+#include "node/observer.h"
 
 namespace culvert::node {
 namespace {
@@ -95,13 +96,21 @@ class RunningNode final : public Node {
   const PublicKey& id() const override { return id_; }
   SocketAddr tcp_addr() const override { return edge_->tcp_addr(); }
   SocketAddr udp_addr() const override { return edge_->udp_addr(); }
+  std::optional<SocketAddr> metrics_addr() const override {
+    return ops_ ? std::optional(ops_->local_addr()) : std::nullopt;
+  }
   const std::vector<std::string>& public_urls() const override { return urls_; }
 
  private:
+  Result<> serve_metrics(const SocketAddr& address);
+  void report(Metrics& metrics) const;
+  net::Task<ops::Faults> readiness();
   net::Task<> finish();
 
   FileLock lock_;  // released last
   PublicKey id_;
+  const UnixTime started_ = unix_now();
+  bool is_stopping_ = false;  // on loop_
   std::vector<std::string> urls_;
   // Coroutines that a forced end left behind die with the loop; all they may touch then is theirs or shared.
   net::EventLoop loop_;
@@ -110,6 +119,8 @@ class RunningNode final : public Node {
   std::unique_ptr<hub::Hub> hub_;
   std::unique_ptr<HubDoor> door_;
   std::unique_ptr<edge::Edge> edge_;
+  std::unique_ptr<Observer> observer_;
+  std::unique_ptr<ops::Server> ops_;
 };
 
 Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& files) {
@@ -162,6 +173,11 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
   door_ = std::make_unique<HubDoor>(loop_, *hub_, *pinned, std::move(certificates), std::move(public_hosts),
                                     HubDoor::Limits{});
 
+  if (config.metrics_listen) {
+    auto served = serve_metrics(*config.metrics_listen);
+    if (!served) return served;
+  }
+
   auto written = files.write_info({urls_on_this_host(edge_->tcp_addr(), urls_), id_});
   if (!written) {
     // A full disk must not keep the routes down.
@@ -172,6 +188,29 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
            edge_->tcp_addr().to_string(), edge_->udp_addr().to_string(), urls_.front(), config.workers,
            kVersion);
   return {};
+}
+
+Result<> RunningNode::serve_metrics(const SocketAddr& address) {
+  observer_ = std::make_unique<Observer>(loop_, *edge_, [this](Metrics& metrics) { report(metrics); });
+  auto ops = ops::Server::listen(loop_, address,
+                                 {.metrics = [this] { return observer_->metrics(); },
+                                  .health = [this] { return observer_->health(); },
+                                  .readiness = [this] { return readiness(); }});
+  if (!ops) return fail(ops.error().code, "metrics: {}", ops.error().message);
+  ops_ = std::move(*ops);
+  return {};
+}
+
+void RunningNode::report(Metrics& metrics) const {
+  metrics.gauge("culvert_build_info", "1, with the version of the program.", 1, {{"version", kVersion}});
+  metrics.gauge("culvert_start_time_seconds", "When the node started, in seconds since 1970.",
+                static_cast<double>(started_.time_since_epoch().count()));
+}
+
+net::Task<ops::Faults> RunningNode::readiness() {
+  ops::Faults faults = co_await observer_->health();
+  if (is_stopping_) faults.push_back("the node is stopping");
+  co_return faults;
 }
 
 void RunningNode::run() {
@@ -194,13 +233,17 @@ void RunningNode::run() {
 }
 
 void RunningNode::stop() {
-  loop_.post([this] { edge_->stop(); });
+  loop_.post([this] {
+    is_stopping_ = true;
+    edge_->stop();
+  });
 }
 
 net::Task<> RunningNode::finish() {
   door_->close();
   hub_.reset();
   last_wait_.after(kLastWait, [this] { loop_.stop(); });
+  if (ops_) co_await ops_->stop();
   co_await door_->join();
   loop_.stop();
 }

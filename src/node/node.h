@@ -20,6 +20,8 @@ struct Config {
   std::vector<std::string>
       edge_addrs;  // "host:port" for the tunnel's UDP; empty: host of the first URL, the UDP port
   unsigned workers = 1;
+  // Where /metrics, /healthz and /readyz are served over plain HTTP; not set: nowhere.
+  std::optional<SocketAddr> metrics_listen = std::nullopt;
   Duration hello_timeout = std::chrono::seconds(10);  // from accept to a whole ClientHello
   Duration drain_timeout = std::chrono::seconds(10);  // at stop: for open streams to end
   size_t max_connections = 20'000;                    // public connections at once, all workers together
@@ -41,6 +43,7 @@ class Node {
   virtual const PublicKey& id() const = 0;
   virtual SocketAddr tcp_addr() const = 0;  // with the port that was taken
   virtual SocketAddr udp_addr() const = 0;
+  virtual std::optional<SocketAddr> metrics_addr() const = 0;
   virtual const std::vector<std::string>& public_urls() const = 0;
 };
 

@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "base/rate_limit.h"
 #include "quic/connection.h"
+#include "quic/counters.h"
 
 namespace culvert::quic {
 
@@ -24,20 +25,6 @@ class EngineHost : public BatchSink {
   virtual void on_accepted(std::shared_ptr<Connection> connection) = 0;
   // flush() is wanted soon: something changed outside of receive() and on_deadline().
   virtual void want_flush() = 0;
-};
-
-struct EngineCounters {
-  uint64_t datagrams_received = 0;
-  uint64_t datagrams_dropped = 0;    // malformed, or of no connection that we know
-  uint64_t handshakes_started = 0;   // by peers
-  uint64_t handshakes_refused = 0;   // at a cap
-  uint64_t handshakes_rejected = 0;  // by TLS, in the client's first packet
-  uint64_t handshakes_failed = 0;    // later
-  uint64_t retries_sent = 0;
-  uint64_t keys_verified = 0;    // signatures of peers; resumed handshakes do without
-  uint64_t stateless_sent = 0;   // version negotiations and stateless resets
-  uint64_t streams_evicted = 0;  // at max_endpoint_buffered
-  uint64_t core_faults = 0;      // bugs of the QUIC core that ended a connection
 };
 
 // All QUIC connections of one socket: routing by connection id, Retry under load, version negotiation,

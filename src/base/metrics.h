@@ -1,0 +1,42 @@
+#pragma once
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace culvert {
+
+// What a process reports at one moment. Every module adds its own series beside its counters; series with the
+// same name and labels are added up, so each worker reports for itself.
+class Metrics {
+ public:
+  using Labels = std::initializer_list<std::pair<std::string_view, std::string_view>>;
+
+  // Only goes up while the process runs. The name ends in "_total".
+  void counter(std::string_view name, std::string_view help, uint64_t value, Labels labels = {});
+  // Goes up and down. Names carry their unit: "_seconds", "_bytes".
+  void gauge(std::string_view name, std::string_view help, double value, Labels labels = {});
+
+  // Adds what another part of the process reported.
+  void add(const Metrics& other);
+
+  // The text format 0.0.4 of Prometheus: families by name, samples by label.
+  std::string to_text() const;
+
+ private:
+  enum class Type : uint8_t { kCounter, kGauge };
+  struct Family {
+    Type type;
+    std::string help;
+    std::map<std::string, double> samples;  // by labels as they are printed
+  };
+
+  Family& family(Type type, std::string_view name, std::string_view help);
+  void add(Type type, std::string_view name, std::string_view help, double value, Labels labels);
+
+  std::map<std::string, Family, std::less<>> families_;
+};
+
+}  // namespace culvert

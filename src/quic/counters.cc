@@ -1,0 +1,31 @@
+#include "quic/counters.h"
+
+namespace culvert::quic {
+
+void report(const EngineCounters& counters, Metrics& metrics) {
+  metrics.counter("culvert_quic_datagrams_received_total", "UDP datagrams received.",
+                  counters.datagrams_received);
+  metrics.counter("culvert_quic_datagrams_dropped_total",
+                  "UDP datagrams that are malformed or of no known connection.", counters.datagrams_dropped);
+  metrics.counter("culvert_quic_handshakes_total", "Handshakes that peers started.",
+                  counters.handshakes_started);
+  const auto failed = [&](std::string_view reason, uint64_t count) {
+    metrics.counter("culvert_quic_failed_handshakes_total",
+                    "Handshakes of peers that did not succeed, by reason.", count, {{"reason", reason}});
+  };
+  failed("limit", counters.handshakes_refused);
+  failed("tls_first_packet", counters.handshakes_rejected);
+  failed("later", counters.handshakes_failed);
+  metrics.counter("culvert_quic_retries_total", "Retry packets sent.", counters.retries_sent);
+  metrics.counter("culvert_quic_keys_verified_total", "Signatures of peers' keys verified.",
+                  counters.keys_verified);
+  metrics.counter("culvert_quic_stateless_packets_total", "Version negotiations and stateless resets sent.",
+                  counters.stateless_sent);
+  metrics.counter("culvert_quic_evicted_streams_total",
+                  "Streams that were reset because the endpoint's receive memory was full.",
+                  counters.streams_evicted);
+  metrics.counter("culvert_quic_core_faults_total", "Bugs of the QUIC core that ended a connection.",
+                  counters.core_faults);
+}
+
+}  // namespace culvert::quic

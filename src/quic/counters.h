@@ -1,0 +1,24 @@
+#pragma once
+#include <cstdint>
+
+#include "base/metrics.h"
+
+namespace culvert::quic {
+
+struct EngineCounters {
+  uint64_t datagrams_received = 0;
+  uint64_t datagrams_dropped = 0;    // malformed, or of no connection that we know
+  uint64_t handshakes_started = 0;   // by peers
+  uint64_t handshakes_refused = 0;   // at a cap
+  uint64_t handshakes_rejected = 0;  // by TLS, in the client's first packet
+  uint64_t handshakes_failed = 0;    // later
+  uint64_t retries_sent = 0;
+  uint64_t keys_verified = 0;    // signatures of peers; resumed handshakes do without
+  uint64_t stateless_sent = 0;   // version negotiations and stateless resets
+  uint64_t streams_evicted = 0;  // at max_endpoint_buffered
+  uint64_t core_faults = 0;      // bugs of the QUIC core that ended a connection
+};
+
+void report(const EngineCounters& counters, Metrics& metrics);
+
+}  // namespace culvert::quic
