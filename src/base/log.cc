@@ -6,6 +6,8 @@
 #include <atomic>
 #include <mutex>
 
+#include "base/settings.h"
+
 namespace culvert {
 namespace {
 
@@ -48,6 +50,30 @@ Result<LogLevel> parse_log_level(std::string_view text) {
   if (text == "warn") return LogLevel::kWarn;
   if (text == "error") return LogLevel::kError;
   return fail(ErrorCode::kInvalid, "log level {} is unknown; use debug, info, warn or error", quoted(text));
+}
+
+const char* to_string(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return "debug";
+    case LogLevel::kInfo:
+      return "info";
+    case LogLevel::kWarn:
+      return "warn";
+    case LogLevel::kError:
+      return "error";
+  }
+  return "error";
+}
+
+void describe(SettingsBuilder& settings, LogLevel& level) {
+  settings.section("log").add({.name = "level",
+                               .help = "debug, info, warn or error",
+                               .details = "The log goes to standard error, one event a line.",
+                               .value_name = "LEVEL",
+                               .default_text = to_string(level),
+                               .flag = "log-level",
+                               .apply = store(level, parse_log_level)});
 }
 
 void set_log_level(LogLevel level) { g_level = level; }

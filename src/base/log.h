@@ -17,10 +17,15 @@
 // first, so that no line waits for the reader of the log, and standard_error().drain() at its end.
 namespace culvert {
 
+class SettingsBuilder;
+
 enum class LogLevel { kDebug, kInfo, kWarn, kError };
 
 Result<LogLevel> parse_log_level(std::string_view text);  // debug, info, warn, error
+const char* to_string(LogLevel level);
 void set_log_level(LogLevel level);
+// The level as a setting; its default is what `level` holds.
+void describe(SettingsBuilder& settings, LogLevel& level);
 bool log_enabled(LogLevel level);
 void log_line(LogLevel level, std::string_view event, std::string_view fields);
 

@@ -5,6 +5,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
+#include <numeric>
+#include <span>
+#include <utility>
+#include <vector>
 
 namespace culvert {
 namespace {
@@ -41,6 +45,27 @@ bool is_deceptive(char32_t code) {
          code == 0x2028 || code == 0x2029 ||                   // line and paragraph separators
          (code >= 0x202a && code <= 0x202e) ||                 // embeddings and overrides
          (code >= 0x2066 && code <= 0x206f);                   // isolates, deprecated controls
+}
+
+struct Range {
+  char32_t first;
+  char32_t last;
+};
+// Marks that are drawn over the character before them, and variation selectors: the common scripts of
+// Unicode's categories Mn and Me.
+constexpr Range kCombining[] = {{0x300, 0x36f},   {0x483, 0x489},   {0x591, 0x5bd},   {0x610, 0x61a},
+                                {0x64b, 0x65f},   {0x93a, 0x93c},   {0x941, 0x948},   {0xe31, 0xe31},
+                                {0xe34, 0xe3a},   {0xe47, 0xe4e},   {0x1ab0, 0x1aff}, {0x1dc0, 0x1dff},
+                                {0x200b, 0x200d}, {0x20d0, 0x20ff}, {0xfe00, 0xfe0f}, {0xfe20, 0xfe2f}};
+// East Asian wide and full-width forms, and pictures (Unicode Standard Annex 11).
+constexpr Range kWide[] = {{0x1100, 0x115f},  {0x2e80, 0x303e},   {0x3041, 0xa4cf},   {0xa960, 0xa97f},
+                           {0xac00, 0xd7a3},  {0xf900, 0xfaff},   {0xfe30, 0xfe6f},   {0xff01, 0xff60},
+                           {0xffe0, 0xffe6},  {0x1f300, 0x1f64f}, {0x1f680, 0x1f6ff}, {0x1f900, 0x1f9ff},
+                           {0x20000, 0x3fffd}};
+
+bool is_in(std::span<const Range> ranges, char32_t code) {
+  return std::ranges::any_of(
+      ranges, [code](const Range& range) { return code >= range.first && code <= range.last; });
 }
 
 void append_printable(std::string& out, const Character& character) {
@@ -106,6 +131,31 @@ std::string quoted(std::string_view text) {
   if (taken < text.size()) out += "...";
   out += '"';
   return out;
+}
+
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i + 1);
+    for (size_t j = 0; j < b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
+    }
+  }
+  return row.back();
+}
+
+size_t display_width(std::string_view text) {
+  size_t width = 0;
+  while (!text.empty()) {
+    const Character character = first_character(text);
+    text.remove_prefix(character.bytes.size());
+    if (character.is_valid && is_in(kCombining, character.code)) continue;
+    width += character.is_valid && is_in(kWide, character.code) ? 2 : 1;
+  }
+  return width;
 }
 
 }  // namespace culvert

@@ -22,4 +22,10 @@ inline std::string quoted(const std::string& text) { return quoted(std::string_v
 inline std::string quoted(std::string& text) { return quoted(std::string_view(text)); }
 inline std::string quoted(const char* text) { return quoted(std::string_view(text)); }
 
+// How many characters have to be put in, taken out or replaced to make `b` of `a` (Levenshtein).
+size_t edit_distance(std::string_view a, std::string_view b);
+// Columns that the text takes on a terminal: none for combining characters, two for wide ones. Bytes that are
+// not UTF-8 take one each.
+size_t display_width(std::string_view text);
+
 }  // namespace culvert

@@ -1,0 +1,73 @@
+#include "base/values.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include "base/text.h"
+
+namespace culvert {
+namespace {
+
+struct Unit {
+  std::string_view name;
+  Duration length;
+};
+// Ascending; each but the first is a multiple of the one before.
+constexpr Unit kUnits[] = {{"ms", std::chrono::milliseconds(1)},
+                           {"s", std::chrono::seconds(1)},
+                           {"m", std::chrono::minutes(1)},
+                           {"h", std::chrono::hours(1)},
+                           {"d", std::chrono::days(1)}};
+
+std::optional<uint64_t> whole_number(std::string_view text) {
+  uint64_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+Result<Duration> parse_duration(std::string_view text, std::chrono::days most) {
+  size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  auto count = whole_number(text.substr(0, digits));
+  auto unit = std::ranges::find(kUnits, text.substr(digits), &Unit::name);
+  if (!count || unit == std::end(kUnits)) {
+    return fail(ErrorCode::kInvalid,
+                "invalid duration {} (expected a whole number and a unit: 500ms, 10s, 5m, 48h or 30d)",
+                quoted(text));
+  }
+  if (*count > static_cast<uint64_t>(Duration(most) / unit->length)) {
+    return fail(ErrorCode::kLimit, "duration {} is too long (expected at most {}d)", quoted(text),
+                most.count());
+  }
+  return unit->length * static_cast<int64_t>(*count);
+}
+
+std::string format_duration(Duration duration) {
+  const Unit* unit = kUnits;
+  for (const Unit& larger : kUnits) {
+    if (duration != Duration::zero() && duration % larger.length == Duration::zero()) unit = &larger;
+  }
+  if (duration == Duration::zero()) unit = &kUnits[1];
+  return fmt::format("{}{}", duration / unit->length, unit->name);
+}
+
+Result<uint64_t> parse_number(std::string_view text, uint64_t least, uint64_t most) {
+  auto value = whole_number(text);
+  if (!value || *value < least || *value > most) {
+    return fail(ErrorCode::kInvalid, "invalid number {} (expected a whole number from {} to {})",
+                quoted(text), least, most);
+  }
+  return *value;
+}
+
+Result<SocketAddr> parse_listen_addr(std::string_view text) {
+  auto address = SocketAddr::parse(text);
+  if (address) return address;
+  return fail(ErrorCode::kInvalid, "{}; give an IP address and a port, e.g. 0.0.0.0:443 or [::]:443",
+              address.error().message);
+}
+
+}  // namespace culvert

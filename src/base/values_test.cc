@@ -1,0 +1,63 @@
+#include "base/values.h"
+
+#include <gtest/gtest.h>
+
+namespace culvert {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(Duration, ReadsEveryUnit) {
+  EXPECT_EQ(*parse_duration("250ms"), 250ms);
+  EXPECT_EQ(*parse_duration("0s"), 0s);
+  EXPECT_EQ(*parse_duration("10s"), 10s);
+  EXPECT_EQ(*parse_duration("5m"), 5min);
+  EXPECT_EQ(*parse_duration("48h"), 48h);
+  EXPECT_EQ(*parse_duration("30d"), 30 * 24h);
+  EXPECT_EQ(*parse_duration("365d"), kMaxDuration);
+  EXPECT_EQ(*parse_duration("8760h"), kMaxDuration);
+}
+
+TEST(Duration, RefusesTheRest) {
+  for (std::string_view text : {"", "10", "s", "ms", "-1s", "+1s", "1.5s", "10 s", " 10s", "10s ", "10S",
+                                "10sec", "1m30s", "99999999999999999999s"}) {
+    auto duration = parse_duration(text);
+    ASSERT_FALSE(duration) << text;
+    EXPECT_EQ(duration.error().code, ErrorCode::kInvalid);
+  }
+  for (std::string_view text :
+       {"366d", "8761h", "31536001s", "31536000001ms", "100000d", "9223372036854775807s", "300000000d"}) {
+    auto duration = parse_duration(text);
+    ASSERT_FALSE(duration) << text;
+    EXPECT_EQ(duration.error().code, ErrorCode::kLimit);
+  }
+}
+
+TEST(Number, KeepsItsRange) {
+  EXPECT_EQ(*parse_number("1", 1, 5), 1u);
+  EXPECT_EQ(*parse_number("5", 1, 5), 5u);
+  for (std::string_view text : {"0", "6", "", "-1", "1.0", "0x1", "five", "1 ", "99999999999999999999999"}) {
+    EXPECT_FALSE(parse_number(text, 1, 5)) << text;
+  }
+}
+
+TEST(ListenAddr, ReadsAddressesNotNames) {
+  EXPECT_EQ(parse_listen_addr("0.0.0.0:443")->to_string(), "0.0.0.0:443");
+  EXPECT_EQ(parse_listen_addr("[::1]:0")->to_string(), "[::1]:0");
+  for (std::string_view text : {"", "443", ":443", "localhost:443", "1.2.3.4", "1.2.3.4:99999", "::1:443"}) {
+    auto address = parse_listen_addr(text);
+    ASSERT_FALSE(address) << text;
+    EXPECT_NE(address.error().message.find("e.g. 0.0.0.0:443"), std::string::npos) << text;
+  }
+}
+
+TEST(Duration, IsWrittenAsItIsRead) {
+  for (std::string_view text : {"0s", "1ms", "1500ms", "90s", "1m", "90m", "1h", "36h", "2d", "365d"}) {
+    EXPECT_EQ(format_duration(*parse_duration(text)), text);
+  }
+  EXPECT_EQ(format_duration(60s), "1m");
+  EXPECT_EQ(format_duration(48h), "2d");
+}
+
+}  // namespace
+}  // namespace culvert
