@@ -65,6 +65,14 @@ Result<int> open_bound(const SocketAddr& address, int type, PortShare share) {
   return fd;
 }
 
+SocketAddr every_address(uint16_t port) {
+  const SocketAddr v6 = SocketAddr::v6({}, port);
+  auto probe = open_bound(v6.with_port(0), SOCK_DGRAM, PortShare::kNone);
+  if (!probe) return SocketAddr::v4({}, port);
+  ::close(*probe);
+  return v6;
+}
+
 SocketAddr bound_address(int fd) {
   sockaddr_storage storage{};
   socklen_t length = sizeof storage;

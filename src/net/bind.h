@@ -25,6 +25,9 @@ Result<> allow_siblings(int fd, const SocketAddr& address, int type);
 // What a failed bind or listen means, as above.
 Error bind_error(const SocketAddr& address, int type, int system_error);
 
+// Every address of this host: [::] where it does IPv6, which takes IPv4 as well, otherwise 0.0.0.0.
+SocketAddr every_address(uint16_t port);
+
 // The address a socket is bound to; of `fd` -1, or on failure, 0.0.0.0:0.
 SocketAddr bound_address(int fd);
 

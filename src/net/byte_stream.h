@@ -51,6 +51,8 @@ class ByteStream {
   virtual void close() = 0;  // FIN if nothing is unread, kernel rules otherwise
   virtual void reset() = 0;  // RST: the peer must not take what it has for the whole
   virtual bool is_open() const = 0;
+  // Whether the peer has sent FIN or RST, even behind bytes that were not read yet.
+  virtual bool peer_has_ended() const = 0;
 
   virtual SocketAddr local_addr() const = 0;
   virtual SocketAddr remote_addr() const = 0;

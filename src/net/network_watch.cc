@@ -87,4 +87,18 @@ Result<SocketAddr> source_address_for(const SocketAddr& remote) {
   return SocketAddr::from_sockaddr(reinterpret_cast<const sockaddr*>(&address)).with_port(0);
 }
 
+std::optional<size_t> path_mtu(const SocketAddr& remote) {
+  const int fd = socket(remote.is_v4() ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return std::nullopt;
+  sockaddr_storage address{};
+  const socklen_t length = remote.to_sockaddr(address);
+  int mtu = 0;
+  socklen_t size = sizeof mtu;
+  const bool known = connect(fd, reinterpret_cast<const sockaddr*>(&address), length) == 0 &&
+                     getsockopt(fd, remote.is_v4() ? IPPROTO_IP : IPPROTO_IPV6,
+                                remote.is_v4() ? IP_MTU : IPV6_MTU, &mtu, &size) == 0;
+  close(fd);
+  return known && mtu > 0 ? std::optional(static_cast<size_t>(mtu)) : std::nullopt;
+}
+
 }  // namespace culvert::net

@@ -1,6 +1,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "base/result.h"
 #include "base/socket_addr.h"
@@ -26,5 +27,9 @@ class NetworkWatch {
 
 // The local address that the kernel would send from to reach `remote`; kUnavailable when there is no route.
 Result<SocketAddr> source_address_for(const SocketAddr& remote);
+
+// The largest IP packet that the kernel believes can reach `remote`: of its route, or what routers on the way
+// reported lately. nullopt when it cannot tell.
+std::optional<size_t> path_mtu(const SocketAddr& remote);
 
 }  // namespace culvert::net

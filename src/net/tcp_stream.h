@@ -19,6 +19,7 @@ class TcpStream final : public ByteStream {
   void close() override { socket_.close(); }
   void reset() override { socket_.reset(); }
   bool is_open() const override { return socket_.is_open(); }
+  bool peer_has_ended() const override;
   SocketAddr local_addr() const override { return local_; }
   SocketAddr remote_addr() const override { return remote_; }
   std::string last_error() const override;

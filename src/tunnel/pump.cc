@@ -352,8 +352,10 @@ void Pump::give_up_stream(PumpEnd why, quic::AppCode code) {
   if (why != PumpEnd::kStreamReset && reads) stream.stop(code);
 }
 
+Duration Pump::tick_length() const { return std::min(config_.limits.half_open, config_.limits.idle); }
+
 void Pump::arm_tick() {
-  timer_.after(config_.tick, [weak = weak_from_this()] {
+  timer_.after(tick_length(), [weak = weak_from_this()] {
     if (auto self = weak.lock()) self->tick();
   });
 }
@@ -361,10 +363,14 @@ void Pump::arm_tick() {
 void Pump::tick() {
   if (done_) return;
   uint64_t now = activity();
-  idle_ticks_ = now == last_activity_ ? idle_ticks_ + 1 : 0;
+  idle_for_ = now == last_activity_ ? idle_for_ + tick_length() : Duration::zero();
   last_activity_ = now;
-  bool half_open = to_stream_ != ToStream::kFlowing || to_socket_ != ToSocket::kFlowing;
-  if (idle_ticks_ >= (half_open ? 1 : kIdleLimitTicks)) return end(PumpEnd::kIdle, kStreamIdle);
+  // A peer that ended while the stream takes nothing is not read to its end, so that no direction has
+  // changed.
+  const bool half_open = to_stream_ != ToStream::kFlowing || to_socket_ != ToSocket::kFlowing ||
+                         config_.socket->peer_has_ended();
+  const Duration limit = half_open ? config_.limits.half_open : config_.limits.idle;
+  if (idle_for_ >= limit) return end(PumpEnd::kIdle, kStreamIdle);
   arm_tick();
 }
 

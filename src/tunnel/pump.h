@@ -8,6 +8,7 @@
 #include "net/byte_stream.h"
 #include "net/event_loop.h"
 #include "quic/stream.h"
+#include "tunnel/pump_limits.h"
 
 namespace culvert::tunnel {
 
@@ -62,10 +63,6 @@ struct PumpResult {
 // bytes sends RST, which may destroy the answer on its way to a client that still uploads.
 class Pump final : public quic::StreamObserver, public std::enable_shared_from_this<Pump> {
  public:
-  // A half-open pair that moves nothing for kHalfOpenLimit is a leak; an open one may rest for kIdleLimit.
-  static constexpr Duration kHalfOpenLimit = std::chrono::minutes(5);
-  static constexpr int kIdleLimitTicks = 12;  // kIdleLimit = 12 * kHalfOpenLimit = 1 hour
-
   // For a client that uploads to notice that it was answered.
   static constexpr Duration kLinger = std::chrono::seconds(5);
   // Between an answer and the RESET_STREAM that says it may not be whole: the peer drops what it has not
@@ -87,7 +84,7 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
     // be written to any more is read to its end, and what it gave is delivered before the stream is reset.
     bool keep_answer = false;
     std::move_only_function<void(PumpResult)> on_done;  // once; may run inside start() and cut()
-    Duration tick = kHalfOpenLimit;                     // shorter in tests only
+    PumpLimits limits = {};                             // each is exceeded by half_open at most
   };
 
   static std::shared_ptr<Pump> create(Config config);
@@ -124,6 +121,7 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   void socket_broke();
   void end(PumpEnd why, quic::AppCode code);
   void give_up_stream(PumpEnd why, quic::AppCode code);
+  Duration tick_length() const;
   void arm_tick();
   void tick();
   uint64_t activity() const;
@@ -135,7 +133,7 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   net::Timer last_timer_;  // of kLinger and kAbortDelay
   size_t initial_sent_ = 0;
   uint64_t last_activity_ = 0;
-  int idle_ticks_ = 0;
+  Duration idle_for_{};  // whole ticks without activity
   ToStream to_stream_ = ToStream::kFlowing;
   ToSocket to_socket_ = ToSocket::kFlowing;
   Wait to_stream_wait_ = Wait::kNothing;  // which socket readiness each direction waits for;

@@ -434,7 +434,7 @@ TEST_F(PumpTest, CutEndsBothSides) {
 
 TEST_F(PumpTest, AHalfOpenPairThatRestsIsALeak) {
   Pump::Config fast = config(kStreamClientGone);
-  fast.tick = 30ms;
+  fast.limits.half_open = 30ms;
   start_client(std::move(fast));
   Received& at_client = read(*client_.outside);
   StreamPtr stream = accept_stream();
@@ -446,12 +446,42 @@ TEST_F(PumpTest, AHalfOpenPairThatRestsIsALeak) {
 
 TEST_F(PumpTest, AnOpenPairMayRestLongerButNotForEver) {
   Pump::Config fast = config(kStreamClientGone);
-  fast.tick = 30ms;
+  fast.limits = {.idle = 300ms, .half_open = 30ms};
   start_client(std::move(fast));
   TimePoint started = monotonic_now();
   wait([&] { return client_.result.has_value(); });
   EXPECT_EQ(client_.result->end, PumpEnd::kIdle);
-  EXPECT_GE(monotonic_now() - started, 30ms * Pump::kIdleLimitTicks);
+  EXPECT_GE(monotonic_now() - started, 300ms);
+}
+
+// The origin takes nothing, so the client's FIN stays behind bytes that nobody reads.
+TEST_F(PumpTest, AnUploadThatIsStuckBehindAStalledOriginEndsSoonAfterItsClient) {
+  for (bool abrupt : {false, true}) {
+    Pump::Config fast = config(kStreamClientGone);
+    fast.limits = {.idle = 1h, .half_open = 30ms};
+    client_ = {};
+    start_client(std::move(fast));
+    StreamPtr stream = accept_stream();
+    // Until the stream takes no more; the socket's buffers still have room, so that a FIN gets through.
+    const Bytes chunk(32 * 1024, 'x');
+    for (int stalls = 0; stalls < 5; ++stalls) {
+      const uint64_t moved = client_.pump->counters().to_stream;
+      if (stalls == 0) {
+        ASSERT_EQ(client_.outside->try_write(chunk).status, net::IoStatus::kOk);
+      }
+      net::testing::drain(loop_);
+      if (client_.pump->counters().to_stream > moved) stalls = -1;
+    }
+    ASSERT_FALSE(client_.result) << "a client that is there may wait";
+    if (abrupt) {
+      client_.outside->reset();
+    } else {
+      client_.outside->close();
+    }
+    wait([&] { return client_.result.has_value(); });
+    EXPECT_EQ(client_.result->end, PumpEnd::kIdle);
+    wait([&] { return stream->was_reset(); });
+  }
 }
 
 TEST_F(PumpTest, TapsSeeEveryByteOfTheirDirection) {
