@@ -65,6 +65,24 @@ Bytes checksum_of(std::string_view before_its_dot) {
   return to_bytes(ByteView(digest).first(kChecksumSize));
 }
 
+// What editors, shells and chat programs add to a token.
+Result<> check_wrapping(std::string_view text) {
+  const auto starts_with_any = [text](std::initializer_list<std::string_view> beginnings) {
+    return std::ranges::any_of(beginnings, [text](std::string_view each) { return text.starts_with(each); });
+  };
+  if (starts_with_any({"\xff\xfe", "\xfe\xff"}) || text.contains('\0')) {
+    return bad_token("it is UTF-16 text, as PowerShell's > writes it",
+                     "save it as plain ASCII or UTF-8 text");
+  }
+  if (text.starts_with("\xef\xbb\xbf"))
+    return bad_token("it begins with a byte order mark (BOM)", "save it as UTF-8 without one");
+  // Straight, backquotes, and the quotation marks of languages: U+2018 to U+201F, U+00AB, U+00BB.
+  if (starts_with_any({"\"", "'", "`", "\xe2\x80\x98", "\xe2\x80\x99", "\xe2\x80\x9a", "\xe2\x80\x9c",
+                       "\xe2\x80\x9d", "\xe2\x80\x9e", "\xc2\xab", "\xc2\xbb"}))
+    return bad_token("it begins with a quotation mark", "remove the quotes around it");
+  return {};
+}
+
 // What stands before the first dot: "cvt_inv_1" or an explanation.
 Result<> check_prefix(std::string_view prefix) {
   if (!prefix.starts_with(kFamily)) {
@@ -77,6 +95,9 @@ Result<> check_prefix(std::string_view prefix) {
   auto [end, error] = std::from_chars(version.data(), version.data() + version.size(), number);
   if (error != std::errc() || end != version.data() + version.size()) {
     return bad_token("its version, after cvt_inv_, is not a number", kCopyAgain);
+  }
+  if (version.size() > 1 && version.starts_with('0')) {
+    return bad_token("its version, after cvt_inv_, begins with 0, so a character was added", kCopyAgain);
   }
   return fail(ErrorCode::kInvalid,
               "invite token: it has version {} (prefix cvt_inv_{}), this program reads version {}; "
@@ -168,6 +189,8 @@ std::string InviteToken::describe() const {
 Result<InviteToken> parse_invite_token(std::string_view text) {
   const std::string_view token = trim(text);
   if (token.empty()) return bad_token("it is empty", kCopyAgain);
+  auto bare = check_wrapping(token);
+  if (!bare) return std::unexpected(bare.error());
   if (token.size() > kMaxToken)
     return bad_token(fmt::format("it is longer than {} bytes", kMaxToken), kCopyAgain);
   if (token.find_first_of(" \t\r\n") != token.npos) {

@@ -137,6 +137,18 @@ TEST(InviteToken, EveryCutIsNoticedAndNamed) {
   }
 }
 
+TEST(InviteToken, WhatEditorsAndShellsAddIsNamed) {
+  const std::string good = sample().encode();
+  expect_invalid("\xef\xbb\xbf" + good, "byte order mark", "without one");
+  for (const char* quote : {"\"", "'", "`", "\xe2\x80\x9c", "\xc2\xab"})
+    expect_invalid(quote + good + quote, "quotation mark", "remove the quotes");
+  for (bool with_mark : {true, false}) {
+    std::string utf16 = with_mark ? "\xff\xfe" : "";
+    for (char c : good) utf16 += {c, '\0'};
+    expect_invalid(utf16, "UTF-16", "UTF-8");
+  }
+}
+
 TEST(InviteToken, PrefixAndVersion) {
   const std::string rest = sample().encode().substr(9);
   expect_invalid("", "it is empty", "copy the whole token again");
@@ -145,12 +157,12 @@ TEST(InviteToken, PrefixAndVersion) {
   expect_invalid("vt_inv_1" + rest, "does not start with cvt_inv_1", "copy the whole token again");
   expect_invalid("CVT_INV_1" + rest, "does not start with cvt_inv_1", "copy the whole token again");
   expect_invalid("tt_inv_2_abc", "does not start with cvt_inv_1", "copy the whole token again");
-  expect_invalid("\"" + sample().encode() + "\"", "does not start with cvt_inv_1",
-                 "copy the whole token again");
   expect_invalid("cvt_inv_2" + rest, "version 2 (prefix cvt_inv_2), this program reads version 1",
                  "ask for a new invite");
   expect_invalid("cvt_inv_0" + rest, "version 0", "ask for a new invite");
   expect_invalid("cvt_inv_2", "version 2", "ask for a new invite");
+  expect_invalid("cvt_inv_01" + rest, "begins with 0", "copy the whole token again");
+  expect_invalid("cvt_inv_01", "begins with 0", "copy the whole token again");
   expect_invalid("cvt_inv_1", "nothing follows", "copy the whole token again");
   expect_invalid("cvt_inv_" + rest, "not a number", "copy the whole token again");
   expect_invalid("cvt_inv_1x" + rest, "not a number", "copy the whole token again");
