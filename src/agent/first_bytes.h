@@ -1,5 +1,6 @@
 #pragma once
 #include <optional>
+#include <string>
 
 #include "base/bytes.h"
 #include "route/table.h"
@@ -10,10 +11,11 @@ namespace culvert::agent {
 enum class Refusal {
   kProxyProtocol,  // it does not understand the PROXY header it got
   kPlainHttp,      // it answers TLS with plain HTTP
+  kHttps,          // it answers plain HTTP with a TLS alert, or with a page that asks for HTTPS
 };
 
 // Looks at what an origin sends first, to tell a misconfiguration from a conversation. Sans-I/O, keeps twelve
-// bytes.
+// bytes, and the beginning of a page with status 400.
 class FirstBytes {
  public:
   FirstBytes(route::TlsMode mode, bool proxy_protocol_sent) : mode_(mode), proxy_sent_(proxy_protocol_sent) {}
@@ -25,12 +27,16 @@ class FirstBytes {
   std::optional<Refusal> verdict(bool origin_ended) const;
 
  private:
-  static constexpr size_t kKept = 12;  // "HTTP/1.1 400"
+  static constexpr size_t kKept = 12;          // "HTTP/1.1 400"
+  static constexpr size_t kKeptOfPage = 1024;  // head and text of what web servers say by themselves
+
+  bool is_bad_request() const;
 
   route::TlsMode mode_;
   bool proxy_sent_;
   uint8_t kept_[kKept] = {};
   size_t count_ = 0;
+  std::string page_;
 };
 
 // What the operator can do about it.

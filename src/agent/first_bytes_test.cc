@@ -37,6 +37,17 @@ TEST(FirstBytes, TellsRefusalsFromConversations) {
            {kTerm, true, "HTTP/1.1 200 OK\r\n", std::nullopt},
            {kTerm, false, "HTTP/1.1 400 Bad Request\r\n", std::nullopt},
            {kTerm, true, "\x15\x03\x01"sv, std::nullopt},
+           {kTerm, false, "\x15\x03\x01\x00\x02\x02\x46"sv, Refusal::kHttps},
+           {kTerm, false, "\x15"sv, std::nullopt},
+           {kTerm, false,
+            "HTTP/1.1 400 Bad Request\r\nServer: nginx/1.22.1\r\n\r\n<html>\r\n<head><title>400 The plain "
+            "HTTP "
+            "request was sent to HTTPS port</title></head>",
+            Refusal::kHttps},
+           {kTerm, true, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+            Refusal::kHttps},
+           {kTerm, false, "HTTP/1.1 200 OK\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+            std::nullopt},
        }) {
     for (size_t piece : {1u, 5u, 100u}) {
       FirstBytes first(c.mode, c.proxy_sent);
@@ -54,7 +65,16 @@ TEST(FirstBytes, SilenceOfAnOriginThatDidNotEndMeansNothing) {
   EXPECT_EQ(spoke.verdict(false), Refusal::kProxyProtocol);
 }
 
+TEST(FirstBytes, OnlyTheBeginningOfAPageIsKept) {
+  FirstBytes first(kTerm, false);
+  first.origin_bytes(as_bytes("HTTP/1.1 400 Bad Request\r\n\r\n"));
+  for (int i = 0; i < 20; ++i) first.origin_bytes(as_bytes(std::string(100, 'x')));
+  first.origin_bytes(as_bytes("HTTP request to an HTTPS server"));
+  EXPECT_EQ(first.verdict(true), std::nullopt);
+}
+
 TEST(FirstBytes, HintsNameTheSetting) {
+  EXPECT_NE(std::string_view(hint(Refusal::kHttps)).find("tls_mode"), std::string_view::npos);
   EXPECT_NE(std::string_view(hint(Refusal::kProxyProtocol)).find("proxy_protocol"), std::string_view::npos);
   EXPECT_NE(std::string_view(hint(Refusal::kPlainHttp)).find("tls_mode"), std::string_view::npos);
 }

@@ -45,23 +45,31 @@ bool is_http1(std::string_view version) { return version == "HTTP/1.1" || versio
 void HttpScanner::make_opaque() {
   state_ = State::kOpaque;
   line_ = {};
+  line_end_ = {};
   head_ = {};
+}
+
+void HttpScanner::append_to_line(std::string_view text) {
+  constexpr size_t kVersion = 10;  // " HTTP/1.1" and a carriage return
+  const size_t fits = std::min(text.size(), kMaxLine - line_.size());
+  line_.append(text.substr(0, fits));
+  text.remove_prefix(fits);
+  if (text.empty()) return;
+  line_end_.append(text.substr(text.size() - std::min(text.size(), kVersion)));
+  if (line_end_.size() > kVersion) line_end_.erase(0, line_end_.size() - kVersion);
 }
 
 bool HttpScanner::take_line(ByteView& bytes) {
   std::string_view text = as_text(bytes);
   size_t line_feed = text.find('\n');
-  size_t count = line_feed == std::string_view::npos ? text.size() : line_feed + 1;
-  head_size_ += count;
-  if (head_size_ > kMaxHead) {
-    make_opaque();
-    return false;
-  }
-  line_.append(text.substr(0, count));
-  bytes = bytes.subspan(count);
+  append_to_line(text.substr(0, line_feed));
+  bytes = bytes.subspan(line_feed == std::string_view::npos ? text.size() : line_feed + 1);
   if (line_feed == std::string_view::npos) return false;
-  line_.pop_back();
-  if (line_.ends_with('\r')) line_.pop_back();
+  if (line_end_.empty()) {
+    if (line_.ends_with('\r')) line_.pop_back();
+    return true;
+  }
+  if (line_end_.ends_with('\r')) line_end_.pop_back();
   return true;
 }
 
@@ -89,16 +97,13 @@ void HttpScanner::feed(ByteView bytes) {
       case State::kChunkEnd:
         if (!take_line(bytes)) break;
         if (!line_.empty()) return make_opaque();
-        head_size_ = 0;
         state_ = State::kChunkSize;
         break;
       case State::kTrailer:
         if (!take_line(bytes)) break;
-        if (line_.empty()) {
-          head_size_ = 0;
-          state_ = State::kHead;
-        }
+        if (line_.empty()) state_ = State::kHead;
         line_.clear();
+        line_end_.clear();
         break;
     }
   }
@@ -106,20 +111,25 @@ void HttpScanner::feed(ByteView bytes) {
 
 void HttpScanner::head_line() {
   if (line_.empty()) {
-    // RFC 9112, 2.2: empty lines before a start line are skipped; they count against kMaxHead like any other.
+    // RFC 9112, 2.2: empty lines before a start line are skipped.
     if (!head_.start_line.empty()) end_of_head();
   } else if (head_.start_line.empty()) {
     head_.start_line = line_;
+    const size_t version = line_end_.rfind(' ');
+    if (version != std::string::npos) head_.start_line += line_end_.substr(version);
   } else {
     header_field(line_);
   }
   line_.clear();
+  line_end_.clear();
 }
 
 void HttpScanner::header_field(std::string_view line) {
   size_t colon = line.find(':');
   if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) return make_opaque();
   std::string_view name = line.substr(0, colon);
+  const bool is_framing = equals_lower(name, "content-length") || equals_lower(name, "transfer-encoding");
+  if (is_framing && !line_end_.empty()) return make_opaque();
   std::string_view value = trim(line.substr(colon + 1));
   if (equals_lower(name, "content-length")) {
     auto length = whole_number<uint64_t>(value);
@@ -136,7 +146,6 @@ void HttpScanner::header_field(std::string_view line) {
 void HttpScanner::end_of_head() {
   Head head = std::move(head_);
   head_ = {};
-  head_size_ = 0;
   Body body = on_head_(head);
   if (state_ == State::kOpaque) return;
   switch (body) {
@@ -162,7 +171,7 @@ void HttpScanner::chunk_size_line() {
   std::string_view digits = trim(std::string_view(line_).substr(0, line_.find(';')));
   auto size = whole_number<uint64_t>(digits, 16);
   line_.clear();
-  head_size_ = 0;
+  line_end_.clear();
   if (!size) return make_opaque();
   remaining_ = *size;
   state_ = remaining_ == 0 ? State::kTrailer : State::kChunkData;

@@ -12,15 +12,16 @@
 namespace culvert::agent {
 
 // Follows the messages of one direction of an HTTP/1.x connection: where each head and each body ends (RFC
-// 9112). Bodies are only counted; a head is looked at line by line and never kept whole.
+// 9112). Bodies are only counted; a head, of any size, is looked at line by line and never kept whole.
 class HttpScanner {
  public:
-  static constexpr size_t kMaxHead = 8 * 1024;
+  static constexpr size_t kMaxLine =
+      8 * 1024;                            // of a longer one only the beginning, and the version behind it
   static constexpr size_t kMaxKept = 512;  // of the start line: what a log line can show
 
   // What the head said; the owner answers with the body's framing.
   struct Head {
-    std::string start_line;  // without its line end, at most kMaxHead
+    std::string start_line;  // without its line end; a longer one is cut before its version
     std::optional<uint64_t> content_length;
     bool has_transfer_encoding = false;
     bool is_chunked = false;  // the last transfer coding is "chunked"
@@ -42,11 +43,12 @@ class HttpScanner {
   //     kLength          kLength    counts down, then kHead
   //     kChunked         kChunkSize ─▶ kChunkData ─▶ kChunkEnd ─▶ kChunkSize ... size 0 ─▶ kTrailer ─▶ kHead
   //     kUntilClose      kUntilClose  the rest of the connection is one body
-  //  anything malformed or too long: kOpaque, for good.
+  //  anything malformed: kOpaque, for good.
   enum class State { kHead, kLength, kChunkSize, kChunkData, kChunkEnd, kTrailer, kUntilClose, kOpaque };
 
   // Moves bytes up to a line feed into line_; true when the line is whole (its end removed).
   bool take_line(ByteView& bytes);
+  void append_to_line(std::string_view text);
   void head_line();
   void header_field(std::string_view line);
   void end_of_head();
@@ -55,7 +57,7 @@ class HttpScanner {
   OnHead on_head_;
   State state_ = State::kHead;
   std::string line_;
-  size_t head_size_ = 0;  // bytes of the head, or of the trailer, so far
+  std::string line_end_;  // the last bytes of a line that is longer than kMaxLine
   Head head_;
   uint64_t remaining_ = 0;
 };
