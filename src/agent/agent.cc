@@ -9,6 +9,7 @@
 #include "agent/probe.h"
 #include "agent/refusal.h"
 #include "agent/services.h"
+#include "agent/silent_edge.h"
 #include "agent/stream_server.h"
 #include "base/backoff.h"
 #include "base/encoding.h"
@@ -222,7 +223,7 @@ Result<> Agent::Impl::bind() {
       .key = key, .bind = SocketAddr::v6({}, 0), .accept_alpns = {}, .limits = {}};
   endpoint_config.limits.keep_alive = kKeepAlive;
   // One more than we serve, so that the one too many is told why instead of waiting.
-  endpoint_config.limits.max_streams_bidi = config.max_streams + 1;
+  endpoint_config.limits.max_streams_bidi = config.options.max_streams + 1;
   endpoint_config.limits.max_streams_uni = 0;
   endpoint_config.limits.datagrams = false;
   auto made = endpoint::Endpoint::bind(loop, endpoint_config);
@@ -416,11 +417,7 @@ net::Task<Result<Agent::Impl::LinkPtr>> Agent::Impl::dial(EndpointId edge) {
   auto connection = co_await endpoint->connect(target, tunnel::kTunnelAlpn, deadline);
   if (!connection) {
     if (connection.error().code != ErrorCode::kTimeout) co_return std::unexpected(connection.error());
-    // The hub has answered by TCP, so the host is there.
-    co_return fail(ErrorCode::kTimeout,
-                   "no answer from UDP {}; open this UDP port in the firewalls of the node's host and of its "
-                   "provider, and let UDP out here",
-                   fmt::join(addresses, ", "));
+    co_return fail(ErrorCode::kTimeout, "{}", silent_edge(addresses, target.ip_addrs));
   }
 
   auto stream = co_await (*connection)->open_bidi();

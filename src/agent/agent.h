@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/options.h"
 #include "hubapi/declaration.h"
 #include "hubapi/token.h"
 #include "net/event_loop.h"
@@ -38,8 +39,7 @@ struct RequestLine {
 struct Config {
   hubapi::InviteToken token;
   std::vector<Service> services;
-  size_t max_streams = 1024;
-  Duration origin_connect_timeout = std::chrono::seconds(10);
+  Options options = {};
   // Told of every declaration that the hub answered.
   std::function<void(const hubapi::LeaseAnswer&)> on_lease = {};
   // Told when the public URL of every service that the hub accepted has answered through the public address;

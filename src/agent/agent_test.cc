@@ -74,7 +74,7 @@ class AgentTest : public ::testing::Test {
                                 TlsMode::kPassthrough, true},
                                {*route::HostPattern::parse("term.test"), "127.0.0.1", port,
                                 TlsMode::kTerminate, false}},
-                  .max_streams = max_streams};
+                  .options = {.max_streams = max_streams}};
     config.on_refused = [this](const Error& error) { refusals_.push_back(error.message); };
     agent_.emplace(loop_, std::move(config));
     tasks_.spawn(run_agent());

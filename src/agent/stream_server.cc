@@ -32,7 +32,7 @@ StreamServer::StreamServer(net::EventLoop& loop, const Config& config)
 
 net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, bool is_trusted) {
   ++active_;
-  if (active_ > config_.max_streams || !is_trusted) {
+  if (active_ > config_.options.max_streams || !is_trusted) {
     refuse(*stream, is_trusted ? tunnel::kStreamLimit : tunnel::kStreamUnknownService);
     co_return ended();
   }
@@ -73,7 +73,7 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, boo
   }
   first.insert(first.end(), accepted->rest.begin(), accepted->rest.end());
   if (!first.empty()) {
-    auto written = co_await net::write_all(**origin, first, monotonic_now() + config_.origin_connect_timeout);
+    auto written = co_await net::write_all(**origin, first, monotonic_now() + config_.options.origin_timeout);
     // An origin that takes nothing may have answered: the pump finds out.
     if (!written && written.error().code != ErrorCode::kReset) {
       refuse(*stream, tunnel::kStreamOriginReset);
@@ -101,7 +101,7 @@ net::Task<Result<StreamServer::Accepted>> StreamServer::read_header(endpoint::St
 }
 
 net::Task<Result<std::unique_ptr<net::ByteStream>>> StreamServer::reach_origin(const Service& service) {
-  TimePoint deadline = monotonic_now() + config_.origin_connect_timeout;
+  TimePoint deadline = monotonic_now() + config_.options.origin_timeout;
   auto origin = co_await net::tcp_connect(loop_, service.origin_host, service.origin_port, deadline);
   if (!origin && !stopping_ && origins_.at(&service).unreachable_lines.allow(monotonic_now())) {
     log_warn("origin_unreachable",
@@ -135,6 +135,7 @@ void StreamServer::start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::B
   pump.scratch = scratch_;
   pump.abort_code = tunnel::kStreamOriginReset;
   pump.keep_answer = true;
+  pump.limits = config_.options.pump;
   if (tap) pump.tap_to_socket = [tap](ByteView bytes) { tap->request_bytes(bytes, monotonic_now()); };
   pump.tap_to_stream = [tap, first_bytes, state = &origins_.at(&service)](ByteView bytes) {
     if (first_bytes->is_empty()) ++state->answered;

@@ -1,28 +1,24 @@
 #include "cli/agent_command.h"
 
-#include <CLI/App.hpp>
-
 #include "agent/services.h"
 #include "base/file.h"
 #include "base/limits.h"
 #include "cli/foreground.h"
-#include "cli/values.h"
 
 namespace culvert::cli {
 namespace {
 
 constexpr size_t kMaxServicesFile = 1024 * 1024;
 
-CLI::App& add_app(CLI::App& parent) {
-  CLI::App* app = parent.add_subcommand("agent", "Serve local services through a node");
-  app->footer(
-      "Examples:\n"
-      "  culvert agent --token-file token --service app.example.com=localhost:3000,terminate\n"
-      "  culvert agent --token-file token --service www.example.com=10.0.0.5:443,proxy=none\n"
-      "  CULVERT_TOKEN=... "
-      "CULVERT_AGENT_SERVICES='[{\"hostname\":\"app.example.com\",\"origin\":\"localhost:3000\",\n"
-      "    \"tls_mode\":\"terminate\",\"proxy_protocol\":\"none\"}]' culvert agent");
-  return *app;
+CommandInfo command_info() {
+  return {.name = "agent",
+          .summary = "Serve local services through a node",
+          .examples =
+              "  culvert agent --token-file token --service app.example.com=localhost:3000,terminate\n"
+              "  culvert agent --token-file token --service www.example.com=10.0.0.5:443,proxy=none\n"
+              "  CULVERT_TOKEN=... "
+              "CULVERT_AGENT_SERVICES='[{\"hostname\":\"app.example.com\",\"origin\":\"localhost:3000\",\n"
+              "    \"tls_mode\":\"terminate\",\"proxy_protocol\":\"none\"}]' culvert agent\n"};
 }
 
 Result<std::vector<agent::Service>> read_services(std::string_view path) {
@@ -41,54 +37,49 @@ std::string joined(const std::vector<std::string>& texts) {
 
 }  // namespace
 
-AgentCommand::AgentCommand(CLI::App& parent) : Command(add_app(parent)), settings_(app(), true) {
-  token_.add_to(settings_);
-  settings_.add({.key = "service",
-                 .value_name = "HOSTNAME=HOST:PORT[,MODE][,proxy=P]",
-                 .help = "a service; MODE is passthrough or terminate, P is v2 or none; may be repeated",
-                 .apply = [this](std::string_view text) -> Result<> {
-                   auto service = agent::parse_service(text);
-                   if (!service) return std::unexpected(service.error());
-                   short_services_.push_back(std::move(*service));
-                   return {};
-                 },
-                 .separator = ' '});
-  settings_.add({.key = "services",
-                 .value_name = "JSON",
-                 .help = "an array of {hostname, origin, tls_mode, proxy_protocol}",
-                 .apply = [this](std::string_view text) -> Result<> {
-                   auto services = agent::parse_services(text);
-                   if (!services) return std::unexpected(services.error());
-                   json_services_ = std::move(*services);
-                   return {};
-                 },
-                 .variable = "CULVERT_AGENT_SERVICES"});
-  settings_.add({.key = "services-file",
-                 .value_name = "FILE",
-                 .help = "a file that holds such an array",
-                 .apply = [this](std::string_view text) -> Result<> {
-                   auto services = read_services(text);
-                   if (!services) return std::unexpected(services.error());
-                   file_services_ = std::move(*services);
-                   return {};
-                 },
-                 .variable = "CULVERT_AGENT_SERVICES_FILE"});
-  settings_.add(
-      {.key = "max-streams",
-       .value_name = "N",
-       .help = "connections served at once",
-       .default_text = "1024",
-       .apply = store(max_streams_, [](std::string_view text) { return parse_number(text, 1, 1'000'000); })});
-  settings_.add({.key = "origin-timeout",
-                 .value_name = "TIME",
-                 .help = "for an origin to take a connection",
-                 .default_text = "10s",
-                 .apply = store(origin_timeout_, parse_duration)});
-  settings_.add({.key = "log-level",
-                 .value_name = "LEVEL",
-                 .help = "debug, info, warn or error",
-                 .default_text = "info",
-                 .apply = store(log_level_, parse_log_level)});
+AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
+  SettingsBuilder builder = settings_.builder();
+  token_.describe(builder);
+  builder.add({.name = "service",
+               .help = "a service; MODE is passthrough or terminate, P is v2 or none; may be repeated",
+               .details = "In a variable they are separated by blanks.",
+               .value_name = "HOSTNAME=HOST:PORT[,MODE][,proxy=P]",
+               .example = "app.example.com=localhost:3000,terminate",
+               .form = SettingForm::kList,
+               .separator = ' ',
+               .apply = [this](std::string_view text) -> Result<> {
+                 auto service = agent::parse_service(text);
+                 if (!service) return std::unexpected(service.error());
+                 short_services_.push_back(std::move(*service));
+                 return {};
+               }});
+  builder.add({.name = "services",
+               .help = "an array of {hostname, origin, tls_mode, proxy_protocol}",
+               .details = "In a file also `[[agent.services]]` tables; see below.",
+               .value_name = "JSON",
+               .example = R"([{"hostname": "app.example.com", "origin": "localhost:3000"}])",
+               .variable = "CULVERT_AGENT_SERVICES",
+               .form = SettingForm::kJson,
+               .apply = [this](std::string_view text) -> Result<> {
+                 auto services = agent::parse_services(text);
+                 if (!services) return std::unexpected(services.error());
+                 json_services_ = std::move(*services);
+                 return {};
+               }});
+  builder.add({.name = "services-file",
+               .help = "a file that holds such an array",
+               .details = "Not together with services.",
+               .value_name = "FILE",
+               .example = "/etc/culvert/services.json",
+               .variable = "CULVERT_AGENT_SERVICES_FILE",
+               .apply = [this](std::string_view text) -> Result<> {
+                 auto services = read_services(text);
+                 if (!services) return std::unexpected(services.error());
+                 file_services_ = std::move(*services);
+                 return {};
+               }});
+  agent::describe(builder, options_);
+  describe(builder, log_level_);
 }
 
 Result<std::vector<agent::Service>> AgentCommand::collect_services() const {
@@ -111,16 +102,15 @@ Result<std::vector<agent::Service>> AgentCommand::collect_services() const {
   return services;
 }
 
-Result<> AgentCommand::resolve(const Environment& environment) {
-  auto resolved = settings_.resolve(environment);
+Result<> AgentCommand::resolve(const Arguments& arguments, const Environment& environment) {
+  auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
   auto token = token_.read(settings_, {});
   if (!token) return std::unexpected(token.error());
   auto services = collect_services();
   if (!services) return std::unexpected(services.error());
   config_.emplace(agent::Config{.token = std::move(*token), .services = std::move(*services)});
-  config_->max_streams = max_streams_;
-  config_->origin_connect_timeout = origin_timeout_;
+  config_->options = options_;
   return {};
 }
 
@@ -152,8 +142,6 @@ Result<> AgentCommand::run() {
   return {};
 }
 
-std::unique_ptr<Command> make_agent_command(CLI::App& parent) {
-  return std::make_unique<AgentCommand>(parent);
-}
+std::unique_ptr<Command> make_agent_command() { return std::make_unique<AgentCommand>(); }
 
 }  // namespace culvert::cli

@@ -13,10 +13,11 @@ namespace culvert::cli {
 // culvert agent: serves declared services through every edge of a hub.
 class AgentCommand final : public Command {
  public:
-  explicit AgentCommand(CLI::App& parent);
+  AgentCommand();
 
-  Result<> resolve(const Environment& environment) override;
+  Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
+  const Settings* settings() const override { return &settings_; }
 
   // After resolve().
   const agent::Config& config() const { return *config_; }
@@ -30,8 +31,7 @@ class AgentCommand final : public Command {
   std::optional<std::vector<agent::Service>> json_services_;
   std::optional<std::vector<agent::Service>> file_services_;
   std::vector<agent::Service> short_services_;
-  size_t max_streams_ = 1024;
-  Duration origin_timeout_ = std::chrono::seconds(10);
+  agent::Options options_;
   LogLevel log_level_ = LogLevel::kInfo;
   std::optional<agent::Config> config_;
 };

@@ -1,7 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/App.hpp>
-
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/data_dir.h"
@@ -11,36 +9,36 @@
 namespace culvert::cli {
 namespace {
 
-CLI::App& add_app(CLI::App& parent) {
-  CLI::App* group = parent.add_subcommand("ca", "The node's internal certificate authority");
-  group->require_subcommand(1);
-  group->footer("Examples:\n  culvert ca export --out ca.pem");
-  CLI::App* app =
-      group->add_subcommand("export", "Print the root certificate that signs terminated services");
-  app->footer(
-      "Examples:\n"
-      "  culvert ca export > ca.pem && curl --cacert ca.pem https://app.example.com/\n"
-      "  culvert ca export --data-dir /var/lib/culvert --out ca.pem");
-  return *app;
+CommandInfo command_info() {
+  return {.name = "ca export",
+          .summary = "Print the root certificate that signs terminated services",
+          .examples =
+              "  culvert ca export > ca.pem && curl --cacert ca.pem https://app.example.com/\n"
+              "  culvert ca export --data-dir /var/lib/culvert --out ca.pem\n"};
 }
 
 class CaExportCommand final : public Command {
  public:
-  explicit CaExportCommand(CLI::App& parent) : Command(add_app(parent)), settings_(app(), true) {
-    data_dir_.add_to(settings_);
-    settings_.add({.key = "out",
-                   .value_name = "FILE",
-                   .help = "write it there",
-                   .default_text = "standard output",
-                   .apply = [this](std::string_view text) -> Result<> {
-                     out_ = text;
-                     return {};
-                   },
-                   .variable = "CULVERT_CA_OUT"});
+  CaExportCommand() : Command(command_info()), settings_(info().name) {
+    SettingsBuilder builder = settings_.builder();
+    data_dir_.describe(builder);
+    builder.section("ca").add({.name = "out",
+                               .help = "write it there",
+                               .details = "The file gets mode 0644.",
+                               .value_name = "FILE",
+                               .default_text = "standard output",
+                               .default_is_words = true,
+                               .example = "/etc/culvert/ca.pem",
+                               .variable = "CULVERT_CA_OUT",
+                               .apply = [this](std::string_view text) -> Result<> {
+                                 out_ = text;
+                                 return {};
+                               }});
   }
+  const Settings* settings() const override { return &settings_; }
 
-  Result<> resolve(const Environment& environment) override {
-    auto resolved = settings_.resolve(environment);
+  Result<> resolve(const Arguments& arguments, const Environment& environment) override {
+    auto resolved = settings_.resolve(arguments, environment);
     if (!resolved) return resolved;
     auto path = data_dir_.path(environment);
     if (!path) return std::unexpected(path.error());
@@ -73,8 +71,6 @@ class CaExportCommand final : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> make_ca_export_command(CLI::App& parent) {
-  return std::make_unique<CaExportCommand>(parent);
-}
+std::unique_ptr<Command> make_ca_export_command() { return std::make_unique<CaExportCommand>(); }
 
 }  // namespace culvert::cli

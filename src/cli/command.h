@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cli/command_line.h"
 #include "cli/settings.h"
 
 namespace culvert::cli {
@@ -11,14 +12,20 @@ namespace culvert::cli {
 // One command of the program: declares its settings when made, takes their values, then does its work.
 class Command {
  public:
-  explicit Command(CLI::App& app) : app_(app) {}
+  explicit Command(CommandInfo info) : info_(std::move(info)) {}
   virtual ~Command() = default;
   Command(const Command&) = delete;
 
-  CLI::App& app() { return app_; }
-  // Takes values from the parsed command line, the environment and the file. An error is bad usage: exit
-  // status 2.
-  virtual Result<> resolve(const Environment& environment) = 0;
+  const CommandInfo& info() const { return info_; }
+  // nullptr: the command has none.
+  virtual const Settings* settings() const { return nullptr; }
+  // The settings' declarations; none without settings.
+  const std::vector<Setting>& declared() const;
+
+  // The words behind the command's name.
+  Result<Arguments> parse(std::span<const std::string> words) const;
+  // Takes values from the command line, the environment and the file. An error is bad usage: exit status 2.
+  virtual Result<> resolve(const Arguments& arguments, const Environment& environment) = 0;
   // An error is a failure at run time: exit status 1.
   virtual Result<> run() = 0;
   // After run(), when its output did not reach standard output: what the user has to know besides. May be
@@ -26,17 +33,20 @@ class Command {
   virtual std::string when_output_is_lost() const { return {}; }
 
  private:
-  CLI::App& app_;
+  CommandInfo info_;
 };
 
-// Each adds its command below `parent`.
-std::unique_ptr<Command> make_node_command(CLI::App& parent);
-std::unique_ptr<Command> make_agent_command(CLI::App& parent);
-std::unique_ptr<Command> make_http_command(CLI::App& parent);
-std::vector<std::unique_ptr<Command>> make_invite_commands(CLI::App& parent);
-std::unique_ptr<Command> make_ca_export_command(CLI::App& parent);
-std::unique_ptr<Command> make_token_inspect_command(CLI::App& parent);
-std::unique_ptr<Command> make_version_command(CLI::App& parent);
+std::unique_ptr<Command> make_node_command();
+std::unique_ptr<Command> make_agent_command();
+std::unique_ptr<Command> make_http_command();
+std::vector<std::unique_ptr<Command>> make_invite_commands();
+std::unique_ptr<Command> make_ca_export_command();
+std::unique_ptr<Command> make_token_inspect_command();
+std::unique_ptr<Command> make_version_command();
+// Hidden: fills the generated parts of a document. `commands` outlives it.
+std::unique_ptr<Command> make_docs_command(const std::vector<std::unique_ptr<Command>>& commands);
+// All of them but the hidden one.
+std::vector<std::unique_ptr<Command>> make_commands();
 std::string version_text();
 
 }  // namespace culvert::cli

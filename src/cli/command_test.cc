@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <CLI/App.hpp>
 #include <algorithm>
 #include <array>
 #include <csignal>
@@ -16,6 +15,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/agent_command.h"
+#include "cli/foreground.h"
+#include "cli/help.h"
 #include "cli/http_command.h"
 #include "cli/invite_commands.h"
 #include "cli/node_command.h"
@@ -33,8 +34,7 @@ using testing::Not;
 // One command with a made-up command line, environment and file.
 template <class T>
 struct Fixture {
-  CLI::App root{"test", "culvert"};
-  T command{root};
+  T command;
   std::map<std::string, std::string> variables = {{"HOME", "/home/u"}};
   std::filesystem::path directory = std::filesystem::path(testing::TempDir()) /
                                     fmt::format("culvert_command_test_{}", static_cast<const void*>(this));
@@ -49,10 +49,10 @@ struct Fixture {
   }
 
   Result<> resolve(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), command.app().get_name());
-    std::ranges::reverse(arguments);
-    root.parse(arguments);
-    return command.resolve([this](const std::string& name) -> std::optional<std::string> {
+    auto given = command.parse(arguments);
+    EXPECT_TRUE(given) << given.error().message;
+    if (!given) return std::unexpected(given.error());
+    return command.resolve(*given, [this](const std::string& name) -> std::optional<std::string> {
       auto found = variables.find(name);
       if (found == variables.end() || found->second.empty()) return std::nullopt;
       return found->second;
@@ -77,18 +77,15 @@ hubapi::InviteToken token() {
 
 // ---- node
 
-TEST(NodeCommand, DefaultsAreTheDocumentedOnes) {
+TEST(NodeCommand, WithoutAnySourceTheDefaultsStay) {
   Fixture<NodeCommand> f;
   ASSERT_TRUE(f.resolve({}));
   const node::Config& config = f.command.config();
-  EXPECT_EQ(config.tcp_listen.to_string(), "0.0.0.0:443");
-  EXPECT_EQ(config.udp_listen.to_string(), "0.0.0.0:443");
+  EXPECT_FALSE(config.edge.tcp_listen);
+  EXPECT_FALSE(config.edge.udp_listen);
   EXPECT_TRUE(config.public_urls.empty());
   EXPECT_TRUE(config.edge_addrs.empty());
-  EXPECT_EQ(config.workers, 1u);
-  EXPECT_EQ(config.hello_timeout, 10s);
-  EXPECT_EQ(config.drain_timeout, 10s);
-  EXPECT_EQ(config.max_connections, 20'000u);
+  EXPECT_EQ(config.edge.hello_timeout, edge::Options().hello_timeout);
   EXPECT_EQ(f.command.log_level(), LogLevel::kInfo);
 }
 
@@ -116,46 +113,55 @@ TEST(NodeCommand, TakesEveryFlag) {
                          "0s",
                          "--max-connections",
                          "7",
+                         "--max-connections-per-tenant",
+                         "6",
+                         "--max-handshakes",
+                         "5",
+                         "--max-handshakes-per-source",
+                         "4",
+                         "--idle-timeout",
+                         "2h",
+                         "--half-open-timeout",
+                         "3m",
                          "--log-level",
                          "error"}));
   const node::Config& config = f.command.config();
   EXPECT_EQ(config.data_dir, "/d");
-  EXPECT_EQ(config.tcp_listen.to_string(), "127.0.0.1:8443");
-  EXPECT_EQ(config.udp_listen.to_string(), "127.0.0.1:9443");
+  EXPECT_EQ(config.edge.tcp_listen->to_string(), "127.0.0.1:8443");
+  EXPECT_EQ(config.edge.udp_listen->to_string(), "127.0.0.1:9443");
   EXPECT_EQ(config.public_urls.size(), 3u);
   EXPECT_EQ(config.edge_addrs, std::vector<std::string>{"e.com:1"});
-  EXPECT_EQ(config.workers, 4u);
-  EXPECT_EQ(config.hello_timeout, 500ms);
-  EXPECT_EQ(config.drain_timeout, 0s);
-  EXPECT_EQ(config.max_connections, 7u);
+  EXPECT_EQ(config.edge.workers, 4u);
+  EXPECT_EQ(config.edge.hello_timeout, 500ms);
+  EXPECT_EQ(config.edge.drain_timeout, 0s);
+  EXPECT_EQ(config.edge.max_connections, 7u);
+  EXPECT_EQ(config.edge.max_connections_per_tenant, 6u);
+  EXPECT_EQ(config.edge.max_unserved, 5u);
+  EXPECT_EQ(config.edge.max_unserved_per_source, 4u);
+  EXPECT_EQ(config.edge.pump.idle, 2h);
+  EXPECT_EQ(config.edge.pump.half_open, 3min);
   EXPECT_EQ(f.command.log_level(), LogLevel::kError);
-}
-
-TEST(NodeCommand, UdpFollowsTcpUnlessGiven) {
-  Fixture<NodeCommand> f;
-  ASSERT_TRUE(f.resolve({"--listen", "127.0.0.1:8443"}));
-  EXPECT_EQ(f.command.config().udp_listen.to_string(), "127.0.0.1:8443");
 }
 
 TEST(NodeCommand, FlagBeatsVariableBeatsFileBeatsDefault) {
   Fixture<NodeCommand> f;
   f.variables["CULVERT_CONFIG"] =
-      f.file("node.conf", "workers = 2\nmax-connections = 20\nhello-timeout = 2s\n");
+      f.file("node.toml", "[edge]\nworkers = 2\nmax-connections = 20\nhello-timeout = \"2s\"\n");
   f.variables["CULVERT_WORKERS"] = "3";
   f.variables["CULVERT_MAX_CONNECTIONS"] = "30";
   f.variables["CULVERT_DRAIN_TIMEOUT"] = "";  // empty is unset
   ASSERT_TRUE(f.resolve({"--workers", "4"}));
-  EXPECT_EQ(f.command.config().workers, 4u);
-  EXPECT_EQ(f.command.config().max_connections, 30u);
-  EXPECT_EQ(f.command.config().hello_timeout, 2s);
-  EXPECT_EQ(f.command.config().drain_timeout, 10s);
+  EXPECT_EQ(f.command.config().edge.workers, 4u);
+  EXPECT_EQ(f.command.config().edge.max_connections, 30u);
+  EXPECT_EQ(f.command.config().edge.hello_timeout, 2s);
+  EXPECT_EQ(f.command.config().edge.drain_timeout, edge::Options().drain_timeout);
 }
 
 TEST(NodeCommand, TheFileFlagBeatsItsVariable) {
   Fixture<NodeCommand> f;
   f.variables["CULVERT_CONFIG"] = "/nonexistent";
-  ASSERT_TRUE(f.resolve({"--config", f.file("node.conf", "workers = 2\n")}));
-  EXPECT_EQ(f.command.config().workers, 2u);
+  ASSERT_TRUE(f.resolve({"--config", f.file("node.toml", "edge.workers = 2\n")}));
+  EXPECT_EQ(f.command.config().edge.workers, 2u);
 }
 
 TEST(NodeCommand, BadValuesNameTheirFlag) {
@@ -174,9 +180,11 @@ TEST(NodeCommand, BadValuesNameTheirFlag) {
            {"--workers", "0", "from 1 to 256"},
            {"--workers", "many", "from 1 to 256"},
            {"--hello-timeout", "10", "10s"},
-           {"--hello-timeout", "0s", "longer than nothing"},
-           {"--drain-timeout", "-1s", "no duration"},
+           {"--hello-timeout", "0s", "too short (expected at least 1ms)"},
+           {"--drain-timeout", "-1s", "invalid duration"},
            {"--max-connections", "0", "whole number"},
+           {"--max-handshakes", "none", "whole number"},
+           {"--idle-timeout", "0s", "at least 1s"},
            {"--log-level", "loud", "debug, info, warn or error"},
            {"--data-dir", "", "is empty"},
            {"--config", "/nonexistent/node.conf", "/nonexistent/node.conf"},
@@ -189,8 +197,9 @@ TEST(NodeCommand, BadValuesNameTheirFlag) {
 }
 
 TEST(NodeCommand, BadValuesNameTheirVariable) {
-  for (const char* name : {"LISTEN", "UDP_LISTEN", "PUBLIC_URL", "EDGE_ADDR", "TLS", "WORKERS",
-                           "HELLO_TIMEOUT", "DRAIN_TIMEOUT", "MAX_CONNECTIONS", "LOG_LEVEL", "CONFIG"}) {
+  for (const char* name :
+       {"LISTEN", "UDP_LISTEN", "PUBLIC_URL", "EDGE_ADDR", "TLS", "WORKERS", "HELLO_TIMEOUT", "DRAIN_TIMEOUT",
+        "MAX_CONNECTIONS", "IDLE_TIMEOUT", "LOG_LEVEL", "CONFIG"}) {
     Fixture<NodeCommand> f;
     std::string variable = fmt::format("CULVERT_{}", name);
     f.variables[variable] = "not//good";
@@ -198,20 +207,61 @@ TEST(NodeCommand, BadValuesNameTheirVariable) {
   }
 }
 
-TEST(NodeCommand, BadValuesNameTheirFileLineAndKey) {
-  for (const char* key :
-       {"listen", "udp-listen", "public-url", "edge-addr", "tls", "workers", "hello-timeout", "drain-timeout",
-        "max-connections", "log-level", "unknown-key", "config"}) {
+TEST(NodeCommand, BadValuesNameTheirPlaceInTheFile) {
+  struct Case {
+    const char* section;
+    const char* line;
+    const char* key;
+    const char* expected;
+  };
+  for (auto [section, line, key, expected] : std::initializer_list<Case>{
+           {"edge", "listen = \"not//good\"", "edge.listen", "e.g. 0.0.0.0:443"},
+           {"edge", "workers = 0", "edge.workers", "from 1 to 256"},
+           {"edge", "workers = \"4\"", "edge.workers", "is text (expected a whole number without quotes)"},
+           {"edge", "workers = 1.5", "edge.workers", "is a number with a fraction"},
+           {"edge", "workers = -1", "edge.workers", "from 1 to 256"},
+           {"edge", "workers = [1]", "edge.workers", "is a list"},
+           {"edge", "hello-timeout = 10", "edge.hello-timeout", "is a number (expected text in quotes)"},
+           {"edge", "hello-timeout = \"0s\"", "edge.hello-timeout", "too short"},
+           {"edge", "drain-timeout = 2020-01-01", "edge.drain-timeout", "is a date or time"},
+           {"hub", "public-url = \"https://a.com\"", "hub.public-url", "is text (expected a list of texts"},
+           {"hub", "public-url = [1]", "hub.public-url", "is a list of something else"},
+           {"hub", "public-url = [\"https://a.com\", \"x\"]", "hub.public-url", "https"},
+           {"hub", "tls = true", "hub.tls", "is true or false"},
+           {"log", "level = \"loud\"", "log.level", "debug, info, warn or error"},
+           {"log", "level = {a = 1}", "log.level", "is a table"},
+           // Unknown ones, with what is meant.
+           {"edge", "wrokers = 4", "edge.wrokers", "did you mean edge.workers?"},
+           {"hub", "workers = 4", "hub.workers", "write workers = ... below a line [edge]"},
+           {"edge", "data-dir = \"/d\"", "edge.data-dir", "write data-dir above the first section"},
+           {"edge", "config = \"x\"", "edge.config", "is unknown to `culvert node`; see its --help"},
+       }) {
     Fixture<NodeCommand> f;
-    std::string path = f.file("node.conf", fmt::format("# first\n{} = not//good\n", key));
-    EXPECT_THAT(f.error({"--config", path}), testing::StartsWith(fmt::format("{}:2: {}: ", path, key)));
+    std::string path = f.file("node.toml", fmt::format("# first\n[{}]\n  {}\n", section, line));
+    const std::string message = f.error({"--config", path});
+    EXPECT_THAT(message, testing::StartsWith(fmt::format("{}:3:3: {}: ", path, key))) << line;
+    EXPECT_THAT(message, HasSubstr(expected)) << line;
   }
 }
 
-TEST(NodeCommand, UnknownKeysSayWhoseTheyAreNot) {
+TEST(NodeCommand, UnknownKeysSayWhereTheyBelong) {
+  struct Case {
+    const char* content;
+    const char* expected;
+  };
+  for (auto [content, expected] : std::initializer_list<Case>{
+           {"token = 'x'\n", ":1:1: token: is unknown to `culvert node`"},
+           {"workers = 4\n",
+            ":1:1: workers: is unknown to `culvert node`; write workers = ... below a line [edge]"},
+           {"log-level = 'info'\n", "write level = ... below a line [log]"},
+           {"[edgy]\n", ":1:2: edgy: is unknown to `culvert node`"},
+           {"[edge.more]\nworkers = 4\n", "edge.more: is unknown"},
+       }) {
+    Fixture<NodeCommand> f;
+    EXPECT_THAT(f.error({"--config", f.file("node.toml", content)}), HasSubstr(expected)) << content;
+  }
   Fixture<NodeCommand> f;
-  std::string path = f.file("node.conf", "token = x\n");
-  EXPECT_THAT(f.error({"--config", path}), HasSubstr("is unknown to `culvert node`"));
+  EXPECT_TRUE(f.resolve({"--config", f.file("node.toml", "[edge]\n[log]\n")})) << "empty sections are fine";
 }
 
 TEST(NodeCommand, OnceMeansOnce) {
@@ -226,27 +276,38 @@ TEST(AgentCommand, CollectsServicesFromEverySource) {
   f.variables["CULVERT_TOKEN"] = token().encode();
   f.variables["CULVERT_AGENT_SERVICES"] = R"([{"hostname":"a.com","origin":"x:1"}])";
   ASSERT_TRUE(f.resolve({"--service", "b.com=y:2,terminate", "--service", "c.com=z:3", "--max-streams", "5",
-                         "--origin-timeout", "3s", "--log-level", "debug"}));
+                         "--origin-timeout", "3s", "--idle-timeout", "4h", "--log-level", "debug"}));
   const agent::Config& config = f.command.config();
   ASSERT_EQ(config.services.size(), 3u);
   EXPECT_EQ(config.services[0].hostname.text(), "a.com");
   EXPECT_EQ(config.services[1].tls_mode, route::TlsMode::kTerminate);
   EXPECT_EQ(config.services[2].origin_port, 3);
-  EXPECT_EQ(config.max_streams, 5u);
-  EXPECT_EQ(config.origin_connect_timeout, 3s);
+  EXPECT_EQ(config.options.max_streams, 5u);
+  EXPECT_EQ(config.options.origin_timeout, 3s);
+  EXPECT_EQ(config.options.pump.idle, 4h);
   EXPECT_EQ(f.command.log_level(), LogLevel::kDebug);
 }
 
-TEST(AgentCommand, TheFileTakesJsonAndShortForms) {
+TEST(AgentCommand, TheFileTakesJsonTablesAndShortForms) {
+  for (const char* services :
+       {"services = '[{\"hostname\":\"a.com\",\"origin\":\"x:1\",\"tls_mode\":\"terminate\"}]'\n",
+        "services = [{hostname = \"a.com\", origin = \"x:1\", tls_mode = \"terminate\"}]\n",
+        "[[agent.services]]\nhostname = \"a.com\"\norigin = \"x:1\"\ntls_mode = \"terminate\"\n"}) {
+    Fixture<AgentCommand> f;
+    std::string token_path = f.file("token", token().encode() + "\n");
+    std::string path =
+        f.file("agent.toml", fmt::format("[agent]\ntoken-file = \"{}\"\n"
+                                         "service = [\"b.com=y:2,terminate\", \"c.com=z:3\"]\n{}",
+                                         token_path, services));
+    auto resolved = f.resolve({"--config", path});
+    ASSERT_TRUE(resolved) << resolved.error().message;
+    ASSERT_EQ(f.command.config().services.size(), 3u);
+    EXPECT_EQ(f.command.config().services[0].tls_mode, route::TlsMode::kTerminate);
+  }
   Fixture<AgentCommand> f;
-  std::string token_path = f.file("token", token().encode() + "\n");
-  ASSERT_TRUE(
-      f.resolve({"--config", f.file("agent.conf",
-                                    fmt::format("token-file = {}\n"
-                                                "services = [{{\"hostname\":\"a.com\",\"origin\":\"x:1\"}}]\n"
-                                                "service = b.com=y:2,terminate   c.com=z:3\n",
-                                                token_path))}));
-  EXPECT_EQ(f.command.config().services.size(), 3u);
+  f.variables["CULVERT_TOKEN"] = token().encode();
+  EXPECT_THAT(f.error({"--config", f.file("agent.toml", "[[agent.services]]\nhostname = \"a.com\"\n")}),
+              HasSubstr("agent.services: service 1: origin is missing"));
 }
 
 TEST(AgentCommand, TheServicesFileIsRead) {
@@ -310,7 +371,7 @@ TEST(AgentCommand, ErrorsDoNotShowTheToken) {
 TEST(AgentCommand, HelpDoesNotShowTheToken) {
   Fixture<AgentCommand> f;
   setenv("CULVERT_TOKEN", "very-secret", 1);
-  EXPECT_THAT(f.command.app().help(), Not(HasSubstr("very-secret")));
+  EXPECT_THAT(command_help(f.command), Not(HasSubstr("very-secret")));
   unsetenv("CULVERT_TOKEN");
 }
 
@@ -399,7 +460,7 @@ TEST(InviteCreate, RefusesBadInput) {
             "or give --hub-url, --hub-key and --operator-key"},
            {{"--hostnames", "a.com", "--data-dir", "/nonexistent", "--hub-url", "https://x.com"},
             "--hub-key (or CULVERT_HUB_KEY): is missing"},
-           {with_hub({"--hostnames", "a.com", "--expires", "999999d"}), "the most is 3653d"},
+           {with_hub({"--hostnames", "a.com", "--expires", "999999d"}), "at most 3653d"},
            {{"--hostnames", "a.com", "--operator-key", "short"}, "43 characters"},
        }) {
     Fixture<InviteCreateCommand> f;
@@ -409,17 +470,30 @@ TEST(InviteCreate, RefusesBadInput) {
   }
 }
 
-TEST(InviteCreate, PrintsTheTokenAloneOnTheLastLine) {
-  auto text = format_created_invite(
+TEST(InviteCreate, TakesHostnamesOneByOneAndTogether) {
+  Fixture<InviteCreateCommand> f;
+  ASSERT_TRUE(f.resolve(with_hub({"--hostnames", "a.com", "--hostnames", "b.com,c.com"})));
+  EXPECT_EQ(f.command.request_json(), R"({"hostnames":["a.com","b.com","c.com"]})");
+  Fixture<InviteCreateCommand> g;
+  ASSERT_TRUE(g.resolve(with_hub(
+      {"--config", g.file("i.toml", "[invite]\nhostnames = [\"a.com\", \"*.b.com\"]\nexpires = \"1h\"\n")})));
+  EXPECT_EQ(g.command.request_json(), R"({"hostnames":["a.com","*.b.com"],"expires_in_secs":3600})");
+}
+
+TEST(InviteCreate, TheTokenStandsApartFromTheFacts) {
+  auto invite = read_created_invite(
       R"({"status":"ok","token":"cvt_inv_1.x","invite_id":"AAEC","tenant_id":"ff","name":"laptop",)"
       R"("hostnames":["a.com","*.b.com"],"expires_at":1700000000})");
-  ASSERT_TRUE(text) << text.error().message;
-  EXPECT_TRUE(text->ends_with("\ncvt_inv_1.x\n"));
-  EXPECT_THAT(*text, HasSubstr("a.com,*.b.com"));
-  EXPECT_THAT(*text, HasSubstr("2023-11-14 22:13 UTC"));
-  EXPECT_THAT(*format_created_invite(R"({"token":"t","expires_at":null})"), HasSubstr("never"));
+  ASSERT_TRUE(invite) << invite.error().message;
+  EXPECT_EQ(invite->token, "cvt_inv_1.x");
+  const std::string facts = fmt::format("{}", fmt::join(invite->facts, "\n"));
+  EXPECT_THAT(facts, HasSubstr("a.com,*.b.com"));
+  EXPECT_THAT(facts, HasSubstr("2023-11-14 22:13 UTC"));
+  EXPECT_THAT(facts, Not(HasSubstr("cvt_inv_1")));
+  EXPECT_THAT(read_created_invite(R"({"token":"t","expires_at":null})")->facts,
+              testing::Contains(HasSubstr("never")));
   for (std::string_view bad : {"", "[]", "{}", "{\"token\":7}"})
-    EXPECT_FALSE(format_created_invite(bad)) << bad;
+    EXPECT_FALSE(read_created_invite(bad)) << bad;
 }
 
 TEST(InviteList, ReadsPages) {
@@ -446,10 +520,10 @@ TEST(InviteList, ShowsNoControlCharactersOfOthers) {
   EXPECT_EQ(page->rows[0], (std::vector<std::string>{"\\x1b[2J", "a\\u202eb\\u009bc", "live\\x0a", "never",
                                                      "-", "x\\u202e.com"}));
   auto created =
-      format_created_invite("{\"token\":\"t\",\"name\":\"a\xe2\x80\xae\",\"hostnames\":[\"\\u009b\"]}");
+      read_created_invite("{\"token\":\"t\",\"name\":\"a\xe2\x80\xae\",\"hostnames\":[\"\\u009b\"]}");
   ASSERT_TRUE(created) << created.error().message;
-  EXPECT_THAT(*created, HasSubstr("a\\u202e\n"));
-  EXPECT_THAT(*created, HasSubstr("hostnames \\u009b\n"));
+  EXPECT_THAT(created->facts, testing::Contains("name      a\\u202e"));
+  EXPECT_THAT(created->facts, testing::Contains("hostnames \\u009b"));
 }
 
 TEST(TextTable, AlignsCharactersAndEscapesControls) {
@@ -511,6 +585,12 @@ TEST(Message, NothingWaitsForAStuckReader) {
   EXPECT_TRUE(WIFEXITED(status));
   close(ends[0]);
   close(ends[1]);
+}
+
+TEST(Foreground, SpeaksOfOpenConnectionsOnlyWhereThereAreSome) {
+  EXPECT_EQ(stopping_notice(0), "");
+  EXPECT_THAT(stopping_notice(1), HasSubstr("1 open connection has 2 s"));
+  EXPECT_THAT(stopping_notice(2), HasSubstr("2 open connections have 2 s"));
 }
 
 TEST(InviteRevoke, ChecksTheId) {

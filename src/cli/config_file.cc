@@ -1,8 +1,14 @@
 #include "cli/config_file.h"
 
+#define TOML_EXCEPTIONS 0
+#define TOML_HEADER_ONLY 1
+#include <toml++/toml.h>
+
 #include <algorithm>
 #include <cctype>
+#include <sstream>
 
+#include "base/ascii.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -11,61 +17,128 @@ namespace {
 
 constexpr size_t kMaxSize = 1024 * 1024;
 
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kBlanks = " \t\r";
-  size_t first = text.find_first_not_of(kBlanks);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
-}
-
-bool is_key(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
+// What may be repeated in a message: the name of a setting or section, and nothing that could be a secret.
+bool is_name(std::string_view text) {
+  constexpr size_t kLongest = 40;
+  return !text.empty() && text.size() <= kLongest && std::ranges::all_of(text, [](unsigned char c) {
     return std::islower(c) != 0 || std::isdigit(c) != 0 || c == '-';
   });
 }
 
+std::string_view line_of(std::string_view text, size_t number) {
+  for (size_t line = 1; line < number; ++line) {
+    size_t end = text.find('\n');
+    if (end == std::string_view::npos) return {};
+    text.remove_prefix(end + 1);
+  }
+  return trim(text.substr(0, text.find('\n')));
+}
+
+// What is wrong with a line that is not TOML. Files of `key = value` lines without quotes were the format of
+// earlier versions, and are what people write by habit. The line may hold a secret: only its key is repeated.
+std::string explain(std::string_view line, std::string_view description) {
+  const bool is_section = line.starts_with('[');
+  const size_t equals = line.find('=');
+  if (!is_section && equals == std::string_view::npos) {
+    return "line: there is no '='; write key = value, or a section like [edge]";
+  }
+  if (is_section) return fmt::format("section: {}", description);
+  const std::string_view key = trim(line.substr(0, equals));
+  const std::string_view value = trim(line.substr(equals + 1));
+  const std::string shown = is_name(key) ? std::string(key) : "line";
+  if (value.empty()) return fmt::format("{}: there is no value after '='", shown);
+  if (value.starts_with("[{\"")) {
+    return fmt::format("{}: JSON goes into single quotes; write {} = '[...]'", shown,
+                       is_name(key) ? key : "key");
+  }
+  constexpr std::string_view kStructured = "\"'[{";
+  if (is_name(key) && !kStructured.contains(value.front()))
+    return fmt::format("{0}: a text value goes into quotes; write {0} = \"...\"", shown);
+  return fmt::format("{}: {}", shown, description);
+}
+
+ConfigValue value_of(const toml::node& node) {
+  const toml::source_position at = node.source().begin;
+  ConfigValue out{ConfigValue::Type::kOther, {}, at.line, at.column};
+  if (const auto* text = node.as_string()) {
+    out.type = ConfigValue::Type::kText;
+    out.text = text->get();
+  } else if (const auto* number = node.as_integer()) {
+    out.type = ConfigValue::Type::kNumber;
+    out.text = std::to_string(number->get());
+  } else if (const auto* table = node.as_table()) {
+    std::ostringstream json;
+    json << toml::json_formatter(*table);
+    out.type = ConfigValue::Type::kTable;
+    out.text = std::move(json).str();
+  } else {
+    out.text = node.is_boolean()          ? "true or false"
+               : node.is_floating_point() ? "a number with a fraction"
+               : node.is_array()          ? "a list"
+                                          : "a date or time";
+  }
+  return out;
+}
+
+ConfigEntry entry_of(std::string_view section, const toml::key& key, const toml::node& node) {
+  ConfigEntry entry{std::string(section), std::string(key.str()), false, {}, 0, 0};
+  // Tables and arrays of tables have no key of their own where a dotted name made them.
+  const toml::source_position at = key.source().begin.line > 0 ? key.source().begin : node.source().begin;
+  entry.line = at.line;
+  entry.column = at.column;
+  if (const toml::array* list = node.as_array()) {
+    entry.is_list = true;
+    for (const toml::node& value : *list) entry.values.push_back(value_of(value));
+  } else {
+    entry.values.push_back(value_of(node));
+  }
+  return entry;
+}
+
 }  // namespace
 
+std::string ConfigEntry::shown_key() const {
+  if (key.empty()) return is_name(section) ? section : "a section";
+  const std::string shown = is_name(key) ? key : "a key";
+  if (section.empty()) return shown;
+  return is_name(section) ? fmt::format("{}.{}", section, shown) : "a section";
+}
+
+std::string ConfigFile::place(const ConfigEntry& entry) const {
+  return fmt::format("{}:{}:{}: {}", name, entry.line, entry.column, entry.shown_key());
+}
+
 Error ConfigFile::complaint(const ConfigEntry& entry, std::string_view reason) const {
-  return {ErrorCode::kInvalid, fmt::format("{}:{}: {}: {}", name, entry.line, entry.key, reason)};
+  return {ErrorCode::kInvalid, fmt::format("{}: {}", place(entry), reason)};
 }
 
 Result<ConfigFile> parse_config(std::string_view text, std::string name) {
   ConfigFile file{.name = std::move(name), .entries = {}};
-  int number = 0;
-  while (!text.empty()) {
-    ++number;
-    size_t end = text.find('\n');
-    std::string_view line = trimmed(text.substr(0, end));
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-    if (line.empty() || line.starts_with('#')) continue;
-    if (line.starts_with('[') && line.ends_with(']')) {
-      return fail(ErrorCode::kInvalid, "{}:{}: {}: sections are not used; write key = value lines only",
-                  file.name, number, culvert::quoted(line));
-    }
-    size_t equals = line.find('=');
-    std::string_view key = trimmed(line.substr(0, equals));
-    // The rest of such a line may be a secret that lost its key: only the word is repeated, and only if it is
-    // one.
-    std::string shown = is_key(key) ? std::string(key) : "line";
-    if (equals == std::string_view::npos) {
-      return fail(ErrorCode::kInvalid, "{}:{}: {}: there is no '='; write key = value", file.name, number,
-                  shown);
-    }
-    if (!is_key(key)) {
-      return fail(ErrorCode::kInvalid,
-                  "{}:{}: line: what stands before '=' is no key; keys are the long flags without dashes in "
-                  "front, in "
-                  "lower case",
-                  file.name, number);
-    }
-    auto earlier = std::ranges::find(file.entries, key, &ConfigEntry::key);
-    if (earlier != file.entries.end()) {
-      return fail(ErrorCode::kInvalid, "{}:{}: {}: is given twice; line {} has it already", file.name, number,
-                  key, earlier->line);
-    }
-    file.entries.push_back({std::string(key), std::string(trimmed(line.substr(equals + 1))), number});
+  const toml::parse_result parsed = toml::parse(text);
+  if (!parsed) {
+    const toml::parse_error& error = parsed.error();
+    const toml::source_position at = error.source().begin;
+    return fail(ErrorCode::kInvalid, "{}:{}:{}: {}", file.name, at.line, at.column,
+                explain(line_of(text, at.line), printable(error.description())));
   }
+  for (const auto& [key, node] : parsed.table()) {
+    const toml::table* section = node.as_table();
+    if (section == nullptr) {
+      file.entries.push_back(entry_of({}, key, node));
+      continue;
+    }
+    for (const auto& [inner, value] : *section) file.entries.push_back(entry_of(key.str(), inner, value));
+    // An empty section is a section all the same: it may be a misspelt one.
+    if (section->empty()) {
+      ConfigEntry entry = entry_of(key.str(), key, node);
+      entry.key.clear();
+      entry.values.clear();
+      file.entries.push_back(std::move(entry));
+    }
+  }
+  std::ranges::sort(file.entries, [](const ConfigEntry& a, const ConfigEntry& b) {
+    return std::pair(a.line, a.column) < std::pair(b.line, b.column);
+  });
   return file;
 }
 

@@ -12,67 +12,116 @@ namespace {
 
 using testing::HasSubstr;
 using testing::Not;
+using Type = ConfigValue::Type;
 
-TEST(ConfigFile, ReadsKeysValuesAndLines) {
+TEST(ConfigFile, ReadsKeysSectionsValuesAndTheirPlaces) {
   auto file = parse_config(
-      "# a comment\n"
+      "\xef\xbb\xbf# a comment\n"
+      "data-dir = '/d'\r\n"
       "\n"
-      "listen = 0.0.0.0:443\r\n"
-      "\tpublic-url=https://a.com:8443 , https://b.com  \n"
-      "services = [{\"hostname\":\"a#b = c\"}]\n"
-      "  # log-level = debug\n"
-      "tls =",
-      "node.conf");
+      "[edge]\n"
+      "  workers = 4\n"
+      "listen = \"[::]:443\"  # every address\n"
+      "[hub]\n"
+      "public-url = [\"https://a.com:8443\",\n"
+      "              \"https://b.com\"]\n"
+      "[[agent.services]]\n"
+      "hostname = \"a \\\"b\\\"\"\n"
+      "port = 3\n"
+      "[misspelt]\n",
+      "node.toml");
   ASSERT_TRUE(file) << file.error().message;
-  ASSERT_EQ(file->entries.size(), 4u);
-  EXPECT_EQ(file->entries[0].key, "listen");
-  EXPECT_EQ(file->entries[0].value, "0.0.0.0:443");
-  EXPECT_EQ(file->entries[0].line, 3);
-  EXPECT_EQ(file->entries[1].value, "https://a.com:8443 , https://b.com");
-  EXPECT_EQ(file->entries[2].value, "[{\"hostname\":\"a#b = c\"}]");
-  EXPECT_EQ(file->entries[3].value, "");
-  EXPECT_EQ(file->entries[3].line, 7);
-  EXPECT_EQ(file->complaint(file->entries[1], "is wrong").message, "node.conf:4: public-url: is wrong");
+  ASSERT_EQ(file->entries.size(), 6u);
+  const auto& entries = file->entries;
+  EXPECT_EQ(file->place(entries[0]), "node.toml:2:1: data-dir");
+  EXPECT_EQ(entries[0].values.front().text, "/d");
+  EXPECT_EQ(file->place(entries[1]), "node.toml:5:3: edge.workers");
+  EXPECT_EQ(entries[1].values.front().type, Type::kNumber);
+  EXPECT_EQ(entries[1].values.front().text, "4");
+  EXPECT_EQ(entries[2].values.front().text, "[::]:443");
+  EXPECT_TRUE(entries[3].is_list);
+  ASSERT_EQ(entries[3].values.size(), 2u);
+  EXPECT_EQ(entries[3].values[1].text, "https://b.com");
+  EXPECT_EQ(entries[3].values[1].line, 9u);
+  EXPECT_EQ(entries[4].section, "agent");
+  EXPECT_TRUE(entries[4].is_list);
+  EXPECT_EQ(entries[4].values.front().type, Type::kTable);
+  EXPECT_THAT(entries[4].values.front().text, HasSubstr(R"("a \"b\"")"));
+  EXPECT_EQ(entries[5].section, "misspelt");
+  EXPECT_TRUE(entries[5].values.empty());
+  EXPECT_EQ(file->complaint(entries[1], "is wrong").message, "node.toml:5:3: edge.workers: is wrong");
 }
 
-TEST(ConfigFile, ErrorsNameFileLineAndKey) {
+TEST(ConfigFile, ErrorsNameThePlaceAndTheFix) {
   struct Case {
     const char* text;
+    const char* place;
     const char* expected;
   };
-  for (auto [text, expected] : std::initializer_list<Case>{
-           {"listen 0.0.0.0:443", "f:1: line: there is no '='"},
-           {"a = 1\n\nlisten\n", "f:3: listen: there is no '='"},
-           {"= 1", "f:1: line: what stands before '=' is no key"},
-           {"Listen = 1", "f:1: line: what stands before '=' is no key"},
-           {"a b = 1", "f:1: line: what stands before '=' is no key"},
-           {"[node]\nlisten = 1", "f:1: \"[node]\": sections are not used"},
-           {"a = 1\nb = 2\na = 3", "f:3: a: is given twice; line 1 has it already"},
+  for (auto [text, place, expected] : std::initializer_list<Case>{
+           {"listen 0.0.0.0:443", "f:1:", "line: there is no '='; write key = value"},
+           {"a = 1\n\nlisten\n", "f:3:", "line: there is no '='"},
+           {"a = 1\nb =\n", "f:2:", "b: there is no value after '='"},
+           {"a = 1\nb = 2\na = 3", "f:3:", "a: "},
+           {"[edge\n", "f:1:", "section: "},
+           {"a = \"x\n", "f:1:", "a: "},
+           {"a = 1 2\n", "f:1:", "a: "},
+           // What earlier versions took.
+           {"# first\nlisten = 0.0.0.0:443\n",
+            "f:2:", "listen: a text value goes into quotes; write listen = \"...\""},
+           {"hello-timeout = 10s", "f:1:", "hello-timeout: a text value goes into quotes"},
+           {"log-level = info", "f:1:", "log-level: a text value goes into quotes"},
+           {"data-dir = /var/lib/culvert", "f:1:", "data-dir: a text value goes into quotes"},
+           {"services = [{\"hostname\":\"a.com\"}]", "f:1:", "services: JSON goes into single quotes"},
        }) {
     auto file = parse_config(text, "f");
     ASSERT_FALSE(file) << text;
     EXPECT_EQ(file.error().code, ErrorCode::kInvalid);
+    EXPECT_THAT(file.error().message, testing::StartsWith(place)) << text;
     EXPECT_THAT(file.error().message, HasSubstr(expected)) << text;
+    EXPECT_THAT(file.error().message, Not(HasSubstr("\n"))) << text;
   }
 }
 
 TEST(ConfigFile, ErrorsDoNotRepeatWhatMayBeASecret) {
-  auto file = parse_config("CULVERT_TOKEN cvt_inv_1.secret.secret\n", "f");
-  ASSERT_FALSE(file);
-  EXPECT_THAT(file.error().message, Not(HasSubstr("secret")));
+  for (const char* text :
+       {"CULVERT_TOKEN cvt_inv_1.secret.secret\n", "cvt_inv_1.secret.secret\n", "token = cvt_inv_1.secret\n",
+        "token = \"secret\" secret\n", "secret_is_it = secret\n", "token = tsecret\n", "token = 1secret\n"}) {
+    auto file = parse_config(text, "f");
+    ASSERT_FALSE(file) << text;
+    EXPECT_THAT(file.error().message, Not(HasSubstr("secret"))) << text;
+  }
+  auto file =
+      parse_config("cvt_inv_1.aSecretSecret = 1\nabcdefghijklmnopqrstuvwxyz-0123456789-abcdefgh = 1\n", "f");
+  ASSERT_TRUE(file) << file.error().message;
+  for (const ConfigEntry& entry : file->entries) {
+    EXPECT_THAT(file->place(entry), Not(HasSubstr("cret")));
+    EXPECT_THAT(file->place(entry), Not(HasSubstr("789")));
+  }
 }
 
 TEST(ConfigFile, UnreadableFilesAreNamed) {
-  auto file = read_config("/nonexistent/culvert.conf");
+  auto file = read_config("/nonexistent/culvert.toml");
   ASSERT_FALSE(file);
-  EXPECT_THAT(file.error().message, HasSubstr("/nonexistent/culvert.conf"));
+  EXPECT_THAT(file.error().message, HasSubstr("/nonexistent/culvert.toml"));
+}
+
+TEST(ConfigFile, WhatIsNoTextIsRefused) {
+  for (std::string_view text : {std::string_view("\0\1\2", 3),
+                                std::string_view("\xff\xfe"
+                                                 "a\0=\0001\0",
+                                                 8),
+                                std::string_view("a = \"\xff\"")}) {
+    EXPECT_FALSE(parse_config(text, "f"));
+  }
+  EXPECT_FALSE(parse_config("a = " + std::string(10'000, '['), "f")) << "nesting is bounded";
 }
 
 TEST(ConfigFile, KnowsWhetherOthersMayRead) {
-  auto path = std::filesystem::path(testing::TempDir()) / "culvert_config_test.conf";
-  ASSERT_TRUE(replace_file(path, as_bytes("token = x\n"), 0600));
+  auto path = std::filesystem::path(testing::TempDir()) / "culvert_config_test.toml";
+  ASSERT_TRUE(replace_file(path, as_bytes("token = 'x'\n"), 0600));
   EXPECT_FALSE(read_config(path)->others_may_read);
-  ASSERT_TRUE(replace_file(path, as_bytes("token = x\n"), 0644));
+  ASSERT_TRUE(replace_file(path, as_bytes("token = 'x'\n"), 0644));
   EXPECT_TRUE(read_config(path)->others_may_read);
   std::filesystem::remove(path);
 }

@@ -2,20 +2,24 @@
 
 #include "base/limits.h"
 #include "cli/paths.h"
-#include "cli/values.h"
 
 namespace culvert::cli {
 
-void DataDir::add_to(Settings& settings) {
-  settings.add({.key = "data-dir",
-                .value_name = "DIR",
-                .help = "the node's keys, database and internal CA",
-                .default_text = running_as_root() ? kRootDataDir : "~/.local/state/culvert",
-                .apply = [this](std::string_view text) -> Result<> {
-                  if (text.empty()) return fail(ErrorCode::kInvalid, "is empty; give a directory");
-                  given_ = text;
-                  return {};
-                }});
+void DataDir::describe(SettingsBuilder& settings) {
+  settings.section("").add(
+      {.name = "data-dir",
+       .help = "the node's keys, database and internal CA",
+       .details =
+           "Made with mode 0700. Where XDG_STATE_HOME is set, the default is `$XDG_STATE_HOME/culvert`.",
+       .value_name = "DIR",
+       .default_text = fmt::format("{} for root, else ~/.local/state/culvert", kRootDataDir),
+       .default_is_words = true,
+       .example = kRootDataDir,
+       .apply = [this](std::string_view text) -> Result<> {
+         if (text.empty()) return fail(ErrorCode::kInvalid, "is empty; give a directory");
+         given_ = text;
+         return {};
+       }});
 }
 
 Result<std::filesystem::path> DataDir::path(const Environment& environment) const {

@@ -37,8 +37,8 @@ net::Task<> obey_signals(net::EventLoop& loop, agent::Agent& agent, Ending& endi
   co_await signals.next();
   ending.patience.after(kPatience, [] { leave(0); });
   ending.notice.after(kUnnoticed, [&agent] {
-    if (agent.open_connections() > 0)
-      print_message("open connections have 2 s to end; Ctrl-C again ends them now");
+    const std::string notice = stopping_notice(agent.open_connections());
+    if (!notice.empty()) print_message("{}", notice);
   });
   agent.stop();
   co_await signals.next();
@@ -48,6 +48,12 @@ net::Task<> obey_signals(net::EventLoop& loop, agent::Agent& agent, Ending& endi
 }
 
 }  // namespace
+
+std::string stopping_notice(size_t open) {
+  if (open == 0) return "";  // nothing else is waited for
+  if (open == 1) return "1 open connection has 2 s to end; Ctrl-C again ends it now";
+  return fmt::format("{} open connections have 2 s to end; Ctrl-C again ends them now", open);
+}
 
 Result<> run_in_foreground(net::EventLoop& loop, agent::Agent& agent) {
   Ending ending(loop);

@@ -1,5 +1,5 @@
 #pragma once
-#include <functional>
+#include <string>
 
 #include "agent/agent.h"
 #include "net/event_loop.h"
@@ -9,5 +9,8 @@ namespace culvert::cli {
 // Runs an agent on this thread until it ends or a stop signal comes: the first says goodbye to the edges, a
 // second ends the process at once. The agent's error when it could not start.
 Result<> run_in_foreground(net::EventLoop& loop, agent::Agent& agent);
+
+// What is said when a stop takes longer than people notice, with this many connections open; may be empty.
+std::string stopping_notice(size_t open);
 
 }  // namespace culvert::cli

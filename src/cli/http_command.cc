@@ -1,6 +1,5 @@
 #include "cli/http_command.h"
 
-#include <CLI/App.hpp>
 #include <algorithm>
 
 #include "agent/services.h"
@@ -15,16 +14,16 @@
 namespace culvert::cli {
 namespace {
 
-CLI::App& add_app(CLI::App& parent) {
-  CLI::App* app = parent.add_subcommand("http", "Give a local web service a public HTTPS URL");
-  app->footer(
-      "The token is kept after the first success: `culvert http 3000` is enough from then on.\n"
-      "\n"
-      "Examples:\n"
-      "  culvert http 3000 --token cvt_inv_1...\n"
-      "  culvert http 3000 --hostname app.example.com\n"
-      "  culvert http http://192.168.1.20:8080");
-  return *app;
+CommandInfo command_info() {
+  return {.name = "http",
+          .summary = "Give a local web service a public HTTPS URL",
+          .examples =
+              "  culvert http 3000 --token cvt_inv_1...\n"
+              "  culvert http 3000                         # the token is kept after the first success\n"
+              "  culvert http 3000 --hostname app.example.com\n"
+              "  culvert http http://192.168.1.20:8080\n",
+          .positional =
+              Positional{.name = "TARGET", .help = "the local service: PORT, HOST:PORT or http://HOST:PORT"}};
 }
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
@@ -62,36 +61,32 @@ Result<route::HostPattern> choose_hostname(const std::vector<std::string>& grant
   return route::HostPattern::parse(fmt::format("{}{}", made_up_label, granted.front().substr(1)));
 }
 
-HttpCommand::HttpCommand(CLI::App& parent) : Command(add_app(parent)), settings_(app(), true) {
-  target_ = app().add_option("target", CLI::callback_t(),
-                             "the local service: PORT, HOST:PORT or http://HOST:PORT", false);
-  target_->type_name("TARGET")->required()->expected(1);
-  token_source_.add_to(settings_);
-  settings_.add({.key = "hostname",
-                 .value_name = "NAME",
-                 .help = "the public hostname",
-                 .default_text = "the first one that the invite grants, or a random one under its wildcard",
-                 .apply = [this](std::string_view text) -> Result<> {
-                   auto hostname = route::HostPattern::parse(text);
-                   if (!hostname) return std::unexpected(hostname.error());
-                   if (hostname->is_wildcard()) {
-                     return fail(ErrorCode::kInvalid, "{} is a wildcard; give one exact name",
-                                 culvert::quoted(text));
-                   }
-                   hostname_ = std::move(*hostname);
-                   return {};
-                 }});
-  settings_.add({.key = "log-level",
-                 .value_name = "LEVEL",
-                 .help = "debug, info, warn or error",
-                 .default_text = "warn",
-                 .apply = store(log_level_, parse_log_level)});
+HttpCommand::HttpCommand() : Command(command_info()), settings_(info().name) {
+  SettingsBuilder builder = settings_.builder();
+  token_source_.describe(builder);
+  builder.section("http").add(
+      {.name = "hostname",
+       .help = "the public hostname",
+       .value_name = "NAME",
+       .default_text = "the first one that the invite grants, or a random one under its wildcard",
+       .default_is_words = true,
+       .example = "app.example.com",
+       .apply = [this](std::string_view text) -> Result<> {
+         auto hostname = route::HostPattern::parse(text);
+         if (!hostname) return std::unexpected(hostname.error());
+         if (hostname->is_wildcard()) {
+           return fail(ErrorCode::kInvalid, "{} is a wildcard; give one exact name", culvert::quoted(text));
+         }
+         hostname_ = std::move(*hostname);
+         return {};
+       }});
+  describe(builder, log_level_);
 }
 
-Result<> HttpCommand::resolve(const Environment& environment) {
-  auto resolved = settings_.resolve(environment);
+Result<> HttpCommand::resolve(const Arguments& arguments, const Environment& environment) {
+  auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
-  auto origin = parse_http_origin(target_->results().front());
+  auto origin = parse_http_origin(arguments.positional);
   if (!origin) return fail(ErrorCode::kInvalid, "TARGET: {}", origin.error().message);
   origin_ = std::move(*origin);
   auto dir = config_dir(environment);
@@ -211,6 +206,6 @@ Result<> HttpCommand::run() {
   return served;
 }
 
-std::unique_ptr<Command> make_http_command(CLI::App& parent) { return std::make_unique<HttpCommand>(parent); }
+std::unique_ptr<Command> make_http_command() { return std::make_unique<HttpCommand>(); }
 
 }  // namespace culvert::cli

@@ -10,10 +10,6 @@
 #include "cli/token_source.h"
 #include "cli/values.h"
 
-namespace CLI {
-class Option;
-}
-
 namespace culvert::cli {
 
 // The hostname to use when none was asked for: the first exact one that the invite grants, otherwise a
@@ -24,10 +20,11 @@ Result<route::HostPattern> choose_hostname(const std::vector<std::string>& grant
 // culvert http: one local web service at one public URL, with its requests on the terminal.
 class HttpCommand final : public Command {
  public:
-  explicit HttpCommand(CLI::App& parent);
+  HttpCommand();
 
-  Result<> resolve(const Environment& environment) override;
+  Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
+  const Settings* settings() const override { return &settings_; }
 
   // After resolve().
   const HttpOrigin& origin() const { return *origin_; }
@@ -44,7 +41,6 @@ class HttpCommand final : public Command {
 
   Settings settings_;
   TokenSource token_source_;
-  CLI::Option* target_;
   std::optional<HttpOrigin> origin_;
   std::optional<route::HostPattern> hostname_;
   std::optional<hubapi::InviteToken> token_;

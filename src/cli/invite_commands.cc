@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <CLI/App.hpp>
 #include <boost/json/serialize.hpp>
 
 #include "base/encoding.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "cli/output.h"
 #include "cli/text_table.h"
@@ -17,10 +17,36 @@ namespace {
 
 namespace json = boost::json;
 
-CLI::App& add_app(CLI::App& group, const char* name, const char* description, const char* footer) {
-  CLI::App* app = group.add_subcommand(name, description);
-  app->footer(footer);
-  return *app;
+CommandInfo create_info() {
+  return {.name = "invite create",
+          .summary = "Make an invite and print its token",
+          .examples =
+              "  culvert invite create --name laptop --hostnames 'app.example.com,*.dev.example.com'\n"
+              "  culvert invite create --hostnames app.example.com --expires 30d\n"
+              "  (umask 077; culvert invite create --hostnames app.example.com > token)\n",
+          .switches = {{.flag = "json", .help = "print the hub's answer as JSON"}}};
+}
+
+CommandInfo list_info() {
+  return {.name = "invite list",
+          .summary = "List the hub's invites",
+          .examples = "  culvert invite list\n  culvert invite list --json\n",
+          .switches = {{.flag = "json", .help = "print the hub's answers as JSON, one page a line"}}};
+}
+
+bool is_invite_id(std::string_view word) {
+  auto bytes = from_base64url(word);
+  return bytes && bytes->size() == 16;
+}
+
+CommandInfo revoke_info() {
+  return {.name = "invite revoke",
+          .summary = "Revoke an invite: its agents are cut off at once",
+          .examples = "  culvert invite revoke AAECAwQFBgcICQoLDA0ODw\n",
+          .positional = Positional{.name = "ID",
+                                   .help = "the invite's ID, as `culvert invite list` shows it",
+                                   // Base64url has dashes, and no flag looks like 16 bytes of it.
+                                   .accepts_dash = is_invite_id}};
 }
 
 Result<json::object> parse_answer(std::string_view text) {
@@ -57,23 +83,20 @@ std::string hostnames_member(const json::object& object) {
 
 }  // namespace
 
-Result<std::string> format_created_invite(std::string_view answer_json) {
+Result<CreatedInvite> read_created_invite(std::string_view answer_json) {
   auto answer = parse_answer(answer_json);
   if (!answer) return std::unexpected(answer.error());
-  std::string token = text_member(*answer, "token");
-  if (token.empty())
+  CreatedInvite invite{.facts = {}, .token = text_member(*answer, "token")};
+  if (invite.token.empty())
     return fail(ErrorCode::kInvalid, "hub: its answer holds no token. Is it a Culvert hub of this version?");
-  return fmt::format(
-      "invite    {}\n"
-      "name      {}\n"
-      "tenant    {}\n"
-      "hostnames {}\n"
-      "expires   {}\n"
-      "\n"
-      "The token is a secret: whoever has it can serve these hostnames. It is not shown again.\n"
-      "{}\n",
-      text_member(*answer, "invite_id"), text_member(*answer, "name"), text_member(*answer, "tenant_id"),
-      hostnames_member(*answer), time_member(*answer, "expires_at", "never"), token);
+  invite.facts = {fmt::format("invite    {}", text_member(*answer, "invite_id")),
+                  fmt::format("name      {}", text_member(*answer, "name")),
+                  fmt::format("tenant    {}", text_member(*answer, "tenant_id")),
+                  fmt::format("hostnames {}", hostnames_member(*answer)),
+                  fmt::format("expires   {}", time_member(*answer, "expires_at", "never")),
+                  "",
+                  "The token is a secret: whoever has it can serve these hostnames. It is not shown again."};
+  return invite;
 }
 
 Result<InvitePage> read_invite_page(std::string_view answer_json) {
@@ -97,45 +120,49 @@ Result<InvitePage> read_invite_page(std::string_view answer_json) {
   return page;
 }
 
-InviteCreateCommand::InviteCreateCommand(CLI::App& group)
-    : Command(
-          add_app(group, "create", "Make an invite and print its token",
-                  "Examples:\n"
-                  "  culvert invite create --name laptop --hostnames app.example.com\n"
-                  "  culvert invite create --hostnames 'app.example.com,*.dev.example.com' --expires 30d\n"
-                  "  TOKEN=$(culvert invite create --hostnames app.example.com | tail -n 1)")),
-      settings_(app(), true) {
-  settings_.add({.key = "name",
-                 .value_name = "NAME",
-                 .help = "what to call it in lists",
-                 .default_text = "two random words",
-                 .apply = [this](std::string_view text) -> Result<> {
-                   name_ = text;
-                   return {};
-                 },
-                 .variable = "CULVERT_INVITE_NAME"});
-  settings_.add({.key = "hostnames",
-                 .value_name = "NAME,...",
-                 .help = "hostnames it grants; *.example.com grants every name below example.com",
-                 .apply = [this](std::string_view text) -> Result<> {
-                   auto patterns = route::parse_host_patterns(text);
-                   if (!patterns) return std::unexpected(patterns.error());
-                   hostnames_ = std::move(*patterns);
-                   return {};
-                 },
-                 .variable = "CULVERT_INVITE_HOSTNAMES"});
-  settings_.add({.key = "expires",
-                 .value_name = "TIME",
-                 .help = "30d, 48h, ..., or never",
-                 .default_text = "never",
-                 .apply = store(expires_in_, parse_expiry),
-                 .variable = "CULVERT_INVITE_EXPIRES"});
-  as_json_ = app().add_flag_callback("--json", [] {}, "print the hub's answer as JSON");
-  access_.add_to(settings_);
+InviteCreateCommand::InviteCreateCommand() : Command(create_info()), settings_(info().name) {
+  SettingsBuilder builder = settings_.builder();
+  builder.section("invite");
+  builder.add({.name = "name",
+               .help = "what to call it in lists",
+               .value_name = "NAME",
+               .default_text = "two random words",
+               .default_is_words = true,
+               .example = "laptop",
+               .variable = "CULVERT_INVITE_NAME",
+               .apply = [this](std::string_view text) -> Result<> {
+                 name_ = text;
+                 return {};
+               }});
+  builder.add({.name = "hostnames",
+               .help = "hostnames it grants; *.example.com grants every name below example.com",
+               .details = "Required. No name may fall under two invites, and the hub's own name under none.",
+               .value_name = "NAME,...",
+               .example = "*.dev.example.com",
+               .variable = "CULVERT_INVITE_HOSTNAMES",
+               .form = SettingForm::kList,
+               .apply = [this](std::string_view text) -> Result<> {
+                 // All together: they are checked against each other.
+                 hostnames_text_ += hostnames_text_.empty() ? "" : ",";
+                 hostnames_text_ += text;
+                 auto patterns = route::parse_host_patterns(hostnames_text_);
+                 if (!patterns) return std::unexpected(patterns.error());
+                 hostnames_ = std::move(*patterns);
+                 return {};
+               }});
+  builder.add({.name = "expires",
+               .help = "30d, 48h, ..., or never",
+               .details = "The longest is `3653d`; `0` is never, too.",
+               .value_name = "TIME",
+               .default_text = "never",
+               .variable = "CULVERT_INVITE_EXPIRES",
+               .apply = store(expires_in_, parse_expiry)});
+  access_.describe(builder);
 }
 
-Result<> InviteCreateCommand::resolve(const Environment& environment) {
-  auto resolved = settings_.resolve(environment);
+Result<> InviteCreateCommand::resolve(const Arguments& arguments, const Environment& environment) {
+  as_json_ = arguments.has_switch("json");
+  auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
   if (hostnames_.empty()) {
     return fail(ErrorCode::kInvalid,
@@ -159,14 +186,16 @@ Result<> InviteCreateCommand::run() {
   if (!answer) return std::unexpected(answer.error());
   auto object = parse_answer(*answer);
   if (object) created_id_ = text_member(*object, "invite_id");
-  if (as_json_->count() > 0) {
+  if (as_json_) {
     if (!object) return std::unexpected(object.error());
     print("{}\n", printable_json(*answer));
     return {};
   }
-  auto text = format_created_invite(*answer);
-  if (!text) return std::unexpected(text.error());
-  print("{}", *text);
+  auto invite = read_created_invite(*answer);
+  if (!invite) return std::unexpected(invite.error());
+  for (const std::string& fact : invite->facts) write_line(standard_error(), fact);
+  standard_error().drain(kOutputPatience);  // on a terminal the token comes after them
+  print("{}\n", invite->token);
   return {};
 }
 
@@ -179,16 +208,14 @@ std::string InviteCreateCommand::when_output_is_lost() const {
       created_id_);
 }
 
-InviteListCommand::InviteListCommand(CLI::App& group)
-    : Command(add_app(group, "list", "List the hub's invites",
-                      "Examples:\n  culvert invite list\n  culvert invite list --json")),
-      settings_(app(), true) {
-  as_json_ = app().add_flag_callback("--json", [] {}, "print the hub's answers as JSON, one page a line");
-  access_.add_to(settings_);
+InviteListCommand::InviteListCommand() : Command(list_info()), settings_(info().name) {
+  SettingsBuilder builder = settings_.builder();
+  access_.describe(builder);
 }
 
-Result<> InviteListCommand::resolve(const Environment& environment) {
-  auto resolved = settings_.resolve(environment);
+Result<> InviteListCommand::resolve(const Arguments& arguments, const Environment& environment) {
+  as_json_ = arguments.has_switch("json");
+  auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
   return access_.find(settings_, environment);
 }
@@ -201,30 +228,25 @@ Result<> InviteListCommand::run() {
     if (!answer) return std::unexpected(answer.error());
     auto page = read_invite_page(*answer);
     if (!page) return std::unexpected(page.error());
-    if (as_json_->count() > 0) print("{}\n", printable_json(*answer));
+    if (as_json_) print("{}\n", printable_json(*answer));
     rows.insert(rows.end(), page->rows.begin(), page->rows.end());
     if (!page->next) break;
     path = "/v1/invites?after=" + *page->next;
   }
-  if (as_json_->count() == 0) print("{}", format_table(std::move(rows)));
+  if (!as_json_) print("{}", format_table(std::move(rows)));
   return {};
 }
 
-InviteRevokeCommand::InviteRevokeCommand(CLI::App& group)
-    : Command(add_app(group, "revoke", "Revoke an invite: its agents are cut off at once",
-                      "Examples:\n  culvert invite revoke AAECAwQFBgcICQoLDA0ODw")),
-      settings_(app(), true) {
-  id_ =
-      app().add_option("id", CLI::callback_t(), "the invite's ID, as `culvert invite list` shows it", false);
-  id_->type_name("ID")->required()->expected(1);
-  access_.add_to(settings_);
+InviteRevokeCommand::InviteRevokeCommand() : Command(revoke_info()), settings_(info().name) {
+  SettingsBuilder builder = settings_.builder();
+  access_.describe(builder);
 }
 
-Result<> InviteRevokeCommand::resolve(const Environment& environment) {
-  auto resolved = settings_.resolve(environment);
+Result<> InviteRevokeCommand::resolve(const Arguments& arguments, const Environment& environment) {
+  auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
-  auto bytes = from_base64url(id_->results().front());
-  if (!bytes || bytes->size() != 16) {
+  id_ = arguments.positional;
+  if (!is_invite_id(id_)) {
     return fail(ErrorCode::kInvalid,
                 "ID: is no invite's; copy it from `culvert invite list` (22 characters)");
   }
@@ -232,25 +254,17 @@ Result<> InviteRevokeCommand::resolve(const Environment& environment) {
 }
 
 Result<> InviteRevokeCommand::run() {
-  auto answer = access_.call("DELETE", "/v1/invites/" + id_->results().front(), "");
+  auto answer = access_.call("DELETE", "/v1/invites/" + id_, "");
   if (!answer) return std::unexpected(answer.error());
-  print("revoked {}\n", id_->results().front());
+  print("revoked {}\n", id_);
   return {};
 }
 
-std::vector<std::unique_ptr<Command>> make_invite_commands(CLI::App& parent) {
-  CLI::App* group =
-      parent.add_subcommand("invite", "Make, list and revoke the invites that agents connect with");
-  group->require_subcommand(1);
-  group->footer(
-      "Examples:\n"
-      "  culvert invite create --name laptop --hostnames 'app.example.com,*.dev.example.com'\n"
-      "  culvert invite list\n"
-      "  culvert invite revoke ID");
+std::vector<std::unique_ptr<Command>> make_invite_commands() {
   std::vector<std::unique_ptr<Command>> commands;
-  commands.push_back(std::make_unique<InviteCreateCommand>(*group));
-  commands.push_back(std::make_unique<InviteListCommand>(*group));
-  commands.push_back(std::make_unique<InviteRevokeCommand>(*group));
+  commands.push_back(std::make_unique<InviteCreateCommand>());
+  commands.push_back(std::make_unique<InviteListCommand>());
+  commands.push_back(std::make_unique<InviteRevokeCommand>());
   return commands;
 }
 

@@ -7,18 +7,15 @@
 #include "cli/operator_access.h"
 #include "route/hostname.h"
 
-namespace CLI {
-class Option;
-}
-
 namespace culvert::cli {
 
 // culvert invite create
 class InviteCreateCommand final : public Command {
  public:
-  explicit InviteCreateCommand(CLI::App& group);
-  Result<> resolve(const Environment& environment) override;
+  InviteCreateCommand();
+  Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
+  const Settings* settings() const override { return &settings_; }
 
   std::string when_output_is_lost() const override;
 
@@ -29,41 +26,49 @@ class InviteCreateCommand final : public Command {
   Settings settings_;
   OperatorAccess access_;
   std::string name_;
+  std::string hostnames_text_;
   std::vector<route::HostPattern> hostnames_;
   std::optional<std::chrono::seconds> expires_in_;
   std::string created_id_;
-  CLI::Option* as_json_;
+  bool as_json_ = false;
 };
 
 // culvert invite list
 class InviteListCommand final : public Command {
  public:
-  explicit InviteListCommand(CLI::App& group);
-  Result<> resolve(const Environment& environment) override;
+  InviteListCommand();
+  Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
+  const Settings* settings() const override { return &settings_; }
 
  private:
   Settings settings_;
   OperatorAccess access_;
-  CLI::Option* as_json_;
+  bool as_json_ = false;
 };
 
 // culvert invite revoke
 class InviteRevokeCommand final : public Command {
  public:
-  explicit InviteRevokeCommand(CLI::App& group);
-  Result<> resolve(const Environment& environment) override;
+  InviteRevokeCommand();
+  Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
+  const Settings* settings() const override { return &settings_; }
 
  private:
   Settings settings_;
   OperatorAccess access_;
-  CLI::Option* id_;
+  std::string id_;
 };
 
-// For people: a block of facts, and the token alone on the last line. kInvalid when the answer is not an
-// invite's.
-Result<std::string> format_created_invite(std::string_view answer_json);
+// What is printed of an invite: facts for people, one a line, which go to standard error, and the token,
+// which goes to standard output alone, so that `invite create > token` makes a token file.
+struct CreatedInvite {
+  std::vector<std::string> facts;
+  std::string token;
+};
+// kInvalid when the answer is not an invite's.
+Result<CreatedInvite> read_created_invite(std::string_view answer_json);
 
 // The rows of one page of invites, without a heading, and the id to go on after when there are more.
 struct InvitePage {

@@ -1,28 +1,23 @@
 #include "cli/node_command.h"
 
-#include <CLI/App.hpp>
 #include <cstdlib>
 #include <thread>
 
-#include "base/host_port.h"
 #include "base/limits.h"
 #include "cli/output.h"
-#include "cli/values.h"
-#include "hubapi/token.h"
 #include "net/event_loop.h"
 #include "net/signals.h"
 
 namespace culvert::cli {
 namespace {
 
-CLI::App& add_app(CLI::App& parent) {
-  CLI::App* app = parent.add_subcommand("node", "Run a node: the hub and the public edge");
-  app->footer(
-      "Examples:\n"
-      "  culvert node --public-url https://hub.example.com\n"
-      "  culvert node --listen 127.0.0.1:8443 --data-dir ./state    # try it on one machine\n"
-      "  culvert node --config /etc/culvert/node.conf");
-  return *app;
+CommandInfo command_info() {
+  return {.name = "node",
+          .summary = "Run a node: the hub and the public edge",
+          .examples =
+              "  culvert node --public-url https://hub.example.com\n"
+              "  culvert node --listen 127.0.0.1:8443 --data-dir ./state    # try it on one machine\n"
+              "  culvert node --config /etc/culvert/node.toml\n"};
 }
 
 // First signal: drain. Second: stop now. Third: leave whatever the state.
@@ -41,89 +36,19 @@ net::Task<> obey_signals(net::EventLoop& loop, node::Node& node) {
 
 }  // namespace
 
-NodeCommand::NodeCommand(CLI::App& parent) : Command(add_app(parent)), settings_(app(), true) {
-  data_dir_.add_to(settings_);
-  settings_.add({.key = "listen",
-                 .value_name = "ADDR:PORT",
-                 .help = "TCP address for the public and for the hub's API",
-                 .default_text = "0.0.0.0:443",
-                 .apply = store(config_.tcp_listen, parse_listen_addr)});
-  settings_.add({.key = "udp-listen",
-                 .value_name = "ADDR:PORT",
-                 .help = "UDP address for tunnels",
-                 .default_text = "the same as --listen",
-                 .apply = store(config_.udp_listen, parse_listen_addr)});
-  settings_.add({.key = "public-url",
-                 .value_name = "URL,...",
-                 .help = "https URLs where agents reach this hub; they go into tokens",
-                 .default_text = "this host's first address and the TCP port",
-                 .apply = [this](std::string_view text) -> Result<> {
-                   auto url = hubapi::parse_hub_url(text);
-                   if (!url) return std::unexpected(url.error());
-                   config_.public_urls.push_back(url->to_string());
-                   return {};
-                 },
-                 .separator = ','});
-  settings_.add({.key = "edge-addr",
-                 .value_name = "HOST:PORT,...",
-                 .help = "where agents reach the UDP port, when that is mapped elsewhere",
-                 .default_text = "the first public URL's host and the UDP port",
-                 .apply = [this](std::string_view text) -> Result<> {
-                   auto address = parse_host_port(text);
-                   if (!address) return std::unexpected(address.error());
-                   config_.edge_addrs.emplace_back(text);
-                   return {};
-                 },
-                 .separator = ','});
-  settings_.add({.key = "tls",
-                 .value_name = "internal",
-                 .help = "who signs the certificates of terminated services",
-                 .default_text = "internal: a CA of this node, see `culvert ca export`",
-                 .apply = [](std::string_view text) -> Result<> {
-                   if (text == "internal") return {};
-                   return fail(ErrorCode::kInvalid, "{} is not supported; the only choice is internal",
-                               culvert::quoted(text));
-                 }});
-  settings_.add(
-      {.key = "workers",
-       .value_name = "N",
-       .help = "threads that carry traffic",
-       .default_text = "1",
-       .apply = store(config_.workers, [](std::string_view text) { return parse_number(text, 1, 256); })});
-  settings_.add({.key = "hello-timeout",
-                 .value_name = "TIME",
-                 .help = "from accept to a whole TLS ClientHello",
-                 .default_text = "10s",
-                 .apply = store(config_.hello_timeout, parse_duration)});
-  settings_.add({.key = "drain-timeout",
-                 .value_name = "TIME",
-                 .help = "at stop: for open streams to end",
-                 .default_text = "10s",
-                 .apply = store(config_.drain_timeout, parse_duration)});
-  settings_.add({.key = "max-connections",
-                 .value_name = "N",
-                 .help = "public connections at once",
-                 .default_text = "20000",
-                 .apply = store(config_.max_connections,
-                                [](std::string_view text) { return parse_number(text, 1, 10'000'000); })});
-  settings_.add({.key = "log-level",
-                 .value_name = "LEVEL",
-                 .help = "debug, info, warn or error",
-                 .default_text = "info",
-                 .apply = store(log_level_, parse_log_level)});
+NodeCommand::NodeCommand() : Command(command_info()), settings_(info().name) {
+  SettingsBuilder builder = settings_.builder();
+  data_dir_.describe(builder);
+  node::describe(builder, config_);
+  describe(builder, log_level_);
 }
 
-Result<> NodeCommand::resolve(const Environment& environment) {
-  auto resolved = settings_.resolve(environment);
+Result<> NodeCommand::resolve(const Arguments& arguments, const Environment& environment) {
+  auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
   auto data_dir = data_dir_.path(environment);
   if (!data_dir) return std::unexpected(data_dir.error());
   config_.data_dir = std::move(*data_dir);
-  if (!settings_.has("udp-listen")) config_.udp_listen = config_.tcp_listen;
-  if (config_.hello_timeout <= Duration::zero()) {
-    return fail(ErrorCode::kInvalid, "{}: must be longer than nothing; give e.g. 10s",
-                settings_.source("hello-timeout"));
-  }
   return {};
 }
 
@@ -144,6 +69,6 @@ Result<> NodeCommand::run() {
   return {};
 }
 
-std::unique_ptr<Command> make_node_command(CLI::App& parent) { return std::make_unique<NodeCommand>(parent); }
+std::unique_ptr<Command> make_node_command() { return std::make_unique<NodeCommand>(); }
 
 }  // namespace culvert::cli

@@ -9,10 +9,11 @@ namespace culvert::cli {
 // culvert node: hub and edge in one process.
 class NodeCommand final : public Command {
  public:
-  explicit NodeCommand(CLI::App& parent);
+  NodeCommand();
 
-  Result<> resolve(const Environment& environment) override;
+  Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
+  const Settings* settings() const override { return &settings_; }
 
   const node::Config& config() const { return config_; }
   LogLevel log_level() const { return log_level_; }

@@ -17,32 +17,42 @@ net::Task<> call_hub(hubapi::HubClient& hub, std::string method, std::string pat
 
 }  // namespace
 
-void OperatorAccess::add_to(Settings& settings) {
-  settings.add({.key = "hub-url",
-                .value_name = "URL,...",
+void OperatorAccess::describe(SettingsBuilder& settings) {
+  settings.section("operator");
+  settings.add({.name = "hub-url",
                 .help = "where the hub answers",
+                .value_name = "URL,...",
                 .default_text = "the node on this host",
+                .default_is_words = true,
+                .example = "https://hub.example.com",
+                .form = SettingForm::kList,
                 .apply = [this](std::string_view text) -> Result<> {
                   auto url = hubapi::parse_hub_url(text);
                   if (!url) return std::unexpected(url.error());
                   urls_.push_back(std::move(*url));
                   return {};
-                },
-                .separator = ','});
-  settings.add({.key = "hub-key",
-                .value_name = "KEY",
+                }});
+  settings.add({.name = "hub-key",
                 .help = "the hub's public key, 64 hex characters",
+                .value_name = "KEY",
                 .default_text = "the node on this host",
+                .default_is_words = true,
+                .example = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c",
                 .apply = [this](std::string_view text) -> Result<> {
                   auto key = PublicKey::parse(text);
                   if (!key) return std::unexpected(key.error());
                   hub_key_ = *key;
                   return {};
                 }});
-  settings.add({.key = "operator-key",
-                .value_name = "SECRET",
+  settings.add({.name = "key",
                 .help = "what the hub's operator shows",
+                .details = "43 characters, from `operator.key` in the node's data directory.",
+                .value_name = "SECRET",
                 .default_text = "the node on this host",
+                .default_is_words = true,
+                .example = std::string(43, 'A'),
+                .flag = "operator-key",
+                .is_secret = true,
                 .apply = [this](std::string_view text) -> Result<> {
                   auto bytes = from_base64url(text);
                   if (!bytes || bytes->size() != kOperatorKeySize) {
@@ -52,9 +62,8 @@ void OperatorAccess::add_to(Settings& settings) {
                   }
                   operator_key_ = text;
                   return {};
-                },
-                .is_secret = true});
-  data_dir_.add_to(settings);
+                }});
+  data_dir_.describe(settings);
 }
 
 Result<> OperatorAccess::find(const Settings& settings, const Environment& environment) {

@@ -14,7 +14,8 @@ namespace culvert::cli {
 // host left in its data directory.
 class OperatorAccess {
  public:
-  void add_to(Settings& settings);
+  // Section [operator], and the data directory.
+  void describe(SettingsBuilder& settings);
   // After settings were resolved. Errors name what is missing.
   Result<> find(const Settings& settings, const Environment& environment);
 

@@ -7,11 +7,9 @@
 #include <vector>
 
 #include "base/result.h"
-
-namespace CLI {
-class App;
-class Option;
-}  // namespace CLI
+#include "base/settings.h"
+#include "cli/command_line.h"
+#include "cli/config_file.h"
 
 namespace culvert::cli {
 
@@ -21,55 +19,37 @@ Environment process_environment();
 // The names of all variables that begin with CULVERT_ and are not empty.
 std::vector<std::string> culvert_variables();
 
-// One declaration gives the flag --key, the variable CULVERT_KEY and the file's `key = ...`.
-struct Setting {
-  std::string key;
-  std::string value_name;  // "ADDR:PORT", for the help
-  std::string help;
-  std::string default_text = {};  // for the help; empty: none is shown
-  // Takes the value; its error says what is wrong and what would be right. Called once, or for a list once
-  // for each.
-  std::function<Result<>(std::string_view value)> apply = {};
-  // A list: the flag may be repeated; variable and file separate entries by this.
-  std::optional<char> separator = std::nullopt;
-  std::string variable = {};  // default: CULVERT_ and the key in capitals
-  bool is_secret = false;     // errors do not repeat it; a file that holds it should be private
-};
-
 // The settings of one command and where their values come from: flag, then environment, then file, then
-// default. CLI11 reads the command line; sources are settled here, so that every complaint names its source
-// the same way.
+// default. Every complaint names its source the same way.
 class Settings {
  public:
-  // `with_file` adds --config and CULVERT_CONFIG.
-  Settings(CLI::App& app, bool with_file);
+  // For messages: "invite create".
+  explicit Settings(std::string command) : command_(std::move(command)) {}
   Settings(const Settings&) = delete;
 
-  void add(Setting setting);
+  // For the owners of settings, while the command is made.
+  SettingsBuilder builder() { return SettingsBuilder(declared_); }
+  const std::vector<Setting>& declared() const { return declared_; }
 
-  // After the command line was parsed: applies every value that was given. kInvalid: "--flag: ...",
-  // "CULVERT_X: ..." or "FILE:LINE: KEY: ...".
-  Result<> resolve(const Environment& environment);
+  // Applies every value that was given. The file is that of --config or CULVERT_CONFIG. kInvalid:
+  // "--flag: ...", "CULVERT_X: ..." or "FILE:LINE:COLUMN: KEY: ...".
+  Result<> resolve(const Arguments& arguments, const Environment& environment);
   // After resolve(): some source gave it.
-  bool has(std::string_view key) const { return sources_.contains(key); }
-  // After resolve(): how a message should call the setting: the flag, variable or file line that gave it.
-  std::string source(std::string_view key) const;
+  bool has(std::string_view flag) const { return sources_.contains(flag); }
+  // After resolve(): how a message should call the setting: the flag, variable or place in the file that gave
+  // it.
+  std::string source(std::string_view flag) const;
 
-  static std::string variable_name(const Setting& setting);
+  // As a file gives it: checks the form, then applies.
+  static Result<> apply_entry(const Setting& setting, const ConfigFile& file, const ConfigEntry& entry);
 
  private:
-  struct Entry {
-    Setting setting;
-    CLI::Option* option;
-  };
-
+  Result<> check_keys(const ConfigFile& file) const;
   Result<> apply_text(const Setting& setting, std::string_view text, const std::string& source);
-  Result<> apply_one(const Setting& setting, std::string_view value, const std::string& source);
-  Result<> apply_flag(const Entry& entry);
+  Result<> apply_flag(const Setting& setting, const std::vector<std::string>& values);
 
-  CLI::App& app_;
-  CLI::Option* config_option_ = nullptr;
-  std::vector<Entry> entries_;
+  std::string command_;
+  std::vector<Setting> declared_;
   std::map<std::string, std::string, std::less<>> sources_;
 };
 

@@ -5,22 +5,13 @@
 #include "base/text.h"
 
 namespace culvert::cli {
-namespace {
-
-// Characters of valid UTF-8: all bytes but those that continue one.
-size_t width(std::string_view text) {
-  return static_cast<size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
-}
-
-}  // namespace
-
 std::string format_table(std::vector<std::vector<std::string>> rows) {
   std::vector<size_t> widths;
   for (auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
     for (size_t i = 0; i < row.size(); ++i) {
       row[i] = printable(row[i]);
-      widths[i] = std::max(widths[i], width(row[i]));
+      widths[i] = std::max(widths[i], display_width(row[i]));
     }
   }
   std::string out;
@@ -28,7 +19,7 @@ std::string format_table(std::vector<std::vector<std::string>> rows) {
     for (size_t i = 0; i < row.size(); ++i) {
       out += row[i];
       bool is_last = i + 1 == row.size();
-      if (!is_last) out.append(widths[i] - width(row[i]) + 2, ' ');
+      if (!is_last) out.append(widths[i] - display_width(row[i]) + 2, ' ');
     }
     out += '\n';
   }

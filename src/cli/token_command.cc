@@ -1,7 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/App.hpp>
-
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/token_source.h"
@@ -9,26 +7,24 @@
 namespace culvert::cli {
 namespace {
 
-CLI::App& add_app(CLI::App& parent) {
-  CLI::App* group = parent.add_subcommand("token", "Look at an invite token");
-  group->require_subcommand(1);
-  group->footer("Examples:\n  culvert token inspect --token-file token");
-  CLI::App* app =
-      group->add_subcommand("inspect", "Check a token and say what it names, without its secrets");
-  app->footer(
-      "Examples:\n  culvert token inspect --token-file token\n  CULVERT_TOKEN=cvt_inv_1... culvert token "
-      "inspect");
-  return *app;
+CommandInfo command_info() {
+  return {.name = "token inspect",
+          .summary = "Check a token and say what it names, without its secrets",
+          .examples =
+              "  culvert token inspect --token-file token\n"
+              "  CULVERT_TOKEN=cvt_inv_1... culvert token inspect\n"};
 }
 
 class TokenInspectCommand final : public Command {
  public:
-  explicit TokenInspectCommand(CLI::App& parent) : Command(add_app(parent)), settings_(app(), true) {
-    source_.add_to(settings_);
+  TokenInspectCommand() : Command(command_info()), settings_(info().name) {
+    SettingsBuilder builder = settings_.builder();
+    source_.describe(builder);
   }
+  const Settings* settings() const override { return &settings_; }
 
-  Result<> resolve(const Environment& environment) override {
-    auto resolved = settings_.resolve(environment);
+  Result<> resolve(const Arguments& arguments, const Environment& environment) override {
+    auto resolved = settings_.resolve(arguments, environment);
     if (!resolved) return resolved;
     auto token = source_.read(settings_, {});
     if (!token) return std::unexpected(token.error());
@@ -49,8 +45,6 @@ class TokenInspectCommand final : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> make_token_inspect_command(CLI::App& parent) {
-  return std::make_unique<TokenInspectCommand>(parent);
-}
+std::unique_ptr<Command> make_token_inspect_command() { return std::make_unique<TokenInspectCommand>(); }
 
 }  // namespace culvert::cli

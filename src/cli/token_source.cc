@@ -26,18 +26,23 @@ Result<hubapi::InviteToken> read_from(const std::filesystem::path& path, const s
 
 }  // namespace
 
-void TokenSource::add_to(Settings& settings) {
-  settings.add({.key = "token",
-                .value_name = "TOKEN",
+void TokenSource::describe(SettingsBuilder& settings) {
+  settings.section("agent");
+  settings.add({.name = "token",
                 .help = "the invite, as `culvert invite create` printed it",
+                .details = "A flag shows in process lists: prefer one of the others.",
+                .value_name = "TOKEN",
+                .example = "cvt_inv_1...",
+                .is_secret = true,
                 .apply = [this](std::string_view text) -> Result<> {
                   text_ = text;
                   return {};
-                },
-                .is_secret = true});
-  settings.add({.key = "token-file",
-                .value_name = "FILE",
+                }});
+  settings.add({.name = "token-file",
                 .help = "a file that holds the token",
+                .details = "Not together with a token.",
+                .value_name = "FILE",
+                .example = "/etc/culvert/token",
                 .apply = [this](std::string_view text) -> Result<> {
                   if (text.empty()) return fail(ErrorCode::kInvalid, "is empty; give the path of a file");
                   file_ = text;

@@ -11,7 +11,8 @@ namespace culvert::cli {
 // Where an invite token comes from: --token, --token-file, or one that was saved before.
 class TokenSource {
  public:
-  void add_to(Settings& settings);
+  // In section [agent].
+  void describe(SettingsBuilder& settings);
   // After settings were resolved. kInvalid names the source and what is wrong with the token, never its text.
   Result<hubapi::InviteToken> read(const Settings& settings, const std::filesystem::path& saved) const;
 

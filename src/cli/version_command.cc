@@ -1,7 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/App.hpp>
-
 #include "base/version.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -14,9 +12,12 @@ namespace {
 
 class VersionCommand final : public Command {
  public:
-  using Command::Command;
+  VersionCommand()
+      : Command({.name = "version",
+                 .summary = "Print the version and the protocols it speaks",
+                 .examples = "  culvert version\n  culvert --version\n"}) {}
 
-  Result<> resolve(const Environment&) override { return {}; }
+  Result<> resolve(const Arguments&, const Environment&) override { return {}; }
   Result<> run() override {
     print("{}\n", version_text());
     return {};
@@ -30,10 +31,6 @@ std::string version_text() {
                      hubapi::kDeclarationVersion);
 }
 
-std::unique_ptr<Command> make_version_command(CLI::App& parent) {
-  CLI::App* app = parent.add_subcommand("version", "Print the version and the protocols it speaks");
-  app->footer("Examples:\n  culvert version\n  culvert --version");
-  return std::make_unique<VersionCommand>(*app);
-}
+std::unique_ptr<Command> make_version_command() { return std::make_unique<VersionCommand>(); }
 
 }  // namespace culvert::cli

@@ -12,6 +12,8 @@ namespace {
 
 const char* reason_phrase(int status) {
   switch (status) {
+    case 400:
+      return "Bad Request";
     case 503:
       return "Service Unavailable";
     case 504:
@@ -55,6 +57,16 @@ Bytes no_agent_answer() {
 Bytes stream_limit_answer() {
   return http_answer(
       503, "503: the tunnel's agent serves as many connections as it allows. Try again in a moment.");
+}
+
+Bytes tenant_limit_answer() {
+  return http_answer(
+      503, "503: this service has as many connections open as this edge allows. Try again in a moment.");
+}
+
+Bytes plain_http_answer() {
+  return http_answer(400,
+                     "400: this port speaks HTTPS only. Begin the URL with https:// instead of http://.");
 }
 
 Bytes refusal_answer(route::TlsMode mode, endpoint::AppCode code) {

@@ -16,6 +16,9 @@ Bytes http_answer(int status, std::string_view text);
 
 Bytes no_agent_answer();
 Bytes stream_limit_answer();
+Bytes tenant_limit_answer();
+// For a client that speaks HTTP where TLS is expected.
+Bytes plain_http_answer();
 
 // For a stream that the agent reset with `code` before any byte of an answer: a page where we ended TLS,
 // otherwise the only thing a TLS client understands.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/metrics.h"
+#include "edge/tenant_slots.h"
 
 namespace culvert::edge {
 
@@ -22,9 +23,11 @@ struct Counters {
 
   Count refused_max_connections{0};
   Count refused_max_hellos{0};
+  Count refused_tenant_full{0};
   Count dropped_source_full{0};    // the oldest unserved of a source that had too many
   Count refused_hello_timeout{0};  // includes clients that left before their hello was whole
   Count refused_not_tls{0};        // includes hellos past the cap
+  Count refused_plain_http{0};
   Count refused_unknown_hostname{0};
   Count refused_no_agent{0};
   Count refused_stream_limit{0};
@@ -45,7 +48,8 @@ inline void count(Counters::Count& counter, uint64_t by = 1) {
   counter.fetch_add(by, std::memory_order_relaxed);
 }
 
-// One place among the `max` public connections that may be open at once; given back when destroyed.
+// One place among the `max` public connections that may be open at once, and once it is carried one among its
+// tenant's; given back when destroyed.
 class ConnectionSlot {
  public:
   static std::optional<ConnectionSlot> take(Counters& counters, size_t max) {
@@ -54,18 +58,26 @@ class ConnectionSlot {
     counters.connections_active.fetch_sub(1, std::memory_order_relaxed);
     return std::nullopt;
   }
-  ConnectionSlot(ConnectionSlot&& other) noexcept : counters_(std::exchange(other.counters_, nullptr)) {}
+  ConnectionSlot(ConnectionSlot&& other) noexcept
+      : counters_(std::exchange(other.counters_, nullptr)), tenant_(std::move(other.tenant_)) {}
   ConnectionSlot& operator=(ConnectionSlot&& other) noexcept {
     std::swap(counters_, other.counters_);
+    std::swap(tenant_, other.tenant_);
     return *this;
   }
   ~ConnectionSlot() {
     if (counters_ != nullptr) counters_->connections_active.fetch_sub(1, std::memory_order_relaxed);
   }
+  // False: the tenant has as many as it may.
+  bool take_tenant(TenantSlots& slots, const PublicKey& tenant) {
+    if (!tenant_) tenant_ = slots.take(tenant);
+    return tenant_.has_value();
+  }
 
  private:
   explicit ConnectionSlot(Counters* counters) : counters_(counters) {}
   Counters* counters_;
+  std::optional<TenantSlots::Slot> tenant_;
 };
 
 }  // namespace culvert::edge

@@ -2,13 +2,22 @@
 
 #include "base/check.h"
 #include "base/random.h"
+#include "net/bind.h"
 
 namespace culvert::edge {
+namespace {
+
+constexpr uint16_t kHttpsPort = 443;
+
+}  // namespace
 
 Result<std::unique_ptr<Edge>> Edge::bind(Config config, std::shared_ptr<tls::Certificates> certificates) {
-  CHECK(config.workers > 0);
+  CHECK(config.options.workers > 0);
+  Options& chosen = config.options;
+  if (!chosen.tcp_listen) chosen.tcp_listen = net::every_address(kHttpsPort);
+  if (!chosen.udp_listen) chosen.udp_listen = chosen.tcp_listen;
   std::unique_ptr<Edge> edge(new Edge(std::move(config), std::move(certificates)));
-  Config& bound = edge->shared_.config;
+  Options& bound = edge->shared_.config.options;
   for (unsigned index = 0; index < bound.workers; ++index) {
     auto worker = Worker::bind(edge->shared_, index);
     if (!worker) return std::unexpected(worker.error());
@@ -61,7 +70,7 @@ void Edge::ask_workers(std::function<void(unsigned, Metrics)> reply) {
 
 void Edge::stop() {
   bool again = std::exchange(stopping_, true);
-  TimePoint deadline = monotonic_now() + shared_.config.drain_timeout;
+  TimePoint deadline = monotonic_now() + shared_.config.options.drain_timeout;
   for (const auto& worker : workers_) {
     if (again) {
       worker->skip_drain();

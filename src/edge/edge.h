@@ -20,9 +20,9 @@ class Edge {
   ~Edge();
   Edge(const Edge&) = delete;
 
-  SocketAddr tcp_addr() const { return shared_.config.tcp_listen; }
-  SocketAddr udp_addr() const { return shared_.config.udp_listen; }
-  unsigned workers() const { return shared_.config.workers; }
+  SocketAddr tcp_addr() const { return *shared_.config.options.tcp_listen; }
+  SocketAddr udp_addr() const { return *shared_.config.options.udp_listen; }
+  unsigned workers() const { return shared_.config.options.workers; }
   // Each worker that runs reports the series of its thread; `reply` is called there.
   void ask_workers(std::function<void(unsigned worker, Metrics)> reply);
   const Counters& counters() const { return shared_.counters; }

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "edge/testing.h"
+#include "net/network_watch.h"
 #include "net/tcp.h"
 #include "wire/client_hello.h"
 
@@ -48,12 +49,10 @@ class EdgeTest : public ::testing::Test {
   }
   static Config config() {
     return {.key = key(9),
-            .tcp_listen = SocketAddr::v4({127, 0, 0, 1}, 0),
-            .udp_listen = SocketAddr::v4({127, 0, 0, 1}, 0),
+            .options = {.tcp_listen = SocketAddr::v4({127, 0, 0, 1}, 0), .drain_timeout = 5s},
             .hub_names = {},
             .public_addr = {},
-            .version = "test",
-            .drain_timeout = 5s};
+            .version = "test"};
   }
 
   static route::Route route(std::string_view host, route::TlsMode mode, std::vector<EndpointId> agents) {
@@ -175,7 +174,8 @@ TEST_F(EdgeTest, AnUnknownNameGetsTheAlertAndACleanEnd) {
 
 TEST_F(EdgeTest, WhatIsNoTlsIsCut) {
   start(config());
-  for (std::string_view garbage : {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "SSH-2.0-x\r\n"}) {
+  for (std::string_view garbage :
+       {"-GET / HTTP/1.1\r\n\r\n", "GET\r\n", "get / HTTP/1.1\r\n", "SSH-2.0-x\r\n"}) {
     net::ByteStream& socket = keep(tcp());
     send(socket, as_bytes(garbage));
     Received& answer = read(socket);
@@ -187,12 +187,90 @@ TEST_F(EdgeTest, WhatIsNoTlsIsCut) {
   Received& answer = read(socket);
   wait([&] { return answer.ended(); });
   EXPECT_EQ(answer.bytes, tls::alert_record(tls::Alert::kDecodeError));
-  EXPECT_EQ(counters().refused_not_tls, 3u);
+  EXPECT_EQ(counters().refused_not_tls, 5u);
+  EXPECT_EQ(counters().refused_plain_http, 0u);
+}
+
+TEST_F(EdgeTest, PlainHttpIsToldToUseHttps) {
+  start(config());
+  ::testing::internal::CaptureStderr();
+  for (std::string_view request : {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "P", "OPTIONS * HTTP/1.1\r\n\r\n",
+                                   "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "M-SEARCH * HTTP/1.1\r\n\r\n",
+                                   "GET http://x/ HTTP/1.1\r\n\r\n"}) {
+    net::ByteStream& socket = keep(tcp());
+    send(socket, as_bytes(request));
+    Received& answer = read(socket);
+    wait([&] { return answer.ended(); });
+    EXPECT_TRUE(answer.clean) << request;
+    EXPECT_TRUE(answer.text().starts_with("HTTP/1.1 400 Bad Request\r\n")) << answer.text();
+    EXPECT_NE(answer.text().find("https://"), std::string::npos) << answer.text();
+  }
+  EXPECT_EQ(counters().refused_plain_http, 6u);
+  EXPECT_EQ(counters().refused_not_tls, 0u);
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("event=plain_http client=127.0.0.1:"), std::string::npos) << log;
+  EXPECT_EQ(log.find("plain_http", log.find("plain_http") + 1), std::string::npos) << "one line: " << log;
+}
+
+TEST_F(EdgeTest, ATenantHasNoMoreConnectionsThanAllowedAndTakesNoneFromOthers) {
+  for (unsigned workers : {1u, 3u}) {
+    Config small = config();
+    small.options.workers = workers;
+    small.options.max_connections_per_tenant = 2;
+    start(std::move(small));
+    FakeAgent agent(loop_, 1);
+    route::Route other = route("other.test", route::TlsMode::kPassthrough, {agent.id()});
+    other.tenant = key(51).public_key();
+    set_routes({route("pass.test", route::TlsMode::kPassthrough, {agent.id()}),
+                route("term.test", route::TlsMode::kTerminate, {agent.id()}), other});
+    connect(agent);
+    std::vector<net::ByteStream*> carried;
+    for (size_t i = 0; i < 2; ++i) {
+      carried.push_back(&keep(tcp()));
+      send(*carried.back(), client_hello("pass.test"));
+      wait([&] { return agent.headers.size() == i + 1; });
+    }
+    ::testing::internal::CaptureStderr();
+    EXPECT_EQ(say_hello("pass.test").bytes, kInternalError);
+    EXPECT_TRUE(get("term.test").starts_with("HTTP/1.1 503 "));
+    EXPECT_EQ(counters().refused_tenant_full, 2u);
+    const std::string log = ::testing::internal::GetCapturedStderr();
+    EXPECT_NE(log.find("event=tenant_full host=\"pass.test\" cap=2 refused=1"), std::string::npos) << log;
+    send(keep(tcp()), client_hello("other.test"));
+    wait([&] { return agent.headers.size() == 3; });
+    // A place is given back with its connection.
+    carried.front()->reset();
+    wait([&] { return counters().connections_active == 2; });
+    send(keep(tcp()), client_hello("pass.test"));
+    wait([&] { return agent.headers.size() == 4; });
+    for (auto& socket : sockets_) socket->close();
+    edge_.reset();
+  }
+}
+
+TEST_F(EdgeTest, IPv6AndIPv4ClientsReachAListenerOnEveryAddress) {
+  const SocketAddr every = net::every_address(0);
+  Config open = config();
+  open.options.tcp_listen = every;
+  start(std::move(open));
+  const uint16_t port = edge_->tcp_addr().port();
+  std::array<uint8_t, 16> loopback{};
+  loopback.back() = 1;
+  std::vector<SocketAddr> addresses{SocketAddr::v4({127, 0, 0, 1}, port)};
+  if (!every.is_v4() && net::source_address_for(SocketAddr::v6(loopback, port)))
+    addresses.push_back(SocketAddr::v6(loopback, port));
+  for (const SocketAddr& address : addresses) {
+    net::ByteStream& socket = keep(run_task(loop_, net::tcp_connect(loop_, address, soon())).value());
+    send(socket, client_hello("stranger.test"));
+    Received& answer = read(socket);
+    wait([&] { return answer.ended(); });
+    EXPECT_EQ(answer.bytes, kUnrecognizedName) << address.to_string();
+  }
 }
 
 TEST_F(EdgeTest, ASlowHelloIsCutAtItsDeadlineAndAQuickOneIsServedMeanwhile) {
   Config quick = config();
-  quick.hello_timeout = 300ms;
+  quick.options.hello_timeout = 300ms;
   start(std::move(quick));
   net::ByteStream& silent = keep(tcp());
   net::ByteStream& slow = keep(tcp());
@@ -227,7 +305,7 @@ TEST_F(EdgeTest, TheHubsConnectionsAreHandedOverWithWhatWasRead) {
 
 TEST_F(EdgeTest, NoMoreConnectionsThanAllowed) {
   Config small = config();
-  small.max_connections = 2;
+  small.options.max_connections = 2;
   start(std::move(small));
   Received& first = read(keep(tcp()));
   Received& second = read(keep(tcp()));
@@ -250,9 +328,9 @@ TEST_F(EdgeTest, NoMoreConnectionsThanAllowed) {
 
 TEST_F(EdgeTest, NoMoreHellosThanHalfOfAllConnections) {
   Config small = config();
-  small.max_connections = 140;
-  small.max_unserved_per_source = 140;
-  small.hello_timeout = 1h;
+  small.options.max_connections = 140;
+  small.options.max_unserved_per_source = 140;
+  small.options.hello_timeout = 1h;
   start(std::move(small));
   FakeAgent agent(loop_, 1);
   set_usual_routes(agent);
@@ -284,10 +362,10 @@ TEST_F(EdgeTest, NoMoreHellosThanHalfOfAllConnections) {
 
 TEST_F(EdgeTest, TheCapOnHellosIsOneForAllWorkers) {
   Config small = config();
-  small.workers = 2;
-  small.max_connections = 140;
-  small.max_unserved_per_source = 140;
-  small.hello_timeout = 1h;
+  small.options.workers = 2;
+  small.options.max_connections = 140;
+  small.options.max_unserved_per_source = 140;
+  small.options.hello_timeout = 1h;
   start(std::move(small));
   for (int i = 0; i < 140; ++i) {
     // The reset may come before connecting is done.
@@ -302,9 +380,9 @@ TEST_F(EdgeTest, TheCapOnHellosIsOneForAllWorkers) {
 
 TEST_F(EdgeTest, AFullSourceLosesItsOldestUnservedConnection) {
   Config small = config();
-  small.workers = 2;
-  small.max_unserved_per_source = 6;
-  small.hello_timeout = 1h;
+  small.options.workers = 2;
+  small.options.max_unserved_per_source = 6;
+  small.options.hello_timeout = 1h;
   start(std::move(small));
   FakeAgent agent(loop_, 1);
   set_usual_routes(agent);
@@ -528,7 +606,7 @@ TEST_F(EdgeTest, NoMoreUnwelcomedTunnelsThanAllowed) {
 TEST_F(EdgeTest, TheSameAgentAgainReplacesItsTunnel) {
   for (unsigned workers : {1u, 3u}) {
     Config several = config();
-    several.workers = workers;
+    several.options.workers = workers;
     edge_.reset();
     start(std::move(several));
     FakeAgent first(loop_, 1);
@@ -632,7 +710,7 @@ TEST_F(EdgeTest, SeveralAgentsShareSeveralNamesEvenly) {
   for (unsigned workers : {1u, 3u}) {
     for (uint8_t count = 2; count <= 3; ++count) {
       Config several = config();
-      several.workers = workers;
+      several.options.workers = workers;
       edge_.reset();
       start(std::move(several));
       std::vector<std::unique_ptr<FakeAgent>> agents;
@@ -682,7 +760,7 @@ TEST_F(EdgeTest, SeveralAgentsShareSeveralNamesEvenly) {
 
 TEST_F(EdgeTest, AgentsThatJoinAndLeaveDuringHandshakesCostNobodyAFalseAnswer) {
   Config several = config();
-  several.workers = 4;
+  several.options.workers = 4;
   start(std::move(several));
   FakeAgent stays(loop_, 1);
   stays.greeting = "HTTP/1.1 200 OK\r\n\r\n";
@@ -723,7 +801,7 @@ TEST_F(EdgeTest, AgentsThatJoinAndLeaveDuringHandshakesCostNobodyAFalseAnswer) {
 
 TEST_F(EdgeTest, ConnectionsMoveToTheWorkerThatHasTheTunnel) {
   Config several = config();
-  several.workers = 3;
+  several.options.workers = 3;
   start(std::move(several));
   FakeAgent agent(loop_, 1);
   agent.greeting = "hi";
@@ -776,7 +854,7 @@ TEST_F(EdgeTest, DrainTellsAgentsLetsStreamsEndAndRefusesNewOnes) {
 TEST_F(EdgeTest, ASecondStopCutsWhatIsStillOpen) {
   FakeAgent agent(loop_, 1);
   Config patient = config();
-  patient.drain_timeout = 1h;
+  patient.options.drain_timeout = 1h;
   start(std::move(patient));
   set_usual_routes(agent);
   connect(agent);
@@ -797,7 +875,7 @@ TEST_F(EdgeTest, ASecondStopCutsWhatIsStillOpen) {
 TEST_F(EdgeTest, TheDrainHasAnEnd) {
   FakeAgent agent(loop_, 1);
   Config hasty = config();
-  hasty.drain_timeout = 200ms;
+  hasty.options.drain_timeout = 200ms;
   start(std::move(hasty));
   set_usual_routes(agent);
   connect(agent);
@@ -813,7 +891,7 @@ TEST_F(EdgeTest, TheDrainHasAnEnd) {
 TEST_F(EdgeTest, AnAddressInUseIsSaidAtOnce) {
   start(config());
   Config same = config();
-  same.tcp_listen = edge_->tcp_addr();
+  same.options.tcp_listen = edge_->tcp_addr();
   auto second = Edge::bind(std::move(same), certificates_);
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, ErrorCode::kConflict);

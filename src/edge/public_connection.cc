@@ -59,13 +59,37 @@ net::Task<Result<>> read_hello(net::ByteStream& socket, wire::ClientHelloReader&
   co_return Result<>();
 }
 
+// What a client sent instead of a hello begins like an HTTP request (RFC 9112, 3): a method in capitals, and
+// after a space the target. A first packet may end inside the method.
+bool begins_like_http(ByteView bytes) {
+  constexpr size_t kLongestMethod = 32;
+  std::string_view text = as_text(bytes.first(std::min(bytes.size(), kLongestMethod + 2)));
+  const size_t method = std::min(text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ-"), text.size());
+  if (method == 0 || method > kLongestMethod || text.front() == '-') return false;
+  text.remove_prefix(method);
+  if (text.empty()) return true;
+  if (text.front() != ' ') return false;
+  return text.size() == 1 || text[1] == '/' || text[1] == '*' || text[1] == 'h';
+}
+
 net::Task<> refuse_hello(Worker& worker, std::unique_ptr<net::ByteStream> socket, ErrorCode why,
-                         bool speaks_tls) {
+                         ByteView received) {
   Counters& counters = worker.shared().counters;
-  count(why == ErrorCode::kInvalid ? counters.refused_not_tls : counters.refused_hello_timeout);
-  if (why != ErrorCode::kInvalid) co_return;
-  Bytes alert = speaks_tls ? tls::alert_record(tls::Alert::kDecodeError) : Bytes();
-  co_await say_and_close(std::move(socket), std::move(alert));
+  if (why != ErrorCode::kInvalid) {
+    count(counters.refused_hello_timeout);
+    co_return;
+  }
+  Bytes answer;
+  if (begins_like_http(received)) {
+    count(counters.refused_plain_http);
+    worker.log_plain_http(socket->remote_addr());
+    answer = plain_http_answer();
+  } else {
+    count(counters.refused_not_tls);
+    const bool speaks_tls = !received.empty() && received.front() == kTlsHandshakeRecord;
+    if (speaks_tls) answer = tls::alert_record(tls::Alert::kDecodeError);
+  }
+  co_await say_and_close(std::move(socket), std::move(answer));
 }
 
 bool is_for_hub(const std::unordered_set<std::string>& hub_names, const wire::ClientHello& hello) {
@@ -106,7 +130,11 @@ net::Task<> refuse_no_agent(Worker& worker, Client client, route::TlsMode mode) 
   co_await refuse_known(std::move(client), mode, no_agent_answer());
 }
 
-net::Task<> carry(Worker& worker, Client client, route::TlsMode mode, SessionPtr session) {
+net::Task<> carry(Worker& worker, Client client, route::TlsMode mode, PublicKey tenant, SessionPtr session) {
+  if (!client.slot.take_tenant(worker.shared().tenants, tenant)) {
+    worker.tenant_is_full(client.host);
+    co_return co_await refuse_known(std::move(client), mode, tenant_limit_answer());
+  }
   auto stream = session->connection().try_open_bidi();
   if (!stream) {
     count(worker.shared().counters.refused_stream_limit);
@@ -141,7 +169,7 @@ net::Task<> hand_to_agent(Worker& worker, Client client, route::TlsMode mode) {
     }
     if (pick->worker != worker.index()) co_return move_to_worker(worker, std::move(client), mode, *pick);
     SessionPtr session = worker.open_session(pick->agent);
-    if (session) co_return co_await carry(worker, std::move(client), mode, std::move(session));
+    if (session) co_return co_await carry(worker, std::move(client), mode, route->tenant, std::move(session));
     directory.set_closed(pick->agent, pick->generation);
   }
 }
@@ -167,6 +195,7 @@ net::Task<std::optional<Client>> end_tls(Worker& worker, Client client, std::str
               culvert::quoted(tls.error().message));
     co_return std::nullopt;
   }
+  tls::take_unclean_end_of_http(**tls);
   client.socket = std::move(*tls);
   client.received.clear();
   co_return std::move(client);
@@ -199,11 +228,10 @@ net::Task<> serve_public(Worker& worker, std::unique_ptr<net::ByteStream> socket
   TimePoint accepted = monotonic_now();
   auto unserved = std::make_unique<Worker::UnservedGuard>(worker, *socket, std::move(place));
   wire::ClientHelloReader reader;
-  auto whole = co_await read_hello(*socket, reader, accepted + shared.config.hello_timeout);
+  auto whole = co_await read_hello(*socket, reader, accepted + shared.config.options.hello_timeout);
   if (!whole) {
     unserved = nullptr;
-    bool speaks_tls = !reader.received().empty() && reader.received().front() == kTlsHandshakeRecord;
-    co_return co_await refuse_hello(worker, std::move(socket), whole.error().code, speaks_tls);
+    co_return co_await refuse_hello(worker, std::move(socket), whole.error().code, reader.received());
   }
 
   if (is_for_hub(shared.config.hub_names, reader.hello())) {
@@ -238,10 +266,11 @@ net::Task<> serve_moved(Worker& worker, MovedConnection moved) {
   client.unserved = std::make_unique<Worker::UnservedGuard>(worker, *client.socket, std::move(moved.place));
   // What was picked may have changed on the way.
   route::TablePtr table = worker.table();
+  const route::Route* route = table ? table->match(client.host) : nullptr;
   SessionPtr session = worker.open_session(moved.pick.agent);
   if (!session) worker.shared().directory.set_closed(moved.pick.agent, moved.pick.generation);
-  if (session && names_agent(table ? table->match(client.host) : nullptr, moved.tls_mode, moved.pick.agent)) {
-    co_return co_await carry(worker, std::move(client), moved.tls_mode, std::move(session));
+  if (session && names_agent(route, moved.tls_mode, moved.pick.agent)) {
+    co_return co_await carry(worker, std::move(client), moved.tls_mode, route->tenant, std::move(session));
   }
   co_await hand_to_agent(worker, std::move(client), moved.tls_mode);
 }

@@ -89,6 +89,7 @@ void Session::carry(CarriedConnection connection, std::unique_ptr<net::ByteStrea
   config.abort_code = tunnel::kStreamClientGone;
   config.initial = std::move(initial);
   config.return_refused_socket = true;
+  config.limits = worker_.shared().config.options.pump;
   config.on_done = [self = shared_from_this(), entry](tunnel::PumpResult result) {
     self->ended(entry, std::move(result));
   };

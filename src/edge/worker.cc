@@ -23,17 +23,18 @@ constexpr Duration kLastWait = std::chrono::seconds(2);
 Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
   std::unique_ptr<Worker> worker(new Worker(shared, index));
   const Config& config = shared.config;
+  const unsigned workers = config.options.workers;
   net::ListenOptions options;
-  if (config.workers > 1) options.share = index == 0 ? net::PortShare::kFirst : net::PortShare::kSibling;
-  auto listener = net::TcpListener::listen(worker->loop_, config.tcp_listen, options);
+  if (workers > 1) options.share = index == 0 ? net::PortShare::kFirst : net::PortShare::kSibling;
+  auto listener = net::TcpListener::listen(worker->loop_, *config.options.tcp_listen, options);
   if (!listener) return std::unexpected(listener.error());
   worker->listener_ = std::move(*listener);
 
   endpoint::Config endpoint_config{
-      .key = config.key, .bind = config.udp_listen, .accept_alpns = {}, .limits = {}};
+      .key = config.key, .bind = *config.options.udp_listen, .accept_alpns = {}, .limits = {}};
   endpoint_config.accept_alpns.push_back(tunnel::kTunnelAlpn);
   endpoint_config.worker = index;
-  endpoint_config.workers = config.workers;
+  endpoint_config.workers = workers;
   // An agent opens one stream, for control, and sends no datagrams: strangers get no more to fill.
   endpoint_config.limits.max_streams_bidi = 4;
   endpoint_config.limits.max_streams_uni = 0;
@@ -77,10 +78,10 @@ net::Task<> Worker::accept_public() {
     }
     count(shared_.counters.connections_accepted);
     auto socket = net::make_tcp_stream(loop_, *fd);
-    auto slot = ConnectionSlot::take(shared_.counters, shared_.config.max_connections);
+    auto slot = ConnectionSlot::take(shared_.counters, shared_.config.options.max_connections);
     if (!slot) {
       refused(shared_.counters.refused_max_connections, connections_full_lines_, "connections_full",
-              shared_.config.max_connections);
+              shared_.config.options.max_connections);
       socket->reset();
       continue;
     }
@@ -274,6 +275,20 @@ void Worker::log_no_agent(std::string_view host, const SocketAddr& client) {
   if (!no_agent_lines_.allow(monotonic_now())) return;
   log_info("no_agent", "host={} client={} suppressed={}", culvert::quoted(host), client.to_string(),
            no_agent_lines_.take_refused());
+}
+
+void Worker::log_plain_http(const SocketAddr& client) {
+  if (!plain_http_lines_.allow(monotonic_now())) return;
+  log_info("plain_http", "client={} suppressed={} reason={}", client.to_string(),
+           plain_http_lines_.take_refused(),
+           culvert::quoted("an HTTP request without TLS came to the HTTPS port; answered with status 400"));
+}
+
+void Worker::tenant_is_full(std::string_view host) {
+  count(shared_.counters.refused_tenant_full);
+  if (!tenant_full_lines_.allow(monotonic_now())) return;
+  log_warn("tenant_full", "host={} cap={} refused={}", culvert::quoted(host), shared_.tenants.limit(),
+           shared_.counters.refused_tenant_full.load(std::memory_order_relaxed));
 }
 
 void Worker::log_stalled_client(std::string_view host, const SocketAddr& client) {

@@ -57,6 +57,9 @@ class Worker {
   // Strangers can cause these: a few lines, the rest is counted in the next.
   void log_unknown_hostname(std::string_view host, const SocketAddr& client);
   void log_no_agent(std::string_view host, const SocketAddr& client);
+  void log_plain_http(const SocketAddr& client);
+  // Counts as well.
+  void tenant_is_full(std::string_view host);
   void log_stalled_client(std::string_view host, const SocketAddr& client);
 
   // The agent's open tunnel on this worker; nullptr: none.
@@ -120,6 +123,8 @@ class Worker {
   std::shared_ptr<void> unwelcomed_ = std::make_shared<char>();
   RateLimit unknown_hostname_lines_;
   RateLimit no_agent_lines_;
+  RateLimit plain_http_lines_{1, std::chrono::seconds(10)};
+  RateLimit tenant_full_lines_{1, std::chrono::seconds(10)};
   RateLimit stalled_client_lines_{1, std::chrono::seconds(10)};
   RateLimit connections_full_lines_{1, std::chrono::seconds(10)};
   RateLimit hellos_full_lines_{1, std::chrono::seconds(10)};

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 
 #include "base/ascii.h"
 #include "base/host_port.h"
@@ -38,7 +37,7 @@ std::string own_host(const SocketAddr& listen) {
 
 Result<std::vector<hubapi::HubUrl>> public_urls(const Config& config, const SocketAddr& tcp) {
   std::vector<hubapi::HubUrl> urls;
-  if (config.public_urls.empty()) urls.push_back({own_host(config.tcp_listen), tcp.port()});
+  if (config.public_urls.empty()) urls.push_back({own_host(tcp), tcp.port()});
   for (const std::string& text : config.public_urls) {
     auto url = hubapi::parse_hub_url(text);
     if (!url)
@@ -61,10 +60,10 @@ Result<std::vector<std::string>> edge_addresses(const Config& config, const huba
 Result<> check(const Config& config) {
   if (config.data_dir.empty())
     return fail(ErrorCode::kInvalid, "no data directory given; name one with --data-dir");
-  if (config.workers < 1 || config.workers > 256) {
-    return fail(ErrorCode::kInvalid, "{} workers: 1 to 256 are possible", config.workers);
+  if (config.edge.workers < 1 || config.edge.workers > 256) {
+    return fail(ErrorCode::kInvalid, "{} workers: 1 to 256 are possible", config.edge.workers);
   }
-  if (config.max_connections < 1)
+  if (config.edge.max_connections < 1)
     return fail(ErrorCode::kInvalid, "at least one public connection must be allowed");
   return {};
 }
@@ -72,7 +71,8 @@ Result<> check(const Config& config) {
 // For commands beside the node: its own listener first, since a public name may not lead back here, for want
 // of a DNS record or behind a NAT.
 std::vector<std::string> urls_on_this_host(const SocketAddr& listener, const std::vector<std::string>& urls) {
-  std::string host = !listener.is_unspecified() ? listener.ip_text() : listener.is_v4() ? "127.0.0.1" : "::1";
+  // A listener on [::] takes IPv4 as well, and ::1 may be missing where IPv6 is turned off.
+  std::string host = !listener.is_unspecified() ? listener.ip_text() : "127.0.0.1";
   std::vector<std::string> out{hubapi::HubUrl{std::move(host), listener.port()}.to_string()};
   for (const std::string& url : urls) {
     if (url != out.front()) out.push_back(url);
@@ -133,17 +133,9 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
   if (!pinned) return std::unexpected(pinned.error());
   auto certificates = std::make_shared<tls::Certificates>(std::move(*ca), unix_now);
 
-  auto edge = edge::Edge::bind({.key = key,
-                                .tcp_listen = config.tcp_listen,
-                                .udp_listen = config.udp_listen,
-                                .workers = config.workers,
-                                .hub_names = {},
-                                .public_addr = {},
-                                .version = kVersion,
-                                .hello_timeout = config.hello_timeout,
-                                .drain_timeout = config.drain_timeout,
-                                .max_connections = config.max_connections},
-                               certificates);
+  auto edge = edge::Edge::bind(
+      {.key = key, .options = config.edge, .hub_names = {}, .public_addr = {}, .version = kVersion},
+      certificates);
   if (!edge) return std::unexpected(edge.error());
   edge_ = std::move(*edge);
 
@@ -185,7 +177,7 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
               culvert::quoted("the node serves; commands on this host may not find it"));
   }
   log_info("node_started", "id={} tcp={} udp={} url={} workers={} version={}", id_.to_string(),
-           edge_->tcp_addr().to_string(), edge_->udp_addr().to_string(), urls_.front(), config.workers,
+           edge_->tcp_addr().to_string(), edge_->udp_addr().to_string(), urls_.front(), config.edge.workers,
            kVersion);
   return {};
 }
@@ -249,6 +241,48 @@ net::Task<> RunningNode::finish() {
 }
 
 }  // namespace
+
+void describe(SettingsBuilder& settings, Config& config) {
+  settings.section("hub");
+  settings.add({.name = "public-url",
+                .help = "https URLs where agents reach this hub; they go into tokens",
+                .details = "The port of the first is the public one.",
+                .value_name = "URL,...",
+                .default_text = "this host's first address and the TCP port",
+                .default_is_words = true,
+                .example = "https://hub.example.com",
+                .form = SettingForm::kList,
+                .apply = [&config](std::string_view text) -> Result<> {
+                  auto url = hubapi::parse_hub_url(text);
+                  if (!url) return std::unexpected(url.error());
+                  config.public_urls.push_back(url->to_string());
+                  return {};
+                }});
+  settings.add({.name = "edge-addr",
+                .help = "where agents reach the UDP port, when that is mapped elsewhere",
+                .value_name = "HOST:PORT,...",
+                .default_text = "the first public URL's host and the UDP port",
+                .default_is_words = true,
+                .example = "hub.example.com:443",
+                .form = SettingForm::kList,
+                .apply = [&config](std::string_view text) -> Result<> {
+                  auto address = parse_host_port(text);
+                  if (!address) return std::unexpected(address.error());
+                  config.edge_addrs.emplace_back(text);
+                  return {};
+                }});
+  settings.add({.name = "tls",
+                .help = "who signs the certificates of terminated services",
+                .details = "`internal` is a CA of this node, see `culvert ca export`; it is the only choice.",
+                .value_name = "internal",
+                .default_text = "internal",
+                .apply = [](std::string_view text) -> Result<> {
+                  if (text == "internal") return {};
+                  return fail(ErrorCode::kInvalid, "{} is not supported; the only choice is internal",
+                              culvert::quoted(text));
+                }});
+  edge::describe(settings, config.edge);
+}
 
 Result<std::unique_ptr<Node>> Node::start(Config config) {
   auto valid = check(config);

@@ -8,24 +8,24 @@
 #include "base/clock.h"
 #include "base/key.h"
 #include "base/result.h"
+#include "base/settings.h"
 #include "base/socket_addr.h"
+#include "edge/options.h"
 
 namespace culvert::node {
 
 struct Config {
   std::filesystem::path data_dir;  // keys, database, internal CA; made when missing
-  SocketAddr tcp_listen = SocketAddr::v4({0, 0, 0, 0}, 443);
-  SocketAddr udp_listen = SocketAddr::v4({0, 0, 0, 0}, 443);
   std::vector<std::string> public_urls;  // empty: https://<first address of this host>:<tcp port>
   std::vector<std::string>
       edge_addrs;  // "host:port" for the tunnel's UDP; empty: host of the first URL, the UDP port
-  unsigned workers = 1;
   // Where /metrics, /healthz and /readyz are served over plain HTTP; not set: nowhere.
   std::optional<SocketAddr> metrics_listen = std::nullopt;
-  Duration hello_timeout = std::chrono::seconds(10);  // from accept to a whole ClientHello
-  Duration drain_timeout = std::chrono::seconds(10);  // at stop: for open streams to end
-  size_t max_connections = 20'000;                    // public connections at once, all workers together
+  edge::Options edge = {};
 };
+
+// Sections [hub] and [edge]; the data directory is not among them.
+void describe(SettingsBuilder& settings, Config& config);
 
 // Hub and edge in one process: the default on one VPS.
 class Node {

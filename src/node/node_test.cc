@@ -43,11 +43,9 @@ class NodeTest : public testing::Test {
 
   Config config() {
     return {.data_dir = directory_,
-            .tcp_listen = SocketAddr::v4({127, 0, 0, 1}, 0),
-            .udp_listen = SocketAddr::v4({127, 0, 0, 1}, 0),
             .public_urls = {},
             .edge_addrs = {},
-            .drain_timeout = 1s};
+            .edge = {.tcp_listen = SocketAddr::v4({127, 0, 0, 1}, 0), .drain_timeout = 1s}};
   }
   DataDir files() { return {directory_}; }
   void write(const fs::path& path, std::string_view content) {
@@ -186,7 +184,7 @@ TEST_F(NodeTest, AStartThatFailedForItsPortLeavesNoFalseAlarm) {
   auto other = net::TcpListener::listen(loop, SocketAddr::v4({127, 0, 0, 1}, 0), {});
   ASSERT_TRUE(other) << other.error().message;
   Config taken = config();
-  taken.tcp_listen = (*other)->local_addr();
+  taken.edge.tcp_listen = (*other)->local_addr();
   EXPECT_FALSE(Node::start(taken));
   EXPECT_TRUE(fs::exists(files().node_key()));
   testing::internal::CaptureStderr();
@@ -217,7 +215,7 @@ TEST_F(NodeTest, WrongSettingsAreNamed) {
     EXPECT_NE(error_of(wrong, ErrorCode::kInvalid).find(address), std::string::npos) << address;
   }
   wrong = config();
-  wrong.workers = 0;
+  wrong.edge.workers = 0;
   error_of(wrong, ErrorCode::kInvalid);
   wrong = config();
   wrong.data_dir = "";
@@ -233,34 +231,36 @@ TEST_F(NodeTest, PortsInUseAreNamed) {
   ASSERT_TRUE(first);
   Config second = config();
   second.data_dir = directory_ / "second";
-  second.tcp_listen = (*first)->tcp_addr();
-  EXPECT_NE(error_of(second, ErrorCode::kConflict).find(second.tcp_listen.to_string()), std::string::npos);
-  second.tcp_listen = config().tcp_listen;
-  second.udp_listen = (*first)->udp_addr();
-  EXPECT_NE(error_of(second, ErrorCode::kConflict).find(second.udp_listen.to_string()), std::string::npos);
+  second.edge.tcp_listen = (*first)->tcp_addr();
+  EXPECT_NE(error_of(second, ErrorCode::kConflict).find(second.edge.tcp_listen->to_string()),
+            std::string::npos);
+  second.edge.tcp_listen = config().edge.tcp_listen;
+  second.edge.udp_listen = (*first)->udp_addr();
+  EXPECT_NE(error_of(second, ErrorCode::kConflict).find(second.edge.udp_listen->to_string()),
+            std::string::npos);
 }
 
 // SO_REUSEPORT lets every process of the user in that sets it before it binds.
 TEST_F(NodeTest, PortsOfANodeWithSeveralWorkersAreInUseToo) {
   Config several = config();
-  several.workers = 2;
+  several.edge.workers = 2;
   auto first = Node::start(several);
   ASSERT_TRUE(first);
   for (unsigned workers : {1u, 2u, 4u}) {
     Config second = config();
     second.data_dir = directory_ / "second";
-    second.workers = workers;
-    second.tcp_listen = (*first)->tcp_addr();
+    second.edge.workers = workers;
+    second.edge.tcp_listen = (*first)->tcp_addr();
     std::string error = error_of(second, ErrorCode::kConflict);
-    EXPECT_NE(error.find(second.tcp_listen.to_string() + "/tcp"), std::string::npos) << error;
-    second.tcp_listen = config().tcp_listen;
-    second.udp_listen = (*first)->udp_addr();
+    EXPECT_NE(error.find(second.edge.tcp_listen->to_string() + "/tcp"), std::string::npos) << error;
+    second.edge.tcp_listen = config().edge.tcp_listen;
+    second.edge.udp_listen = (*first)->udp_addr();
     error = error_of(second, ErrorCode::kConflict);
-    EXPECT_NE(error.find(second.udp_listen.to_string() + "/udp"), std::string::npos) << error;
+    EXPECT_NE(error.find(second.edge.udp_listen->to_string() + "/udp"), std::string::npos) << error;
   }
   Config again = several;
-  again.tcp_listen = (*first)->tcp_addr();
-  again.udp_listen = (*first)->udp_addr();
+  again.edge.tcp_listen = (*first)->tcp_addr();
+  again.edge.udp_listen = (*first)->udp_addr();
   first->reset();
   EXPECT_TRUE(Node::start(again)) << "a node that has ended leaves its ports";
 }
@@ -530,8 +530,8 @@ TEST_F(RunningNodeTest, AFullDiskStopsNeitherTheStartNorARevocation) {
   auto token = hubapi::parse_invite_token(member(*created, "token")).value();
   const std::string invite = "/v1/invites/" + member(*created, "invite_id");
   Config same = config();
-  same.tcp_listen = node_->tcp_addr();
-  same.udp_listen = node_->udp_addr();
+  same.edge.tcp_listen = node_->tcp_addr();
+  same.edge.udp_listen = node_->udp_addr();
   stop();
   node_.reset();
   {
@@ -564,7 +564,7 @@ TEST_F(RunningNodeTest, AFullDiskStopsNeitherTheStartNorARevocation) {
 
 TEST_F(RunningNodeTest, AGoodbyeTakesTheRouteAtOnce) {
   Config several = config();
-  several.workers = 2;
+  several.edge.workers = 2;
   start(std::move(several));
   auto created = call("POST", "/v1/invites", R"({"hostnames":["app.test"]})");
   ASSERT_TRUE(created) << created.error().message;

@@ -1,0 +1,18 @@
+#pragma once
+#include "base/clock.h"
+#include "base/settings.h"
+#include "tunnel/pump_limits.h"
+
+namespace culvert::agent {
+
+// What the user of an agent may choose, besides its token and services.
+struct Options {
+  size_t max_streams = 1024;
+  Duration origin_timeout = std::chrono::seconds(10);
+  tunnel::PumpLimits pump = {};
+};
+
+// Section [agent].
+void describe(SettingsBuilder& settings, Options& options);
+
+}  // namespace culvert::agent

@@ -1,0 +1,29 @@
+#include "cli/command.h"
+
+namespace culvert::cli {
+
+const std::vector<Setting>& Command::declared() const {
+  static const std::vector<Setting> none;
+  return settings() == nullptr ? none : settings()->declared();
+}
+
+Result<Arguments> Command::parse(std::span<const std::string> words) const {
+  std::vector<std::string> flags;
+  for (const Setting& setting : declared()) flags.push_back(setting.flag);
+  if (settings() != nullptr) flags.emplace_back("config");
+  return parse_arguments(info_, flags, words);
+}
+
+std::vector<std::unique_ptr<Command>> make_commands() {
+  std::vector<std::unique_ptr<Command>> commands;
+  commands.push_back(make_http_command());
+  commands.push_back(make_agent_command());
+  commands.push_back(make_node_command());
+  for (auto& command : make_invite_commands()) commands.push_back(std::move(command));
+  commands.push_back(make_ca_export_command());
+  commands.push_back(make_token_inspect_command());
+  commands.push_back(make_version_command());
+  return commands;
+}
+
+}  // namespace culvert::cli

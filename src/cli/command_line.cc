@@ -1,0 +1,131 @@
+#include "cli/command_line.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "cli/suggestion.h"
+
+namespace culvert::cli {
+namespace {
+
+Error bad_usage(const CommandInfo& command, std::string_view what) {
+  return {ErrorCode::kInvalid,
+          fmt::format("{}{} See `culvert {} --help`", what, what.ends_with('?') ? "" : ".", command.name)};
+}
+
+// Takes the words of one command, one after the other.
+class Reader {
+ public:
+  Reader(const CommandInfo& command, const std::vector<std::string>& flags,
+         std::span<const std::string> words)
+      : command_(command), flags_(flags), words_(words) {}
+
+  Result<Arguments> read() {
+    while (!words_.empty()) {
+      const std::string& word = next();
+      if (word == "--" && !flags_ended_) {
+        flags_ended_ = true;
+        continue;
+      }
+      auto taken = is_flag(word) ? take_flag(word) : take_word(word);
+      if (!taken) return std::unexpected(taken.error());
+      if (out_.wants_help) return out_;
+    }
+    if (command_.positional && !has_positional_)
+      return std::unexpected(bad_usage(command_, fmt::format("{}: is missing", command_.positional->name)));
+    return std::move(out_);
+  }
+
+ private:
+  const std::string& next() {
+    const std::string& word = words_.front();
+    words_ = words_.subspan(1);
+    return word;
+  }
+
+  bool is_flag(const std::string& word) const {
+    if (flags_ended_ || !word.starts_with('-') || word == "-") return false;
+    return !command_.positional || !command_.positional->accepts_dash ||
+           !command_.positional->accepts_dash(word);
+  }
+
+  Result<> take_word(const std::string& word) {
+    if (!command_.positional || has_positional_) return stray(word);
+    out_.positional = word;
+    has_positional_ = true;
+    return {};
+  }
+
+  Result<> take_flag(const std::string& word) {
+    const size_t equals = word.find('=');
+    const bool has_value = equals != std::string::npos;
+    const std::string flag = word.starts_with("--") ? word.substr(2, has_value ? equals - 2 : equals) : "";
+    const bool is_switch = flag == "help" || std::ranges::find(command_.switches, flag, &Switch::flag) !=
+                                                 command_.switches.end();
+    if (is_switch && has_value)
+      return std::unexpected(bad_usage(command_, fmt::format("--{}: takes no value", flag)));
+    if (flag == "help" || word == "-h") {
+      out_.wants_help = true;
+      return {};
+    }
+    if (is_switch) {
+      out_.switches.push_back(flag);
+      return {};
+    }
+    if (std::ranges::find(flags_, flag) == flags_.end()) return stray(word);
+    if (has_value) {
+      out_.values[flag].push_back(word.substr(equals + 1));
+      return {};
+    }
+    // What looks like the next flag is none's value; `--flag=--value` says that it is.
+    if (words_.empty() || words_.front().starts_with("--"))
+      return std::unexpected(bad_usage(command_, fmt::format("--{}: needs a value", flag)));
+    out_.values[flag].push_back(next());
+    return {};
+  }
+
+  Result<> stray(const std::string& word) const {
+    std::string what = describe_stray(word, "culvert " + command_.name, false);
+    if (word.starts_with("--")) {
+      std::vector<std::string> known;
+      for (const std::string& flag : flags_) known.push_back("--" + flag);
+      for (const Switch& each : command_.switches) known.push_back("--" + each.flag);
+      what += suggestion(word.substr(0, word.find('=')), known);
+    }
+    return std::unexpected(bad_usage(command_, what));
+  }
+
+  const CommandInfo& command_;
+  const std::vector<std::string>& flags_;
+  std::span<const std::string> words_;
+  Arguments out_;
+  bool flags_ended_ = false;
+  bool has_positional_ = false;
+};
+
+}  // namespace
+
+bool Arguments::has_switch(std::string_view flag) const {
+  return std::ranges::find(switches, flag) != switches.end();
+}
+
+Result<Arguments> parse_arguments(const CommandInfo& command, const std::vector<std::string>& flags,
+                                  std::span<const std::string> words) {
+  return Reader(command, flags, words).read();
+}
+
+// It may be a secret without its flag, and the value of a mistyped flag may be one too: neither is repeated,
+// nor is any word as long as a key.
+std::string describe_stray(std::string_view word, std::string_view command, bool wants_command) {
+  constexpr size_t kKeySize = 40;
+  word = word.substr(0, word.find('='));
+  if (word.contains("cvt_inv_"))
+    return "a token is not expected there; give it with --token or CULVERT_TOKEN";
+  if (word.size() >= kKeySize)
+    return fmt::format("a word of {} characters is not expected there", word.size());
+  if (word.starts_with('-')) return fmt::format("{} is no flag of {}", quoted(word), command);
+  if (wants_command) return fmt::format("{} is no command of {}", quoted(word), command);
+  return fmt::format("{} is one word too many", quoted(word));
+}
+
+}  // namespace culvert::cli

@@ -1,0 +1,94 @@
+#include "cli/help.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+namespace culvert::cli {
+namespace {
+
+constexpr CommandGroup kGroups[] = {
+    {"invite", "Make, list and revoke the invites that agents connect with"},
+    {"ca", "The node's internal certificate authority"},
+    {"token", "Look at an invite token"},
+};
+
+// A list of names, each with its line of text, in columns.
+void append_list(std::string& out, const std::vector<std::pair<std::string, std::string>>& rows) {
+  size_t width = 0;
+  for (const auto& [name, text] : rows) width = std::max(width, name.size());
+  for (const auto& [name, text] : rows)
+    fmt::format_to(std::back_inserter(out), "  {:<{}}  {}\n", name, width, text);
+}
+
+// Below the name: names with their values are too long for columns.
+void append_item(std::string& out, std::string_view name, std::string_view text) {
+  fmt::format_to(std::back_inserter(out), "  {}\n      {}\n", name, text);
+}
+
+bool is_in(const CommandGroup& group, const Command& command) {
+  return command.info().name.starts_with(fmt::format("{} ", group.name));
+}
+
+}  // namespace
+
+std::string command_help(const Command& command) {
+  const CommandInfo& info = command.info();
+  const std::string words = info.positional ? " " + info.positional->name : "";
+  std::string out = fmt::format("{}\n\nUsage: culvert {} [FLAG]...{}\n\n", info.summary, info.name, words);
+  if (info.positional) append_item(out, info.positional->name, info.positional->help);
+  for (const Setting& setting : command.declared()) {
+    std::string text = setting.help;
+    if (!setting.default_text.empty()) text += fmt::format(" (default {})", setting.default_text);
+    text += fmt::format(" [{}]", variable_name(setting));
+    append_item(out, fmt::format("--{} {}", setting.flag, setting.value_name), text);
+  }
+  if (command.settings() != nullptr)
+    append_item(out, "--config FILE", "a TOML file with these settings [CULVERT_CONFIG]");
+  for (const Switch& each : info.switches) append_item(out, "--" + each.flag, each.help);
+  append_item(out, "--help", "print this");
+  return out + "\nExamples:\n" + info.examples;
+}
+
+const CommandGroup* find_group(std::string_view name) {
+  const auto* found = std::ranges::find(kGroups, name, &CommandGroup::name);
+  return found == std::end(kGroups) ? nullptr : found;
+}
+
+std::string group_help(const CommandGroup& group, const std::vector<std::unique_ptr<Command>>& commands) {
+  std::string out =
+      fmt::format("{}\n\nUsage: culvert {} COMMAND [FLAG]...\n\nCommands:\n", group.summary, group.name);
+  std::vector<std::pair<std::string, std::string>> rows;
+  std::string examples;
+  for (const auto& command : commands) {
+    if (!is_in(group, *command)) continue;
+    rows.emplace_back(command->info().name.substr(group.name.size() + 1), command->info().summary);
+    examples += command->info().examples.substr(0, command->info().examples.find('\n') + 1);
+  }
+  append_list(out, rows);
+  return out + "\nExamples:\n" + examples;
+}
+
+std::string program_help(const std::vector<std::unique_ptr<Command>>& commands) {
+  std::string out =
+      "Carries a local service to a public HTTPS URL, through a QUIC tunnel.\n\n"
+      "Usage: culvert COMMAND [FLAG]...\n\nCommands:\n";
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (const auto& command : commands) {
+    if (!command->info().is_hidden) rows.emplace_back(command->info().name, command->info().summary);
+  }
+  append_list(out, rows);
+  return out +
+         "\nFlags:\n"
+         "  --help     print this\n"
+         "  --version  print the version, like `culvert version`\n"
+         "\nExamples:\n"
+         "  culvert node --public-url https://hub.example.com         # on the public host\n"
+         "  culvert invite create --name laptop --hostnames '*.example.com'\n"
+         "  culvert http 3000 --token cvt_inv_1...                    # where the service runs\n"
+         "\n"
+         "Every flag has an environment variable, shown in [brackets]. `culvert COMMAND --help` says more.\n";
+}
+
+}  // namespace culvert::cli

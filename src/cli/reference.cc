@@ -1,0 +1,99 @@
+#include "cli/reference.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace culvert::cli {
+namespace {
+
+constexpr std::string_view kEnd = "<!-- end -->\n";
+
+const Command* find_command(const std::vector<std::unique_ptr<Command>>& commands, std::string_view name) {
+  auto found =
+      std::ranges::find_if(commands, [name](const auto& command) { return command->info().name == name; });
+  return found == commands.end() || (*found)->settings() == nullptr ? nullptr : found->get();
+}
+
+std::string default_cell(const Setting& setting) {
+  if (setting.default_text.empty()) return "none";
+  return setting.default_is_words ? setting.default_text : fmt::format("`{}`", setting.default_text);
+}
+
+std::string table(const Command& command) {
+  std::string out =
+      "| flag | in a file | variable | default | meaning |\n"
+      "|---|---|---|---|---|\n";
+  for (const Setting& setting : command.declared()) {
+    std::string meaning = setting.help;
+    if (!setting.details.empty()) meaning += ". " + setting.details;
+    fmt::format_to(std::back_inserter(out), "| `--{} {}` | `{}` | `{}` | {} | {} |\n", setting.flag,
+                   setting.value_name, dotted_name(setting), variable_name(setting), default_cell(setting),
+                   meaning);
+  }
+  return out + "| `--config FILE` | | `CULVERT_CONFIG` | none | a TOML file with these settings |\n";
+}
+
+std::string example_file(const Command& command) {
+  // What belongs above the first section has to be there.
+  std::vector<const Setting*> sorted;
+  for (const bool above : {true, false}) {
+    for (const Setting& setting : command.declared()) {
+      if (setting.section.empty() == above) sorted.push_back(&setting);
+    }
+  }
+  std::string out = "```toml\n";
+  std::string section;
+  for (const Setting* setting : sorted) {
+    if (setting->section != section) {
+      section = setting->section;
+      fmt::format_to(std::back_inserter(out), "{}[{}]\n", out.ends_with("toml\n") ? "" : "\n", section);
+    }
+    fmt::format_to(std::back_inserter(out), "{}\n", example_line(*setting));
+  }
+  return out + "```\n";
+}
+
+}  // namespace
+
+std::string example_line(const Setting& setting) {
+  const char* quote = setting.form == SettingForm::kJson ? "'" : "\"";
+  switch (setting.form) {
+    case SettingForm::kNumber:
+      return fmt::format("{} = {}", setting.name, setting.example);
+    case SettingForm::kList:
+      return fmt::format("{} = [\"{}\"]", setting.name, setting.example);
+    case SettingForm::kText:
+    case SettingForm::kJson:
+      break;
+  }
+  return fmt::format("{} = {}{}{}", setting.name, quote, setting.example, quote);
+}
+
+Result<std::string> fill_document(std::string_view document,
+                                  const std::vector<std::unique_ptr<Command>>& commands) {
+  std::string out;
+  while (!document.empty()) {
+    const size_t line_end = std::min(document.find('\n'), document.size() - 1) + 1;
+    std::string_view line = document.substr(0, line_end);
+    out += line;
+    document.remove_prefix(line_end);
+    constexpr std::string_view kSettings = "<!-- settings of ";
+    constexpr std::string_view kExample = "<!-- example of ";
+    const bool is_table = line.starts_with(kSettings);
+    if (!is_table && !line.starts_with(kExample)) continue;
+    line.remove_prefix(is_table ? kSettings.size() : kExample.size());
+    const std::string_view name = line.substr(0, line.find(" -->"));
+    const Command* command = find_command(commands, name);
+    if (command == nullptr)
+      return fail(ErrorCode::kInvalid, "the document wants the settings of `{}`, which has none", name);
+    const size_t end = document.find(kEnd);
+    if (end == std::string_view::npos)
+      return fail(ErrorCode::kInvalid, "the part about `{}` has no end: a line {}", name, kEnd);
+    document.remove_prefix(end);
+    out += is_table ? table(*command) : example_file(*command);
+  }
+  return out;
+}
+
+}  // namespace culvert::cli

@@ -1,0 +1,21 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/command.h"
+
+// Those parts of docs/configuration.md that follow from the declarations of the settings.
+namespace culvert::cli {
+
+// The document with every part between a line `<!-- settings of COMMAND -->` or `<!-- example of COMMAND -->`
+// and the next `<!-- end -->` made anew. kInvalid: an unknown command, or a part without an end.
+Result<std::string> fill_document(std::string_view document,
+                                  const std::vector<std::unique_ptr<Command>>& commands);
+
+// The setting with its example as a file has it: `workers = 4`.
+std::string example_line(const Setting& setting);
+
+}  // namespace culvert::cli

@@ -1,0 +1,45 @@
+#pragma once
+#include <algorithm>
+#include <optional>
+
+#include "base/clock.h"
+#include "base/settings.h"
+#include "base/socket_addr.h"
+#include "edge/unserved.h"
+#include "tunnel/pump_limits.h"
+
+namespace culvert::edge {
+
+// What an operator may choose of an edge.
+struct Options {
+  // Not set: port 443 of every address of this host, with IPv6 where the host has it.
+  std::optional<SocketAddr> tcp_listen = std::nullopt;
+  std::optional<SocketAddr> udp_listen = std::nullopt;  // not set: as tcp_listen
+  unsigned workers = 1;
+  Duration hello_timeout = std::chrono::seconds(10);
+  Duration drain_timeout = std::chrono::seconds(10);
+  size_t max_connections = 20'000;
+  std::optional<size_t> max_connections_per_tenant = std::nullopt;  // not set: as max_connections
+  // Clients that have not finished their hello or TLS handshake, and those of one source.
+  std::optional<size_t> max_unserved = std::nullopt;
+  std::optional<size_t> max_unserved_per_source = std::nullopt;
+  tunnel::PumpLimits pump = {};
+};
+
+// Section [edge].
+void describe(SettingsBuilder& settings, Options& options);
+
+// Clients that have not finished their hello or handshake may take half of all places, so that slow ones
+// cannot keep everybody out; small configurations keep a few.
+inline Unserved::Limits unserved_limits(const Options& options) {
+  constexpr size_t kMinUnserved = 64;
+  constexpr size_t kMinPerSource = 32;
+  const size_t total = options.max_unserved.value_or(std::max(kMinUnserved, options.max_connections / 2));
+  return {total, options.max_unserved_per_source.value_or(std::max(kMinPerSource, total / 4))};
+}
+
+inline size_t tenant_limit(const Options& options) {
+  return options.max_connections_per_tenant.value_or(options.max_connections);
+}
+
+}  // namespace culvert::edge

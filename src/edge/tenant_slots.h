@@ -1,0 +1,60 @@
+#pragma once
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+#include "base/key.h"
+
+namespace culvert::edge {
+
+// Counts the public connections that each tenant's agents carry, over all workers, up to a limit for each
+// tenant. A tenant without connections takes no memory. Thread-safe; outlives the slots that it gave.
+class TenantSlots {
+ public:
+  // One connection's place; given back when destroyed.
+  class Slot {
+   public:
+    Slot(Slot&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)), tenant_(other.tenant_) {}
+    Slot& operator=(Slot&& other) noexcept {
+      std::swap(owner_, other.owner_);
+      std::swap(tenant_, other.tenant_);
+      return *this;
+    }
+    ~Slot() {
+      if (owner_ != nullptr) owner_->give_back(tenant_);
+    }
+
+   private:
+    friend class TenantSlots;
+    Slot(TenantSlots* owner, const PublicKey& tenant) : owner_(owner), tenant_(tenant) {}
+    TenantSlots* owner_;
+    PublicKey tenant_;
+  };
+
+  explicit TenantSlots(size_t limit) : limit_(limit) {}
+  TenantSlots(const TenantSlots&) = delete;
+
+  size_t limit() const { return limit_; }
+  // nullopt: the tenant has as many as it may.
+  std::optional<Slot> take(const PublicKey& tenant) {
+    std::lock_guard lock(mutex_);
+    auto count = counts_.try_emplace(tenant, 0).first;
+    if (count->second >= limit_) return std::nullopt;
+    ++count->second;
+    return Slot(this, tenant);
+  }
+
+ private:
+  void give_back(const PublicKey& tenant) {
+    std::lock_guard lock(mutex_);
+    auto count = counts_.find(tenant);
+    if (--count->second == 0) counts_.erase(count);
+  }
+
+  const size_t limit_;  // at least 1
+  std::mutex mutex_;
+  std::unordered_map<PublicKey, size_t> counts_;
+};
+
+}  // namespace culvert::edge
