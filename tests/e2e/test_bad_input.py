@@ -31,6 +31,11 @@ NODE = {
     "hello-timeout": ["3", "s", "-1s", "3 s", "3parsecs", "99999999999999999999s", "0s"],
     "drain-timeout": ["3", "s", "-1s", "3parsecs"],
     "max-connections": ["0", "-1", "many"],
+    "max-connections-per-tenant": ["0", "-1", "many"],
+    "max-handshakes": ["0", "-1", "many"],
+    "max-handshakes-per-source": ["0", "-1", "many"],
+    "idle-timeout": ["3", "s", "-1s", "0s"],
+    "half-open-timeout": ["3", "s", "-1s", "0s"],
     "log-level": ["loud", "INFO2", "5"],
 }
 AGENT = {
@@ -50,6 +55,8 @@ AGENT = {
                  "[", "[]extra", "null", "[[]]"],
     "service": ["nonsense", "=x:80", "a.example.test=", "a.example.test=x", "a.example.test=x:80,maybe"],
     "max-streams": ["0", "-1", "many"],
+    "idle-timeout": ["3", "s", "-1s", "0s"],
+    "half-open-timeout": ["3", "s", "-1s", "0s"],
     "log-level": ["loud"],
 }
 HTTP = {
@@ -180,9 +187,9 @@ def test_words_and_flags_that_a_command_does_not_take(world, command):
 def test_configuration_files_that_no_command_takes(world, command):
     _, words = COMMANDS[command]
     unknown = world.directory / "unknown.conf"
-    unknown.write_text("\nnonsense = secret\n")
+    unknown.write_text("\nnonsense = 'secret'\n")
     for path, says in ((world.directory / "none.conf", "none.conf"), (world.directory, str(world.directory)),
-                       (unknown, f"{unknown}:2: nonsense: ")):
+                       (unknown, f"{unknown}:2:1: nonsense: ")):
         refused(world, *command, *words, "--config", path, says=[says], secrets=["secret"], status=BAD_USAGE)
         refused(world, *command, *words, env={"CULVERT_CONFIG": str(path)}, says=[says], secrets=["secret"], status=BAD_USAGE)
 
@@ -341,6 +348,10 @@ def test_nonsense_for_token_inspect(world):
     for content in ("", "\n", "x" * 100_000):
         path.write_text(content)
         refused(world, "token", "inspect", "--token-file", path, says=["--token-file", str(path)], status=BAD_USAGE)
+    for content, says in ((b"\xef\xbb\xbf" + token.encode(), "byte order mark"), (token.encode("utf-16"), "UTF-16"),
+                          (f'"{token}"'.encode(), "quotes"), (f"'{token}'\n".encode(), "quotes")):
+        path.write_bytes(content)
+        refused(world, "token", "inspect", "--token-file", path, says=["--token-file", says], secrets=pieces, status=BAD_USAGE)
     path.write_text(token)
     path.chmod(0)
     refused(world, "token", "inspect", "--token-file", path, says=[str(path)], prefix=UNPRIVILEGED, status=BAD_USAGE)
@@ -429,9 +440,10 @@ def test_a_token_of_another_hub_is_not_trusted(world):
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("line,key", [
-    ("workers = many", "workers"), ("worker = 1", "worker"), ("workers 1", None), ("= 1", None), ("[node]", None),
-    ("workers = 1\nworkers = 2", "workers"), ("listen = nonsense", "listen"), ("tls = maybe", "tls"),
-    ("hello-timeout = 3", "hello-timeout"), ("\0\1\2", None), ("workers =", "workers"),
+    ("[edge]\nworkers = 'many'", "workers"), ("[edge]\nworker = 1", "worker"), ("workers 1", None), ("= 1", None),
+    ("[nodes]", "nodes"), ("[edge", None), ("[edge]\nworkers = 1\nworkers = 2", "workers"), ("workers = 1", "workers"),
+    ("[edge]\nlisten = 'nonsense'", "listen"), ("listen = 0.0.0.0:443", "listen"), ("[hub]\ntls = 'maybe'", "tls"),
+    ("[edge]\nhello-timeout = 3", "hello-timeout"), ("\0\1\2", None), ("[edge]\nworkers =", "workers"),
 ])
 def test_a_bad_line_of_a_configuration_file_is_named_with_file_line_and_key(world, line, key):
     path = world.directory / "node.conf"
@@ -446,8 +458,9 @@ def test_a_bad_line_of_a_configuration_file_is_named_with_file_line_and_key(worl
 
 def test_a_configuration_file_works_and_flags_win_over_it(world):
     path = world.directory / "node.conf"
-    path.write_text(f"# all of it\ndata-dir = {world.directory}/from-file\nlisten = {NODE_IP}:{NODE_TCP}\n"
-                    f"udp-listen={NODE_IP}:443\n  public-url = https://{NODE_IP}  \n\nworkers = 2\nlog-level = warn\n")
+    path.write_text(f"# all of it\ndata-dir = '{world.directory}/from-file'\n[edge]\nlisten = '{NODE_IP}:{NODE_TCP}'\n"
+                    f"udp-listen='{NODE_IP}:443'\nworkers = 2\n\n  [hub]\n  public-url = ['https://{NODE_IP}']\n"
+                    "[log]\nlevel = 'warn'\n")
     node = world.start("node", [BINARY, "node", "--config", path, "--log-level", "info"], world.public)
     node.wait_for(r"event=node_started")
     assert (world.directory / "from-file" / "node.key").exists()
@@ -457,7 +470,7 @@ def test_configuration_files_that_cannot_be_read(world):
     refused(world, *node_arguments(world), "--config", world.directory / "none.conf", says=["none.conf"])
     refused(world, *node_arguments(world), "--config", world.directory, says=[str(world.directory)])
     path = world.directory / "secret.conf"
-    path.write_text("workers = 1\n")
+    path.write_text("edge.workers = 1\n")
     path.chmod(0)
     refused(world, *node_arguments(world), "--config", path, says=["secret.conf"], prefix=UNPRIVILEGED)
     big = world.directory / "big.conf"
@@ -468,7 +481,9 @@ def test_configuration_files_that_cannot_be_read(world):
 def test_a_secret_in_a_bad_configuration_file_is_not_repeated(world):
     token = valid_token(world)
     path = world.directory / "agent.conf"
-    for line in (f"token = {token}x", f"token {token}", token, f"tokn = {token}", f"token = {token}\nworkers = {token}"):
+    for line in (f"token = {token}", f"token {token}", token, f"tokn = {token}", f"[agent]\ntoken = '{token}x'", f"{token} = 1",
+                 f"[{token}]", f"[agent]\ntokn = '{token}'", f"[agent]\ntoken = '{token}'\nmax-streams = '{token}'",
+                 f"[agent]\ntoken = ['{token}']", f"[agent]\ntoken = '{token}"):
         path.write_text(f"{line}\n")
         refused(world, "agent", "--services", SERVICES, "--config", path, says=[str(path)],
                 secrets=[part for part in token.split(".") if len(part) > 30], namespace=world.home)

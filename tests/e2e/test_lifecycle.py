@@ -176,10 +176,60 @@ def test_a_second_signal_to_the_agent_still_says_goodbye(world):
 
         with stream_that_lasts(world):
             agent.signal(signal.SIGINT)
-            agent.wait_for(r"Ctrl-C again ends them now")
+            agent.wait_for(r"1 open connection has 2 s to end; Ctrl-C again ends it now")
             agent.signal(signal.SIGINT)
             assert agent.wait() == 130
             node.wait_for(r"event=agent_disconnected .*by=agent .*the agent stops", timeout=3)
+
+
+def test_a_path_that_is_too_narrow_for_quic_is_named(world):
+    world.nginx()
+    node = world.node()
+    world.home.ip("link set eth0 mtu 1200")
+    agent = world.agent(world.invite(node), terminate(), ready=False)
+    agent.wait_for(r"event=edge_unreachable .*carries packets of 1200 bytes at most, and QUIC needs 1228", timeout=30)
+
+
+def test_a_node_listens_on_every_address_by_default(world):
+    """IPv4 and IPv6 clients, and an agent by UDP over IPv4."""
+    world.nginx()
+    world.public.ip("-6 addr add 2001:db8:1::1/64 dev clients nodad")
+    world.client.ip("-6 addr add 2001:db8:1::2/64 dev eth0 nodad")
+    node = world.start("node", [BINARY, "node", "--data-dir", world.directory / "node-data", "--public-url", f"https://{NODE_IP}",
+                                "--workers", "2"], world.public)
+    node.data_dir = world.directory / "node-data"
+    node.wait_for(r"event=node_started .*tcp=\[::\]:443 udp=\[::\]:443")
+    world.agent(world.invite(node), terminate())
+    assert world.status() == "200"
+    over_v6 = ["--connect-to", f"{HOST}:443:[2001:db8:1::1]:443"]
+    wait_until(lambda: world.client.run("curl", "-sk", "--noproxy", "*", *over_v6, f"https://{HOST}/", check=False).returncode == 0,
+               "an answer over IPv6")
+
+
+def test_the_output_of_invite_create_is_a_token_file(world):
+    node = world.node()
+    made = world.culvert("invite", "create", "--data-dir", node.data_dir, "--hostnames", HOST)
+    assert made.returncode == 0, made.stderr
+    assert len(made.stdout.splitlines()) == 1 and made.stdout.startswith("cvt_inv_1.")
+    assert "hostnames" in made.stderr and made.stdout.strip() not in made.stderr
+    path = world.directory / "token"
+    path.write_text(made.stdout)
+    path.chmod(0o600)
+    assert world.culvert("token", "inspect", "--token-file", path).returncode == 0
+
+
+def test_http_on_the_https_port_is_told_so(world):
+    node = world.node()
+    said = world.client.run("curl", "-s", "--noproxy", "*", "-w", " %{http_code}", f"http://{NODE_IP}:443/").stdout
+    assert "https://" in said and said.endswith(" 400"), said
+    node.wait_for(r"event=plain_http ")
+
+
+def test_an_origin_that_expects_https_gets_a_hint(world):
+    world.nginx()
+    agent = world.agent(world.invite(world.node()), terminate(port=3443))
+    assert world.status() == "400"
+    agent.wait_for(r"event=origin_refused_first_bytes .*expects TLS")
 
 
 def test_closed_udp_is_named_with_its_port(world):
