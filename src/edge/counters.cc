@@ -26,9 +26,11 @@ void report(const Counters& counters, Metrics& metrics) {
   };
   refused("max_connections", counters.refused_max_connections);
   refused("max_hellos", counters.refused_max_hellos);
+  refused("tenant_full", counters.refused_tenant_full);
   refused("source_full", counters.dropped_source_full);
   refused("hello_timeout", counters.refused_hello_timeout);
   refused("not_tls", counters.refused_not_tls);
+  refused("plain_http", counters.refused_plain_http);
   refused("unknown_hostname", counters.refused_unknown_hostname);
   refused("no_agent", counters.refused_no_agent);
   refused("stream_limit", counters.refused_stream_limit);

@@ -25,16 +25,15 @@ namespace fs = std::filesystem;
 TEST(Observer, AWorkerThatDoesNotAnswerIsNamed) {
   net::EventLoop loop;
   auto ca = tls::InternalCa::load(tls::InternalCa::create("test", unix_now())).value();
-  auto edge = edge::Edge::bind({.key = edge::testing::key(7),
-                                .tcp_listen = SocketAddr::v4({127, 0, 0, 1}, 0),
-                                .udp_listen = SocketAddr::v4({127, 0, 0, 1}, 0),
-                                .workers = 2,
-                                .hub_names = {},
-                                .public_addr = {},
-                                .version = "test",
-                                .drain_timeout = 1ms},
-                               std::make_shared<tls::Certificates>(std::move(ca), unix_now))
-                  .value();
+  auto edge =
+      edge::Edge::bind(
+          {.key = edge::testing::key(7),
+           .options = {.tcp_listen = SocketAddr::v4({127, 0, 0, 1}, 0), .workers = 2, .drain_timeout = 1ms},
+           .hub_names = {},
+           .public_addr = {},
+           .version = "test"},
+          std::make_shared<tls::Certificates>(std::move(ca), unix_now))
+          .value();
   Observer observer(loop, *edge, [](Metrics& metrics) { metrics.gauge("control", "Control.", 1); });
   // Bound, but no worker runs yet.
   EXPECT_THAT(run_task(loop, observer.health()),
@@ -58,11 +57,9 @@ class NodeMetrics : public ::testing::Test {
 
   Config config() {
     return {.data_dir = directory_,
-            .tcp_listen = SocketAddr::v4({127, 0, 0, 1}, 0),
-            .udp_listen = SocketAddr::v4({127, 0, 0, 1}, 0),
             .public_urls = {},
             .edge_addrs = {},
-            .drain_timeout = 1s};
+            .edge = {.tcp_listen = SocketAddr::v4({127, 0, 0, 1}, 0), .drain_timeout = 1s}};
   }
   http::Response get(const SocketAddr& address, std::string target) {
     auto stream = run_task(loop_, net::tcp_connect(loop_, address, soon())).value();

@@ -282,6 +282,18 @@ void describe(SettingsBuilder& settings, Config& config) {
                               culvert::quoted(text));
                 }});
   edge::describe(settings, config.edge);
+  settings.section("metrics");
+  settings.add(
+      {.name = "listen",
+       .help = "where metrics and health are served",
+       .details =
+           "Plain HTTP without credentials: /metrics for Prometheus, /healthz and /readyz. Choose loopback "
+           "or a network of operators.",
+       .default_text = "nowhere",
+       .default_is_words = true,
+       .example = "127.0.0.1:9100",
+       .flag = "metrics-listen"},
+      config.metrics_listen);
 }
 
 Result<std::unique_ptr<Node>> Node::start(Config config) {

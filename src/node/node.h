@@ -24,7 +24,7 @@ struct Config {
   edge::Options edge = {};
 };
 
-// Sections [hub] and [edge]; the data directory is not among them.
+// Sections [hub], [edge] and [metrics]; the data directory is not among them.
 void describe(SettingsBuilder& settings, Config& config);
 
 // Hub and edge in one process: the default on one VPS.
