@@ -39,7 +39,7 @@ using Events = std::vector<std::string>;
 
 SecretKey key(uint8_t fill) { return SecretKey::from_seed(Bytes(32, fill)).value(); }
 
-class AgentTest : public ::testing::Test {
+class AgentTest : public ::testing::Test, public AgentObserver {
  public:
   // As the edge sees a tunnel.
   struct Link {
@@ -75,14 +75,15 @@ class AgentTest : public ::testing::Test {
                                {*route::HostPattern::parse("term.test"), "127.0.0.1", port,
                                 TlsMode::kTerminate, false}},
                   .options = {.max_streams = max_streams}};
-    config.on_refused = [this](const Error& error) { refusals_.push_back(error.message); };
-    agent_.emplace(loop_, std::move(config));
+    agent_.emplace(loop_, std::move(config), *this);
     tasks_.spawn(run_agent());
   }
   void start_and_link(size_t max_streams = 10) {
     start(max_streams);
     wait([&] { return links_.size() == 1; });
   }
+
+  void refused(const Error& error) override { refusals_.push_back(error.message); }
 
   Task<> run_agent() {
     outcome_ = co_await agent_->run();

@@ -25,8 +25,8 @@ Result<Bytes> proxy_header(const tunnel::StreamHeader& header) {
 
 }  // namespace
 
-StreamServer::StreamServer(net::EventLoop& loop, const Config& config)
-    : loop_(loop), config_(config), table_(config.services), scratch_(kScratch) {
+StreamServer::StreamServer(net::EventLoop& loop, const Config& config, AgentObserver& observer)
+    : loop_(loop), config_(config), observer_(observer), table_(config.services), scratch_(kScratch) {
   for (const Service& service : config.services) origins_[&service];
 }
 
@@ -121,10 +121,10 @@ void StreamServer::start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::B
                               const Service& service, const tunnel::StreamHeader& header, ByteView first) {
   auto first_bytes = std::make_shared<FirstBytes>(service.tls_mode, service.proxy_protocol);
   std::shared_ptr<HttpTap> tap;
-  if (service.tls_mode == route::TlsMode::kTerminate && config_.on_request) {
+  if (service.tls_mode == route::TlsMode::kTerminate && observer_.wants_requests()) {
     tap = std::make_shared<HttpTap>(header.authority, [this](const RequestLine& line) {
       bool is_ours = !ignored_target_.empty() && line.target == ignored_target_;
-      if (!is_ours) config_.on_request(line);
+      if (!is_ours) observer_.request(line);
     });
     tap->request_bytes(first, monotonic_now());
   }

@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/first_bytes.h"
+#include "agent/observer.h"
 #include "agent/services.h"
 #include "base/rate_limit.h"
 #include "endpoint/endpoint.h"
@@ -16,11 +17,11 @@
 
 namespace culvert::agent {
 
-// Serves the streams that edges open: header, authorisation, origin, pump. Lives on one loop; `config`
-// outlives it.
+// Serves the streams that edges open: header, authorisation, origin, pump. Lives on one loop; what
+// the constructor takes outlives it.
 class StreamServer {
  public:
-  StreamServer(net::EventLoop& loop, const Config& config);
+  StreamServer(net::EventLoop& loop, const Config& config, AgentObserver& observer);
   StreamServer(const StreamServer&) = delete;
 
   // From the stream's first byte until its pump runs or it is refused. `is_trusted` answers whether the edge
@@ -62,6 +63,7 @@ class StreamServer {
 
   net::EventLoop& loop_;
   const Config& config_;
+  AgentObserver& observer_;
   ServiceTable table_;
   std::unordered_map<const Service*, OriginState> origins_;
   RateLimit header_lines_{3, std::chrono::minutes(1)};

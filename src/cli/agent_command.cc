@@ -29,12 +29,6 @@ Result<std::vector<agent::Service>> read_services(std::string_view path) {
   return services;
 }
 
-std::string joined(const std::vector<std::string>& texts) {
-  std::string out;
-  for (const std::string& text : texts) out += (out.empty() ? "" : ",") + text;
-  return out;
-}
-
 }  // namespace
 
 AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
@@ -121,19 +115,9 @@ Result<> AgentCommand::run() {
   log_info("agent_starting", "token={} services={}", culvert::quoted(config_->token.describe()),
            config_->services.size());
 
-  config_->on_ready = [](const std::vector<std::string>& urls) {
-    if (urls.empty()) {
-      log_warn("not_serving", "reason=\"no edge is connected\"");
-    } else {
-      log_info("serving", "urls={}", joined(urls));
-    }
-  };
-  config_->on_refused = [](const Error& error) {
-    log_error("refused", "code={} reason={} hint=\"the agent keeps trying\"", to_string(error.code),
-              culvert::quoted(error.message));
-  };
   net::EventLoop loop;
-  agent::Agent agent(loop, *config_);
+  agent::AgentObserver logging;
+  agent::Agent agent(loop, *config_, logging);
   auto served = run_in_foreground(loop, agent);
   if (!served) {
     return fail(served.error().code, "the agent did not start, and does not retry: {}",

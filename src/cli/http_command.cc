@@ -28,25 +28,9 @@ CommandInfo command_info() {
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
-void print_request(const agent::RequestLine& line) {
-  std::string status = line.status == 0 ? "---" : std::to_string(line.status);
-  print_line("{}  {:<7} {}  {}  {:.1f} ms", format_clock(unix_now()), line.method, line.target, status,
-             seconds(line.duration) * 1000);
-}
-
 net::Task<> ask_hub(hubapi::HubClient& hub, hubapi::InviteToken token, hubapi::Declaration declaration,
                     Result<hubapi::LeaseAnswer>& answer) {
   answer = co_await hub.declare(std::move(token), std::move(declaration));
-}
-
-Result<std::vector<hubapi::HubUrl>> hub_urls(const hubapi::InviteToken& token) {
-  std::vector<hubapi::HubUrl> urls;
-  for (const std::string& text : token.hub_urls) {
-    auto url = hubapi::parse_hub_url(text);
-    if (!url) return std::unexpected(url.error());
-    urls.push_back(std::move(*url));
-  }
-  return urls;
 }
 
 }  // namespace
@@ -99,10 +83,8 @@ Result<> HttpCommand::resolve(const Arguments& arguments, const Environment& env
 
 // A declaration without services grants nothing and tells what the invite covers.
 Result<> HttpCommand::learn_hostname() {
-  auto urls = hub_urls(*token_);
-  if (!urls) return std::unexpected(urls.error());
   net::EventLoop loop;
-  hubapi::HubClient hub(loop, std::move(*urls), token_->hub_key);
+  hubapi::HubClient hub(loop, hubapi::hub_urls(*token_), token_->hub_key);
   SystemRandom random;
   hubapi::Declaration declaration{
       token_->invite_id, token_->invite_secret, SecretKey::generate(random).public_key(), {}};
@@ -117,27 +99,27 @@ Result<> HttpCommand::learn_hostname() {
   return {};
 }
 
-agent::Config HttpCommand::agent_config() {
-  agent::Config config{.token = *token_, .services = {}};
-  config.services.push_back({*hostname_, origin_->host, origin_->port, route::TlsMode::kTerminate, false});
-  config.on_lease = [this](const hubapi::LeaseAnswer& lease) { root_pem_ = lease.internal_ca_pem; };
-  config.on_request = print_request;
-  config.on_ready = [this](const std::vector<std::string>& urls) { on_ready(urls); };
-  config.on_misdirected = [this](const std::string& hostname, const std::string& elsewhere,
-                                 const std::string& public_addr) {
-    on_misdirected(hostname, elsewhere, public_addr);
-  };
-  config.on_silent_origin = [](const agent::Service& service) {
-    print_message("waiting for {}: nothing answers there yet", agent::origin_text(service));
-  };
-  return config;
+void HttpCommand::request(const agent::RequestLine& line) {
+  std::string status = line.status == 0 ? "---" : std::to_string(line.status);
+  print_line("{}  {:<7} {}  {}  {:.1f} ms", format_clock(unix_now()), line.method, line.target, status,
+             seconds(line.duration) * 1000);
 }
 
-void HttpCommand::on_ready(const std::vector<std::string>& urls) {
-  if (urls.empty()) {
-    print_message("the connection to the edge was lost; reconnecting");
-    return;
-  }
+bool HttpCommand::service_silent(const agent::Silence& silence) {
+  if (!silence.is_the_origin) return AgentObserver::service_silent(silence);
+  print_message("waiting for {}: nothing answers there yet", agent::origin_text(silence.service));
+  return true;
+}
+
+void HttpCommand::lost() { print_message("the connection to the edge was lost; reconnecting"); }
+
+void HttpCommand::refused(const Error& error) {
+  if (was_ready_ && error.code == ErrorCode::kUnavailable) return;
+  refusal_ = error;
+  running_->stop();
+}
+
+void HttpCommand::ready(const std::vector<std::string>& urls) {
   if (was_ready_) {
     print_message("connected again");
     return;
@@ -157,13 +139,13 @@ void HttpCommand::on_ready(const std::vector<std::string>& urls) {
   print_line("curl --cacert '{}' {}/", root.string(), urls.front());
 }
 
-void HttpCommand::on_misdirected(const std::string& hostname, const std::string& elsewhere,
-                                 const std::string& public_addr) {
+void HttpCommand::misdirected(const std::string& hostname, const std::string& elsewhere,
+                              const std::string& public_host) {
   std::string state = elsewhere.empty()
                           ? std::string("has no DNS record yet; point one")
                           : fmt::format("leads to {}, not to the node; point its DNS record", elsewhere);
-  print_message("{} {} at {}. Until then add to curl: --connect-to {}::{}:", hostname, state, public_addr,
-                hostname, public_addr);
+  print_message("{} {} at {}. Until then add to curl: --connect-to {}::{}:", hostname, state, public_host,
+                hostname, public_host);
 }
 
 void HttpCommand::keep_for_next_time() {
@@ -192,15 +174,10 @@ Result<> HttpCommand::run() {
     if (!learned) return learned;
   }
   net::EventLoop loop;
-  agent::Config config = agent_config();
-  agent::Agent* running = nullptr;
-  config.on_refused = [this, &running](const Error& error) {
-    if (was_ready_ && error.code == ErrorCode::kUnavailable) return;
-    refusal_ = error;
-    running->stop();
-  };
-  agent::Agent agent(loop, std::move(config));
-  running = &agent;
+  agent::Config config{.token = *token_, .services = {}};
+  config.services.push_back({*hostname_, origin_->host, origin_->port, route::TlsMode::kTerminate, false});
+  agent::Agent agent(loop, std::move(config), *this);
+  running_ = &agent;
   auto served = run_in_foreground(loop, agent);
   if (refusal_) return std::unexpected(*refusal_);
   return served;

@@ -18,7 +18,7 @@ Result<route::HostPattern> choose_hostname(const std::vector<std::string>& grant
                                            std::string_view made_up_label);
 
 // culvert http: one local web service at one public URL, with its requests on the terminal.
-class HttpCommand final : public Command {
+class HttpCommand final : public Command, private agent::AgentObserver {
  public:
   HttpCommand();
 
@@ -33,10 +33,15 @@ class HttpCommand final : public Command {
 
  private:
   Result<> learn_hostname();
-  agent::Config agent_config();
-  void on_ready(const std::vector<std::string>& urls);
-  void on_misdirected(const std::string& hostname, const std::string& elsewhere,
-                      const std::string& public_addr);
+  void lease_granted(const hubapi::LeaseAnswer& lease) override { root_pem_ = lease.internal_ca_pem; }
+  void ready(const std::vector<std::string>& urls) override;
+  void lost() override;
+  void refused(const Error& error) override;
+  bool service_silent(const agent::Silence& silence) override;
+  void misdirected(const std::string& hostname, const std::string& elsewhere,
+                   const std::string& public_host) override;
+  bool wants_requests() const override { return true; }
+  void request(const agent::RequestLine& line) override;
   void keep_for_next_time();
 
   Settings settings_;
@@ -50,6 +55,7 @@ class HttpCommand final : public Command {
   TimePoint started_;
   std::string root_pem_;
   bool was_ready_ = false;
+  agent::Agent* running_ = nullptr;  // while it does
   std::optional<Error> refusal_;
 };
 

@@ -81,7 +81,7 @@ class FleetTest : public testing::Test {
     }
   }
 
-  // As Agent::Impl::keep_lease() does, with the cap of agent::RetryCap.
+  // As agent::LeaseKeeper does, with the cap of agent::RetryCap.
   void declare(Agent& agent) {
     ++requests_;
     const hubapi::InviteToken& token = tokens_[agent.token];

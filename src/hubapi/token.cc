@@ -266,4 +266,13 @@ Result<HubUrl> parse_hub_url(std::string_view text) {
   return url;
 }
 
+std::vector<HubUrl> hub_urls(const InviteToken& token) {
+  std::vector<HubUrl> urls;
+  for (const std::string& text : token.hub_urls) {
+    auto url = parse_hub_url(text);
+    if (url) urls.push_back(std::move(*url));
+  }
+  return urls;
+}
+
 }  // namespace culvert::hubapi

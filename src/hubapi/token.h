@@ -37,4 +37,8 @@ struct HubUrl {
 };
 Result<HubUrl> parse_hub_url(std::string_view text);
 
+// Where the token's hub is, in the order of the token. Texts that are no URLs, which parse_invite_token
+// refuses, are left out.
+std::vector<HubUrl> hub_urls(const InviteToken& token);
+
 }  // namespace culvert::hubapi

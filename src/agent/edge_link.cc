@@ -1,0 +1,194 @@
+#include "agent/edge_link.h"
+
+#include <algorithm>
+
+#include "agent/silent_edge.h"
+#include "base/backoff.h"
+#include "base/host_port.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "net/resolver.h"
+#include "tunnel/protocol.h"
+
+namespace culvert::agent {
+namespace {
+
+constexpr Duration kDialDeadline = std::chrono::seconds(10);
+constexpr Duration kWelcomeDeadline = std::chrono::seconds(10);
+
+}  // namespace
+
+net::Task<> EdgeLink::run() {
+  Backoff backoff;
+  RateLimit failure_lines(3, std::chrono::seconds(30));
+  while (!agent_.lifetime.is_stopping() && is_named()) {
+    auto dialled = co_await dial();
+    if (agent_.lifetime.is_stopping()) break;
+    if (dialled) {
+      const TimePoint began = monotonic_now();
+      co_await serve(std::move(*dialled));
+      if (agent_.lifetime.is_stopping() || !is_named()) break;
+      // A tunnel that did not last is a failure as well: an edge that welcomes and then closes must not be
+      // hammered.
+      if (monotonic_now() - began >= Backoff::kCap) backoff.reset();
+    } else if (failure_lines.allow(monotonic_now())) {
+      log_warn("edge_unreachable", "edge={} reason={}", edge_.short_text(), quoted(dialled.error().message));
+    }
+    co_await agent_.lifetime.pause(backoff.next(agent_.random));
+    bool renewed = co_await agent_.leases.renew();
+    if (!renewed) break;
+  }
+  agent_.network.forget(edge_);
+}
+
+// Until the tunnel closes or drains: then a successor is needed.
+net::Task<> EdgeLink::serve(TunnelPtr tunnel) {
+  up(tunnel);
+  while (!agent_.lifetime.is_stopping() && !tunnel->closed && !tunnel->is_draining) co_await changed_.wait();
+  if (agent_.lifetime.is_stopping()) co_return;
+  if (tunnel->closed) {
+    log_info("edge_disconnected", "edge={} code={} reason={}", edge_.short_text(), tunnel->closed->code,
+             quoted(tunnel->closed->message));
+  } else {
+    log_info("edge_draining", "edge={}", edge_.short_text());
+  }
+}
+
+void EdgeLink::lease_changed() {
+  if (is_named()) return;
+  const std::set<TunnelPtr> open = tunnels_;
+  for (const TunnelPtr& tunnel : open)
+    tunnel->connection->close(tunnel::kCloseWithdrawn, "the hub no longer names this edge");
+}
+
+net::Task<Result<endpoint::EndpointAddr>> EdgeLink::locate() {
+  const hubapi::EdgeInfo* info = agent_.leases.find_edge(edge_);
+  if (info == nullptr) co_return fail(ErrorCode::kNotFound, "the hub no longer names this edge");
+  endpoint::EndpointAddr target{.id = edge_, .relay_urls = {}, .ip_addrs = {}};
+  std::string reasons;
+  std::vector<HostPort> places;
+  for (const std::string& address : info->addresses) {
+    auto place = parse_host_port(address);
+    if (place) {
+      places.push_back(std::move(*place));
+    } else {
+      reasons += fmt::format("; address {}", place.error().message);
+    }
+  }
+  auto results = co_await net::resolve_all(agent_.loop, std::move(places), monotonic_now() + kDialDeadline);
+  for (const auto& resolved : results) {
+    if (!resolved) {
+      reasons += fmt::format("; {}", resolved.error().message);
+      continue;
+    }
+    for (const SocketAddr& found : *resolved) {
+      if (std::ranges::find(target.ip_addrs, found) == target.ip_addrs.end())
+        target.ip_addrs.push_back(found);
+    }
+  }
+  if (target.ip_addrs.empty())
+    co_return fail(ErrorCode::kUnavailable, "edge has no usable address{}", reasons);
+  co_return target;
+}
+
+net::Task<Result<endpoint::ConnectionPtr>> EdgeLink::connect() {
+  auto target = co_await locate();
+  if (!target) co_return std::unexpected(target.error());
+  agent_.network.look_for(edge_, target->ip_addrs);
+  auto connection =
+      co_await agent_.endpoint.connect(*target, tunnel::kTunnelAlpn, monotonic_now() + kDialDeadline);
+  if (connection || connection.error().code != ErrorCode::kTimeout) co_return connection;
+  const hubapi::EdgeInfo* info = agent_.leases.find_edge(edge_);
+  co_return fail(ErrorCode::kTimeout, "{}",
+                 silent_edge(info ? info->addresses : std::vector<std::string>(), target->ip_addrs));
+}
+
+net::Task<Result<EdgeLink::TunnelPtr>> EdgeLink::dial() {
+  auto connected = co_await connect();
+  if (!connected) co_return std::unexpected(connected.error());
+  endpoint::ConnectionPtr connection = std::move(*connected);
+  auto stream = co_await connection->open_bidi();
+  if (!stream) co_return std::unexpected(stream.error());
+  auto tunnel =
+      std::make_shared<Tunnel>(connection, tunnel::ControlStream(agent_.loop, *stream), Readiness::Place{});
+  auto sent = tunnel->control.send(tunnel::Hello{.agent_version = kVersion});
+  if (!sent) co_return std::unexpected(sent.error());
+  auto message = co_await tunnel->control.receive(monotonic_now() + kWelcomeDeadline);
+  if (!message) {
+    if (connection->is_open()) {
+      connection->close(tunnel::kCloseProtocol, "no welcome");
+      co_return std::unexpected(message.error());
+    }
+    auto reason = co_await connection->closed();
+    co_return fail(ErrorCode::kClosed, "the edge closed the tunnel: {} (code {})", reason.message,
+                   reason.code);
+  }
+  const auto* welcome = std::get_if<tunnel::Welcome>(&*message);
+  if (welcome == nullptr) {
+    connection->close(tunnel::kCloseProtocol, "a welcome was due");
+    co_return fail(ErrorCode::kInvalid, "the edge did not begin with a welcome");
+  }
+  auto same = tunnel::check_protocol(welcome->protocol, "the edge", welcome->edge_version);
+  if (!same) {
+    connection->close(tunnel::kCloseProtocol, same.error().message);
+    co_return std::unexpected(same.error());
+  }
+  tunnel->place = place_of(*welcome);
+  agent_.tasks.spawn(watch_control(tunnel));
+  agent_.tasks.spawn(accept_streams(tunnel));
+  co_return tunnel;
+}
+
+Readiness::Place EdgeLink::place_of(const tunnel::Welcome& welcome) const {
+  auto reached = parse_host_port(welcome.public_addr);
+  if (reached) return {reached->host, reached->port};
+  return {hubapi::hub_urls(agent_.config.token).front().host, agent_.leases.lease()->public_port};
+}
+
+net::Task<> EdgeLink::watch_control(TunnelPtr tunnel) {
+  auto keep = shared_from_this();
+  while (true) {
+    auto message = co_await tunnel->control.receive(TimePoint::max());
+    if (!message) {
+      // Its end means nothing: the connection's own end says more, and accept_streams() sees it.
+      if (message.error().code == ErrorCode::kInvalid) {
+        tunnel->connection->close(tunnel::kCloseProtocol, message.error().message);
+      }
+      co_return;
+    }
+    if (std::holds_alternative<tunnel::Drain>(*message)) {
+      tunnel->is_draining = true;
+      changed_.notify();
+    }
+  }
+}
+
+net::Task<> EdgeLink::accept_streams(TunnelPtr tunnel) {
+  auto keep = shared_from_this();
+  while (true) {
+    auto stream = co_await tunnel->connection->accept_bidi();
+    if (!stream) break;
+    agent_.tasks.spawn(agent_.streams.serve(std::move(*stream), edge_, is_named()));
+  }
+  auto reason = co_await tunnel->connection->closed();
+  tunnel->closed = std::move(reason);
+  down(tunnel);
+  changed_.notify();
+}
+
+void EdgeLink::up(const TunnelPtr& tunnel) {
+  if (tunnel->closed) return;
+  tunnels_.insert(tunnel);
+  agent_.network.add(tunnel->connection);
+  log_info("edge_connected", "edge={} address={}", edge_.short_text(),
+           tunnel->connection->path_stats().remote.to_string());
+  agent_.readiness.up(edge_, tunnel->place);
+}
+
+void EdgeLink::down(const TunnelPtr& tunnel) {
+  tunnels_.erase(tunnel);
+  agent_.network.remove(tunnel->connection);
+  if (tunnels_.empty()) agent_.readiness.down(edge_);
+}
+
+}  // namespace culvert::agent

@@ -1,0 +1,77 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "agent/agent.h"
+#include "agent/lease_keeper.h"
+#include "agent/lifetime.h"
+#include "agent/network_mover.h"
+#include "agent/readiness.h"
+#include "agent/stream_server.h"
+#include "endpoint/endpoint.h"
+#include "tunnel/control.h"
+
+namespace culvert::agent {
+
+// The way to one edge: dials it, serves the streams that it opens, and dials again after a loss.
+//
+//    dialling ──hello, welcome──▶ serving ──closed or drained──▶ (declare again) ──▶ dialling
+//
+// Between failures it waits by its own back-off; it ends when the hub no longer names the edge, or when the
+// agent stops. While a draining tunnel ends, its successor serves. Lives on one loop.
+class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
+ public:
+  // The parts of the agent that links use. All outlive every link.
+  struct Parts {
+    net::EventLoop& loop;
+    const Config& config;
+    endpoint::Endpoint& endpoint;
+    Lifetime& lifetime;
+    LeaseKeeper& leases;
+    StreamServer& streams;
+    Readiness& readiness;
+    NetworkMover& network;
+    Random& random;
+    net::TaskGroup& tasks;
+  };
+
+  EdgeLink(const Parts& agent, const EndpointId& edge) : agent_(agent), edge_(edge), changed_(agent.loop) {}
+  EdgeLink(const EdgeLink&) = delete;
+
+  net::Task<> run();
+  // Closes the tunnels if the hub no longer names the edge.
+  void lease_changed();
+  // Ends the waits of run(), once the lifetime says so.
+  void stop() { changed_.notify(); }
+
+ private:
+  // One connection to the edge, from its welcome to its end.
+  struct Tunnel {
+    endpoint::ConnectionPtr connection;
+    tunnel::ControlStream control;
+    Readiness::Place place;  // where the public reaches the edge
+    bool is_draining = false;
+    std::optional<endpoint::CloseReason> closed = {};
+  };
+  using TunnelPtr = std::shared_ptr<Tunnel>;
+
+  bool is_named() const { return agent_.leases.find_edge(edge_) != nullptr; }
+  net::Task<Result<endpoint::EndpointAddr>> locate();
+  net::Task<Result<endpoint::ConnectionPtr>> connect();
+  net::Task<Result<TunnelPtr>> dial();
+  net::Task<> serve(TunnelPtr tunnel);
+  net::Task<> watch_control(TunnelPtr tunnel);
+  net::Task<> accept_streams(TunnelPtr tunnel);
+  Readiness::Place place_of(const tunnel::Welcome& welcome) const;
+  void up(const TunnelPtr& tunnel);
+  void down(const TunnelPtr& tunnel);
+
+  const Parts agent_;
+  const EndpointId edge_;
+  std::set<TunnelPtr> tunnels_;  // that serve
+  net::Notify changed_;          // a tunnel drains or has closed
+};
+
+}  // namespace culvert::agent

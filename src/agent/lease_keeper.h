@@ -1,0 +1,62 @@
+#pragma once
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "agent/agent.h"
+#include "agent/lifetime.h"
+#include "base/key.h"
+#include "base/random.h"
+#include "hubapi/hub_client.h"
+
+namespace culvert::agent {
+
+// Declares the agent's services to the hub and renews the lease that it grants. Lives on one loop; what the
+// constructor takes outlives it.
+class LeaseKeeper {
+ public:
+  LeaseKeeper(net::EventLoop& loop, const Config& config, const SecretKey& key, Lifetime& lifetime,
+              AgentObserver& observer, Random& random);
+  LeaseKeeper(const LeaseKeeper&) = delete;
+
+  // Called after each declaration that was granted.
+  void set_listener(std::function<void()> listener) { on_granted_ = std::move(listener); }
+  // Declares now and before the lease ends, until the agent stops.
+  net::Task<> run();
+  // Asks for a declaration that begins after now, and waits for its success; false: the agent stops. The
+  // answer to one that is on its way may tell the state before the loss that made the caller ask.
+  net::Task<bool> renew();
+  // Ends the waits of run() and renew(), once the lifetime says so.
+  void stop();
+
+  // The newest answer; nullopt before the first.
+  const std::optional<hubapi::LeaseAnswer>& lease() const { return lease_; }
+  // As the newest answer names it; nullptr: it does not.
+  const hubapi::EdgeInfo* find_edge(const EndpointId& edge) const;
+  // A name that the answer does not mention is not refused.
+  bool is_accepted(const Service& service) const;
+
+ private:
+  hubapi::Declaration declaration() const;
+  void adopt(hubapi::LeaseAnswer answer, uint64_t number);
+  void failed(const Error& error);
+  void refused(ErrorCode code, std::string message);
+
+  const Config& config_;
+  const SecretKey& key_;
+  Lifetime& lifetime_;
+  AgentObserver& observer_;
+  Random& random_;
+  hubapi::HubClient hub_;
+  std::function<void()> on_granted_;
+
+  std::optional<hubapi::LeaseAnswer> lease_;
+  uint64_t begun_ = 0;    // declarations
+  uint64_t granted_ = 0;  // the last one that was, by the same count
+  bool is_wanted_ = false;
+  net::Notify wanted_;
+  net::Notify changed_;
+  std::string last_refusal_;
+};
+
+}  // namespace culvert::agent

@@ -1,0 +1,56 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "hubapi/declaration.h"
+
+namespace culvert::agent {
+
+struct Service;
+
+// One HTTP exchange seen on a terminated stream.
+struct RequestLine {
+  std::string host;
+  std::string method;
+  std::string target;
+  int status;  // 0: the origin gave none
+  Duration duration;
+};
+
+// A service whose public URL has not answered yet.
+struct Silence {
+  const Service& service;
+  std::string reason;
+  bool is_the_origin;  // the edge answered in the origin's place
+  Duration elapsed;    // since the agent began to ask
+};
+
+// What an agent reports while it runs, on its loop. Unless overridden, each event is a log line.
+class AgentObserver {
+ public:
+  virtual ~AgentObserver() = default;
+
+  // The hub granted or renewed the lease.
+  virtual void lease_granted(const hubapi::LeaseAnswer&) {}
+  // The public URL of every service that the hub accepted has answered through the public address.
+  virtual void ready(const std::vector<std::string>& urls);
+  // The last edge was lost; ready() follows when one is back.
+  virtual void lost();
+  // A refusal that only a person can change (revoked, hostname not granted), once until something else
+  // happens. The message is for the user. The agent continues to ask, every few minutes.
+  virtual void refused(const Error& error);
+  // Called for every attempt in vain until it returns true: then this service was reported, and is not again
+  // before the next ready().
+  virtual bool service_silent(const Silence& silence);
+  // A ready service has a hostname without a DNS record, or with one that leads to `elsewhere`; it should
+  // point at `public_host`.
+  virtual void misdirected(const std::string& hostname, const std::string& elsewhere,
+                           const std::string& public_host);
+  // Terminated streams are parsed for request() only if this is true at the start.
+  virtual bool wants_requests() const { return false; }
+  virtual void request(const RequestLine&) {}
+};
+
+}  // namespace culvert::agent

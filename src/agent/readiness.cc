@@ -1,0 +1,183 @@
+#include "agent/readiness.h"
+
+#include <algorithm>
+#include <array>
+
+#include "agent/probe.h"
+#include "agent/services.h"
+#include "base/backoff.h"
+#include "base/encoding.h"
+#include "base/log.h"
+#include "net/resolver.h"
+
+namespace culvert::agent {
+namespace {
+
+constexpr Duration kProbeDeadline = std::chrono::seconds(5);
+
+std::string public_url(const Service& service, uint16_t port) {
+  if (port == 443) return fmt::format("https://{}", service.hostname.text());
+  return fmt::format("https://{}:{}", service.hostname.text(), port);
+}
+
+}  // namespace
+
+Readiness::Readiness(net::EventLoop& loop, const Config& config, const LeaseKeeper& leases,
+                     StreamServer& streams, Lifetime& lifetime, AgentObserver& observer, Random& random,
+                     net::TaskGroup& tasks)
+    : loop_(loop),
+      config_(config),
+      leases_(leases),
+      streams_(streams),
+      lifetime_(lifetime),
+      observer_(observer),
+      random_(random),
+      tasks_(tasks) {
+  std::array<uint8_t, 8> nonce;
+  random_.fill(nonce);
+  target_ = fmt::format("/?culvert-readiness={}", to_hex(nonce));
+  streams_.ignore_target(target_);
+}
+
+void Readiness::up(const EndpointId& edge, Place place) {
+  Edge& state = edges_[edge];
+  state.place = std::move(place);
+  state.is_up = true;
+  begin(edge);
+}
+
+void Readiness::down(const EndpointId& edge) {
+  auto found = edges_.find(edge);
+  if (found == edges_.end()) return;
+  found->second.is_up = false;
+  found->second.is_ready = false;
+  if (!found->second.is_proving) edges_.erase(found);
+  if (any_up() || !is_ready_ || lifetime_.is_stopping()) return;
+  is_ready_ = false;
+  observer_.lost();
+}
+
+void Readiness::lease_changed() {
+  for (const auto& [edge, state] : edges_) {
+    if (state.is_up) begin(edge);
+  }
+}
+
+bool Readiness::is_up(const EndpointId& edge) const {
+  auto found = edges_.find(edge);
+  return found != edges_.end() && found->second.is_up;
+}
+
+bool Readiness::any_up() const {
+  return std::ranges::any_of(edges_, [](const auto& entry) { return entry.second.is_up; });
+}
+
+void Readiness::begin(const EndpointId& edge) {
+  Edge& state = edges_.at(edge);
+  auto accepted = [this](const Service& service) { return leases_.is_accepted(service); };
+  if (state.is_proving || state.is_ready || std::ranges::none_of(config_.services, accepted)) return;
+  state.is_proving = true;
+  tasks_.spawn(prove(edge));
+}
+
+net::Task<> Readiness::prove(EndpointId edge) {
+  const TimePoint began = monotonic_now();
+  Backoff backoff;
+  std::vector<const Service*> left;
+  for (const Service& service : config_.services) {
+    if (!service.hostname.is_wildcard()) left.push_back(&service);  // no one name stands for a wildcard
+  }
+  while (!left.empty() && !lifetime_.is_stopping() && is_up(edge)) {
+    auto silent_ones = co_await ask_all(edge, std::move(left), began);
+    left = std::move(silent_ones);
+    if (!left.empty()) co_await lifetime_.pause(backoff.next(random_));
+  }
+  edges_.at(edge).is_proving = false;
+  if (!is_up(edge)) {
+    edges_.erase(edge);  // up() begins again
+  } else if (!lifetime_.is_stopping()) {
+    proven(edge, began);
+  }
+}
+
+// Those that did not answer.
+net::Task<std::vector<const Service*>> Readiness::ask_all(EndpointId edge,
+                                                          std::vector<const Service*> services,
+                                                          TimePoint began) {
+  std::vector<const Service*> left;
+  for (const Service* service : services) {
+    if (!leases_.is_accepted(*service)) continue;  // the edge has no route to it
+    auto answer = co_await ask(edges_.at(edge).place, *service);
+    if (lifetime_.is_stopping() || !is_up(edge)) break;
+    if (answer.answered) continue;
+    left.push_back(service);
+    silent(*service, std::move(answer), began);
+  }
+  co_return left;
+}
+
+net::Task<Readiness::Answer> Readiness::ask(Place place, const Service& service) {
+  ProbeTarget target{.host = place.host,
+                     .port = place.port,
+                     .hostname = service.hostname.text(),
+                     .tls_mode = service.tls_mode,
+                     .root_pem = leases_.lease()->internal_ca_pem,
+                     .target = target_};
+  const uint64_t answered_before = streams_.answered(service);
+  auto status = co_await probe(loop_, target, monotonic_now() + kProbeDeadline);
+  if (!status) co_return Answer{.reason = status.error().message};
+  // These two are also what the edge itself says when the origin does not answer.
+  const bool may_be_the_edge = *status == 502 || *status == 504;
+  if (!may_be_the_edge || streams_.answered(service) > answered_before)
+    co_return Answer{.answered = true, .reason = {}};
+  co_return Answer{.origin_is_silent = true,
+                   .reason = fmt::format("its origin {} does not answer", origin_text(service))};
+}
+
+void Readiness::silent(const Service& service, Answer answer, TimePoint since) {
+  log_debug("probe_failed", "service={} reason={}", service.hostname.text(), quoted(answer.reason));
+  if (reported_.contains(&service)) return;
+  const bool reported = observer_.service_silent(
+      {service, std::move(answer.reason), answer.origin_is_silent, monotonic_now() - since});
+  if (reported) reported_.insert(&service);
+}
+
+void Readiness::proven(const EndpointId& edge, TimePoint began) {
+  Edge& state = edges_.at(edge);
+  std::vector<const Service*> served;
+  std::vector<std::string> urls;
+  for (const Service& service : config_.services) {
+    if (!leases_.is_accepted(service)) continue;
+    served.push_back(&service);
+    urls.push_back(public_url(service, state.place.port));
+  }
+  if (served.empty()) return;  // refused in the meantime: lease_changed() begins again
+  state.is_ready = true;
+  reported_.clear();
+  log_info("ready", "services={} declared={} took_ms={}", served.size(), config_.services.size(),
+           std::chrono::duration_cast<std::chrono::milliseconds>(monotonic_now() - began).count());
+  if (is_ready_) return;  // through another edge
+  is_ready_ = true;
+  observer_.ready(urls);
+  for (const Service* service : served) {
+    if (!service->hostname.is_wildcard()) tasks_.spawn(check_name(state.place, service->hostname.text()));
+  }
+}
+
+// The edge has answered; whether the world finds the edge under this name is for DNS to say.
+net::Task<> Readiness::check_name(Place place, std::string hostname) {
+  if (hostname.ends_with(".localhost")) co_return;
+  const TimePoint deadline = monotonic_now() + kProbeDeadline;
+  auto resolved = co_await net::resolve(loop_, hostname, place.port, deadline);
+  auto expected = co_await net::resolve(loop_, place.host, place.port, deadline);
+  if (lifetime_.is_stopping()) co_return;
+  std::string elsewhere;
+  if (resolved) {
+    // A balancer or a NAT may stand between: where we cannot compare, nothing is said.
+    if (!expected || std::ranges::find_first_of(*resolved, *expected) != resolved->end()) co_return;
+    elsewhere = resolved->front().ip_text();
+  }
+  observer_.misdirected(hostname, elsewhere, place.host);
+}
+
+}  // namespace culvert::agent

@@ -1,0 +1,75 @@
+#pragma once
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/agent.h"
+#include "agent/lease_keeper.h"
+#include "agent/lifetime.h"
+#include "agent/stream_server.h"
+
+namespace culvert::agent {
+
+// Proves for each edge that the agent's services answer at the edge's public address, by asking as a client
+// would. Lives on one loop; what the constructor takes outlives it.
+class Readiness {
+ public:
+  // Where the public reaches an edge.
+  struct Place {
+    std::string host;
+    uint16_t port;
+  };
+
+  Readiness(net::EventLoop& loop, const Config& config, const LeaseKeeper& leases, StreamServer& streams,
+            Lifetime& lifetime, AgentObserver& observer, Random& random, net::TaskGroup& tasks);
+  Readiness(const Readiness&) = delete;
+
+  // The edge has a tunnel: begins to ask there.
+  void up(const EndpointId& edge, Place place);
+  // It has none any more.
+  void down(const EndpointId& edge);
+  // A service may have been accepted after all.
+  void lease_changed();
+
+ private:
+  //  down ──up()──▶ proving ──every accepted service answered──▶ ready
+  //  down() leads back from anywhere.
+  struct Edge {
+    Place place;
+    bool is_up = false;
+    bool is_proving = false;
+    bool is_ready = false;
+  };
+  struct Answer {
+    bool answered = false;
+    bool origin_is_silent = false;  // the edge answered in its place
+    std::string reason;
+  };
+
+  void begin(const EndpointId& edge);
+  net::Task<> prove(EndpointId edge);
+  net::Task<std::vector<const Service*>> ask_all(EndpointId edge, std::vector<const Service*> services,
+                                                 TimePoint began);
+  net::Task<Answer> ask(Place place, const Service& service);
+  void silent(const Service& service, Answer answer, TimePoint since);
+  void proven(const EndpointId& edge, TimePoint began);
+  net::Task<> check_name(Place place, std::string hostname);
+  bool is_up(const EndpointId& edge) const;
+  bool any_up() const;
+
+  net::EventLoop& loop_;
+  const Config& config_;
+  const LeaseKeeper& leases_;
+  StreamServer& streams_;
+  Lifetime& lifetime_;
+  AgentObserver& observer_;
+  Random& random_;
+  net::TaskGroup& tasks_;
+  std::string target_;  // of its own requests, so that they are told from those of the public
+  std::map<EndpointId, Edge> edges_;
+  std::set<const Service*> reported_;  // as silent, until ready
+  bool is_ready_ = false;              // told to the observer
+};
+
+}  // namespace culvert::agent
