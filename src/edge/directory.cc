@@ -25,6 +25,11 @@ void Directory::set_closed(const EndpointId& agent, uint64_t generation) {
   if (Entry* entry = find(agent, generation)) entry->open = false;
 }
 
+void Directory::set_draining(const EndpointId& agent, uint64_t generation) {
+  std::lock_guard lock(mutex_);
+  if (Entry* entry = find(agent, generation)) entry->draining = true;
+}
+
 void Directory::set_heard(const EndpointId& agent, uint64_t generation, TimePoint when) {
   std::lock_guard lock(mutex_);
   if (Entry* entry = find(agent, generation)) entry->heard = when;
@@ -32,13 +37,13 @@ void Directory::set_heard(const EndpointId& agent, uint64_t generation, TimePoin
 
 std::optional<Directory::Entry> Directory::newest(const std::vector<EndpointId>& agents) const {
   std::lock_guard lock(mutex_);
-  const Entry* best = newest_of(agents);
+  const Entry* best = newest_of(agents, false);
   return best == nullptr ? std::nullopt : std::optional(*best);
 }
 
 std::optional<Directory::Pick> Directory::pick(const route::Route& route, TimePoint now) {
   std::lock_guard lock(mutex_);
-  const Entry* newest = newest_of(route.agents);
+  const Entry* newest = newest_of(route.agents, true);
   if (newest == nullptr) return std::nullopt;
   const TimePoint heard_since = std::max(newest->since, now - kSilence);
   Turns& turns = turns_[route.host.text()];
@@ -46,7 +51,7 @@ std::optional<Directory::Pick> Directory::pick(const route::Route& route, TimePo
   uint64_t best_turn = 0;
   for (const EndpointId& agent : route.agents) {
     auto place = entries_.find(agent);
-    if (place == entries_.end() || !place->second.open) continue;
+    if (place == entries_.end() || !place->second.open || place->second.draining) continue;
     const Entry& entry = place->second;
     if (entry.generation != newest->generation && entry.heard < heard_since) continue;
     auto had = turns.find(agent);
@@ -73,11 +78,12 @@ void Directory::keep_turns_of(const route::Table& table) {
   turns_ = std::move(kept);
 }
 
-const Directory::Entry* Directory::newest_of(const std::vector<EndpointId>& agents) const {
+const Directory::Entry* Directory::newest_of(const std::vector<EndpointId>& agents, bool takes_new) const {
   const Entry* best = nullptr;
   for (const EndpointId& agent : agents) {
     auto place = entries_.find(agent);
     if (place == entries_.end() || !place->second.open) continue;
+    if (takes_new && place->second.draining) continue;
     if (best == nullptr || place->second.generation > best->generation) best = &place->second;
   }
   return best;

@@ -25,6 +25,7 @@ class Directory {
     TimePoint since;      // when it was let in
     TimePoint heard;      // the last time that its worker reported
     bool open = true;
+    bool draining = false;  // its agent stops: no new connection is for it
   };
   struct Added {
     uint64_t generation;
@@ -41,12 +42,13 @@ class Directory {
   bool remove(const EndpointId& agent, uint64_t generation);
   // The tunnel is closed and about to be removed: nobody is to get it any more.
   void set_closed(const EndpointId& agent, uint64_t generation);
+  void set_draining(const EndpointId& agent, uint64_t generation);
   void set_heard(const EndpointId& agent, uint64_t generation, TimePoint when);
 
   // The youngest open tunnel of any of these agents.
   std::optional<Entry> newest(const std::vector<EndpointId>& agents) const;
   // The agent for one connection of this route: of those that are good, the one that had its turn on this
-  // route the longest time ago. nullopt: none has an open tunnel.
+  // route the longest time ago. nullopt: none has an open tunnel that is not draining.
   std::optional<Pick> pick(const route::Route& route, TimePoint now);
   // Forgets the turns of routes that are gone.
   void keep_turns_of(const route::Table& table);
@@ -54,7 +56,8 @@ class Directory {
  private:
   using Turns = std::unordered_map<EndpointId, uint64_t>;  // when each agent had its last turn
 
-  const Entry* newest_of(const std::vector<EndpointId>& agents) const;
+  // `takes_new`: of those that are not draining.
+  const Entry* newest_of(const std::vector<EndpointId>& agents, bool takes_new) const;
   Entry* find(const EndpointId& agent, uint64_t generation);
 
   mutable std::mutex mutex_;

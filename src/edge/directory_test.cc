@@ -94,6 +94,25 @@ TEST(Directory, ANewAgentJoinsTheTurnsAndIsNotFlooded) {
   EXPECT_FALSE(directory.pick(both, kStart));
 }
 
+TEST(Directory, ADrainingAgentGetsNoTurn) {
+  Directory directory;
+  auto first = directory.add(id(1), 0, kStart);
+  auto second = directory.add(id(2), 1, kStart + 1s);
+  const route::Route both = route("a.test", {id(1), id(2)});
+  directory.set_heard(id(1), first.generation, kStart + 1s);
+  directory.set_draining(id(2), second.generation + 1);  // of another tunnel
+  EXPECT_EQ(directory.pick(both, kStart + 1s)->agent, id(1));
+  EXPECT_EQ(directory.pick(both, kStart + 1s)->agent, id(2));
+  directory.set_draining(id(2), second.generation);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(directory.pick(both, kStart + 1s)->agent, id(1));
+  EXPECT_EQ(directory.pick(both, kStart + 1h)->agent, id(1)) << "though the youngest is the other";
+  EXPECT_EQ(directory.newest({id(1), id(2)})->generation, second.generation) << "it is not dead";
+  directory.set_draining(id(1), first.generation);
+  EXPECT_FALSE(directory.pick(both, kStart + 1s));
+  directory.add(id(2), 0, kStart + 2s);
+  EXPECT_EQ(directory.pick(both, kStart + 2s)->agent, id(2)) << "a new tunnel does not drain";
+}
+
 TEST(Directory, TurnsOutliveATableAndGoWithTheirRoute) {
   Directory directory;
   directory.add(id(1), 0, kStart);

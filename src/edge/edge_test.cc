@@ -45,6 +45,16 @@ class EdgeTest : public ::testing::Test {
                         std::lock_guard lock(mutex_);
                         left_.push_back(agent);
                       },
+                  .agents_heard =
+                      [this](std::vector<route::AgentHeard> agents) {
+                        std::lock_guard lock(mutex_);
+                        reports_.push_back(std::move(agents));
+                      },
+                  .tunnel_closed =
+                      [this](EndpointId agent) {
+                        std::lock_guard lock(mutex_);
+                        closed_.push_back(agent);
+                      },
                   .stopped = [this] { stopped_ = true; }});
   }
   static Config config() {
@@ -153,6 +163,8 @@ class EdgeTest : public ::testing::Test {
   std::mutex mutex_;
   std::vector<HubConnection> to_hub_;
   std::vector<EndpointId> left_;
+  std::vector<EndpointId> closed_;
+  std::vector<std::vector<route::AgentHeard>> reports_;
   std::atomic<bool> stopped_ = false;
   std::vector<std::unique_ptr<Received>> received_;
   std::vector<std::unique_ptr<net::ByteStream>> sockets_;
@@ -647,6 +659,48 @@ TEST_F(EdgeTest, AGoodbyeIsToldToTheControlPlane) {
   EXPECT_EQ(left_, std::vector<EndpointId>{polite.id()});
 }
 
+TEST_F(EdgeTest, AnEndWithoutAGoodbyeIsToldToo) {
+  FakeAgent agent(loop_, 1);
+  start_with(agent);
+  agent.leave(tunnel::kCloseOk);
+  wait([&] {
+    std::lock_guard lock(mutex_);
+    return !closed_.empty();
+  });
+  std::lock_guard lock(mutex_);
+  EXPECT_EQ(closed_, std::vector<EndpointId>{agent.id()});
+  EXPECT_TRUE(left_.empty());
+}
+
+TEST_F(EdgeTest, OneReportTellsWhichAgentsWereHeard) {
+  FakeAgent one(loop_, 1), two(loop_, 2), silent(loop_, 3);
+  const TimePoint begun = monotonic_now();
+  start(config());
+  set_routes({route("a.test", route::TlsMode::kPassthrough, {one.id(), two.id(), silent.id()})});
+  for (FakeAgent* each : {&one, &two, &silent}) connect(*each);
+  TimePoint next = begun;
+  const auto wait_for_report = [&](std::vector<FakeAgent*> speakers) {
+    wait([&] {
+      if (monotonic_now() >= next) {
+        for (FakeAgent* each : speakers) each->say(tunnel::Hello{});
+        next = monotonic_now() + 20ms;
+      }
+      std::lock_guard lock(mutex_);
+      return !reports_.empty() && reports_.back().size() == speakers.size();
+    });
+  };
+  wait_for_report({&one, &two, &silent});
+  const TimePoint from_here = monotonic_now();
+  wait_for_report({&one, &two});
+  const Duration elapsed = monotonic_now() - begun;
+  std::lock_guard lock(mutex_);
+  EXPECT_LE(reports_.size(), static_cast<size_t>(elapsed / kReportInterval) + 1) << "whatever the traffic";
+  for (const route::AgentHeard& heard : reports_.back()) {
+    EXPECT_NE(heard.agent, silent.id());
+    EXPECT_GE(heard.when, from_here);
+  }
+}
+
 TEST_F(EdgeTest, AnAgentWhoseLastRouteGoesIsCutWithItsStreams) {
   FakeAgent agent(loop_, 1);
   start_with(agent);
@@ -823,6 +877,109 @@ TEST_F(EdgeTest, ConnectionsMoveToTheWorkerThatHasTheTunnel) {
   ASSERT_TRUE(stream) << stream.error().message;
   Received& answer = read(keep(std::move(*stream)));
   wait([&] { return answer.text() == "hi"; });
+}
+
+TEST_F(EdgeTest, AnAgentThatDrainsGetsNothingNewAndIsToldWhenAllHasEnded) {
+  FakeAgent one(loop_, 1), two(loop_, 2);
+  start(config());
+  set_routes({route("a.test", route::TlsMode::kPassthrough, {one.id(), two.id()}),
+              route("b.test", route::TlsMode::kPassthrough, {one.id()})});
+  connect(one);
+  const Bytes hello = client_hello("a.test");
+  net::ByteStream& before = keep(tcp());
+  send(before, hello);
+  Received& answer = read(before);
+  wait([&] { return answer.bytes == hello; });
+  connect(two);
+  one.say(tunnel::Drain{});
+  one.say(tunnel::Drain{});  // no more than one
+  // Until the edge has read it, it still opens streams.
+  const auto wait_until_refused = [&](std::string_view name) {
+    const Bytes asked = client_hello(name);
+    wait([&] {
+      net::ByteStream& socket = keep(tcp());
+      send(socket, asked);
+      Received& got = read(socket);
+      wait([&] { return got.bytes == asked || got.ended(); });
+      const bool refused = got.bytes == kInternalError;
+      socket.close();
+      return refused;
+    });
+  };
+  wait_until_refused("b.test");
+  const size_t opened = one.headers.size();
+  for (int i = 0; i < 6; ++i) send(keep(tcp()), hello);
+  wait([&] { return two.headers.size() == 6; });
+  EXPECT_EQ(one.headers.size(), opened);
+  EXPECT_FALSE(one.drained());
+  send(before, as_bytes("goes on"));
+  wait([&] { return answer.text().ends_with("goes on"); });
+  EXPECT_TRUE(run_task(loop_, net::finish(before, soon())));
+  wait([&] { return one.drained(); });
+  wait([&] { return answer.ended(); });
+  EXPECT_TRUE(answer.clean);
+  EXPECT_FALSE(one.closed) << "it is the agent that leaves";
+  two.say(tunnel::Drain{});
+  wait_until_refused("a.test");
+  EXPECT_EQ(std::ranges::count_if(one.heard,
+                                  [](const tunnel::ControlMessage& message) {
+                                    return std::holds_alternative<tunnel::Drained>(message);
+                                  }),
+            1);
+}
+
+TEST_F(EdgeTest, GracefulStopsUnderLoadCostNoConnection) {
+  Config several = config();
+  several.workers = 4;
+  start(std::move(several));
+  FakeAgent stays(loop_, 1);
+  stays.greeting = "HTTP/1.1 200 OK\r\n\r\n";
+  const EndpointId other = key(2).public_key();
+  set_routes({route("term.test", route::TlsMode::kTerminate, {stays.id(), other}),
+              route("pass.test", route::TlsMode::kPassthrough, {stays.id(), other})});
+  connect(stays);
+  size_t asked = 0, answered = 0;
+  bool loading = true;
+  const auto ask = [](EdgeTest& test, bool& goes_on, size_t& begun, size_t& good) -> net::Task<> {
+    unsigned turn = 0;
+    while (goes_on) {
+      ++begun;
+      ++turn;
+      auto socket = co_await net::tcp_connect(test.loop_, test.edge_->tcp_addr(), soon());
+      if (!socket) continue;
+      Bytes chunk(4096);
+      std::unique_ptr<net::ByteStream> stream = std::move(*socket);
+      Bytes request = client_hello("pass.test");
+      if (turn % 2 == 0) {
+        tls::ClientTrust trust;
+        trust.root_pem = test.root_;
+        auto tls = co_await tls::connect(std::move(stream), "term.test", std::move(trust), soon());
+        if (!tls) continue;
+        stream = std::move(*tls);
+        request = to_bytes(as_bytes("GET / HTTP/1.1\r\n\r\n"));
+      }
+      auto sent = co_await net::write_all(*stream, request, soon());
+      if (!sent) continue;
+      auto got = co_await net::read_some(*stream, chunk, soon());
+      if (got && as_text(ByteView(chunk).first(*got)).starts_with("HTTP/1.1 200")) ++good;
+      stream->close();
+    }
+  };
+  for (int i = 0; i < 16; ++i) tasks_.spawn(ask(*this, loading, asked, answered));
+  for (int round = 0; round < 8; ++round) {
+    FakeAgent stops(loop_, 2);
+    stops.greeting = stays.greeting;
+    connect(stops);
+    wait([&] { return stops.headers.size() >= 10; });
+    stops.say(tunnel::Drain{});
+    wait([&] { return stops.drained(); });
+    stops.leave(tunnel::kCloseGoodbye);
+  }
+  loading = false;
+  wait([&] { return tasks_.size() == 0; });
+  EXPECT_GE(asked, 80u);
+  EXPECT_EQ(answered, asked);
+  EXPECT_GT(counters().connections_moved, 0u);
 }
 
 // ---- The end

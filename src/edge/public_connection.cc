@@ -264,12 +264,12 @@ net::Task<> serve_moved(Worker& worker, MovedConnection moved) {
                 moved.moves};
   moved.place.move_to(worker.index());
   client.unserved = std::make_unique<Worker::UnservedGuard>(worker, *client.socket, std::move(moved.place));
-  // What was picked may have changed on the way.
+  // What was picked may have changed on the way; an agent that drains since then was told of the last stream.
   route::TablePtr table = worker.table();
   const route::Route* route = table ? table->match(client.host) : nullptr;
   SessionPtr session = worker.open_session(moved.pick.agent);
   if (!session) worker.shared().directory.set_closed(moved.pick.agent, moved.pick.generation);
-  if (session && names_agent(route, moved.tls_mode, moved.pick.agent)) {
+  if (session && !session->is_draining() && names_agent(route, moved.tls_mode, moved.pick.agent)) {
     co_return co_await carry(worker, std::move(client), moved.tls_mode, route->tenant, std::move(session));
   }
   co_await hand_to_agent(worker, std::move(client), moved.tls_mode);

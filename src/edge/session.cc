@@ -1,6 +1,7 @@
 #include "edge/session.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
@@ -61,10 +62,11 @@ net::Task<Result<tunnel::ControlStream>> greet(net::EventLoop& loop, endpoint::C
   co_return control;
 }
 
-// Nothing is expected of an agent after its hello, but what it says must be well formed.
+// What an agent says after its hello must be well formed.
 net::Task<> listen_to(SessionPtr session) {
   while (true) {
     auto message = co_await session->control().receive(TimePoint::max());
+    if (message && std::holds_alternative<tunnel::Drain>(*message)) session->drain();
     if (message) continue;
     if (message.error().code == ErrorCode::kInvalid) {
       session->close(tunnel::kCloseProtocol, message.error().message);
@@ -118,6 +120,19 @@ void Session::ended(Carried::iterator entry, tunnel::PumpResult result) {
     worker_.say_and_close(std::move(result.refused_socket), refusal_answer(connection.tls_mode, result.code),
                           std::move(connection.slot));
   }
+  tell_if_drained();
+}
+
+void Session::drain() {
+  if (std::exchange(is_draining_, true)) return;
+  worker_.shared().directory.set_draining(agent_, generation);
+  log_info("agent_draining", "agent={} connections={}", agent_.short_text(), carried_.size());
+  tell_if_drained();
+}
+
+// Once: no connection comes after the last has ended. One that does not take the message waits its own time.
+void Session::tell_if_drained() {
+  if (is_draining_ && carried_.empty()) (void)control_.send(tunnel::Drained{});
 }
 
 void Session::cut_unrouted(const route::Table& table) {
@@ -187,7 +202,12 @@ net::Task<> serve_tunnel(Worker& worker, endpoint::ConnectionPtr connection,
   // Any other code leaves the lease alone: the agent may still serve through other edges.
   bool goodbye =
       reason.kind == endpoint::CloseReason::Kind::kApplication && reason.code == tunnel::kCloseGoodbye;
-  if (was_current && goodbye) shared.control.agent_left(agent);
+  if (!was_current) co_return;
+  if (goodbye) {
+    shared.control.agent_left(agent);
+  } else {
+    shared.control.tunnel_closed(agent);
+  }
 }
 
 }  // namespace culvert::edge

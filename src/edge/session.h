@@ -46,6 +46,9 @@ class Session : public std::enable_shared_from_this<Session> {
   // Joins a client's socket and a fresh stream; `received` follows the stream header.
   void carry(CarriedConnection connection, std::unique_ptr<net::ByteStream> socket,
              endpoint::StreamPtr stream, ByteView received);
+  // The agent stops: it gets no new connection, and is told when those in its tunnel have ended.
+  void drain();
+  bool is_draining() const { return is_draining_; }
   // Cuts every connection whose name the table no longer gives to this agent.
   void cut_unrouted(const route::Table& table);
   void close(endpoint::AppCode code, std::string reason);
@@ -54,12 +57,14 @@ class Session : public std::enable_shared_from_this<Session> {
  private:
   using Carried = std::list<CarriedConnection>;
   void ended(Carried::iterator entry, tunnel::PumpResult result);
+  void tell_if_drained();
 
   Worker& worker_;
   endpoint::ConnectionPtr connection_;
   EndpointId agent_;
   tunnel::ControlStream control_;
   Carried carried_;
+  bool is_draining_ = false;
 };
 using SessionPtr = std::shared_ptr<Session>;
 

@@ -13,6 +13,7 @@
 #include "edge/options.h"
 #include "edge/tenant_slots.h"
 #include "edge/unserved.h"
+#include "route/liveness.h"
 #include "tls/certificates.h"
 
 namespace culvert::edge {
@@ -39,11 +40,18 @@ struct HubConnection {
   std::string server_name;  // empty: none given
 };
 
+// Short against the control plane's patience with a silent agent (hub::Leases::kSilence).
+constexpr Duration kReportInterval = std::chrono::seconds(2);
+
 // How the edge tells the control plane. Called from workers' threads.
 struct ControlPlane {
   std::function<void(HubConnection)> serve_hub;
   std::function<void(EndpointId)> agent_left;  // it said goodbye
-  std::function<void()> stopped;               // every worker has ended
+  // One report of each worker in kReportInterval at most: the agents that it heard since its last one.
+  std::function<void(std::vector<route::AgentHeard>)> agents_heard = [](const auto&) {};
+  // The agent's tunnel closed without a goodbye, and no other took its place.
+  std::function<void(EndpointId)> tunnel_closed = [](EndpointId) {};
+  std::function<void()> stopped;  // every worker has ended
 };
 
 // What the workers of one edge have in common. Outlives them.

@@ -1,5 +1,7 @@
 #pragma once
+#include <algorithm>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -92,6 +94,12 @@ class FakeAgent {
   // Something that the edge hears, as a keep-alive would be.
   void stir() { connection_->try_open_bidi()->write(as_bytes("x")); }
   void leave(endpoint::AppCode code) { connection_->close(code, "leaving"); }
+  void say(const tunnel::ControlMessage& message) { EXPECT_TRUE(control_->send(message)); }
+  bool drained() const {
+    return std::ranges::any_of(heard, [](const tunnel::ControlMessage& message) {
+      return std::holds_alternative<tunnel::Drained>(message);
+    });
+  }
 
   std::optional<endpoint::AppCode> refuse_with;  // reset each stream with this code after its header
   std::string greeting;                          // said by the agent as soon as it has the header
@@ -115,9 +123,10 @@ class FakeAgent {
     (void)co_await endpoint::write_all(loop_, *stream, first_words, soon());
     tasks_.spawn(serve_streams(connection_));
     tasks_.spawn(watch(connection_));
-    tunnel::ControlStream control(loop_, *stream);
+    auto control = std::make_shared<tunnel::ControlStream>(loop_, *stream);
+    control_ = control;
     while (true) {
-      auto message = co_await control.receive(TimePoint::max());
+      auto message = co_await control->receive(TimePoint::max());
       if (!message) co_return;
       heard.push_back(*message);
     }
@@ -175,6 +184,7 @@ class FakeAgent {
   net::EventLoop& loop_;
   std::unique_ptr<endpoint::Endpoint> endpoint_;
   endpoint::ConnectionPtr connection_;
+  std::shared_ptr<tunnel::ControlStream> control_;
   net::TaskGroup tasks_;
 };
 

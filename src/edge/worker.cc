@@ -53,6 +53,7 @@ Worker::Worker(Shared& shared, unsigned index)
       drain_skipped_(loop_),
       last_wait_(loop_),
       silence_timer_(loop_),
+      report_timer_(loop_),
       unknown_hostname_lines_(5, std::chrono::seconds(2)),
       no_agent_lines_(5, std::chrono::seconds(2)),
       tasks_(loop_),
@@ -64,6 +65,7 @@ void Worker::run() {
   tasks_.spawn(accept_public());
   tasks_.spawn(accept_tunnels());
   look_for_silent_sessions();
+  report_heard();
   loop_.run();
 }
 
@@ -152,6 +154,17 @@ void Worker::look_for_silent_sessions() {
   for (const SessionPtr& session : superseded) {
     session->close(tunnel::kCloseReplaced, "nothing was heard from this agent since another took its place");
   }
+}
+
+// What a live tunnel proves renews its agent's lease: one report for all, whatever their number and traffic.
+void Worker::report_heard() {
+  report_timer_.after(kReportInterval, [this] { report_heard(); });
+  const TimePoint since = std::exchange(reported_, monotonic_now());
+  std::vector<route::AgentHeard> heard;
+  for (const auto& [agent, session] : sessions_) {
+    if (session->is_open() && session->last_heard() >= since) heard.push_back({agent, session->last_heard()});
+  }
+  if (!heard.empty()) shared_.control.agents_heard(std::move(heard));
 }
 
 bool Worker::is_superseded(const Session& session) const {

@@ -99,6 +99,7 @@ class Worker {
   net::Task<> accept_tunnels();
   net::Task<> shut_down(TimePoint deadline);
   void look_for_silent_sessions();
+  void report_heard();
   bool is_superseded(const Session& session) const;
   size_t carried() const;
   // Somebody met a cap: counted, and now and then a line that says how many so far.
@@ -118,6 +119,8 @@ class Worker {
   net::Notify drain_skipped_;
   net::Timer last_wait_;
   net::Timer silence_timer_;
+  net::Timer report_timer_;
+  TimePoint reported_ = monotonic_now();  // what was heard until then
   std::unordered_map<EndpointId, SessionPtr> sessions_;
   // Held by each tunnel until it is let in: its use count is what it is for.
   std::shared_ptr<void> unwelcomed_ = std::make_shared<char>();

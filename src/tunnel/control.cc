@@ -24,6 +24,7 @@ json::object to_json(const Welcome& welcome) {
 }
 
 json::object to_json(const Drain&) { return {{"type", "drain"}}; }
+json::object to_json(const Drained&) { return {{"type", "drained"}}; }
 
 constexpr std::string_view kWhat = "control message";
 constexpr int kMaxProtocol = 1'000'000;
@@ -54,6 +55,7 @@ Result<std::optional<ControlMessage>> decode(std::string_view text) {
   if (reader.error()) return std::unexpected(*reader.error());
 
   if (type == "drain") return Drain{};
+  if (type == "drained") return Drained{};
   if (type != "hello" && type != "welcome") return std::nullopt;
   auto message = type == "hello" ? decode_hello(*object) : decode_welcome(*object);
   if (!message) return std::unexpected(message.error());

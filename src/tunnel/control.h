@@ -32,12 +32,17 @@ struct Welcome {
   bool operator==(const Welcome&) const = default;
 };
 
-// Edge to agent: it goes away. Open streams go on; new ones will not come.
+// Either way: the sender goes away. Open streams go on; an edge opens no new ones from then on.
 struct Drain {
   bool operator==(const Drain&) const = default;
 };
 
-using ControlMessage = std::variant<Hello, Welcome, Drain>;
+// Edge to agent, after the agent's drain: every stream of this tunnel has ended, and none will come.
+struct Drained {
+  bool operator==(const Drained&) const = default;
+};
+
+using ControlMessage = std::variant<Hello, Welcome, Drain, Drained>;
 
 // Length and JSON.
 Bytes encode(const ControlMessage& message);

@@ -29,10 +29,11 @@ TEST(Control, KnownBytes) {
   EXPECT_EQ(encode(Welcome{1, "0.1.0", "h:443"}),
             framed(R"({"type":"welcome","protocol":1,"edge_version":"0.1.0","public_addr":"h:443"})"));
   EXPECT_EQ(encode(Drain{}), framed(R"({"type":"drain"})"));
+  EXPECT_EQ(encode(Drained{}), framed(R"({"type":"drained"})"));
 }
 
 TEST(Control, RoundTripsInAnyPieces) {
-  const ControlMessage messages[] = {Hello{1, "v\"x\n"}, Welcome{1, "v", "[::1]:443"}, Drain{}};
+  const ControlMessage messages[] = {Hello{1, "v\"x\n"}, Welcome{1, "v", "[::1]:443"}, Drain{}, Drained{}};
   Bytes all;
   for (const ControlMessage& message : messages) {
     Bytes bytes = encode(message);
@@ -50,8 +51,8 @@ TEST(Control, RoundTripsInAnyPieces) {
         got.push_back(**message);
       }
     }
-    ASSERT_EQ(got.size(), 3u);
-    for (size_t i = 0; i < 3; ++i) EXPECT_EQ(got[i], messages[i]);
+    ASSERT_EQ(got.size(), std::size(messages));
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i], messages[i]);
   }
 }
 
