@@ -85,6 +85,13 @@ const Parameter* find_parameter(const InnerListMember& member, std::string_view 
   return nullptr;
 }
 
+auto find_tagged(const std::vector<InnerListMember>& inputs, std::string_view tag) {
+  return std::ranges::find_if(inputs, [tag](const InnerListMember& member) {
+    const Parameter* found = find_parameter(member, "tag", Parameter::Type::kString);
+    return found && found->text == tag;
+  });
+}
+
 struct SignatureParameters {
   PublicKey key;
   UnixTime created;
@@ -111,8 +118,11 @@ Result<SignatureParameters> check_parameters(const InnerListMember& input, UnixT
   UnixTime created_at{std::chrono::seconds(created->integer)};
   if (created_at < now - kMaxClockSkew || created_at > now + kMaxClockSkew) {
     return refuse(
-        "it was created {} s {} this clock, more than {} s apart; set the clock of one of the two hosts",
-        std::abs((created_at - now).count()), created_at < now ? "before" : "after", kMaxClockSkew.count());
+        "the clock of the machine that signed it is {} s {} this server's, and at most {} s are accepted; "
+        "set "
+        "the clock that is wrong",
+        std::abs((created_at - now).count()), created_at < now ? "behind" : "ahead of",
+        kMaxClockSkew.count());
   }
   if (const Parameter* expires = find_parameter(input, "expires", kInteger);
       expires && UnixTime(std::chrono::seconds(expires->integer)) < now) {
@@ -150,8 +160,8 @@ Result<std::string> signature_base(const Request& request, const std::vector<std
   return base;
 }
 
-void sign_request(Request& request, const SecretKey& key, std::string_view tag, UnixTime now,
-                  Random& random) {
+void sign_request(Request& request, const SecretKey& key, std::string_view tag, UnixTime now, Random& random,
+                  std::string_view label) {
   std::array<uint8_t, kNonceBytes> nonce;
   random.fill(nonce);
   std::vector<std::string> components{"@method", "@path", "content-digest"};
@@ -165,11 +175,19 @@ void sign_request(Request& request, const SecretKey& key, std::string_view tag, 
                                        list, now.time_since_epoch().count(), to_base64url(nonce),
                                        key.public_key().to_string(), kAlgorithm, tag);
 
-  request.headers.add("Content-Digest", content_digest(request.body));
+  if (!request.headers.find("content-digest"))
+    request.headers.add("Content-Digest", content_digest(request.body));
   auto base = signature_base(request, components, parameters);
   CHECK(base.has_value());
-  request.headers.add("Signature-Input", "sig1=" + parameters);
-  request.headers.add("Signature", "sig1=:" + to_base64(key.sign(as_bytes(*base))) + ":");
+  request.headers.add("Signature-Input", fmt::format("{}={}", label, parameters));
+  request.headers.add("Signature", fmt::format("{}=:{}:", label, to_base64(key.sign(as_bytes(*base)))));
+}
+
+bool has_signature(const Request& request, std::string_view tag) {
+  auto field = combined_field(request, "signature-input");
+  if (!field) return false;
+  auto inputs = parse_inner_lists(*field);
+  return inputs && find_tagged(*inputs, tag) != inputs->end();
 }
 
 Result<VerifiedSignature> verify_request(const Request& request, std::string_view tag, UnixTime now) {
@@ -181,10 +199,7 @@ Result<VerifiedSignature> verify_request(const Request& request, std::string_vie
   auto signatures = parse_byte_sequences(*signature_field);
   if (!signatures) return refuse("Signature: {}", signatures.error().message);
 
-  auto input = std::ranges::find_if(*inputs, [&](const InnerListMember& member) {
-    const Parameter* found = find_parameter(member, "tag", Parameter::Type::kString);
-    return found && found->text == tag;
-  });
+  auto input = find_tagged(*inputs, tag);
   if (input == inputs->end()) return refuse("none has the tag \"{}\"", tag);
   auto signature = std::ranges::find(*signatures, input->key, &ByteSequenceMember::key);
   if (signature == signatures->end()) return refuse("Signature has no member for that label");

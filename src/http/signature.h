@@ -14,9 +14,10 @@
 // sha-256); a signer may cover more ("@authority", "@query", any field), never less.
 namespace culvert::http {
 
-// Adds Content-Digest, Signature-Input and Signature (label "sig1": created, nonce, keyid = hex public key,
-// alg, tag).
-void sign_request(Request& request, const SecretKey& key, std::string_view tag, UnixTime now, Random& random);
+// Adds Content-Digest, if there is none, Signature-Input and Signature (created, nonce, keyid = hex public
+// key, alg, tag). A request may be signed by several keys, each with a label and a tag of its own.
+void sign_request(Request& request, const SecretKey& key, std::string_view tag, UnixTime now, Random& random,
+                  std::string_view label = "sig1");
 
 // The text that is signed (RFC 9421, 2.5): one line for each of `components`, then "@signature-params" with
 // `parameters`, their serialized inner list. kUnauthorized names a component that is missing or not
@@ -36,6 +37,9 @@ constexpr std::chrono::seconds kMaxClockSkew{60};
 // algorithm, a digest that does not fit the body, `created` more than kMaxClockSkew from `now`, a bad
 // signature, a query that the signature leaves open.
 Result<VerifiedSignature> verify_request(const Request& request, std::string_view tag, UnixTime now);
+
+// Whether a signature with this tag is there, good or not.
+bool has_signature(const Request& request, std::string_view tag);
 
 // Remembers (key, nonce) for as long as the signature could be shown again; refuses what it saw. Ask it last,
 // after the key is known to be a tenant's: whoever passes takes one of its places.

@@ -8,11 +8,14 @@
 #include "base/encoding.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "http/message.h"
 
 namespace culvert::hubapi {
 namespace {
 
 namespace json = boost::json;
+
+static_assert(kMaxDeclarationBytes == http::kMaxBodyBytes);
 
 // Renewing later than this would outlive any lease; sooner than a second would be a flood.
 constexpr int64_t kMaxRenewSeconds = 24 * 3600;
@@ -48,6 +51,23 @@ json::array to_json(const std::vector<std::string>& texts) {
 }
 
 }  // namespace
+
+Result<> check_size(const std::vector<DeclaredService>& services) {
+  if (services.size() > kMaxServices) {
+    return invalid("there are {} services, and one agent may declare {} at most; run several agents",
+                   services.size(), kMaxServices);
+  }
+  // Ids have one length.
+  const EndpointId some_id = SecretKey::from_seed(Bytes(SecretKey::kSize, 1)).value().public_key();
+  const size_t bytes = encode(Declaration{{}, {}, some_id, services}).size();
+  if (bytes > kMaxDeclarationBytes) {
+    return invalid(
+        "the declaration of {} services is {} bytes long, and {} are allowed; run several agents, or use "
+        "shorter hostnames",
+        services.size(), bytes, kMaxDeclarationBytes);
+  }
+  return {};
+}
 
 std::string encode(const Declaration& declaration) {
   json::array services;
@@ -114,6 +134,8 @@ std::string encode(const LeaseAnswer& answer) {
   for (const ServiceVerdict& verdict : answer.services) {
     json::object entry{{"hostname", verdict.hostname}, {"accepted", verdict.accepted}};
     if (!verdict.accepted) entry["reason"] = verdict.reason;
+    if (verdict.retry_after) entry["retry_after_secs"] = verdict.retry_after->count();
+    if (verdict.others > 0) entry["others"] = verdict.others;
     services.push_back(std::move(entry));
   }
   return json::serialize(json::object{
@@ -154,8 +176,12 @@ Result<LeaseAnswer> decode_lease_answer(std::string_view text) {
     std::string hostname(service.text("hostname"));
     bool accepted = service.boolean("accepted");
     std::string reason(accepted ? std::string_view() : service.text("reason"));
+    ServiceVerdict verdict{std::move(hostname), accepted, std::move(reason)};
+    if (service.has("retry_after_secs"))
+      verdict.retry_after = std::chrono::seconds(service.integer("retry_after_secs", 1, kMaxRenewSeconds));
+    if (service.has("others")) verdict.others = static_cast<size_t>(service.integer("others", 0, INT32_MAX));
     if (service.error()) return std::unexpected(*service.error());
-    services.push_back({std::move(hostname), accepted, std::move(reason)});
+    services.push_back(std::move(verdict));
   }
   if (reader.error()) return std::unexpected(*reader.error());
   return LeaseAnswer{*tenant, std::move(granted), std::move(edges), std::move(services),

@@ -1,5 +1,6 @@
 #pragma once
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,7 +15,8 @@
 // refused in requests (a typing error must not pass) and ignored in answers (a newer hub may say more).
 namespace culvert::hubapi {
 
-constexpr const char* kLeaseTag = "culvert-lease";  // RFC 9421 tag of a declaration
+constexpr const char* kLeaseTag = "culvert-lease";  // RFC 9421 tag of the tenant's signature
+constexpr const char* kAgentTag = "culvert-agent";  // of the agent's, which proves agent_id
 constexpr int kDeclarationVersion = 1;
 
 struct DeclaredService {
@@ -34,6 +36,10 @@ constexpr std::chrono::seconds kMaxInviteExpiry = std::chrono::days(3653);
 
 // A declaration over this is refused: more names than one agent has any use for, in a body of 64 KiB.
 constexpr size_t kMaxServices = 256;
+constexpr size_t kMaxDeclarationBytes = 64 * 1024;
+
+// kInvalid names the limit that these services exceed: their number, or the bytes of a declaration of them.
+Result<> check_size(const std::vector<DeclaredService>& services);
 
 std::string encode(const Declaration& declaration);
 // kConflict: another protocol version, the message names both. kInvalid names the member that is missing,
@@ -49,6 +55,9 @@ struct ServiceVerdict {
   std::string hostname;
   bool accepted;
   std::string reason;  // why not, for people
+  // When not: another declaration after this time may be accepted, with nothing changed by anyone.
+  std::optional<std::chrono::seconds> retry_after = {};
+  size_t others = 0;  // when accepted: further agents of the invite that live and share its connections
 };
 
 struct LeaseAnswer {

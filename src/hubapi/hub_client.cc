@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/json.h"
+#include "http/date.h"
 #include "http/signature.h"
 #include "net/tcp.h"
 #include "tls/tls.h"
@@ -91,7 +92,7 @@ struct HubClient::Attempt {
 };
 
 HubClient::HubClient(net::EventLoop& loop, std::vector<HubUrl> urls, PublicKey hub_key, WallClock wall_clock)
-    : loop_(loop), urls_(std::move(urls)), hub_key_(hub_key), wall_clock_(wall_clock) {
+    : loop_(loop), urls_(std::move(urls)), hub_key_(hub_key), clock_(wall_clock) {
   CHECK(!urls_.empty());
 }
 
@@ -103,23 +104,42 @@ net::Task<HubClient::Attempt> HubClient::attempt(HubUrl url, http::Request reque
   auto stream = co_await tls::connect(std::move(*transport), hub_key_.tls_name(), std::move(trust), deadline);
   if (!stream) co_return Attempt{false, std::unexpected(explain(std::move(stream.error()), hub_key_))};
   request.headers.add("Connection", "close");
-  auto response =
-      co_await http::fetch(**stream, host_field(url), std::move(request), monotonic_now() + kExchangeTime);
+  const TimePoint asked = monotonic_now();
+  auto response = co_await http::fetch(**stream, host_field(url), std::move(request), asked + kExchangeTime);
   (*stream)->close();
+  const std::string* date = response ? response->headers.find("Date") : nullptr;
+  auto hub_time = date ? http::parse_date(*date) : std::nullopt;
+  if (hub_time) clock_.learn(*hub_time, asked, monotonic_now());
   co_return Attempt{true, std::move(response)};
 }
 
-net::Task<Result<LeaseAnswer>> HubClient::declare(InviteToken token, Declaration declaration) {
+// The parameters outlive the call.
+net::Task<HubClient::Attempt> HubClient::attempt_declaration(HubUrl url, const InviteToken& token,
+                                                             const std::optional<SecretKey>& agent_key,
+                                                             const std::string& body) {
+  for (bool is_first = true;; is_first = false) {
+    const UnixTime created = clock_.time_at(monotonic_now());
+    http::Request request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = body};
+    request.headers.add("Content-Type", "application/json");
+    http::sign_request(request, token.tenant_key, kLeaseTag, created, random_);
+    if (agent_key) http::sign_request(request, *agent_key, kAgentTag, created, random_, "sig2");
+    auto tried = co_await attempt(url, std::move(request));
+    const bool was_off =
+        std::chrono::abs(clock_.time_at(monotonic_now()) - created) > http::kMaxClockSkew / 2;
+    const bool is_refused = tried.response && tried.response->status == 401;
+    if (!is_first || !is_refused || !was_off) co_return tried;
+  }
+}
+
+net::Task<Result<LeaseAnswer>> HubClient::declare(InviteToken token, Declaration declaration,
+                                                  std::optional<SecretKey> agent_key) {
   std::string body = encode(declaration);
   std::string reasons;
   bool answered = false;
   size_t first = preferred_;
   for (size_t i = 0; i < urls_.size(); ++i) {
     size_t index = (first + i) % urls_.size();
-    http::Request request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = body};
-    request.headers.add("Content-Type", "application/json");
-    http::sign_request(request, token.tenant_key, kLeaseTag, wall_clock_(), random_);
-    auto tried = co_await attempt(urls_[index], std::move(request));
+    auto tried = co_await attempt_declaration(urls_[index], token, agent_key, body);
     if (!tried.response) {
       add_reason(reasons, urls_[index], tried.response.error());
       continue;

@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "base/random.h"
 #include "http/message.h"
 #include "hubapi/declaration.h"
+#include "hubapi/hub_clock.h"
 #include "hubapi/token.h"
 #include "net/event_loop.h"
 
@@ -29,8 +31,13 @@ class HubClient {
   HubClient(const HubClient&) = delete;
   HubClient& operator=(const HubClient&) = delete;
 
-  // POST /v1/leases, signed with the token's tenant key; a fresh signature for every URL tried.
-  net::Task<Result<LeaseAnswer>> declare(InviteToken token, Declaration declaration);
+  // POST /v1/leases, signed with the token's tenant key, and with the agent's where it is given; fresh
+  // signatures for every URL tried. They are created by the hub's clock, once an answer told it: a refusal
+  // for the time of a signature is answered by another one at once.
+  net::Task<Result<LeaseAnswer>> declare(InviteToken token, Declaration declaration,
+                                         std::optional<SecretKey> agent_key = std::nullopt);
+  // What HubClock::warning() says, as of the last answer.
+  std::optional<std::string> clock_warning() const { return clock_.warning(); }
 
   // One call of the operator's API; the body of a 2xx answer. `body` is JSON or empty. A POST or DELETE that
   // was sent but not answered, or answered with 5xx, is not repeated elsewhere: it may have taken effect, and
@@ -41,11 +48,13 @@ class HubClient {
  private:
   struct Attempt;
   net::Task<Attempt> attempt(HubUrl url, http::Request request);
+  net::Task<Attempt> attempt_declaration(HubUrl url, const InviteToken& token,
+                                         const std::optional<SecretKey>& agent_key, const std::string& body);
 
   net::EventLoop& loop_;
   std::vector<HubUrl> urls_;
   PublicKey hub_key_;
-  WallClock wall_clock_;
+  HubClock clock_;
   SystemRandom random_;
   size_t preferred_ = 0;  // index of the URL that served last
 };

@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "http/date.h"
 #include "http/parser.h"
 #include "http/signature.h"
 #include "net/tcp.h"
@@ -16,6 +17,10 @@ using namespace std::chrono_literals;
 using net::Task;
 
 TimePoint soon() { return monotonic_now() + 20s; }
+
+const UnixTime kHubTime{1'700'000'000s};
+UnixTime g_local{};
+UnixTime local_clock() { return g_local; }
 
 SecretKey key_of(uint64_t seed) {
   SeededRandom random(seed);
@@ -51,6 +56,7 @@ class HubClientTest : public testing::Test {
     tls::IdentityPtr identity;
     std::optional<http::Response> answer;  // nullopt: hangs up once the request is there
     std::vector<http::Request> requests;
+    bool checks_time = false;  // of signatures, by kHubTime
   };
 
   HubUrl start(std::optional<http::Response> answer, const SecretKey& key) {
@@ -93,7 +99,13 @@ class HubClientTest : public testing::Test {
     if (request && *request) {
       hub.requests.push_back(std::move(**request));
       if (hub.answer) {
-        auto written = co_await http::write_response(**stream, *hub.answer, false, soon());
+        http::Response answer = *hub.answer;
+        if (hub.checks_time) {
+          answer.headers.add("Date", http::format_date(kHubTime));
+          auto verified = http::verify_request(hub.requests.back(), kLeaseTag, kHubTime);
+          if (!verified) answer.status = 401;
+        }
+        auto written = co_await http::write_response(**stream, std::move(answer), false, soon());
         (void)written;
       }
     }
@@ -149,6 +161,37 @@ class HubClientTest : public testing::Test {
       EXPECT_NE(*hubs_[2]->requests[0].headers.find("Signature-Input"),
                 *hubs_[2]->requests[1].headers.find("Signature-Input"));
     }
+  }
+
+  // Answers as a hub does that sees a signature of another time than its own.
+  Task<> signs_with_the_hubs_time() {
+    g_local = kHubTime - 75s;
+    HubClient client(loop_, urls_, key_.public_key(), local_clock);
+    auto answer = co_await client.declare(token(), declaration(), key_of(5));
+    EXPECT_TRUE(answer.has_value()) << answer.error().message;
+    EXPECT_EQ(hubs_[0]->requests.size(), 2u) << "again at once";
+    EXPECT_EQ(client.clock_warning(), "this machine's clock is 75 s behind the hub's");
+    g_local = kHubTime + 1h;  // set while the client runs
+    answer = co_await client.declare(token(), declaration(), key_of(5));
+    EXPECT_TRUE(answer.has_value()) << answer.error().message;
+    EXPECT_EQ(hubs_[0]->requests.size(), 3u) << "nothing is refused any more";
+    EXPECT_EQ(client.clock_warning(), "this machine's clock is 3600 s ahead of the hub's");
+    g_local = kHubTime;
+    answer = co_await client.declare(token(), declaration());
+    EXPECT_EQ(client.clock_warning(), std::nullopt);
+    EXPECT_TRUE(http::has_signature(hubs_[0]->requests[2], kAgentTag));
+    auto proof = http::verify_request(hubs_[0]->requests[2], kAgentTag, kHubTime);
+    EXPECT_TRUE(proof.has_value() && proof->key == key_of(5).public_key());
+    EXPECT_FALSE(http::has_signature(hubs_[0]->requests[3], kAgentTag));
+  }
+
+  // A hub that refuses for another reason is not asked twice.
+  Task<> a_refusal_is_not_repeated() {
+    g_local = kHubTime - 10s;
+    HubClient client(loop_, urls_, key_.public_key(), local_clock);
+    auto answer = co_await client.declare(token(), declaration());
+    EXPECT_FALSE(answer.has_value());
+    EXPECT_EQ(hubs_[0]->requests.size(), 1u);
   }
 
   Task<> lists_every_reason() {
@@ -262,6 +305,18 @@ TEST_F(HubClientTest, DeclaresWithASignature) {
 TEST_F(HubClientTest, GoesOnToTheUrlThatAnswersAndRemembersIt) {
   urls_ = {closed_url(), start(lease(), key_of(2)), start(std::nullopt, key_), start(lease(), key_)};
   play(goes_on_to_the_url_that_answers());
+}
+
+TEST_F(HubClientTest, SignsWithTheHubsTimeAfterOneRefusal) {
+  urls_ = {start(lease(), key_)};
+  hubs_[0]->checks_time = true;
+  play(signs_with_the_hubs_time());
+}
+
+TEST_F(HubClientTest, ARefusalForAnotherReasonIsNotRepeated) {
+  urls_ = {start(http::Response{.status = 401, .headers = {}, .body = "{}"}, key_)};
+  hubs_[0]->checks_time = true;
+  play(a_refusal_is_not_repeated());
 }
 
 TEST_F(HubClientTest, ListsEveryUrlWithItsReason) {
