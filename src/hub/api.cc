@@ -7,6 +7,7 @@
 #include "base/encoding.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "http/date.h"
 #include "hubapi/pet_name.h"
 #include "hubapi/token.h"
 
@@ -134,6 +135,12 @@ Api::Api(const Config& config, Store& store, Leases& leases, Random& random)
       store_log_(5, std::chrono::seconds(10)) {}
 
 http::Response Api::handle(const http::Request& request, const SocketAddr& client, TimePoint now) {
+  auto response = answer(request, client, now);
+  response.headers.add("Date", http::format_date(config_.wall_clock()));
+  return response;
+}
+
+http::Response Api::answer(const http::Request& request, const SocketAddr& client, TimePoint now) {
   // What expired must neither be served nor stand in the way of this request.
   leases_.expire(now, config_.wall_clock());
   std::string_view path = std::string_view(request.target).substr(0, request.target.find('?'));
@@ -257,6 +264,15 @@ http::Response Api::judge_declaration(const http::Request& request, const hubapi
   if (!right_secret || !right_key) {
     return refuse_declaration(401, "unauthorized", "the token's key or secret is not this invite's", now);
   }
+  const bool claims_key = http::has_signature(request, hubapi::kAgentTag);
+  if (claims_key) {
+    auto proof = http::verify_request(request, hubapi::kAgentTag, wall);
+    if (!proof) return refuse_declaration(401, "invalid_signature", proof.error().message, now);
+    if (proof->key != declaration.agent_id) {
+      return refuse_declaration(401, "invalid_signature",
+                                "the agent's signature is by another key than its agent_id", now);
+    }
+  }
   if (invite.revoked) {
     return error_response(401, "invite_revoked",
                           "the invite was revoked; ask the hub's operator for a new token");
@@ -278,7 +294,7 @@ http::Response Api::judge_declaration(const http::Request& request, const hubapi
     return refuse_declaration(401, "replayed", admitted.error().message, now);
   }
 
-  auto verdicts = leases_.declare(invite, declaration.agent_id, declaration.services, now);
+  auto verdicts = leases_.declare(invite, declaration.agent_id, declaration.services, now, claims_key);
   if (!verdicts) {
     bool limit = verdicts.error().code == ErrorCode::kLimit;
     return error_response(limit ? 429 : 409, limit ? "lease_limit" : "agent_conflict",

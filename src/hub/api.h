@@ -48,12 +48,13 @@ class Api {
   // All must outlive it.
   Api(const Config& config, Store& store, Leases& leases, Random& random);
 
-  // `client` is where the request came from.
+  // `client` is where the request came from. Every answer carries the hub's time (Date).
   http::Response handle(const http::Request& request, const SocketAddr& client, TimePoint now);
   const Counters& counters() const { return counters_; }
   size_t counted_sources() const { return source_limits_.size(); }
 
  private:
+  http::Response answer(const http::Request& request, const SocketAddr& client, TimePoint now);
   http::Response health() const;
   http::Response declare(const http::Request& request, const SocketAddr& client, TimePoint now);
   http::Response judge_declaration(const http::Request& request, const hubapi::Declaration& declaration,

@@ -383,6 +383,56 @@ TEST_F(ApiTest, AnotherTenantsTokenOpensNothing) {
   EXPECT_EQ(error_code(same_agent), "agent_conflict");
 }
 
+TEST_F(ApiTest, AnAgentProvesItsIdAgainstASquatter) {
+  auto mine = invite();
+  auto theirs = invite(R"({"hostnames":["*.b.eu"]})");
+  const SecretKey key = SecretKey::generate(random_);
+  agent_ = key.public_key();
+  EXPECT_EQ(declare(theirs, "x.b.eu").status, 200) << "a squatter only knows the id";
+  EXPECT_EQ(error_code(declare(mine, "x.a.eu")), "agent_conflict");
+  const auto with_proof = [&](const SecretKey& by) {
+    auto request = signed_request(hubapi::encode(declaration(mine)), mine.tenant_key, g_wall);
+    http::sign_request(request, by, hubapi::kAgentTag, g_wall, random_, "sig2");
+    return request;
+  };
+  auto wrong = api_->handle(with_proof(SecretKey::generate(random_)), client_, now_);
+  EXPECT_EQ(wrong.status, 401);
+  EXPECT_EQ(error_code(wrong), "invalid_signature");
+  EXPECT_TRUE(leases_.table()->match("x.b.eu"));
+  EXPECT_EQ(api_->handle(with_proof(key), client_, now_).status, 200);
+  EXPECT_FALSE(leases_.table()->match("x.b.eu"));
+  EXPECT_TRUE(leases_.table()->match("x.a.eu"));
+  EXPECT_EQ(error_code(declare(theirs, "x.b.eu")), "agent_conflict");
+}
+
+TEST_F(ApiTest, AModeThatIsTakenIsRefusedWithTheTimeToAskAgain) {
+  auto token = invite();
+  ASSERT_EQ(declare(token).status, 200);
+  agent_ = SecretKey::generate(random_).public_key();
+  auto replica = hubapi::decode_lease_answer(declare(token).body);
+  ASSERT_TRUE(replica);
+  EXPECT_EQ(replica->services[0].others, 1u);
+  agent_ = SecretKey::generate(random_).public_key();
+  auto other = declaration(token);
+  other.services[0].tls_mode = route::TlsMode::kPassthrough;
+  auto answer = hubapi::decode_lease_answer(
+      api_->handle(signed_request(hubapi::encode(other), token.tenant_key, g_wall), client_, now_).body);
+  ASSERT_TRUE(answer);
+  EXPECT_FALSE(answer->services[0].accepted);
+  EXPECT_EQ(answer->services[0].retry_after, Leases::kSilence + 1s);
+  EXPECT_EQ(answer->renew_after, Leases::kRenewAfter);
+}
+
+TEST_F(ApiTest, EveryAnswerTellsTheTime) {
+  for (const auto& response :
+       {call("GET", "/v1/health"), call("GET", "/none"), call("GET", "/v1/invites", "", "wrong"),
+        api_->handle(http::Request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = "{}"},
+                     client_, now_)}) {
+    ASSERT_NE(response.headers.find("Date"), nullptr) << response.status;
+    EXPECT_EQ(*response.headers.find("Date"), "Tue, 14 Nov 2023 22:13:20 GMT");
+  }
+}
+
 TEST_F(ApiTest, RefusesAReplay) {
   auto token = invite();
   auto request = signed_request(hubapi::encode(declaration(token)), token.tenant_key, g_wall);

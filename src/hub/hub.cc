@@ -7,6 +7,7 @@
 
 #include "base/encoding.h"
 #include "base/log.h"
+#include "http/date.h"
 #include "http/parser.h"
 #include "hub/api.h"
 #include "hub/leases.h"
@@ -159,6 +160,7 @@ net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::By
       if (refusal) {
         log_debug("hub_request_refused", "client={} reason={}", stream->remote_addr().to_string(),
                   culvert::quoted(request.error().message));
+        refusal->headers.add("Date", http::format_date(core->config.wall_clock()));
         co_await refuse_and_linger(*stream, reader, std::move(*refusal));
       }
       break;
@@ -195,6 +197,12 @@ class HubImpl final : public Hub {
   void agent_left(const EndpointId& agent) override {
     core_->leases.end_agent(agent);
     core_->refresh();
+  }
+  void agents_heard(const std::vector<route::AgentHeard>& agents) override {
+    for (const route::AgentHeard& heard : agents) core_->leases.heard(heard);
+  }
+  void tunnel_closed(const EndpointId& agent) override {
+    core_->leases.tunnel_closed(agent, monotonic_now());
   }
   net::Task<> serve(std::unique_ptr<net::ByteStream> stream, std::function<void()> on_request) override {
     return serve_connection(core_, std::move(stream), std::move(on_request));

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "hubapi/declaration.h"
 #include "net/byte_stream.h"
+#include "route/liveness.h"
 #include "route/table.h"
 
 namespace culvert::hub {
@@ -38,6 +39,10 @@ class Hub {
   virtual void set_table_listener(std::function<void(route::TablePtr)> listener) = 0;
   // The edge saw this agent say goodbye (tunnel::kCloseGoodbye): its lease ends now.
   virtual void agent_left(const EndpointId& agent) = 0;
+  // A worker of the edge heard these agents since its last report: their leases go on.
+  virtual void agents_heard(const std::vector<route::AgentHeard>& agents) = 0;
+  // The agent's tunnel closed, and it did not say goodbye.
+  virtual void tunnel_closed(const EndpointId& agent) = 0;
 
   // Serves HTTP/1.1 on a connection whose TLS is done, until it ends, idles or misbehaves. How many there are
   // is the caller's to bound: each costs some 100 KiB at worst. `on_request` is called with each whole

@@ -14,7 +14,7 @@ bool same(const hubapi::DeclaredService& a, const hubapi::DeclaredService& b) {
 }  // namespace
 
 hubapi::ServiceVerdict Leases::judge(const Invite& invite, const EndpointId& agent,
-                                     const hubapi::DeclaredService& service) const {
+                                     const hubapi::DeclaredService& service, TimePoint now) const {
   const std::string& hostname = service.hostname.text();
   auto refused = [&](std::string reason) {
     return hubapi::ServiceVerdict{hostname, false, std::move(reason)};
@@ -30,28 +30,43 @@ hubapi::ServiceVerdict Leases::judge(const Invite& invite, const EndpointId& age
   if (held == names_.end()) return {hostname, true, ""};
   const Name& name = held->second;
   if (name.invite != invite.id) return refused(fmt::format("{} is held by another invite", hostname));
-  bool alone = name.agents.size() == 1 && name.agents.front() == agent;
-  if (name.tls_mode != service.tls_mode && !alone) {
-    const EndpointId& other = name.agents.front() == agent ? name.agents.at(1) : name.agents.front();
-    return refused(fmt::format("conflict with agent {}: it serves {} as {}; replicas must agree",
-                               other.short_text(), hostname, route::to_string(name.tls_mode)));
+  if (name.tls_mode == service.tls_mode) return {hostname, true, ""};
+  for (const EndpointId& other : name.agents) {
+    if (other == agent || !lives(other, now)) continue;
+    auto verdict = refused(fmt::format(
+        "conflict with agent {}, which is connected and serves {} as {}, not as {}; agents of one "
+        "hostname must declare the same mode. Stop that agent, or declare its mode",
+        other.short_text(), hostname, route::to_string(name.tls_mode), route::to_string(service.tls_mode)));
+    // One second later than the other may be found silent.
+    verdict.retry_after = std::chrono::ceil<std::chrono::seconds>(leases_.at(other).lives_until - now) +
+                          std::chrono::seconds(1);
+    return verdict;
   }
   return {hostname, true, ""};
 }
 
+bool Leases::lives(const EndpointId& agent, TimePoint now) const {
+  auto lease = leases_.find(agent);
+  return lease != leases_.end() && now < lease->second.lives_until;
+}
+
 Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
     const Invite& invite, const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services,
-    TimePoint now) {
+    TimePoint now, bool is_proven) {
   auto held = leases_.find(agent);
   if (held != leases_.end() && held->second.invite != invite.id) {
-    return fail(ErrorCode::kConflict,
-                "agent {} holds a lease of another invite; restart the agent for a fresh key",
-                agent.short_text());
+    if (!is_proven || held->second.is_proven) {
+      return fail(ErrorCode::kConflict,
+                  "agent {} holds a lease of another invite; restart the agent for a fresh key",
+                  agent.short_text());
+    }
+    end(held);  // another declared a key that it does not have
+    held = leases_.end();
   }
   std::vector<hubapi::ServiceVerdict> verdicts;
   std::vector<hubapi::DeclaredService> accepted;
   for (const auto& service : services) {
-    verdicts.push_back(judge(invite, agent, service));
+    verdicts.push_back(judge(invite, agent, service, now));
     if (verdicts.back().accepted) accepted.push_back(service);
   }
   if (accepted.empty()) {
@@ -62,9 +77,11 @@ Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
   TimePoint ends_at = now + kLifetime;
   if (held != leases_.end()) {
     Lease& lease = held->second;
-    lease.ends_at = ends_at;
+    lease.ends_at = std::max(lease.ends_at, ends_at);
+    lease.is_proven = lease.is_proven || is_proven;
     if (!std::ranges::equal(lease.services, accepted, same)) {
       drop_names(agent, lease.services);
+      take_over(agent, accepted);
       hold_names(invite, agent, accepted);
       lease.services = std::move(accepted);
     }
@@ -77,15 +94,43 @@ Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
                   count, std::chrono::duration_cast<std::chrono::seconds>(kLifetime).count());
     }
     ++count;
+    take_over(agent, accepted);
     hold_names(invite, agent, accepted);
     leases_.emplace(agent, Lease{.invite = invite.id,
                                  .invite_expires_at = invite.expires_at,
                                  .services = std::move(accepted),
-                                 .ends_at = ends_at});
+                                 .ends_at = ends_at,
+                                 .is_proven = is_proven,
+                                 .lives_until = now + kSilence});
+  }
+  for (hubapi::ServiceVerdict& verdict : verdicts) {
+    if (!verdict.accepted) continue;
+    verdict.others = static_cast<size_t>(
+        std::ranges::count_if(names_.at(verdict.hostname).agents,
+                              [&](const EndpointId& other) { return other != agent && lives(other, now); }));
   }
   earliest_end_ = std::min(earliest_end_, ends_at);
   if (invite.expires_at) earliest_wall_end_ = std::min(earliest_wall_end_, *invite.expires_at);
   return verdicts;
+}
+
+void Leases::take_over(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services) {
+  for (const auto& service : services) {
+    auto name = names_.find(service.hostname.text());
+    if (name == names_.end() || name->second.tls_mode == service.tls_mode) continue;
+    const std::vector<EndpointId> holders = name->second.agents;
+    for (const EndpointId& holder : holders) {
+      CHECK(holder != agent);
+      auto lease = leases_.find(holder);
+      CHECK(lease != leases_.end());
+      auto& held = lease->second.services;
+      auto lost = std::ranges::find(held, service.hostname, &hubapi::DeclaredService::hostname);
+      CHECK(lost != held.end());
+      drop_names(holder, {*lost});
+      held.erase(lost);
+      if (held.empty()) end(lease);
+    }
+  }
 }
 
 void Leases::hold_names(const Invite& invite, const EndpointId& agent,
@@ -123,6 +168,19 @@ Leases::LeaseMap::iterator Leases::end(LeaseMap::iterator lease) {
 RateLimit* Leases::renewals(const InviteId& invite, const EndpointId& agent) {
   auto held = leases_.find(agent);
   return held != leases_.end() && held->second.invite == invite ? &held->second.renewals : nullptr;
+}
+
+void Leases::heard(const route::AgentHeard& heard) {
+  auto lease = leases_.find(heard.agent);
+  if (lease == leases_.end()) return;
+  lease->second.ends_at = std::max(lease->second.ends_at, heard.when + kLifetime);
+  lease->second.lives_until = std::max(lease->second.lives_until, heard.when + kSilence);
+}
+
+void Leases::tunnel_closed(const EndpointId& agent, TimePoint now) {
+  auto lease = leases_.find(agent);
+  if (lease == leases_.end()) return;
+  lease->second.lives_until = std::min(lease->second.lives_until, now + kReturnTime);
 }
 
 void Leases::end_agent(const EndpointId& agent) {

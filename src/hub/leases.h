@@ -10,13 +10,14 @@
 #include "base/rate_limit.h"
 #include "hub/invite.h"
 #include "hubapi/declaration.h"
+#include "route/liveness.h"
 #include "route/table.h"
 
 namespace culvert::hub {
 
 // Who serves what right now: one lease for each agent, gone when it is not renewed, when its agent or invite
-// ends. Sans-I/O. Several agents of one invite may hold the same hostname (replicas); different invites never
-// do.
+// ends. A declaration renews it, and so does a tunnel that an edge hears. Sans-I/O. Several agents of one
+// invite may hold the same hostname (replicas) in the same TLS mode; different invites never do.
 class Leases {
  public:
   // An agent may miss two renewals in a row before its names go.
@@ -28,17 +29,31 @@ class Leases {
   // s). One that asks more often is still renewed once in each interval, 45 times in a lifetime.
   static constexpr uint32_t kRenewBurst = 20;
   static constexpr Duration kRenewInterval = std::chrono::seconds(2);
+  // An agent whose tunnel was not heard for this long no longer stands in the way of another TLS mode. The
+  // same as the edge's Directory::kSilence: three keep-alives of the agent.
+  static constexpr Duration kSilence = std::chrono::seconds(7);
+  // A tunnel that closed without a goodbye is opened again within this time, or its agent is taken for dead.
+  static constexpr Duration kReturnTime = std::chrono::seconds(3);
   // Wall clocks can be set: expiry of invites is looked at anew at least this often.
   static constexpr Duration kMaxWallWait = std::chrono::seconds(30);
 
   // Grants, renews or replaces the agent's lease; one verdict for each service, in order. A service is
-  // refused alone; an agent with no accepted service holds no lease. `invite` is live. Errors, which change
+  // refused alone; an agent with no accepted service holds no lease. A hostname in another TLS mode than its
+  // holders' is refused while one of them lives, and taken from them otherwise: the newest declaration wins.
+  // An agent lives for kSilence from its first declaration, and then while its tunnel is heard. `invite` is
+  // live; `is_proven`, the declaration is signed by the agent's key: then a lease of another invite, which
+  // is not, gives way. Errors, which change
   // nothing: kConflict, the agent's id is in use by another invite; kLimit, kMaxPerInvite.
   Result<std::vector<hubapi::ServiceVerdict>> declare(const Invite& invite, const EndpointId& agent,
                                                       const std::vector<hubapi::DeclaredService>& services,
-                                                      TimePoint now);
+                                                      TimePoint now, bool is_proven = false);
   // The rate of the renewals of the lease that `agent` holds of this invite; nullptr when it holds none.
   RateLimit* renewals(const InviteId& invite, const EndpointId& agent);
+  // An edge heard the agent's tunnel: what it declared last stays leased for kLifetime from then. Nothing
+  // without a lease: neither a revocation nor an expiry is undone.
+  void heard(const route::AgentHeard& heard);
+  // Its tunnel closed without a goodbye.
+  void tunnel_closed(const EndpointId& agent, TimePoint now);
   void end_agent(const EndpointId& agent);
   void end_invite(const InviteId& invite);
 
@@ -58,6 +73,8 @@ class Leases {
     std::optional<UnixTime> invite_expires_at;
     std::vector<hubapi::DeclaredService> services;
     TimePoint ends_at;
+    bool is_proven;
+    TimePoint lives_until;  // from then on its agent is silent
     RateLimit renewals{kRenewBurst, kRenewInterval};
   };
   struct Name {
@@ -70,7 +87,10 @@ class Leases {
   using LeaseMap = std::unordered_map<EndpointId, Lease>;
 
   hubapi::ServiceVerdict judge(const Invite& invite, const EndpointId& agent,
-                               const hubapi::DeclaredService& service) const;
+                               const hubapi::DeclaredService& service, TimePoint now) const;
+  bool lives(const EndpointId& agent, TimePoint now) const;
+  // Takes hostnames from agents that hold them in another mode than `services`.
+  void take_over(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services);
   void hold_names(const Invite& invite, const EndpointId& agent,
                   const std::vector<hubapi::DeclaredService>& services);
   void drop_names(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services);

@@ -177,6 +177,97 @@ TEST_F(LeasesTest, ReplicasMustAgreeOnTheTlsMode) {
   EXPECT_EQ(declare(invite, two, {service("x.b.eu")}), "y");
 }
 
+TEST_F(LeasesTest, TheNewestModeWinsOnceEveryOtherAgentIsSilent) {
+  Invite invite = make_invite({"*.b.eu"});
+  EndpointId one = agent(), two = agent(), newest = agent();
+  declare(invite, one, {service("x.b.eu"), service("y.b.eu")});
+  declare(invite, two, {service("x.b.eu")});
+  const std::vector<DeclaredService> other_mode{service("x.b.eu", TlsMode::kTerminate)};
+  leases_.heard({one, kStart + 3s});
+  auto refused = leases_.declare(invite, newest, other_mode, kStart + 9s);
+  EXPECT_FALSE((*refused)[0].accepted) << "one was heard 6 s ago";
+  EXPECT_EQ((*refused)[0].retry_after, 2s) << "then it is silent, if it is not heard again";
+  EXPECT_NE((*refused)[0].reason.find(one.short_text()), std::string::npos) << (*refused)[0].reason;
+  EXPECT_EQ(match("x.b.eu")->agents.size(), 2u);
+
+  leases_.take_changed();
+  EXPECT_EQ(declare(invite, newest, other_mode, kStart + 10s), "y");
+  EXPECT_TRUE(leases_.take_changed());
+  EXPECT_EQ(match("x.b.eu")->tls_mode, TlsMode::kTerminate);
+  EXPECT_EQ(match("x.b.eu")->agents, std::vector<EndpointId>{newest});
+  EXPECT_EQ(match("y.b.eu")->agents, std::vector<EndpointId>{one}) << "its other names stay";
+  EXPECT_EQ(leases_.size(), 2u) << "and one that is left without any holds no lease";
+  // Those that were silent come back: now the newest lives.
+  EXPECT_EQ(declare(invite, one, {service("x.b.eu"), service("y.b.eu")}, kStart + 11s), "ny");
+  EXPECT_EQ(declare(invite, two, {service("x.b.eu")}, kStart + 11s), "n");
+  EXPECT_EQ(match("x.b.eu")->agents, std::vector<EndpointId>{newest});
+  // Every lease still ends by itself.
+  leases_.expire(kStart + 11s + Leases::kLifetime, kWall);
+  EXPECT_EQ(leases_.size(), 0u);
+}
+
+TEST_F(LeasesTest, AnAgentWhoseTunnelClosedMayComeBackBeforeItIsTakenForDead) {
+  Invite invite = make_invite({"*.b.eu"});
+  EndpointId one = agent(), newest = agent();
+  const std::vector<DeclaredService> other_mode{service("x.b.eu", TlsMode::kTerminate)};
+  declare(invite, one, {service("x.b.eu")});
+  leases_.heard({one, kStart + 20s});
+  leases_.tunnel_closed(one, kStart + 20s);
+  EXPECT_EQ(declare(invite, newest, other_mode, kStart + 20s + Leases::kReturnTime - 1ns), "n");
+  leases_.heard({one, kStart + 22s});
+  EXPECT_EQ(declare(invite, newest, other_mode, kStart + 20s + Leases::kReturnTime), "n") << "it is back";
+  leases_.tunnel_closed(one, kStart + 24s);
+  EXPECT_EQ(declare(invite, newest, other_mode, kStart + 24s + Leases::kReturnTime), "y");
+  leases_.tunnel_closed(one, kStart + 30s);  // has no lease
+  EXPECT_EQ(leases_.size(), 1u);
+}
+
+TEST_F(LeasesTest, ATunnelThatIsHeardRenewsALeaseAndNeverBringsOneBack) {
+  Invite invite = make_invite({"*.b.eu"}, kWall + 400s);
+  EndpointId id = agent();
+  declare(invite, id, {service("x.b.eu")});
+  (void)leases_.take_changed();
+  TimePoint now = kStart;
+  for (; now < kStart + 300s; now += 2s) {
+    leases_.heard({id, now});
+    leases_.expire(now, kWall + (std::chrono::ceil<std::chrono::seconds>(now - kStart)));
+    ASSERT_NE(match("x.b.eu"), nullptr) << (now - kStart).count();
+  }
+  EXPECT_FALSE(leases_.take_changed());
+  leases_.heard({id, kStart});  // a report that comes late takes nothing back
+  leases_.expire(now + Leases::kLifetime - 3s, kWall + 300s);
+  EXPECT_EQ(leases_.size(), 1u);
+  EXPECT_EQ(match("x.b.eu")->agents, std::vector<EndpointId>{id}) << "what it declared last";
+
+  leases_.heard({id, now});
+  leases_.expire(now, kWall + 400s);
+  EXPECT_EQ(leases_.size(), 0u) << "the invite has expired";
+  leases_.heard({id, now});
+  EXPECT_EQ(leases_.size(), 0u);
+  EXPECT_EQ(match("x.b.eu"), nullptr);
+
+  Invite another = make_invite({"*.c.eu"});
+  declare(another, id, {service("x.c.eu")}, now);
+  leases_.end_invite(another.id);
+  leases_.heard({id, now + 1s});
+  EXPECT_EQ(leases_.size(), 0u) << "revoked";
+  EXPECT_EQ(leases_.next_expiry(now, kWall), std::nullopt);
+}
+
+TEST_F(LeasesTest, CountsTheOtherAgentsOfAName) {
+  Invite invite = make_invite({"*.b.eu"});
+  EndpointId one = agent(), two = agent();
+  auto others = [&](const EndpointId& id, TimePoint now) {
+    return (*leases_.declare(invite, id, {service("x.b.eu")}, now))[0].others;
+  };
+  EXPECT_EQ(others(one, kStart), 0u);
+  EXPECT_EQ(others(two, kStart + 1s), 1u);
+  EXPECT_EQ(others(one, kStart + 2s), 1u);
+  leases_.heard({one, kStart + 20s});
+  EXPECT_EQ(others(two, kStart + 21s), 1u);
+  EXPECT_EQ(others(two, kStart + 20s + Leases::kSilence), 0u) << "a dead one does not count";
+}
+
 TEST_F(LeasesTest, RevokingEndsAllLeasesOfThatInviteOnly) {
   Invite invite = make_invite({"*.b.eu"});
   Invite other = make_invite({"*.c.eu"});
@@ -204,6 +295,21 @@ TEST_F(LeasesTest, NobodyTakesAnotherInvitesAgentOrName) {
   ASSERT_FALSE(stolen.has_value());
   EXPECT_EQ(stolen.error().code, ErrorCode::kConflict);
   EXPECT_EQ(match("x.b.eu")->tenant, invite.tenant);
+}
+
+TEST_F(LeasesTest, AnAgentIdBelongsToTheDeclarationThatProvesIt) {
+  Invite squatter = make_invite({"*.b.eu"});
+  Invite owner = make_invite({"*.c.eu"});
+  EndpointId id = agent();
+  EXPECT_EQ(declare(squatter, id, {service("x.b.eu")}), "y");
+  EXPECT_FALSE(leases_.declare(owner, id, {service("x.c.eu")}, kStart).has_value());
+  ASSERT_TRUE(leases_.declare(owner, id, {service("x.c.eu")}, kStart, true).has_value());
+  EXPECT_EQ(match("x.b.eu"), nullptr);
+  EXPECT_EQ(match("x.c.eu")->agents, std::vector<EndpointId>{id});
+  EXPECT_EQ(leases_.size(), 1u);
+  EXPECT_FALSE(leases_.declare(squatter, id, {service("x.b.eu")}, kStart).has_value());
+  EXPECT_EQ(declare(owner, id, {service("x.c.eu")}), "y") << "a renewal without the proof";
+  EXPECT_FALSE(leases_.declare(squatter, id, {service("x.b.eu")}, kStart).has_value());
 }
 
 TEST_F(LeasesTest, BoundsTheLeasesOfOneInvite) {

@@ -10,6 +10,7 @@
 #include "base/version.h"
 #include "edge/edge.h"
 #include "hub/hub.h"
+#include "hub/leases.h"
 #include "hubapi/token.h"
 #include "net/network_watch.h"
 #include "node/data_dir.h"
@@ -18,6 +19,10 @@
 
 namespace culvert::node {
 namespace {
+
+// Hub and edge mean the same by a silent agent, and a report may be lost to a busy loop.
+static_assert(hub::Leases::kSilence == edge::Directory::kSilence);
+static_assert(3 * edge::kReportInterval < hub::Leases::kSilence);
 
 // After everything was told to end: for the hub's connections to notice.
 constexpr Duration kLastWait = std::chrono::seconds(1);
@@ -215,6 +220,18 @@ void RunningNode::run() {
           [this](EndpointId agent) {
             loop_.post([this, agent] {
               if (hub_) hub_->agent_left(agent);
+            });
+          },
+      .agents_heard =
+          [this](std::vector<route::AgentHeard> agents) {
+            loop_.post([this, heard = std::move(agents)] {
+              if (hub_) hub_->agents_heard(heard);
+            });
+          },
+      .tunnel_closed =
+          [this](EndpointId agent) {
+            loop_.post([this, agent] {
+              if (hub_) hub_->tunnel_closed(agent);
             });
           },
       .stopped = [this] { loop_.post([this] { closing_.spawn(finish()); }); },

@@ -452,12 +452,11 @@ class RunningNodeTest : public NodeTest {
     return json.substr(begin, json.find('"', begin) - begin);
   }
   Result<hubapi::LeaseAnswer> declare(const hubapi::InviteToken& token, const FakeAgent& agent,
-                                      std::string_view host) {
+                                      std::string_view host,
+                                      route::TlsMode mode = route::TlsMode::kTerminate) {
     auto pattern = route::HostPattern::parse(host).value();
-    return run_task(loop_, client_->declare(token, {token.invite_id,
-                                                    token.invite_secret,
-                                                    agent.id(),
-                                                    {{pattern, route::TlsMode::kTerminate}}}));
+    return run_task(loop_, client_->declare(
+                               token, {token.invite_id, token.invite_secret, agent.id(), {{pattern, mode}}}));
   }
   // One request over TLS that trusts the internal root; the whole answer.
   Result<std::string> get(std::string name) {
@@ -577,6 +576,40 @@ TEST_F(RunningNodeTest, AGoodbyeTakesTheRouteAtOnce) {
   ASSERT_TRUE(get("app.test"));
   agent.leave(tunnel::kCloseGoodbye);
   run_until(loop_, [&] { return !get("app.test").has_value(); });
+}
+
+TEST_F(RunningNodeTest, TheNewestModeWinsOnceTheOtherAgentIsGone) {
+  Config several = config();
+  several.workers = 2;
+  start(std::move(several));
+  auto created = call("POST", "/v1/invites", R"({"hostnames":["app.test"]})");
+  ASSERT_TRUE(created) << created.error().message;
+  auto token = hubapi::parse_invite_token(member(*created, "token")).value();
+  FakeAgent old(loop_, 1), newest(loop_, 2);
+  newest.greeting = "HTTP/1.1 200 OK\r\n\r\n";
+  ASSERT_TRUE(declare(token, old, "app.test", route::TlsMode::kPassthrough));
+  old.dial(node_->udp_addr(), node_->id());
+  run_until(loop_, [&] { return old.welcome(); });
+  const auto accepted = [&] {
+    auto answer = declare(token, newest, "app.test");
+    EXPECT_TRUE(answer) << answer.error().message;
+    if (answer && !answer->services[0].accepted) EXPECT_TRUE(answer->services[0].retry_after);
+    return answer && answer->services[0].accepted;
+  };
+  // What keeps the first alive past the moment after its declaration is what the edge reports of its tunnel.
+  const TimePoint end = monotonic_now() + 10s;
+  while (monotonic_now() < end) {
+    old.say(tunnel::Hello{});
+    const TimePoint next = monotonic_now() + 500ms;
+    run_until(loop_, [&] { return monotonic_now() >= next; });
+  }
+  EXPECT_FALSE(accepted());
+  EXPECT_FALSE(old.closed);
+  old.leave(tunnel::kCloseOk);  // as a process that crashed
+  run_until(loop_, [&] { return accepted(); });
+  newest.dial(node_->udp_addr(), node_->id());
+  run_until(loop_, [&] { return newest.welcome(); });
+  EXPECT_TRUE(get("app.test"));
 }
 
 TEST_F(RunningNodeTest, TheHubsPublicNameIsCoveredByTheInternalRoot) {

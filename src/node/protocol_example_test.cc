@@ -84,12 +84,30 @@ TEST(ProtocolDocument, HoldsTheDeclarationAndItsSignature) {
   EXPECT_THAT(text, HasSubstr("Signature: sig1=:" + to_base64(signature) + ":"));
 }
 
+TEST(ProtocolDocument, HoldsTheProofOfTheAgentKey) {
+  http::Request request = signed_request();
+  FixedRandom random;
+  http::sign_request(request, key(0x03), hubapi::kAgentTag, UnixTime(std::chrono::seconds(1700000000)),
+                     random, "sig2");
+  std::string text = document();
+  size_t proofs = 0;
+  for (const auto& [name, value] : request.headers) {
+    EXPECT_THAT(text, HasSubstr(name + ": " + value));
+    if (value.starts_with("sig2=")) ++proofs;
+  }
+  EXPECT_EQ(proofs, 2u);
+  auto verified =
+      http::verify_request(request, hubapi::kAgentTag, UnixTime(std::chrono::seconds(1700000000)));
+  ASSERT_TRUE(verified) << verified.error().message;
+  EXPECT_EQ(verified->key, key(0x03).public_key());
+}
+
 TEST(ProtocolDocument, HoldsTheControlMessages) {
   EXPECT_THAT(document(), HasSubstr(hex_dump(tunnel::encode(tunnel::Hello{.agent_version = "0.1.0"}))));
   for (const tunnel::ControlMessage& message : std::initializer_list<tunnel::ControlMessage>{
            tunnel::Hello{.agent_version = "0.1.0"},
-           tunnel::Welcome{.edge_version = "0.1.0", .public_addr = "hub.example.com:8443"},
-           tunnel::Drain{}}) {
+           tunnel::Welcome{.edge_version = "0.1.0", .public_addr = "hub.example.com:8443"}, tunnel::Drain{},
+           tunnel::Drained{}}) {
     Bytes bytes = tunnel::encode(message);
     EXPECT_THAT(document(), HasSubstr(as_text(ByteView(bytes).subspan(4))));
   }
