@@ -22,7 +22,10 @@ using std::chrono::seconds;
 // is what brings an agent back within 5 s of such a restart.
 constexpr Duration kKeepAlive = seconds(2);
 
-constexpr Duration kGoodbye = seconds(2);  // for open connections to end after stop()
+// After stop(), for open connections to end, and for their last bytes to reach the clients of the edges.
+constexpr Duration kGoodbye = seconds(2);
+// For an edge to answer at all: a network that is gone must not delay the exit.
+constexpr Duration kEdgeAnswer = milliseconds(500);
 // After stop(), for a stream whose origin has not taken the connection yet: a live origin does so within
 // milliseconds, and one that cannot even be resolved must not delay the exit.
 constexpr Duration kDialGoodbye = milliseconds(200);
@@ -40,11 +43,11 @@ struct Agent::Impl {
         leases(loop, config, key, lifetime, observer, random),
         streams(loop, config, observer),
         network(config.token, lifetime),
-        idle(loop),
+        ended(loop),
         tasks(loop),
         readiness(loop, config, leases, streams, lifetime, observer, random, tasks) {
     leases.set_listener([this] { lease_changed(); });
-    streams.set_idle_callback([this] { idle.notify(); });
+    streams.set_idle_callback([this] { ended.notify(); });
   }
 
   net::Task<Result<>> run();
@@ -52,7 +55,8 @@ struct Agent::Impl {
   Result<> bind();
   void lease_changed();
   net::Task<> keep_link(std::shared_ptr<EdgeLink> link, EndpointId edge);
-  net::Task<> let_streams_end();
+  net::Task<> drain();
+  Duration patience() const;
 
   net::EventLoop& loop;
   Config config;
@@ -64,7 +68,7 @@ struct Agent::Impl {
   StreamServer streams;
   NetworkMover network;
   std::unique_ptr<endpoint::Endpoint> endpoint;
-  net::Notify idle;  // a stream has ended
+  net::Notify ended;  // a stream, or after stop() all of a tunnel
   bool hurry = false;
   net::TaskGroup tasks;
   Readiness readiness;
@@ -78,7 +82,7 @@ net::Task<Result<>> Agent::Impl::run() {
   tasks.spawn(leases.run());
   co_await lifetime.stopped();
 
-  co_await let_streams_end();
+  co_await drain();
   streams.stop();
   endpoint->close(tunnel::kCloseGoodbye, "the agent stops");
   tasks.cancel();
@@ -86,20 +90,32 @@ net::Task<Result<>> Agent::Impl::run() {
   co_return Result<>();
 }
 
-net::Task<> Agent::Impl::let_streams_end() {
+// The edges were asked for no more streams. An edge knows best when all is over: it still has bytes for
+// clients that this side no longer has, and it opened streams that have not arrived.
+net::Task<> Agent::Impl::drain() {
   const TimePoint stopped_at = monotonic_now();
-  while (streams.active() > 0 && !hurry) {
-    const TimePoint last_call = stopped_at + (streams.connected() > 0 ? kGoodbye : kDialGoodbye);
+  while (!hurry) {
+    const bool drained =
+        std::ranges::all_of(links, [](const auto& entry) { return entry.second->is_drained(); });
+    if (drained && streams.active() == 0) co_return;
+    const TimePoint last_call = stopped_at + patience();
     if (last_call <= monotonic_now()) co_return;
-    co_await idle.wait_until(last_call);
+    co_await ended.wait_until(last_call);
   }
+}
+
+Duration Agent::Impl::patience() const {
+  if (streams.connected() > 0) return kGoodbye;
+  if (streams.active() > 0) return kDialGoodbye;
+  const bool answered = std::ranges::any_of(links, [](const auto& entry) { return entry.second->answers(); });
+  return answered ? kGoodbye : kEdgeAnswer;
 }
 
 void Agent::Impl::stop() {
   hurry = lifetime.is_stopping();
   lifetime.stop();
   leases.stop();
-  idle.notify();
+  ended.notify();
   for (const auto& [edge, link] : links) link->stop();
 }
 
@@ -129,7 +145,7 @@ void Agent::Impl::lease_changed() {
   for (const hubapi::EdgeInfo& edge : lease.edges) {
     if (!serves || links.contains(edge.id)) continue;
     auto link = std::make_shared<EdgeLink>(EdgeLink::Parts{loop, config, *endpoint, lifetime, leases, streams,
-                                                           readiness, network, random, tasks},
+                                                           readiness, network, random, tasks, ended},
                                            edge.id);
     links.emplace(edge.id, link);
     tasks.spawn(keep_link(link, edge.id));
@@ -139,7 +155,7 @@ void Agent::Impl::lease_changed() {
 
 net::Task<> Agent::Impl::keep_link(std::shared_ptr<EdgeLink> link, EndpointId edge) {
   co_await link->run();
-  links.erase(edge);
+  if (!lifetime.is_stopping()) links.erase(edge);  // otherwise drain() looks at it
 }
 
 Agent::Agent(net::EventLoop& loop, Config config, AgentObserver& observer)

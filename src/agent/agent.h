@@ -40,9 +40,9 @@ class Agent {
   ~Agent();
   Agent(const Agent&) = delete;
 
-  // Until stop(): it gives open connections 2 s to end, says goodbye to every edge, and run() returns; a hub,
-  // an origin or a name server that does not answer is not waited for. Errors: as Endpoint::bind, at once:
-  // the agent did not start, and nothing is retried.
+  // Until stop(): it asks every edge for no new streams, gives open connections 2 s to end, says goodbye, and
+  // run() returns; a hub, an edge, an origin or a name server that does not answer is not waited for. Errors:
+  // as Endpoint::bind, at once: the agent did not start, and nothing is retried.
   net::Task<Result<>> run();
   // Again: open connections are not waited for either.
   void stop();

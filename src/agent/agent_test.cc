@@ -15,6 +15,7 @@
 
 #include "base/backoff.h"
 #include "endpoint/endpoint.h"
+#include "http/date.h"
 #include "http/parser.h"
 #include "net/resolver.h"
 #include "net/testing.h"
@@ -83,7 +84,16 @@ class AgentTest : public ::testing::Test, public AgentObserver {
     wait([&] { return links_.size() == 1; });
   }
 
-  void refused(const Error& error) override { refusals_.push_back(error.message); }
+  void refused(const HubRefusal& refusal) override {
+    refusals_.push_back(refusal.error.message);
+    refusal_is_temporary_ = refusal.is_temporary;
+  }
+  void hub_unreachable(const Error&, Duration) override { ++unreachable_; }
+  void hub_reached(Duration) override { ++reached_; }
+  void clock_differs(const std::string& message) override { clock_messages_.push_back(message); }
+  void shared(const std::string& hostname, size_t others) override {
+    shared_.push_back(fmt::format("{} {}", hostname, others));
+  }
 
   Task<> run_agent() {
     outcome_ = co_await agent_->run();
@@ -107,6 +117,7 @@ class AgentTest : public ::testing::Test, public AgentObserver {
     events_.push_back("declared");
     while (hold_answers_) co_await net::sleep_for(loop_, 5ms);
     auto answer = refusal_ ? *refusal_ : http::Response{.status = 200, .headers = {}, .body = lease()};
+    if (hub_time_) answer.headers.add("Date", http::format_date(*hub_time_));
     auto written = co_await http::write_response(**stream, std::move(answer), false, soon());
     EXPECT_TRUE(written);
     auto finished = co_await net::finish(**stream, soon());
@@ -117,7 +128,7 @@ class AgentTest : public ::testing::Test, public AgentObserver {
     return encode(hubapi::LeaseAnswer{.tenant = key(7).public_key(),
                                       .granted = {"*.test"},
                                       .edges = edges_,
-                                      .services = {{"pass.test", true, ""}, {"term.test", true, ""}},
+                                      .services = verdicts_,
                                       .public_port = 443,
                                       .internal_ca_pem = "",
                                       .renew_after = renew_after_});
@@ -155,7 +166,14 @@ class AgentTest : public ::testing::Test, public AgentObserver {
     }
     // Nobody listens there: these agents never get ready.
     EXPECT_TRUE(control->send(tunnel::Welcome{tunnel::kControlProtocol, "test", "127.0.0.1:1"}));
-    links_.push_back({std::move(connection), std::move(control)});
+    links_.push_back({std::move(connection), control});
+    while (true) {
+      auto message = co_await control->receive(TimePoint::max());
+      if (!message) co_return;
+      if (!std::holds_alternative<tunnel::Drain>(*message)) continue;
+      events_.push_back("drains");
+      if (answers_drain_) (void)control->send(tunnel::Drained{});
+    }
   }
 
   // A stream as the edge opens one for a public connection.
@@ -217,14 +235,21 @@ class AgentTest : public ::testing::Test, public AgentObserver {
 
   // What hub and edge answer.
   std::vector<hubapi::EdgeInfo> edges_;
+  std::vector<hubapi::ServiceVerdict> verdicts_{{"pass.test", true, ""}, {"term.test", true, ""}};
   std::optional<http::Response> refusal_;
+  std::optional<UnixTime> hub_time_;  // in its answers
   Duration renew_after_ = 30s;
   bool hold_answers_ = false;  // declarations are taken and not answered
+  bool answers_drain_ = true;  // as soon as it is asked
   int unwelcome_ = 0;          // tunnels that the edge closes at once
 
   // What happened.
   Events events_;
   Events refusals_;
+  bool refusal_is_temporary_ = false;
+  int unreachable_ = 0, reached_ = 0;
+  Events clock_messages_;
+  Events shared_;
   std::vector<Link> links_;
   std::optional<Agent> agent_;
   Result<> outcome_;  // of run()
@@ -361,6 +386,37 @@ TEST_F(AgentTest, ARefusalIsSaidOnceAndOutlived) {
   wait([&] { return links_.size() == 1; });
 }
 
+TEST_F(AgentTest, ARefusalThatMayPassIsTriedAgainWhenTheHubSays) {
+  verdicts_ = {{"pass.test", false, "another mode", 1s}, {"term.test", false, "another mode", 2s}};
+  start();
+  wait([&] { return events_.size() == 2; });  // after one second, and not after thirty
+  EXPECT_EQ(refusals_.size(), 1u);
+  EXPECT_TRUE(refusal_is_temporary_);
+  EXPECT_TRUE(links_.empty());
+  verdicts_ = {{"pass.test", true, ""}, {"term.test", false, "not granted"}};
+  wait([&] { return links_.size() == 1; });
+  EXPECT_EQ(refusals_.size(), 2u);
+  EXPECT_FALSE(refusal_is_temporary_);
+}
+
+TEST_F(AgentTest, AnotherAgentOfTheSameNameIsReportedOnce) {
+  verdicts_ = {{"pass.test", true, "", {}, 2}, {"term.test", true, ""}};
+  renew_after_ = 1s;
+  start();
+  wait([&] { return std::ranges::count(events_, std::string("declared")) == 3; });
+  EXPECT_EQ(shared_, Events{"pass.test 2"});
+}
+
+TEST_F(AgentTest, AClockThatDiffersFromTheHubsIsNamedOnce) {
+  hub_time_ = unix_now() + 75s;
+  renew_after_ = 1s;
+  start();
+  wait([&] { return std::ranges::count(events_, std::string("declared")) == 2; });
+  ASSERT_EQ(clock_messages_.size(), 1u);
+  EXPECT_TRUE(clock_messages_[0].starts_with("this machine's clock is 7")) << clock_messages_[0];
+  EXPECT_TRUE(clock_messages_[0].ends_with("s behind the hub's")) << clock_messages_[0];
+}
+
 TEST_F(AgentTest, AHubThatIsBusyIsNoRefusal) {
   for (int status : {408, 429, 503}) {
     refusal_ = http::Response{.status = status, .headers = {}, .body = "{}"};
@@ -371,6 +427,8 @@ TEST_F(AgentTest, AHubThatIsBusyIsNoRefusal) {
   refusal_.reset();
   wait([&] { return links_.size() == 1; });
   EXPECT_TRUE(refusals_.empty());
+  EXPECT_EQ(unreachable_, 1) << "once, and after ten seconds again";
+  EXPECT_EQ(reached_, 1);
 }
 
 TEST_F(AgentTest, AWithdrawnEdgeIsLeftWithoutAGoodbyeAndTheOthersAreKept) {
@@ -415,6 +473,49 @@ TEST_F(AgentTest, StopSaysGoodbyeAfterTheOpenStreamsHaveEnded) {
   EXPECT_EQ(reason.code, tunnel::kCloseGoodbye);
   EXPECT_EQ(as_text(stream->readable()), "the whole answer");
   wait([&] { return agent_ended_; });
+}
+
+TEST_F(AgentTest, StopAsksForNoMoreStreamsAndServesThoseThatCome) {
+  answers_drain_ = false;
+  start_and_link();
+  agent_->stop();
+  wait([&] { return events_.back() == "drains"; });
+  // It was on its way: the edge opened it before it knew.
+  auto stream = open(links_[0], "term.test", TlsMode::kTerminate, "GET /");
+  auto origin = accept_at_origin();
+  EXPECT_EQ(read(*origin), "GET /");
+  write(*origin, "the answer");
+  origin->close();
+  stream->finish();
+  wait([&] { return stream->readable().size() == 10; });
+  // The edge is still busy with it, and says so by its silence.
+  run_task(loop_, [](net::EventLoop& loop) -> Task<bool> {
+    co_await net::sleep_for(loop, 700ms);
+    co_return true;
+  }(loop_));
+  EXPECT_TRUE(links_[0].connection->is_open());
+  EXPECT_TRUE(links_[0].control->send(tunnel::Drained{}));
+  auto reason = run_task(loop_, links_[0].connection->closed());
+  EXPECT_EQ(reason.code, tunnel::kCloseGoodbye);
+  wait([&] { return agent_ended_; });
+}
+
+TEST_F(AgentTest, StopDoesNotWaitForAnEdgeThatNeverAnswers) {
+  answers_drain_ = false;
+  start_and_link();
+  agent_->stop();
+  auto reason = run_task(loop_, links_[0].connection->closed());
+  EXPECT_EQ(reason.code, tunnel::kCloseGoodbye);
+  wait([&] { return agent_ended_; });
+}
+
+TEST_F(AgentTest, EveryEdgeIsAskedAtAStop) {
+  add_other_edge();
+  start();
+  wait([&] { return links_.size() == 2; });
+  agent_->stop();
+  wait([&] { return agent_ended_; });
+  EXPECT_EQ(std::ranges::count(events_, std::string("drains")), 2);
 }
 
 // From here on this process gets no sockets.

@@ -23,7 +23,12 @@ net::Task<> EdgeLink::run() {
   RateLimit failure_lines(3, std::chrono::seconds(30));
   while (!agent_.lifetime.is_stopping() && is_named()) {
     auto dialled = co_await dial();
-    if (agent_.lifetime.is_stopping()) break;
+    joining_ = nullptr;
+    if (agent_.lifetime.is_stopping()) {
+      if (dialled && !(*dialled)->closed && tunnels_.insert(*dialled).second) drain(**dialled);
+      agent_.drained.notify();
+      break;
+    }
     if (dialled) {
       const TimePoint began = monotonic_now();
       co_await serve(std::move(*dialled));
@@ -59,6 +64,29 @@ void EdgeLink::lease_changed() {
   const std::set<TunnelPtr> open = tunnels_;
   for (const TunnelPtr& tunnel : open)
     tunnel->connection->close(tunnel::kCloseWithdrawn, "the hub no longer names this edge");
+}
+
+void EdgeLink::stop() {
+  changed_.notify();
+  if (stopped_at_ != TimePoint::max()) return;
+  stopped_at_ = monotonic_now();
+  for (const TunnelPtr& tunnel : tunnels_) drain(*tunnel);
+}
+
+// A tunnel on which the message does not fit ends by its agent's goodbye.
+void EdgeLink::drain(Tunnel& tunnel) { (void)tunnel.control.send(tunnel::Drain{}); }
+
+bool EdgeLink::is_drained() const {
+  return !joining_ &&
+         std::ranges::all_of(tunnels_, [](const TunnelPtr& tunnel) { return tunnel->is_drained; });
+}
+
+bool EdgeLink::answers() const {
+  const auto heard = [this](const endpoint::Connection& connection) {
+    return connection.last_heard() > stopped_at_;
+  };
+  return (joining_ && heard(*joining_)) ||
+         std::ranges::any_of(tunnels_, [&](const TunnelPtr& tunnel) { return heard(*tunnel->connection); });
 }
 
 net::Task<Result<endpoint::EndpointAddr>> EdgeLink::locate() {
@@ -109,10 +137,12 @@ net::Task<Result<EdgeLink::TunnelPtr>> EdgeLink::dial() {
   endpoint::ConnectionPtr connection = std::move(*connected);
   auto stream = co_await connection->open_bidi();
   if (!stream) co_return std::unexpected(stream.error());
+  if (agent_.lifetime.is_stopping()) co_return fail(ErrorCode::kClosed, "the agent stops");
   auto tunnel =
       std::make_shared<Tunnel>(connection, tunnel::ControlStream(agent_.loop, *stream), Readiness::Place{});
   auto sent = tunnel->control.send(tunnel::Hello{.agent_version = kVersion});
   if (!sent) co_return std::unexpected(sent.error());
+  joining_ = connection;
   auto message = co_await tunnel->control.receive(monotonic_now() + kWelcomeDeadline);
   if (!message) {
     if (connection->is_open()) {
@@ -159,6 +189,9 @@ net::Task<> EdgeLink::watch_control(TunnelPtr tunnel) {
     if (std::holds_alternative<tunnel::Drain>(*message)) {
       tunnel->is_draining = true;
       changed_.notify();
+    } else if (std::holds_alternative<tunnel::Drained>(*message)) {
+      tunnel->is_drained = true;
+      agent_.drained.notify();
     }
   }
 }
@@ -174,6 +207,7 @@ net::Task<> EdgeLink::accept_streams(TunnelPtr tunnel) {
   tunnel->closed = std::move(reason);
   down(tunnel);
   changed_.notify();
+  agent_.drained.notify();
 }
 
 void EdgeLink::up(const TunnelPtr& tunnel) {

@@ -35,6 +35,7 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
     NetworkMover& network;
     Random& random;
     net::TaskGroup& tasks;
+    net::Notify& drained;  // a tunnel did, or closed, after stop()
   };
 
   EdgeLink(const Parts& agent, const EndpointId& edge) : agent_(agent), edge_(edge), changed_(agent.loop) {}
@@ -43,16 +44,21 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
   net::Task<> run();
   // Closes the tunnels if the hub no longer names the edge.
   void lease_changed();
-  // Ends the waits of run(), once the lifetime says so.
-  void stop() { changed_.notify(); }
+  // Ends the waits of run(), once the lifetime says so, and asks the edge to open no more streams.
+  void stop();
+  // After stop(): every stream of every tunnel has ended, as the edge sees it, and none will come.
+  bool is_drained() const;
+  // After stop(): the edge was heard since.
+  bool answers() const;
 
  private:
   // One connection to the edge, from its welcome to its end.
   struct Tunnel {
     endpoint::ConnectionPtr connection;
     tunnel::ControlStream control;
-    Readiness::Place place;  // where the public reaches the edge
-    bool is_draining = false;
+    Readiness::Place place;    // where the public reaches the edge
+    bool is_draining = false;  // the edge goes away
+    bool is_drained = false;   // after stop()
     std::optional<endpoint::CloseReason> closed = {};
   };
   using TunnelPtr = std::shared_ptr<Tunnel>;
@@ -67,11 +73,14 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
   Readiness::Place place_of(const tunnel::Welcome& welcome) const;
   void up(const TunnelPtr& tunnel);
   void down(const TunnelPtr& tunnel);
+  void drain(Tunnel& tunnel);
 
   const Parts agent_;
   const EndpointId edge_;
-  std::set<TunnelPtr> tunnels_;  // that serve
-  net::Notify changed_;          // a tunnel drains or has closed
+  endpoint::ConnectionPtr joining_;  // between hello and welcome: the edge may open streams before we know
+  std::set<TunnelPtr> tunnels_;      // that serve
+  net::Notify changed_;              // a tunnel drains or has closed
+  TimePoint stopped_at_ = TimePoint::max();
 };
 
 }  // namespace culvert::agent

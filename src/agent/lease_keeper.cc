@@ -1,11 +1,25 @@
 #include "agent/lease_keeper.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "agent/refusal.h"
 #include "base/log.h"
 
 namespace culvert::agent {
+
+namespace {
+
+// Until the lease has to be renewed, or a service may be accepted that was refused.
+Duration next_declaration(const hubapi::LeaseAnswer& answer) {
+  Duration wait = answer.renew_after;
+  for (const hubapi::ServiceVerdict& verdict : answer.services) {
+    if (verdict.retry_after) wait = std::min<Duration>(wait, *verdict.retry_after);
+  }
+  return wait;
+}
+
+}  // namespace
 
 LeaseKeeper::LeaseKeeper(net::EventLoop& loop, const Config& config, const SecretKey& key, Lifetime& lifetime,
                          AgentObserver& observer, Random& random)
@@ -31,8 +45,9 @@ net::Task<> LeaseKeeper::run() {
   while (!lifetime_.is_stopping()) {
     is_wanted_ = false;
     const uint64_t number = ++begun_;
-    auto answer = co_await hub_.declare(config_.token, declaration());
+    auto answer = co_await hub_.declare(config_.token, declaration(), key_);
     if (lifetime_.is_stopping()) break;
+    report_clock();
     if (!answer) {
       failed(answer.error());
       co_await lifetime_.pause(backoff.next(random_, cap.after(answer.error())));
@@ -40,7 +55,7 @@ net::Task<> LeaseKeeper::run() {
     }
     backoff.reset();
     cap.reset();
-    const TimePoint renew_at = monotonic_now() + answer->renew_after;
+    const TimePoint renew_at = monotonic_now() + next_declaration(*answer);
     adopt(std::move(*answer), number);
     while (!lifetime_.is_stopping() && !is_wanted_ && monotonic_now() < renew_at)
       co_await wanted_.wait_until(renew_at);
@@ -73,44 +88,69 @@ bool LeaseKeeper::is_accepted(const Service& service) const {
 }
 
 void LeaseKeeper::adopt(hubapi::LeaseAnswer answer, uint64_t number) {
-  std::string refusals;
-  for (const hubapi::ServiceVerdict& verdict : answer.services) {
-    if (verdict.accepted) continue;
-    refusals += fmt::format("{}the hub does not accept {}: {}", refusals.empty() ? "" : "; ",
-                            verdict.hostname, verdict.reason);
-  }
-  if (refusals.empty()) {
-    last_refusal_.clear();
-  } else {
-    refused(ErrorCode::kConflict, std::move(refusals));
-  }
-  if (!lease_) {
-    auto accepted = std::ranges::count(answer.services, true, &hubapi::ServiceVerdict::accepted);
-    log_info("lease_granted", "tenant={} accepted={} declared={} edges={}", answer.tenant.short_text(),
-             accepted, config_.services.size(), answer.edges.size());
-  }
+  if (auto elapsed = silence_.ended(monotonic_now())) observer_.hub_reached(*elapsed);
+  const bool is_first = !lease_;
   lease_ = std::move(answer);
   granted_ = number;
+  report_refusals();
+  if (is_first) {
+    auto accepted = std::ranges::count(lease_->services, true, &hubapi::ServiceVerdict::accepted);
+    log_info("lease_granted", "tenant={} accepted={} declared={} edges={}", lease_->tenant.short_text(),
+             accepted, config_.services.size(), lease_->edges.size());
+  }
   observer_.lease_granted(*lease_);
+  report_shared();
   changed_.notify();
   if (lease_->edges.empty()) {
-    refused(ErrorCode::kUnavailable, "the hub names no edge to connect to; set edge-addr on the node");
+    refused({{ErrorCode::kUnavailable, "the hub names no edge to connect to; set edge-addr on the node"}});
   }
   if (on_granted_) on_granted_();
 }
 
+void LeaseKeeper::report_refusals() {
+  HubRefusal refusal{{ErrorCode::kConflict, ""}, true};
+  for (const hubapi::ServiceVerdict& verdict : lease_->services) {
+    if (verdict.accepted) continue;
+    refusal.is_temporary = refusal.is_temporary && verdict.retry_after.has_value();
+    refusal.error.message +=
+        fmt::format("{}the hub does not accept {}: {}", refusal.error.message.empty() ? "" : "; ",
+                    verdict.hostname, verdict.reason);
+  }
+  if (refusal.error.message.empty()) {
+    last_refusal_.clear();
+  } else {
+    refused(std::move(refusal));
+  }
+}
+
+// Reported again only after the agent was alone in between.
+void LeaseKeeper::report_shared() {
+  for (const hubapi::ServiceVerdict& verdict : lease_->services) {
+    const size_t before = std::exchange(others_[verdict.hostname], verdict.others);
+    if (before == 0 && verdict.others > 0) observer_.shared(verdict.hostname, verdict.others);
+  }
+}
+
+void LeaseKeeper::report_clock() {
+  auto warning = hub_.clock_warning();
+  const bool was_reported = std::exchange(clock_reported_, warning.has_value());
+  if (warning && !was_reported) observer_.clock_differs(*warning);
+}
+
 void LeaseKeeper::failed(const Error& error) {
-  if (is_refusal(error)) return refused(error.code, error.message);
-  if (error.message == last_refusal_) return;
-  last_refusal_ = error.message;
-  log_warn("hub_unreachable", "reason={}", quoted(error.message));
+  if (is_refusal(error)) {
+    if (auto elapsed = silence_.ended(monotonic_now())) observer_.hub_reached(*elapsed);
+    return refused({error});
+  }
+  if (auto elapsed = silence_.failed(error.message, monotonic_now()))
+    observer_.hub_unreachable(error, *elapsed);
 }
 
 // Reported once until something else happens: the agent continues to ask, slowly.
-void LeaseKeeper::refused(ErrorCode code, std::string message) {
-  if (message == last_refusal_) return;
-  last_refusal_ = message;
-  observer_.refused(Error{code, std::move(message)});
+void LeaseKeeper::refused(HubRefusal refusal) {
+  if (refusal.error.message == last_refusal_) return;
+  last_refusal_ = refusal.error.message;
+  observer_.refused(refusal);
 }
 
 }  // namespace culvert::agent

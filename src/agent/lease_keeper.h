@@ -1,9 +1,11 @@
 #pragma once
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 
 #include "agent/agent.h"
+#include "agent/hub_silence.h"
 #include "agent/lifetime.h"
 #include "base/key.h"
 #include "base/random.h"
@@ -21,7 +23,7 @@ class LeaseKeeper {
 
   // Called after each declaration that was granted.
   void set_listener(std::function<void()> listener) { on_granted_ = std::move(listener); }
-  // Declares now and before the lease ends, until the agent stops.
+  // Declares now and before the lease ends, or when a refusal may have passed, until the agent stops.
   net::Task<> run();
   // Asks for a declaration that begins after now, and waits for its success; false: the agent stops. The
   // answer to one that is on its way may tell the state before the loss that made the caller ask.
@@ -39,8 +41,11 @@ class LeaseKeeper {
  private:
   hubapi::Declaration declaration() const;
   void adopt(hubapi::LeaseAnswer answer, uint64_t number);
+  void report_refusals();
+  void report_shared();
+  void report_clock();
   void failed(const Error& error);
-  void refused(ErrorCode code, std::string message);
+  void refused(HubRefusal refusal);
 
   const Config& config_;
   const SecretKey& key_;
@@ -56,7 +61,10 @@ class LeaseKeeper {
   bool is_wanted_ = false;
   net::Notify wanted_;
   net::Notify changed_;
+  HubSilence silence_;
   std::string last_refusal_;
+  std::map<std::string, size_t> others_;  // agents by hostname, as reported
+  bool clock_reported_ = false;
 };
 
 }  // namespace culvert::agent

@@ -17,9 +17,33 @@ void AgentObserver::ready(const std::vector<std::string>& urls) {
 
 void AgentObserver::lost() { log_warn("not_serving", "reason=\"no edge is connected\""); }
 
-void AgentObserver::refused(const Error& error) {
-  log_error("refused", "code={} reason={} hint=\"the agent keeps trying\"", to_string(error.code),
-            quoted(error.message));
+void AgentObserver::refused(const HubRefusal& refusal) {
+  log_error(
+      "refused", "code={} reason={} hint=\"{}\"", to_string(refusal.error.code),
+      quoted(refusal.error.message),
+      refusal.is_temporary
+          ? "the agent asks again within seconds"
+          : "trying again does not help: change what the reason names; the agent asks again now and then");
+}
+
+void AgentObserver::hub_unreachable(const Error& error, Duration elapsed) {
+  log_warn("hub_unreachable", "reason={} for_secs={} hint=\"the agent keeps trying\"", quoted(error.message),
+           std::chrono::duration_cast<std::chrono::seconds>(elapsed).count());
+}
+
+void AgentObserver::hub_reached(Duration elapsed) {
+  log_info("hub_reached", "after_secs={}", std::chrono::duration_cast<std::chrono::seconds>(elapsed).count());
+}
+
+void AgentObserver::clock_differs(const std::string& message) {
+  log_warn("clock_differs",
+           "reason={} hint=\"set the clock that is wrong; until then declarations are signed "
+           "with the hub's time\"",
+           quoted(message));
+}
+
+void AgentObserver::shared(const std::string& hostname, size_t others) {
+  log_info("hostname_shared", "service={} other_agents={}", hostname, others);
 }
 
 bool AgentObserver::service_silent(const Silence& silence) {

@@ -27,6 +27,14 @@ struct Silence {
   Duration elapsed;    // since the agent began to ask
 };
 
+// The hub does not accept all that was declared.
+struct HubRefusal {
+  Error error;  // the message is for the user
+  // It may end without anyone's doing, and the agent asks again within seconds. Otherwise only a person can
+  // change it (revoked, hostname not granted); the agent still asks now and then.
+  bool is_temporary = false;
+};
+
 // What an agent reports while it runs, on its loop. Unless overridden, each event is a log line.
 class AgentObserver {
  public:
@@ -38,9 +46,17 @@ class AgentObserver {
   virtual void ready(const std::vector<std::string>& urls);
   // The last edge was lost; ready() follows when one is back.
   virtual void lost();
-  // A refusal that only a person can change (revoked, hostname not granted), once until something else
-  // happens. The message is for the user. The agent continues to ask, every few minutes.
-  virtual void refused(const Error& error);
+  // Once until something else happens.
+  virtual void refused(const HubRefusal& refusal);
+  // The hub has not answered for `elapsed`, zero at first; again now and then, until hub_reached(). The agent
+  // continues to ask.
+  virtual void hub_unreachable(const Error& error, Duration elapsed);
+  virtual void hub_reached(Duration elapsed);
+  // The clock of this machine or of the hub is wrong: the message says by how much. The agent works with the
+  // hub's.
+  virtual void clock_differs(const std::string& message);
+  // `others` further agents of the same invite serve this hostname and share its connections.
+  virtual void shared(const std::string& hostname, size_t others);
   // Called for every attempt in vain until it returns true: then this service was reported, and is not again
   // before the next ready().
   virtual bool service_silent(const Silence& silence);

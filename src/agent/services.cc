@@ -134,15 +134,17 @@ Result<Service> parse_service(std::string_view text) {
                  proxy_protocol.value_or(default_proxy_protocol(chosen))};
 }
 
-Result<> check_unique(const std::vector<Service>& services) {
+Result<> check_services(const std::vector<Service>& services) {
   std::unordered_set<std::string_view> seen;
+  std::vector<hubapi::DeclaredService> declared;
   for (const Service& service : services) {
     if (!seen.insert(service.hostname.text()).second) {
       return fail(ErrorCode::kInvalid, "hostname {} is given twice; keep one service for it",
                   service.hostname.text());
     }
+    declared.push_back({service.hostname, service.tls_mode});
   }
-  return {};
+  return hubapi::check_size(declared);
 }
 
 Result<std::vector<Service>> parse_services(std::string_view text) {
@@ -162,8 +164,8 @@ Result<std::vector<Service>> parse_services(std::string_view text) {
     }
     services.push_back(std::move(*service));
   }
-  auto unique = check_unique(services);
-  if (!unique) return std::unexpected(unique.error());
+  auto valid = check_services(services);
+  if (!valid) return std::unexpected(valid.error());
   return services;
 }
 

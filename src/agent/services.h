@@ -12,8 +12,9 @@ std::string origin_text(const Service& service);  // "localhost:3000", "[::1]:30
 // The short form "app.example.com=localhost:3000[,terminate|,passthrough][,proxy=v2|,proxy=none]".
 Result<Service> parse_service(std::string_view text);
 
-// kInvalid names the hostname that two services claim.
-Result<> check_unique(const std::vector<Service>& services);
+// What one agent may declare. kInvalid names the hostname that two services claim, or the limit that all
+// together exceed.
+Result<> check_services(const std::vector<Service>& services);
 
 // Finds the service for a stream's authority: the exact hostname first, then the one-level wildcard.
 class ServiceTable {

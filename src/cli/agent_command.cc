@@ -91,8 +91,8 @@ Result<std::vector<agent::Service>> AgentCommand::collect_services() const {
         "services: there are none. Give e.g. --service app.example.com=localhost:3000, --services-file or "
         "CULVERT_AGENT_SERVICES");
   }
-  auto unique = agent::check_unique(services);
-  if (!unique) return fail(ErrorCode::kInvalid, "services: {}", unique.error().message);
+  auto valid = agent::check_services(services);
+  if (!valid) return fail(ErrorCode::kInvalid, "services: {}", valid.error().message);
   return services;
 }
 

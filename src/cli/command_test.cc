@@ -350,6 +350,34 @@ TEST(AgentCommand, RefusalsNameTheSource) {
   }
 }
 
+TEST(AgentCommand, MoreThanAHubAcceptsIsRefusedAtTheStart) {
+  const auto many = [](int count, const std::string& label) {
+    std::string json;
+    for (int i = 0; i < count; ++i) {
+      json += fmt::format("{}{{\"hostname\":\"{}{}.com\",\"origin\":\"x:1\"}}", i > 0 ? "," : "", label, i);
+    }
+    return "[" + json + "]";
+  };
+  const auto with_services = [&](Fixture<AgentCommand>& f, const std::string& json) {
+    f.variables["CULVERT_TOKEN"] = token().encode();
+    return std::vector<std::string>{"--services-file", f.file("s.json", json)};
+  };
+  Fixture<AgentCommand> full;
+  EXPECT_TRUE(full.resolve(with_services(full, many(256, "n"))));
+  Fixture<AgentCommand> one_more;
+  auto arguments = with_services(one_more, many(256, "n"));
+  arguments.insert(arguments.end(), {"--service", "b.com=x:1"});
+  EXPECT_THAT(one_more.error(arguments),
+              HasSubstr("services: there are 257 services, and one agent may declare 256"));
+  Fixture<AgentCommand> many_more;
+  EXPECT_THAT(many_more.error(with_services(many_more, many(300, "n"))), HasSubstr("300 services"));
+  Fixture<AgentCommand> long_names;
+  const std::string label =
+      std::string(63, 'l') + "." + std::string(63, 'm') + "." + std::string(63, 'n') + ".";
+  EXPECT_THAT(long_names.error(with_services(long_names, many(256, label + std::string(45, 'p')))),
+              HasSubstr("65536 are allowed"));
+}
+
 TEST(AgentCommand, ServicesAndServicesFileExcludeEachOther) {
   Fixture<AgentCommand> f;
   f.variables["CULVERT_TOKEN"] = token().encode();
@@ -393,11 +421,34 @@ TEST(HttpCommand, UsesTheSavedTokenWhenNoneIsGiven) {
 
   Fixture<HttpCommand> g;
   g.variables["XDG_CONFIG_HOME"] = g.directory.string();
-  ASSERT_TRUE(save_token(g.directory / "culvert" / "token", token()));
+  EXPECT_EQ(save_token(g.directory / "culvert" / "token", token()), SavedToken{});
   ASSERT_TRUE(g.resolve({"3000"}));
   EXPECT_EQ(g.command.token().encode(), token().encode());
   EXPECT_EQ(std::filesystem::status(g.directory / "culvert" / "token").permissions(),
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+TEST(SaveToken, ATokenThatIsReplacedIsKeptAndNamed) {
+  Fixture<HttpCommand> f;
+  const auto place = f.directory / "culvert" / "token";
+  hubapi::InviteToken other = token();
+  other.invite_id.fill(0x77);
+  EXPECT_EQ(save_token(place, token()), SavedToken{});
+  EXPECT_EQ(save_token(place, token()), SavedToken{.was_there = true});
+  auto replaced = save_token(place, other);
+  ASSERT_TRUE(replaced);
+  EXPECT_EQ(replaced->replaced, token().describe());
+  const auto old = f.directory / "culvert" / "token.old";
+  EXPECT_EQ(replaced->old_place, old);
+  EXPECT_EQ(as_text(read_file(old, 10'000).value()), token().encode() + "\n");
+  EXPECT_EQ(as_text(read_file(place, 10'000).value()), other.encode() + "\n");
+  for (const auto& path : {place, old}) {
+    EXPECT_EQ(std::filesystem::status(path).permissions(),
+              std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  }
+  ASSERT_TRUE(replace_file(place, as_bytes("something else"), 0600));
+  EXPECT_EQ(save_token(place, token())->replaced, "something that is not a token");
+  EXPECT_EQ(as_text(read_file(old, 10'000).value()), "something else");
 }
 
 TEST(HttpCommand, WorksWithoutAHome) {

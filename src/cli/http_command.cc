@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "agent/hub_silence.h"
+#include "agent/refusal.h"
 #include "agent/services.h"
+#include "base/backoff.h"
 #include "base/file.h"
 #include "base/limits.h"
 #include "cli/foreground.h"
@@ -28,9 +31,21 @@ CommandInfo command_info() {
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
-net::Task<> ask_hub(hubapi::HubClient& hub, hubapi::InviteToken token, hubapi::Declaration declaration,
+// A hub that does not answer is waited for, as an agent does.
+net::Task<> ask_hub(net::EventLoop& loop, hubapi::HubClient& hub, agent::AgentObserver& observer,
+                    hubapi::InviteToken token, hubapi::Declaration declaration,
                     Result<hubapi::LeaseAnswer>& answer) {
-  answer = co_await hub.declare(std::move(token), std::move(declaration));
+  SystemRandom random;
+  Backoff backoff;
+  agent::HubSilence silence;
+  while (true) {
+    answer = co_await hub.declare(token, declaration);
+    if (answer || agent::is_refusal(answer.error())) break;
+    auto elapsed = silence.failed(answer.error().message, monotonic_now());
+    if (elapsed) observer.hub_unreachable(answer.error(), *elapsed);
+    co_await net::sleep_for(loop, backoff.next(random));
+  }
+  if (auto elapsed = silence.ended(monotonic_now())) observer.hub_reached(*elapsed);
 }
 
 }  // namespace
@@ -90,7 +105,7 @@ Result<> HttpCommand::learn_hostname() {
       token_->invite_id, token_->invite_secret, SecretKey::generate(random).public_key(), {}};
   Result<hubapi::LeaseAnswer> answer = fail(ErrorCode::kClosed, "interrupted");
   net::TaskGroup tasks(loop);
-  tasks.spawn(ask_hub(hub, *token_, std::move(declaration), answer));
+  tasks.spawn(ask_hub(loop, hub, *this, *token_, std::move(declaration), answer));
   loop.run();
   if (!answer) return std::unexpected(answer.error());
   auto hostname = choose_hostname(answer->granted, hubapi::pet_name(random));
@@ -113,10 +128,37 @@ bool HttpCommand::service_silent(const agent::Silence& silence) {
 
 void HttpCommand::lost() { print_message("the connection to the edge was lost; reconnecting"); }
 
-void HttpCommand::refused(const Error& error) {
-  if (was_ready_ && error.code == ErrorCode::kUnavailable) return;
-  refusal_ = error;
+void HttpCommand::refused(const agent::HubRefusal& refusal) {
+  if (refusal.is_temporary) {
+    print_message("{}. Waiting for it; Ctrl-C ends", refusal.error.message);
+    return;
+  }
+  if (was_ready_ && refusal.error.code == ErrorCode::kUnavailable) return;
+  refusal_ = refusal.error;
   running_->stop();
+}
+
+void HttpCommand::hub_unreachable(const Error& error, Duration elapsed) {
+  if (elapsed == Duration::zero()) {
+    print_message("{}. Waiting for it; Ctrl-C ends", error.message);
+  } else {
+    print_message("still waiting for the hub, for {:.0f} s now: {}", seconds(elapsed), error.message);
+  }
+}
+
+void HttpCommand::hub_reached(Duration elapsed) {
+  print_message("the hub answers again, after {:.0f} s", seconds(elapsed));
+}
+
+void HttpCommand::clock_differs(const std::string& message) {
+  print_message("{}; set the clock that is wrong. Until then this works with the hub's time", message);
+}
+
+void HttpCommand::shared(const std::string& hostname, size_t others) {
+  print_message(
+      "{} other {} of this invite {} {} too: requests are shared among all of them (an agent that was killed "
+      "counts for 7 s more). Stop the others, or give --hostname another name",
+      others, others == 1 ? "agent" : "agents", others == 1 ? "serves" : "serve", hostname);
 }
 
 void HttpCommand::ready(const std::vector<std::string>& urls) {
@@ -156,11 +198,15 @@ void HttpCommand::keep_for_next_time() {
     return;
   }
   auto place = config_dir_ / "token";
-  std::error_code ignored;
-  bool had_one = std::filesystem::exists(place, ignored);
   auto saved = save_token(place, *token_);
-  if (saved && !had_one) print_message("the token is kept in {} for the next time", place.string());
-  if (!saved) print_message("the token was not saved: {}", saved.error().message);
+  if (!saved) {
+    print_message("the token was not saved: {}", saved.error().message);
+  } else if (!saved->replaced.empty()) {
+    print_message("this token is kept in {} for the next time; it replaces {}, which is in {} now",
+                  place.string(), saved->replaced, saved->old_place.string());
+  } else if (!saved->was_there) {
+    print_message("the token is kept in {} for the next time", place.string());
+  }
 }
 
 Result<> HttpCommand::run() {

@@ -36,7 +36,11 @@ class HttpCommand final : public Command, private agent::AgentObserver {
   void lease_granted(const hubapi::LeaseAnswer& lease) override { root_pem_ = lease.internal_ca_pem; }
   void ready(const std::vector<std::string>& urls) override;
   void lost() override;
-  void refused(const Error& error) override;
+  void refused(const agent::HubRefusal& refusal) override;
+  void hub_unreachable(const Error& error, Duration elapsed) override;
+  void hub_reached(Duration elapsed) override;
+  void clock_differs(const std::string& message) override;
+  void shared(const std::string& hostname, size_t others) override;
   bool service_silent(const agent::Silence& silence) override;
   void misdirected(const std::string& hostname, const std::string& elsewhere,
                    const std::string& public_host) override;

@@ -66,10 +66,25 @@ Result<hubapi::InviteToken> TokenSource::read(const Settings& settings,
       "--token, --token-file or CULVERT_TOKEN");
 }
 
-Result<> save_token(const std::filesystem::path& path, const hubapi::InviteToken& token) {
+Result<SavedToken> save_token(const std::filesystem::path& path, const hubapi::InviteToken& token) {
   auto made = create_private_directory(path.parent_path());
-  if (!made) return made;
-  return replace_file(path, as_bytes(token.encode() + "\n"), 0600);
+  if (!made) return std::unexpected(made.error());
+  SavedToken saved;
+  std::error_code ignored;
+  if (std::filesystem::exists(path, ignored)) {
+    auto content = read_file(path, kMaxTokenFile);
+    if (!content) return std::unexpected(content.error());
+    auto kept = hubapi::parse_invite_token(as_text(*content));
+    saved.was_there = kept && kept->encode() == token.encode();
+    if (saved.was_there) return saved;
+    saved.replaced = kept ? kept->describe() : "something that is not a token";
+    saved.old_place = path.string() + ".old";
+    auto moved = replace_file(saved.old_place, *content, 0600);
+    if (!moved) return std::unexpected(moved.error());
+  }
+  auto written = replace_file(path, as_bytes(token.encode() + "\n"), 0600);
+  if (!written) return std::unexpected(written.error());
+  return saved;
 }
 
 }  // namespace culvert::cli

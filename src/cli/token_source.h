@@ -21,7 +21,15 @@ class TokenSource {
   std::optional<std::filesystem::path> file_;
 };
 
-// Keeps a token for the next time, mode 0600, in a private directory.
-Result<> save_token(const std::filesystem::path& path, const hubapi::InviteToken& token);
+struct SavedToken {
+  bool was_there = false;                // this token, already
+  std::string replaced = {};             // what was there instead, without its secrets; empty: nothing
+  std::filesystem::path old_place = {};  // where that is kept now
+  bool operator==(const SavedToken&) const = default;
+};
+
+// Keeps a token for the next time, mode 0600, in a private directory. Another one that was kept there moves
+// to the same path with ".old" behind it.
+Result<SavedToken> save_token(const std::filesystem::path& path, const hubapi::InviteToken& token);
 
 }  // namespace culvert::cli

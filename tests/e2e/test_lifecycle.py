@@ -1,9 +1,11 @@
 """Starts, ends, losses and returns of node and agent; invites and their ends."""
+import contextlib
 import os
 import re
 import signal
 import stat
 import subprocess
+import threading
 import time
 
 import pytest
@@ -25,6 +27,92 @@ def test_a_killed_agent_is_back_within_three_seconds_of_its_start(world):
     world.first_200(3, since=second.started_at)
     # ... and not only by luck of the draw between the living and the dead.
     assert [world.status() for _ in range(10)] == ["200"] * 10
+
+
+def test_a_killed_agent_may_come_back_with_the_other_tls_mode(world):
+    world.nginx()
+    token = world.invite(world.node())
+    first = world.agent(token, passthrough(), ready=False)
+    wait_until(lambda: world.curl().returncode == 0, "the first one serves")
+    first.kill()
+    second = world.agent(token, terminate(), ready=False)
+    second.wait_for(r"event=refused .*conflict with agent .*asks again within seconds")
+    second.wait_for(r"event=ready", timeout=20)
+    assert time.monotonic() - second.started_at < 15 * PATIENCE
+    assert [world.status() for _ in range(5)] == ["200"] * 5
+
+
+def test_two_live_agents_do_not_get_one_name_in_two_modes(world):
+    world.nginx()
+    token = world.invite(world.node())
+    first = world.agent(token, terminate())
+    second = world.agent(token, passthrough(), ready=False)
+    second.wait_for(r"event=refused .*conflict with agent .* serves app\.example\.test as terminate")
+    end = time.monotonic() + 12
+    while time.monotonic() < end:
+        assert world.status() == "200"
+    assert "edge_connected" not in second.log and "edge_disconnected" not in first.log
+    first.stop()
+    second.wait_for(r"event=lease_granted .*accepted=0")
+    second.wait_for(r"event=ready", timeout=15)
+
+
+def test_a_hub_that_cannot_be_reached_does_not_end_a_lease(world):
+    """The tunnel, over UDP, is healthy; every declaration, over TCP, is lost."""
+    def handle(sock):
+        with contextlib.suppress(OSError):
+            while True:
+                sock.sendall(b"x" * 100)
+                time.sleep(0.2)
+
+    world.nginx()
+    raw = "raw.w.example.test"
+    with wire.origin(world.home, 5000, handle):
+        node = world.node()
+        agent = world.agent(world.invite(node), terminate(), passthrough(5000, host=raw, proxy_protocol="none"), ready=False)
+        wait_until(lambda: world.status() == "200", "it serves")
+        with wire.connect(world.client) as stream:
+            stream.sendall(wire.hello_record(raw))
+            assert wire.receive_exactly(stream, 100)
+            world.nat.run("nft", "insert rule ip filter forward iifname lan tcp dport 443 drop")
+            end = time.monotonic() + 100  # a lease is for 90 s
+            while time.monotonic() < end:
+                assert wire.receive_exactly(stream, 100)
+        assert world.status() == "200"
+        assert "hub_unreachable" in agent.log and "edge_disconnected" not in agent.log
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_graceful_stops_of_agents_under_load_lose_no_request(world, workers):
+    world.nginx()
+    node = world.node("--workers", workers)
+    token = world.invite(node)
+    agents = [world.agent(token, terminate()), world.agent(token, terminate())]
+    root = world.root_certificate(node)
+    going, failures, done = True, [], [0] * 8
+
+    def load(index):
+        while going:
+            answer = world.curl("/small", cacert=root, timeout=10)
+            done[index] += 1
+            if answer.returncode != 0 or len(answer.stdout) != 1024:
+                failures.append((answer.returncode, answer.stderr, answer.stdout[:100]))
+
+    threads = [threading.Thread(target=load, args=(index,)) for index in range(len(done))]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(6):
+            time.sleep(0.5)
+            assert agents.pop(0).stop() == 0
+            time.sleep(0.2)
+            agents.append(world.agent(token, terminate()))
+    finally:
+        going = False
+        for thread in threads:
+            thread.join()
+    assert not failures, f"{len(failures)} of {sum(done)} requests were lost: {failures[:3]}"
+    assert sum(done) > 100
 
 
 @pytest.mark.smoke
@@ -456,6 +544,68 @@ def test_culvert_http_chooses_a_granted_name(world):
     assert "only.example.test" in url
     command.signal(signal.SIGINT)
     assert command.wait() == 0
+
+
+def test_culvert_http_waits_for_a_hub_that_is_not_there_yet(world):
+    world.nginx()
+    node = world.node()
+    token = world.invite(node, "only.example.test")
+    node.stop()
+    for extra in ((), ("--hostname", "only.example.test")):
+        command = http_command(world, token, *extra)
+        command.wait_for(r"the hub does not answer .*Waiting for it; Ctrl-C ends")
+        command.wait_for(r"still waiting for the hub, for \d+ s now", timeout=30)
+        node = world.node()
+        command.wait_for(r"the hub answers again, after \d+ s")
+        command.wait_for(r"https://only\.example\.test", stream="stdout", timeout=30)
+        command.signal(signal.SIGINT)
+        assert command.wait() == 0
+        node.stop()
+    waits = http_command(world, token)
+    waits.wait_for(r"Waiting for it; Ctrl-C ends")
+    waits.signal(signal.SIGINT)
+    waits.wait(timeout=2)
+
+
+def test_a_second_culvert_http_for_one_name_says_that_it_shares_it(world):
+    world.nginx()
+    node = world.node()
+    token = world.invite(node, "only.example.test")
+    first = http_command(world, token)
+    first.wait_for(r"https://only\.example\.test", stream="stdout")
+    second = http_command(world, None)  # with the token that the first one kept
+    second.wait_for(r"1 other agent of this invite serves only\.example\.test too")
+    second.wait_for(r"https://only\.example\.test", stream="stdout")
+    for command in (second, first):
+        command.signal(signal.SIGINT)
+        assert command.wait() == 0
+
+
+def test_culvert_http_says_which_saved_token_it_replaces(world):
+    world.nginx()
+    node = world.node()
+    tokens = [world.invite(node, f"{name}.example.test", name) for name in ("one", "two")]
+    for token in tokens:
+        command = http_command(world, token)
+        command.wait_for(r"https://\S+", stream="stdout")
+        command.wait_for(r"token is kept in")
+        command.signal(signal.SIGINT)
+        assert command.wait() == 0
+    kept = world.directory / "config" / "culvert"
+    assert f"is in {kept}/token.old now" in command.log and "it replaces" in command.log
+    assert (kept / "token").read_text().strip() == tokens[1]
+    assert (kept / "token.old").read_text().strip() == tokens[0]
+    assert not any(token.split(".")[4] in command.log for token in tokens)
+
+
+def test_a_closed_terminal_is_a_stop_with_a_goodbye(world):
+    world.nginx()
+    node = world.node()
+    agent = world.agent(world.invite(node), terminate())
+    agent.signal(signal.SIGHUP)
+    assert agent.wait() == 0
+    node.wait_for(r"event=agent_disconnected .*by=agent code=7")
+    wait_until(lambda: world.curl().returncode == 35, "the name is unknown again", 5)
 
 
 def test_culvert_http_without_any_token_says_where_to_get_one(world):
