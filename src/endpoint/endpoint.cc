@@ -57,6 +57,8 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
   }
   Task<CloseReason> closed() override;
   TimePoint last_heard() const override { return quic_ ? quic_->last_heard() : TimePoint::min(); }
+  Duration probe_timeout() const override { return quic_ ? quic_->probe_timeout() : Duration{}; }
+  void set_on_silence(std::function<void(Silence)> callback) override { on_silence_ = std::move(callback); }
 
   PathStats path_stats() const override { return quic_ ? quic_->path_stats() : last_stats_; }
   std::vector<PathStats> paths() const override {
@@ -91,6 +93,10 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
   void on_streams() override { changed_.notify(); }
   void on_datagrams() override { changed_.notify(); }
   void on_path(const PathEvent& event) override;
+  void on_silence(Silence silence) override {
+    const auto callback = on_silence_;  // it may be replaced from inside
+    if (callback) callback(silence);
+  }
   void on_closed(const CloseReason& reason) override;
 
   // The endpoint goes away, and with it everything the QUIC connection stands on.
@@ -116,6 +122,7 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
   std::string alpn_;
   std::optional<CloseReason> reason_;
   std::deque<PathEvent> path_events_;
+  std::function<void(Silence)> on_silence_;
   PathStats last_stats_{};
 };
 

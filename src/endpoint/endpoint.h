@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "net/event_loop.h"
 #include "quic/config.h"
 #include "quic/connection_info.h"
+#include "quic/silence_watch.h"
 #include "quic/stream.h"
 
 namespace culvert::endpoint {
@@ -33,6 +35,7 @@ using quic::CloseReason;
 using quic::PathEvent;
 using quic::PathId;
 using quic::PathStats;
+using quic::Silence;
 
 // One QUIC connection with a verified peer. Lives on its endpoint's loop; hold it by shared_ptr. Every
 // waiting call ends with kClosed when the connection does.
@@ -61,8 +64,13 @@ class Connection {
   // Tells the peer and ends at once.
   virtual void close(AppCode code, std::string reason) = 0;
   virtual net::Task<CloseReason> closed() = 0;
-  // When the last datagram came from the peer.
+  // When something was last received that only the peer can have sent.
   virtual TimePoint last_heard() const = 0;
+  // RFC 9002, 6.2.1: an acknowledgement that takes longer is lost, or will never come.
+  virtual Duration probe_timeout() const = 0;
+  // With quic::Limits::watch_silence: called from the loop whenever it changes; may close the connection.
+  // Empty: no more.
+  virtual void set_on_silence(std::function<void(Silence)> callback) = 0;
 
   // Paths (draft-ietf-quic-multipath) and n0's NAT traversal; quic::Connection says when each of these fails.
   // Once the connection is closed there are no paths, and the calls fail. The path that carries data now:

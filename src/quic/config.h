@@ -19,6 +19,8 @@ struct Limits {
   Duration idle_timeout = std::chrono::seconds(30);  // the same as iroh's
   Duration keep_alive = std::chrono::seconds(5);     // NATs forget UDP flows after 30 s at worst
   Duration handshake_timeout = std::chrono::seconds(10);
+  // Whether ConnectionObserver::on_silence tells of peers that do not answer data. It sends PINGs to them.
+  bool watch_silence = false;
 
   // What the peer may send on a stream that nobody reads, and on one that is read. The second is in force
   // once an eighth of it was read, so the first must be larger than that.

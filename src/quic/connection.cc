@@ -74,7 +74,8 @@ Connection::~Connection() {
 // ---- Events
 
 void Connection::received(TimePoint now) {
-  now_ = last_heard_ = now;
+  now_ = now;
+  received_ = true;
   mark_dirty();
 }
 
@@ -86,6 +87,19 @@ void Connection::collect() {
         core::cq_connection_events(shared_.core, core_, core::to_core(now_), events.data(), events.size());
     for (size_t i = 0; i < count; ++i) take(events[i]);
   } while (count == events.size());
+  if (std::exchange(received_, false)) on_datagrams_received();
+}
+
+void Connection::on_datagrams_received() {
+  core::Liveness seen;
+  core::cq_connection_liveness(shared_.core, core_, &seen);
+  last_heard_ = std::max(last_heard_, core::from_core(seen.heard));
+  acked_ = core::from_core(seen.acked);
+  std::erase_if(awaiting_answer_, [&](const std::shared_ptr<Stream>& stream) {
+    if (!stream_answered(*stream)) return false;
+    mark_writable(*stream);
+    return true;
+  });
 }
 
 void Connection::take(const core::Event& event) {
@@ -218,6 +232,7 @@ bool Connection::write(TimePoint now, BatchSink& sink) {
     core::Transmit out;
     core::cq_connection_transmit(shared_.core, core_, core::to_core(now), max_segments, &out);
     if (out.size == 0) break;
+    transmitted_at_ = now;
     net::DatagramBatch batch{.data = {out.data, out.size},
                              .segment_size = out.segment_size,
                              .remote = core::from_core(out.remote),
@@ -251,6 +266,7 @@ void Connection::on_deadline(TimePoint now) {
     return;
   }
   if (state_ == State::kOpen && now >= next_look_) check_progress(now);
+  if (watches_silence() && now >= silence_.next_look()) watch_silence(now);
   core::cq_connection_timeout(shared_.core, core_, core::to_core(now));
 }
 
@@ -273,13 +289,34 @@ void Connection::check_progress(TimePoint now) {
   next_look_ = now + (next_look_ - now) / 2 + std::chrono::milliseconds(1);
 }
 
+void Connection::watch_silence(TimePoint now) {
+  core::Liveness seen;
+  core::cq_connection_liveness(shared_.core, core_, &seen);
+  std::optional<TimePoint> waiting_since;
+  if (seen.waiting != UINT64_MAX) waiting_since = core::from_core(seen.waiting);
+  const bool owed = data_written_ && core::from_core(seen.acked) <= *data_written_;
+  const bool can_send = unsent_.empty();
+  const auto pto = Duration(static_cast<int64_t>(seen.pto));
+  if (!silence_.look({owed, waiting_since, pto, can_send}, now)) return;
+  core::cq_connection_ping(shared_.core, core_);
+  mark_dirty();
+}
+
+Duration Connection::probe_timeout() const {
+  core::Liveness seen;
+  core::cq_connection_liveness(shared_.core, core_, &seen);
+  return Duration(static_cast<int64_t>(seen.pto));
+}
+
 void Connection::refresh() {
+  if (watches_silence()) watch_silence(now_);
   core::Status status;
   core::cq_connection_status(shared_.core, core_, &status);
   deadline_ = core::from_core(status.deadline);
   if (state_ == State::kHandshaking)
     deadline_ = std::min(deadline_, started_ + shared_.limits.handshake_timeout);
   if (state_ == State::kOpen) deadline_ = std::min(deadline_, next_look_);
+  if (watches_silence()) deadline_ = std::min(deadline_, silence_.next_look());
   // RFC 9000, 10.2: closing and draining last three PTO, and a peer that withholds acknowledgements makes the
   // PTO as long as it likes. After the idle timeout no honest peer sends any more.
   if (state_ == State::kClosing) deadline_ = std::min(deadline_, closed_at_ + shared_.limits.idle_timeout);
@@ -430,6 +467,8 @@ void Connection::dispatch() {
   for (const PathEvent& event : std::exchange(paths_, {})) {
     if (observer_ != nullptr) observer_->on_path(event);
   }
+  if (std::exchange(silence_told_, silence_.verdict()) != silence_.verdict() && observer_ != nullptr)
+    observer_->on_silence(silence_.verdict());
   for (const std::shared_ptr<Stream>& stream : std::exchange(notifications_, {})) {
     stream->listed_ = false;
     const bool readable = std::exchange(stream->notify_readable_, false);
@@ -454,6 +493,7 @@ void Connection::dispatch() {
     if (writer != nullptr && writer == stream->writer_) writer->on_closed();
   }
   streams_.clear();
+  awaiting_answer_.clear();
   incoming_bidi_.clear();
   incoming_uni_.clear();
   if (observer_ != nullptr) observer_->on_closed(*close_reason_);

@@ -12,6 +12,7 @@
 #include "net/datagram.h"
 #include "quic/config.h"
 #include "quic/connection_info.h"
+#include "quic/silence_watch.h"
 #include "quic/stream.h"
 
 namespace culvert::quic {
@@ -40,6 +41,7 @@ class ConnectionObserver {
   virtual void on_streams() = 0;    // the peer opened streams, or raised the limit for ours
   virtual void on_datagrams() = 0;  // datagrams arrived
   virtual void on_path(const PathEvent&) {}
+  virtual void on_silence(Silence) {}                     // with Limits::watch_silence: it changed
   virtual void on_closed(const CloseReason& reason) = 0;  // once, last
 };
 
@@ -92,8 +94,11 @@ class Connection final {
   bool has_remote_id() const { return remote_id_.has_value(); }
   const EndpointId& remote_id() const { return *remote_id_; }
   const std::string& alpn() const { return alpn_; }
-  // When the last datagram was received.
+  // When something was last received that only the peer can have sent: no junk with an id of this connection,
+  // no replay.
   TimePoint last_heard() const { return last_heard_; }
+  // RFC 9002, 6.2.1: how long to wait for an acknowledgement before something is wrong.
+  Duration probe_timeout() const;
 
   // Engine side.
   void received(TimePoint now);  // the core was given a datagram of this connection
@@ -102,7 +107,7 @@ class Connection final {
   void dispatch();
   bool has_notifications() const {
     return notify_connected_ || notify_streams_ || notify_datagrams_ || notify_closed_ || !paths_.empty() ||
-           !notifications_.empty();
+           !notifications_.empty() || silence_told_ != silence_.verdict();
   }
   // Writes what may be sent now. False: the sink is full; call again when it is not.
   bool write(TimePoint now, BatchSink& sink);
@@ -161,6 +166,7 @@ class Connection final {
   void on_stopped(Stream& stream, AppCode code);
   void on_finished(Stream& stream);
   void on_path_event(const core::Event& event);
+  void on_datagrams_received();
   void on_datagram(ByteView data);
   void fill(Stream& stream, size_t consumed);
   void flush_pending(Stream& stream);
@@ -177,6 +183,8 @@ class Connection final {
   void stream_reset(Stream& stream, AppCode code);
   void stream_stop(Stream& stream, AppCode code);
   void stream_forgotten(Stream& stream);
+  bool stream_answered(const Stream& stream) const;
+  void stream_notify_answered(Stream& stream);
 
   bool is_usable() const { return state_ == State::kHandshaking || state_ == State::kOpen; }
   void set_held(Stream& stream, uint64_t bytes);
@@ -194,6 +202,8 @@ class Connection final {
   void mark_dirty() { shared_.host.on_dirty(*this); }
   void ended(CloseReason reason);
   void check_progress(TimePoint now);
+  void watch_silence(TimePoint now);
+  bool watches_silence() const { return shared_.limits.watch_silence && state_ == State::kOpen; }
 
   Shared shared_;
   core::Connection* core_;
@@ -213,6 +223,15 @@ class Connection final {
   uint64_t acks_ = 0;
   TimePoint acked_at_;
   Duration patience_{};
+
+  // Whether the peer answers: times of packets as the core tells them.
+  bool received_ = false;                  // a datagram since the last collect()
+  TimePoint transmitted_at_;               // the last time that packets were written
+  TimePoint acked_;                        // when the latest packet was sent that is acknowledged
+  std::optional<TimePoint> data_written_;  // transmitted_at_ when data was last written
+  SilenceWatch silence_;
+  Silence silence_told_ = Silence::kNone;
+  std::vector<std::shared_ptr<Stream>> awaiting_answer_;
 
   std::unordered_map<StreamId, std::shared_ptr<Stream>> streams_;  // that QUIC knows
   std::unordered_set<Stream*> known_;                              // every Stream object that points here

@@ -265,6 +265,7 @@ void Connection::stream_write(Stream& stream, ByteView data) {
     if (taken == 0) break;
     data = data.subspan(taken);
   }
+  data_written_ = stream.written_at_ = transmitted_at_;
   mark_dirty();
   if (data.empty()) return;
   stream.pending_ = to_bytes(data);
@@ -286,6 +287,7 @@ void Connection::flush_pending(Stream& stream) {
 void Connection::stream_finish(Stream& stream) {
   if (!is_usable() || stream.send_done_) return;
   if (stream.pending_.empty()) core::cq_stream_finish(shared_.core, core_, stream.id_);
+  data_written_ = transmitted_at_;
   mark_dirty();
 }
 
@@ -294,6 +296,8 @@ void Connection::stream_reset(Stream& stream, AppCode code) {
   drop_pending(stream);
   core::cq_stream_reset(shared_.core, core_, stream.id_, code);
   stream.send_done_ = true;
+  data_written_ = transmitted_at_;
+  std::erase_if(awaiting_answer_, [&](const auto& each) { return each.get() == &stream; });
   mark_dirty();
   forget_if_done(stream);
 }
@@ -312,6 +316,12 @@ void Connection::stream_forgotten(Stream& stream) {
   if (stream.held_ > 0) core::cq_stream_forget(shared_.core, core_, stream.id_);
   set_held(stream, 0);
   pending_ -= stream.pending_.size();
+}
+
+bool Connection::stream_answered(const Stream& stream) const { return acked_ > stream.written_at_; }
+
+void Connection::stream_notify_answered(Stream& stream) {
+  if (!stream.send_done_) awaiting_answer_.push_back(stream.shared_from_this());
 }
 
 // ---- Notifications

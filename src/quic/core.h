@@ -145,6 +145,15 @@ struct Status {
   bool multipath;
 };
 
+// Times are nanoseconds as in to_core().
+struct Liveness {
+  uint64_t heard;    // when something was last received that only the peer can have sent
+  uint64_t acked;    // when the latest packet was sent that the peer acknowledged; 0: none
+  uint64_t waiting;  // when the first packet that asks for an acknowledgement was sent since then;
+                     // UINT64_MAX: none
+  uint64_t pto;      // probe timeout, a duration
+};
+
 enum class StreamEnd : uint32_t { kOpen = 0, kFinished = 1, kReset = 2, kGone = 3 };
 
 struct StreamState {
@@ -182,12 +191,13 @@ struct Layout {
   size_t status;
   size_t stream_state;
   size_t path_info;
+  size_t liveness;
   bool operator==(const Layout&) const = default;
 };
 
-constexpr Layout kLayout = {sizeof(EndpointConfig), sizeof(Policy),      sizeof(Transport),
-                            sizeof(Received),       sizeof(Transmit),    sizeof(Event),
-                            sizeof(Status),         sizeof(StreamState), sizeof(PathInfo)};
+constexpr Layout kLayout = {sizeof(EndpointConfig), sizeof(Policy),  sizeof(Transport), sizeof(Received),
+                            sizeof(Transmit),       sizeof(Event),   sizeof(Status),    sizeof(StreamState),
+                            sizeof(PathInfo),       sizeof(Liveness)};
 
 constexpr uint64_t kNoStream = UINT64_MAX;
 constexpr size_t kClosedForWriting = SIZE_MAX;
@@ -227,6 +237,7 @@ size_t cq_connection_alpn(Endpoint* endpoint, Connection* connection, uint8_t* o
 void cq_connection_network_changed(Endpoint* endpoint, Connection* connection, uint64_t now,
                                    bool recoverable);
 uint64_t cq_connection_acks(Endpoint* endpoint, Connection* connection);
+void cq_connection_liveness(Endpoint* endpoint, Connection* connection, Liveness* out);
 void cq_connection_ping(Endpoint* endpoint, Connection* connection);
 void cq_connection_set_send_window(Endpoint* endpoint, Connection* connection, uint64_t window);
 

@@ -47,6 +47,12 @@ size_t Stream::write(ByteView data) {
   return taken;
 }
 
+bool Stream::answered() const { return connection_ != nullptr && connection_->stream_answered(*this); }
+
+void Stream::notify_answered() {
+  if (connection_ != nullptr) connection_->stream_notify_answered(*this);
+}
+
 void Stream::finish() {
   if (connection_ == nullptr || send_closed_) return;
   send_closed_ = true;

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 
 namespace culvert::quic {
 
@@ -20,7 +21,7 @@ class StreamObserver {
   virtual ~StreamObserver() = default;
   // readable(), finished() or was_reset() changed; once after a batch of packets.
   virtual void on_readable() = 0;
-  // writable() was too small and no longer is, or was_stopped() became true.
+  // writable() was too small and no longer is, or was_stopped() or an awaited answered() became true.
   virtual void on_writable() = 0;
   // The connection ended; nothing more will come.
   virtual void on_closed() = 0;
@@ -77,6 +78,11 @@ class Stream : public std::enable_shared_from_this<Stream> {
   // The peer does not want more (STOP_SENDING); sending was reset with its code.
   bool was_stopped() const { return stop_received_; }
   AppCode stop_code() const { return stop_code_; }
+  // The peer acknowledged a packet that was sent after the last write(): it was there then, and has what was
+  // written or will be sent it again.
+  bool answered() const;
+  // One on_writable() is to tell when answered() becomes true.
+  void notify_answered();
   // Everything written, FIN included, is acknowledged.
   bool all_acknowledged() const { return all_acknowledged_; }
 
@@ -100,6 +106,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   Bytes pending_;         // written, and not taken by the connection yet
   AppCode reset_code_ = 0;
   AppCode stop_code_ = 0;
+  TimePoint written_at_;  // when packets were last written before the last write()
 
   bool fin_received_ = false;
   bool reset_received_ = false;

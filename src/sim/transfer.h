@@ -103,6 +103,7 @@ class Peer final : public quic::ConnectionObserver {
   void on_datagrams() override {
     while (auto datagram = connection_->receive_datagram()) datagrams.push_back(std::move(*datagram));
   }
+  void on_silence(quic::Silence silence) override { silences.push_back(silence); }
   void on_closed(const quic::CloseReason& reason) override { closed = reason; }
 
   bool connected() const { return connected_ || connection_->state() == quic::Connection::State::kOpen; }
@@ -121,6 +122,7 @@ class Peer final : public quic::ConnectionObserver {
   std::vector<std::unique_ptr<Receiver>> receivers;
   std::vector<std::unique_ptr<Sender>> senders;
   std::vector<Bytes> datagrams;
+  std::vector<quic::Silence> silences;  // as they were told
   std::optional<quic::CloseReason> closed;
 
  private:

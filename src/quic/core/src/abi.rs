@@ -279,6 +279,18 @@ pub struct Status {
 }
 
 #[repr(C)]
+pub struct Liveness {
+    /// Times in nanoseconds. When something of the peer's was last received that nobody else can have sent.
+    pub heard: u64,
+    /// When the latest packet was sent that the peer acknowledged; 0: none.
+    pub acked: u64,
+    /// When the first packet was sent that asks for an acknowledgement since the peer was heard; u64::MAX: none.
+    pub waiting: u64,
+    /// Probe timeout, a duration.
+    pub pto: u64,
+}
+
+#[repr(C)]
 pub struct StreamState {
     /// Bytes that can be read now.
     pub available: u64,
@@ -323,6 +335,7 @@ pub struct Layout {
     pub status: usize,
     pub stream_state: usize,
     pub path_info: usize,
+    pub liveness: usize,
 }
 
 impl Layout {
@@ -337,6 +350,7 @@ impl Layout {
             status: size_of::<Status>(),
             stream_state: size_of::<StreamState>(),
             path_info: size_of::<PathInfo>(),
+            liveness: size_of::<Liveness>(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::ffi::c_void;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +14,9 @@ use noq_proto::{
 };
 use rustc_hash::FxHashMap;
 
-use crate::abi::{Address, CloseKind, ConnectionEventKind, CqEvent, Transport};
+use crate::abi::{Address, CloseKind, ConnectionEventKind, CqEvent, Liveness, Transport};
+use crate::delivery::Delivery;
+use crate::endpoint::nanoseconds;
 use crate::probe::Prober;
 use crate::recv::{End, Recv};
 use crate::tls::{self, PublicKey};
@@ -102,6 +105,10 @@ pub struct Conn {
     draining: usize,
     prober: Prober,
     heard: Heard,
+    delivery: Arc<Delivery>,
+    /// `proofs()` when something authentic was last received, and when that was.
+    proofs_seen: u64,
+    last_authentic: Instant,
 }
 
 /// The addresses that datagrams came from, latest last.
@@ -160,6 +167,7 @@ impl Conn {
         handle: ConnectionHandle,
         peer_check: PeerCheck,
         settings: &Transport,
+        delivery: Arc<Delivery>,
         now: Instant,
     ) -> Self {
         Self {
@@ -187,6 +195,9 @@ impl Conn {
             draining: 0,
             prober: Prober::new(settings, now),
             heard: Heard::default(),
+            delivery,
+            proofs_seen: 0,
+            last_authentic: now,
         }
     }
 
@@ -225,10 +236,36 @@ impl Conn {
         }
     }
 
-    /// Frames of packets that only the peer can have sent; there are others.
+    /// Frames of packets that only the peer can have sent. Those that are left out never come alone.
     fn proofs(&mut self) -> u64 {
         let frames = self.inner.stats().frame_rx;
-        frames.acks + frames.path_acks + frames.ping + frames.stream + frames.datagram
+        let stream = frames.stream + frames.reset_stream + frames.stop_sending + frames.datagram;
+        let credit = frames.max_data + frames.max_stream_data + frames.max_streams_bidi + frames.max_streams_uni;
+        let ids = frames.new_connection_id
+            + frames.retire_connection_id
+            + frames.path_new_connection_id
+            + frames.path_retire_connection_id;
+        let path = frames.path_challenge + frames.path_response + frames.path_abandon + frames.connection_close;
+        frames.acks + frames.path_acks + frames.ping + stream + credit + ids + path
+    }
+
+    /// Notes whether anything of what was received since the last time is the peer's: datagrams with one of our ids may
+    /// come from anybody who has seen it. Once for each batch: asking noq costs.
+    fn note_authentic(&mut self, now: Instant) {
+        let proofs = self.proofs();
+        if std::mem::replace(&mut self.proofs_seen, proofs) != proofs {
+            self.last_authentic = now;
+            self.delivery.heard();
+        }
+    }
+
+    pub fn liveness(&self) -> Liveness {
+        Liveness {
+            heard: nanoseconds(self.last_authentic),
+            acked: self.delivery.acked(),
+            waiting: self.delivery.waiting().unwrap_or(u64::MAX),
+            pto: self.delivery.pto(),
+        }
     }
 
     // ---- Packets out, and timers
@@ -335,6 +372,9 @@ impl Conn {
             self.take(event, now);
         }
         let arrived = std::mem::take(&mut self.arrived);
+        if arrived > 0 {
+            self.note_authentic(now);
+        }
         let all_frames: u64 = self.readable.iter().map(|(_, frames)| frames).sum();
         for (id, frames) in self.readable.drain(..) {
             let recv = self.streams.entry(id).or_default();

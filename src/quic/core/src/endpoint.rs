@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use noq_proto::congestion::{Bbr3Config, CubicConfig};
 use noq_proto::{
     ClientConfig, ConnectionId, DatagramEvent, EcnCodepoint, EndpointEvent, FourTuple, IdleTimeout, MtuDiscoveryConfig,
     ServerConfig, TransportConfig, VarInt,
@@ -17,6 +16,7 @@ use rustc_hash::FxHashMap;
 
 use crate::abi::{self, Admission, ReceivedKind, ResponseKind};
 use crate::connection::{Conn, PeerCheck, varint};
+use crate::delivery::{Delivery, Factory};
 use crate::keys::{CallTime, ID_SIZE, IdGenerator, ResetKey, TokenKey, Tokens, first_byte};
 use crate::panics::last_panic;
 use crate::tls::{self, Identity, PublicKey};
@@ -38,7 +38,6 @@ pub struct Endpoint {
     identity: Identity,
     policies: Vec<Policy>,
     client: abi::Transport,
-    client_transport: Arc<TransportConfig>,
     clients: FxHashMap<Vec<u8>, ClientConfig>,
     first_ids: Arc<std::sync::Mutex<StdRng>>,
     time: CallTime,
@@ -94,7 +93,12 @@ fn milliseconds(value: u64) -> Option<Duration> {
     (value > 0).then(|| Duration::from_millis(value))
 }
 
-fn transport(settings: &abi::Transport) -> Arc<TransportConfig> {
+fn new_delivery(settings: &abi::Transport) -> Arc<Delivery> {
+    Arc::new(Delivery::new(Duration::from_micros(settings.initial_rtt_us)))
+}
+
+/// Of one connection, which `delivery` belongs to.
+fn transport(settings: &abi::Transport, delivery: &Arc<Delivery>) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     config
         .max_idle_timeout((settings.idle_timeout_ms > 0).then(|| IdleTimeout::from(varint(settings.idle_timeout_ms))))
@@ -124,11 +128,7 @@ fn transport(settings: &abi::Transport) -> Arc<TransportConfig> {
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(settings.max_udp_payload);
     config.mtu_discovery_config(Some(mtu));
-    if settings.bbr {
-        config.congestion_controller_factory(Arc::new(Bbr3Config::default()));
-    } else {
-        config.congestion_controller_factory(Arc::new(CubicConfig::default()));
-    }
+    config.congestion_controller_factory(Arc::new(Factory { bbr: settings.bbr, delivery: delivery.clone() }));
     Arc::new(config)
 }
 
@@ -174,7 +174,6 @@ impl Endpoint {
             .map_err(|error| error.to_string())?;
             let mut server = ServerConfig::new(crypto, token_key.clone());
             server
-                .transport_config(transport(&parts.transport))
                 .max_incoming(config.max_incoming as usize)
                 .incoming_buffer_size(config.incoming_buffer)
                 .incoming_buffer_size_total(config.incoming_buffer_total)
@@ -193,7 +192,6 @@ impl Endpoint {
             identity,
             policies: made,
             client: config.client,
-            client_transport: transport(&config.client),
             clients: FxHashMap::default(),
             first_ids: Arc::new(std::sync::Mutex::new(StdRng::from_seed(first_id_seed))),
             time,
@@ -283,11 +281,14 @@ impl Endpoint {
             return Outcome::response(ResponseKind::Retry, retry);
         }
         let policy = &self.policies[self.policy_for(&incoming)];
-        let (config, settings, raw_keys) = (policy.config.clone(), policy.settings, policy.raw_keys);
-        match self.inner.accept(incoming, now, &mut self.buffer, Some(config)) {
+        let (settings, raw_keys) = (policy.settings, policy.raw_keys);
+        let delivery = new_delivery(&settings);
+        let mut config = ServerConfig::clone(&policy.config);
+        config.transport_config(transport(&settings, &delivery));
+        match self.inner.accept(incoming, now, &mut self.buffer, Some(Arc::new(config))) {
             Ok((handle, inner)) => {
                 let check = if raw_keys { PeerCheck::AnyKey } else { PeerCheck::Certificate };
-                let connection = self.adopt(Conn::new(inner, handle, check, &settings, now), now);
+                let connection = self.adopt(Conn::new(inner, handle, check, &settings, delivery, now), now);
                 Outcome { kind: ReceivedKind::New, connection, validated, ..Outcome::nothing() }
             }
             Err(error) => Outcome::response(ResponseKind::Rejected, error.response),
@@ -361,7 +362,7 @@ impl Endpoint {
     fn client_config(&self, crypto: Arc<dyn noq_proto::crypto::ClientConfig>) -> ClientConfig {
         let mut config = ClientConfig::new(crypto);
         let first_ids = self.first_ids.clone();
-        config.transport_config(self.client_transport.clone()).token_store(Arc::new(Tokens::default()));
+        config.token_store(Arc::new(Tokens::default()));
         config.initial_dst_cid_provider(Arc::new(move || {
             let mut bytes = [0; 20];
             if let Ok(mut rng) = first_ids.lock() {
@@ -376,15 +377,17 @@ impl Endpoint {
         &mut self,
         now: u64,
         remote: abi::Address,
-        config: ClientConfig,
+        mut config: ClientConfig,
         name: &str,
         check: PeerCheck,
     ) -> Result<*mut Conn, String> {
         self.time.set(now);
         let now = instant(now);
+        let delivery = new_delivery(&self.client);
+        config.transport_config(transport(&self.client, &delivery));
         let (handle, inner) =
             self.inner.connect(now, config, remote.socket(), name).map_err(|error| error.to_string())?;
-        let conn = Conn::new(inner, handle, check, &self.client, now);
+        let conn = Conn::new(inner, handle, check, &self.client, delivery, now);
         Ok(self.adopt(conn, now))
     }
 

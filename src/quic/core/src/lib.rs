@@ -14,6 +14,7 @@ use noq_proto::{Dir, FourTuple, PathId, PathStatus, SendDatagramError, StreamId}
 
 pub mod abi;
 pub mod connection;
+pub mod delivery;
 pub mod endpoint;
 pub mod keys;
 pub mod panics;
@@ -22,7 +23,7 @@ pub mod recv;
 pub mod tls;
 mod unprotected;
 
-use abi::{Address, Admission, CqEvent, Layout, PathInfo, Received, Slice, Status, StreamState, Transmit};
+use abi::{Address, Admission, CqEvent, Layout, Liveness, PathInfo, Received, Slice, Status, StreamState, Transmit};
 use connection::{Conn, varint};
 use endpoint::{Endpoint, Outcome, PolicyParts, instant, nanoseconds};
 use recv::End;
@@ -467,6 +468,16 @@ pub extern "C" fn cq_connection_acks(endpoint: *mut Endpoint, connection: *mut C
         let stats = conn.inner.stats();
         stats.frame_rx.acks + stats.frame_rx.path_acks
     })
+}
+
+/// # Safety
+/// `out` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cq_connection_liveness(endpoint: *mut Endpoint, connection: *mut Conn, out: *mut Liveness) {
+    let fallback = Liveness { heard: 0, acked: 0, waiting: u64::MAX, pto: 0 };
+    let liveness = on_connection(endpoint, connection, fallback, |_, conn| conn.liveness());
+    // SAFETY: the caller's contract.
+    unsafe { out.write(liveness) };
 }
 
 #[unsafe(no_mangle)]
