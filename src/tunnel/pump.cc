@@ -63,7 +63,11 @@ std::shared_ptr<Pump> Pump::create(Config config) {
 }
 
 Pump::Pump(Config config)
-    : config_(std::move(config)), timer_(config_.socket->loop()), last_timer_(config_.socket->loop()) {
+    : config_(std::move(config)),
+      timer_(config_.socket->loop()),
+      last_timer_(config_.socket->loop()),
+      initial_sent_(config_.initial_sent) {
+  counters_.to_stream = initial_sent_;
   CHECK(config_.stream != nullptr);
   CHECK(!config_.scratch.empty());
 }
@@ -108,14 +112,15 @@ void Pump::move_to_stream() {
     if (broke) return end(PumpEnd::kSocketReset, config_.abort_code);
     if (to_stream_ == ToStream::kFlowing) {
       to_stream_ = ToStream::kStopped;
-      config_.initial = Bytes();
+      initial_sent_ = config_.initial.size();
+      something_moved();
       finish_if_done();
     }
   }
   if (to_stream_ == ToStream::kStopped) return drop_from_socket();
   if (to_stream_ != ToStream::kFlowing) return;
   send_initial();
-  if (!config_.initial.empty()) return;  // on_writable comes
+  if (!initial_is_sent()) return;  // on_writable comes
 
   for (int reads = 0; reads < kReadsPerTurn; ++reads) {
     size_t room = std::min(config_.scratch.size(), stream.writable());
@@ -123,6 +128,7 @@ void Pump::move_to_stream() {
     net::IoResult got = config_.socket->try_read(config_.scratch.first(room));
     switch (got.status) {
       case net::IoStatus::kOk: {
+        something_moved();
         ByteView data = config_.scratch.first(got.bytes);
         size_t taken = stream.write(data);
         CHECK(taken == data.size());
@@ -176,13 +182,25 @@ void Pump::drop_from_socket() {
 }
 
 void Pump::send_initial() {
-  while (!config_.initial.empty() && config_.stream->writable() > 0) {
-    ByteView rest = ByteView(config_.initial).subspan(initial_sent_);
-    size_t taken = config_.stream->write(rest);
+  while (!initial_is_sent() && config_.stream->writable() > 0) {
+    size_t taken = config_.stream->write(ByteView(config_.initial).subspan(initial_sent_));
     counters_.to_stream += taken;
     initial_sent_ += taken;
-    if (taken == rest.size()) config_.initial = Bytes();
   }
+  if (!config_.return_unanswered) something_moved();
+}
+
+// What cannot be taken back: no other tunnel may be given the same from now on.
+void Pump::something_moved() {
+  config_.return_unanswered = false;
+  if (!initial_is_sent()) return;
+  config_.initial = Bytes();
+  initial_sent_ = 0;
+}
+
+bool Pump::is_unanswered(PumpEnd why) const {
+  return config_.return_unanswered && why == PumpEnd::kConnectionLost && config_.socket->is_open() &&
+         to_socket_ == ToSocket::kFlowing;
 }
 
 void Pump::move_to_socket() {
@@ -205,6 +223,7 @@ void Pump::move_to_socket() {
     net::IoResult put = config_.socket->try_write(ready);
     switch (put.status) {
       case net::IoStatus::kOk:
+        if (counters_.to_socket == 0) something_moved();
         counters_.to_socket += put.bytes;
         if (config_.tap_to_socket) tap_to_socket(ready, put.bytes);
         stream.consume(put.bytes);
@@ -314,7 +333,14 @@ void Pump::end(PumpEnd why, quic::AppCode code) {
   timer_.cancel();
   last_timer_.cancel();
   config_.stream->set_observer(nullptr);
-  PumpResult result{why, code, counters_, config_.stream->was_evicted(), nullptr};
+  net::EventLoop& loop = config_.socket->loop();
+  PumpResult result{.end = why,
+                    .code = code,
+                    .bytes = counters_,
+                    .given_up = config_.stream->was_evicted(),
+                    .refused_socket = nullptr,
+                    .unanswered_socket = nullptr,
+                    .initial = {}};
 
   if (why == PumpEnd::kFinished) {
     config_.socket->close();
@@ -324,6 +350,10 @@ void Pump::end(PumpEnd why, quic::AppCode code) {
     if (refused && config_.return_refused_socket && config_.socket->is_open()) {
       config_.socket->cancel();
       result.refused_socket = std::move(config_.socket);
+    } else if (is_unanswered(why)) {
+      config_.socket->cancel();
+      result.unanswered_socket = std::move(config_.socket);
+      result.initial = std::move(config_.initial);
     } else {
       config_.socket->reset();
     }
@@ -334,7 +364,6 @@ void Pump::end(PumpEnd why, quic::AppCode code) {
   config_.initial = Bytes();
 
   // The socket may be calling us: it must not be destroyed before that call has returned.
-  net::EventLoop& loop = result.refused_socket ? result.refused_socket->loop() : config_.socket->loop();
   loop.post([keep = std::move(keep)] {});
   auto on_done = std::move(config_.on_done);
   if (on_done) on_done(std::move(result));

@@ -42,6 +42,10 @@ struct PumpResult {
   // With return_refused_socket, when the peer reset the stream before any byte reached the socket: the
   // socket, still open, so that its client can be told why.
   std::unique_ptr<net::ByteStream> refused_socket;
+  // With return_unanswered, when the tunnel was lost before anything came out of it and before anything but
+  // `initial` went in: the socket, still open, and `initial`. Another tunnel may be given the same.
+  std::unique_ptr<net::ByteStream> unanswered_socket;
+  Bytes initial;
 };
 
 // Joins a socket and a QUIC stream, both ways, until both directions have ended or something broke. The data
@@ -77,9 +81,11 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
     MutableBytes scratch;                  // shared by every pump of the loop; outlives them
     quic::AppCode abort_code;              // told to the peer when the socket breaks
     Bytes initial;                         // goes into the stream before what the socket gives
+    size_t initial_sent = 0;               // bytes of it that the stream has already
     Tap tap_to_stream;                     // see every byte that moved; may be empty
     Tap tap_to_socket;
     bool return_refused_socket = false;
+    bool return_unanswered = false;  // keeps `initial` until a byte moves either way
     // For an origin, which may answer and close before it has read a request to its end: a socket that cannot
     // be written to any more is read to its end, and what it gave is delivered before the stream is reset.
     bool keep_answer = false;
@@ -109,6 +115,9 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
 
   void move_to_stream();
   void send_initial();
+  bool initial_is_sent() const { return initial_sent_ == config_.initial.size(); }
+  void something_moved();
+  bool is_unanswered(PumpEnd why) const;
   void socket_ended();
   void drop_from_socket();
   void move_to_socket();

@@ -42,6 +42,9 @@ class PumpTest : public testing::Test {
     const SocketAddr any = SocketAddr::v4({127, 0, 0, 1}, 0);
     edge_ = Endpoint::bind(loop_, {.key = key(1), .bind = any, .accept_alpns = {"x"}, .limits = {}}).value();
     agent_ = Endpoint::bind(loop_, {.key = key(2), .bind = any, .accept_alpns = {}, .limits = {}}).value();
+    reconnect();
+  }
+  void reconnect() {
     endpoint::EndpointAddr address{.id = edge_->id(), .relay_urls = {}, .ip_addrs = {edge_->local_addr()}};
     agent_connection_ = run_task(loop_, agent_->connect(address, "x", soon())).value();
     edge_connection_ = run_task(loop_, edge_->accept()).value();
@@ -331,6 +334,82 @@ TEST_F(PumpTest, AnAnswerToAnUnreadUploadArrivesWholeAndTheClientMaySendOn) {
       wait([&] { return tasks_.size() == 0; });
     }
   }
+}
+
+TEST_F(PumpTest, AnUnansweredSocketComesBackWithWhatWentIn) {
+  enum Case { kNothingSaid, kHalfClosed, kAnswered, kSaidMore, kStopped, kCases };
+  for (int what = kNothingSaid; what < kCases; ++what) {
+    SCOPED_TRACE(what);
+    if (what > 0) reconnect();
+    client_ = {};
+    StreamPtr stream = edge_connection_->try_open_bidi();
+    Pump::Config keeps = config(kStreamClientGone);
+    keeps.return_unanswered = true;
+    keeps.initial = to_bytes(as_bytes("header and hello"));
+    keeps.initial_sent = stream->write(ByteView(keeps.initial).first(6));
+    start(client_, std::move(stream), std::move(keeps));
+    StreamPtr accepted = accept_stream();
+    wait([&] { return accepted->readable().size() == 16; });
+    EXPECT_EQ(as_text(accepted->readable()), "header and hello");
+    EXPECT_EQ(client_.pump->counters().to_stream, 16u);
+    switch (what) {
+      case kHalfClosed:
+        client_.outside->try_finish();
+        accepted->consume(16);
+        wait([&] { return accepted->finished(); });
+        break;
+      case kAnswered:
+        accepted->write(as_bytes("x"));
+        wait([&] { return client_.pump->counters().to_socket == 1; });
+        break;
+      case kSaidMore:
+        send(*client_.outside, "y");
+        wait([&] { return client_.pump->counters().to_stream == 17; });
+        break;
+      case kStopped:
+        accepted->stop(kStreamOk);
+        net::testing::drain(loop_);
+        break;
+      default:
+        break;
+    }
+    agent_connection_->close(0, "gone");
+    wait([&] { return client_.result.has_value(); });
+    EXPECT_EQ(client_.result->end, PumpEnd::kConnectionLost);
+    const bool returned = what == kNothingSaid || what == kHalfClosed;
+    ASSERT_EQ(client_.result->unanswered_socket != nullptr, returned);
+    EXPECT_EQ(as_text(client_.result->initial), returned ? "header and hello" : "");
+    if (!returned) continue;
+    net::ByteStream& socket = *client_.result->unanswered_socket;
+    socket.when_readable([] {});
+    socket.cancel();
+    if (what == kHalfClosed) {
+      uint8_t byte;
+      EXPECT_EQ(socket.try_read(std::span(&byte, 1)).status, net::IoStatus::kEof) << "it can be read again";
+    }
+    EXPECT_EQ(socket.try_write(as_bytes("from another")).status, net::IoStatus::kOk);
+    socket.try_finish();
+    Received& at_client = read(*client_.outside);
+    wait([&] { return at_client.ended(); });
+    EXPECT_EQ(at_client.text(), "from another");
+  }
+}
+
+TEST_F(PumpTest, AnEarlyAnswerDoesNotLoseTheRestOfInitial) {
+  StreamPtr stream = edge_connection_->try_open_bidi();
+  Pump::Config keeps = config(kStreamClientGone);
+  keeps.return_unanswered = true;
+  keeps.initial = pattern(3'000'000);
+  const Bytes sent = keeps.initial;
+  start(client_, std::move(stream), std::move(keeps));
+  StreamPtr accepted = accept_stream();
+  accepted->write(as_bytes("x"));
+  wait([&] { return client_.pump->counters().to_socket == 1; });
+  EXPECT_LT(client_.pump->counters().to_stream, sent.size());
+  start(origin_, std::move(accepted), config(kStreamOriginReset));
+  Received& at_origin = read(*origin_.outside);
+  wait([&] { return at_origin.bytes.size() == sent.size(); });
+  EXPECT_TRUE(at_origin.bytes == sent);
 }
 
 TEST_F(PumpTest, AnAnswerWithoutBytesOfItsOwnIsRefusedAtOnce) {
