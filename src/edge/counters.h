@@ -18,6 +18,7 @@ struct Counters {
   Count connections_to_hub{0};
   Count connections_moved{0};  // to the worker that holds the tunnel
   Count streams_carried{0};
+  Count streams_retried{0};  // given to another agent because the first did not answer
   Count bytes_to_origin{0};  // of streams that have ended
   Count bytes_to_client{0};
 
@@ -29,7 +30,7 @@ struct Counters {
   Count refused_not_tls{0};        // includes hellos past the cap
   Count refused_plain_http{0};
   Count refused_unknown_hostname{0};
-  Count refused_no_agent{0};
+  Count refused_no_agent{0};  // no open tunnel, or none whose agent answers
   Count refused_stream_limit{0};
   Count stalled_clients_cut{0};
   Count refused_by_agent{0};  // reset before the first byte of an answer
@@ -37,6 +38,8 @@ struct Counters {
 
   Count tunnels_active{0};
   Count tunnels_accepted{0};
+  Count tunnels_suspected{0};      // data was unanswered for a few round trips; again whenever it happens
+  Count tunnels_closed_silent{0};  // data and probes were unanswered, and another agent was there
   Count refused_tunnel_hello{0};
   Count refused_tunnel_no_lease{0};
   Count refused_tunnel_limit{0};

@@ -1,6 +1,7 @@
 #include "edge/directory.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace culvert::edge {
 
@@ -30,6 +31,11 @@ void Directory::set_draining(const EndpointId& agent, uint64_t generation) {
   if (Entry* entry = find(agent, generation)) entry->draining = true;
 }
 
+void Directory::set_suspect(const EndpointId& agent, uint64_t generation, bool suspect) {
+  std::lock_guard lock(mutex_);
+  if (Entry* entry = find(agent, generation)) entry->suspect = suspect;
+}
+
 void Directory::set_heard(const EndpointId& agent, uint64_t generation, TimePoint when) {
   std::lock_guard lock(mutex_);
   if (Entry* entry = find(agent, generation)) entry->heard = when;
@@ -41,26 +47,51 @@ std::optional<Directory::Entry> Directory::newest(const std::vector<EndpointId>&
   return best == nullptr ? std::nullopt : std::optional(*best);
 }
 
-std::optional<Directory::Pick> Directory::pick(const route::Route& route, TimePoint now) {
+bool Directory::may_get(const Entry& entry, Tried tried) {
+  if (!entry.open || entry.draining) return false;
+  if (std::ranges::find(tried, entry.generation) == tried.end()) return true;
+  return !entry.suspect && entry.generation != tried.back();
+}
+
+bool Directory::has_pick(const route::Route& route, Tried tried) const {
+  std::lock_guard lock(mutex_);
+  return std::ranges::any_of(route.agents, [&](const EndpointId& agent) {
+    auto place = entries_.find(agent);
+    return place != entries_.end() && may_get(place->second, tried);
+  });
+}
+
+bool Directory::has_substitute(const std::vector<EndpointId>& agents, const EndpointId& agent) const {
+  std::lock_guard lock(mutex_);
+  return std::ranges::any_of(agents, [&](const EndpointId& other) {
+    auto place = entries_.find(other);
+    return other != agent && place != entries_.end() && place->second.open && !place->second.draining && !place->second.suspect;
+  });
+}
+
+std::optional<Directory::Pick> Directory::pick(const route::Route& route, TimePoint now, Tried tried) {
   std::lock_guard lock(mutex_);
   const Entry* newest = newest_of(route.agents, true);
   if (newest == nullptr) return std::nullopt;
   const TimePoint heard_since = std::max(newest->since, now - kSilence);
+  // The worst that counts most: tried, suspect, not heard, last turn.
+  using Rank = std::tuple<bool, bool, bool, uint64_t>;
   Turns& turns = turns_[route.host.text()];
   std::optional<Pick> best;
-  uint64_t best_turn = 0;
+  Rank best_rank;
   for (const EndpointId& agent : route.agents) {
     auto place = entries_.find(agent);
-    if (place == entries_.end() || !place->second.open || place->second.draining) continue;
+    if (place == entries_.end() || !may_get(place->second, tried)) continue;
     const Entry& entry = place->second;
-    if (entry.generation != newest->generation && entry.heard < heard_since) continue;
+    const bool was_tried = std::ranges::find(tried, entry.generation) != tried.end();
+    const bool unheard = entry.generation != newest->generation && entry.heard < heard_since;
     auto had = turns.find(agent);
-    const uint64_t turn = had == turns.end() ? 0 : had->second;
-    if (best && turn >= best_turn) continue;
+    const Rank rank{was_tried, entry.suspect, unheard, had == turns.end() ? 0 : had->second};
+    if (best && rank >= best_rank) continue;
     best = Pick{agent, entry.worker, entry.generation};
-    best_turn = turn;
+    best_rank = rank;
   }
-  turns[best->agent] = ++turn_;
+  if (best) turns[best->agent] = ++turn_;
   return best;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -26,6 +27,7 @@ class Directory {
     TimePoint heard;      // the last time that its worker reported
     bool open = true;
     bool draining = false;  // its agent stops: no new connection is for it
+    bool suspect = false;   // data to it is unanswered; others are better
   };
   struct Added {
     uint64_t generation;
@@ -36,6 +38,8 @@ class Directory {
     unsigned worker;
     uint64_t generation;
   };
+  // The tunnels that a connection was given to in vain, by generation; the last is the latest.
+  using Tried = std::span<const uint64_t>;
 
   Added add(const EndpointId& agent, unsigned worker, TimePoint now);
   // False when a newer tunnel of the agent has taken the place.
@@ -43,19 +47,27 @@ class Directory {
   // The tunnel is closed and about to be removed: nobody is to get it any more.
   void set_closed(const EndpointId& agent, uint64_t generation);
   void set_draining(const EndpointId& agent, uint64_t generation);
+  void set_suspect(const EndpointId& agent, uint64_t generation, bool suspect);
   void set_heard(const EndpointId& agent, uint64_t generation, TimePoint when);
 
   // The youngest open tunnel of any of these agents.
   std::optional<Entry> newest(const std::vector<EndpointId>& agents) const;
-  // The agent for one connection of this route: of those that are good, the one that had its turn on this
-  // route the longest time ago. nullopt: none has an open tunnel that is not draining.
-  std::optional<Pick> pick(const route::Route& route, TimePoint now);
+  // The agent for one connection of this route: of those that are best, the one that had its turn on this
+  // route the longest time ago. Good ones come before those that were not heard, these before suspects, and
+  // all of them before those that were tried, of which suspects and the latest do not count. nullopt: none is
+  // left that is open and not draining.
+  std::optional<Pick> pick(const route::Route& route, TimePoint now, Tried tried = {});
+  // Whether pick() would find one.
+  bool has_pick(const route::Route& route, Tried tried) const;
+  // Whether one of these agents has an open tunnel that is neither draining nor suspect, apart from `agent`.
+  bool has_substitute(const std::vector<EndpointId>& agents, const EndpointId& agent) const;
   // Forgets the turns of routes that are gone.
   void keep_turns_of(const route::Table& table);
 
  private:
   using Turns = std::unordered_map<EndpointId, uint64_t>;  // when each agent had its last turn
 
+  static bool may_get(const Entry& entry, Tried tried);
   // `takes_new`: of those that are not draining.
   const Entry* newest_of(const std::vector<EndpointId>& agents, bool takes_new) const;
   Entry* find(const EndpointId& agent, uint64_t generation);

@@ -113,6 +113,49 @@ TEST(Directory, ADrainingAgentGetsNoTurn) {
   EXPECT_EQ(directory.pick(both, kStart + 2s)->agent, id(2)) << "a new tunnel does not drain";
 }
 
+TEST(Directory, SuspectsAreAskedOnlyWhereThereIsNothingBetter) {
+  Directory directory;
+  auto first = directory.add(id(1), 0, kStart);
+  auto second = directory.add(id(2), 1, kStart + 1s);
+  const route::Route both = route("a.test", {id(1), id(2)});
+  directory.set_heard(id(1), first.generation, kStart + 1s);
+  EXPECT_TRUE(directory.has_substitute(both.agents, id(1)));
+  directory.set_suspect(id(2), second.generation, true);
+  EXPECT_FALSE(directory.has_substitute(both.agents, id(1)));
+  EXPECT_TRUE(directory.has_substitute(both.agents, id(2)));
+  for (TimePoint when : {kStart + 1s, kStart + 1h}) {
+    for (int i = 0; i < 4; ++i)
+      EXPECT_EQ(directory.pick(both, when)->agent, id(1)) << "the youngest is no better, heard or not";
+  }
+  directory.set_suspect(id(1), first.generation, true);
+  EXPECT_TRUE(directory.pick(both, kStart)) << "a suspect is better than nobody";
+  directory.set_suspect(id(2), second.generation, false);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(directory.pick(both, kStart)->agent, id(2));
+  directory.set_suspect(id(1), first.generation + 7, false);  // of another tunnel
+  EXPECT_EQ(directory.pick(both, kStart + 1s)->agent, id(2));
+}
+
+TEST(Directory, WhatWasTriedIsNotAskedAgainUnlessItAnswersMeanwhile) {
+  Directory directory;
+  auto first = directory.add(id(1), 0, kStart);
+  auto second = directory.add(id(2), 1, kStart);
+  const route::Route both = route("a.test", {id(1), id(2)});
+  std::vector<uint64_t> tried{first.generation};
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(directory.pick(both, kStart, tried)->agent, id(2));
+  EXPECT_TRUE(directory.has_pick(both, tried));
+  directory.set_suspect(id(2), second.generation, true);
+  EXPECT_EQ(directory.pick(both, kStart, tried)->agent, id(2)) << "a suspect that was not tried";
+  tried.push_back(second.generation);
+  EXPECT_EQ(directory.pick(both, kStart, tried)->agent, id(1)) << "it is no suspect: heard since";
+  directory.set_suspect(id(1), first.generation, true);
+  EXPECT_FALSE(directory.has_pick(both, tried));
+  EXPECT_FALSE(directory.pick(both, kStart, tried));
+  directory.set_suspect(id(2), second.generation, false);
+  EXPECT_FALSE(directory.has_pick(both, tried)) << "the latest: its stream is still open";
+  directory.add(id(1), 0, kStart + 1s);
+  EXPECT_EQ(directory.pick(both, kStart + 1s, tried)->agent, id(1)) << "a new tunnel was not tried";
+}
+
 TEST(Directory, TurnsOutliveATableAndGoWithTheirRoute) {
   Directory directory;
   directory.add(id(1), 0, kStart);

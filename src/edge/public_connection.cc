@@ -5,9 +5,11 @@
 
 #include "base/log.h"
 #include "edge/answers.h"
+#include "edge/opening.h"
 #include "edge/worker.h"
 #include "net/tcp.h"
 #include "tls/tls.h"
+#include "tunnel/stream_header.h"
 #include "wire/client_hello.h"
 
 namespace culvert::edge {
@@ -16,8 +18,20 @@ namespace {
 constexpr Duration kTlsHandshakeTimeout = std::chrono::seconds(10);
 // A client that is to be told of a failure by an HTTP answer is first given this long to ask.
 constexpr Duration kRequestTimeout = std::chrono::seconds(10);
-// Each means that an agent left while a connection was on its way to its worker.
+// From worker to worker, and from agent to agent that does not answer.
 constexpr unsigned kMaxMoves = 16;
+constexpr size_t kMaxTries = 16;
+
+// For a connection's first bytes to be acknowledged, before another agent gets them: two probe timeouts. The
+// least is what a short stall of a busy agent takes, the most leaves time for another try within 3 s.
+constexpr int kOpenPtos = 2;
+constexpr Duration kLeastOpen = std::chrono::milliseconds(200);
+constexpr Duration kMostOpen = std::chrono::seconds(2);
+// So many agents are tried at that pace, then it halves each time: where all of them are slow, more streams
+// would make it worse.
+constexpr size_t kQuickTries = 3;
+// How often one that has nobody else to go to looks whether that has changed.
+constexpr Duration kLookAgain = std::chrono::milliseconds(250);
 constexpr uint8_t kTlsHandshakeRecord = 22;  // RFC 8446, 5.1
 
 // A client's connection before it is carried.
@@ -30,9 +44,12 @@ struct Client {
   ConnectionSlot slot;
   std::unique_ptr<Worker::UnservedGuard> unserved;
   unsigned moves = 0;  // from worker to worker
+  std::vector<uint64_t> tried = {};
+  std::optional<TimePoint> opened = std::nullopt;
+  bool limited = false;  // the last agent that was tried takes no more streams
 };
 
-CarriedConnection record_of(Client& client, route::TlsMode mode) {
+CarriedConnection record_of(Client& client, route::TlsMode mode, size_t header_size) {
   return {client.host,
           mode,
           client.socket->remote_addr(),
@@ -40,6 +57,7 @@ CarriedConnection record_of(Client& client, route::TlsMode mode) {
           client.id,
           client.accepted,
           std::move(client.slot),
+          header_size,
           nullptr};
 }
 
@@ -110,9 +128,11 @@ net::Task<> refuse_unknown(Worker& worker, Client client) {
 
 // A page before the request would be an answer to nothing: waits for the request's first bytes.
 net::Task<> answer_request(Client client, Bytes answer) {
-  std::array<uint8_t, 2048> request;
-  auto got = co_await net::read_some(*client.socket, request, monotonic_now() + kRequestTimeout);
-  if (!got || *got == 0) co_return;
+  if (client.received.empty()) {
+    std::array<uint8_t, 2048> request;
+    auto got = co_await net::read_some(*client.socket, request, monotonic_now() + kRequestTimeout);
+    if (!got || *got == 0) co_return;
+  }
   co_await refuse(std::move(client), std::move(answer));
 }
 
@@ -124,53 +144,110 @@ net::Task<> refuse_known(Client client, route::TlsMode mode, Bytes answer) {
   }
 }
 
-net::Task<> refuse_no_agent(Worker& worker, Client client, route::TlsMode mode) {
+net::Task<> refuse_unanswered(Worker& worker, Client client, route::TlsMode mode) {
+  if (client.limited) {
+    count(worker.shared().counters.refused_stream_limit);
+    co_return co_await refuse_known(std::move(client), mode, stream_limit_answer());
+  }
   count(worker.shared().counters.refused_no_agent);
   worker.log_no_agent(client.host, client.socket->remote_addr());
   co_await refuse_known(std::move(client), mode, no_agent_answer());
 }
 
-net::Task<> carry(Worker& worker, Client client, route::TlsMode mode, PublicKey tenant, SessionPtr session) {
-  if (!client.slot.take_tenant(worker.shared().tenants, tenant)) {
-    worker.tenant_is_full(client.host);
-    co_return co_await refuse_known(std::move(client), mode, tenant_limit_answer());
-  }
+const route::Route* route_of(const Worker& worker, const Client& client, route::TlsMode mode) {
+  const route::Route* route = worker.table() ? worker.table()->match(client.host) : nullptr;
+  return route != nullptr && route->tls_mode == mode ? route : nullptr;
+}
+
+bool names_agent(const route::Route* route, const EndpointId& agent) {
+  return route != nullptr && std::ranges::find(route->agents, agent) != route->agents.end();
+}
+
+bool has_other_agent(Worker& worker, const Client& client, route::TlsMode mode) {
+  const route::Route* route = route_of(worker, client, mode);
+  return route != nullptr && client.tried.size() < kMaxTries &&
+         worker.shared().directory.has_pick(*route, client.tried);
+}
+
+Duration open_timeout(const Session& session, size_t tries) {
+  const Duration base = std::clamp(kOpenPtos * session.probe_timeout(), kLeastOpen, kMostOpen);
+  return tries <= kQuickTries ? base : base * (1 << std::min<size_t>(tries - kQuickTries, 8));
+}
+
+// The client, for another agent or to be refused; nullopt: it is carried, or gone.
+net::Task<std::optional<Client>> try_agent(Worker& worker, Client client, route::TlsMode mode,
+                                           SessionPtr session) {
+  client.tried.push_back(session->generation);
+  client.limited = false;
   auto stream = session->connection().try_open_bidi();
   if (!stream) {
-    count(worker.shared().counters.refused_stream_limit);
-    co_return co_await refuse_known(std::move(client), mode, stream_limit_answer());
+    client.limited = session->is_open();
+    co_return std::move(client);
   }
+  if (!client.opened) client.opened = monotonic_now();
+  const TimePoint last = *client.opened + worker.shared().config.open_patience;
+  tunnel::StreamHeader header{client.socket->remote_addr(), client.socket->local_addr(), client.host, mode,
+                              client.id};
+  Opening opening(*client.socket, std::move(stream), tunnel::encode(header), client.received, mode,
+                  worker.scratch());
+  TimePoint deadline = monotonic_now() + open_timeout(*session, client.tried.size());
+  while (true) {
+    auto result = co_await opening.wait(deadline);
+    client.received = opening.received();
+    if (result == Opening::Result::kClientGone) co_return std::nullopt;
+    if (result == Opening::Result::kAnswered) break;
+    const TimePoint now = monotonic_now();
+    if (result == Opening::Result::kLost || now >= last || has_other_agent(worker, client, mode))
+      co_return std::move(client);
+    deadline = std::min(last, now + kLookAgain);
+  }
+  // Tables that came meanwhile cut what is carried, and this is not yet.
+  if (!names_agent(route_of(worker, client, mode), session->agent())) co_return std::move(client);
   client.unserved = nullptr;
-  auto record = record_of(client, mode);
-  session->carry(std::move(record), std::move(client.socket), std::move(stream), client.received);
+  Opening::Taken opened = opening.take();
+  CarriedConnection record = record_of(client, mode, opened.header_size);
+  session->carry(std::move(record), std::move(client.socket), std::move(opened));
+  co_return std::nullopt;
 }
 
 void move_to_worker(Worker& worker, Client client, route::TlsMode mode, const Directory::Pick& pick) {
   count(worker.shared().counters.connections_moved);
-  Unserved::Place place = client.unserved->take_place();
+  std::optional<Unserved::Place> place;
+  if (client.unserved) place.emplace(client.unserved->take_place());
   client.unserved = nullptr;
-  worker.shared().workers[pick.worker]->adopt({tls::DetachedStream(std::move(client.socket)),
-                                               std::move(client.received), std::move(client.host), client.id,
-                                               client.accepted, std::move(client.slot), std::move(place),
-                                               client.moves + 1, mode, pick, worker.versioned_table()});
+  worker.shared().workers[pick.worker]->adopt(
+      {tls::DetachedStream(std::move(client.socket)), std::move(client.received), std::move(client.host),
+       client.id, client.accepted, std::move(client.slot), std::move(place), client.moves + 1,
+       std::move(client.tried), client.opened, mode, pick, worker.versioned_table()});
 }
 
-// From the point where nothing is missing but an agent. This is the only pick of a connection, so that turns
-// are even, and it fails only when no agent of the route has an open tunnel, on whichever worker.
+// From the point where nothing is missing but an agent. There is one pick for a connection as long as agents
+// answer, so that turns are even, and it fails only when no agent of the route has an open tunnel, on
+// whichever worker, or none of them answers.
 net::Task<> hand_to_agent(Worker& worker, Client client, route::TlsMode mode) {
   Directory& directory = worker.shared().directory;
   while (true) {
-    route::TablePtr table = worker.table();
-    const route::Route* route = table ? table->match(client.host) : nullptr;
+    const TimePoint now = monotonic_now();
+    const route::Route* route = route_of(worker, client, mode);
+    const bool patient = !client.opened || now < *client.opened + worker.shared().config.open_patience;
     std::optional<Directory::Pick> pick;
-    if (route != nullptr && route->tls_mode == mode) pick = directory.pick(*route, monotonic_now());
-    if (!pick || client.moves >= kMaxMoves) {
-      co_return co_await refuse_no_agent(worker, std::move(client), mode);
+    if (route != nullptr && patient && client.moves < kMaxMoves && client.tried.size() < kMaxTries)
+      pick = directory.pick(*route, now, client.tried);
+    if (!pick) co_return co_await refuse_unanswered(worker, std::move(client), mode);
+    if (!client.slot.take_tenant(worker.shared().tenants, route->tenant)) {
+      worker.tenant_is_full(client.host);
+      co_return co_await refuse_known(std::move(client), mode, tenant_limit_answer());
     }
+    if (!client.tried.empty()) count(worker.shared().counters.streams_retried);
     if (pick->worker != worker.index()) co_return move_to_worker(worker, std::move(client), mode, *pick);
     SessionPtr session = worker.open_session(pick->agent);
-    if (session) co_return co_await carry(worker, std::move(client), mode, route->tenant, std::move(session));
-    directory.set_closed(pick->agent, pick->generation);
+    if (!session) {
+      directory.set_closed(pick->agent, pick->generation);
+      continue;
+    }
+    auto unanswered = co_await try_agent(worker, std::move(client), mode, std::move(session));
+    if (!unanswered) co_return;
+    client = std::move(*unanswered);
   }
 }
 
@@ -215,11 +292,6 @@ net::Task<> route_client(Worker& worker, Client client) {
   co_await hand_to_agent(worker, std::move(client), mode);
 }
 
-bool names_agent(const route::Route* route, route::TlsMode mode, const EndpointId& agent) {
-  return route != nullptr && route->tls_mode == mode &&
-         std::ranges::find(route->agents, agent) != route->agents.end();
-}
-
 }  // namespace
 
 net::Task<> serve_public(Worker& worker, std::unique_ptr<net::ByteStream> socket, ConnectionSlot slot,
@@ -261,18 +333,34 @@ net::Task<> serve_moved(Worker& worker, MovedConnection moved) {
                 moved.accepted,
                 std::move(moved.slot),
                 nullptr,
-                moved.moves};
-  moved.place.move_to(worker.index());
-  client.unserved = std::make_unique<Worker::UnservedGuard>(worker, *client.socket, std::move(moved.place));
+                moved.moves,
+                std::move(moved.tried),
+                moved.opened};
+  if (moved.place) {
+    moved.place->move_to(worker.index());
+    client.unserved =
+        std::make_unique<Worker::UnservedGuard>(worker, *client.socket, std::move(*moved.place));
+  }
   // What was picked may have changed on the way; an agent that drains since then was told of the last stream.
-  route::TablePtr table = worker.table();
-  const route::Route* route = table ? table->match(client.host) : nullptr;
   SessionPtr session = worker.open_session(moved.pick.agent);
   if (!session) worker.shared().directory.set_closed(moved.pick.agent, moved.pick.generation);
-  if (session && !session->is_draining() && names_agent(route, moved.tls_mode, moved.pick.agent)) {
-    co_return co_await carry(worker, std::move(client), moved.tls_mode, route->tenant, std::move(session));
+  if (session && !session->is_draining() && names_agent(route_of(worker, client, moved.tls_mode), moved.pick.agent)) {
+    auto unanswered = co_await try_agent(worker, std::move(client), moved.tls_mode, std::move(session));
+    if (!unanswered) co_return;
+    client = std::move(*unanswered);
   }
   co_await hand_to_agent(worker, std::move(client), moved.tls_mode);
+}
+
+net::Task<> serve_unanswered(Worker& worker, UnansweredConnection unanswered) {
+  Client client{std::move(unanswered.socket),
+                std::move(unanswered.received),
+                std::move(unanswered.host),
+                unanswered.id,
+                unanswered.accepted,
+                std::move(unanswered.slot),
+                nullptr};
+  co_await hand_to_agent(worker, std::move(client), unanswered.tls_mode);
 }
 
 }  // namespace culvert::edge

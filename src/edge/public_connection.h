@@ -1,6 +1,8 @@
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -25,21 +27,35 @@ struct VersionedTable {
 // A public connection on its way to the worker that holds the tunnel of the agent that was picked for it.
 struct MovedConnection {
   tls::DetachedStream socket;  // terminated: with its TLS
-  Bytes received;              // passthrough
+  Bytes received;
   std::string host;
   uint64_t id;
   TimePoint accepted;
   ConnectionSlot slot;
-  Unserved::Place place;
+  std::optional<Unserved::Place> place;  // unless an agent answered for it before
   unsigned moves;
+  std::vector<uint64_t> tried;      // Directory::Tried
+  std::optional<TimePoint> opened;  // when the first agent was tried
   route::TlsMode tls_mode;
   Directory::Pick pick;
   VersionedTable table;  // by which it was picked
+};
+
+// A public connection whose agent was lost after it had its first bytes and before it answered.
+struct UnansweredConnection {
+  std::unique_ptr<net::ByteStream> socket;
+  Bytes received;
+  std::string host;
+  uint64_t id;
+  TimePoint accepted;
+  ConnectionSlot slot;
+  route::TlsMode tls_mode;
 };
 
 // The story of one public connection, until a pump carries it or it is refused.
 net::Task<> serve_public(Worker& worker, std::unique_ptr<net::ByteStream> socket, ConnectionSlot slot,
                          Unserved::Place place);
 net::Task<> serve_moved(Worker& worker, MovedConnection moved);
+net::Task<> serve_unanswered(Worker& worker, UnansweredConnection unanswered);
 
 }  // namespace culvert::edge

@@ -8,7 +8,6 @@
 #include "edge/answers.h"
 #include "edge/worker.h"
 #include "tunnel/protocol.h"
-#include "tunnel/stream_header.h"
 
 namespace culvert::edge {
 namespace {
@@ -78,20 +77,18 @@ net::Task<> listen_to(SessionPtr session) {
 }  // namespace
 
 void Session::carry(CarriedConnection connection, std::unique_ptr<net::ByteStream> socket,
-                    endpoint::StreamPtr stream, ByteView received) {
-  Bytes initial = tunnel::encode(tunnel::StreamHeader{connection.client, connection.public_addr,
-                                                      connection.host, connection.tls_mode, connection.id});
-  initial.insert(initial.end(), received.begin(), received.end());
-
+                    Opening::Taken opened) {
   auto entry = carried_.insert(carried_.end(), std::move(connection));
   tunnel::Pump::Config config;
   config.socket = std::move(socket);
-  config.stream = std::move(stream);
+  config.stream = std::move(opened.stream);
   config.scratch = worker_.scratch();
   config.abort_code = tunnel::kStreamClientGone;
-  config.initial = std::move(initial);
+  config.initial = std::move(opened.initial);
+  config.initial_sent = opened.sent;
   config.return_refused_socket = true;
   config.limits = worker_.shared().config.options.pump;
+  config.return_unanswered = opened.repeatable;
   config.on_done = [self = shared_from_this(), entry](tunnel::PumpResult result) {
     self->ended(entry, std::move(result));
   };
@@ -115,6 +112,11 @@ void Session::ended(Carried::iterator entry, tunnel::PumpResult result) {
       tunnel::stream_code_name(result.code),
       std::chrono::duration_cast<std::chrono::milliseconds>(monotonic_now() - connection.accepted).count());
   if (result.given_up) worker_.log_stalled_client(connection.host, connection.client);
+  if (result.unanswered_socket) {
+    const ByteView received = ByteView(result.initial).subspan(connection.header_size);
+    return worker_.serve_again(std::move(result.unanswered_socket), to_bytes(received),
+                               std::move(connection));
+  }
   if (result.refused_socket) {
     count(counters.refused_by_agent);
     worker_.say_and_close(std::move(result.refused_socket), refusal_answer(connection.tls_mode, result.code),

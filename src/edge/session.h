@@ -4,6 +4,7 @@
 #include <string>
 
 #include "edge/counters.h"
+#include "edge/opening.h"
 #include "endpoint/endpoint.h"
 #include "route/table.h"
 #include "tunnel/control.h"
@@ -22,6 +23,7 @@ struct CarriedConnection {
   uint64_t id;
   TimePoint accepted;
   ConnectionSlot slot;
+  size_t header_size;  // of the stream's first bytes, the rest of which are the client's
   std::shared_ptr<tunnel::Pump> pump;
 };
 
@@ -41,11 +43,12 @@ class Session : public std::enable_shared_from_this<Session> {
   tunnel::ControlStream& control() { return control_; }
   bool is_open() const { return connection_->is_open(); }
   TimePoint last_heard() const { return connection_->last_heard(); }
+  Duration probe_timeout() const { return connection_->probe_timeout(); }
   uint64_t generation = 0;  // the directory's
+  endpoint::Silence silence = endpoint::Silence::kNone;
 
-  // Joins a client's socket and a fresh stream; `received` follows the stream header.
-  void carry(CarriedConnection connection, std::unique_ptr<net::ByteStream> socket,
-             endpoint::StreamPtr stream, ByteView received);
+  // Joins a client's socket and the stream that was opened for it.
+  void carry(CarriedConnection connection, std::unique_ptr<net::ByteStream> socket, Opening::Taken opened);
   // The agent stops: it gets no new connection, and is told when those in its tunnel have ended.
   void drain();
   bool is_draining() const { return is_draining_; }

@@ -39,6 +39,7 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
   endpoint_config.limits.max_streams_bidi = 4;
   endpoint_config.limits.max_streams_uni = 0;
   endpoint_config.limits.datagrams = false;
+  endpoint_config.limits.watch_silence = true;
   auto endpoint = endpoint::Endpoint::bind(worker->loop_, std::move(endpoint_config));
   if (!endpoint) return std::unexpected(endpoint.error());
   worker->endpoint_ = std::move(*endpoint);
@@ -147,13 +148,40 @@ void Worker::look_for_silent_sessions() {
   silence_timer_.after(kSilenceLook, [this] { look_for_silent_sessions(); });
   const TimePoint silent_since = monotonic_now() - Directory::kSilence;
   std::vector<SessionPtr> superseded;
+  std::vector<SessionPtr> silent;
   for (const auto& [agent, session] : sessions_) {
     shared_.directory.set_heard(agent, session->generation, session->last_heard());
     if (session->last_heard() < silent_since && is_superseded(*session)) superseded.push_back(session);
+    if (session->silence == endpoint::Silence::kDead) silent.push_back(session);
   }
   for (const SessionPtr& session : superseded) {
     session->close(tunnel::kCloseReplaced, "nothing was heard from this agent since another took its place");
   }
+  for (const SessionPtr& session : silent) close_silent(session);
+}
+
+void Worker::on_silence(const SessionPtr& session, endpoint::Silence silence) {
+  if (session->silence == endpoint::Silence::kNone) count(shared_.counters.tunnels_suspected);
+  session->silence = silence;
+  log_debug("agent_silence", "agent={} silence={}", session->agent().short_text(), quic::to_string(silence));
+  shared_.directory.set_suspect(session->agent(), session->generation, silence != endpoint::Silence::kNone);
+  if (silence == endpoint::Silence::kDead) close_silent(session);
+}
+
+// As above: where no other agent could take its connections, QUIC's idle timeout decides.
+void Worker::close_silent(const SessionPtr& session) {
+  if (!session->is_open() || !has_substitute(*session)) return;
+  count(shared_.counters.tunnels_closed_silent);
+  session->close(tunnel::kCloseReplaced,
+                 "this agent did not answer data and probes; another takes its connections");
+}
+
+bool Worker::has_substitute(const Session& session) const {
+  if (!table_.table) return false;
+  return std::ranges::any_of(table_.table->routes(), [&](const route::Route& route) {
+    return std::ranges::find(route.agents, session.agent()) != route.agents.end() &&
+           shared_.directory.has_substitute(route.agents, session.agent());
+  });
 }
 
 // What a live tunnel proves renews its agent's lease: one report for all, whatever their number and traffic.
@@ -245,6 +273,9 @@ SessionPtr Worker::open_session(const EndpointId& agent) const {
 void Worker::add_session(const SessionPtr& session) {
   auto added = shared_.directory.add(session->agent(), index_, monotonic_now());
   session->generation = added.generation;
+  session->connection().set_on_silence([this, weak = std::weak_ptr(session)](endpoint::Silence silence) {
+    if (SessionPtr heard = weak.lock()) on_silence(heard, silence);
+  });
   SessionPtr old = std::exchange(sessions_[session->agent()], session);
   if (old) old->close(tunnel::kCloseReplaced, "the same agent opened another tunnel");
   if (added.replaced && added.replaced->worker != index_) {
@@ -264,6 +295,19 @@ net::Task<bool> Worker::wait_until_served(EndpointId agent, TimePoint deadline) 
     if (!changed) co_return false;
   }
   co_return true;
+}
+
+void Worker::serve_again(std::unique_ptr<net::ByteStream> socket, Bytes received,
+                         CarriedConnection connection) {
+  if (draining_) return socket->reset();
+  count(shared_.counters.streams_retried);
+  tasks_.spawn(serve_unanswered(*this, {.socket = std::move(socket),
+                                        .received = std::move(received),
+                                        .host = std::move(connection.host),
+                                        .id = connection.id,
+                                        .accepted = connection.accepted,
+                                        .slot = std::move(connection.slot),
+                                        .tls_mode = connection.tls_mode}));
 }
 
 void Worker::say_and_close(std::unique_ptr<net::ByteStream> socket, Bytes message, ConnectionSlot slot) {

@@ -70,6 +70,8 @@ class Worker {
   // False when no table serves the agent until `deadline`.
   net::Task<bool> wait_until_served(EndpointId agent, TimePoint deadline);
 
+  // A client whose agent was lost before it answered gets another.
+  void serve_again(std::unique_ptr<net::ByteStream> socket, Bytes received, CarriedConnection connection);
   void say_and_close(std::unique_ptr<net::ByteStream> socket, Bytes message, ConnectionSlot slot);
 
   using UnservedSockets = std::unordered_map<uint64_t, net::ByteStream*>;
@@ -101,6 +103,9 @@ class Worker {
   void look_for_silent_sessions();
   void report_heard();
   bool is_superseded(const Session& session) const;
+  bool has_substitute(const Session& session) const;
+  void on_silence(const SessionPtr& session, endpoint::Silence silence);
+  void close_silent(const SessionPtr& session);
   size_t carried() const;
   // Somebody met a cap: counted, and now and then a line that says how many so far.
   void refused(Counters::Count& counter, RateLimit& lines, std::string_view event, size_t cap);
