@@ -1,0 +1,119 @@
+"""Two agents of the same names, one of which stops answering while new connections go on."""
+import re
+import signal
+import threading
+import time
+
+import pytest
+from lab import wire
+from lab.process import PATIENCE, wait_until
+from lab.world import HOST, passthrough, terminate
+
+PASSED = "passed.w.example.test"
+PROMISE = 3.0  # seconds until every new connection succeeds
+CLIENTS = 3  # of each mode at a time
+
+
+class Visitors:
+    """New connections without end, each with one request; when each began and how it went."""
+
+    def __init__(self, world):
+        self.world, self.visits, self.stopping = world, [], False
+        self.threads = [threading.Thread(target=self.visit, args=(host,)) for host in (HOST, PASSED) for _ in range(CLIENTS)]
+
+    def visit(self, host):
+        context = wire.insecure_context()
+        while not self.stopping:
+            began = time.monotonic()
+            try:
+                with wire.connect(self.world.client, timeout=15) as sock, context.wrap_socket(sock, server_hostname=host) as tls:
+                    tls.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+                    answer = wire.receive_all(tls)
+                failure = None if answer.endswith(b"hello from the origin\n") else repr(answer[:60])
+            except (OSError, EOFError) as error:
+                failure = repr(error)
+            self.visits.append((began, time.monotonic(), host, failure))
+            time.sleep(0.01)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join()
+
+
+def udp_port(agent):
+    """The local port of its tunnel."""
+    sockets = agent.home.run("ss", "--no-header", "--udp", "--all", "--numeric", "--processes").stdout
+    return next(re.search(r":(\d+)\s", line).group(1) for line in sockets.splitlines() if f"pid={agent.pid}," in line)
+
+
+def drop_packets(agent):
+    port = udp_port(agent)
+    agent.home.run("nft", "-f", "-", input=f"""
+table inet failing {{
+  chain out {{ type filter hook output priority 0; udp sport {port} drop; }}
+  chain in {{ type filter hook input priority 0; udp dport {port} drop; }}
+}}
+""")
+
+
+FAILURES = {
+    "killed": lambda agent: agent.signal(signal.SIGKILL),
+    "stopped": lambda agent: agent.signal(signal.SIGSTOP),
+    "unreachable": drop_packets,
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("which", ["older", "younger"])
+@pytest.mark.parametrize("failure", FAILURES)
+def test_new_connections_go_to_the_agent_that_answers(world, failure, which, workers):
+    world.nginx()
+    node = world.node("--workers", workers)
+    token = world.invite(node)
+    services = [terminate(), passthrough(3443, host=PASSED, proxy_protocol="none")]
+    agents = [world.agent(token, *services) for _ in range(2)]
+    for agent in agents:
+        agent.home = world.home
+    failing = agents[0 if which == "older" else 1]
+    time.sleep(3)  # the older one is heard after the younger came: from then on both have their turns
+    with Visitors(world) as visitors:
+        wait_until(lambda: len(visitors.visits) > 50, "clients are served")
+        failed_at = time.monotonic()
+        FAILURES[failure](failing)
+        time.sleep(PROMISE * PATIENCE + 3)
+
+    visits = visitors.visits
+    assert not [visit for visit in visits if visit[1] < failed_at and visit[3]]
+    lost = [visit for visit in visits if visit[3]]
+    # Those that it had answered already may be lost with it: an open one of each client at most.
+    assert len(lost) <= len(visitors.threads), lost
+    assert not [visit for visit in lost if visit[0] > failed_at], lost
+    late = [visit for visit in visits if visit[0] > failed_at + PROMISE * PATIENCE]
+    assert len(late) > 50 and not [visit for visit in late if visit[3]]
+    slowest = max(end - began for began, end, *_ in visits if began > failed_at)
+    print(f"{len(visits)} connections, {len(lost)} lost, slowest after the failure {slowest:.2f} s")
+    assert slowest <= PROMISE * PATIENCE
+
+
+def test_a_stopped_agent_that_goes_on_serves_again(world):
+    world.nginx()
+    node = world.node()
+    token = world.invite(node)
+    older, younger = (world.agent(token, terminate()) for _ in range(2))
+    time.sleep(3)
+    younger.signal(signal.SIGSTOP)
+    for _ in range(20):
+        assert world.status() == "200"
+        time.sleep(0.15)
+    node.wait_for(r"event=agent_disconnected .*did not answer data and probes")
+    younger.signal(signal.SIGCONT)
+    younger.wait_for(r"event=ready", count=2)
+    older.kill()
+    for _ in range(5):
+        assert world.status() == "200"
