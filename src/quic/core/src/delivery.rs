@@ -2,8 +2,8 @@
 //! it did. noq tells this to congestion controllers only, so one that tells us stands in front of the real one.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use noq_proto::RttEstimator;
