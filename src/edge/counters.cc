@@ -15,6 +15,8 @@ void report(const Counters& counters, Metrics& metrics) {
   total("culvert_edge_moved_connections_total",
         "Public connections that moved to the worker that has the tunnel.", counters.connections_moved);
   total("culvert_edge_streams_total", "Streams opened to agents.", counters.streams_carried);
+  total("culvert_edge_retried_streams_total", "Streams opened after another agent did not answer.",
+        counters.streams_retried);
   constexpr std::string_view kBytes = "culvert_edge_bytes_total";
   constexpr std::string_view kBytesHelp = "Bytes of streams that have ended, by direction.";
   total(kBytes, kBytesHelp, counters.bytes_to_origin, {{"direction", "to_origin"}});
@@ -41,6 +43,10 @@ void report(const Counters& counters, Metrics& metrics) {
   metrics.gauge("culvert_edge_tunnels", "Tunnels of agents open now.",
                 static_cast<double>(counters.tunnels_active.load(std::memory_order_relaxed)));
   total("culvert_edge_tunnels_total", "Tunnels accepted.", counters.tunnels_accepted);
+  total("culvert_edge_suspected_tunnels_total", "Times that a tunnel left data unanswered.",
+        counters.tunnels_suspected);
+  total("culvert_edge_silent_tunnels_total", "Tunnels closed because they left data unanswered.",
+        counters.tunnels_closed_silent);
   const auto refused_tunnel = [&](std::string_view reason, const Counters::Count& count) {
     total("culvert_edge_refused_tunnels_total", "Tunnels that were refused, by reason.", count,
           {{"reason", reason}});

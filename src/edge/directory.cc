@@ -65,7 +65,8 @@ bool Directory::has_substitute(const std::vector<EndpointId>& agents, const Endp
   std::lock_guard lock(mutex_);
   return std::ranges::any_of(agents, [&](const EndpointId& other) {
     auto place = entries_.find(other);
-    return other != agent && place != entries_.end() && place->second.open && !place->second.draining && !place->second.suspect;
+    return other != agent && place != entries_.end() && place->second.open && !place->second.draining &&
+           !place->second.suspect;
   });
 }
 

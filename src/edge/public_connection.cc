@@ -344,7 +344,8 @@ net::Task<> serve_moved(Worker& worker, MovedConnection moved) {
   // What was picked may have changed on the way; an agent that drains since then was told of the last stream.
   SessionPtr session = worker.open_session(moved.pick.agent);
   if (!session) worker.shared().directory.set_closed(moved.pick.agent, moved.pick.generation);
-  if (session && !session->is_draining() && names_agent(route_of(worker, client, moved.tls_mode), moved.pick.agent)) {
+  if (session && !session->is_draining() &&
+      names_agent(route_of(worker, client, moved.tls_mode), moved.pick.agent)) {
     auto unanswered = co_await try_agent(worker, std::move(client), moved.tls_mode, std::move(session));
     if (!unanswered) co_return;
     client = std::move(*unanswered);

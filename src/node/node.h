@@ -15,7 +15,7 @@
 namespace culvert::node {
 
 struct Config {
-  std::filesystem::path data_dir;  // keys, database, internal CA; made when missing
+  std::filesystem::path data_dir;        // keys, database, internal CA; made when missing
   std::vector<std::string> public_urls;  // empty: https://<first address of this host>:<tcp port>
   std::vector<std::string>
       edge_addrs;  // "host:port" for the tunnel's UDP; empty: host of the first URL, the UDP port
