@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "agent/observer.h"
+#include "agent/options.h"
 #include "hubapi/token.h"
 #include "net/event_loop.h"
 #include "route/table.h"

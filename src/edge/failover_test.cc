@@ -30,7 +30,7 @@ class FailoverTest : public EdgeFixture {
   }
   static Config with_workers(unsigned workers) {
     Config many = config();
-    many.workers = workers;
+    many.options.workers = workers;
     return many;
   }
   Received& passthrough() {
@@ -184,6 +184,27 @@ TEST_F(FailoverTest, AnAgentThatPausesAndHasNoSubstituteLosesNobody) {
   });
   EXPECT_EQ(waiting.bytes, client_hello("pass.test"));
   EXPECT_EQ(counters().streams_retried, 0u);
+}
+
+TEST_F(FailoverTest, ADrainWaitsForStreamsThatAreBeingOpened) {
+  start(config());
+  set_routes({route("pass.test", route::TlsMode::kPassthrough, {silent_.id()})});
+  silent_.dial(edge_->udp_addr(), key(9).public_key());
+  run_until(silent_loop_, [&] { return silent_.welcome() && counters().tunnels_active == 1; });
+  Received& waiting = passthrough();
+  wait([&] { return counters().tunnels_suspected == 1; });  // its stream is open, and not acknowledged
+  silent_.say(tunnel::Drain{});
+  wait([&] {
+    run_silent();
+    return !waiting.bytes.empty();
+  });
+  EXPECT_EQ(waiting.bytes, client_hello("pass.test"));
+  EXPECT_FALSE(silent_.drained());
+  EXPECT_TRUE(run_task(loop_, net::finish(*sockets_.back(), soon())));
+  wait([&] {
+    run_silent();
+    return silent_.drained();
+  });
 }
 
 TEST_F(FailoverTest, ANewAgentGetsWhoWaitsForTheOldOne) {

@@ -184,6 +184,7 @@ net::Task<std::optional<Client>> try_agent(Worker& worker, Client client, route:
     client.limited = session->is_open();
     co_return std::move(client);
   }
+  const Session::PendingStream pending(session);
   if (!client.opened) client.opened = monotonic_now();
   const TimePoint last = *client.opened + worker.shared().config.open_patience;
   tunnel::StreamHeader header{client.socket->remote_addr(), client.socket->local_addr(), client.host, mode,

@@ -114,10 +114,8 @@ void Session::ended(Carried::iterator entry, tunnel::PumpResult result) {
   if (result.given_up) worker_.log_stalled_client(connection.host, connection.client);
   if (result.unanswered_socket) {
     const ByteView received = ByteView(result.initial).subspan(connection.header_size);
-    return worker_.serve_again(std::move(result.unanswered_socket), to_bytes(received),
-                               std::move(connection));
-  }
-  if (result.refused_socket) {
+    worker_.serve_again(std::move(result.unanswered_socket), to_bytes(received), std::move(connection));
+  } else if (result.refused_socket) {
     count(counters.refused_by_agent);
     worker_.say_and_close(std::move(result.refused_socket), refusal_answer(connection.tls_mode, result.code),
                           std::move(connection.slot));
@@ -132,9 +130,11 @@ void Session::drain() {
   tell_if_drained();
 }
 
-// Once: no connection comes after the last has ended. One that does not take the message waits its own time.
+// Once: no connection comes after the last has ended. An agent that does not take the message waits its own
+// time.
 void Session::tell_if_drained() {
-  if (is_draining_ && carried_.empty()) (void)control_.send(tunnel::Drained{});
+  if (!is_draining_ || !carried_.empty() || pending_streams_ > 0 || !is_open()) return;
+  if (!std::exchange(is_drained_, true)) (void)control_.send(tunnel::Drained{});
 }
 
 void Session::cut_unrouted(const route::Table& table) {

@@ -47,6 +47,22 @@ class Session : public std::enable_shared_from_this<Session> {
   uint64_t generation = 0;  // the directory's
   endpoint::Silence silence = endpoint::Silence::kNone;
 
+  // A stream that is being opened for a client: a drain waits for it as for one that is carried.
+  class PendingStream {
+   public:
+    explicit PendingStream(std::shared_ptr<Session> session) : session_(std::move(session)) {
+      ++session_->pending_streams_;
+    }
+    PendingStream(const PendingStream&) = delete;
+    ~PendingStream() {
+      --session_->pending_streams_;
+      session_->tell_if_drained();
+    }
+
+   private:
+    std::shared_ptr<Session> session_;
+  };
+
   // Joins a client's socket and the stream that was opened for it.
   void carry(CarriedConnection connection, std::unique_ptr<net::ByteStream> socket, Opening::Taken opened);
   // The agent stops: it gets no new connection, and is told when those in its tunnel have ended.
@@ -67,7 +83,9 @@ class Session : public std::enable_shared_from_this<Session> {
   EndpointId agent_;
   tunnel::ControlStream control_;
   Carried carried_;
+  size_t pending_streams_ = 0;
   bool is_draining_ = false;
+  bool is_drained_ = false;
 };
 using SessionPtr = std::shared_ptr<Session>;
 

@@ -580,7 +580,7 @@ TEST_F(RunningNodeTest, AGoodbyeTakesTheRouteAtOnce) {
 
 TEST_F(RunningNodeTest, TheNewestModeWinsOnceTheOtherAgentIsGone) {
   Config several = config();
-  several.workers = 2;
+  several.edge.workers = 2;
   start(std::move(several));
   auto created = call("POST", "/v1/invites", R"({"hostnames":["app.test"]})");
   ASSERT_TRUE(created) << created.error().message;

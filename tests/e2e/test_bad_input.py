@@ -32,6 +32,7 @@ NODE = {
     "drain-timeout": ["3", "s", "-1s", "3parsecs"],
     "max-connections": ["0", "-1", "many"],
     "max-connections-per-tenant": ["0", "-1", "many"],
+    "metrics-listen": ["nonsense", "1.2.3.4", "localhost:9100"],
     "max-handshakes": ["0", "-1", "many"],
     "max-handshakes-per-source": ["0", "-1", "many"],
     "idle-timeout": ["3", "s", "-1s", "0s"],
