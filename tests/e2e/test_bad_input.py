@@ -47,7 +47,7 @@ AGENT = {
     "origin-timeout": ["3", "s", "-1s", "3parsecs"],
     "services": ["nonsense", "{}", "[{]", "[1]", "[{}]", '[{"hostname":"a.example.test"}]',
                  '[{"hostname":"a.example.test","origin":"nope"}]', '[{"hostname":"a.example.test","origin":"x:0"}]',
-                 '[{"hostname":"a.example.test","origin":"x:70000"}]', '[{"hostname":"-a.example.test","origin":"x:80"}]',
+                 '[{"hostname":"a.example.test","origin":"x:70000"}]', '[{"hostname":"a b.example.test","origin":"x:80"}]',
                  '[{"hostname":"a.*.example.test","origin":"x:80"}]', '[{"hostname":"","origin":"x:80"}]',
                  '[{"hostname":"a.example.test","origin":"x:80","tls_mode":"maybe"}]',
                  '[{"hostname":"a.example.test","origin":"x:80","proxy_protocol":"v1"}]',
@@ -64,7 +64,7 @@ HTTP = {
     "config": None,
     "token": None,
     "token-file": None,
-    "hostname": ["-x.example.test", "x", "a..b", "x_y.example.test", "*.*.test"],
+    "hostname": ["x!.example.test", "x", "a..b", "x y.example.test", "*.*.test"],
     "log-level": ["loud"],
 }
 HUB_ACCESS = {
@@ -78,7 +78,7 @@ INVITE_CREATE = {
     **HUB_ACCESS,
     "name": None,
     "hostnames": ["", "x", ",", "a.example.test,", "a.example.test,a.example.test", "a b.example.test", "*.*.test", "*.test.",
-                  "-a.example.test", "x" * 64 + ".example.test", ".".join(["x" * 60] * 5)],
+                  "a!.example.test", "x" * 64 + ".example.test", ".".join(["x" * 60] * 5)],
     "expires": ["soon", "48", "-1h", "1y", "h", "99999d", "1ms"],
 }
 CA_EXPORT = {"config": None, "data-dir": None, "out": None}
