@@ -596,17 +596,24 @@ TEST_F(RunningNodeTest, TheNewestModeWinsOnceTheOtherAgentIsGone) {
     if (answer && !answer->services[0].accepted) EXPECT_TRUE(answer->services[0].retry_after);
     return answer && answer->services[0].accepted;
   };
+  const auto pause = [&](Duration time) {
+    const TimePoint next = monotonic_now() + time;
+    run_until(loop_, [&] { return monotonic_now() >= next; });
+  };
   // What keeps the first alive past the moment after its declaration is what the edge reports of its tunnel.
   const TimePoint end = monotonic_now() + 10s;
   while (monotonic_now() < end) {
     old.say(tunnel::Hello{});
-    const TimePoint next = monotonic_now() + 500ms;
-    run_until(loop_, [&] { return monotonic_now() >= next; });
+    pause(500ms);
   }
   EXPECT_FALSE(accepted());
   EXPECT_FALSE(old.closed);
   old.leave(tunnel::kCloseOk);  // as a process that crashed
-  run_until(loop_, [&] { return accepted(); });
+  // At a pace that the limit of declarations allows.
+  for (int tries = 0; !accepted(); ++tries) {
+    ASSERT_LT(tries, 40);
+    pause(500ms);
+  }
   newest.dial(node_->udp_addr(), node_->id());
   run_until(loop_, [&] { return newest.welcome(); });
   EXPECT_TRUE(get("app.test"));
