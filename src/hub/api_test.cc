@@ -9,6 +9,7 @@
 #include "base/encoding.h"
 #include "base/full_disk.h"
 #include "hubapi/token.h"
+#include "net/testing.h"
 
 namespace culvert::hub {
 namespace {
@@ -16,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 namespace json = boost::json;
 using namespace std::chrono_literals;
+using net::testing::run_task;
 
 constexpr const char* kOperatorKey = "operator-secret";
 UnixTime g_wall{};
@@ -56,7 +58,12 @@ class ApiTest : public testing::Test {
     http::Request request{
         .method = std::move(method), .target = std::move(target), .headers = {}, .body = std::move(body)};
     if (bearer) request.headers.add("Authorization", "Bearer " + *bearer);
-    return api_->handle(request, client_, now_);
+    return handle(std::move(request));
+  }
+  http::Response handle(http::Request request) { return handle(std::move(request), now_); }
+  http::Response handle(http::Request request, TimePoint now) {
+    return run_task(loop_,
+                    api_->handle({.request = std::move(request), .client = client_, .now = now, .rest = {}}));
   }
   hubapi::InviteToken invite(std::string_view body = R"({"hostnames":["*.a.eu"]})") {
     auto response = call("POST", "/v1/invites", std::string(body));
@@ -78,14 +85,14 @@ class ApiTest : public testing::Test {
     return request;
   }
   http::Response declare(const hubapi::InviteToken& token, std::string_view host = "x.a.eu") {
-    return api_->handle(signed_request(hubapi::encode(declaration(token, host)), token.tenant_key, g_wall),
-                        client_, now_);
+    return handle(signed_request(hubapi::encode(declaration(token, host)), token.tenant_key, g_wall));
   }
   void expect_no_secret(const http::Response& response, const hubapi::InviteToken& token) {
     EXPECT_EQ(response.body.find(to_base64url(token.invite_secret)), std::string::npos);
     EXPECT_EQ(response.body.find(kOperatorKey), std::string::npos);
   }
 
+  net::EventLoop loop_;
   SeededRandom random_{11};
   EndpointId agent_ = SecretKey::generate(random_).public_key();
   EndpointId hub_key_ = SecretKey::generate(random_).public_key();
@@ -153,10 +160,10 @@ TEST_F(ApiTest, OperatorCallsNeedTheKey) {
   http::Request two{.method = "GET", .target = "/v1/invites", .headers = {}, .body = {}};
   two.headers.add("Authorization", "Bearer operator-secret");
   two.headers.add("Authorization", "Bearer wrong");
-  EXPECT_EQ(api_->handle(two, client_, now_).status, 401);
+  EXPECT_EQ(handle(two).status, 401);
   http::Request basic{.method = "GET", .target = "/v1/invites", .headers = {}, .body = {}};
   basic.headers.add("Authorization", "Basic operator-secret");
-  EXPECT_EQ(api_->handle(basic, client_, now_).status, 401);
+  EXPECT_EQ(handle(basic).status, 401);
 }
 
 TEST_F(ApiTest, TheHubsOwnNameIsNotForOthers) {
@@ -313,8 +320,7 @@ TEST_F(ApiTest, AnswersADeclarationWithALease) {
   auto token = invite();
   auto declared = declaration(token);
   declared.services.push_back({*route::HostPattern::parse("other.org"), route::TlsMode::kPassthrough});
-  auto response =
-      api_->handle(signed_request(hubapi::encode(declared), token.tenant_key, g_wall), client_, now_);
+  auto response = handle(signed_request(hubapi::encode(declared), token.tenant_key, g_wall));
   ASSERT_EQ(response.status, 200) << response.body;
   expect_no_secret(response, token);
   auto answer = hubapi::decode_lease_answer(response.body);
@@ -337,7 +343,7 @@ TEST_F(ApiTest, ChecksADeclarationInOrder) {
   auto token = invite();
   std::string body = hubapi::encode(declaration(token));
   auto status = [&](const http::Request& request, const char* code) {
-    auto response = api_->handle(request, client_, now_);
+    auto response = handle(request);
     EXPECT_EQ(error_code(response), code) << response.body;
     expect_no_secret(response, token);
     EXPECT_EQ(leases_.size(), 0u);
@@ -361,9 +367,8 @@ TEST_F(ApiTest, ChecksADeclarationInOrder) {
   EXPECT_EQ(status(signed_request(hubapi::encode(unknown), token.tenant_key, g_wall), "unknown_invite"), 404);
   auto wrong_secret = declaration(token);
   wrong_secret.invite_secret[31] ^= 1;
-  auto bad_secret =
-      api_->handle(signed_request(hubapi::encode(wrong_secret), token.tenant_key, g_wall), client_, now_);
-  auto bad_key = api_->handle(signed_request(body, SecretKey::generate(random_), g_wall), client_, now_);
+  auto bad_secret = handle(signed_request(hubapi::encode(wrong_secret), token.tenant_key, g_wall));
+  auto bad_key = handle(signed_request(body, SecretKey::generate(random_), g_wall));
   EXPECT_EQ(bad_secret.status, 401);
   EXPECT_EQ(bad_secret.status, bad_key.status);
   EXPECT_EQ(bad_secret.body, bad_key.body) << "which of the two is wrong is nobody's business";
@@ -374,8 +379,7 @@ TEST_F(ApiTest, AnotherTenantsTokenOpensNothing) {
   auto mine = invite();
   auto theirs = invite(R"({"hostnames":["*.b.eu"]})");
   // Their invite and secret, signed with my key: both must fit the same invite.
-  auto mixed = api_->handle(
-      signed_request(hubapi::encode(declaration(theirs, "x.b.eu")), mine.tenant_key, g_wall), client_, now_);
+  auto mixed = handle(signed_request(hubapi::encode(declaration(theirs, "x.b.eu")), mine.tenant_key, g_wall));
   EXPECT_EQ(mixed.status, 401);
   EXPECT_EQ(declare(mine, "x.a.eu").status, 200);
   auto same_agent = declare(theirs, "x.b.eu");
@@ -395,11 +399,11 @@ TEST_F(ApiTest, AnAgentProvesItsIdAgainstASquatter) {
     http::sign_request(request, by, hubapi::kAgentTag, g_wall, random_, "sig2");
     return request;
   };
-  auto wrong = api_->handle(with_proof(SecretKey::generate(random_)), client_, now_);
+  auto wrong = handle(with_proof(SecretKey::generate(random_)));
   EXPECT_EQ(wrong.status, 401);
   EXPECT_EQ(error_code(wrong), "invalid_signature");
   EXPECT_TRUE(leases_.table()->match("x.b.eu"));
-  EXPECT_EQ(api_->handle(with_proof(key), client_, now_).status, 200);
+  EXPECT_EQ(handle(with_proof(key)).status, 200);
   EXPECT_FALSE(leases_.table()->match("x.b.eu"));
   EXPECT_TRUE(leases_.table()->match("x.a.eu"));
   EXPECT_EQ(error_code(declare(theirs, "x.b.eu")), "agent_conflict");
@@ -416,7 +420,7 @@ TEST_F(ApiTest, AModeThatIsTakenIsRefusedWithTheTimeToAskAgain) {
   auto other = declaration(token);
   other.services[0].tls_mode = route::TlsMode::kPassthrough;
   auto answer = hubapi::decode_lease_answer(
-      api_->handle(signed_request(hubapi::encode(other), token.tenant_key, g_wall), client_, now_).body);
+      handle(signed_request(hubapi::encode(other), token.tenant_key, g_wall)).body);
   ASSERT_TRUE(answer);
   EXPECT_FALSE(answer->services[0].accepted);
   EXPECT_EQ(answer->services[0].retry_after, Leases::kSilence + 1s);
@@ -426,8 +430,7 @@ TEST_F(ApiTest, AModeThatIsTakenIsRefusedWithTheTimeToAskAgain) {
 TEST_F(ApiTest, EveryAnswerTellsTheTime) {
   for (const auto& response :
        {call("GET", "/v1/health"), call("GET", "/none"), call("GET", "/v1/invites", "", "wrong"),
-        api_->handle(http::Request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = "{}"},
-                     client_, now_)}) {
+        handle(http::Request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = "{}"})}) {
     ASSERT_NE(response.headers.find("Date"), nullptr) << response.status;
     EXPECT_EQ(*response.headers.find("Date"), "Tue, 14 Nov 2023 22:13:20 GMT");
   }
@@ -436,13 +439,12 @@ TEST_F(ApiTest, EveryAnswerTellsTheTime) {
 TEST_F(ApiTest, RefusesAReplay) {
   auto token = invite();
   auto request = signed_request(hubapi::encode(declaration(token)), token.tenant_key, g_wall);
-  EXPECT_EQ(api_->handle(request, client_, now_).status, 200);
-  auto again = api_->handle(request, client_, now_);
+  EXPECT_EQ(handle(request).status, 200);
+  auto again = handle(request);
   EXPECT_EQ(again.status, 401);
   EXPECT_EQ(error_code(again), "replayed");
   leases_.end_agent(agent_);
-  EXPECT_EQ(api_->handle(request, client_, now_ + 30s).status, 401)
-      << "a goodbye must not be undone by a replay";
+  EXPECT_EQ(handle(request, now_ + 30s).status, 401) << "a goodbye must not be undone by a replay";
   EXPECT_EQ(leases_.size(), 0u);
 }
 
@@ -468,14 +470,15 @@ TEST_F(ApiTest, LimitsEachInviteByItself) {
     leases_.end_agent(agent_);  // the cap on leases is not in question
     return response;
   };
-  for (uint32_t i = 0; i < Api::kDeclareBurst; ++i) ASSERT_EQ(declare_anew(token, "x.a.eu").status, 200) << i;
+  for (uint32_t i = 0; i < DeclarationLimits::kInviteBurst; ++i)
+    ASSERT_EQ(declare_anew(token, "x.a.eu").status, 200) << i;
   auto refused = declare_anew(token, "x.a.eu");
   EXPECT_EQ(refused.status, 429);
   EXPECT_EQ(error_code(refused), "rate_limited");
   EXPECT_NE(refused.headers.find("Retry-After"), nullptr);
   EXPECT_EQ(api_->counters().rate_limited, 1u);
   EXPECT_EQ(declare_anew(other, "x.b.eu").status, 200) << "one tenant's flood is not another's";
-  now_ += Api::kDeclareInterval;
+  now_ += DeclarationLimits::kInviteInterval;
   EXPECT_EQ(declare_anew(token, "x.a.eu").status, 200);
   EXPECT_EQ(declare_anew(token, "x.a.eu").status, 429);
 }
@@ -516,10 +519,8 @@ TEST_F(ApiTest, ASourceOfRefusalsIsStoppedBeforeItsSignatureIsVerified) {
   const EndpointId holder = agent_;
   agent_ = SecretKey::generate(random_).public_key();
   const SecretKey stranger = SecretKey::generate(random_);
-  auto attack = [&] {
-    return api_->handle(signed_request(hubapi::encode(declaration(token)), stranger, g_wall), client_, now_);
-  };
-  for (uint32_t i = 0; i < Api::kSourceBurst; ++i) ASSERT_EQ(attack().status, 401) << i;
+  auto attack = [&] { return handle(signed_request(hubapi::encode(declaration(token)), stranger, g_wall)); };
+  for (uint32_t i = 0; i < DeclarationLimits::kSourceBurst; ++i) ASSERT_EQ(attack().status, 401) << i;
   const uint64_t verified = api_->counters().bad_signatures;
   for (int i = 0; i < 10; ++i) {
     auto refused = attack();
@@ -530,10 +531,9 @@ TEST_F(ApiTest, ASourceOfRefusalsIsStoppedBeforeItsSignatureIsVerified) {
   EXPECT_EQ(api_->counters().bad_signatures, verified);
   EXPECT_EQ(api_->counters().source_limited, 10u);
   EXPECT_EQ(declare(token).status, 429) << "an agent without a lease shares the fate of its source";
-  EXPECT_EQ(api_->handle(http::Request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = "{}"},
-                         client_, now_)
-                .status,
-            429);
+  EXPECT_EQ(
+      handle(http::Request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = "{}"}).status,
+      429);
   agent_ = holder;
   EXPECT_EQ(declare(token).status, 200) << "a renewal behind the same address";
   agent_ = SecretKey::generate(random_).public_key();
@@ -541,7 +541,7 @@ TEST_F(ApiTest, ASourceOfRefusalsIsStoppedBeforeItsSignatureIsVerified) {
   EXPECT_EQ(declare(token).status, 200) << "another source";
   agent_ = SecretKey::generate(random_).public_key();  // holds no lease
   client_ = SocketAddr::v4({192, 0, 2, 50}, 4321);
-  now_ += Api::kSourceInterval;
+  now_ += DeclarationLimits::kSourceInterval;
   EXPECT_EQ(attack().status, 401) << "the port is not part of the source";
   EXPECT_EQ(attack().status, 429);
 }
@@ -549,21 +549,19 @@ TEST_F(ApiTest, ASourceOfRefusalsIsStoppedBeforeItsSignatureIsVerified) {
 TEST_F(ApiTest, ATokenThatIsRefusedForeverIsLimitedAsWell) {
   auto token = invite();
   ASSERT_EQ(call("DELETE", "/v1/invites/" + to_base64url(token.invite_id)).status, 200);
-  for (uint32_t i = 0; i < Api::kSourceBurst; ++i) ASSERT_EQ(declare(token).status, 401) << i;
+  for (uint32_t i = 0; i < DeclarationLimits::kSourceBurst; ++i) ASSERT_EQ(declare(token).status, 401) << i;
   EXPECT_EQ(declare(token).status, 429) << "before the database is read";
 }
 
 TEST_F(ApiTest, SourcesOfRefusalsAreBounded) {
   auto refuse = [&](uint32_t n) {
     client_ = SocketAddr::v4({10, uint8_t(n >> 16), uint8_t(n >> 8), uint8_t(n)}, 1);
-    return api_
-        ->handle(http::Request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = "{}"},
-                 client_, now_)
+    return handle(http::Request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = "{}"})
         .status;
   };
-  for (uint32_t n = 0; n < 3 * Api::kMaxSources; ++n) {
+  for (uint32_t n = 0; n < 3 * DeclarationLimits::kMaxSources; ++n) {
     ASSERT_EQ(refuse(n), 400);
-    ASSERT_LE(api_->counted_sources(), Api::kMaxSources);
+    ASSERT_LE(api_->counted_sources(), DeclarationLimits::kMaxSources);
   }
 }
 
@@ -571,8 +569,7 @@ TEST_F(ApiTest, StrangersCannotUseUpATenantsRate) {
   auto token = invite();
   for (int i = 0; i < 100; ++i) {
     auto response =
-        api_->handle(signed_request(hubapi::encode(declaration(token)), SecretKey::generate(random_), g_wall),
-                     client_, now_);
+        handle(signed_request(hubapi::encode(declaration(token)), SecretKey::generate(random_), g_wall));
     ASSERT_EQ(response.status, 401);
   }
   EXPECT_EQ(declare(token).status, 200);
@@ -580,9 +577,10 @@ TEST_F(ApiTest, StrangersCannotUseUpATenantsRate) {
 
 // docs/protocol.md states these to those who write agents.
 TEST_F(ApiTest, TheRatesAreThoseOfTheProtocol) {
-  static_assert(Leases::kMaxPerInvite == 64 && Api::kDeclareBurst == 64 && Api::kDeclareInterval == 250ms);
+  static_assert(Leases::kMaxPerInvite == 64 && DeclarationLimits::kInviteBurst == 64 &&
+                DeclarationLimits::kInviteInterval == 250ms);
   static_assert(Leases::kRenewBurst == 20 && Leases::kRenewInterval == 2s);
-  static_assert(Api::kSourceBurst == 128 && Api::kSourceInterval == 250ms);
+  static_assert(DeclarationLimits::kSourceBurst == 128 && DeclarationLimits::kSourceInterval == 250ms);
   static_assert(Leases::kLifetime / Leases::kRenewInterval == 45);
 }
 

@@ -11,6 +11,7 @@
 #include "hub/api.h"
 #include "hubapi/hub_client.h"
 #include "hubapi/token.h"
+#include "net/testing.h"
 
 namespace culvert::hub {
 namespace {
@@ -64,11 +65,15 @@ class FleetTest : public testing::Test {
     leases_.emplace();
     api_.emplace(config_, *store_, *leases_, random_);
   }
+  http::Response handle(http::Request request) {
+    return net::testing::run_task(
+        loop_, api_->handle({.request = std::move(request), .client = client_, .now = now_, .rest = {}}));
+  }
   size_t invite(std::string_view hostname) {
     http::Request request{.method = "POST", .target = "/v1/invites", .headers = {}, .body = {}};
     request.body = fmt::format(R"({{"hostnames":["{}"]}})", hostname);
     request.headers.add("Authorization", "Bearer key");
-    auto response = api_->handle(request, client_, now_);
+    auto response = handle(std::move(request));
     EXPECT_EQ(response.status, 200) << response.body;
     auto body = boost::json::parse(response.body);
     tokens_.push_back(*hubapi::parse_invite_token(std::string_view(body.at("token").as_string())));
@@ -95,7 +100,7 @@ class FleetTest : public testing::Test {
       http::Request request{
           .method = "POST", .target = "/v1/leases", .headers = {}, .body = hubapi::encode(declaration)};
       http::sign_request(request, token.tenant_key, hubapi::kLeaseTag, g_wall, random_);
-      auto response = api_->handle(request, client_, now_);
+      auto response = handle(std::move(request));
       if (response.status != 200) error = hubapi::error_from_response(response.status, response.body);
     } else {
       error = Error{ErrorCode::kUnavailable, "the hub is down"};
@@ -149,6 +154,7 @@ class FleetTest : public testing::Test {
     restart_hub();
   }
 
+  net::EventLoop loop_;
   SeededRandom random_{17};
   EndpointId hub_key_ = SecretKey::generate(random_).public_key();
   Config config_{.database = {},

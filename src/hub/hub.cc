@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "http/date.h"
 #include "http/parser.h"
+#include "hub/answers.h"
 #include "hub/api.h"
 #include "hub/leases.h"
 #include "hub/store.h"
@@ -167,11 +168,13 @@ net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::By
     }
     if (!*request || core->closing) break;
     if (on_request) on_request();
-    http::Response response = core->api.handle(**request, client, monotonic_now());
+    const bool keep_alive = (*request)->keep_alive;
+    http::Exchange exchange{
+        .request = std::move(**request), .client = client, .now = monotonic_now(), .rest = {}};
+    http::Response response = co_await core->api.handle(std::move(exchange));
     // The new table is out before the answer: who reads "revoked" may rely on it.
     core->refresh();
     core->store_revocations_later();
-    bool keep_alive = (*request)->keep_alive;
     auto written =
         co_await http::write_response(*stream, std::move(response), keep_alive, monotonic_now() + kWriteTime);
     if (!written) break;

@@ -1,0 +1,123 @@
+#include "hub/invite_handlers.h"
+
+#include <algorithm>
+
+#include "base/crypto.h"
+#include "base/encoding.h"
+#include "base/log.h"
+#include "hub/answers.h"
+#include "hub/invite_json.h"
+#include "hubapi/pet_name.h"
+#include "hubapi/token.h"
+
+namespace culvert::hub {
+namespace {
+
+// The hub's own name among the wanted ones: it answers there itself.
+std::optional<std::string> own_name_among(const std::vector<route::HostPattern>& wanted,
+                                          const std::vector<std::string>& public_urls) {
+  for (const std::string& text : public_urls) {
+    auto url = hubapi::parse_hub_url(text);
+    auto own = url ? route::HostPattern::parse(url->host) : std::unexpected(url.error());
+    if (own && std::ranges::find(wanted, *own) != wanted.end()) return own->text();
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+InviteId InviteHandlers::new_id() {
+  InviteId id;
+  // The text form begins with '-' when the first six bits are 62: command lines would take it for a flag.
+  do {
+    random_.fill(id);
+  } while (id[0] >> 2 == 62);
+  return id;
+}
+
+net::Task<http::Response> InviteHandlers::create(const http::Exchange& exchange) {
+  auto wanted = parse_invite_request(exchange.request.body);
+  if (!wanted) co_return error_response(400, "invalid_request", wanted.error().message);
+  if (auto own = own_name_among(wanted->hostnames, config_.public_urls)) {
+    co_return error_response(
+        400, "invalid_request",
+        fmt::format("hostname {} is the hub's own: it answers there itself; choose another", *own));
+  }
+  InviteId id = new_id();
+  std::array<uint8_t, 32> secret;
+  random_.fill(secret);
+  SecretKey tenant_key = SecretKey::generate(random_);
+  UnixTime wall = config_.wall_clock();
+  Invite invite{.id = id,
+                .name = wanted->name ? *wanted->name : hubapi::pet_name(random_),
+                .tenant = tenant_key.public_key(),
+                .secret_hash = hmac_sha256(store_.hash_key(), secret),
+                .hostnames = std::move(wanted->hostnames),
+                .created_at = wall,
+                .expires_at = std::nullopt,
+                .revoked = false};
+  if (wanted->expires_in) invite.expires_at = wall + *wanted->expires_in;
+  auto added = store_.add_invite(invite, wall);
+  if (!added) {
+    if (added.error().code == ErrorCode::kIo) co_return failures_.answer(added.error(), exchange.now);
+    bool limit = added.error().code == ErrorCode::kLimit;
+    co_return error_response(409, limit ? "invite_limit" : "hostname_conflict", added.error().message);
+  }
+  log_info("invite_created", "invite={} name={} hostnames={}", to_base64url(id), culvert::quoted(invite.name),
+           invite.hostnames.size());
+  hubapi::InviteToken token{config_.public_urls, config_.hub_key, id, secret, tenant_key};
+  auto response = json_response(200, created_invite_json(invite, token.encode()));
+  wipe(secret);
+  co_return response;
+}
+
+net::Task<http::Response> InviteHandlers::list(const http::Exchange& exchange) {
+  constexpr std::string_view kAfter = "after=";
+  std::optional<InviteId> after;
+  const std::string& target = exchange.request.target;
+  if (size_t mark = target.find('?'); mark != std::string::npos) {
+    std::string_view query = std::string_view(target).substr(mark + 1);
+    if (query.starts_with(kAfter)) after = parse_invite_id(query.substr(kAfter.size()));
+    if (!after) co_return error_response(400, "invalid_request", "the only query here is after=<invite id>");
+  }
+  auto invites = store_.list_invites(after, kMaxPageInvites + 1);
+  if (!invites) {
+    if (invites.error().code == ErrorCode::kNotFound)
+      co_return error_response(404, "not_found", invites.error().message);
+    co_return failures_.answer(invites.error(), exchange.now);
+  }
+  co_return json_response(200, invite_page_json(*invites, config_.wall_clock()));
+}
+
+void InviteHandlers::end_invite(const InviteId& id) {
+  leases_.end_invite(id);
+  limits_.end_invite(id);
+}
+
+net::Task<http::Response> InviteHandlers::revoke(const http::Exchange& exchange) {
+  auto id = parse_invite_id(exchange.rest);
+  if (!id) {
+    co_return error_response(400, "invalid_request", "the invite id is not 16 bytes in unpadded base64url");
+  }
+  auto revoked = store_.revoke_invite(*id);
+  if (!revoked) {
+    if (revoked.error().code == ErrorCode::kNotFound)
+      co_return error_response(404, "not_found", revoked.error().message);
+    if (!store_.unstored_revocations().contains(*id))
+      co_return failures_.answer(revoked.error(), exchange.now);
+    end_invite(*id);
+    log_error("invite_revocation_not_stored", "invite={} reason={}", to_base64url(*id),
+              culvert::quoted(revoked.error().message));
+    co_return error_response(
+        507, "not_stored",
+        "the invite is revoked and its agents are cut off, but the hub's database refused to store "
+        "this: a restart of the node would bring the invite back. The node tries again by itself; "
+        "make room on its disk, then repeat the command until it succeeds or finds the invite "
+        "revoked already");
+  }
+  end_invite(*id);
+  log_info("invite_revoked", "invite={}", to_base64url(*id));
+  co_return json_response(200, R"({"status":"revoked"})");
+}
+
+}  // namespace culvert::hub

@@ -1,0 +1,44 @@
+#pragma once
+#include <string_view>
+
+#include "base/random.h"
+#include "http/router.h"
+#include "hub/declaration_limits.h"
+#include "hub/hub.h"
+#include "hub/leases.h"
+#include "hub/store.h"
+#include "hub/store_failures.h"
+
+namespace culvert::hub {
+
+// /v1/invites: the operator's part of the API.
+class InviteHandlers {
+ public:
+  // All outlive it.
+  InviteHandlers(const Config& config, Store& store, Leases& leases, DeclarationLimits& limits,
+                 StoreFailures& failures, Random& random)
+      : config_(config),
+        store_(store),
+        leases_(leases),
+        limits_(limits),
+        failures_(failures),
+        random_(random) {}
+
+  net::Task<http::Response> create(const http::Exchange& exchange);
+  net::Task<http::Response> list(const http::Exchange& exchange);
+  // Exchange::rest is the invite's id.
+  net::Task<http::Response> revoke(const http::Exchange& exchange);
+
+ private:
+  InviteId new_id();
+  void end_invite(const InviteId& id);
+
+  const Config& config_;
+  Store& store_;
+  Leases& leases_;
+  DeclarationLimits& limits_;
+  StoreFailures& failures_;
+  Random& random_;
+};
+
+}  // namespace culvert::hub

@@ -1,0 +1,36 @@
+#pragma once
+#include <chrono>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "hub/invite.h"
+
+// The JSON of the operator's API. Requests are parsed here and nowhere else.
+namespace culvert::hub {
+
+struct InviteRequest {
+  static constexpr size_t kMaxHostnames = 100;
+  static constexpr size_t kMaxNameLength = 64;
+
+  std::optional<std::string> name;
+  std::vector<route::HostPattern> hostnames;  // at least one, none twice
+  std::optional<std::chrono::seconds> expires_in;
+};
+// The body of a request to create an invite. kInvalid names the member that is wrong.
+Result<InviteRequest> parse_invite_request(std::string_view body);
+
+// The answer to it.
+std::string created_invite_json(const Invite& invite, std::string_view token);
+
+// A page of the listing: the first of `invites`, and "next" when not all of them fit.
+constexpr size_t kMaxPageInvites = 5'000;
+std::string invite_page_json(std::span<const Invite> invites, UnixTime now);
+
+// 16 bytes in unpadded base64url.
+std::optional<InviteId> parse_invite_id(std::string_view text);
+
+}  // namespace culvert::hub

@@ -1,0 +1,127 @@
+#include "hub/lease_handler.h"
+
+#include "base/crypto.h"
+#include "base/log.h"
+#include "hub/answers.h"
+#include "hubapi/declaration.h"
+
+// The order of a declaration's steps is part of the hub's security. Anybody may send one, so each step keeps
+// away from the next what it can refuse, from the cheapest to those that change something:
+//
+//  1. Decode. The body is bounded by http::kMaxBodyBytes; nothing in it is proven yet.
+//  2. The rate of refusals of the source, before a signature is verified or the store is asked. Who names a
+//     lease that exists is exempt: only the agent, its hub and its edges know invite id and agent id
+//     together, and strangers behind its address must not make it lose its lease.
+//  3. What could not be decoded is refused. Every refusal of steps 3 to 12 with a status 4xx counts for 2.
+//  4. The signature, with its time: the body is what the holder of its key sent.
+//  5. The invite, from the store.
+//  6. Key and secret of the invite, compared in constant time; one answer for both, so that nobody learns
+//     which of them is wrong.
+//  7. The agent's own signature, when there is one: who claims to hold the key of agent_id must prove it.
+//     Behind 6, so that strangers cause one verification at most.
+//  8. Revoked, and
+//  9. expired: told only to those who hold the token.
+// 10. The rate of the invite or of the lease: behind 6, so that strangers cannot use it up.
+// 11. Replays. The guard remembers what it admitted: behind 10, so that only a tenant can fill it, and no
+//     faster than its rate.
+// 12. The lease. Nothing is awaited between 5 and here: an invite that is revoked meanwhile gets no lease.
+namespace culvert::hub {
+
+net::Task<http::Response> LeaseHandler::declare(const http::Exchange& exchange) {
+  auto declaration = hubapi::decode_declaration(exchange.request.body);  // 1
+  bool renews = declaration && leases_.renewals(declaration->invite_id, declaration->agent_id) != nullptr;
+  if (!renews && !limits_.allow_source(exchange.client, exchange.now)) {  // 2
+    co_return retry_response(429, "rate_limited", "too many refused declarations from here; slow down");
+  }
+  http::Response response;
+  if (declaration) {
+    response = co_await judge(exchange, *declaration);
+  } else {  // 3
+    bool version = declaration.error().code == ErrorCode::kConflict;
+    response = error_response(version ? 422 : 400, version ? "unsupported_version" : "invalid_request",
+                              declaration.error().message);
+  }
+  bool is_clients_fault = response.status >= 400 && response.status < 500;
+  if (is_clients_fault) limits_.count_refusal(exchange.client, exchange.now);
+  co_return response;
+}
+
+net::Task<http::Response> LeaseHandler::judge(const http::Exchange& exchange,
+                                              const hubapi::Declaration& declaration) {
+  const TimePoint now = exchange.now;
+  UnixTime wall = config_.wall_clock();
+  auto signature = http::verify_request(exchange.request, hubapi::kLeaseTag, wall);  // 4
+  if (!signature) co_return refuse(401, "invalid_signature", signature.error().message, now);
+
+  auto found = store_.find_invite(declaration.invite_id);  // 5
+  if (!found) co_return failures_.answer(found.error(), now);
+  if (!*found) {
+    co_return error_response(404, "unknown_invite", "unknown invite; ask the hub's operator for a new token");
+  }
+  const Invite& invite = **found;
+
+  Sha256 shown = hmac_sha256(store_.hash_key(), declaration.invite_secret);  // 6
+  bool right_secret = equal_constant_time(shown, invite.secret_hash);
+  bool right_key = signature->key == invite.tenant;
+  if (!right_secret || !right_key) {
+    co_return refuse(401, "unauthorized", "the token's key or secret is not this invite's", now);
+  }
+  const bool claims_key = http::has_signature(exchange.request, hubapi::kAgentTag);  // 7
+  if (claims_key) {
+    auto proof = http::verify_request(exchange.request, hubapi::kAgentTag, wall);
+    if (!proof) co_return refuse(401, "invalid_signature", proof.error().message, now);
+    if (proof->key != declaration.agent_id) {
+      co_return refuse(401, "invalid_signature", "the agent's signature is by another key than its agent_id",
+                       now);
+    }
+  }
+  if (invite.revoked) {  // 8
+    co_return error_response(401, "invite_revoked",
+                             "the invite was revoked; ask the hub's operator for a new token");
+  }
+  if (invite.expired(wall)) {  // 9
+    co_return error_response(410, "invite_expired",
+                             "the invite has expired; ask the hub's operator for a new token");
+  }
+  if (!limits_.allow_declaration(invite.id, declaration.agent_id, now)) {  // 10
+    co_return retry_response(429, "rate_limited", "too many declarations with this invite; slow down");
+  }
+  if (auto admitted = replays_.admit(*signature, wall); !admitted) {  // 11
+    if (admitted.error().code == ErrorCode::kLimit)
+      co_return error_response(503, "busy", admitted.error().message);
+    co_return refuse(401, "replayed", admitted.error().message, now);
+  }
+  auto verdicts = leases_.declare(invite, declaration.agent_id, declaration.services, now,
+                                  claims_key);  // 12
+  if (!verdicts) {
+    bool limit = verdicts.error().code == ErrorCode::kLimit;
+    co_return error_response(limit ? 429 : 409, limit ? "lease_limit" : "agent_conflict",
+                             verdicts.error().message);
+  }
+  ++counters_.declarations;
+  co_return grant(invite, std::move(*verdicts));
+}
+
+http::Response LeaseHandler::refuse(int status, std::string_view code, std::string_view message,
+                                    TimePoint now) {
+  ++counters_.bad_signatures;
+  if (log_.allow(now)) {
+    log_warn("declaration_refused", "code={} total={} reason={}", code, counters_.bad_signatures,
+             culvert::quoted(message));
+  }
+  return error_response(status, code, message);
+}
+
+http::Response LeaseHandler::grant(const Invite& invite, std::vector<hubapi::ServiceVerdict> verdicts) const {
+  hubapi::LeaseAnswer answer{.tenant = invite.tenant,
+                             .granted = {},
+                             .edges = config_.edges,
+                             .services = std::move(verdicts),
+                             .public_port = config_.public_port,
+                             .internal_ca_pem = config_.internal_ca_pem,
+                             .renew_after = Leases::kRenewAfter};
+  for (const auto& pattern : invite.hostnames) answer.granted.push_back(pattern.text());
+  return json_response(200, hubapi::encode(answer));
+}
+
+}  // namespace culvert::hub
