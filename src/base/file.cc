@@ -204,6 +204,13 @@ Result<> create_private_directory(const fs::path& path) {
   return {};
 }
 
+Result<FileIdentity> file_identity(const fs::path& path) {
+  struct stat status;
+  if (::stat(path.c_str(), &status) == 0) return FileIdentity{status.st_dev, status.st_ino};
+  if (errno == ENOENT) return fail(ErrorCode::kNotFound, "{} does not exist", path.native());
+  return io_error("look at", path);
+}
+
 bool output_has_no_reader() {
   pollfd output{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
   return ::poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0;

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -35,6 +36,16 @@ Result<> check_only_owner_writes(const std::filesystem::path& directory);
 
 // Creates the directory and its parents with mode 0700; fine when it exists. kIo otherwise.
 Result<> create_private_directory(const std::filesystem::path& path);
+
+// Which file a path leads to, symbolic links followed. As long as somebody has the file open, no other file
+// gets its identity.
+struct FileIdentity {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  bool operator==(const FileIdentity&) const = default;
+};
+// Errors: kNotFound, kIo.
+Result<FileIdentity> file_identity(const std::filesystem::path& path);
 
 // Whether standard output is a pipe whose reader has left.
 bool output_has_no_reader();

@@ -206,6 +206,22 @@ TEST_F(FileTest, DirectoriesThatOthersWriteToAreNamed) {
   EXPECT_EQ(check_only_owner_writes(dir_ / "absent").error().code, ErrorCode::kIo);
 }
 
+TEST_F(FileTest, AFileKeepsItsIdentityAndSharesItWithNoOther) {
+  const fs::path path = dir_ / "file", other = dir_ / "other";
+  EXPECT_EQ(file_identity(path).error().code, ErrorCode::kNotFound);
+  ASSERT_TRUE(create_private_file(path, as_bytes("one")));
+  const std::ifstream open(path);  // an inode without a user may be given to the next file
+  auto identity = file_identity(path);
+  ASSERT_TRUE(identity);
+  fs::rename(path, other);
+  EXPECT_EQ(file_identity(other), identity);
+  ASSERT_TRUE(create_private_file(path, as_bytes("one")));
+  EXPECT_NE(file_identity(path), identity);
+  fs::remove(other);
+  fs::create_symlink(path, other);
+  EXPECT_EQ(file_identity(other), file_identity(path));
+}
+
 TEST_F(FileTest, ALockNeedsNoRoom) {
   std::ofstream(dir_ / "lock") << "123456\n";
   FullDisk full;
