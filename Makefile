@@ -29,8 +29,8 @@ interop:
 # What has threads, and what they share, under ThreadSanitizer; not a part of `make test`, which it would double.
 tsan:
 	@scripts/deps
-	@cmake --preset tsan >/dev/null && cmake --build --preset tsan --target base_test net_test endpoint_test edge_test node_test
-	@for name in base_test net_test endpoint_test edge_test node_test; do build/tsan/$$name --gtest_brief=1 || exit 1; done
+	@cmake --preset tsan >/dev/null && cmake --build --preset tsan --target base_test net_test endpoint_test edge_test hub_test node_test
+	@for name in base_test net_test endpoint_test edge_test hub_test node_test; do build/tsan/$$name --gtest_brief=1 || exit 1; done
 
 # Culvert beside nginx, HAProxy and ssh -R on this machine; BENCH_ROUNDS=1 for a quick look.
 bench:

@@ -19,13 +19,14 @@ http::Router::Refusals refusals() {
 
 }  // namespace
 
-Api::Api(const Config& config, Store& store, Leases& leases, Random& random)
+Api::Api(const Config& config, Store& store, Leases& leases, Random& random,
+         std::function<void()> leases_changed)
     : config_(config),
       leases_(leases),
       limits_(leases, counters_),
       operator_auth_(config.operator_key, counters_),
       lease_handler_(config, store, leases, limits_, failures_, counters_),
-      invite_handlers_(config, store, leases, limits_, failures_, random),
+      invite_handlers_(config, store, leases, limits_, failures_, random, std::move(leases_changed)),
       router_(refusals()) {
   using http::Exchange;
   http::Router::Step operators_only = [this](const Exchange& e) { return operator_auth_.refuse(e); };

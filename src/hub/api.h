@@ -17,8 +17,10 @@ namespace culvert::hub {
 // comes with each exchange. Effects are in the store and the leases.
 class Api {
  public:
-  // All must outlive it.
-  Api(const Config& config, Store& store, Leases& leases, Random& random);
+  // All must outlive it. `leases_changed` is called when an exchange has changed the leases and goes on; at
+  // its end the caller looks at them anyway.
+  Api(const Config& config, Store& store, Leases& leases, Random& random,
+      std::function<void()> leases_changed);
   Api(const Api&) = delete;
   Api& operator=(const Api&) = delete;
 

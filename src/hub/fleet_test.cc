@@ -9,6 +9,7 @@
 
 #include "base/backoff.h"
 #include "hub/api.h"
+#include "hub/store_sqlite.h"
 #include "hubapi/hub_client.h"
 #include "hubapi/token.h"
 #include "net/testing.h"
@@ -40,7 +41,7 @@ class FleetTest : public testing::Test {
     std::string name = (fs::temp_directory_path() / "culvert-fleet-XXXXXX").native();
     ASSERT_NE(mkdtemp(name.data()), nullptr);
     directory_ = name;
-    store_ = *Store::open(directory_ / "hub.db", random_);
+    store_ = *open_sqlite_store(loop_, directory_ / "hub.db", random_);
     move_to(kStart);
     restart_hub();
   }
@@ -63,7 +64,7 @@ class FleetTest : public testing::Test {
   void restart_hub() {
     stop_hub();
     leases_.emplace();
-    api_.emplace(config_, *store_, *leases_, random_);
+    api_.emplace(config_, *store_, *leases_, random_, [] {});
   }
   http::Response handle(http::Request request) {
     return net::testing::run_task(
@@ -202,7 +203,7 @@ TEST_F(FleetTest, AFullFleetKeepsItsLeasesForAnHourAndAfterARestart) {
 TEST_F(FleetTest, RefusedAgentsBehindTheSameAddressDoNotDisturbIt) {
   size_t token = invite("fleet.eu");
   size_t revoked = invite("revoked.eu");
-  ASSERT_TRUE(store_->revoke_invite(tokens_[revoked].invite_id));
+  ASSERT_TRUE(store_->revoke_now(tokens_[revoked].invite_id));
   add_agents(Leases::kMaxPerInvite, token);
   add_agents(Leases::kMaxPerInvite, revoked);
   run_until(now_ + 10s);

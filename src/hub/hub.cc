@@ -5,14 +5,13 @@
 #include <unordered_set>
 #include <utility>
 
-#include "base/encoding.h"
 #include "base/log.h"
 #include "http/date.h"
 #include "http/parser.h"
 #include "hub/answers.h"
 #include "hub/api.h"
 #include "hub/leases.h"
-#include "hub/store.h"
+#include "hub/store_sqlite.h"
 
 namespace culvert::hub {
 namespace {
@@ -29,9 +28,8 @@ struct Core : std::enable_shared_from_this<Core> {
   Core(net::EventLoop& loop, Config its_config, std::unique_ptr<Store> its_store)
       : config(std::move(its_config)),
         store(std::move(its_store)),
-        api(config, *store, leases, random),
-        timer(loop),
-        store_timer(loop) {}
+        api(config, *store, leases, random, [this] { refresh(); }),
+        timer(loop) {}
 
   // After anything that may have changed leases, and when the timer rings.
   void refresh() {
@@ -47,36 +45,11 @@ struct Core : std::enable_shared_from_this<Core> {
     }
   }
 
-  // After a request that may have left a revocation in memory only, and when the retry is due.
-  void store_revocations_later() {
-    if (closing || store_timer_set || store->unstored_revocations().empty()) return;
-    store_timer_set = true;
-    store_timer.after(config.store_retry, [this] {
-      store_timer_set = false;
-      store_revocations();
-      store_revocations_later();
-    });
-  }
-
-  void store_revocations() {
-    const size_t count = store->unstored_revocations().size();
-    if (count == 0) return;
-    if (store->store_revocations()) {
-      log_info("invite_revocations_stored", "count={}", count);
-    } else if (closing) {
-      for (const InviteId& id : store->unstored_revocations()) {
-        log_error("invite_revocation_lost", "invite={} meaning={}", to_base64url(id),
-                  culvert::quoted("revoke it again after the next start"));
-      }
-    }
-  }
-
   void stop() {
     closing = true;
     listener = nullptr;
     timer.cancel();
-    store_timer.cancel();
-    store_revocations();
+    store->close();
     // Closing wakes each connection's task, which may take itself off the set.
     auto open = streams;
     for (net::ByteStream* stream : open) stream->close();
@@ -88,10 +61,8 @@ struct Core : std::enable_shared_from_this<Core> {
   Leases leases;
   Api api;
   net::Timer timer;
-  net::Timer store_timer;
   std::function<void(route::TablePtr)> listener;
   std::unordered_set<net::ByteStream*> streams;
-  bool store_timer_set = false;
   bool closing = false;
 };
 
@@ -174,7 +145,6 @@ net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::By
     http::Response response = co_await core->api.handle(std::move(exchange));
     // The new table is out before the answer: who reads "revoked" may rely on it.
     core->refresh();
-    core->store_revocations_later();
     auto written =
         co_await http::write_response(*stream, std::move(response), keep_alive, monotonic_now() + kWriteTime);
     if (!written) break;
@@ -221,7 +191,7 @@ Result<std::unique_ptr<Hub>> Hub::open(net::EventLoop& loop, Config config) {
   if (config.operator_key.empty())
     return fail(ErrorCode::kInvalid, "the operator key is empty; give the hub one");
   SystemRandom random;
-  auto store = Store::open(config.database, random);
+  auto store = open_sqlite_store(loop, config.database, random, config.store);
   if (!store) return std::unexpected(store.error());
   return std::make_unique<HubImpl>(std::make_shared<Core>(loop, std::move(config), std::move(*store)));
 }

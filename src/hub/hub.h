@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "hub/store_options.h"
 #include "hubapi/declaration.h"
 #include "net/byte_stream.h"
 #include "route/liveness.h"
@@ -23,15 +24,16 @@ struct Config {
   std::string internal_ca_pem;
   WallClock wall_clock = unix_now;
   Duration request_time = std::chrono::seconds(10);  // from the first byte of a request to its last
-  Duration store_retry = std::chrono::seconds(10);   // of revocations that the database refused
+  StoreOptions store = {};
 };
 
 // The control plane: invites and tenants (kept in SQLite), leases (kept in memory), the API over them, and
 // the route table that follows from them. Lives on one loop.
 class Hub {
  public:
-  // Errors: kIo and kInvalid name the database and say whether it is corrupt, from a newer version, or not
-  // readable.
+  // Blocks until the database is open and read; afterwards nothing but the end of the hub waits for it, for a
+  // bounded time. Errors: kIo and kInvalid name the database and say whether it is corrupt, from a newer
+  // version, or not readable.
   static Result<std::unique_ptr<Hub>> open(net::EventLoop& loop, Config config);
   virtual ~Hub() = default;
 

@@ -24,6 +24,17 @@ std::optional<std::string> own_name_among(const std::vector<route::HostPattern>&
   return std::nullopt;
 }
 
+std::string not_stored_text(const Error& error) {
+  std::string text =
+      "the invite is revoked and its agents are cut off, but the hub's database refused to store "
+      "this: a restart of the node would bring the invite back. The node tries again by itself; ";
+  // Other reasons are for the log.
+  if (error.code == ErrorCode::kClosed) return text + error.message;
+  return text +
+         "make room on its disk, then repeat the command until it succeeds or finds the invite revoked "
+         "already";
+}
+
 }  // namespace
 
 InviteId InviteHandlers::new_id() {
@@ -57,11 +68,12 @@ net::Task<http::Response> InviteHandlers::create(const http::Exchange& exchange)
                 .expires_at = std::nullopt,
                 .revoked = false};
   if (wanted->expires_in) invite.expires_at = wall + *wanted->expires_in;
-  auto added = store_.add_invite(invite, wall);
+  auto added = co_await store_.add_invite(invite, wall);
   if (!added) {
-    if (added.error().code == ErrorCode::kIo) co_return failures_.answer(added.error(), exchange.now);
-    bool limit = added.error().code == ErrorCode::kLimit;
-    co_return error_response(409, limit ? "invite_limit" : "hostname_conflict", added.error().message);
+    const Error& error = added.error();
+    if (error.code == ErrorCode::kLimit) co_return error_response(409, "invite_limit", error.message);
+    if (error.code == ErrorCode::kConflict) co_return error_response(409, "hostname_conflict", error.message);
+    co_return failures_.answer(error, exchange.now);
   }
   log_info("invite_created", "invite={} name={} hostnames={}", to_base64url(id), culvert::quoted(invite.name),
            invite.hostnames.size());
@@ -80,7 +92,7 @@ net::Task<http::Response> InviteHandlers::list(const http::Exchange& exchange) {
     if (query.starts_with(kAfter)) after = parse_invite_id(query.substr(kAfter.size()));
     if (!after) co_return error_response(400, "invalid_request", "the only query here is after=<invite id>");
   }
-  auto invites = store_.list_invites(after, kMaxPageInvites + 1);
+  auto invites = co_await store_.list_invites(after, kMaxPageInvites + 1);
   if (!invites) {
     if (invites.error().code == ErrorCode::kNotFound)
       co_return error_response(404, "not_found", invites.error().message);
@@ -92,6 +104,7 @@ net::Task<http::Response> InviteHandlers::list(const http::Exchange& exchange) {
 void InviteHandlers::end_invite(const InviteId& id) {
   leases_.end_invite(id);
   limits_.end_invite(id);
+  leases_changed_();
 }
 
 net::Task<http::Response> InviteHandlers::revoke(const http::Exchange& exchange) {
@@ -99,23 +112,16 @@ net::Task<http::Response> InviteHandlers::revoke(const http::Exchange& exchange)
   if (!id) {
     co_return error_response(400, "invalid_request", "the invite id is not 16 bytes in unpadded base64url");
   }
-  auto revoked = store_.revoke_invite(*id);
-  if (!revoked) {
-    if (revoked.error().code == ErrorCode::kNotFound)
-      co_return error_response(404, "not_found", revoked.error().message);
-    if (!store_.unstored_revocations().contains(*id))
-      co_return failures_.answer(revoked.error(), exchange.now);
-    end_invite(*id);
-    log_error("invite_revocation_not_stored", "invite={} reason={}", to_base64url(*id),
-              culvert::quoted(revoked.error().message));
-    co_return error_response(
-        507, "not_stored",
-        "the invite is revoked and its agents are cut off, but the hub's database refused to store "
-        "this: a restart of the node would bring the invite back. The node tries again by itself; "
-        "make room on its disk, then repeat the command until it succeeds or finds the invite "
-        "revoked already");
-  }
+  // The agents are cut off before the database is asked: it may be slow, or full.
+  auto revoked = store_.revoke_now(*id);
+  if (!revoked) co_return error_response(404, "not_found", revoked.error().message);
   end_invite(*id);
+  auto stored = co_await store_.store_revocation(*id);
+  if (!stored) {
+    log_error("invite_revocation_not_stored", "invite={} reason={}", to_base64url(*id),
+              culvert::quoted(stored.error().message));
+    co_return error_response(507, "not_stored", not_stored_text(stored.error()));
+  }
   log_info("invite_revoked", "invite={}", to_base64url(*id));
   co_return json_response(200, R"({"status":"revoked"})");
 }

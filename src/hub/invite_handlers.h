@@ -1,5 +1,6 @@
 #pragma once
-#include <string_view>
+#include <functional>
+#include <utility>
 
 #include "base/random.h"
 #include "http/router.h"
@@ -14,15 +15,16 @@ namespace culvert::hub {
 // /v1/invites: the operator's part of the API.
 class InviteHandlers {
  public:
-  // All outlive it.
+  // All outlive it. `leases_changed` is called when a handler has changed them and goes on to wait.
   InviteHandlers(const Config& config, Store& store, Leases& leases, DeclarationLimits& limits,
-                 StoreFailures& failures, Random& random)
+                 StoreFailures& failures, Random& random, std::function<void()> leases_changed)
       : config_(config),
         store_(store),
         leases_(leases),
         limits_(limits),
         failures_(failures),
-        random_(random) {}
+        random_(random),
+        leases_changed_(std::move(leases_changed)) {}
 
   net::Task<http::Response> create(const http::Exchange& exchange);
   net::Task<http::Response> list(const http::Exchange& exchange);
@@ -39,6 +41,7 @@ class InviteHandlers {
   DeclarationLimits& limits_;
   StoreFailures& failures_;
   Random& random_;
+  std::function<void()> leases_changed_;
 };
 
 }  // namespace culvert::hub

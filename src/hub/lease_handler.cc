@@ -53,7 +53,7 @@ net::Task<http::Response> LeaseHandler::judge(const http::Exchange& exchange,
   auto signature = http::verify_request(exchange.request, hubapi::kLeaseTag, wall);  // 4
   if (!signature) co_return refuse(401, "invalid_signature", signature.error().message, now);
 
-  auto found = store_.find_invite(declaration.invite_id);  // 5
+  auto found = co_await store_.find_invite(declaration.invite_id);  // 5
   if (!found) co_return failures_.answer(found.error(), now);
   if (!*found) {
     co_return error_response(404, "unknown_invite", "unknown invite; ask the hub's operator for a new token");

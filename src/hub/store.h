@@ -1,54 +1,58 @@
 #pragma once
-#include <filesystem>
-#include <memory>
+#include <cstdint>
 #include <optional>
-#include <set>
 #include <vector>
 
-#include "base/clock.h"
-#include "base/random.h"
 #include "base/result.h"
 #include "hub/invite.h"
+#include "net/event_loop.h"
 
 namespace culvert::hub {
 
-// Invites in one SQLite file. Every call is a handful of page reads, or one synced write: small enough to run
-// on the hub's own loop, which carries no data path. Whatever SQLite refuses (disk full, read-only, damaged,
-// locked) comes back as kIo and has changed nothing, but for revocations: see revoke_invite().
+// The invites, wherever they are stored. Lives on the hub's loop, which no call blocks, but for close(), and
+// outlives its tasks, which all end soon after close().
+// Operations on one invite take effect in the order of the calls. Errors that every task may return:
+// kUnavailable, too much waits or no answer came in time, and nothing was changed; kIo, the database refused
+// (full disk, lock, damage), and nothing was changed; kClosed, the database is no longer the one that was
+// opened, the message says what to do.
 class Store {
  public:
-  static constexpr int kSchemaVersion = 1;
   static constexpr size_t kMaxInvites = 10'000;
-  static constexpr Duration kMaxCheckTime = std::chrono::seconds(5);  // far more than so many invites take
 
-  // Makes the file (mode 0600) when missing. Checks its length and, for at most kMaxCheckTime, its structure.
-  // A file that cannot be written for want of space is opened, with a warning: agents need reads only. Errors
-  // name the file and the next step: kInvalid for a corrupt or foreign file, a directory, a newer schema; kIo
-  // when it cannot be read, or written for another reason.
-  static Result<std::unique_ptr<Store>> open(const std::filesystem::path& path, Random& random);
-  ~Store();
+  struct Counters {
+    uint64_t refused_full = 0;  // operations that found max_waiting others
+    uint64_t timed_out = 0;
+  };
+
+  virtual ~Store() = default;
 
   // The key of all secret hashes, 32 bytes, made with the database.
-  ByteView hash_key() const;
+  virtual ByteView hash_key() const = 0;
 
   // kConflict: a hostname overlaps a live invite of another tenant; the message names pattern and invite.
-  // kLimit: kMaxInvites live ones exist. At the cap, the oldest that are not live make room.
-  Result<> add_invite(const Invite& invite, UnixTime now);
-  Result<std::optional<Invite>> find_invite(const InviteId& id);
+  // kLimit: kMaxInvites live ones exist. At the cap, the oldest that are not live make room. An invite that
+  // was stored although the caller was told of a failure is revoked: nobody has its token.
+  virtual net::Task<Result<>> add_invite(Invite invite, UnixTime now) = 0;
+  virtual net::Task<Result<std::optional<Invite>>> find_invite(InviteId id) = 0;
   // At most `limit`, oldest first, beginning behind `after`; kNotFound when `after` is unknown.
-  Result<std::vector<Invite>> list_invites(const std::optional<InviteId>& after, size_t limit);
-  // kNotFound: unknown or revoked already. kIo: the invite is revoked, but only in memory until
-  // store_revocations() or a further call for it succeeds; a restart before that brings it back.
-  Result<> revoke_invite(const InviteId& id);
-  // Stores what revoke_invite() could not. Nothing to do: success.
-  Result<> store_revocations();
-  // At most kMaxInvites.
-  const std::set<InviteId>& unstored_revocations() const;
+  virtual net::Task<Result<std::vector<Invite>>> list_invites(std::optional<InviteId> after,
+                                                              size_t limit) = 0;
 
- private:
-  struct Impl;
-  explicit Store(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  // Revokes at once, in memory: from the return of this call on, find_invite() and list_invites() say so.
+  // kNotFound: unknown, or revoked and stored already.
+  virtual Result<> revoke_now(const InviteId& id) = 0;
+  // Makes what revoke_now() did survive a restart. After an error the invite stays revoked, and the store
+  // tries again by itself until it succeeds; a restart before that brings the invite back.
+  virtual net::Task<Result<>> store_revocation(InviteId id) = 0;
+
+  // Waits for what is under way, for a bounded time, and fails the rest; blocks. What is called afterwards
+  // fails.
+  virtual void close() = 0;
+
+  const Counters& counters() const { return counters_; }
+
+ protected:
+  Counters counters_;
 };
 
 }  // namespace culvert::hub

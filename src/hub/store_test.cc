@@ -1,5 +1,3 @@
-#include "hub/store.h"
-
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 #include <unistd.h>
@@ -11,6 +9,7 @@
 #include "base/file.h"
 #include "base/full_disk.h"
 #include "base/small_order_keys.h"
+#include "hub/store_testing.h"
 
 namespace culvert::hub {
 namespace {
@@ -18,46 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
-const UnixTime kNow{std::chrono::seconds(1'700'000'000)};
-
-class StoreTest : public testing::Test {
+class StoreTest : public testing::StoreFixture {
  protected:
-  void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "culvert-store-XXXXXX").native();
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    directory_ = name;
-    path_ = directory_ / "hub.db";
-  }
-  void TearDown() override { fs::remove_all(directory_); }
-
-  Result<std::unique_ptr<Store>> open() { return Store::open(path_, random_); }
-  std::unique_ptr<Store> must_open() {
-    auto store = open();
-    EXPECT_TRUE(store.has_value()) << store.error().message;
-    return std::move(*store);
-  }
-  Invite make_invite(std::vector<std::string> hostnames, std::optional<UnixTime> expires_at = std::nullopt) {
-    Invite invite{.id = {},
-                  .name = fmt::format("invite {}", ++count_),
-                  .tenant = SecretKey::generate(random_).public_key(),
-                  .secret_hash = {},
-                  .hostnames = {},
-                  .created_at = kNow,
-                  .expires_at = expires_at};
-    random_.fill(invite.id);
-    random_.fill(invite.secret_hash);
-    for (const auto& text : hostnames) invite.hostnames.push_back(*route::HostPattern::parse(text));
-    return invite;
-  }
-  // Runs SQL as another program would.
-  void foreign_sql(const std::string& sql) {
-    sqlite3* database = nullptr;
-    ASSERT_EQ(sqlite3_open(path_.c_str(), &database), SQLITE_OK);
-    char* message = nullptr;
-    EXPECT_EQ(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, &message), SQLITE_OK) << message;
-    sqlite3_free(message);
-    sqlite3_close(database);
-  }
   void expect_open_fails(ErrorCode code, std::string_view reason) {
     auto store = open();
     ASSERT_FALSE(store.has_value()) << reason;
@@ -65,11 +26,6 @@ class StoreTest : public testing::Test {
     EXPECT_NE(store.error().message.find(reason), std::string::npos) << store.error().message;
     EXPECT_NE(store.error().message.find(path_.native()), std::string::npos) << store.error().message;
   }
-
-  SeededRandom random_{42};
-  fs::path directory_;
-  fs::path path_;
-  int count_ = 0;
 };
 
 TEST_F(StoreTest, KeepsInvitesAndTheHashKeyOverARestart) {
@@ -233,7 +189,7 @@ TEST_F(StoreTest, TheFileAloneIsABackupAtAnyTime) {
   ASSERT_TRUE(store->revoke_invite(revoked.id));
   // The store stays open, as if it were killed here.
   fs::copy_file(path_, directory_ / "backup.db");
-  auto restored = Store::open(directory_ / "backup.db", random_);
+  auto restored = open_at(directory_ / "backup.db");
   ASSERT_TRUE(restored) << restored.error().message;
   auto found = (*restored)->find_invite(kept.id).value();
   ASSERT_TRUE(found);
@@ -398,8 +354,9 @@ TEST_F(StoreTest, ServesReadsOnAFullDiskAndStoresRevocationsLater) {
     ASSERT_TRUE(store->add_invite(invite, kNow).has_value());
     ASSERT_TRUE(store->add_invite(other, kNow).has_value());
   }
-  auto is_revoked_in_file = [&] { return must_open()->find_invite(invite.id).value()->revoked; };
-  std::unique_ptr<Store> store;
+  options_.retry = 20ms;
+  auto is_revoked_in_file = [&] { return in_file(invite.id)->revoked; };
+  std::unique_ptr<testing::SyncStore> store;
   {
     FullDisk full;
     const std::string log = stderr_of([&] { store = must_open(); });
@@ -413,13 +370,13 @@ TEST_F(StoreTest, ServesReadsOnAFullDiskAndStoresRevocationsLater) {
     EXPECT_TRUE(store->list_invites(std::nullopt, 10).value().front().revoked);
     EXPECT_FALSE(store->find_invite(other.id).value()->revoked);
     EXPECT_EQ(store->revoke_invite(make_invite({"x.y"}).id).error().code, ErrorCode::kNotFound);
-    EXPECT_EQ(store->unstored_revocations(), std::set{invite.id});
-    EXPECT_FALSE(store->store_revocations().has_value());
+    net::testing::drain(loop_);
+    net::testing::drain(loop_);
     EXPECT_FALSE(is_revoked_in_file());
+    EXPECT_EQ(store->revoke_invite(invite.id).error().code, ErrorCode::kIo) << "until it is stored";
   }
-  EXPECT_TRUE(store->store_revocations().has_value());
-  EXPECT_TRUE(store->unstored_revocations().empty());
-  EXPECT_TRUE(is_revoked_in_file());
+  net::testing::run_until(loop_, is_revoked_in_file);
+  net::testing::run_until(loop_, [&] { return !store->store().revoke_now(invite.id).has_value(); });
 }
 
 TEST_F(StoreTest, ARevocationThatIsNotStoredYetFreesItsNames) {
@@ -431,46 +388,55 @@ TEST_F(StoreTest, ARevocationThatIsNotStoredYetFreesItsNames) {
     EXPECT_FALSE(store->revoke_invite(invite.id).has_value());
   }
   EXPECT_TRUE(store->add_invite(make_invite({"a.example.com"}), kNow).has_value());
-  EXPECT_TRUE(store->unstored_revocations().empty());
   EXPECT_EQ(store->revoke_invite(invite.id).error().code, ErrorCode::kNotFound);
 }
 
 TEST_F(StoreTest, FailsClosedWhenAnotherHoldsTheLock) {
+  options_.busy_time = 50ms;
   auto store = must_open();
   Invite invite = make_invite({"a.example.com"});
   ASSERT_TRUE(store->add_invite(invite, kNow).has_value());
-  sqlite3* other = nullptr;
-  ASSERT_EQ(sqlite3_open(path_.c_str(), &other), SQLITE_OK);
-  ASSERT_EQ(sqlite3_exec(other, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
-  auto revoked = store->revoke_invite(invite.id);
-  ASSERT_FALSE(revoked.has_value());
-  EXPECT_EQ(revoked.error().code, ErrorCode::kIo) << "a lock is not \"no such invite\"";
-  EXPECT_EQ(store->add_invite(make_invite({"b.example.com"}), kNow).error().code, ErrorCode::kIo);
-  EXPECT_TRUE(store->find_invite(invite.id)->has_value()) << "readers do not wait for writers";
-  sqlite3_close(other);
+  {
+    testing::ForeignDatabase other(path_);
+    other.run("BEGIN IMMEDIATE");
+    auto revoked = store->revoke_invite(invite.id);
+    ASSERT_FALSE(revoked.has_value());
+    EXPECT_EQ(revoked.error().code, ErrorCode::kIo) << "a lock is not \"no such invite\"";
+    EXPECT_EQ(store->add_invite(make_invite({"b.example.com"}), kNow).error().code, ErrorCode::kIo);
+    EXPECT_TRUE(store->find_invite(invite.id)->has_value());
+  }
   EXPECT_TRUE(store->revoke_invite(invite.id).has_value());
 }
 
 TEST_F(StoreTest, FailsClosedOnATenantKeyOfSmallOrder) {
-  auto store = must_open();
   Invite invite = make_invite({"a.example.com"});
-  ASSERT_TRUE(store->add_invite(invite, kNow).has_value());
+  ASSERT_TRUE(must_open()->add_invite(invite, kNow).has_value());
   for (const char* key : kSmallOrderKeys) {
     foreign_sql(fmt::format("UPDATE invites SET tenant = x'{}'", key));
-    auto found = store->find_invite(invite.id);
+    auto found = must_open()->find_invite(invite.id);
     ASSERT_FALSE(found.has_value()) << key;
     EXPECT_EQ(found.error().code, ErrorCode::kIo);
   }
 }
 
 TEST_F(StoreTest, FailsClosedOnADamagedRow) {
-  auto store = must_open();
-  Invite invite = make_invite({"a.example.com"});
-  ASSERT_TRUE(store->add_invite(invite, kNow).has_value());
-  foreign_sql("UPDATE invite_hostnames SET pattern = 'no pattern'");
+  Invite invite = make_invite({"a.example.com"}), intact = make_invite({"b.example.com"});
+  {
+    auto store = must_open();
+    ASSERT_TRUE(store->add_invite(invite, kNow).has_value());
+    ASSERT_TRUE(store->add_invite(intact, kNow).has_value());
+  }
+  foreign_sql("UPDATE invite_hostnames SET pattern = 'no pattern' WHERE invite = 1");
+  std::unique_ptr<testing::SyncStore> store;
+  const std::string log = stderr_of([&] { store = must_open(); });
+  EXPECT_NE(log.find("event=hub_invite_damaged"), std::string::npos) << log;
   EXPECT_EQ(store->find_invite(invite.id).error().code, ErrorCode::kIo);
-  EXPECT_EQ(store->add_invite(make_invite({"b.example.com"}), kNow).error().code, ErrorCode::kIo)
-      << "overlap cannot be ruled out";
+  EXPECT_TRUE(store->find_invite(intact.id).value().has_value());
+  Invite more = make_invite({"c.example.com"});
+  EXPECT_EQ(store->add_invite(more, kNow).error().code, ErrorCode::kIo) << "overlap cannot be ruled out";
+  EXPECT_TRUE(store->revoke_invite(invite.id)) << "the way out";
+  EXPECT_EQ(store->revoke_invite(invite.id).error().code, ErrorCode::kNotFound);
+  EXPECT_TRUE(store->add_invite(more, kNow));
 }
 
 }  // namespace

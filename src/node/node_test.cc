@@ -18,6 +18,7 @@
 #include "base/full_disk.h"
 #include "base/random.h"
 #include "edge/testing.h"
+#include "hub/declaration_limits.h"
 #include "hubapi/hub_client.h"
 #include "net/tcp.h"
 #include "node/data_dir.h"
@@ -591,6 +592,9 @@ TEST_F(RunningNodeTest, TheNewestModeWinsOnceTheOtherAgentIsGone) {
   old.dial(node_->udp_addr(), node_->id());
   run_until(loop_, [&] { return old.welcome(); });
   const auto accepted = [&] {
+    // Slower than the rate of an invite without leases.
+    const TimePoint next = monotonic_now() + hub::DeclarationLimits::kInviteInterval;
+    run_until(loop_, [&] { return monotonic_now() >= next; });
     auto answer = declare(token, newest, "app.test");
     EXPECT_TRUE(answer) << answer.error().message;
     if (answer && !answer->services[0].accepted) EXPECT_TRUE(answer->services[0].retry_after);

@@ -1,4 +1,4 @@
-#include "hub/store.h"
+#include "hub/store_database.h"
 
 #include <sqlite3.h>
 
@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "hub/store_statement.h"
 
 namespace culvert::hub {
 namespace {
@@ -13,7 +14,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kApplicationId = 0x43565431;  // "CVT1": tells our files from another program's
-constexpr int kBusyMilliseconds = 2000;     // a backup or an administrator's shell holds the lock for moments
 constexpr size_t kHashKeySize = 32;
 constexpr uintmax_t kMinFileSize = 4096;  // one page
 
@@ -44,9 +44,11 @@ constexpr const char* kSchema = R"sql(
 constexpr const char* kSelectInvite = R"sql(
   SELECT id, name, tenant, secret_hash, created_at, expires_at, revoked,
          (SELECT group_concat(pattern) FROM
-            (SELECT pattern FROM invite_hostnames WHERE invite = invites.sequence ORDER BY position))
+            (SELECT pattern FROM invite_hostnames WHERE invite = invites.sequence ORDER BY position)),
+         sequence
   FROM invites
 )sql";
+constexpr int kSequenceColumn = 8;
 
 struct CloseDatabase {
   void operator()(sqlite3* database) const { sqlite3_close_v2(database); }
@@ -54,102 +56,6 @@ struct CloseDatabase {
 using Database = std::unique_ptr<sqlite3, CloseDatabase>;
 
 bool is_damage(int code) { return (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB; }
-
-// One prepared statement; values are bound by position from 1. The first error stays and ends stepping.
-class Statement {
- public:
-  Statement(sqlite3* database, std::string_view sql) : database_(database) {
-    code_ = sqlite3_prepare_v2(database, sql.data(), static_cast<int>(sql.size()), &statement_, nullptr);
-  }
-  Statement(const Statement&) = delete;
-  Statement& operator=(const Statement&) = delete;
-  ~Statement() { sqlite3_finalize(statement_); }
-
-  Statement& bind(int64_t value) { return bound(sqlite3_bind_int64(statement_, ++position_, value)); }
-  Statement& bind(ByteView value) {
-    return bound(sqlite3_bind_blob64(statement_, ++position_, value.data(), value.size(), SQLITE_TRANSIENT));
-  }
-  Statement& bind(std::string_view value) {
-    return bound(sqlite3_bind_text64(statement_, ++position_, value.data(), value.size(), SQLITE_TRANSIENT,
-                                     SQLITE_UTF8));
-  }
-  Statement& bind_null() { return bound(sqlite3_bind_null(statement_, ++position_)); }
-
-  // True: a row is there; false: there is no more.
-  Result<bool> step() {
-    if (code_ == SQLITE_OK) code_ = sqlite3_step(statement_);
-    if (code_ == SQLITE_ROW || code_ == SQLITE_DONE) {
-      bool row = code_ == SQLITE_ROW;
-      code_ = SQLITE_OK;
-      return row;
-    }
-    return fail(ErrorCode::kIo, "{}", sqlite3_errmsg(database_));
-  }
-  Result<> run() {
-    auto row = step();
-    if (!row) return std::unexpected(row.error());
-    return {};
-  }
-
-  int64_t integer(int column) { return sqlite3_column_int64(statement_, column); }
-  bool is_null(int column) { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
-  ByteView blob(int column) {
-    auto data = static_cast<const uint8_t*>(sqlite3_column_blob(statement_, column));
-    return {data, static_cast<size_t>(sqlite3_column_bytes(statement_, column))};
-  }
-  std::string_view text(int column) {
-    auto data = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
-    return {data ? data : "", static_cast<size_t>(sqlite3_column_bytes(statement_, column))};
-  }
-
- private:
-  Statement& bound(int code) {
-    if (code_ == SQLITE_OK) code_ = code;
-    return *this;
-  }
-
-  sqlite3* database_;
-  sqlite3_stmt* statement_ = nullptr;
-  int code_;
-  int position_ = 0;
-};
-
-Result<> execute(sqlite3* database, const char* sql) {
-  if (sqlite3_exec(database, sql, nullptr, nullptr, nullptr) == SQLITE_OK) return {};
-  return fail(ErrorCode::kIo, "{}", sqlite3_errmsg(database));
-}
-
-Result<int64_t> query_integer(sqlite3* database, std::string_view sql) {
-  Statement statement(database, sql);
-  auto row = statement.step();
-  if (!row) return std::unexpected(row.error());
-  return *row ? statement.integer(0) : 0;
-}
-
-// Takes the write lock at once; whatever was not committed is undone.
-class Transaction {
- public:
-  static Result<Transaction> begin(sqlite3* database) {
-    auto begun = execute(database, "BEGIN IMMEDIATE");
-    if (!begun) return std::unexpected(begun.error());
-    return Transaction(database);
-  }
-  Transaction(Transaction&& other) noexcept : database_(std::exchange(other.database_, nullptr)) {}
-  Transaction& operator=(Transaction&&) = delete;
-  ~Transaction() {
-    // A failed statement may have ended it already.
-    if (database_ && !sqlite3_get_autocommit(database_)) (void)execute(database_, "ROLLBACK");
-  }
-  Result<> commit() {
-    auto committed = execute(database_, "COMMIT");
-    if (committed) database_ = nullptr;
-    return committed;
-  }
-
- private:
-  explicit Transaction(sqlite3* database) : database_(database) {}
-  sqlite3* database_;
-};
 
 Result<Invite> read_invite(Statement& row) {
   auto damaged = [](const char* what) { return fail(ErrorCode::kIo, "an invite's {} is damaged", what); };
@@ -177,11 +83,15 @@ Result<Invite> read_invite(Statement& row) {
 
 }  // namespace
 
-struct Store::Impl {
+struct StoreDatabase::Impl {
   fs::path path;
   Database database;
   Bytes hash_key;
-  std::set<InviteId> unstored_revocations;
+  Duration busy_time;
+  FileIdentity identity;  // of the open file
+  // Of what write_again() made and could not open yet.
+  std::optional<FileIdentity> rewritten;
+  std::optional<Error> file_lost;  // what the last look at the path found wrong
 
   std::unexpected<Error> failed(const char* verb, const Error& error) const {
     return fail(error.code, "cannot {} the database {}: {}", verb, path.native(), error.message);
@@ -199,18 +109,22 @@ struct Store::Impl {
   Result<> load_hash_key();
   Result<> check_integrity();
   void check_writable();
-  Result<bool> set_revoked(const InviteId& id);
-  Result<> set_unstored_revocations();
-  Result<Invite> read(Statement& row) const;
+  Result<> set_revoked(const std::set<InviteId>& ids);
   Error explain(const Error& error);
 
   Result<> check_overlap(const Invite& invite, UnixTime now);
-  Result<> make_room(UnixTime now);
-  Result<> insert(const Invite& invite);
+  Result<std::optional<InviteId>> make_room(UnixTime now, size_t max_invites);
+  Result<int64_t> insert(const Invite& invite);
+
+  Result<> open_file();
+  Result<> set_modes();
+  Result<> look_at_path();
+  Result<> write_again();
+  Result<> use_written();
 };
 
 // Why an open failed, for the person who must repair it.
-Error Store::Impl::explain(const Error& error) {
+Error StoreDatabase::Impl::explain(const Error& error) {
   if (!database || !is_damage(sqlite3_errcode(database.get()))) return error;
   std::string detail = sqlite3_errmsg(database.get());
   Statement check(database.get(), "PRAGMA quick_check(1)");
@@ -218,7 +132,7 @@ Error Store::Impl::explain(const Error& error) {
   return corrupt(detail);
 }
 
-Result<> Store::Impl::connect() {
+Result<> StoreDatabase::Impl::connect() {
   std::error_code ec;
   auto status = fs::status(path, ec);
   if (fs::is_directory(status)) {
@@ -244,9 +158,14 @@ Result<> Store::Impl::connect() {
   if (!ec && size > 0 && size < kMinFileSize && (no_journal || journal == 0)) {
     return std::unexpected(corrupt(fmt::format("{} bytes long, cut off", size)));
   }
+  return open_file();
+}
+
+// Keeps the open database when that of the path cannot be opened: its file may be all that is left.
+Result<> StoreDatabase::Impl::open_file() {
   sqlite3* raw = nullptr;
   int code = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
-  database.reset(raw);
+  Database opened(raw);
   if (code != SQLITE_OK) {
     int cause = raw ? sqlite3_system_errno(raw) : 0;
     return fail(ErrorCode::kIo,
@@ -254,7 +173,8 @@ Result<> Store::Impl::connect() {
                 path.native(), cause != 0 ? std::generic_category().message(cause) : sqlite3_errstr(code));
   }
   sqlite3_extended_result_codes(raw, 1);
-  sqlite3_busy_timeout(raw, kBusyMilliseconds);
+  sqlite3_busy_timeout(
+      raw, static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(busy_time).count()));
   // A damaged or hostile file must not run code of its own or look into memory.
   sqlite3_db_config(raw, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(raw, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
@@ -264,10 +184,25 @@ Result<> Store::Impl::connect() {
                 "is not mounted read-only",
                 path.native());
   }
+  auto its_identity = file_identity(path);
+  if (!its_identity) return std::unexpected(its_identity.error());
+  identity = *its_identity;
+  database = std::move(opened);
   return {};
 }
 
-Result<> Store::Impl::check_kind() {
+// After check_kind(): these may change the file.
+Result<> StoreDatabase::Impl::set_modes() {
+  // A rollback journal and not a WAL: whatever is committed is in this one file, so that a copy of it is a
+  // backup; there are too few writes for a WAL's speed to matter, and no checkpoint that could fail. FULL:
+  // an invite whose token was printed must survive a power cut.
+  auto modes = execute(database.get(),
+                       "PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON");
+  if (!modes) return failed("write", modes.error());
+  return {};
+}
+
+Result<> StoreDatabase::Impl::check_kind() {
   auto version = query_integer(database.get(), "PRAGMA user_version");
   if (!version) return failed("read", version.error());
   auto application = query_integer(database.get(), "PRAGMA application_id");
@@ -293,7 +228,7 @@ Result<> Store::Impl::check_kind() {
   return {};
 }
 
-Result<> Store::Impl::create_schema(Random& random) {
+Result<> StoreDatabase::Impl::create_schema(Random& random) {
   auto transaction = Transaction::begin(database.get());
   if (!transaction) return failed("write", transaction.error());
   // Another process may have been first.
@@ -316,7 +251,7 @@ Result<> Store::Impl::create_schema(Random& random) {
   return {};
 }
 
-Result<> Store::Impl::load_hash_key() {
+Result<> StoreDatabase::Impl::load_hash_key() {
   Statement select(database.get(), "SELECT value FROM meta WHERE key = 'hash_key'");
   auto row = select.step();
   if (!row) return failed("read", row.error());
@@ -330,7 +265,7 @@ Result<> Store::Impl::load_hash_key() {
 
 // SQLite completes a short last page with zeros, which damages a row but no structure: the length is
 // compared. The rest is what quick_check finds.
-Result<> Store::Impl::check_integrity() {
+Result<> StoreDatabase::Impl::check_integrity() {
   auto pages = query_integer(database.get(), "PRAGMA page_count");
   if (!pages) return failed("read", pages.error());
   auto page_size = query_integer(database.get(), "PRAGMA page_size");
@@ -361,7 +296,7 @@ Result<> Store::Impl::check_integrity() {
 
 // One write that changes nothing (SQLite leaves out that of an equal row, not that of a pragma), so that a
 // full disk is reported at the start and not at the first revocation.
-void Store::Impl::check_writable() {
+void StoreDatabase::Impl::check_writable() {
   auto written = [&]() -> Result<> {
     auto transaction = Transaction::begin(database.get());
     if (!transaction) return std::unexpected(transaction.error());
@@ -376,19 +311,15 @@ void Store::Impl::check_writable() {
                 "agents are served; invites cannot be created, and a revocation is kept in memory only"));
 }
 
-Result<std::unique_ptr<Store>> Store::open(const fs::path& path, Random& random) {
+Result<std::unique_ptr<StoreDatabase>> StoreDatabase::open(const fs::path& path, Random& random,
+                                                           Duration busy_time) {
   auto impl = std::make_unique<Impl>();
   impl->path = path;
+  impl->busy_time = busy_time;
   auto opened = [&]() -> Result<> {
     if (auto done = impl->connect(); !done) return done;
     if (auto done = impl->check_kind(); !done) return done;
-    // A rollback journal and not a WAL: whatever is committed is in this one file, so that a copy of it is a
-    // backup; there are too few writes for a WAL's speed to matter, and no checkpoint that could fail. FULL:
-    // an invite whose token was printed must survive a power cut.
-    auto modes =
-        execute(impl->database.get(),
-                "PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON");
-    if (!modes) return impl->failed("write", modes.error());
+    if (auto done = impl->set_modes(); !done) return done;
     auto version = query_integer(impl->database.get(), "PRAGMA user_version");
     if (!version) return impl->failed("read", version.error());
     if (*version == 0) {
@@ -404,21 +335,33 @@ Result<std::unique_ptr<Store>> Store::open(const fs::path& path, Random& random)
   }();
   if (!opened) return std::unexpected(impl->explain(opened.error()));
   impl->check_writable();
-  return std::unique_ptr<Store>(new Store(std::move(impl)));
+  return std::unique_ptr<StoreDatabase>(new StoreDatabase(std::move(impl)));
 }
 
-Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Store::~Store() = default;
+StoreDatabase::StoreDatabase(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+StoreDatabase::~StoreDatabase() = default;
 
-ByteView Store::hash_key() const { return impl_->hash_key; }
+ByteView StoreDatabase::hash_key() const { return impl_->hash_key; }
 
-Result<Invite> Store::Impl::read(Statement& row) const {
-  auto invite = read_invite(row);
-  if (invite && unstored_revocations.contains(invite->id)) invite->revoked = true;
-  return invite;
+Result<std::vector<StoreDatabase::Row>> StoreDatabase::load() {
+  Statement select(impl_->database.get(), std::string(kSelectInvite) + " ORDER BY sequence");
+  std::vector<Row> rows;
+  while (true) {
+    auto row = select.step();
+    if (!row) return impl_->failed("read", row.error());
+    if (!*row) return rows;
+    Row out{.sequence = select.integer(kSequenceColumn), .id = {}, .invite = read_invite(select)};
+    if (select.blob(0).size() == out.id.size()) {
+      std::ranges::copy(select.blob(0), out.id.begin());
+      rows.push_back(std::move(out));
+    } else {
+      log_error("hub_database_row_damaged", "path={} sequence={}", culvert::quoted(impl_->path.native()),
+                out.sequence);
+    }
+  }
 }
 
-Result<> Store::Impl::check_overlap(const Invite& invite, UnixTime now) {
+Result<> StoreDatabase::Impl::check_overlap(const Invite& invite, UnixTime now) {
   Statement select(database.get(),
                    std::string(kSelectInvite) +
                        " WHERE revoked = 0 AND (expires_at IS NULL OR expires_at > ?) AND tenant != ?");
@@ -440,21 +383,29 @@ Result<> Store::Impl::check_overlap(const Invite& invite, UnixTime now) {
   }
 }
 
-Result<> Store::Impl::make_room(UnixTime now) {
+Result<std::optional<InviteId>> StoreDatabase::Impl::make_room(UnixTime now, size_t max_invites) {
   auto count = query_integer(database.get(), "SELECT count(*) FROM invites");
   if (!count) return std::unexpected(count.error());
-  if (static_cast<size_t>(*count) < kMaxInvites) return {};
+  if (static_cast<size_t>(*count) < max_invites) return std::optional<InviteId>();
   Statement remove(database.get(), R"sql(
     DELETE FROM invites WHERE sequence =
-      (SELECT sequence FROM invites WHERE revoked != 0 OR expires_at <= ? ORDER BY sequence LIMIT 1))sql");
-  auto removed = remove.bind(now.time_since_epoch().count()).run();
-  if (!removed) return removed;
-  if (sqlite3_changes(database.get()) > 0) return {};
-  return fail(ErrorCode::kLimit, "there are {} live invites, the most this hub keeps; revoke some",
-              kMaxInvites);
+      (SELECT sequence FROM invites WHERE revoked != 0 OR expires_at <= ? ORDER BY sequence LIMIT 1)
+      RETURNING id)sql");
+  auto removed = remove.bind(now.time_since_epoch().count()).step();
+  if (!removed) return std::unexpected(removed.error());
+  if (!*removed) {
+    return fail(ErrorCode::kLimit, "there are {} live invites, the most this hub keeps; revoke some",
+                max_invites);
+  }
+  InviteId id{};
+  if (remove.blob(0).size() == id.size()) std::ranges::copy(remove.blob(0), id.begin());
+  // The row is removed when the statement has ended.
+  auto ended = remove.run();
+  if (!ended) return std::unexpected(ended.error());
+  return std::optional(id);
 }
 
-Result<> Store::Impl::insert(const Invite& invite) {
+Result<int64_t> StoreDatabase::Impl::insert(const Invite& invite) {
   Statement row(database.get(), R"sql(
     INSERT INTO invites (id, name, tenant, secret_hash, created_at, expires_at, revoked) VALUES (?, ?, ?, ?, ?, ?, ?))sql");
   row.bind(ByteView(invite.id))
@@ -468,104 +419,116 @@ Result<> Store::Impl::insert(const Invite& invite) {
     row.bind_null();
   }
   auto inserted = row.bind(int64_t{invite.revoked}).run();
-  if (!inserted) return inserted;
+  if (!inserted) return std::unexpected(inserted.error());
   int64_t sequence = sqlite3_last_insert_rowid(database.get());
   for (size_t i = 0; i < invite.hostnames.size(); ++i) {
     Statement hostname(database.get(),
                        "INSERT INTO invite_hostnames (invite, position, pattern) VALUES (?, ?, ?)");
     hostname.bind(sequence).bind(static_cast<int64_t>(i)).bind(std::string_view(invite.hostnames[i].text()));
-    if (auto done = hostname.run(); !done) return done;
+    if (auto done = hostname.run(); !done) return std::unexpected(done.error());
   }
-  return {};
+  return sequence;
 }
 
-Result<> Store::add_invite(const Invite& invite, UnixTime now) {
-  auto transaction = Transaction::begin(impl_->database.get());
-  if (!transaction) return impl_->failed("write", transaction.error());
-  auto added = impl_->set_unstored_revocations();
-  if (added) added = impl_->make_room(now);
-  if (added) added = impl_->check_overlap(invite, now);
-  if (added) added = impl_->insert(invite);
-  if (added) added = transaction->commit();
+Result<StoreDatabase::Added> StoreDatabase::add_invite(const Invite& invite, UnixTime now,
+                                                       const std::set<InviteId>& revocations,
+                                                       size_t max_invites) {
+  if (auto same_file = check_file(); !same_file) return std::unexpected(same_file.error());
+  auto added = [&]() -> Result<Added> {
+    auto transaction = Transaction::begin(impl_->database.get());
+    if (!transaction) return std::unexpected(transaction.error());
+    // First, since it frees names.
+    if (auto set = impl_->set_revoked(revocations); !set) return std::unexpected(set.error());
+    auto removed = impl_->make_room(now, max_invites);
+    if (!removed) return std::unexpected(removed.error());
+    if (auto free = impl_->check_overlap(invite, now); !free) return std::unexpected(free.error());
+    auto sequence = impl_->insert(invite);
+    if (!sequence) return std::unexpected(sequence.error());
+    if (auto done = transaction->commit(); !done) return std::unexpected(done.error());
+    return Added{.sequence = *sequence, .removed = *removed};
+  }();
   if (!added && added.error().code == ErrorCode::kIo) return impl_->failed("write", added.error());
-  if (added) impl_->unstored_revocations.clear();
   return added;
 }
 
-Result<std::optional<Invite>> Store::find_invite(const InviteId& id) {
-  Statement select(impl_->database.get(), std::string(kSelectInvite) + " WHERE id = ?");
-  auto row = select.bind(ByteView(id)).step();
-  if (!row) return impl_->failed("read", row.error());
-  if (!*row) return std::optional<Invite>();
-  auto invite = impl_->read(select);
-  if (!invite) return impl_->failed("read", invite.error());
-  return std::optional<Invite>(std::move(*invite));
-}
-
-Result<std::vector<Invite>> Store::list_invites(const std::optional<InviteId>& after, size_t limit) {
-  int64_t sequence = 0;
-  if (after) {
-    Statement select(impl_->database.get(), "SELECT sequence FROM invites WHERE id = ?");
-    auto row = select.bind(ByteView(*after)).step();
-    if (!row) return impl_->failed("read", row.error());
-    if (!*row) return fail(ErrorCode::kNotFound, "unknown invite to list after");
-    sequence = select.integer(0);
-  }
-  Statement select(impl_->database.get(),
-                   std::string(kSelectInvite) + " WHERE sequence > ? ORDER BY sequence LIMIT ?");
-  select.bind(sequence).bind(static_cast<int64_t>(limit));
-  std::vector<Invite> invites;
-  while (true) {
-    auto row = select.step();
-    if (!row) return impl_->failed("read", row.error());
-    if (!*row) return invites;
-    auto invite = impl_->read(select);
-    if (!invite) return impl_->failed("read", invite.error());
-    invites.push_back(std::move(*invite));
-  }
-}
-
-// False: no such invite, or it is revoked already.
-Result<bool> Store::Impl::set_revoked(const InviteId& id) {
-  Statement update(database.get(), "UPDATE invites SET revoked = 1 WHERE id = ? AND revoked = 0");
-  auto done = update.bind(ByteView(id)).run();
-  if (!done) return std::unexpected(done.error());
-  return sqlite3_changes(database.get()) > 0;
-}
-
-Result<> Store::Impl::set_unstored_revocations() {
-  for (const InviteId& id : unstored_revocations) {
-    auto done = set_revoked(id);
-    if (!done) return std::unexpected(done.error());
+Result<> StoreDatabase::Impl::set_revoked(const std::set<InviteId>& ids) {
+  for (const InviteId& id : ids) {
+    Statement update(database.get(), "UPDATE invites SET revoked = 1 WHERE id = ? AND revoked = 0");
+    auto done = update.bind(ByteView(id)).run();
+    if (!done) return done;
   }
   return {};
 }
 
-Result<> Store::revoke_invite(const InviteId& id) {
-  auto done = impl_->set_revoked(id);
-  if (!done) {
-    // An id that cannot be looked up either is kept: it may be an invite's.
-    auto invite = find_invite(id);
-    const bool known = invite && *invite;
-    if (invite && !known) return fail(ErrorCode::kNotFound, "no such invite");
-    if (impl_->unstored_revocations.size() < kMaxInvites) impl_->unstored_revocations.insert(id);
-    return impl_->failed("write", done.error());
-  }
-  impl_->unstored_revocations.erase(id);
-  if (!*done) return fail(ErrorCode::kNotFound, "no such invite, or it is revoked already");
-  return {};
-}
-
-Result<> Store::store_revocations() {
-  if (impl_->unstored_revocations.empty()) return {};
+Result<> StoreDatabase::store_revocations(const std::set<InviteId>& ids) {
+  if (auto same_file = check_file(); !same_file) return same_file;
   auto transaction = Transaction::begin(impl_->database.get());
-  auto done = transaction ? impl_->set_unstored_revocations() : std::unexpected(transaction.error());
+  auto done = transaction ? impl_->set_revoked(ids) : std::unexpected(transaction.error());
   if (done) done = transaction->commit();
   if (!done) return impl_->failed("write", done.error());
-  impl_->unstored_revocations.clear();
   return {};
 }
 
-const std::set<InviteId>& Store::unstored_revocations() const { return impl_->unstored_revocations; }
+// SQLite goes on with a file that has lost its name, and everything that it writes is gone with the process.
+Result<> StoreDatabase::Impl::look_at_path() {
+  auto there = file_identity(path);
+  if (there && *there == identity) return {};
+  if (there && rewritten && *there == *rewritten) return use_written();
+  if (there) {
+    return fail(ErrorCode::kClosed,
+                "the database {} was replaced by another file while the node runs, and nothing is stored in "
+                "either; restart the node to use the file that is there now, or move the former one back",
+                path.native());
+  }
+  auto restored = there.error().code == ErrorCode::kNotFound ? write_again() : std::unexpected(there.error());
+  if (restored) return {};
+  return fail(ErrorCode::kClosed,
+              "the database {} was removed while the node runs and could not be written again: {}; the node "
+              "tries at each write and now and then: make its directory writable and do not stop the node "
+              "before hub_database_restored is in its log, or the invites are lost",
+              path.native(), restored.error().message);
+}
+
+// Everything that is committed, from the file that has no name any more.
+Result<> StoreDatabase::Impl::write_again() {
+  sqlite3_int64 size = 0;
+  std::unique_ptr<unsigned char, decltype(&sqlite3_free)> content(
+      sqlite3_serialize(database.get(), "main", &size, 0), sqlite3_free);
+  if (!content) return fail(ErrorCode::kIo, "its content cannot be read: {}", sqlite3_errmsg(database.get()));
+  // Never over a file that somebody else has put there meanwhile.
+  auto created = create_private_file(path, ByteView(content.get(), static_cast<size_t>(size)));
+  if (!created) return created;
+  auto fresh = file_identity(path);
+  if (!fresh) return std::unexpected(fresh.error());
+  rewritten = *fresh;
+  return use_written();
+}
+
+Result<> StoreDatabase::Impl::use_written() {
+  auto opened = open_file();
+  if (!opened) return opened;
+  rewritten.reset();
+  auto modes = set_modes();
+  if (!modes) return modes;
+  log_error("hub_database_restored", "path={} meaning={}", culvert::quoted(path.native()),
+            culvert::quoted("the file was removed while the node runs; it was written again with all invites "
+                            "and revocations"));
+  return {};
+}
+
+Result<> StoreDatabase::check_file() {
+  auto looked = impl_->look_at_path();
+  if (looked) {
+    if (impl_->file_lost) {
+      log_info("hub_database_found", "path={}", culvert::quoted(impl_->path.native()));
+    }
+    impl_->file_lost.reset();
+    return {};
+  }
+  const bool is_new = !impl_->file_lost || impl_->file_lost->message != looked.error().message;
+  if (is_new) log_error("hub_database_lost", "reason={}", culvert::quoted(looked.error().message));
+  impl_->file_lost = looked.error();
+  return looked;
+}
 
 }  // namespace culvert::hub

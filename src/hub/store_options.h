@@ -1,0 +1,25 @@
+#pragma once
+#include <cstddef>
+
+#include "base/clock.h"
+
+namespace culvert::hub {
+
+// How long what waits for the database waits, and how much of it there may be.
+struct StoreOptions {
+  // For a lock: a backup or an administrator's shell holds it for moments.
+  Duration busy_time = std::chrono::seconds(2);
+  // A caller of the store, in all. Below hubapi::HubClient's patience, so that the client is told.
+  Duration answer_time = std::chrono::seconds(10);
+  // Between tries to store revocations that the database refused.
+  Duration retry = std::chrono::seconds(10);
+  // Between looks at whether the file is still there; each write looks as well.
+  Duration check_interval = std::chrono::seconds(10);
+  // For what is under way when the store is closed.
+  Duration close_time = std::chrono::seconds(5);
+  // Operations that wait for their turn. Only the operator's calls cause any, at most one for each of its
+  // connections.
+  size_t max_waiting = 64;
+};
+
+}  // namespace culvert::hub
