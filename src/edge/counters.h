@@ -25,6 +25,7 @@ struct Counters {
   Count refused_max_connections{0};
   Count refused_max_hellos{0};
   Count refused_tenant_full{0};
+  Count refused_hub_full{0};       // for the hub, whose queue was full
   Count dropped_source_full{0};    // the oldest unserved of a source that had too many
   Count refused_hello_timeout{0};  // includes clients that left before their hello was whole
   Count refused_not_tls{0};        // includes hellos past the cap

@@ -36,7 +36,9 @@ class EdgeFixture : public ::testing::Test {
     edge_->start({.serve_hub =
                       [this](HubConnection connection) {
                         std::lock_guard lock(mutex_);
+                        if (refuse_for_hub_) return false;
                         to_hub_.push_back(std::move(connection));
+                        return true;
                       },
                   .agent_left =
                       [this](EndpointId agent) {
@@ -160,6 +162,7 @@ class EdgeFixture : public ::testing::Test {
   std::unique_ptr<Edge> edge_;
   std::mutex mutex_;
   std::vector<HubConnection> to_hub_;
+  bool refuse_for_hub_ = false;
   std::vector<EndpointId> left_;
   std::vector<EndpointId> closed_;
   std::vector<std::vector<route::AgentHeard>> reports_;

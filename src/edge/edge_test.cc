@@ -157,11 +157,21 @@ TEST_F(EdgeTest, TheHubsConnectionsAreHandedOverWithWhatWasRead) {
     ASSERT_EQ(to_hub_.size(), 1u);
     EXPECT_EQ(to_hub_[0].received, hello);
     EXPECT_EQ(to_hub_[0].server_name, name);
-    auto socket = net::make_tcp_stream(loop_, to_hub_[0].fd);
+    auto socket = std::move(to_hub_[0].socket).attach(loop_);
     EXPECT_EQ(socket->remote_addr(), sockets_.back()->local_addr());
     to_hub_.clear();
   }
   EXPECT_EQ(counters().connections_to_hub, 2u);
+}
+
+TEST_F(EdgeTest, WhatTheHubHasNoRoomForIsClosedAndCounted) {
+  start(config());
+  refuse_for_hub_ = true;
+  Received answer = say_hello("hub.test");
+  EXPECT_TRUE(answer.bytes.empty());
+  wait([&] { return counters().refused_hub_full == 1u; });
+  EXPECT_EQ(counters().connections_to_hub, 0u);
+  EXPECT_EQ(counters().connections_active, 0u);
 }
 
 TEST_F(EdgeTest, NoMoreConnectionsThanAllowed) {

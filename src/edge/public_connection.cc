@@ -7,7 +7,6 @@
 #include "edge/answers.h"
 #include "edge/opening.h"
 #include "edge/worker.h"
-#include "net/tcp.h"
 #include "tls/tls.h"
 #include "tunnel/stream_header.h"
 #include "wire/client_hello.h"
@@ -309,9 +308,10 @@ net::Task<> serve_public(Worker& worker, std::unique_ptr<net::ByteStream> socket
 
   if (is_for_hub(shared.config.hub_names, reader.hello())) {
     unserved = nullptr;
-    count(shared.counters.connections_to_hub);
-    int released = net::release_descriptor(*socket);
-    shared.control.serve_hub({released, reader.take_received(), reader.hello().server_name.value_or("")});
+    const bool taken =
+        shared.control.serve_hub({tls::DetachedStream(std::move(socket)), reader.take_received(),
+                                  reader.hello().server_name.value_or("")});
+    count(taken ? shared.counters.connections_to_hub : shared.counters.refused_hub_full);
     co_return;
   }
   Client client{std::move(socket),

@@ -15,6 +15,7 @@
 #include "edge/unserved.h"
 #include "route/liveness.h"
 #include "tls/certificates.h"
+#include "tls/detached_stream.h"
 
 namespace culvert::edge {
 
@@ -35,9 +36,9 @@ struct Config {
   size_t max_unwelcomed = 1024;
 };
 
-// A connection that the hub is to serve: the descriptor, and what was read from it.
+// A connection that the hub is to serve, and what was read from it.
 struct HubConnection {
-  int fd;
+  tls::DetachedStream socket;
   Bytes received;
   std::string server_name;  // empty: none given
 };
@@ -47,8 +48,8 @@ constexpr Duration kReportInterval = std::chrono::seconds(2);
 
 // How the edge tells the control plane. Called from workers' threads.
 struct ControlPlane {
-  std::function<void(HubConnection)> serve_hub;
-  std::function<void(EndpointId)> agent_left;  // it said goodbye
+  std::function<bool(HubConnection)> serve_hub;  // false: no room, and the connection is closed
+  std::function<void(EndpointId)> agent_left;    // it said goodbye
   // One report of each worker in kReportInterval at most: the agents that it heard since its last one.
   std::function<void(std::vector<route::AgentHeard>)> agents_heard = [](const auto&) {};
   // The agent's tunnel closed without a goodbye, and no other took its place.

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "net/tcp.h"
 
 namespace culvert::node {
 namespace {
@@ -20,30 +19,25 @@ struct HubDoor::Guest {
 
 HubDoor::HubDoor(net::EventLoop& loop, hub::Hub& hub, tls::IdentityPtr pinned,
                  std::shared_ptr<tls::Certificates> certificates,
-                 std::unordered_set<std::string> public_hosts, Limits limits)
+                 std::unordered_set<std::string> public_hosts, Limits limits, Random& random)
     : loop_(loop),
       hub_(hub),
       pinned_(std::move(pinned)),
       certificates_(std::move(certificates)),
       public_hosts_(std::move(public_hosts)),
       limits_(limits),
+      random_(random),
       tasks_(loop) {}
 
 void HubDoor::admit(edge::HubConnection connection) {
-  auto socket = net::make_tcp_stream(loop_, connection.fd);
+  auto socket = std::move(connection.socket).attach(loop_);
   if (closing_) {
     socket->reset();
     return;
   }
   const SocketAddr client = socket->remote_addr();
   auto guest = std::make_shared<Guest>(client.source_prefix(), socket.get());
-  auto same_source = [&](const std::shared_ptr<Guest>& other) { return other->source == guest->source; };
-  if (static_cast<size_t>(std::ranges::count_if(guests_, same_source)) >= limits_.per_source) {
-    ++refused_;
-    if (source_log_.allow(monotonic_now())) {
-      log_warn("hub_source_full", "client={} cap={} refused={}", client.to_string(), limits_.per_source,
-               refused_);
-    }
+  if (!make_room_for_source(client, guest->source)) {
     socket->reset();
     return;
   }
@@ -52,16 +46,38 @@ void HubDoor::admit(edge::HubConnection connection) {
   tasks_.spawn(serve(std::move(connection), std::move(socket), std::move(guest)));
 }
 
+bool HubDoor::make_room_for_source(const SocketAddr& client, const std::string& source) {
+  auto is_same = [&](const std::shared_ptr<Guest>& guest) { return guest->source == source; };
+  if (static_cast<size_t>(std::ranges::count_if(guests_, is_same)) < limits_.per_source) return true;
+  auto victim = std::ranges::find_if(
+      guests_, [&](const std::shared_ptr<Guest>& guest) { return is_same(guest) && !guest->served; });
+  const bool found = victim != guests_.end();
+  ++(found ? dropped_of_source_ : refused_);
+  if (source_log_.allow(monotonic_now())) {
+    log_warn("hub_source_full", "client={} cap={} dropped={} refused={}", client.to_string(),
+             limits_.per_source, dropped_of_source_, refused_);
+  }
+  if (found) drop(victim);
+  return found;
+}
+
 void HubDoor::make_room() {
-  auto victim =
-      std::ranges::find_if(guests_, [](const std::shared_ptr<Guest>& guest) { return !guest->served; });
-  if (victim == guests_.end()) victim = guests_.begin();
-  std::shared_ptr<Guest> guest = *victim;
-  guests_.erase(victim);
+  auto is_unserved = [](const std::shared_ptr<Guest>& guest) { return !guest->served; };
+  const auto unserved = static_cast<size_t>(std::ranges::count_if(guests_, is_unserved));
+  const bool enough = 2 * unserved >= guests_.size();
+  uint64_t skip = enough ? random_.below(unserved) : 0;
+  auto victim = std::ranges::find_if(
+      guests_, [&](const std::shared_ptr<Guest>& guest) { return guest->served != enough && skip-- == 0; });
   ++dropped_;
   if (full_log_.allow(monotonic_now())) {
     log_warn("hub_connections_full", "cap={} dropped={}", limits_.connections, dropped_);
   }
+  drop(victim);
+}
+
+void HubDoor::drop(Guests::iterator victim) {
+  std::shared_ptr<Guest> guest = *victim;
+  guests_.erase(victim);
   // Wakes the guest's task, which may end at once.
   guest->socket->reset();
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "base/random.h"
 #include "base/rate_limit.h"
 #include "edge/shared.h"
 #include "hub/hub.h"
@@ -17,18 +18,22 @@ namespace culvert::node {
 // hub's loop.
 class HubDoor {
  public:
-  // At once. The newest always gets in: a full house loses the oldest that has not sent a whole request yet,
-  // or else the oldest. From one address (an IPv6 /64), further ones are refused.
+  // At once. The newest gets in. When all places are taken, one of those that have not sent a whole request
+  // yet loses its place, at random: with the oldest, a flood would end every handshake that takes longer than
+  // the flood needs for all places. As long as these are less than half of all, the oldest of the others
+  // goes: requests are cheap to send, and a flood of them must not keep handshakes out. A source (an IPv4
+  // address, an IPv6 /64) that has its share loses its own oldest that has not asked yet; when all have, the
+  // newest is refused.
   struct Limits {
     size_t connections = 256;
     size_t per_source = 64;
   };
 
-  // `pinned` proves the hub's key and is shown to those who ask for no name or for the key's; `public_hosts`
-  // are covered by the internal CA.
+  // The references outlive it. `pinned` proves the hub's key and is shown to those who ask for no name or for
+  // the key's; `public_hosts` are covered by the internal CA.
   HubDoor(net::EventLoop& loop, hub::Hub& hub, tls::IdentityPtr pinned,
           std::shared_ptr<tls::Certificates> certificates, std::unordered_set<std::string> public_hosts,
-          Limits limits);
+          Limits limits, Random& random);
 
   void admit(edge::HubConnection connection);
   // Nothing goes to the hub from here on: it may be destroyed, which ends the connections it serves.
@@ -43,7 +48,10 @@ class HubDoor {
                     std::shared_ptr<Guest> guest);
   net::Task<> serve_until_gone(edge::HubConnection connection, std::unique_ptr<net::ByteStream> socket,
                                std::shared_ptr<Guest> guest);
+  using Guests = std::list<std::shared_ptr<Guest>>;
+  bool make_room_for_source(const SocketAddr& client, const std::string& source);
   void make_room();
+  void drop(Guests::iterator victim);
 
   net::EventLoop& loop_;
   hub::Hub& hub_;
@@ -51,10 +59,12 @@ class HubDoor {
   std::shared_ptr<tls::Certificates> certificates_;
   std::unordered_set<std::string> public_hosts_;
   Limits limits_;
-  std::list<std::shared_ptr<Guest>> guests_;  // oldest first
+  Random& random_;
+  Guests guests_;  // oldest first
   RateLimit full_log_{1, std::chrono::seconds(10)};
   RateLimit source_log_{1, std::chrono::seconds(10)};
   uint64_t dropped_ = 0;
+  uint64_t dropped_of_source_ = 0;
   uint64_t refused_ = 0;
   bool closing_ = false;
   net::TaskGroup tasks_;

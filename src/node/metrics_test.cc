@@ -43,7 +43,9 @@ TEST(Observer, AWorkerThatDoesNotAnswerIsNamed) {
   EXPECT_THAT(before, HasSubstr("\ncontrol 1\n"));
   EXPECT_THAT(before, HasSubstr("\nculvert_edge_connections 0\n"));
 
-  edge->start({.serve_hub = [](edge::HubConnection) {}, .agent_left = [](EndpointId) {}, .stopped = [] {}});
+  edge->start({.serve_hub = [](edge::HubConnection) { return true; },
+               .agent_left = [](EndpointId) {},
+               .stopped = [] {}});
   EXPECT_THAT(run_task(loop, observer.health()), IsEmpty());
   const std::string after = run_task(loop, observer.metrics()).to_text();
   EXPECT_THAT(after,

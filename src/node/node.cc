@@ -15,6 +15,7 @@
 #include "net/network_watch.h"
 #include "node/data_dir.h"
 #include "node/hub_door.h"
+#include "node/hub_queue.h"
 #include "node/observer.h"
 
 namespace culvert::node {
@@ -26,6 +27,7 @@ static_assert(3 * edge::kReportInterval < hub::Leases::kSilence);
 
 // After everything was told to end: for the hub's connections to notice.
 constexpr Duration kLastWait = std::chrono::seconds(1);
+constexpr size_t kMoreThanTheDoor = 64;
 
 // What others may know this host by when nobody said: the address it would send from to the internet. No
 // packet is sent; the destinations are reserved for documentation (RFC 5737, RFC 3849).
@@ -118,19 +120,20 @@ class RunningNode final : public Node {
   bool is_stopping_ = false;  // on loop_
   std::vector<std::string> urls_;
   // Coroutines that a forced end left behind die with the loop; all they may touch then is theirs or shared.
+  SystemRandom random_;
   net::EventLoop loop_;
   net::Timer last_wait_;
   net::TaskGroup closing_;
   std::unique_ptr<hub::Hub> hub_;
   std::unique_ptr<HubDoor> door_;
+  std::unique_ptr<HubQueue> to_hub_;
   std::unique_ptr<edge::Edge> edge_;
   std::unique_ptr<Observer> observer_;
   std::unique_ptr<ops::Server> ops_;
 };
 
 Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& files) {
-  SystemRandom random;
-  auto operator_key = files.load_or_create_operator_key(random);
+  auto operator_key = files.load_or_create_operator_key(random_);
   if (!operator_key) return std::unexpected(operator_key.error());
   auto ca = files.load_or_create_ca(unix_now());
   if (!ca) return std::unexpected(ca.error());
@@ -168,7 +171,11 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
   hub_ = std::move(*hub);
   hub_->set_table_listener([this](route::TablePtr table) { edge_->set_table(std::move(table)); });
   door_ = std::make_unique<HubDoor>(loop_, *hub_, *pinned, std::move(certificates), std::move(public_hosts),
-                                    HubDoor::Limits{});
+                                    HubDoor::Limits{}, random_);
+  // A little more than the door takes: that much may come in one turn of the loop.
+  to_hub_ = std::make_unique<HubQueue>(
+      loop_, HubQueue::Limits{.connections = HubDoor::Limits{}.connections + kMoreThanTheDoor},
+      [this](edge::HubConnection connection) { door_->admit(std::move(connection)); });
 
   if (config.metrics_listen) {
     auto served = serve_metrics(*config.metrics_listen);
@@ -214,7 +221,7 @@ void RunningNode::run() {
   edge_->start({
       .serve_hub =
           [this](edge::HubConnection connection) {
-            loop_.post([this, moved = std::move(connection)]() mutable { door_->admit(std::move(moved)); });
+            return to_hub_->push(std::move(connection), monotonic_now());
           },
       .agent_left =
           [this](EndpointId agent) {
@@ -249,6 +256,7 @@ void RunningNode::stop() {
 }
 
 net::Task<> RunningNode::finish() {
+  to_hub_->close();
   door_->close();
   hub_.reset();
   last_wait_.after(kLastWait, [this] { loop_.stop(); });

@@ -1,0 +1,59 @@
+#include "node/hub_queue.h"
+
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+
+namespace culvert::node {
+
+bool HubQueue::push(edge::HubConnection connection, TimePoint now) {
+  std::vector<Waiting> expired;  // closed behind the lock
+  std::lock_guard lock(mutex_);
+  if (closed_) return false;
+  while (!waiting_.empty() && waiting_.front().since + limits_.patience < now) {
+    expired.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+    ++counters_.expired;
+  }
+  if (waiting_.size() >= limits_.connections) {
+    ++counters_.refused_full;
+    if (log_.allow(now)) {
+      log_warn("hub_queue_full", "cap={} refused={} expired={}", limits_.connections, counters_.refused_full,
+               counters_.expired);
+    }
+    return false;
+  }
+  waiting_.push_back({std::move(connection), now});
+  // One call for all that come until it runs.
+  if (waiting_.size() == 1) loop_.post([this] { deliver(); });
+  return true;
+}
+
+void HubQueue::deliver() {
+  std::deque<Waiting> arrived;
+  TimePoint now = monotonic_now();
+  {
+    std::lock_guard lock(mutex_);
+    arrived.swap(waiting_);
+    while (!arrived.empty() && arrived.front().since + limits_.patience < now) {
+      arrived.pop_front();
+      ++counters_.expired;
+    }
+  }
+  for (Waiting& each : arrived) admit_(std::move(each.connection));
+}
+
+void HubQueue::close() {
+  std::deque<Waiting> dropped;
+  std::lock_guard lock(mutex_);
+  closed_ = true;
+  dropped.swap(waiting_);
+}
+
+HubQueue::Counters HubQueue::counters() const {
+  std::lock_guard lock(mutex_);
+  return counters_;
+}
+
+}  // namespace culvert::node

@@ -1,0 +1,63 @@
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <mutex>
+
+#include "base/rate_limit.h"
+#include "edge/shared.h"
+#include "net/event_loop.h"
+
+namespace culvert::node {
+
+// Connections for the hub on their way from the edge's workers to the control thread. They hold descriptors
+// of the whole process: however long the control thread does something else, there are no more than the cap,
+// so that the workers never run out.
+class HubQueue {
+ public:
+  struct Limits {
+    size_t connections;
+    // What waited longer is closed when the next one comes, or at its turn. Clients of the hub give up after
+    // as long (hubapi::HubClient).
+    Duration patience = std::chrono::seconds(5);
+  };
+  struct Counters {
+    uint64_t refused_full = 0;
+    uint64_t expired = 0;
+  };
+
+  // `admit` is called on the loop, in the order of the pushes.
+  HubQueue(net::EventLoop& loop, Limits limits, std::function<void(edge::HubConnection)> admit)
+      : loop_(loop), limits_(limits), admit_(std::move(admit)) {}
+  // On the loop's thread, or when neither the loop nor a worker runs any more.
+  ~HubQueue() { close(); }
+  HubQueue(const HubQueue&) = delete;
+  HubQueue& operator=(const HubQueue&) = delete;
+
+  // From any thread. False: it is full or closed, and the connection was closed.
+  bool push(edge::HubConnection connection, TimePoint now);
+  // On the loop's thread: closes what waits; nothing is taken or admitted from here on.
+  void close();
+
+  Counters counters() const;
+
+ private:
+  struct Waiting {
+    edge::HubConnection connection;
+    TimePoint since;
+  };
+
+  void deliver();
+
+  net::EventLoop& loop_;
+  const Limits limits_;
+  const std::function<void(edge::HubConnection)> admit_;
+
+  mutable std::mutex mutex_;  // guards what follows
+  std::deque<Waiting> waiting_;
+  Counters counters_;
+  RateLimit log_{1, std::chrono::seconds(10)};
+  bool closed_ = false;
+};
+
+}  // namespace culvert::node
