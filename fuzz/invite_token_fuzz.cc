@@ -20,7 +20,7 @@ void check_token(std::string_view text) {
   CHECK(at != text.npos);
   CHECK(text.substr(0, at).find_first_not_of(" \t\r\n") == text.npos);
   CHECK(text.substr(at + spelled.size()).find_first_not_of(" \t\r\n") == text.npos);
-  CHECK(token->describe().find(to_base64url(token->invite_secret)) == std::string::npos);
+  CHECK(token->describe().find(to_base64url(token->invite_secret.expose())) == std::string::npos);
 }
 
 void check_url(std::string_view text) {

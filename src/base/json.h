@@ -13,6 +13,7 @@
 #include "base/encoding.h"
 #include "base/key.h"
 #include "base/result.h"
+#include "base/secret.h"
 
 // How JSON of others is read. For .cc files: headers speak in their own types.
 namespace culvert {
@@ -53,6 +54,18 @@ class JsonReader {
       std::ranges::copy(*decoded, out.begin());
     }
     return out;
+  }
+  // The same for a secret: no copy stays behind but that in the object.
+  template <size_t kSize>
+  SecretBytes<kSize> secret(std::string_view name) {
+    auto decoded = from_base64url(text(name));
+    if (error_) return {};
+    if (!decoded || decoded->size() != kSize) {
+      set_size_error(name, kSize);
+      return {};
+    }
+    WipeAtEnd wiper(*decoded);
+    return SecretBytes<kSize>::from(*decoded);
   }
   bool has(std::string_view name) const { return object_.contains(name); }
 

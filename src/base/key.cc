@@ -178,31 +178,22 @@ bool PublicKey::verify(ByteView message, const Signature& signature) const {
                           message.size()) == 1;
 }
 
-SecretKey SecretKey::generate(Random& random) {
-  KeyBytes seed;
-  random.fill(seed);
-  SecretKey key(seed, PublicKey(derive_public(seed)));
-  wipe(seed);
-  return key;
-}
+SecretKey::SecretKey(const SecretBytes<kSize>& seed)
+    : seed_(seed), public_key_(derive_public(seed.expose())) {}
+
+SecretKey SecretKey::generate(Random& random) { return SecretKey(SecretBytes<kSize>::random(random)); }
 
 Result<SecretKey> SecretKey::from_seed(ByteView seed) {
   if (seed.size() != kSize) {
     return fail(ErrorCode::kInvalid, "a secret key has {} bytes, not {}", kSize, seed.size());
   }
-  KeyBytes copy;
-  std::ranges::copy(seed, copy.begin());
-  SecretKey key(copy, PublicKey(derive_public(copy)));
-  wipe(copy);
-  return key;
+  return SecretKey(SecretBytes<kSize>::from(seed));
 }
-
-SecretKey::~SecretKey() { wipe(seed_); }
 
 Signature SecretKey::sign(ByteView message) const {
   Signature signature;
   size_t size = signature.size();
-  Owned<EVP_PKEY> key = private_key(seed_);
+  Owned<EVP_PKEY> key = private_key(seed_.expose());
   Owned<EVP_MD_CTX> context(EVP_MD_CTX_new());
   CHECK(context);
   CHECK(EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key.get()) == 1);

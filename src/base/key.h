@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/random.h"
 #include "base/result.h"
+#include "base/secret.h"
 
 // Ed25519 keys (RFC 8032) and their text forms, the same as iroh 1.x.
 namespace culvert {
@@ -47,27 +48,22 @@ class PublicKey {
 
 using EndpointId = PublicKey;
 
-// The 32-byte seed. Wiped when destroyed; has no printing form by accident: expose_seed() is the only way
-// out.
+// The 32-byte seed, with the public key that follows from it.
 class SecretKey {
  public:
   static constexpr size_t kSize = 32;
 
   static SecretKey generate(Random& random);
   static Result<SecretKey> from_seed(ByteView seed);  // kInvalid unless 32 bytes
-  SecretKey(const SecretKey&) = default;
-  SecretKey& operator=(const SecretKey&) = default;
-  ~SecretKey();
 
   const PublicKey& public_key() const { return public_key_; }
-  ByteView expose_seed() const { return seed_; }
+  ByteView expose_seed() const { return seed_.expose(); }
   Signature sign(ByteView message) const;
 
  private:
-  SecretKey(const std::array<uint8_t, kSize>& seed, const PublicKey& public_key)
-      : seed_(seed), public_key_(public_key) {}
+  explicit SecretKey(const SecretBytes<kSize>& seed);
 
-  std::array<uint8_t, kSize> seed_;
+  SecretBytes<kSize> seed_;
   PublicKey public_key_;
 };
 

@@ -71,7 +71,7 @@ hubapi::InviteToken token() {
                           .invite_id = {},
                           .invite_secret = {},
                           .tenant_key = SecretKey::from_seed(Bytes(32, 2)).value()};
-  out.invite_secret.fill(0x22);
+  out.invite_secret = SecretBytes<32>::from(Bytes(32, 0x22));
   return out;
 }
 

@@ -11,7 +11,7 @@ namespace {
 constexpr size_t kOperatorKeySize = 32;
 
 net::Task<> call_hub(hubapi::HubClient& hub, std::string method, std::string path, std::string json,
-                     std::string key, Result<std::string>& answer) {
+                     SecretString key, Result<std::string>& answer) {
   answer = co_await hub.call_operator(std::move(method), std::move(path), std::move(json), std::move(key));
 }
 
@@ -60,7 +60,7 @@ void OperatorAccess::describe(SettingsBuilder& settings) {
                                 "is no operator key, which is 43 characters A-Z a-z 0-9 - _; copy it from "
                                 "operator.key in the node's data directory");
                   }
-                  operator_key_ = text;
+                  operator_key_ = SecretString(text);
                   return {};
                 }});
   data_dir_.describe(settings);

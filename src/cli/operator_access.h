@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/key.h"
+#include "base/secret.h"
 #include "cli/data_dir.h"
 #include "cli/settings.h"
 #include "hubapi/token.h"
@@ -30,7 +31,7 @@ class OperatorAccess {
   DataDir data_dir_;
   std::vector<hubapi::HubUrl> urls_;
   std::optional<PublicKey> hub_key_;
-  std::string operator_key_;
+  SecretString operator_key_;
   std::string operator_key_source_;
 };
 

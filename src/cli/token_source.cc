@@ -18,6 +18,7 @@ Result<hubapi::InviteToken> parse(std::string_view text, const std::string& sour
 Result<hubapi::InviteToken> read_from(const std::filesystem::path& path, const std::string& source) {
   auto content = read_file(path, kMaxTokenFile);
   if (!content) return fail(content.error().code, "{}: {}", source, content.error().message);
+  WipeAtEnd wiper(*content);
   if (others_may_read(path)) {
     log_warn("secret_in_readable_file", "file={} hint=\"chmod 600\"", culvert::quoted(path.string()));
   }
@@ -35,7 +36,7 @@ void TokenSource::describe(SettingsBuilder& settings) {
                 .example = "cvt_inv_1...",
                 .is_secret = true,
                 .apply = [this](std::string_view text) -> Result<> {
-                  text_ = text;
+                  text_ = SecretString(text);
                   return {};
                 }});
   settings.add({.name = "token-file",
@@ -56,7 +57,7 @@ Result<hubapi::InviteToken> TokenSource::read(const Settings& settings,
     return fail(ErrorCode::kInvalid, "{} and {}: both give a token; keep one of them",
                 settings.source("token"), settings.source("token-file"));
   }
-  if (text_) return parse(*text_, settings.source("token"));
+  if (text_) return parse(text_->expose(), settings.source("token"));
   if (file_) return read_from(*file_, settings.source("token-file"));
   std::error_code ignored;
   if (!saved.empty() && std::filesystem::exists(saved, ignored)) return read_from(saved, "saved token");
@@ -74,6 +75,7 @@ Result<SavedToken> save_token(const std::filesystem::path& path, const hubapi::I
   if (std::filesystem::exists(path, ignored)) {
     auto content = read_file(path, kMaxTokenFile);
     if (!content) return std::unexpected(content.error());
+    WipeAtEnd wiper(*content);
     auto kept = hubapi::parse_invite_token(as_text(*content));
     saved.was_there = kept && kept->encode() == token.encode();
     if (saved.was_there) return saved;
@@ -82,7 +84,8 @@ Result<SavedToken> save_token(const std::filesystem::path& path, const hubapi::I
     auto moved = replace_file(saved.old_place, *content, 0600);
     if (!moved) return std::unexpected(moved.error());
   }
-  auto written = replace_file(path, as_bytes(token.encode() + "\n"), 0600);
+  auto line = SecretString::take(token.encode() + "\n");
+  auto written = replace_file(path, as_bytes(line.expose()), 0600);
   if (!written) return std::unexpected(written.error());
   return saved;
 }

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 
+#include "base/secret.h"
 #include "cli/settings.h"
 #include "hubapi/token.h"
 
@@ -17,7 +18,7 @@ class TokenSource {
   Result<hubapi::InviteToken> read(const Settings& settings, const std::filesystem::path& saved) const;
 
  private:
-  std::optional<std::string> text_;
+  std::optional<SecretString> text_;
   std::optional<std::filesystem::path> file_;
 };
 

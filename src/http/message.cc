@@ -5,12 +5,15 @@
 #include <boost/beast/http/status.hpp>
 
 #include "base/check.h"
+#include "base/secret.h"
 #include "http/parser.h"
 
 namespace culvert::http {
 namespace {
 
 constexpr size_t kReadSize = 16 * 1024;
+// More than our heads have, so that the message does not move while it grows and leaves no copy.
+constexpr size_t kHeadSize = 2048;
 
 // Field names and values come from our own code; a line break in one would be a request smuggled into a
 // stream.
@@ -20,6 +23,10 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
 }
 
 }  // namespace
+
+Headers::~Headers() {
+  for (auto& [name, value] : fields_) wipe_and_clear(value);
+}
 
 const std::string* Headers::find(std::string_view name) const {
   for (const auto& [field, value] : fields_) {
@@ -56,7 +63,10 @@ net::Task<Result<std::optional<Request>>> read_request(net::Reader& reader, Requ
 net::Task<Result<>> write_response(net::ByteStream& stream, Response response, bool keep_alive,
                                    TimePoint deadline) {
   auto reason = boost::beast::http::obsolete_reason(static_cast<boost::beast::http::status>(response.status));
+  WipeAtEnd wipe_body(response.body);
   std::string out = fmt::format("HTTP/1.1 {} {}\r\n", response.status, std::string_view(reason));
+  WipeAtEnd wipe_out(out);
+  out.reserve(kHeadSize + response.body.size());
   for (const auto& [name, value] : response.headers) append_field(out, name, value);
   append_field(out, "Content-Length", fmt::format("{}", response.body.size()));
   if (!keep_alive) append_field(out, "Connection", "close");
@@ -69,7 +79,10 @@ net::Task<Result<Response>> fetch(net::ByteStream& stream, std::string host, Req
                                   TimePoint deadline) {
   CHECK(request.method.find_first_of("\r\n ") == std::string::npos);
   CHECK(request.target.find_first_of("\r\n ") == std::string::npos);
+  WipeAtEnd wipe_body(request.body);
   std::string out = fmt::format("{} {} HTTP/1.1\r\n", request.method, request.target);
+  WipeAtEnd wipe_out(out);
+  out.reserve(kHeadSize + request.body.size());
   if (!request.headers.find("Host")) append_field(out, "Host", host);
   for (const auto& [name, value] : request.headers) append_field(out, name, value);
   if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {

@@ -15,6 +15,13 @@ namespace culvert::http {
 
 class Headers {
  public:
+  Headers() = default;
+  Headers(const Headers&) = default;
+  Headers(Headers&&) noexcept = default;
+  Headers& operator=(const Headers&) = default;
+  Headers& operator=(Headers&&) noexcept = default;
+  ~Headers();  // wipes them: one may be an Authorization
+
   void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
   // The first field of that name, without regard to case; nullptr if there is none.
   const std::string* find(std::string_view name) const;
@@ -54,11 +61,12 @@ class RequestParser;  // http/parser.h
 // After kTimeout the connection is still there to answer on.
 net::Task<Result<std::optional<Request>>> read_request(net::Reader& reader, RequestParser& parser,
                                                        TimePoint idle_deadline, Duration limit);
+// Wipes the message: it may hold a token.
 net::Task<Result<>> write_response(net::ByteStream& stream, Response response, bool keep_alive,
                                    TimePoint deadline);
 
-// Sends one request and reads its answer. `host` goes into the Host field unless the request has one. Nothing
-// else can be read from the stream afterwards. kLimit: the answer is over kMaxResponseBodyBytes.
+// Sends one request, wipes it, and reads its answer. `host` goes into the Host field unless the request has
+// one. Nothing else can be read from the stream afterwards. kLimit: the answer is over kMaxResponseBodyBytes.
 net::Task<Result<Response>> fetch(net::ByteStream& stream, std::string host, Request request,
                                   TimePoint deadline);
 

@@ -46,6 +46,7 @@ Api::Api(const Config& config, Store& store, Leases& leases, Random& random,
 net::Task<http::Response> Api::handle(http::Exchange exchange) {
   // What expired must neither be served nor stand in the way of this request.
   leases_.expire(exchange.now, config_.wall_clock());
+  WipeAtEnd wipe_body(exchange.request.body);  // declarations hold the secret of their invite
   http::Response response = co_await router_.handle(exchange);
   response.headers.add("Date", http::format_date(config_.wall_clock()));
   co_return response;

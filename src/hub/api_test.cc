@@ -89,7 +89,7 @@ class ApiTest : public testing::Test {
     return handle(signed_request(hubapi::encode(declaration(token, host)), token.tenant_key, g_wall));
   }
   void expect_no_secret(const http::Response& response, const hubapi::InviteToken& token) {
-    EXPECT_EQ(response.body.find(to_base64url(token.invite_secret)), std::string::npos);
+    EXPECT_EQ(response.body.find(to_base64url(token.invite_secret.expose())), std::string::npos);
     EXPECT_EQ(response.body.find(kOperatorKey), std::string::npos);
   }
 
@@ -193,7 +193,7 @@ TEST_F(ApiTest, CreatesAnInviteWhoseTokenWorks) {
   EXPECT_EQ(body.at("invite_id").as_string(), to_base64url(token->invite_id));
   auto kept = run_task(loop_, store_->find_invite(token->invite_id));
   ASSERT_TRUE(kept && *kept);
-  EXPECT_FALSE(std::ranges::equal((*kept)->secret_hash, token->invite_secret))
+  EXPECT_FALSE(std::ranges::equal((*kept)->secret_hash, token->invite_secret.expose()))
       << "the secret itself is never kept";
   EXPECT_EQ(declare(*token, "x.b.eu").status, 200);
 }
@@ -244,6 +244,8 @@ TEST_F(ApiTest, RefusesMalformedInvites) {
            std::string(R"({"hostnames":["a.eu "]})"),
            many + "]}",
            std::string(R"({"hostnames":["a.eu"],"names":"x"})"),
+           std::string(R"({"hostnames":["a.eu"],"hostnames":["b.eu"]})"),
+           std::string(R"({"hostnames":["a.eu"],"name":"a","name":"b"})"),
            std::string(R"({"hostnames":["a.eu"],"name":""})"),
            std::string(R"({"hostnames":["a.eu"],"name":1})"),
            std::string(R"({"hostnames":["a.eu"],"name":"a\nb"})"),
@@ -367,7 +369,7 @@ TEST_F(ApiTest, ChecksADeclarationInOrder) {
   unknown.invite_id.fill(9);
   EXPECT_EQ(status(signed_request(hubapi::encode(unknown), token.tenant_key, g_wall), "unknown_invite"), 404);
   auto wrong_secret = declaration(token);
-  wrong_secret.invite_secret[31] ^= 1;
+  wrong_secret.invite_secret = SecretBytes<32>::random(random_);
   auto bad_secret = handle(signed_request(hubapi::encode(wrong_secret), token.tenant_key, g_wall));
   auto bad_key = handle(signed_request(body, SecretKey::generate(random_), g_wall));
   EXPECT_EQ(bad_secret.status, 401);

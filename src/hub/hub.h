@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "hub/store_options.h"
 #include "hubapi/declaration.h"
 #include "net/byte_stream.h"
@@ -16,7 +17,7 @@ namespace culvert::hub {
 
 struct Config {
   std::filesystem::path database;        // SQLite file, made when missing
-  std::string operator_key;              // bearer secret of the operator's API calls
+  SecretString operator_key;             // bearer secret of the operator's API calls
   std::vector<std::string> public_urls;  // go into tokens
   PublicKey hub_key;                     // goes into tokens
   std::vector<hubapi::EdgeInfo> edges;   // what agents are told to dial

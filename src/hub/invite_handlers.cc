@@ -55,14 +55,13 @@ net::Task<http::Response> InviteHandlers::create(const http::Exchange& exchange)
         fmt::format("hostname {} is the hub's own: it answers there itself; choose another", *own));
   }
   InviteId id = new_id();
-  std::array<uint8_t, 32> secret;
-  random_.fill(secret);
+  auto secret = SecretBytes<32>::random(random_);
   SecretKey tenant_key = SecretKey::generate(random_);
   UnixTime wall = config_.wall_clock();
   Invite invite{.id = id,
                 .name = wanted->name ? *wanted->name : hubapi::pet_name(random_),
                 .tenant = tenant_key.public_key(),
-                .secret_hash = hmac_sha256(store_.hash_key(), secret),
+                .secret_hash = hmac_sha256(store_.hash_key(), secret.expose()),
                 .hostnames = std::move(wanted->hostnames),
                 .created_at = wall,
                 .expires_at = std::nullopt,
@@ -78,9 +77,7 @@ net::Task<http::Response> InviteHandlers::create(const http::Exchange& exchange)
   log_info("invite_created", "invite={} name={} hostnames={}", to_base64url(id), culvert::quoted(invite.name),
            invite.hostnames.size());
   hubapi::InviteToken token{config_.public_urls, config_.hub_key, id, secret, tenant_key};
-  auto response = json_response(200, created_invite_json(invite, token.encode()));
-  wipe(secret);
-  co_return response;
+  co_return json_response(200, created_invite_json(invite, SecretString::take(token.encode())));
 }
 
 net::Task<http::Response> InviteHandlers::list(const http::Exchange& exchange) {

@@ -1,10 +1,10 @@
 #include "hub/invite_json.h"
 
 #include <algorithm>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include "base/encoding.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "http/message.h"
 #include "hubapi/declaration.h"
@@ -42,11 +42,10 @@ bool is_good_name(std::string_view name) {
 
 Result<InviteRequest> parse_invite_request(std::string_view body) {
   auto invalid = [](std::string message) { return fail(ErrorCode::kInvalid, "{}", message); };
-  json::error_code ec;
-  json::value value = json::parse(body, ec);
-  if (ec || !value.is_object()) return invalid("the body is not a JSON object");
+  auto object = parse_json_object("the body", body);
+  if (!object) return std::unexpected(object.error());
   InviteRequest request;
-  for (const auto& [key, member] : value.get_object()) {
+  for (const auto& [key, member] : *object) {
     if (key == "name") {
       if (member.is_null()) continue;
       if (!member.is_string() || !is_good_name(member.get_string())) {
@@ -86,14 +85,18 @@ Result<InviteRequest> parse_invite_request(std::string_view body) {
   return request;
 }
 
-std::string created_invite_json(const Invite& invite, std::string_view token) {
-  return json::serialize(json::object{{"status", "ok"},
-                                      {"token", token},
-                                      {"invite_id", to_base64url(invite.id)},
-                                      {"tenant_id", invite.tenant.to_string()},
-                                      {"name", invite.name},
-                                      {"hostnames", pattern_list(invite.hostnames)},
-                                      {"expires_at", optional_time(invite.expires_at)}});
+std::string created_invite_json(const Invite& invite, const SecretString& token) {
+  const std::string rest = json::serialize(json::object{{"invite_id", to_base64url(invite.id)},
+                                                        {"tenant_id", invite.tenant.to_string()},
+                                                        {"name", invite.name},
+                                                        {"hostnames", pattern_list(invite.hostnames)},
+                                                        {"expires_at", optional_time(invite.expires_at)}});
+  // The token needs no escapes, and is kept out of a json::object, which is not wiped.
+  constexpr std::string_view kStart = R"({"status":"ok","token":")";
+  std::string out;
+  out.reserve(kStart.size() + token.expose().size() + rest.size() + 2);
+  out.append(kStart).append(token.expose()).append("\",").append(rest, 1);
+  return out;
 }
 
 std::string invite_page_json(std::span<const Invite> invites, UnixTime now) {

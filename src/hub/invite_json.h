@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/secret.h"
 #include "hub/invite.h"
 
 // The JSON of the operator's API. Requests are parsed here and nowhere else.
@@ -24,7 +25,7 @@ struct InviteRequest {
 Result<InviteRequest> parse_invite_request(std::string_view body);
 
 // The answer to it.
-std::string created_invite_json(const Invite& invite, std::string_view token);
+std::string created_invite_json(const Invite& invite, const SecretString& token);
 
 // A page of the listing: the first of `invites`, and "next" when not all of them fit.
 constexpr size_t kMaxPageInvites = 5'000;

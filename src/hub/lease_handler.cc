@@ -60,7 +60,7 @@ net::Task<http::Response> LeaseHandler::judge(const http::Exchange& exchange,
   }
   const Invite& invite = **found;
 
-  Sha256 shown = hmac_sha256(store_.hash_key(), declaration.invite_secret);  // 6
+  Sha256 shown = hmac_sha256(store_.hash_key(), declaration.invite_secret.expose());  // 6
   bool right_secret = equal_constant_time(shown, invite.secret_hash);
   bool right_key = signature->key == invite.tenant;
   if (!right_secret || !right_key) {

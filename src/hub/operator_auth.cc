@@ -12,7 +12,7 @@ bool OperatorAuth::shows_key(const http::Request& request) const {
   if (!given || request.headers.count("authorization") != 1 || !given->starts_with(kScheme)) return false;
   // Hashed first, so that not even the length can be timed.
   Sha256 shown = sha256(as_bytes(std::string_view(*given).substr(kScheme.size())));
-  return equal_constant_time(shown, sha256(as_bytes(key_)));
+  return equal_constant_time(shown, sha256(as_bytes(key_.expose())));
 }
 
 std::optional<http::Response> OperatorAuth::refuse(const http::Exchange& exchange) {

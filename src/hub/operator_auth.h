@@ -1,8 +1,8 @@
 #pragma once
 #include <optional>
-#include <string>
 
 #include "base/rate_limit.h"
+#include "base/secret.h"
 #include "http/router.h"
 #include "hub/api_counters.h"
 
@@ -12,7 +12,7 @@ namespace culvert::hub {
 class OperatorAuth {
  public:
   // Both outlive it.
-  OperatorAuth(const std::string& key, ApiCounters& counters) : key_(key), counters_(counters) {}
+  OperatorAuth(const SecretString& key, ApiCounters& counters) : key_(key), counters_(counters) {}
 
   // nullopt: the request shows the key ("Authorization: Bearer ...", exactly once). Otherwise the answer 401.
   std::optional<http::Response> refuse(const http::Exchange& exchange);
@@ -20,7 +20,7 @@ class OperatorAuth {
  private:
   bool shows_key(const http::Request& request) const;
 
-  const std::string& key_;
+  const SecretString& key_;
   ApiCounters& counters_;
   RateLimit log_{5, std::chrono::seconds(10)};
 };

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "hub/store_statement.h"
 
 namespace culvert::hub {
@@ -14,8 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kApplicationId = 0x43565431;  // "CVT1": tells our files from another program's
-constexpr size_t kHashKeySize = 32;
-constexpr uintmax_t kMinFileSize = 4096;  // one page
+constexpr uintmax_t kMinFileSize = 4096;    // one page
 
 constexpr const char* kSchema = R"sql(
   CREATE TABLE meta (
@@ -86,7 +86,7 @@ Result<Invite> read_invite(Statement& row) {
 struct StoreDatabase::Impl {
   fs::path path;
   Database database;
-  Bytes hash_key;
+  SecretBytes<StoreDatabase::kHashKeySize> hash_key;
   Duration busy_time;
   FileIdentity identity;  // of the open file
   // Of what write_again() made and could not open yet.
@@ -237,10 +237,9 @@ Result<> StoreDatabase::Impl::create_schema(Random& random) {
   if (*version != 0) return {};
   auto created = execute(database.get(), kSchema);
   if (!created) return failed("write", created.error());
-  Bytes key(kHashKeySize);
-  random.fill(key);
+  auto key = SecretBytes<kHashKeySize>::random(random);
   Statement insert(database.get(), "INSERT INTO meta (key, value) VALUES ('hash_key', ?)");
-  auto inserted = insert.bind(ByteView(key)).run();
+  auto inserted = insert.bind(ByteView(key.expose())).run();
   if (!inserted) return failed("write", inserted.error());
   auto marks =
       fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kApplicationId, kSchemaVersion);
@@ -259,7 +258,7 @@ Result<> StoreDatabase::Impl::load_hash_key() {
     return fail(ErrorCode::kInvalid, "the database {} has lost its hash key; restore it from a backup",
                 path.native());
   }
-  hash_key = to_bytes(select.blob(0));
+  hash_key = SecretBytes<kHashKeySize>::from(select.blob(0));
   return {};
 }
 
@@ -341,7 +340,7 @@ Result<std::unique_ptr<StoreDatabase>> StoreDatabase::open(const fs::path& path,
 StoreDatabase::StoreDatabase(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 StoreDatabase::~StoreDatabase() = default;
 
-ByteView StoreDatabase::hash_key() const { return impl_->hash_key; }
+ByteView StoreDatabase::hash_key() const { return impl_->hash_key.expose(); }
 
 Result<std::vector<StoreDatabase::Row>> StoreDatabase::load() {
   Statement select(impl_->database.get(), std::string(kSelectInvite) + " ORDER BY sequence");

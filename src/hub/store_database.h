@@ -18,6 +18,7 @@ namespace culvert::hub {
 class StoreDatabase {
  public:
   static constexpr int kSchemaVersion = 1;
+  static constexpr size_t kHashKeySize = 32;
   static constexpr Duration kMaxCheckTime = std::chrono::seconds(5);  // far more than so many invites take
 
   // Makes the file (mode 0600) when missing. Checks its length and, for at most kMaxCheckTime, its structure.
@@ -28,7 +29,7 @@ class StoreDatabase {
                                                      Duration busy_time);
   ~StoreDatabase();
 
-  // The key of all secret hashes, 32 bytes, made with the database.
+  // The key of all secret hashes, kHashKeySize bytes, made with the database.
   ByteView hash_key() const;
 
   struct Row {

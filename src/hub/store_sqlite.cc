@@ -5,6 +5,7 @@
 
 #include "base/encoding.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "hub/invite_index.h"
 #include "hub/store_database.h"
 #include "hub/store_thread.h"
@@ -12,13 +13,15 @@
 namespace culvert::hub {
 namespace {
 
+using HashKey = SecretBytes<StoreDatabase::kHashKeySize>;
+
 class SqliteStore final : public Store {
  public:
   SqliteStore(net::EventLoop& loop, std::unique_ptr<StoreDatabase> database, InviteIndex index,
               StoreOptions options)
       : loop_(loop),
         options_(options),
-        hash_key_(to_bytes(database->hash_key())),
+        hash_key_(HashKey::from(database->hash_key())),
         index_(std::move(index)),
         retry_timer_(loop),
         check_timer_(loop),
@@ -27,7 +30,7 @@ class SqliteStore final : public Store {
   }
   ~SqliteStore() override { close(); }
 
-  ByteView hash_key() const override { return hash_key_; }
+  ByteView hash_key() const override { return hash_key_.expose(); }
   net::Task<Result<>> add_invite(Invite invite, UnixTime now) override;
   net::Task<Result<std::optional<Invite>>> find_invite(InviteId id) override;
   net::Task<Result<std::vector<Invite>>> list_invites(std::optional<InviteId> after, size_t limit) override;
@@ -47,7 +50,7 @@ class SqliteStore final : public Store {
 
   net::EventLoop& loop_;
   const StoreOptions options_;
-  const Bytes hash_key_;
+  const HashKey hash_key_;
   InviteIndex index_;
   net::Timer retry_timer_;
   net::Timer check_timer_;

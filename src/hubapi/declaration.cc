@@ -77,7 +77,7 @@ std::string encode(const Declaration& declaration) {
   }
   return json::serialize(json::object{{"protocol", kDeclarationVersion},
                                       {"invite_id", to_base64url(declaration.invite_id)},
-                                      {"invite_secret", to_base64url(declaration.invite_secret)},
+                                      {"invite_secret", to_base64url(declaration.invite_secret.expose())},
                                       {"agent_id", declaration.agent_id.to_string()},
                                       {"services", std::move(services)}});
 }
@@ -102,7 +102,7 @@ Result<Declaration> decode_declaration(std::string_view text) {
     return std::unexpected(known.error());
   }
   auto invite_id = reader.bytes<16>("invite_id");
-  auto invite_secret = reader.bytes<32>("invite_secret");
+  auto invite_secret = reader.secret<32>("invite_secret");
   auto agent_id = reader.key("agent_id");
   const json::array& entries = reader.array("services");
   if (reader.error()) return std::unexpected(*reader.error());

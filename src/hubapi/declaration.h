@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/key.h"
 #include "base/result.h"
+#include "base/secret.h"
 #include "route/hostname.h"
 #include "route/table.h"
 
@@ -26,7 +27,7 @@ struct DeclaredService {
 
 struct Declaration {
   std::array<uint8_t, 16> invite_id;
-  std::array<uint8_t, 32> invite_secret;
+  SecretBytes<32> invite_secret;
   EndpointId agent_id;
   std::vector<DeclaredService> services;  // none: only asks what the invite grants
 };

@@ -134,6 +134,7 @@ net::Task<HubClient::Attempt> HubClient::attempt_declaration(HubUrl url, const I
 net::Task<Result<LeaseAnswer>> HubClient::declare(InviteToken token, Declaration declaration,
                                                   std::optional<SecretKey> agent_key) {
   std::string body = encode(declaration);
+  WipeAtEnd wipe_body(body);
   std::string reasons;
   bool answered = false;
   size_t first = preferred_;
@@ -159,7 +160,7 @@ net::Task<Result<LeaseAnswer>> HubClient::declare(InviteToken token, Declaration
 }
 
 net::Task<Result<std::string>> HubClient::call_operator(std::string method, std::string path,
-                                                        std::string body, std::string bearer_key) {
+                                                        std::string body, SecretString bearer_key) {
   std::string reasons;
   bool answered = false;
   bool repeatable = method == "GET" || method == "HEAD";
@@ -168,7 +169,7 @@ net::Task<Result<std::string>> HubClient::call_operator(std::string method, std:
     size_t index = (first + i) % urls_.size();
     http::Request request{.method = method, .target = path, .headers = {}, .body = body};
     if (!body.empty()) request.headers.add("Content-Type", "application/json");
-    request.headers.add("Authorization", "Bearer " + bearer_key);
+    request.headers.add("Authorization", "Bearer " + bearer_key.expose());
     auto tried = co_await attempt(urls_[index], std::move(request));
     if (!tried.response) {
       add_reason(reasons, urls_[index], tried.response.error());

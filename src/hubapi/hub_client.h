@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/key.h"
 #include "base/random.h"
+#include "base/secret.h"
 #include "http/message.h"
 #include "hubapi/declaration.h"
 #include "hubapi/hub_clock.h"
@@ -43,7 +44,7 @@ class HubClient {
   // was sent but not answered, or answered with 5xx, is not repeated elsewhere: it may have taken effect, and
   // the error says so. The next call begins with another URL.
   net::Task<Result<std::string>> call_operator(std::string method, std::string path, std::string body,
-                                               std::string bearer_key);
+                                               SecretString bearer_key);
 
  private:
   struct Attempt;

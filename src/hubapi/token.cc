@@ -38,23 +38,8 @@ constexpr std::array<PartFacts, kPartCount> kParts = {{{"hub URLs", 0},
                                                        {"tenant key", SecretKey::kSize},
                                                        {"checksum", kChecksumSize}}};
 
-// Decoded parts; wiped, since two of them are secrets.
-struct DecodedParts {
-  std::array<Bytes, kPartCount> bytes;
-  DecodedParts() = default;
-  DecodedParts(DecodedParts&&) = default;
-  DecodedParts& operator=(DecodedParts&&) = delete;
-  ~DecodedParts() {
-    for (Bytes& part : bytes) wipe(part);
-  }
-  template <size_t kSize>
-  std::array<uint8_t, kSize> fixed(Part part) const {
-    CHECK(bytes[part].size() == kSize);
-    std::array<uint8_t, kSize> out;
-    std::ranges::copy(bytes[part], out.begin());
-    return out;
-  }
-};
+// Decoded; two of them are secrets.
+using DecodedParts = std::array<SecretBuffer, kPartCount>;
 
 std::unexpected<Error> bad_token(std::string_view what, std::string_view next_step) {
   return fail(ErrorCode::kInvalid, "invite token: {}; {}", what, next_step);
@@ -123,8 +108,8 @@ Result<DecodedParts> decode_parts(std::string_view parts) {
           fmt::format("its {} (part {} of 6) is damaged: {}", facts.name, found + 1, bytes.error().message),
           kCopyAgain);
     }
-    out.bytes[found] = std::move(*bytes);
-    const size_t size = out.bytes[found].size();
+    out[found] = SecretBuffer(std::move(*bytes));
+    const size_t size = out[found].size();
     if (facts.size != 0 && size != facts.size) {
       return bad_token(fmt::format("its {} (part {} of 6) has {} bytes instead of {}", facts.name, found + 1,
                                    size, facts.size),
@@ -173,7 +158,7 @@ std::string InviteToken::encode() const {
   }
   std::string text = fmt::format("{}{}", kFamily, kVersion);
   for (ByteView part : {as_bytes(joined), ByteView(hub_key.bytes()), ByteView(invite_id),
-                        ByteView(invite_secret), tenant_key.expose_seed()}) {
+                        ByteView(invite_secret.expose()), tenant_key.expose_seed()}) {
     text += '.';
     text += to_base64url(part);
   }
@@ -203,23 +188,25 @@ Result<InviteToken> parse_invite_token(std::string_view text) {
 
   auto parts = decode_parts(token.substr(dot + 1));
   if (!parts) return std::unexpected(parts.error());
-  if (checksum_of(token.substr(0, token.rfind('.'))) != parts->bytes[kChecksum]) {
+  if (!std::ranges::equal(checksum_of(token.substr(0, token.rfind('.'))), (*parts)[kChecksum].expose())) {
     return bad_token("its checksum does not fit, so a character of it has changed", kCopyAgain);
   }
 
   // From here on the token is as it was made: another copy would not help.
-  auto urls = split_urls(parts->bytes[kUrls]);
+  auto urls = split_urls((*parts)[kUrls].expose());
   if (!urls) return std::unexpected(urls.error());
-  auto hub_key = PublicKey::from_bytes(parts->bytes[kHubKey]);
+  auto hub_key = PublicKey::from_bytes((*parts)[kHubKey].expose());
   if (!hub_key)
     return bad_token(fmt::format("its hub key is wrong: {}", hub_key.error().message), kNewInvite);
-  auto tenant_key = SecretKey::from_seed(parts->bytes[kTenantSeed]);
+  auto tenant_key = SecretKey::from_seed((*parts)[kTenantSeed].expose());
   if (!tenant_key)
     return bad_token(fmt::format("its tenant key is wrong: {}", tenant_key.error().message), kNewInvite);
+  std::array<uint8_t, 16> invite_id;
+  std::ranges::copy((*parts)[kInviteId].expose(), invite_id.begin());
   return InviteToken{.hub_urls = std::move(*urls),
                      .hub_key = *hub_key,
-                     .invite_id = parts->fixed<16>(kInviteId),
-                     .invite_secret = parts->fixed<32>(kSecret),
+                     .invite_id = invite_id,
+                     .invite_secret = SecretBytes<32>::from((*parts)[kSecret].expose()),
                      .tenant_key = *tenant_key};
 }
 

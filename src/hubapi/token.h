@@ -6,6 +6,7 @@
 
 #include "base/key.h"
 #include "base/result.h"
+#include "base/secret.h"
 
 namespace culvert::hubapi {
 
@@ -14,7 +15,7 @@ struct InviteToken {
   std::vector<std::string> hub_urls;  // https://host[:port], tried in order
   PublicKey hub_key;                  // who must answer there
   std::array<uint8_t, 16> invite_id;
-  std::array<uint8_t, 32> invite_secret;
+  SecretBytes<32> invite_secret;
   SecretKey tenant_key;
 
   // "cvt_inv_1." then urls (joined by one space), hub key, invite id, secret, tenant seed, checksum: each

@@ -36,9 +36,11 @@ Result<Bytes> read_or_create(const fs::path& path, size_t max_size, ByteView fre
               created.error().message);
 }
 
-Result<std::string> check_operator_key(const fs::path& path, ByteView content) {
-  std::string key(trim(as_text(content)));
-  auto decoded = from_base64url(key);
+// Wipes the content.
+Result<SecretString> check_operator_key(const fs::path& path, Bytes& content) {
+  WipeAtEnd wiper(content);
+  SecretString key(trim(as_text(content)));
+  auto decoded = from_base64url(key.expose());
   if (!decoded || decoded->size() != kOperatorKeyBytes) {
     return fail(ErrorCode::kInvalid,
                 "{} does not hold an operator key (43 characters of base64url); restore it, or remove it and "
@@ -114,16 +116,15 @@ Result<SecretKey> DataDir::load_or_create_node_key(Random& random) const {
   return SecretKey::from_seed(*seed);
 }
 
-Result<std::string> DataDir::load_or_create_operator_key(Random& random) const {
-  std::array<uint8_t, kOperatorKeyBytes> fresh;
-  random.fill(fresh);
-  std::string text = to_base64url(fresh);
-  auto content = read_or_create(operator_key(), 4096, as_bytes(text));
+Result<SecretString> DataDir::load_or_create_operator_key(Random& random) const {
+  auto fresh = SecretBytes<kOperatorKeyBytes>::random(random);
+  auto text = SecretString::take(to_base64url(fresh.expose()));
+  auto content = read_or_create(operator_key(), 4096, as_bytes(text.expose()));
   if (!content) return std::unexpected(content.error());
   return check_operator_key(operator_key(), *content);
 }
 
-Result<std::string> DataDir::read_operator_key() const {
+Result<SecretString> DataDir::read_operator_key() const {
   auto content = read_existing(operator_key(), 4096);
   if (!content) return std::unexpected(content.error());
   return check_operator_key(operator_key(), *content);

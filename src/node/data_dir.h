@@ -9,6 +9,7 @@
 #include "base/key.h"
 #include "base/random.h"
 #include "base/result.h"
+#include "base/secret.h"
 #include "tls/tls.h"
 
 // The files of a node. Secrets are mode 0600 and made create-exclusive: two processes that start at once
@@ -41,8 +42,8 @@ struct DataDir {
   Result<> check_complete() const;
   bool has_database() const;  // that is not empty
   Result<SecretKey> load_or_create_node_key(Random& random) const;
-  Result<std::string> load_or_create_operator_key(Random& random) const;
-  Result<std::string> read_operator_key() const;
+  Result<SecretString> load_or_create_operator_key(Random& random) const;
+  Result<SecretString> read_operator_key() const;
   // A key without a certificate gets a new one: a first start may have ended between the two, and a root of
   // the same name and key is as good as the lost one.
   Result<std::unique_ptr<tls::InternalCa>> load_or_create_ca(UnixTime now) const;

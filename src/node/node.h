@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/key.h"
 #include "base/result.h"
+#include "base/secret.h"
 #include "base/settings.h"
 #include "base/socket_addr.h"
 #include "edge/options.h"
@@ -51,7 +52,7 @@ class Node {
 struct LocalNode {
   std::vector<std::string> hub_urls;  // as the running node wrote them
   PublicKey hub_key;
-  std::string operator_key;
+  SecretString operator_key;
 };
 // kNotFound: no node ever started there (the message says how to start one).
 Result<LocalNode> find_local_node(const std::filesystem::path& data_dir);

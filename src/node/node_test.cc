@@ -86,11 +86,11 @@ TEST_F(NodeTest, TheFirstStartMakesEverythingAndTheSecondKeepsIt) {
     EXPECT_EQ(local->hub_key, (*node)->id());
     if (starts == 0) {
       id = (*node)->id();
-      operator_key = local->operator_key;
+      operator_key = local->operator_key.expose();
       root = read_internal_root(directory_).value();
     }
     EXPECT_EQ((*node)->id(), *id);
-    EXPECT_EQ(local->operator_key, operator_key);
+    EXPECT_EQ(local->operator_key.expose(), operator_key);
     EXPECT_EQ(read_internal_root(directory_).value(), root);
   }
   EXPECT_EQ(operator_key.size(), 43u);
@@ -407,7 +407,7 @@ TEST_F(NodeTest, RacingStartsAgreeOnTheirKeys) {
       if (key) keys[i] = key->public_key();
       auto operator_key = files().load_or_create_operator_key(random);
       EXPECT_TRUE(operator_key) << operator_key.error().message;
-      if (operator_key) operators[i] = *operator_key;
+      if (operator_key) operators[i] = operator_key->expose();
       auto ca = files().load_or_create_ca(unix_now());
       EXPECT_TRUE(ca) << ca.error().message;
       if (ca) roots[i] = (*ca)->certificate_pem();

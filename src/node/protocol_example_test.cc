@@ -42,7 +42,7 @@ hubapi::InviteToken token() {
                           .invite_secret = {},
                           .tenant_key = key(0x02)};
   out.invite_id.fill(0x10);
-  out.invite_secret.fill(0x20);
+  out.invite_secret = SecretBytes<32>::from(Bytes(32, 0x20));
   return out;
 }
 
