@@ -29,6 +29,7 @@ void report(const Counters& counters, Metrics& metrics) {
   refused("max_connections", counters.refused_max_connections);
   refused("max_hellos", counters.refused_max_hellos);
   refused("tenant_full", counters.refused_tenant_full);
+  refused("hub_full", counters.refused_hub_full);
   refused("source_full", counters.dropped_source_full);
   refused("hello_timeout", counters.refused_hello_timeout);
   refused("not_tls", counters.refused_not_tls);

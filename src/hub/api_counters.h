@@ -1,6 +1,8 @@
 #pragma once
 #include <cstdint>
 
+#include "base/metrics.h"
+
 namespace culvert::hub {
 
 // What the API has done and refused since the hub was opened. Of the hub's loop.
@@ -11,5 +13,7 @@ struct ApiCounters {
   uint64_t source_limited = 0;  // of a source, without a look at the signature
   uint64_t bad_bearers = 0;
 };
+
+void report(const ApiCounters& counters, Metrics& metrics);
 
 }  // namespace culvert::hub

@@ -177,6 +177,21 @@ class HubImpl final : public Hub {
   void tunnel_closed(const EndpointId& agent) override {
     core_->leases.tunnel_closed(agent, monotonic_now());
   }
+  void report(Metrics& metrics) const override {
+    hub::report(core_->api.counters(), metrics);
+    metrics.gauge("culvert_hub_leases", "Agents that hold a lease.",
+                  static_cast<double>(core_->leases.size()));
+    metrics.gauge("culvert_hub_unstored_revocations",
+                  "Revocations that the database refused and that a restart would undo.",
+                  static_cast<double>(core_->store->unstored_revocations()));
+    const auto refused = [&](std::string_view reason, uint64_t count) {
+      metrics.counter("culvert_hub_failed_writes_total",
+                      "Writes that the database did not take in time, by reason.", count,
+                      {{"reason", reason}});
+    };
+    refused("queue_full", core_->store->counters().refused_full);
+    refused("timeout", core_->store->counters().timed_out);
+  }
   net::Task<> serve(std::unique_ptr<net::ByteStream> stream, std::function<void()> on_request) override {
     return serve_connection(core_, std::move(stream), std::move(on_request));
   }

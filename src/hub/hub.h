@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/secret.h"
 #include "hub/store_options.h"
 #include "hubapi/declaration.h"
@@ -46,6 +47,8 @@ class Hub {
   virtual void agents_heard(const std::vector<route::AgentHeard>& agents) = 0;
   // The agent's tunnel closed, and it did not say goodbye.
   virtual void tunnel_closed(const EndpointId& agent) = 0;
+
+  virtual void report(Metrics& metrics) const = 0;
 
   // Serves HTTP/1.1 on a connection whose TLS is done, until it ends, idles or misbehaves. How many there are
   // is the caller's to bound: each costs some 100 KiB at worst. `on_request` is called with each whole

@@ -50,6 +50,8 @@ class Store {
   virtual void close() = 0;
 
   const Counters& counters() const { return counters_; }
+  // Revocations that are in memory only; more than 0 for longer than a moment needs the operator.
+  virtual size_t unstored_revocations() const = 0;
 
  protected:
   Counters counters_;

@@ -36,6 +36,7 @@ class SqliteStore final : public Store {
   net::Task<Result<std::vector<Invite>>> list_invites(std::optional<InviteId> after, size_t limit) override;
   Result<> revoke_now(const InviteId& id) override { return index_.revoke(id); }
   net::Task<Result<>> store_revocation(InviteId id) override;
+  size_t unstored_revocations() const override { return index_.unstored_revocations().size(); }
   void close() override;
 
  private:

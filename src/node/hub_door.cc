@@ -75,6 +75,18 @@ void HubDoor::make_room() {
   drop(victim);
 }
 
+void HubDoor::report(Metrics& metrics) const {
+  metrics.gauge("culvert_hub_connections", "Connections to the hub open now.",
+                static_cast<double>(guests_.size()));
+  const auto refused = [&](std::string_view reason, uint64_t count) {
+    metrics.counter("culvert_hub_refused_connections_total",
+                    "Connections to the hub that were refused or lost their place, by reason.", count,
+                    {{"reason", reason}});
+  };
+  refused("full", dropped_);
+  refused("source_full", dropped_of_source_ + refused_);
+}
+
 void HubDoor::drop(Guests::iterator victim) {
   std::shared_ptr<Guest> guest = *victim;
   guests_.erase(victim);

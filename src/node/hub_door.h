@@ -4,6 +4,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "base/metrics.h"
 #include "base/random.h"
 #include "base/rate_limit.h"
 #include "edge/shared.h"
@@ -39,6 +40,7 @@ class HubDoor {
   // Nothing goes to the hub from here on: it may be destroyed, which ends the connections it serves.
   void close() { closing_ = true; }
   size_t size() const { return guests_.size(); }
+  void report(Metrics& metrics) const;
   net::Task<> join() { return tasks_.join(); }
 
  private:

@@ -51,6 +51,17 @@ void HubQueue::close() {
   dropped.swap(waiting_);
 }
 
+void HubQueue::report(Metrics& metrics) const {
+  const Counters now = counters();
+  const auto refused = [&](std::string_view reason, uint64_t count) {
+    metrics.counter("culvert_hub_refused_connections_total",
+                    "Connections to the hub that were refused or lost their place, by reason.", count,
+                    {{"reason", reason}});
+  };
+  refused("queue_full", now.refused_full);
+  refused("queue_timeout", now.expired);
+}
+
 HubQueue::Counters HubQueue::counters() const {
   std::lock_guard lock(mutex_);
   return counters_;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <mutex>
 
+#include "base/metrics.h"
 #include "base/rate_limit.h"
 #include "edge/shared.h"
 #include "net/event_loop.h"
@@ -40,6 +41,7 @@ class HubQueue {
   void close();
 
   Counters counters() const;
+  void report(Metrics& metrics) const;
 
  private:
   struct Waiting {

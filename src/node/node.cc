@@ -209,6 +209,9 @@ void RunningNode::report(Metrics& metrics) const {
   metrics.gauge("culvert_build_info", "1, with the version of the program.", 1, {{"version", kVersion}});
   metrics.gauge("culvert_start_time_seconds", "When the node started, in seconds since 1970.",
                 static_cast<double>(started_.time_since_epoch().count()));
+  if (hub_) hub_->report(metrics);
+  door_->report(metrics);
+  to_hub_->report(metrics);
 }
 
 net::Task<ops::Faults> RunningNode::readiness() {
