@@ -31,7 +31,7 @@ CommandInfo command_info() {
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
-// A hub that does not answer is waited for, as an agent does.
+// A hub that does not answer is waited for, as an agent does; another one in its place is not.
 net::Task<> ask_hub(net::EventLoop& loop, hubapi::HubClient& hub, agent::AgentObserver& observer,
                     hubapi::InviteToken token, hubapi::Declaration declaration,
                     Result<hubapi::LeaseAnswer>& answer) {
@@ -40,7 +40,7 @@ net::Task<> ask_hub(net::EventLoop& loop, hubapi::HubClient& hub, agent::AgentOb
   agent::HubSilence silence;
   while (true) {
     answer = co_await hub.declare(token, declaration);
-    if (answer || agent::is_refusal(answer.error())) break;
+    if (answer || agent::is_refusal(answer.error()) || hub.met_only_others()) break;
     auto elapsed = silence.failed(answer.error().message, monotonic_now());
     if (elapsed) observer.hub_unreachable(answer.error(), *elapsed);
     co_await net::sleep_for(loop, backoff.next(random));

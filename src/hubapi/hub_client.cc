@@ -59,10 +59,12 @@ std::unexpected<Error> none_served(std::string_view reasons, bool answered) {
 
 // Whoever holds the pinned key knows its name and proves the key: one who does neither is somebody else, most
 // often the same node with its data directory lost.
+bool is_another(const Error& handshake) {
+  return handshake.code == ErrorCode::kNotFound || handshake.code == ErrorCode::kUnauthorized;
+}
+
 Error explain(Error handshake, const PublicKey& expected) {
-  const bool is_another =
-      handshake.code == ErrorCode::kNotFound || handshake.code == ErrorCode::kUnauthorized;
-  if (is_another) {
+  if (is_another(handshake)) {
     handshake.message = fmt::format(
         "another hub or server answers there, without the hub key {}; a hub that was set up anew has a new "
         "key "
@@ -89,6 +91,7 @@ Error error_from_response(int status, std::string_view body) {
 struct HubClient::Attempt {
   bool sent;  // the request may have had its effect
   Result<http::Response> response;
+  bool met_another = false;  // another hub or server answered there
 };
 
 HubClient::HubClient(net::EventLoop& loop, std::vector<HubUrl> urls, PublicKey hub_key, WallClock wall_clock)
@@ -102,7 +105,10 @@ net::Task<HubClient::Attempt> HubClient::attempt(HubUrl url, http::Request reque
   if (!transport) co_return Attempt{false, std::unexpected(transport.error())};
   tls::ClientTrust trust{.pinned_key = hub_key_, .root_pem = {}};
   auto stream = co_await tls::connect(std::move(*transport), hub_key_.tls_name(), std::move(trust), deadline);
-  if (!stream) co_return Attempt{false, std::unexpected(explain(std::move(stream.error()), hub_key_))};
+  if (!stream) {
+    const bool met_another = is_another(stream.error());
+    co_return Attempt{false, std::unexpected(explain(std::move(stream.error()), hub_key_)), met_another};
+  }
   request.headers.add("Connection", "close");
   const TimePoint asked = monotonic_now();
   auto response = co_await http::fetch(**stream, host_field(url), std::move(request), asked + kExchangeTime);
@@ -137,11 +143,14 @@ net::Task<Result<LeaseAnswer>> HubClient::declare(InviteToken token, Declaration
   WipeAtEnd wipe_body(body);
   std::string reasons;
   bool answered = false;
+  met_only_others_ = false;
+  size_t others = 0;
   size_t first = preferred_;
   for (size_t i = 0; i < urls_.size(); ++i) {
     size_t index = (first + i) % urls_.size();
     auto tried = co_await attempt_declaration(urls_[index], token, agent_key, body);
     if (!tried.response) {
+      if (tried.met_another) ++others;
       add_reason(reasons, urls_[index], tried.response.error());
       continue;
     }
@@ -156,6 +165,7 @@ net::Task<Result<LeaseAnswer>> HubClient::declare(InviteToken token, Declaration
       co_return std::unexpected(error_from_response(response.status, response.body));
     co_return decode_lease_answer(response.body);
   }
+  met_only_others_ = others == urls_.size();
   co_return none_served(reasons, answered);
 }
 

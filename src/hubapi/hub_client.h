@@ -40,6 +40,9 @@ class HubClient {
   // What HubClock::warning() says, as of the last answer.
   std::optional<std::string> clock_warning() const { return clock_.warning(); }
 
+  // Whether another hub or server answered at every URL of the latest declare(): the token fits none of them.
+  bool met_only_others() const { return met_only_others_; }
+
   // One call of the operator's API; the body of a 2xx answer. `body` is JSON or empty. A POST or DELETE that
   // was sent but not answered, or answered with 5xx, is not repeated elsewhere: it may have taken effect, and
   // the error says so. The next call begins with another URL.
@@ -57,6 +60,7 @@ class HubClient {
   PublicKey hub_key_;
   HubClock clock_;
   SystemRandom random_;
+  bool met_only_others_ = false;
   size_t preferred_ = 0;  // index of the URL that served last
 };
 

@@ -206,6 +206,14 @@ class HubClientTest : public testing::Test {
     EXPECT_NE(answer.error().message.find("another hub or server answers there"), std::string::npos)
         << answer.error().message;
     EXPECT_TRUE(hubs_[0]->requests.empty()) << "an impostor got the secret";
+    EXPECT_FALSE(client.met_only_others()) << "the rest may come back";
+    size_t others = 0;
+    for (const HubUrl& url : urls_) {
+      HubClient alone(loop_, {url}, key_.public_key());
+      EXPECT_FALSE((co_await alone.declare(token(), declaration())).has_value());
+      if (alone.met_only_others()) ++others;
+    }
+    EXPECT_EQ(others, 1u);
   }
 
   Task<> does_not_repeat_a_lost_post() {
