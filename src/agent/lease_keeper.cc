@@ -147,7 +147,7 @@ void LeaseKeeper::failed(const Error& error) {
 }
 
 // Reported once until something else happens: the agent continues to ask, slowly.
-void LeaseKeeper::refused(HubRefusal refusal) {
+void LeaseKeeper::refused(const HubRefusal& refusal) {
   if (refusal.error.message == last_refusal_) return;
   last_refusal_ = refusal.error.message;
   observer_.refused(refusal);

@@ -45,7 +45,7 @@ class LeaseKeeper {
   void report_shared();
   void report_clock();
   void failed(const Error& error);
-  void refused(HubRefusal refusal);
+  void refused(const HubRefusal& refusal);
 
   const Config& config_;
   const SecretKey& key_;
