@@ -31,8 +31,6 @@ class SocketAddr {
   uint16_t port() const { return port_; }
   // 4 or 16 bytes, network order.
   ByteView ip() const { return ByteView(ip_).first(is_v4() ? 4 : 16); }
-  // What counts as one source for limits: an IPv4 address, the /64 of an IPv6 address.
-  std::string source() const { return std::string(as_text(ip().first(is_v4() ? 4 : 8))); }
   std::string ip_text() const;
   std::string to_string() const;
   SocketAddr with_port(uint16_t port) const;

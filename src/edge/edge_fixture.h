@@ -16,7 +16,11 @@
 namespace culvert::edge::testing {
 
 using namespace std::chrono_literals;
+using net::testing::read_all;
 using net::testing::run_task;
+
+inline const Bytes kUnrecognizedName = tls::alert_record(tls::Alert::kUnrecognizedName);
+inline const Bytes kInternalError = tls::alert_record(tls::Alert::kInternalError);
 
 class EdgeFixture : public ::testing::Test {
  public:
@@ -122,17 +126,6 @@ class EdgeFixture : public ::testing::Test {
     received_.push_back(std::make_unique<Received>());
     tasks_.spawn(read_all(socket, *received_.back()));
     return *received_.back();
-  }
-  static net::Task<> read_all(net::ByteStream& socket, Received& into) {
-    Bytes chunk(64 * 1024);
-    while (true) {
-      auto got = co_await net::read_some(socket, chunk, soon());
-      if (!got || *got == 0) {
-        (got ? into.clean : into.broken) = true;
-        co_return;
-      }
-      into.bytes.insert(into.bytes.end(), chunk.begin(), chunk.begin() + static_cast<ptrdiff_t>(*got));
-    }
   }
   // What the edge answers to a hello, until it ends the connection.
   Received say_hello(std::string_view name) {

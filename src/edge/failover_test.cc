@@ -11,7 +11,6 @@ namespace {
 
 using namespace testing;
 
-const Bytes kInternalError = tls::alert_record(tls::Alert::kInternalError);
 const std::string kGet = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const std::string kPost = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
 

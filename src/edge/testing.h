@@ -17,6 +17,7 @@
 // For tests of edge: a hello by hand, a client, and an agent without origins.
 namespace culvert::edge::testing {
 
+using net::testing::Received;
 using net::testing::run_until;
 using net::testing::soon;
 
@@ -52,15 +53,6 @@ inline Bytes client_hello(std::string_view name) {
   record.bytes(body.view());
   return record.take();
 }
-
-// Everything a socket gave, and how it ended.
-struct Received {
-  Bytes bytes;
-  bool clean = false;
-  bool broken = false;
-  bool ended() const { return clean || broken; }
-  std::string text() const { return std::string(as_text(bytes)); }
-};
 
 // An agent as the edge sees one. Echoes what follows the stream header, unless told to refuse.
 class FakeAgent {

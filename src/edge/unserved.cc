@@ -20,7 +20,7 @@ void Unserved::Place::move_to(unsigned worker) {
 }
 
 Unserved::Admitted Unserved::admit(const SocketAddr& client, unsigned worker) {
-  std::string source = client.source();
+  std::string source = client.source_prefix();
   std::lock_guard lock(mutex_);
   Admitted admitted;
   auto entries = by_source_.find(source);

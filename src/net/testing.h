@@ -45,6 +45,27 @@ T run_task(EventLoop& loop, Task<T> task) {
   return std::move(out).value();
 }
 
+// Everything that a stream gave, and how it ended.
+struct Received {
+  Bytes bytes;
+  bool clean = false;
+  bool broken = false;
+  bool ended() const { return clean || broken; }
+  std::string text() const { return std::string(as_text(bytes)); }
+};
+
+inline Task<> read_all(ByteStream& stream, Received& into) {
+  Bytes chunk(64 * 1024);
+  while (true) {
+    auto got = co_await read_some(stream, chunk, soon());
+    if (!got || *got == 0) {
+      (got ? into.clean : into.broken) = true;
+      co_return;
+    }
+    into.bytes.insert(into.bytes.end(), chunk.begin(), chunk.begin() + static_cast<ptrdiff_t>(*got));
+  }
+}
+
 // Two ends of one TCP connection on loopback.
 struct TcpPair {
   explicit TcpPair(EventLoop& loop, std::string_view where = "127.0.0.1:0") {

@@ -15,57 +15,13 @@
 #include <thread>
 
 #include "base/file.h"
-#include "base/full_disk.h"
-#include "base/random.h"
-#include "edge/testing.h"
-#include "hub/declaration_limits.h"
-#include "hubapi/hub_client.h"
 #include "net/tcp.h"
-#include "node/data_dir.h"
-#include "node/hub_door.h"
+#include "node/node_fixture.h"
 
 namespace culvert::node {
 namespace {
 
-using namespace std::chrono_literals;
-using edge::testing::FakeAgent;
-using edge::testing::Received;
-using net::testing::run_task;
-using net::testing::run_until;
-using net::testing::soon;
-namespace fs = std::filesystem;
-
-class NodeTest : public testing::Test {
- public:
-  NodeTest() {
-    directory_ = fs::temp_directory_path() / fmt::format("culvert-node-{:x}", SystemRandom().u64());
-  }
-  ~NodeTest() override { fs::remove_all(directory_); }
-
-  Config config() {
-    return {.data_dir = directory_,
-            .public_urls = {},
-            .edge_addrs = {},
-            .edge = {.tcp_listen = SocketAddr::v4({127, 0, 0, 1}, 0), .drain_timeout = 1s}};
-  }
-  DataDir files() { return {directory_}; }
-  void write(const fs::path& path, std::string_view content) {
-    fs::create_directories(path.parent_path());
-    std::ofstream(path, std::ios::binary) << content;
-  }
-  std::string read(const fs::path& path) { return std::string(as_text(read_file(path, 1 << 20).value())); }
-
-  // The error's text, which must name what is wrong.
-  std::string error_of(Config config, ErrorCode code) {
-    auto node = Node::start(std::move(config));
-    EXPECT_FALSE(node);
-    if (node) return "";
-    EXPECT_EQ(node.error().code, code) << node.error().message;
-    return node.error().message;
-  }
-
-  fs::path directory_;
-};
+using namespace testing;
 
 fs::perms mode_of(const fs::path& path) { return fs::status(path).permissions() & fs::perms::all; }
 constexpr fs::perms kPrivate = fs::perms::owner_read | fs::perms::owner_write;
@@ -170,13 +126,13 @@ TEST_F(NodeTest, DamageIsNotTakenForEmptiness) {
   EXPECT_TRUE(Node::start(config()));
 
   fs::remove(files().database());
-  testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStderr();
   EXPECT_TRUE(Node::start(config()));
-  std::string log = testing::internal::GetCapturedStderr();
+  std::string log = ::testing::internal::GetCapturedStderr();
   EXPECT_NE(log.find("database_created"), std::string::npos) << log;
-  testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStderr();
   EXPECT_TRUE(Node::start(config()));
-  log = testing::internal::GetCapturedStderr();
+  log = ::testing::internal::GetCapturedStderr();
   EXPECT_EQ(log.find("database_created"), std::string::npos) << log;
 }
 
@@ -188,9 +144,9 @@ TEST_F(NodeTest, AStartThatFailedForItsPortLeavesNoFalseAlarm) {
   taken.edge.tcp_listen = (*other)->local_addr();
   EXPECT_FALSE(Node::start(taken));
   EXPECT_TRUE(fs::exists(files().node_key()));
-  testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStderr();
   EXPECT_TRUE(Node::start(config()));
-  std::string log = testing::internal::GetCapturedStderr();
+  std::string log = ::testing::internal::GetCapturedStderr();
   EXPECT_EQ(log.find("database_created"), std::string::npos) << log;
 }
 
@@ -271,9 +227,9 @@ TEST_F(NodeTest, KeysThatOthersCouldReadAreMadePrivate) {
   constexpr fs::perms kShared = kPrivate | fs::perms::group_read | fs::perms::others_read;
   const std::vector secrets{files().node_key(), files().operator_key(), files().ca_key(), files().database()};
   for (const fs::path& secret : secrets) fs::permissions(secret, kShared);
-  testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStderr();
   EXPECT_TRUE(Node::start(config()));
-  const std::string log = testing::internal::GetCapturedStderr();
+  const std::string log = ::testing::internal::GetCapturedStderr();
   for (const fs::path& secret : secrets) {
     EXPECT_EQ(mode_of(secret), kPrivate) << secret;
     EXPECT_NE(log.find("path=\"" + secret.native() + "\" was=shared"), std::string::npos) << log;
@@ -369,9 +325,9 @@ TEST_F(NodeTest, ALostRootIsMadeAgainFromItsKey) {
   ASSERT_TRUE(Node::start(config()));
   const std::string root = read(files().ca_certificate()), key = read(files().ca_key());
   fs::remove(files().ca_certificate());
-  testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStderr();
   EXPECT_TRUE(Node::start(config()));
-  const std::string log = testing::internal::GetCapturedStderr();
+  const std::string log = ::testing::internal::GetCapturedStderr();
   EXPECT_NE(log.find("ca_certificate_created"), std::string::npos) << log;
   EXPECT_EQ(read(files().ca_key()), key);
   EXPECT_TRUE(tls::InternalCa::load({root, key})) << "the key of the old root";
@@ -419,396 +375,6 @@ TEST_F(NodeTest, RacingStartsAgreeOnTheirKeys) {
     EXPECT_EQ(operators[i], operators[0]);
     EXPECT_EQ(roots[i], roots[0]);
   }
-}
-
-// ---- A node at work
-
-class RunningNodeTest : public NodeTest {
- public:
-  ~RunningNodeTest() override { stop(); }
-
-  void start(Config with) {
-    node_ = Node::start(std::move(with)).value();
-    thread_ = std::thread([this] { node_->run(); });
-    local_ = find_local_node(directory_).value();
-    std::vector<hubapi::HubUrl> urls;
-    for (const std::string& url : local_->hub_urls) urls.push_back(hubapi::parse_hub_url(url).value());
-    client_ = std::make_unique<hubapi::HubClient>(loop_, urls, local_->hub_key);
-  }
-  void stop() {
-    if (!thread_.joinable()) return;
-    node_->stop();
-    thread_.join();
-  }
-  Result<std::string> call(std::string method, std::string path, std::string body) {
-    return run_task(loop_, client_->call_operator(std::move(method), std::move(path), std::move(body),
-                                                  local_->operator_key));
-  }
-  static std::string member(const std::string& json, std::string_view name) {
-    std::string key = fmt::format("\"{}\":\"", name);
-    size_t begin = json.find(key);
-    EXPECT_NE(begin, std::string::npos) << json;
-    if (begin == std::string::npos) return "";
-    begin += key.size();
-    return json.substr(begin, json.find('"', begin) - begin);
-  }
-  Result<hubapi::LeaseAnswer> declare(const hubapi::InviteToken& token, const FakeAgent& agent,
-                                      std::string_view host,
-                                      route::TlsMode mode = route::TlsMode::kTerminate) {
-    auto pattern = route::HostPattern::parse(host).value();
-    return run_task(loop_, client_->declare(
-                               token, {token.invite_id, token.invite_secret, agent.id(), {{pattern, mode}}}));
-  }
-  // One request over TLS that trusts the internal root; the whole answer.
-  Result<std::string> get(std::string name) {
-    auto tcp = run_task(loop_, net::tcp_connect(loop_, node_->tcp_addr(), soon())).value();
-    tls::ClientTrust trust;
-    trust.root_pem = read_internal_root(directory_).value();
-    auto tls = run_task(loop_, tls::connect(std::move(tcp), name, std::move(trust), soon()));
-    if (!tls) return std::unexpected(tls.error());
-    std::string request =
-        fmt::format("GET /v1/health HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", name);
-    EXPECT_TRUE(run_task(loop_, net::write_all(**tls, as_bytes(request), soon())));
-    (void)run_task(loop_, net::finish(**tls, soon()));  // the other side may have answered and closed already
-    std::string answer;
-    Bytes chunk(4096);
-    while (true) {
-      auto got = run_task(loop_, net::read_some(**tls, chunk, soon()));
-      if (!got) return std::unexpected(got.error());
-      if (*got == 0) return answer;
-      answer += as_text(ByteView(chunk).first(*got));
-    }
-  }
-
-  net::EventLoop loop_;
-  std::unique_ptr<Node> node_;
-  std::thread thread_;
-  std::optional<LocalNode> local_;
-  std::unique_ptr<hubapi::HubClient> client_;
-};
-
-TEST_F(RunningNodeTest, FromAnInviteToAnAnswerAndToTheRevocation) {
-  start(config());
-  auto created = call("POST", "/v1/invites", R"({"name":"home","hostnames":["*.w.test"]})");
-  ASSERT_TRUE(created) << created.error().message;
-  auto token = hubapi::parse_invite_token(member(*created, "token"));
-  ASSERT_TRUE(token) << token.error().message;
-  EXPECT_EQ(token->hub_key, node_->id());
-  EXPECT_EQ(token->hub_urls, node_->public_urls());
-
-  FakeAgent agent(loop_, 1);
-  agent.greeting = "HTTP/1.1 200 OK\r\n\r\nhello from the origin";
-  auto lease = declare(*token, agent, "app.w.test");
-  ASSERT_TRUE(lease) << lease.error().message;
-  ASSERT_EQ(lease->services.size(), 1u);
-  EXPECT_TRUE(lease->services[0].accepted) << lease->services[0].reason;
-  EXPECT_EQ(lease->public_port, node_->tcp_addr().port());
-  EXPECT_EQ(lease->internal_ca_pem, read_internal_root(directory_).value());
-  ASSERT_EQ(lease->edges.size(), 1u);
-  EXPECT_EQ(lease->edges[0].id, node_->id());
-  EXPECT_EQ(lease->edges[0].addresses, std::vector{node_->udp_addr().to_string()});
-  agent.dial(SocketAddr::parse(lease->edges[0].addresses[0]).value(), lease->edges[0].id);
-  run_until(loop_, [&] { return agent.welcome(); });
-
-  auto answer = get("app.w.test");
-  ASSERT_TRUE(answer) << answer.error().message;
-  EXPECT_NE(answer->find("hello from the origin"), std::string::npos) << *answer;
-
-  auto revoked = call("DELETE", "/v1/invites/" + member(*created, "invite_id"), "");
-  ASSERT_TRUE(revoked) << revoked.error().message;
-  run_until(loop_, [&] { return agent.closed.has_value(); });
-  EXPECT_EQ(agent.closed->code, tunnel::kCloseRevoked);
-  auto gone = get("app.w.test");
-  ASSERT_FALSE(gone);
-  EXPECT_EQ(declare(*token, agent, "app.w.test").error().code, ErrorCode::kUnauthorized);
-}
-
-TEST_F(RunningNodeTest, AFullDiskStopsNeitherTheStartNorARevocation) {
-  start(config());
-  auto created = call("POST", "/v1/invites", R"({"hostnames":["app.test"]})");
-  ASSERT_TRUE(created) << created.error().message;
-  auto token = hubapi::parse_invite_token(member(*created, "token")).value();
-  const std::string invite = "/v1/invites/" + member(*created, "invite_id");
-  Config same = config();
-  same.edge.tcp_listen = node_->tcp_addr();
-  same.edge.udp_listen = node_->udp_addr();
-  stop();
-  node_.reset();
-  {
-    FullDisk full;
-    start(same);
-    FakeAgent agent(loop_, 1);
-    agent.greeting = "HTTP/1.1 200 OK\r\n\r\n";
-    auto lease = declare(token, agent, "app.test");
-    ASSERT_TRUE(lease) << lease.error().message;
-    agent.dial(node_->udp_addr(), node_->id());
-    run_until(loop_, [&] { return agent.welcome(); });
-    ASSERT_TRUE(get("app.test"));
-    auto revoked = call("DELETE", invite, "");
-    ASSERT_FALSE(revoked);
-    EXPECT_EQ(revoked.error().code, ErrorCode::kIo);
-    EXPECT_NE(revoked.error().message.find("its agents are cut off"), std::string::npos)
-        << revoked.error().message;
-    run_until(loop_, [&] { return agent.closed.has_value(); });
-    EXPECT_EQ(agent.closed->code, tunnel::kCloseRevoked);
-    EXPECT_FALSE(get("app.test"));
-    EXPECT_EQ(declare(token, agent, "app.test").error().code, ErrorCode::kUnauthorized);
-  }
-  EXPECT_TRUE(call("DELETE", invite, ""));
-  stop();
-  node_.reset();
-  start(same);
-  FakeAgent agent(loop_, 2);
-  EXPECT_EQ(declare(token, agent, "app.test").error().code, ErrorCode::kUnauthorized);
-}
-
-TEST_F(RunningNodeTest, AGoodbyeTakesTheRouteAtOnce) {
-  Config several = config();
-  several.edge.workers = 2;
-  start(std::move(several));
-  auto created = call("POST", "/v1/invites", R"({"hostnames":["app.test"]})");
-  ASSERT_TRUE(created) << created.error().message;
-  auto token = hubapi::parse_invite_token(member(*created, "token")).value();
-  FakeAgent agent(loop_, 1);
-  agent.greeting = "HTTP/1.1 200 OK\r\n\r\n";
-  ASSERT_TRUE(declare(token, agent, "app.test"));
-  agent.dial(node_->udp_addr(), node_->id());
-  run_until(loop_, [&] { return agent.welcome(); });
-  ASSERT_TRUE(get("app.test"));
-  agent.leave(tunnel::kCloseGoodbye);
-  run_until(loop_, [&] { return !get("app.test").has_value(); });
-}
-
-TEST_F(RunningNodeTest, TheNewestModeWinsOnceTheOtherAgentIsGone) {
-  Config several = config();
-  several.edge.workers = 2;
-  start(std::move(several));
-  auto created = call("POST", "/v1/invites", R"({"hostnames":["app.test"]})");
-  ASSERT_TRUE(created) << created.error().message;
-  auto token = hubapi::parse_invite_token(member(*created, "token")).value();
-  FakeAgent old(loop_, 1), newest(loop_, 2);
-  newest.greeting = "HTTP/1.1 200 OK\r\n\r\n";
-  ASSERT_TRUE(declare(token, old, "app.test", route::TlsMode::kPassthrough));
-  old.dial(node_->udp_addr(), node_->id());
-  run_until(loop_, [&] { return old.welcome(); });
-  const auto accepted = [&] {
-    // Slower than the rate of an invite without leases.
-    const TimePoint next = monotonic_now() + hub::DeclarationLimits::kInviteInterval;
-    run_until(loop_, [&] { return monotonic_now() >= next; });
-    auto answer = declare(token, newest, "app.test");
-    EXPECT_TRUE(answer) << answer.error().message;
-    if (answer && !answer->services[0].accepted) EXPECT_TRUE(answer->services[0].retry_after);
-    return answer && answer->services[0].accepted;
-  };
-  const auto pause = [&](Duration time) {
-    const TimePoint next = monotonic_now() + time;
-    run_until(loop_, [&] { return monotonic_now() >= next; });
-  };
-  // What keeps the first alive past the moment after its declaration is what the edge reports of its tunnel.
-  const TimePoint end = monotonic_now() + 10s;
-  while (monotonic_now() < end) {
-    old.say(tunnel::Hello{});
-    pause(500ms);
-  }
-  EXPECT_FALSE(accepted());
-  EXPECT_FALSE(old.closed);
-  old.leave(tunnel::kCloseOk);  // as a process that crashed
-  // At a pace that the limit of declarations allows.
-  for (int tries = 0; !accepted(); ++tries) {
-    ASSERT_LT(tries, 40);
-    pause(500ms);
-  }
-  newest.dial(node_->udp_addr(), node_->id());
-  run_until(loop_, [&] { return newest.welcome(); });
-  EXPECT_TRUE(get("app.test"));
-}
-
-TEST_F(RunningNodeTest, TheHubsPublicNameIsCoveredByTheInternalRoot) {
-  Config named = config();
-  named.public_urls = {"https://Hub.Example:8443"};
-  auto node = Node::start(std::move(named));
-  ASSERT_TRUE(node) << node.error().message;
-  node_ = std::move(*node);
-  thread_ = std::thread([this] { node_->run(); });
-  auto answer = get("hub.example");
-  ASSERT_TRUE(answer) << answer.error().message;
-  EXPECT_TRUE(answer->starts_with("HTTP/1.1 200")) << *answer;
-  EXPECT_NE(answer->find(node_->id().to_string()), std::string::npos) << *answer;
-}
-
-TEST_F(RunningNodeTest, OnlyTheRightKeyIsTheHub) {
-  start(config());
-  auto wrong = edge::testing::key(77).public_key();
-  auto url = hubapi::parse_hub_url(node_->public_urls()[0]).value();
-  hubapi::HubClient misled(loop_, {url}, wrong);
-  auto answer = run_task(loop_, misled.call_operator("GET", "/v1/invites", "", local_->operator_key));
-  EXPECT_FALSE(answer);
-  EXPECT_TRUE(call("GET", "/v1/invites", ""));
-}
-
-TEST_F(RunningNodeTest, StopEndsEvenWithStrangersInTheDoor) {
-  start(config());
-  std::vector<std::unique_ptr<net::ByteStream>> strangers;
-  for (int i = 0; i < 6; ++i) {
-    strangers.push_back(run_task(loop_, net::tcp_connect(loop_, node_->tcp_addr(), soon())).value());
-  }
-  // Silent, half a hello, and a hello for the hub whose handshake never goes on.
-  Bytes hello = edge::testing::client_hello("");
-  strangers[1]->try_write(ByteView(hello).first(10));
-  strangers[2]->try_write(hello);
-  auto call_first = call("GET", "/v1/invites", "");
-  EXPECT_TRUE(call_first);
-  node_->stop();
-  node_->stop();
-  thread_.join();
-}
-
-TEST_F(RunningNodeTest, StopBeforeRunIsNotForgotten) {
-  node_ = Node::start(config()).value();
-  node_->stop();
-  thread_ = std::thread([this] { node_->run(); });
-  thread_.join();
-}
-
-// ---- The hub's door
-
-class HubDoorTest : public NodeTest {
- public:
-  void open(HubDoor::Limits limits) {
-    ASSERT_TRUE(files().create());
-    hub_ = hub::Hub::open(loop_, {.database = files().database(),
-                                  .operator_key = "operator",
-                                  .public_urls = {},
-                                  .hub_key = key_.public_key(),
-                                  .edges = {},
-                                  .internal_ca_pem = ""})
-               .value();
-    auto pinned = tls::self_signed_identity(key_, key_.public_key().tls_name(), unix_now()).value();
-    auto certificates =
-        std::make_shared<tls::Certificates>(files().load_or_create_ca(unix_now()).value(), unix_now);
-    door_ = std::make_unique<HubDoor>(loop_, *hub_, pinned, certificates, std::unordered_set<std::string>{},
-                                      limits, random_);
-    listener_ = net::TcpListener::listen(loop_, SocketAddr::v4({127, 0, 0, 1}, 0), {}).value();
-  }
-  ~HubDoorTest() override {
-    if (!door_) return;
-    door_->close();
-    hub_.reset();
-    clients_.clear();
-    EXPECT_TRUE(run_task(loop_, everybody_gone()));
-  }
-
-  net::Task<bool> everybody_gone() {
-    co_await door_->join();
-    co_return true;
-  }
-
-  std::unique_ptr<net::ByteStream> connect() {
-    auto client = run_task(loop_, net::tcp_connect(loop_, listener_->local_addr(), soon())).value();
-    int accepted = run_task(loop_, listener_->accept()).value();
-    door_->admit({tls::DetachedStream(net::make_tcp_stream(loop_, accepted)), {}, ""});
-    return client;
-  }
-  // A connection at the door that says nothing.
-  net::ByteStream& knock() {
-    clients_.push_back(connect());
-    return *clients_.back();
-  }
-  Result<std::unique_ptr<net::ByteStream>> handshake(std::unique_ptr<net::ByteStream> tcp) {
-    tls::ClientTrust trust;
-    trust.pinned_key = key_.public_key();
-    return run_task(loop_, tls::connect(std::move(tcp), "x.example", std::move(trust), soon()));
-  }
-  // One that sends a whole request and keeps the connection.
-  net::ByteStream& ask() {
-    clients_.push_back(handshake(connect()).value());
-    Bytes answer(4096);
-    EXPECT_TRUE(run_task(
-        loop_,
-        net::write_all(*clients_.back(), as_bytes("GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n"), soon())));
-    EXPECT_GT(run_task(loop_, net::read_some(*clients_.back(), answer, soon())).value(), 0u);
-    return *clients_.back();
-  }
-  bool dropped(net::ByteStream& client) {
-    Bytes byte(1);
-    return !run_task(loop_, net::read_some(client, byte, soon())).has_value();
-  }
-  bool open_still(net::ByteStream& client) {
-    Bytes byte(1);
-    return client.try_read(byte).status == net::IoStatus::kWantRead;
-  }
-
-  SeededRandom random_{3};
-  net::EventLoop loop_;
-  SecretKey key_ = edge::testing::key(9);
-  std::unique_ptr<hub::Hub> hub_;
-  std::unique_ptr<HubDoor> door_;
-  std::unique_ptr<net::TcpListener> listener_;
-  std::vector<std::unique_ptr<net::ByteStream>> clients_;
-};
-
-TEST_F(HubDoorTest, WhenFullOneThatAskedNothingLosesItsPlace) {
-  open({.connections = 4, .per_source = 100});
-  net::ByteStream& asked = ask();
-  std::vector<net::ByteStream*> silent;
-  for (int i = 0; i < 3; ++i) silent.push_back(&knock());
-  testing::internal::CaptureStderr();
-  ask();
-  std::string log = testing::internal::GetCapturedStderr();
-  EXPECT_NE(log.find("hub_connections_full"), std::string::npos) << log;
-  EXPECT_EQ(std::ranges::count_if(silent, [&](net::ByteStream* each) { return open_still(*each); }), 2);
-  EXPECT_TRUE(open_still(asked)) << "although it is the oldest";
-  EXPECT_EQ(door_->size(), 4u);
-}
-
-TEST_F(HubDoorTest, RequestsDoNotKeepHandshakesOut) {
-  open({.connections = 4, .per_source = 100});
-  net::ByteStream& first = ask();
-  for (int i = 0; i < 3; ++i) ask();
-  auto honest = connect();
-  EXPECT_TRUE(dropped(first)) << "when everybody has asked, the oldest goes";
-  ask();  // the newcomers of such a flood have asked nothing yet, either
-  auto tls = handshake(std::move(honest));
-  EXPECT_TRUE(tls) << tls.error().message;
-}
-
-// Each handshake takes so long that the flood can fill all places meanwhile.
-TEST_F(HubDoorTest, HonestHandshakesSurviveAFlood) {
-  constexpr size_t kPlaces = 16;
-  open({.connections = kPlaces, .per_source = 1000});
-  for (size_t i = 0; i < kPlaces; ++i) knock();
-  int survived = 0;
-  for (int i = 0; i < 20; ++i) {
-    auto honest = connect();
-    for (size_t flood = 0; flood < kPlaces; ++flood) knock();
-    if (handshake(std::move(honest))) ++survived;
-    clients_.erase(clients_.begin(), clients_.end() - kPlaces);
-  }
-  // A third or so; with the oldest as the victim, none.
-  EXPECT_GE(survived, 2);
-}
-
-TEST_F(HubDoorTest, AFullSourceLosesItsOwnOldestThatAskedNothing) {
-  open({.connections = 100, .per_source = 3});
-  ask();
-  net::ByteStream& first = knock();
-  net::ByteStream& second = knock();
-  testing::internal::CaptureStderr();
-  net::ByteStream& third = knock();
-  EXPECT_TRUE(dropped(first));
-  EXPECT_TRUE(open_still(second));
-  ask();
-  EXPECT_TRUE(dropped(second));
-  std::string log = testing::internal::GetCapturedStderr();
-  size_t at = log.find("hub_source_full");
-  EXPECT_NE(at, std::string::npos) << log;
-  EXPECT_EQ(log.find("hub_source_full", at + 1), std::string::npos) << "not rate-limited: " << log;
-  ask();
-  EXPECT_TRUE(dropped(third));
-  EXPECT_TRUE(dropped(knock())) << "when all of its connections have asked, it gets no more";
-  clients_.front()->close();
-  run_until(loop_, [&] { return door_->size() == 2; });
-  ask();
 }
 
 }  // namespace

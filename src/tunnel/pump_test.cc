@@ -14,6 +14,8 @@ using namespace std::chrono_literals;
 using endpoint::ConnectionPtr;
 using endpoint::Endpoint;
 using endpoint::StreamPtr;
+using net::testing::read_all;
+using net::testing::Received;
 using net::testing::run_task;
 using net::testing::run_until;
 using net::testing::soon;
@@ -26,15 +28,6 @@ Bytes pattern(size_t size) {
   for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>(i * 7 + i / 251);
   return bytes;
 }
-
-// Everything up to the end of a socket, and how it ended.
-struct Received {
-  Bytes bytes;
-  bool clean = false;
-  bool broken = false;
-  bool ended() const { return clean || broken; }
-  std::string text() const { return std::string(as_text(bytes)); }
-};
 
 class PumpTest : public testing::Test {
  public:
@@ -106,17 +99,6 @@ class PumpTest : public testing::Test {
     start(origin_, accept_stream(), std::move(keeps));
   }
 
-  static net::Task<> read_all(net::ByteStream& socket, Received& into) {
-    Bytes chunk(64 * 1024);
-    while (true) {
-      auto got = co_await net::read_some(socket, chunk, soon());
-      if (!got || *got == 0) {
-        (got ? into.clean : into.broken) = true;
-        co_return;
-      }
-      into.bytes.insert(into.bytes.end(), chunk.begin(), chunk.begin() + static_cast<ptrdiff_t>(*got));
-    }
-  }
   static net::Task<> write(net::ByteStream& socket, Bytes bytes, bool finish) {
     auto wrote = co_await net::write_all(socket, bytes, soon());
     if (wrote && finish) (void)co_await net::finish(socket, soon());
