@@ -10,6 +10,7 @@
 #include "agent/readiness.h"
 #include "agent/stream_server.h"
 #include "endpoint/endpoint.h"
+#include "net/bind.h"
 #include "tunnel/protocol.h"
 
 namespace culvert::agent {
@@ -47,7 +48,7 @@ struct Agent::Impl {
         tasks(loop),
         readiness(loop, config, leases, streams, lifetime, observer, random, tasks) {
     leases.set_listener([this] { lease_changed(); });
-    streams.set_idle_callback([this] { ended.notify(); });
+    streams.set_ended_callback([this] { ended.notify(); });
   }
 
   net::Task<Result<>> run();
@@ -121,17 +122,13 @@ void Agent::Impl::stop() {
 
 Result<> Agent::Impl::bind() {
   endpoint::Config endpoint_config{
-      .key = key, .bind = SocketAddr::v6({}, 0), .accept_alpns = {}, .limits = {}};
+      .key = key, .bind = net::every_address(0), .accept_alpns = {}, .limits = {}};
   endpoint_config.limits.keep_alive = kKeepAlive;
   // One more than we serve, so that the one too many is told why instead of waiting.
   endpoint_config.limits.max_streams_bidi = config.options.max_streams + 1;
   endpoint_config.limits.max_streams_uni = 0;
   endpoint_config.limits.datagrams = false;
   auto made = endpoint::Endpoint::bind(loop, endpoint_config);
-  if (!made) {
-    endpoint_config.bind = SocketAddr::v4({0, 0, 0, 0}, 0);  // a host without IPv6
-    made = endpoint::Endpoint::bind(loop, endpoint_config);
-  }
   if (!made) return std::unexpected(made.error());
   endpoint = std::move(*made);
   return {};

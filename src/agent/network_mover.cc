@@ -1,5 +1,6 @@
 #include "agent/network_mover.h"
 
+#include "base/host_port.h"
 #include "base/log.h"
 
 namespace culvert::agent {
@@ -10,9 +11,7 @@ namespace {
 std::set<SocketAddr> first_destinations(const hubapi::InviteToken& token) {
   std::set<SocketAddr> out{*SocketAddr::parse("192.0.2.1:443"), *SocketAddr::parse("[2001:db8::1]:443")};
   for (const hubapi::HubUrl& url : hubapi::hub_urls(token)) {
-    auto address = SocketAddr::parse(fmt::format("{}:{}", url.host, url.port));
-    if (!address) address = SocketAddr::parse(fmt::format("[{}]:{}", url.host, url.port));
-    if (address) out.insert(*address);
+    if (auto address = SocketAddr::parse(HostPort{url.host, url.port}.to_string())) out.insert(*address);
   }
   return out;
 }

@@ -1,15 +1,13 @@
 #include "agent/services.h"
 
+#include <fmt/format.h>
 #include <algorithm>
-#include <boost/json/stream_parser.hpp>
 #include <boost/json/value.hpp>
-#include <charconv>
 #include <unordered_set>
 
 #include "base/host_port.h"
 #include "base/json.h"
-#include "base/log.h"
-#include "base/socket_addr.h"
+#include "base/text.h"
 
 namespace culvert::agent {
 namespace {
@@ -32,9 +30,6 @@ Result<route::TlsMode> read_tls_mode(std::string_view text) {
   return *mode;
 }
 
-std::string_view text_of(const json::string& string) { return {string.data(), string.size()}; }
-std::string_view text_of(json::string_view view) { return {view.data(), view.size()}; }
-
 // One entry of the JSON array; errors name the member only.
 Result<Service> read_entry(const json::value& value) {
   const json::object* entry = value.if_object();
@@ -42,8 +37,8 @@ Result<Service> read_entry(const json::value& value) {
     return fail(ErrorCode::kInvalid,
                 "must be an object like {{\"hostname\":\"app.example.com\",\"origin\":\"localhost:3000\"}}");
   }
-  for (const auto& [name, member] : *entry) {
-    std::string_view key = text_of(name);
+  for (const auto& member : *entry) {
+    const std::string_view key = member.key();
     if (key != "hostname" && key != "origin" && key != "tls_mode" && key != "proxy_protocol") {
       return fail(ErrorCode::kInvalid,
                   "member {} is unknown; allowed are hostname, origin, tls_mode, proxy_protocol",
@@ -56,7 +51,7 @@ Result<Service> read_entry(const json::value& value) {
     if (member == nullptr) return fail(ErrorCode::kInvalid, "{} is missing; give e.g. \"{}\"", name, example);
     if (!member->is_string())
       return fail(ErrorCode::kInvalid, "{} must be a string, e.g. \"{}\"", name, example);
-    return text_of(member->get_string());
+    return member->get_string();
   };
   auto hostname_text = required("hostname", "app.example.com");
   if (!hostname_text) return std::unexpected(hostname_text.error());
@@ -76,14 +71,14 @@ Result<Service> read_entry(const json::value& value) {
       return fail(ErrorCode::kInvalid,
                   "tls_mode must be \"passthrough\", \"terminate\" or {{\"mode\": one of them}}");
     }
-    auto parsed = read_tls_mode(text_of(text->get_string()));
+    auto parsed = read_tls_mode(text->get_string());
     if (!parsed) return fail(ErrorCode::kInvalid, "tls_mode: {}", parsed.error().message);
     mode = *parsed;
   }
   bool proxy_protocol = default_proxy_protocol(mode);
   if (const json::value* member = entry->if_contains("proxy_protocol")) {
     if (!member->is_string()) return fail(ErrorCode::kInvalid, "proxy_protocol must be \"v2\" or \"none\"");
-    auto parsed = parse_proxy_protocol(text_of(member->get_string()));
+    auto parsed = parse_proxy_protocol(member->get_string());
     if (!parsed) return fail(ErrorCode::kInvalid, "proxy_protocol: {}", parsed.error().message);
     proxy_protocol = *parsed;
   }

@@ -35,7 +35,7 @@ class StreamServer {
   // The owner is about to cancel what is being served: what fails from now on is no fault of an origin.
   void stop() { stopping_ = true; }
   // Called whenever active() falls.
-  void set_idle_callback(std::function<void()> callback) { on_ended_ = std::move(callback); }
+  void set_ended_callback(std::function<void()> callback) { on_ended_ = std::move(callback); }
   // A request that the agent itself sent through its public address: its target is not reported.
   void ignore_target(std::string target) { ignored_target_ = std::move(target); }
   // Connections of this service on which its origin has sent something.

@@ -6,7 +6,6 @@
 
 #include "base/ascii.h"
 #include "base/hostname.h"
-#include "base/log.h"
 #include "base/socket_addr.h"
 #include "base/text.h"
 

@@ -7,7 +7,6 @@
 #include <boost/json/stream_parser.hpp>
 #include <unordered_set>
 
-#include "base/log.h"
 #include "base/text.h"
 
 namespace culvert {

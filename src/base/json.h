@@ -60,11 +60,15 @@ class JsonReader {
   SecretBytes<kSize> secret(std::string_view name) {
     auto decoded = from_base64url(text(name));
     if (error_) return {};
-    if (!decoded || decoded->size() != kSize) {
+    if (!decoded) {
       set_size_error(name, kSize);
       return {};
     }
     WipeAtEnd wiper(*decoded);
+    if (decoded->size() != kSize) {
+      set_size_error(name, kSize);
+      return {};
+    }
     return SecretBytes<kSize>::from(*decoded);
   }
   bool has(std::string_view name) const { return object_.contains(name); }

@@ -1,12 +1,13 @@
 #include "base/socket_addr.h"
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
 #include <optional>
 
-#include "base/log.h"
+#include "base/text.h"
 
 namespace culvert {
 namespace {

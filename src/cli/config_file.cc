@@ -2,6 +2,7 @@
 
 #define TOML_EXCEPTIONS 0
 #define TOML_HEADER_ONLY 1
+#include <fmt/format.h>
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -10,7 +11,7 @@
 
 #include "base/ascii.h"
 #include "base/file.h"
-#include "base/log.h"
+#include "base/text.h"
 
 namespace culvert::cli {
 namespace {

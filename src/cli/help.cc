@@ -88,7 +88,8 @@ std::string program_help(const std::vector<std::unique_ptr<Command>>& commands) 
          "  culvert invite create --name laptop --hostnames '*.example.com'\n"
          "  culvert http 3000 --token cvt_inv_1...                    # where the service runs\n"
          "\n"
-         "Every flag has an environment variable, shown in [brackets]. `culvert COMMAND --help` says more.\n";
+         "Every setting has an environment variable, shown in [brackets]. `culvert COMMAND --help` says "
+         "more.\n";
 }
 
 }  // namespace culvert::cli

@@ -45,6 +45,7 @@ net::Task<> ask_hub(net::EventLoop& loop, hubapi::HubClient& hub, agent::AgentOb
     if (elapsed) observer.hub_unreachable(answer.error(), *elapsed);
     co_await net::sleep_for(loop, backoff.next(random));
   }
+  if (hub.met_only_others()) co_return;
   if (auto elapsed = silence.ended(monotonic_now())) observer.hub_reached(*elapsed);
 }
 

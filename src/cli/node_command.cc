@@ -3,7 +3,6 @@
 #include <cstdlib>
 #include <thread>
 
-#include "base/limits.h"
 #include "cli/output.h"
 #include "net/event_loop.h"
 #include "net/signals.h"
@@ -54,9 +53,6 @@ Result<> NodeCommand::resolve(const Arguments& arguments, const Environment& env
 
 Result<> NodeCommand::run() {
   set_log_level(log_level_);
-  auto limit = raise_descriptor_limit();
-  if (!limit) log_warn("descriptor_limit", "reason={}", culvert::quoted(limit.error().message));
-
   auto node = node::Node::start(config_);
   if (!node) return std::unexpected(node.error());
   net::EventLoop signal_loop;

@@ -24,8 +24,6 @@ class OperatorAccess {
   Result<std::string> call(std::string method, std::string path, std::string json) const;
 
   // After find().
-  const std::vector<hubapi::HubUrl>& hub_urls() const { return urls_; }
-  const PublicKey& hub_key() const { return *hub_key_; }
 
  private:
   DataDir data_dir_;

@@ -35,7 +35,6 @@ class Settings {
   // "--flag: ...", "CULVERT_X: ..." or "FILE:LINE:COLUMN: KEY: ...".
   Result<> resolve(const Arguments& arguments, const Environment& environment);
   // After resolve(): some source gave it.
-  bool has(std::string_view flag) const { return sources_.contains(flag); }
   // After resolve(): how a message should call the setting: the flag, variable or place in the file that gave
   // it.
   std::string source(std::string_view flag) const;

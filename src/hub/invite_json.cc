@@ -1,11 +1,12 @@
 #include "hub/invite_json.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <boost/json/serialize.hpp>
 
 #include "base/encoding.h"
 #include "base/json.h"
-#include "base/log.h"
+#include "base/text.h"
 #include "http/message.h"
 #include "hubapi/declaration.h"
 

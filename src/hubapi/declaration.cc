@@ -1,5 +1,6 @@
 #include "hubapi/declaration.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <initializer_list>
@@ -7,7 +8,7 @@
 
 #include "base/encoding.h"
 #include "base/json.h"
-#include "base/log.h"
+#include "base/text.h"
 #include "http/message.h"
 
 namespace culvert::hubapi {

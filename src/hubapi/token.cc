@@ -1,5 +1,6 @@
 #include "hubapi/token.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <charconv>
 #include <optional>
@@ -10,8 +11,8 @@
 #include "base/encoding.h"
 #include "base/host_port.h"
 #include "base/hostname.h"
-#include "base/log.h"
 #include "base/socket_addr.h"
+#include "base/text.h"
 
 namespace culvert::hubapi {
 namespace {

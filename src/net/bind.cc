@@ -16,7 +16,7 @@ Meaning meaning_of(int system_error) {
   switch (system_error) {
     case EADDRINUSE:
       return {ErrorCode::kConflict,
-              "the address is in use by another program; stop it or choose another address with --listen"};
+              "the address is in use by another program; stop it or choose another address"};
     case EACCES:
     case EPERM:
       return {ErrorCode::kUnauthorized,

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 
-// The only module with Asio and system calls. Above it a coroutine is a Task, a worker's loop is an
+// The only module with Asio and calls on sockets. Above it a coroutine is a Task, a worker's loop is an
 // EventLoop.
 namespace culvert::net {
 

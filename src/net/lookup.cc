@@ -1,10 +1,11 @@
 #include "net/lookup.h"
 
+#include <fmt/format.h>
 #include <netinet/in.h>
 
 #include <algorithm>
 
-#include "base/log.h"
+#include "base/text.h"
 
 namespace culvert::net {
 namespace {

@@ -8,6 +8,8 @@
 #include <optional>
 #include <span>
 
+#include "base/ascii.h"
+
 namespace culvert::net {
 namespace {
 
@@ -59,11 +61,6 @@ void apply_option(ResolvConf& conf, std::string_view word) {
     conf.timeout = std::chrono::seconds(*timeout);
   if (const auto attempts = option_value(word, "attempts:", 1, 5)) conf.attempts = *attempts;
   if (word == "rotate") conf.rotate = true;
-}
-
-bool same_name(std::string_view a, std::string_view b) {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-  return std::ranges::equal(a, b, {}, lower, lower);
 }
 
 // In units of the timeout.
@@ -121,13 +118,13 @@ std::vector<std::string> search_candidates(const ResolvConf& conf, std::string_v
 
 std::vector<SocketAddr> find_in_hosts(std::string_view text, std::string_view name) {
   std::vector<SocketAddr> found;
-  name = without_dot(name);
+  const std::string wanted = to_lower(without_dot(name));
   while (!text.empty() && found.size() < kMaxHostsAddresses) {
     const size_t end = text.find('\n');
     const std::string_view line = text.substr(0, end);
     text = end == text.npos ? std::string_view() : text.substr(end + 1);
     const auto words = words_of(line, "#");
-    const auto matches = [&](std::string_view alias) { return same_name(without_dot(alias), name); };
+    const auto matches = [&](std::string_view alias) { return equals_lower(without_dot(alias), wanted); };
     if (words.size() < 2 || std::none_of(words.begin() + 1, words.end(), matches)) continue;
     const auto address = parse_ip(words[0], 0);
     if (address && std::ranges::find(found, *address) == found.end()) found.push_back(*address);

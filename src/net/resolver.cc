@@ -259,19 +259,4 @@ void configure_resolver(EventLoop& loop, ResolverOptions options) {
   ResolverSlot::of(loop) = std::make_unique<Resolver>(loop, std::move(options));
 }
 
-void report(const ResolverCounters& counters, Metrics& metrics) {
-  metrics.counter("culvert_dns_lookups_total", "Names that were asked for.", counters.lookups);
-  metrics.counter("culvert_dns_cache_hits_total", "Names that were answered from the cache.",
-                  counters.cache_hits);
-  metrics.counter("culvert_dns_hosts_hits_total", "Names that were found in the hosts file.",
-                  counters.hosts_hits);
-  const auto failed = [&](std::string_view reason, uint64_t count) {
-    metrics.counter("culvert_dns_failed_lookups_total", "Names without an address, by reason.", count,
-                    {{"reason", reason}});
-  };
-  failed("timeout", counters.timeouts);
-  failed("no_address", counters.failures);
-  failed("too_many", counters.refused);
-}
-
 }  // namespace culvert::net

@@ -336,7 +336,7 @@ TEST(TcpListener, ErrorsNameAddressReasonAndNextStep) {
   EXPECT_EQ(second.error().code, ErrorCode::kConflict);
   EXPECT_EQ(second.error().message, "cannot listen on " + first->local_addr().to_string() +
                                         "/tcp: the address is in use by another program; stop it or choose "
-                                        "another address with --listen");
+                                        "another address");
   auto foreign = TcpListener::listen(loop, addr("192.0.2.1:0"), {});
   ASSERT_FALSE(foreign);
   EXPECT_EQ(foreign.error().code, ErrorCode::kIo);

@@ -6,6 +6,7 @@
 #include "base/ascii.h"
 #include "base/encoding.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "node/node.h"
 
 namespace culvert::node {
@@ -106,6 +107,7 @@ Result<SecretKey> DataDir::load_or_create_node_key(Random& random) const {
   SecretKey fresh = SecretKey::generate(random);
   auto seed = read_or_create(node_key(), 4096, fresh.expose_seed());
   if (!seed) return std::unexpected(seed.error());
+  WipeAtEnd wiper(*seed);
   if (seed->size() != SecretKey::kSize) {
     return fail(ErrorCode::kInvalid,
                 "{} is {} bytes long, a node key has {}; restore it from a backup, or remove it to get a new "

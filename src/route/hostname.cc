@@ -5,7 +5,7 @@
 
 #include "base/ascii.h"
 #include "base/hostname.h"
-#include "base/log.h"
+#include "base/text.h"
 
 namespace culvert::route {
 

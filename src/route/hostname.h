@@ -8,8 +8,7 @@
 namespace culvert::route {
 
 // A DNS hostname or a one-level wildcard "*.suffix", folded to lower case (RFC 1123, RFC 4592).
-// Two labels or more, 253 bytes, labels of 1..63 letters, digits and inner hyphens, '*' only as the whole
-// first label.
+// Two labels or more, each as base/hostname.h says; '*' only as the complete first label.
 class HostPattern {
  public:
   // kInvalid says which label is wrong and why.

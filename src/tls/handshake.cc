@@ -6,8 +6,8 @@
 #include <array>
 
 #include "base/check.h"
-#include "base/log.h"
 #include "base/socket_addr.h"
+#include "base/text.h"
 #include "tls/stream.h"
 
 namespace culvert::tls {

@@ -8,8 +8,8 @@
 
 #include "base/check.h"
 #include "base/hostname.h"
-#include "base/log.h"
 #include "base/socket_addr.h"
+#include "base/text.h"
 #include "tls/openssl.h"
 
 namespace culvert::tls {

@@ -4,7 +4,7 @@
 #include <boost/json.hpp>
 
 #include "base/json.h"
-#include "base/log.h"
+#include "base/text.h"
 #include "endpoint/endpoint.h"
 
 namespace culvert::tunnel {
