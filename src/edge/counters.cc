@@ -14,7 +14,7 @@ void report(const Counters& counters, Metrics& metrics) {
         counters.connections_to_hub);
   total("culvert_edge_moved_connections_total",
         "Public connections that moved to the worker that has the tunnel.", counters.connections_moved);
-  total("culvert_edge_streams_total", "Streams opened to agents.", counters.streams_carried);
+  total("culvert_edge_streams_total", "Connections that an agent took.", counters.streams_carried);
   total("culvert_edge_retried_streams_total", "Streams opened after another agent did not answer.",
         counters.streams_retried);
   constexpr std::string_view kBytes = "culvert_edge_bytes_total";
@@ -34,6 +34,7 @@ void report(const Counters& counters, Metrics& metrics) {
   refused("hello_timeout", counters.refused_hello_timeout);
   refused("not_tls", counters.refused_not_tls);
   refused("plain_http", counters.refused_plain_http);
+  refused("certificate", counters.refused_certificate);
   refused("unknown_hostname", counters.refused_unknown_hostname);
   refused("no_agent", counters.refused_no_agent);
   refused("stream_limit", counters.refused_stream_limit);

@@ -30,6 +30,7 @@ struct Counters {
   Count refused_hello_timeout{0};  // includes clients that left before their hello was whole
   Count refused_not_tls{0};        // includes hellos past the cap
   Count refused_plain_http{0};
+  Count refused_certificate{0};  // none could be made for the hostname
   Count refused_unknown_hostname{0};
   Count refused_no_agent{0};  // no open tunnel, or none whose agent answers
   Count refused_stream_limit{0};

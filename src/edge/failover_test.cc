@@ -220,6 +220,25 @@ TEST_F(FailoverTest, ANewAgentGetsWhoWaitsForTheOldOne) {
   EXPECT_EQ(live_.headers.size(), 1u);
 }
 
+TEST_F(FailoverTest, AgentsAtTheirLimitAreNotAskedInTurns) {
+  FakeAgent first(loop_, 21, 1), second(loop_, 22, 1);
+  start(with_workers(2));
+  set_routes({route("pass.test", route::TlsMode::kPassthrough, {first.id(), second.id()})});
+  connect(first);
+  connect(second);
+  for (int i = 0; i < 2; ++i) {
+    net::ByteStream& socket = keep(tcp());
+    send(socket, client_hello("pass.test"));
+    Received& echo = read(socket);
+    wait([&] { return !echo.bytes.empty(); });
+  }
+  const uint64_t moved = counters().connections_moved;
+  EXPECT_EQ(say_hello("pass.test").bytes, kInternalError);
+  EXPECT_EQ(counters().refused_stream_limit, 1u);
+  EXPECT_EQ(counters().streams_retried, 0u);
+  EXPECT_LE(counters().connections_moved, moved + 2);
+}
+
 TEST_F(FailoverTest, AClientThatLeavesWhileItWaitsIsForgotten) {
   start(config());
   set_routes({route("term.test", route::TlsMode::kTerminate, {silent_.id()})});

@@ -25,7 +25,6 @@ Opening::Opening(net::ByteStream& socket, endpoint::StreamPtr stream, Bytes head
   // What has come already goes into the same packet as the header.
   read_first();
   send();
-  stream_->notify_answered();
 }
 
 Opening::~Opening() {
@@ -59,6 +58,8 @@ void Opening::send() {
     const size_t taken = stream_->write(ByteView(initial_).subspan(sent_));
     if (taken == 0) return;  // on_writable comes
     sent_ += taken;
+    // What is asked for once is answered once, and for all that was written until then.
+    stream_->notify_answered();
   }
 }
 

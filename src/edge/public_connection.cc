@@ -46,6 +46,7 @@ struct Client {
   std::vector<uint64_t> tried = {};
   std::optional<TimePoint> opened = std::nullopt;
   bool limited = false;  // the last agent that was tried takes no more streams
+  bool retried = false;  // an agent had a stream for it and did not answer
 };
 
 CarriedConnection record_of(Client& client, route::TlsMode mode, size_t header_size) {
@@ -184,6 +185,8 @@ net::Task<std::optional<Client>> try_agent(Worker& worker, Client client, route:
     co_return std::move(client);
   }
   const Session::PendingStream pending(session);
+  client.unserved = nullptr;
+  if (std::exchange(client.retried, true)) count(worker.shared().counters.streams_retried);
   if (!client.opened) client.opened = monotonic_now();
   const TimePoint last = *client.opened + worker.shared().config.open_patience;
   tunnel::StreamHeader header{client.socket->remote_addr(), client.socket->local_addr(), client.host, mode,
@@ -203,7 +206,6 @@ net::Task<std::optional<Client>> try_agent(Worker& worker, Client client, route:
   }
   // Tables that came meanwhile cut what is carried, and this is not yet.
   if (!names_agent(route_of(worker, client, mode), session->agent())) co_return std::move(client);
-  client.unserved = nullptr;
   Opening::Taken opened = opening.take();
   CarriedConnection record = record_of(client, mode, opened.header_size);
   session->carry(std::move(record), std::move(client.socket), std::move(opened));
@@ -218,7 +220,8 @@ void move_to_worker(Worker& worker, Client client, route::TlsMode mode, const Di
   worker.shared().workers[pick.worker]->adopt(
       {tls::DetachedStream(std::move(client.socket)), std::move(client.received), std::move(client.host),
        client.id, client.accepted, std::move(client.slot), std::move(place), client.moves + 1,
-       std::move(client.tried), client.opened, mode, pick, worker.versioned_table()});
+       std::move(client.tried), client.opened, client.limited, client.retried, mode, pick,
+       worker.versioned_table()});
 }
 
 // From the point where nothing is missing but an agent. There is one pick for a connection as long as agents
@@ -233,12 +236,14 @@ net::Task<> hand_to_agent(Worker& worker, Client client, route::TlsMode mode) {
     std::optional<Directory::Pick> pick;
     if (route != nullptr && patient && client.moves < kMaxMoves && client.tried.size() < kMaxTries)
       pick = directory.pick(*route, now, client.tried);
+    // Every agent that was left to try is at its limit: asking the others once more would not change that.
+    if (pick && client.limited && std::ranges::find(client.tried, pick->generation) != client.tried.end())
+      pick.reset();
     if (!pick) co_return co_await refuse_unanswered(worker, std::move(client), mode);
     if (!client.slot.take_tenant(worker.shared().tenants, route->tenant)) {
       worker.tenant_is_full(client.host);
       co_return co_await refuse_known(std::move(client), mode, tenant_limit_answer());
     }
-    if (!client.tried.empty()) count(worker.shared().counters.streams_retried);
     if (pick->worker != worker.index()) co_return move_to_worker(worker, std::move(client), mode, *pick);
     SessionPtr session = worker.open_session(pick->agent);
     if (!session) {
@@ -255,8 +260,7 @@ net::Task<> hand_to_agent(Worker& worker, Client client, route::TlsMode mode) {
 net::Task<std::optional<Client>> end_tls(Worker& worker, Client client, std::string pattern) {
   auto identity = worker.shared().certificates->leaf(pattern);
   if (!identity) {
-    log_error("certificate_failed", "host={} reason={}", culvert::quoted(pattern),
-              culvert::quoted(identity.error().message));
+    worker.certificate_failed(pattern, identity.error());
     co_await refuse(std::move(client), tls::alert_record(tls::Alert::kInternalError));
     co_return std::nullopt;
   }
@@ -336,7 +340,9 @@ net::Task<> serve_moved(Worker& worker, MovedConnection moved) {
                 nullptr,
                 moved.moves,
                 std::move(moved.tried),
-                moved.opened};
+                moved.opened,
+                moved.limited,
+                moved.retried};
   if (moved.place) {
     moved.place->move_to(worker.index());
     client.unserved =
@@ -362,6 +368,7 @@ net::Task<> serve_unanswered(Worker& worker, UnansweredConnection unanswered) {
                 unanswered.accepted,
                 std::move(unanswered.slot),
                 nullptr};
+  client.retried = true;
   co_await hand_to_agent(worker, std::move(client), unanswered.tls_mode);
 }
 

@@ -36,6 +36,8 @@ struct MovedConnection {
   unsigned moves;
   std::vector<uint64_t> tried;      // Directory::Tried
   std::optional<TimePoint> opened;  // when the first agent was tried
+  bool limited;                     // the last one takes no more streams
+  bool retried;                     // one did not answer
   route::TlsMode tls_mode;
   Directory::Pick pick;
   VersionedTable table;  // by which it was picked

@@ -126,14 +126,14 @@ void Session::ended(Carried::iterator entry, tunnel::PumpResult result) {
 void Session::drain() {
   if (std::exchange(is_draining_, true)) return;
   worker_.shared().directory.set_draining(agent_, generation);
-  log_info("agent_draining", "agent={} connections={}", agent_.short_text(), carried_.size());
+  log_info("agent_draining", "agent={} connections={}", agent_.short_text(), carried());
   tell_if_drained();
 }
 
 // Once: no connection comes after the last has ended. An agent that does not take the message waits its own
 // time.
 void Session::tell_if_drained() {
-  if (!is_draining_ || !carried_.empty() || pending_streams_ > 0 || !is_open()) return;
+  if (!is_draining_ || carried() > 0 || !is_open()) return;
   if (!std::exchange(is_drained_, true)) (void)control_.send(tunnel::Drained{});
 }
 

@@ -71,7 +71,8 @@ class Session : public std::enable_shared_from_this<Session> {
   // Cuts every connection whose name the table no longer gives to this agent.
   void cut_unrouted(const route::Table& table);
   void close(endpoint::AppCode code, std::string reason);
-  size_t carried() const { return carried_.size(); }
+  // Connections in the tunnel, and streams that are being opened for some.
+  size_t carried() const { return carried_.size() + pending_streams_; }
 
  private:
   using Carried = std::list<CarriedConnection>;

@@ -57,12 +57,13 @@ inline Bytes client_hello(std::string_view name) {
 // An agent as the edge sees one. Echoes what follows the stream header, unless told to refuse.
 class FakeAgent {
  public:
-  FakeAgent(net::EventLoop& loop, uint8_t fill) : loop_(loop), tasks_(loop) {
-    endpoint_ =
-        endpoint::Endpoint::bind(
-            loop,
-            {.key = key(fill), .bind = SocketAddr::v4({127, 0, 0, 1}, 0), .accept_alpns = {}, .limits = {}})
-            .value();
+  // `max_streams`: so many connections at once it takes; not set: what endpoints take by default.
+  FakeAgent(net::EventLoop& loop, uint8_t fill, std::optional<uint64_t> max_streams = std::nullopt)
+      : loop_(loop), tasks_(loop) {
+    endpoint::Config config{
+        .key = key(fill), .bind = SocketAddr::v4({127, 0, 0, 1}, 0), .accept_alpns = {}, .limits = {}};
+    if (max_streams) config.limits.max_streams_bidi = *max_streams;
+    endpoint_ = endpoint::Endpoint::bind(loop, config).value();
   }
   ~FakeAgent() {
     endpoint_->close(tunnel::kCloseProtocol, "test over");

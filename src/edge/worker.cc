@@ -300,7 +300,6 @@ net::Task<bool> Worker::wait_until_served(EndpointId agent, TimePoint deadline) 
 void Worker::serve_again(std::unique_ptr<net::ByteStream> socket, Bytes received,
                          CarriedConnection connection) {
   if (draining_) return socket->reset();
-  count(shared_.counters.streams_retried);
   tasks_.spawn(serve_unanswered(*this, {.socket = std::move(socket),
                                         .received = std::move(received),
                                         .host = std::move(connection.host),
@@ -339,6 +338,14 @@ void Worker::log_plain_http(const SocketAddr& client) {
   log_info("plain_http", "client={} suppressed={} reason={}", client.to_string(),
            plain_http_lines_.take_refused(),
            culvert::quoted("an HTTP request without TLS came to the HTTPS port; answered with status 400"));
+}
+
+void Worker::certificate_failed(std::string_view host, const Error& error) {
+  count(shared_.counters.refused_certificate);
+  if (!certificate_lines_.allow(monotonic_now())) return;
+  log_error("certificate_failed", "host={} refused={} reason={}", culvert::quoted(host),
+            shared_.counters.refused_certificate.load(std::memory_order_relaxed),
+            culvert::quoted(error.message));
 }
 
 void Worker::tenant_is_full(std::string_view host) {

@@ -58,7 +58,8 @@ class Worker {
   void log_unknown_hostname(std::string_view host, const SocketAddr& client);
   void log_no_agent(std::string_view host, const SocketAddr& client);
   void log_plain_http(const SocketAddr& client);
-  // Counts as well.
+  // These count as well.
+  void certificate_failed(std::string_view host, const Error& error);
   void tenant_is_full(std::string_view host);
   void log_stalled_client(std::string_view host, const SocketAddr& client);
 
@@ -132,6 +133,7 @@ class Worker {
   RateLimit unknown_hostname_lines_;
   RateLimit no_agent_lines_;
   RateLimit plain_http_lines_{1, std::chrono::seconds(10)};
+  RateLimit certificate_lines_{1, std::chrono::seconds(10)};
   RateLimit tenant_full_lines_{1, std::chrono::seconds(10)};
   RateLimit stalled_client_lines_{1, std::chrono::seconds(10)};
   RateLimit connections_full_lines_{1, std::chrono::seconds(10)};
