@@ -37,7 +37,11 @@ ReadySocket::ReadySocket(EventLoop& loop, int fd) : state_(std::make_shared<Stat
   fd_ = -1;
 }
 
+ReadySocket::ReadySocket(ReadySocket&& other) noexcept
+    : state_(std::move(other.state_)), fd_(std::exchange(other.fd_, -1)) {}
+
 ReadySocket::~ReadySocket() {
+  if (!state_) return;
   for (ReadyCallback& callback : state_->callbacks) callback = nullptr;
   close();
 }

@@ -14,8 +14,9 @@ class ReadySocket {
   // A descriptor that the kernel cannot watch is closed at once: fd() is -1.
   ReadySocket(EventLoop& loop, int fd);
   ~ReadySocket();
-  ReadySocket(const ReadySocket&) = delete;
-  ReadySocket& operator=(const ReadySocket&) = delete;
+  // Callbacks that wait go along. What was moved from may only be destroyed.
+  ReadySocket(ReadySocket&& other) noexcept;
+  ReadySocket& operator=(ReadySocket&&) = delete;
 
   int fd() const { return fd_; }  // -1 once closed
   bool is_open() const { return fd_ >= 0; }

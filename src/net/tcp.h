@@ -8,8 +8,8 @@
 
 namespace culvert::net {
 
-// A connected TCP socket with TCP_NODELAY and keep-alive probes: a peer that vanished is an error after two
-// minutes.
+// A connected TCP socket, as TcpListener::accept gives. Connections of listeners and of tcp_connect have
+// TCP_NODELAY and keep-alive probes: a peer that vanished is an error after two minutes.
 std::unique_ptr<ByteStream> make_tcp_stream(EventLoop& loop, int fd);
 
 // Gives up the descriptor of a stream made by make_tcp_stream that nothing waits on, so that another worker's

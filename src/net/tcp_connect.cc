@@ -9,6 +9,7 @@
 #include "net/lookup.h"
 #include "net/ready_socket.h"
 #include "net/tcp.h"
+#include "net/tcp_stream.h"
 
 namespace culvert::net {
 namespace {
@@ -29,6 +30,7 @@ class Attempt {
       outcome_ = errno;
       return;
     }
+    set_tcp_options(fd);
     socket_.emplace(loop, fd);
     if (!socket_->is_open()) {
       outcome_ = ENOMEM;
@@ -44,7 +46,8 @@ class Attempt {
 
   const SocketAddr& address() const { return address_; }
   int outcome() const { return outcome_; }  // EINPROGRESS, 0 when connected, or the error
-  int release() { return socket_->release(); }
+  // The connection, once; after outcome() 0.
+  std::unique_ptr<ByteStream> take() { return std::make_unique<TcpStream>(std::move(*socket_), address_); }
 
  private:
   void wait() {
@@ -139,7 +142,7 @@ class Race {
   }
 
   Result<std::unique_ptr<ByteStream>> result(bool in_time) {
-    if (winner_) return make_tcp_stream(loop_, winner_->release());
+    if (winner_) return winner_->take();
     if (!lookup_->has_addresses()) return std::unexpected(lookup_->error());
     for (const AttemptPtr& attempt : attempts_) add_failure(attempt->address(), "no answer in time");
     while (!queue_.is_empty()) add_failure(queue_.take(), "not tried in time");
@@ -194,7 +197,7 @@ Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, SocketAdd
   auto changed = std::make_shared<Notify>(loop);
   Attempt attempt(loop, address, changed);
   if (attempt.outcome() == EINPROGRESS) co_await changed->wait_until(deadline);
-  if (attempt.outcome() == 0) co_return make_tcp_stream(loop, attempt.release());
+  if (attempt.outcome() == 0) co_return attempt.take();
   if (attempt.outcome() == EINPROGRESS)
     co_return fail(ErrorCode::kTimeout, "cannot connect to {}: no answer in time", address.to_string());
   co_return fail(ErrorCode::kUnavailable, "cannot connect to {}: {}", address.to_string(),

@@ -13,6 +13,7 @@
 #include "net/bind.h"
 #include "net/ready_socket.h"
 #include "net/tcp.h"
+#include "net/tcp_stream.h"
 
 namespace culvert::net {
 namespace {
@@ -109,6 +110,7 @@ Result<std::unique_ptr<TcpListener>> TcpListener::listen(EventLoop& loop, const 
                                                          ListenOptions options) {
   auto fd = open_bound(address, SOCK_STREAM, options.share);
   if (!fd) return std::unexpected(fd.error());
+  set_tcp_options(*fd);
   if (::listen(*fd, options.backlog) != 0) {
     const int error = errno;
     ::close(*fd);

@@ -11,7 +11,6 @@
 #include <cstring>
 
 #include "base/check.h"
-#include "net/bind.h"
 #include "net/tcp.h"
 
 namespace culvert::net {
@@ -44,14 +43,13 @@ SocketAddr peer_address(int fd) {
 
 }  // namespace
 
-TcpStream::TcpStream(EventLoop& loop, int fd)
-    : socket_(loop, fd), local_(bound_address(socket_.fd())), remote_(peer_address(socket_.fd())) {
-  set_option(socket_.fd(), IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(socket_.fd(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, kMaxNotSent);
-  set_option(socket_.fd(), IPPROTO_TCP, TCP_KEEPIDLE, kProbeAfter);
-  set_option(socket_.fd(), IPPROTO_TCP, TCP_KEEPINTVL, kProbeEvery);
-  set_option(socket_.fd(), IPPROTO_TCP, TCP_KEEPCNT, kProbes);
-  set_option(socket_.fd(), SOL_SOCKET, SO_KEEPALIVE, 1);
+void set_tcp_options(int fd) {
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kMaxNotSent);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, kProbeAfter);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, kProbeEvery);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, kProbes);
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
 // errno tells: try again when `want` is possible, or the end.
@@ -109,9 +107,13 @@ std::string TcpStream::last_error() const {
   return error_ ? std::strerror(error_) : "no error";
 }
 
-std::unique_ptr<ByteStream> make_tcp_stream(EventLoop& loop, int fd) {
-  return std::make_unique<TcpStream>(loop, fd);
+std::unique_ptr<TcpStream> TcpStream::adopt(EventLoop& loop, int fd) {
+  ReadySocket socket(loop, fd);
+  const SocketAddr remote = peer_address(socket.fd());
+  return std::make_unique<TcpStream>(std::move(socket), remote);
 }
+
+std::unique_ptr<ByteStream> make_tcp_stream(EventLoop& loop, int fd) { return TcpStream::adopt(loop, fd); }
 
 int release_descriptor(ByteStream& stream) {
   auto* tcp = dynamic_cast<TcpStream*>(&stream);

@@ -1,13 +1,22 @@
 #pragma once
+#include "net/bind.h"
 #include "net/byte_stream.h"
 #include "net/ready_socket.h"
 
 namespace culvert::net {
 
+// The options of every TCP connection, for a socket that is not connected yet: connections that a listener
+// accepts have those of the listener.
+void set_tcp_options(int fd);
+
 // recv and send on a descriptor; what make_tcp_stream makes.
 class TcpStream final : public ByteStream {
  public:
-  TcpStream(EventLoop& loop, int fd);
+  // What TcpListener::accept gave.
+  static std::unique_ptr<TcpStream> adopt(EventLoop& loop, int fd);
+  // A connected socket with set_tcp_options.
+  TcpStream(ReadySocket socket, const SocketAddr& remote)
+      : socket_(std::move(socket)), local_(bound_address(socket_.fd())), remote_(remote) {}
 
   IoResult try_read(MutableBytes into) override;
   using ByteStream::try_write;

@@ -270,7 +270,7 @@ int Stream::leave_loop() {
 }
 
 void Stream::join_loop(net::EventLoop& loop, int fd) {
-  transport_ = std::make_unique<net::TcpStream>(loop, fd);
+  transport_ = net::TcpStream::adopt(loop, fd);
   flush_later();
 }
 
