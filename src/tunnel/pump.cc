@@ -63,10 +63,7 @@ std::shared_ptr<Pump> Pump::create(Config config) {
 }
 
 Pump::Pump(Config config)
-    : config_(std::move(config)),
-      timer_(config_.socket->loop()),
-      last_timer_(config_.socket->loop()),
-      initial_sent_(config_.initial_sent) {
+    : config_(std::move(config)), timer_(config_.socket->loop()), initial_sent_(config_.initial_sent) {
   counters_.to_stream = initial_sent_;
   CHECK(config_.stream != nullptr);
   CHECK(!config_.scratch.empty());
@@ -303,9 +300,7 @@ void Pump::finish_if_done() {
   if (to_stream_ == ToStream::kEnded) return end(PumpEnd::kFinished, kStreamOk);
   if (to_stream_ != ToStream::kStopped) return;
   lingering_ = true;
-  last_timer_.after(kLinger, [weak = weak_from_this()] {
-    if (auto self = weak.lock()) self->end(PumpEnd::kFinished, kStreamOk);
-  });
+  end_after(kLinger, PumpEnd::kFinished, kStreamOk);
 }
 
 // The other direction decides: the kernel still has what the socket sent before it broke, and how it ended.
@@ -321,8 +316,12 @@ void Pump::socket_broke() {
   to_stream_ = ToStream::kAborting;
   config_.stream->stop(config_.abort_code);
   to_socket_ = ToSocket::kEnded;
-  last_timer_.after(kAbortDelay, [weak = weak_from_this()] {
-    if (auto self = weak.lock()) self->end(PumpEnd::kSocketReset, self->config_.abort_code);
+  end_after(kAbortDelay, PumpEnd::kSocketReset, config_.abort_code);
+}
+
+void Pump::end_after(Duration delay, PumpEnd why, quic::AppCode code) {
+  timer_.after(delay, [weak = weak_from_this(), why, code] {
+    if (auto self = weak.lock()) self->end(why, code);
   });
 }
 
@@ -331,7 +330,6 @@ void Pump::end(PumpEnd why, quic::AppCode code) {
   done_ = true;
   auto keep = std::move(self_);
   timer_.cancel();
-  last_timer_.cancel();
   config_.stream->set_observer(nullptr);
   net::EventLoop& loop = config_.socket->loop();
   PumpResult result{.end = why,

@@ -131,6 +131,7 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   void end(PumpEnd why, quic::AppCode code);
   void give_up_stream(PumpEnd why, quic::AppCode code);
   Duration tick_length() const;
+  void end_after(Duration delay, PumpEnd why, quic::AppCode code);  // in place of the ticks
   void arm_tick();
   void tick();
   uint64_t activity() const;
@@ -139,7 +140,6 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   std::shared_ptr<Pump> self_;  // from start() to the end
   PumpCounters counters_;
   net::Timer timer_;
-  net::Timer last_timer_;  // of kLinger and kAbortDelay
   size_t initial_sent_ = 0;
   uint64_t last_activity_ = 0;
   Duration idle_for_{};  // whole ticks without activity

@@ -122,6 +122,10 @@ impl Recv {
                 self.ordered.pop_front();
             }
         }
+        if self.ordered.is_empty() {
+            // Most connections are idle most of the time.
+            self.ordered = VecDeque::new();
+        }
     }
 
     /// Takes everything from noq, and puts it into one piece. noq ends the connection of a peer whose unread frames are
