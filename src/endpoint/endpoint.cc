@@ -60,32 +60,32 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
   Duration probe_timeout() const override { return quic_ ? quic_->probe_timeout() : Duration{}; }
   void set_on_silence(std::function<void(Silence)> callback) override { on_silence_ = std::move(callback); }
 
-  PathStats path_stats() const override { return quic_ ? quic_->path_stats() : last_stats_; }
+  PathStats path_stats() const override { return quic_ ? quic_->paths().active() : last_stats_; }
   std::vector<PathStats> paths() const override {
-    return has_paths() ? quic_->paths() : std::vector<PathStats>();
+    return has_paths() ? quic_->paths().all() : std::vector<PathStats>();
   }
-  bool is_multipath() const override { return has_paths() && quic_->is_multipath(); }
+  bool is_multipath() const override { return has_paths() && quic_->paths().is_multipath(); }
   Result<PathId> open_path(const SocketAddr& remote, bool backup) override {
     if (!has_paths()) return closed_error();
-    return quic_->open_path(remote, backup, monotonic_now());
+    return quic_->paths().open(remote, backup, monotonic_now());
   }
-  bool close_path(PathId path) override { return has_paths() && quic_->close_path(path, monotonic_now()); }
+  bool close_path(PathId path) override { return has_paths() && quic_->paths().close(path, monotonic_now()); }
   bool set_backup(PathId path, bool backup) override {
-    return has_paths() && quic_->set_backup(path, backup);
+    return has_paths() && quic_->paths().set_backup(path, backup);
   }
   bool set_path_timers(PathId path, Duration idle_timeout, Duration keep_alive) override {
-    return has_paths() && quic_->set_path_timers(path, idle_timeout, keep_alive, monotonic_now());
+    return has_paths() && quic_->paths().set_timers(path, idle_timeout, keep_alive, monotonic_now());
   }
-  bool ping_path(PathId path) override { return has_paths() && quic_->ping_path(path); }
+  bool ping_path(PathId path) override { return has_paths() && quic_->paths().ping(path); }
   bool add_candidate(const SocketAddr& address) override {
-    return has_paths() && quic_->add_candidate(address);
+    return has_paths() && quic_->paths().add_candidate(address);
   }
   bool remove_candidate(const SocketAddr& address) override {
-    return has_paths() && quic_->remove_candidate(address);
+    return has_paths() && quic_->paths().remove_candidate(address);
   }
   Result<size_t> punch() override {
     if (!has_paths()) return closed_error();
-    return quic_->punch(monotonic_now());
+    return quic_->paths().punch(monotonic_now());
   }
   Task<Result<PathEvent>> next_path_event() override;
 
@@ -227,7 +227,7 @@ void ConnectionImpl::on_closed(const CloseReason& reason) {
 }
 
 void ConnectionImpl::detach() {
-  last_stats_ = quic_->path_stats();
+  last_stats_ = quic_->paths().active();
   quic_->set_observer(nullptr);
   if (!reason_) reason_ = CloseReason{CloseReason::Kind::kLocal, 0, "the endpoint was closed"};
   quic_.reset();

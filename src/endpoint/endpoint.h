@@ -72,7 +72,7 @@ class Connection {
   // Empty: no more.
   virtual void set_on_silence(std::function<void(Silence)> callback) = 0;
 
-  // Paths (draft-ietf-quic-multipath) and n0's NAT traversal; quic::Connection says when each of these fails.
+  // Paths (draft-ietf-quic-multipath) and n0's NAT traversal; quic::Paths says when each of these fails.
   // Once the connection is closed there are no paths, and the calls fail. The path that carries data now:
   virtual PathStats path_stats() const = 0;
   virtual std::vector<PathStats> paths() const = 0;

@@ -137,14 +137,6 @@ enum class CloseKind : uint32_t {
   kInternal = 6,
 };
 
-struct Status {
-  uint64_t deadline;
-  uint64_t held;
-  bool drained;
-  bool handshaking;
-  bool multipath;
-};
-
 // Times are nanoseconds as in to_core().
 struct Liveness {
   uint64_t heard;    // when something was last received that only the peer can have sent
@@ -152,6 +144,14 @@ struct Liveness {
   uint64_t waiting;  // when the first packet that asks for an acknowledgement was sent since then;
                      // UINT64_MAX: none
   uint64_t pto;      // probe timeout, a duration
+};
+
+struct Status {
+  uint64_t deadline;
+  bool drained;
+  bool handshaking;
+  bool multipath;
+  Liveness liveness;
 };
 
 enum class StreamEnd : uint32_t { kOpen = 0, kFinished = 1, kReset = 2, kGone = 3 };

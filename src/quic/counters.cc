@@ -21,9 +21,17 @@ void report(const EngineCounters& counters, Metrics& metrics) {
                   counters.keys_verified);
   metrics.counter("culvert_quic_stateless_packets_total", "Version negotiations and stateless resets sent.",
                   counters.stateless_sent);
-  metrics.counter("culvert_quic_evicted_streams_total",
-                  "Streams that were reset because the endpoint's receive memory was full.",
-                  counters.streams_evicted);
+  const auto evicted = [&](std::string_view reason, uint64_t count) {
+    metrics.counter("culvert_quic_evicted_streams_total",
+                    "Streams that were reset because too much of them was not read, by the cap.", count,
+                    {{"reason", reason}});
+  };
+  evicted("endpoint", counters.evicted_endpoint_full);
+  evicted("connection", counters.evicted_connection_full);
+  evicted("small_frames", counters.evicted_small_frames);
+  metrics.counter("culvert_quic_unread_datagrams_dropped_total",
+                  "QUIC datagrams that were dropped because the application did not take them in time.",
+                  counters.unread_datagrams_dropped);
   metrics.counter("culvert_quic_core_faults_total", "Bugs of the QUIC core that ended a connection.",
                   counters.core_faults);
 }

@@ -13,10 +13,15 @@ struct EngineCounters {
   uint64_t handshakes_rejected = 0;  // by TLS, in the client's first packet
   uint64_t handshakes_failed = 0;    // later
   uint64_t retries_sent = 0;
-  uint64_t keys_verified = 0;    // signatures of peers; resumed handshakes do without
-  uint64_t stateless_sent = 0;   // version negotiations and stateless resets
-  uint64_t streams_evicted = 0;  // at max_endpoint_buffered
-  uint64_t core_faults = 0;      // bugs of the QUIC core that ended a connection
+  uint64_t keys_verified = 0;   // signatures of peers; resumed handshakes do without
+  uint64_t stateless_sent = 0;  // version negotiations and stateless resets
+  // Streams that were reset because of what they buffered: at Limits::max_endpoint_buffered, at
+  // max_connection_buffered, and for small unread frames.
+  uint64_t evicted_endpoint_full = 0;
+  uint64_t evicted_connection_full = 0;
+  uint64_t evicted_small_frames = 0;
+  uint64_t unread_datagrams_dropped = 0;  // RFC 9221: the application did not take them in time
+  uint64_t core_faults = 0;               // bugs of the QUIC core that ended a connection
 };
 
 void report(const EngineCounters& counters, Metrics& metrics);

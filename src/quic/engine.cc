@@ -140,8 +140,8 @@ void Engine::on_overload() {
   while (buffered_ > config_.limits.max_endpoint_buffered) {
     auto largest =
         std::ranges::max_element(connections_, {}, [](const auto& entry) { return entry.first->buffered(); });
-    if (largest == connections_.end() || !largest->first->evict_stalled()) return;
-    ++counters_.streams_evicted;
+    if (largest == connections_.end() || !largest->first->evict_stalled(counters_.evicted_endpoint_full))
+      return;
   }
 }
 

@@ -83,7 +83,7 @@ class Engine final : private ConnectionHost {
   void complete_handshake(Connection& connection);
   void report_faults(TimePoint now);
   void share_send_window();
-  Shared shared() { return {core_, config_.limits, buffered_, *this}; }
+  Shared shared() { return {core_, config_.limits, buffered_, counters_, *this}; }
 
   Config config_;
   EngineHost& host_;

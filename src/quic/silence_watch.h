@@ -38,8 +38,8 @@ class SilenceWatch {
   static constexpr int kSuspectPtos = 3;
   static constexpr Duration kDeadFloor = std::chrono::seconds(2);
   static constexpr int kDeadPtos = 8;
-  // A loss of 20 % each way takes a third of the probes with it: between the two verdicts there are ten or
-  // more.
+  // Probes that must have gone unanswered. While nothing pauses there are five or more between the two
+  // verdicts, of which a loss of 20 % each way takes a third with it.
   static constexpr int kLeastProbes = 2;
   static constexpr Duration kProbeFloor = std::chrono::milliseconds(100);
   static constexpr Duration kProbeCap = std::chrono::seconds(1);

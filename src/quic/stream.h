@@ -5,10 +5,11 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "quic/reader_order.h"
 
 namespace culvert::quic {
 
-class Connection;
+class StreamSet;
 
 // Application error codes travel in RESET_STREAM, STOP_SENDING and CONNECTION_CLOSE (RFC 9000, 20.2).
 using AppCode = uint64_t;
@@ -42,7 +43,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   StreamId id() const { return id_; }
   bool is_bidirectional() const { return (id_ & 2) == 0; }
   // False once the connection is gone.
-  bool is_open() const { return connection_ != nullptr; }
+  bool is_open() const { return set_ != nullptr; }
   // Whom to notify; nullptr for nobody. Earlier changes are not repeated: look first.
   void set_observer(StreamObserver* observer) { reader_ = writer_ = observer; }
   // Each direction may have its own: on_readable() goes to the reader, on_writable() to the writer,
@@ -58,15 +59,14 @@ class Stream : public std::enable_shared_from_this<Stream> {
   size_t readable(std::span<ByteView> out) const;
   void consume(size_t count);
   // All that arrived and was not consumed, an upper bound.
-  uint64_t buffered() const { return held_; }
+  uint64_t buffered() const { return receive_.buffered; }
   // Everything was read, and the peer ended the stream cleanly.
-  bool finished() const { return fin_received_ && available_ == 0; }
-  bool was_reset() const {
-    return reset_received_;
-  }  // the peer cancelled it; what is readable is not all of it
-  AppCode reset_code() const { return reset_code_; }
+  bool finished() const { return receive_.fin && receive_.available == 0; }
+  // The peer cancelled it; what is readable is not all of it.
+  bool was_reset() const { return receive_.reset; }
+  AppCode reset_code() const { return receive_.reset_code; }
   // With was_reset(): it was not the peer; our side dropped the stream at a memory cap (Limits).
-  bool was_evicted() const { return evicted_; }
+  bool was_evicted() const { return receive_.evicted; }
 
   // Sending. writable() is what write() takes now; write() copies as much as fits and returns how much. After
   // either fell short, on_writable() will follow.
@@ -76,53 +76,57 @@ class Stream : public std::enable_shared_from_this<Stream> {
   void reset(AppCode code);  // cancels sending: RESET_STREAM
   void stop(AppCode code);   // cancels receiving: STOP_SENDING
   // The peer does not want more (STOP_SENDING); sending was reset with its code.
-  bool was_stopped() const { return stop_received_; }
-  AppCode stop_code() const { return stop_code_; }
+  bool was_stopped() const { return send_.stopped; }
+  AppCode stop_code() const { return send_.stop_code; }
   // The peer acknowledged a packet that was sent after the last write(): it was there then, and has what was
   // written or will be sent it again.
   bool answered() const;
   // One on_writable() is to tell when answered() becomes true.
   void notify_answered();
   // Everything written, FIN included, is acknowledged.
-  bool all_acknowledged() const { return all_acknowledged_; }
+  bool all_acknowledged() const { return send_.all_acknowledged; }
 
  private:
-  friend class Connection;
-  Stream(Connection* connection, StreamId id) : connection_(connection), id_(id) {}
+  friend class StreamRegistry;
+  friend class StreamReading;
+  friend class StreamWriting;
+  friend class StreamSet;
+  Stream(StreamSet* set, StreamId id) : set_(set), id_(id) {}
 
-  Connection* connection_;  // null once the connection is gone
+  struct ReceivingHalf {
+    uint64_t available = 0;  // bytes that can be read now
+    uint64_t buffered = 0;   // and those that wait for others or for these to be read, an upper bound
+    Bytes rest;              // what was left when the connection ended
+    ReaderTurn turn;
+    AppCode reset_code = 0;
+    bool fin = false;
+    bool reset = false;
+    bool evicted = false;
+    bool stopped = false;   // stop() was called: what still arrives is dropped
+    bool done = false;      // nothing of it is left to happen
+    bool accepted = false;  // the application took the stream, or opened it
+  };
+  struct SendingHalf {
+    Bytes pending;         // written, and not taken by the core yet
+    TimePoint written_at;  // Liveness::wrote_data() of the last write()
+    AppCode stop_code = 0;
+    bool stopped = false;           // by the peer
+    bool closed = false;            // finish() or reset() was called, or the peer stopped us
+    bool fin_wanted = false;        // finish() was called
+    bool all_acknowledged = false;  // FIN included
+    bool done = false;              // nothing of it is left to happen
+    bool wants_writable = false;    // an on_writable() is owed
+  };
+
+  StreamSet* set_;  // null once the connection is gone
   StreamId id_;
   StreamObserver* reader_ = nullptr;
   StreamObserver* writer_ = nullptr;
-
-  uint64_t available_ = 0;  // bytes that can be read now
-  uint64_t held_ = 0;       // and those that wait for others or for these to be read, an upper bound
-  Bytes rest_;              // what was left when the connection ended
-  // Sequence number of the last time that this reader caught up with all that was buffered at its previous
-  // catch-up. The stream with the lowest number is evicted first, so a reader that takes byte by byte does
-  // not count as active.
-  uint64_t caught_up_ = 0;
-  uint64_t backlog_ = 0;  // bytes of that backlog still unread
-  Bytes pending_;         // written, and not taken by the connection yet
-  AppCode reset_code_ = 0;
-  AppCode stop_code_ = 0;
-  TimePoint written_at_;  // when packets were last written before the last write()
-
-  bool fin_received_ = false;
-  bool reset_received_ = false;
-  bool evicted_ = false;
-  bool stop_received_ = false;
-  bool all_acknowledged_ = false;
-  bool fin_wanted_ = false;      // finish() was called
-  bool send_closed_ = false;     // finish() or reset() was called, or the peer stopped us
-  bool send_done_ = false;       // nothing of the sending half is left to happen
-  bool receive_closed_ = false;  // stop() was called: what still arrives is dropped
-  bool receive_done_ = false;    // nothing of the receiving half is left to happen
-  bool accepted_ = false;        // the application took it, or opened it
-  bool wants_writable_ = false;  // an on_writable() is owed
+  ReceivingHalf receive_;
+  SendingHalf send_;
   bool notify_readable_ = false;
   bool notify_writable_ = false;
-  bool listed_ = false;  // in the connection's list of streams to notify
+  bool listed_ = false;  // in the registry's list of streams to notify
 };
 
 }  // namespace culvert::quic

@@ -54,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(As, HostilePaths, testing::Bool(), role_name);
 TEST_P(HostilePaths, WellBehavedPeerIsServedOnEachPath) {
   HostilePeer& peer = connect_extended();
   EXPECT_TRUE(world.is_usable(peer));
-  EXPECT_TRUE(victims_connection().is_multipath());
+  EXPECT_TRUE(victims_connection().paths().is_multipath());
   if (!peer_is_server()) {
     for (uint32_t path : {1u, 2u, 3u}) {
       open_path(peer, path, world.next_address());
@@ -64,7 +64,7 @@ TEST_P(HostilePaths, WellBehavedPeerIsServedOnEachPath) {
         return frame.stream == 4 * path && frame.fin;
       }));
     }
-    EXPECT_EQ(victims_connection().paths().size(), 4u);
+    EXPECT_EQ(victims_connection().paths().all().size(), 4u);
   }
   EXPECT_TRUE(world.is_usable(peer));
   EXPECT_EQ(peer.malformed(), 0u);
@@ -546,8 +546,8 @@ TEST(HostilePathsOfServer, AddressesAreProbedOnDemand) {
   world.run_for(10s);
   EXPECT_EQ(world.reflected().datagrams, 0u);
   quic::Connection& connection = world.connections().back()->connection();
-  EXPECT_TRUE(connection.add_candidate(kElsewhere));
-  const auto probed = connection.punch(world.now());
+  EXPECT_TRUE(connection.paths().add_candidate(kElsewhere));
+  const auto probed = connection.paths().punch(world.now());
   ASSERT_TRUE(probed);
   EXPECT_LE(*probed, quic::Limits().max_nat_candidates);
   world.run_for(20s);

@@ -190,29 +190,29 @@ class RandomSteps {
     const TimePoint now = world_.now();
     switch (below(10)) {
       case 0:
-        (void)connection().open_path(candidate(), below(2) == 0, now);
+        (void)connection().paths().open(candidate(), below(2) == 0, now);
         break;
       case 1:
-        connection().close_path(path(), now);
+        connection().paths().close(path(), now);
         break;
       case 2:
-        connection().set_backup(path(), below(2) == 0);
+        connection().paths().set_backup(path(), below(2) == 0);
         break;
       case 3:
         if (below(4) == 0) world_.victim().network_changed(now);
         break;
       case 4:
-        connection().add_candidate(candidate());
+        connection().paths().add_candidate(candidate());
         break;
       case 5:
-        (void)connection().punch(now);
+        (void)connection().paths().punch(now);
         break;
       case 6:
-        connection().ping_path(path());
+        connection().paths().ping(path());
         break;
       case 7:
-        connection().set_path_timers(path(), std::chrono::milliseconds(below(5000)),
-                                     std::chrono::milliseconds(below(2000)), now);
+        connection().paths().set_timers(path(), std::chrono::milliseconds(below(5000)),
+                                        std::chrono::milliseconds(below(2000)), now);
         break;
       case 8:
         (void)connection().send_datagram(Bytes(below(1300)));

@@ -46,7 +46,7 @@ class HostileReportsPaths : public Hostile {
     peer.send_on_path(path, other, peer_is_server() ? frames::ping() : frames::path_challenge(path));
     world.run();
     if (peer_is_server()) {
-      EXPECT_TRUE(victims_connection().open_path(other, false, world.now()));
+      EXPECT_TRUE(victims_connection().paths().open(other, false, world.now()));
     }
     world.run_for(100ms);
   }
@@ -110,7 +110,7 @@ TEST_P(HostileReportsPaths, FirstPathEndsBeforeTheHandshakeIsConfirmed) {
     world.run_for(100ms);
     const SocketAddr other = world.next_address();
     open_path(peer, 1, other);
-    ASSERT_EQ(victims_connection().paths().size(), 2u);
+    ASSERT_EQ(victims_connection().paths().all().size(), 2u);
     peer.send(Level::kHandshake, frames::ping());
     peer.send(Level::kOneRtt, frames::path_abandon(0));
     world.run_for(1ms);
@@ -139,7 +139,7 @@ TEST_P(HostileReportsPaths, PacketsOfAForgottenPath) {
     HostilePeer& peer = connect_extended();
     const SocketAddr other = world.next_address();
     open_path(peer, 1, other);
-    ASSERT_EQ(victims_connection().paths().size(), 2u);
+    ASSERT_EQ(victims_connection().paths().all().size(), 2u);
     const Bytes ends = frames::path_abandon(gone);
     if (gone == 1) {
       peer.send(Level::kOneRtt, ends);
@@ -381,8 +381,8 @@ TEST(HostileReportsOfPathsServer, AddressesThatChangeDuringProbes) {
   quic::Connection& connection = world.connections().back()->connection();
   peer.send(Level::kOneRtt, frames::add_address(1, bystander(1)));
   world.run();
-  EXPECT_TRUE(connection.add_candidate(bystander(7)));
-  ASSERT_TRUE(connection.punch(world.now()));
+  EXPECT_TRUE(connection.paths().add_candidate(bystander(7)));
+  ASSERT_TRUE(connection.paths().punch(world.now()));
   const TimePoint start = world.now();
   const auto before = world.reflected();
   for (uint64_t i = 0; i < 1200; ++i) {

@@ -55,7 +55,7 @@ TEST(QuicMoves, ClientMovesMidTransfer) {
   ASSERT_TRUE(world.net.run_until(
       [&] { return world.client().receivers[0]->finished() && world.server().receivers[0]->finished(); },
       60s));
-  EXPECT_EQ(world.server().connection().path_stats().remote, moved);
+  EXPECT_EQ(world.server().connection().paths().active().remote, moved);
   EXPECT_TRUE(world.client().receivers[0]->intact() && world.server().receivers[0]->intact());
 }
 
@@ -68,7 +68,7 @@ TEST(QuicMoves, NatRebindingIsFollowed) {
   const SocketAddr rebound = SocketAddr::v4({10, 0, 0, 2}, 50001);
   world.client_host.set_public_address(rebound);
   ASSERT_TRUE(world.net.run_until([&] { return world.client().receivers[0]->finished(); }, 60s));
-  EXPECT_EQ(world.server().connection().path_stats().remote, rebound);
+  EXPECT_EQ(world.server().connection().paths().active().remote, rebound);
 }
 
 // The system may send from another address of its own accord before anybody tells us that the network
@@ -86,7 +86,7 @@ TEST(QuicMoves, AMoveRightAfterANatRebindingIsFollowed) {
   ASSERT_TRUE(world.net.run_until(
       [&] { return world.client().receivers[0]->finished() && world.server().receivers[0]->finished(); },
       60s));
-  EXPECT_EQ(world.server().connection().path_stats().remote, moved);
+  EXPECT_EQ(world.server().connection().paths().active().remote, moved);
 }
 
 // With new ids while there are some, then with the last one. The client has nothing to say, but the server

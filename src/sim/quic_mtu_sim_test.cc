@@ -130,8 +130,8 @@ MtuResult fall_and_rise(uint64_t seed) {
     for (auto& receiver : peer->receivers) EXPECT_TRUE(receiver->intact()) << "seed " << seed;
   }
   return {std::max(at_server.longest(), at_client.longest()),
-          world.client().connection().path_stats().mtu_black_holes +
-              world.server().connection().path_stats().mtu_black_holes,
+          world.client().connection().paths().active().mtu_black_holes +
+              world.server().connection().paths().active().mtu_black_holes,
           world.net.digest()};
 }
 
@@ -154,7 +154,7 @@ TEST(QuicMtu, SameSeedSameDigest) {
   for (uint64_t seed : {3u, 8u}) EXPECT_EQ(fall_and_rise(seed).digest, fall_and_rise(seed).digest);
 }
 
-size_t mtu_of(Peer& peer) { return peer.connection().path_stats().max_datagram_size; }
+size_t mtu_of(Peer& peer) { return peer.connection().paths().active().max_datagram_size; }
 
 // After a black hole the search begins again when a minute is over.
 TEST(QuicMtu, RisesAgainAfterABlackHole) {
@@ -171,12 +171,12 @@ TEST(QuicMtu, RisesAgainAfterABlackHole) {
   world.net.run_for(3s);
   EXPECT_EQ(mtu_of(world.client()), 1200u);
   // More than one: large packets that were still in flight.
-  const uint64_t black_holes = world.client().connection().path_stats().mtu_black_holes;
+  const uint64_t black_holes = world.client().connection().paths().active().mtu_black_holes;
   EXPECT_GE(black_holes, 1u);
   world.set_links(link, link);
   world.net.run_for(65s);
   EXPECT_GT(mtu_of(world.client()), 1400u);
-  EXPECT_EQ(world.client().connection().path_stats().mtu_black_holes, black_holes);
+  EXPECT_EQ(world.client().connection().paths().active().mtu_black_holes, black_holes);
 }
 
 // Early probes let the core's timers fire before their time. The idle timeout, which is the peer's if that is
@@ -232,7 +232,7 @@ TEST(QuicMtu, RandomLossIsNotABlackHoleForEver) {
       low = mtu_of(world.client()) > 1300 ? Duration{} : low + 1s;
       EXPECT_LT(low, 75s) << "seed " << seed;
     }
-    black_holes += world.client().connection().path_stats().mtu_black_holes;
+    black_holes += world.client().connection().paths().active().mtu_black_holes;
     EXPECT_FALSE(world.client().closed.has_value()) << "seed " << seed;
     lossy.loss = 0;
     world.set_links(lossy, lossy);

@@ -15,7 +15,7 @@ using quic::PathId;
 using quic::PathStats;
 
 std::vector<PathStats> established_paths(const quic::Connection& connection) {
-  std::vector<PathStats> paths = connection.paths();
+  std::vector<PathStats> paths = connection.paths().all();
   std::erase_if(paths, [](const PathStats& path) { return !path.established; });
   return paths;
 }
@@ -83,9 +83,9 @@ class Steerer {
   void advertise() {
     const SocketAddr outside = config_.nat.map(config_.host.address());
     if (outside == candidate_) return;
-    if (!candidate_.is_unspecified()) connection_.remove_candidate(candidate_);
+    if (!candidate_.is_unspecified()) connection_.paths().remove_candidate(candidate_);
     candidate_ = outside;
-    connection_.add_candidate(candidate_);
+    connection_.paths().add_candidate(candidate_);
   }
 
   void look(TimePoint now) {
@@ -98,14 +98,14 @@ class Steerer {
     }
     is_direct_ = direct != nullptr && !direct->backup;
     if (relay == nullptr) {
-      if (config_.is_client) (void)connection_.open_path(config_.relay, true, now);
+      if (config_.is_client) (void)connection_.paths().open(config_.relay, true, now);
     } else {
       keep_relay(*relay, direct != nullptr, now);
     }
     if (direct != nullptr) {
       use_direct(*direct, relay != nullptr, now);
     } else if (config_.is_client && now >= next_round_) {
-      (void)connection_.punch(now);
+      (void)connection_.paths().punch(now);
       next_round_ = now + kRound;
     }
   }
@@ -127,21 +127,21 @@ class Steerer {
   }
 
   void keep_relay(const PathStats& relay, bool backup, TimePoint now) {
-    if (timed_ != relay.id) connection_.set_path_timers(relay.id, kRelayIdle, kRelayKeepAlive, now);
+    if (timed_ != relay.id) connection_.paths().set_timers(relay.id, kRelayIdle, kRelayKeepAlive, now);
     timed_ = relay.id;
-    if (relay.backup != backup) connection_.set_backup(relay.id, backup);
+    if (relay.backup != backup) connection_.paths().set_backup(relay.id, backup);
     if (backup && seen_.at(relay.id).heard > answered_ && now - answered_ >= kRelayAnswer) {
       answered_ = now;
-      connection_.ping_path(relay.id);
+      connection_.paths().ping(relay.id);
     }
   }
 
   void use_direct(const PathStats& direct, bool may_close, TimePoint now) {
-    if (direct.backup) connection_.set_backup(direct.id, false);
+    if (direct.backup) connection_.paths().set_backup(direct.id, false);
     Seen& seen = seen_.at(direct.id);
     if (!seen.unanswered || now - *seen.unanswered < kSuspect) return;
-    if (!std::exchange(seen.pinged, true)) connection_.ping_path(direct.id);
-    if (may_close && now - *seen.unanswered >= kSilent) connection_.close_path(direct.id, now);
+    if (!std::exchange(seen.pinged, true)) connection_.paths().ping(direct.id);
+    if (may_close && now - *seen.unanswered >= kSilent) connection_.paths().close(direct.id, now);
   }
 
   Network& net_;
@@ -205,7 +205,7 @@ class BehindNats {
                            Steerer::Config{client_host, client_nat, kServerAtRelay, true});
     server_steerer.emplace(net, server->connection(),
                            Steerer::Config{server_host, server_nat, kClientAtRelay, false});
-    return client->connection().is_multipath();
+    return client->connection().paths().is_multipath();
   }
   void start_transfer() { client->send(server_sends_only ? 1 : size); }
   void start_steering() {
@@ -434,14 +434,14 @@ class IdleBackup {
   bool open() {
     if (!world.connect()) return false;
     world.net.run_for(1s);
-    auto opened = client().open_path(kSecondAddr, true, world.net.now());
+    auto opened = client().paths().open(kSecondAddr, true, world.net.now());
     if (!opened) return false;
     backup = *opened;
     if (!world.net.run_until([&] { return has_backup(client()) && has_backup(server()); }, 10s)) return false;
-    server().set_backup(backup, true);
+    server().paths().set_backup(backup, true);
     const Duration keep_alive = keeps_ == Keeps::kPings ? 0s : kKeepAlive;
     for (quic::Connection* each : {&client(), &server()}) {
-      if (!each->set_path_timers(backup, kIdle, keep_alive, world.net.now())) return false;
+      if (!each->paths().set_timers(backup, kIdle, keep_alive, world.net.now())) return false;
     }
     keep();
     return true;
@@ -473,8 +473,8 @@ class IdleBackup {
   // Acknowledgements take the other path, so a keep-alive must be answered by a ping.
   void keep() {
     if (keeps_ == Keeps::kPings) {
-      client().ping_path(backup);
-      server().ping_path(backup);
+      client().paths().ping(backup);
+      server().paths().ping(backup);
     } else {
       answer(client(), client_answers_);
       answer(server(), server_answers_);
@@ -483,12 +483,12 @@ class IdleBackup {
     world.net.at(world.net.now() + pause, [this] { keep(); });
   }
   void answer(quic::Connection& connection, Answerer& answerer) {
-    const std::vector<PathStats> paths = connection.paths();
+    const std::vector<PathStats> paths = connection.paths().all();
     auto found = std::ranges::find(paths, backup, &PathStats::id);
     if (found == paths.end() || found->bytes_received == answerer.heard) return;
     if (world.net.now() - answerer.answered < kAnswer) return;
     answerer = {found->bytes_received, world.net.now()};
-    connection.ping_path(backup);
+    connection.paths().ping(backup);
   }
   void write(quic::Stream& stream) {
     stream.write(Bytes(1 + choice.below(300)));
@@ -518,7 +518,7 @@ void keep_a_backup(uint64_t seed, IdleBackup::Keeps keeps) {
         << "the server's, after " << (net.now() - opened) / 1s << " s";
   }
   // The backup path can still carry data.
-  ASSERT_TRUE(test.client().close_path(0, net.now()));
+  ASSERT_TRUE(test.client().paths().close(0, net.now()));
   test.world.client().send(100'000);
   EXPECT_TRUE(net.run_until(
       [&] {
@@ -527,7 +527,7 @@ void keep_a_backup(uint64_t seed, IdleBackup::Keeps keeps) {
         });
       },
       10s));
-  EXPECT_EQ(test.client().path_stats().remote, IdleBackup::kSecondAddr);
+  EXPECT_EQ(test.client().paths().active().remote, IdleBackup::kSecondAddr);
 }
 
 TEST(QuicPaths, AnIdleBackupWithPingsOutlivesItsTimeout) {

@@ -74,7 +74,7 @@ uint64_t through_full_sockets(uint64_t seed, bool notifies) {
       << "seed " << seed;
   EXPECT_EQ(world.net.dropped(), 0u) << "seed " << seed;
   for (Peer* peer : {&world.client(), &world.server()}) {
-    const quic::PathStats stats = peer->connection().path_stats();
+    const quic::PathStats stats = peer->connection().paths().active();
     // Not retransmitted: a probe of the MTU, or an acknowledgement that the core no longer expects an answer
     // to.
     EXPECT_LE(stats.packets_lost, 1u) << "seed " << seed;

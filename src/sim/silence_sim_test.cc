@@ -44,7 +44,7 @@ TEST(SilenceWatch, DataWithoutAnswerMakesASuspectAndThenADeadPeer) {
     peer.pto = pto;
     EXPECT_EQ(peer.until(Silence::kSuspect), suspect);
     EXPECT_EQ(peer.until(Silence::kDead), dead);
-    EXPECT_GE(peer.probes, SilenceWatch::kLeastProbes);
+    EXPECT_GE(peer.probes, 5) << "as the comment at kLeastProbes says";
     EXPECT_EQ(peer.watch.next_look(), TimePoint::max());
     peer.waiting.reset();
     peer.look(dead + 1s);

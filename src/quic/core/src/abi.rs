@@ -271,11 +271,10 @@ pub enum CloseKind {
 pub struct Status {
     /// Nanoseconds; u64::MAX for none.
     pub deadline: u64,
-    /// Bytes that arrived and were not read.
-    pub held: u64,
     pub drained: bool,
     pub handshaking: bool,
     pub multipath: bool,
+    pub liveness: Liveness,
 }
 
 #[repr(C)]
@@ -288,6 +287,11 @@ pub struct Liveness {
     pub waiting: u64,
     /// Probe timeout, a duration.
     pub pto: u64,
+}
+
+impl Liveness {
+    /// Of a connection that is over.
+    pub const NONE: Self = Self { heard: 0, acked: 0, waiting: u64::MAX, pto: 0 };
 }
 
 #[repr(C)]

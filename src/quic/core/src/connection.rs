@@ -84,7 +84,6 @@ pub struct Conn {
     pub dead: bool,
     /// Configured window of each stream.
     window: u64,
-    pub held: u64,
     /// Bytes of datagrams since the last collect().
     arrived: u64,
     events: VecDeque<CqEvent>,
@@ -179,7 +178,6 @@ impl Conn {
             closed: None,
             dead: false,
             window: settings.stream_window,
-            held: 0,
             arrived: 0,
             events: VecDeque::new(),
             streams: FxHashMap::default(),
@@ -378,11 +376,9 @@ impl Conn {
         let all_frames: u64 = self.readable.iter().map(|(_, frames)| frames).sum();
         for (id, frames) in self.readable.drain(..) {
             let recv = self.streams.entry(id).or_default();
-            let before = recv.held();
             let share = (arrived * frames).div_ceil(all_frames);
             let frames = recv.arrived(share, frames, self.window);
             let held = recv.held();
-            self.held += held - before;
             // Many frames of one stream in a row are one event.
             match self.events.back_mut() {
                 Some(last) if last.kind == ConnectionEventKind::Readable as u32 && last.id == id.into() => {
@@ -511,7 +507,6 @@ impl Conn {
     pub fn reset_by_peer(&mut self) {
         self.on_lost(ConnectionError::Reset);
         self.dead = true;
-        self.held = 0;
     }
 
     /// Ends the connection for what the peer did.
@@ -639,10 +634,7 @@ impl Conn {
 
     pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         let id = self.inner.streams().accept(dir)?;
-        let recv = self.streams.entry(id).or_default();
-        let before = recv.held();
-        recv.arrived(FIRST_FRAME, 1, self.window);
-        self.held += recv.held() - before;
+        self.streams.entry(id).or_default().arrived(FIRST_FRAME, 1, self.window);
         Some(id)
     }
 
@@ -652,11 +644,9 @@ impl Conn {
             return None;
         }
         let recv = self.streams.entry(id).or_default();
-        let before = recv.held();
         recv.consume(consumed);
         recv.fill(&mut self.inner, id, self.window);
         let state = StreamState { available: recv.available(), held: recv.held(), end: recv.end() };
-        self.held = self.held + state.held - before;
         if state.end.is_some() && state.available == 0 {
             self.forget(id);
         }
@@ -669,10 +659,7 @@ impl Conn {
 
     pub fn compact(&mut self, id: StreamId) {
         if self.may_receive(id) {
-            let recv = self.streams.entry(id).or_default();
-            let before = recv.held();
-            recv.compact(&mut self.inner, id, self.window);
-            self.held = self.held + recv.held() - before;
+            self.streams.entry(id).or_default().compact(&mut self.inner, id, self.window);
         }
     }
 
@@ -685,9 +672,7 @@ impl Conn {
 
     /// Drops the unread data of a stream that noq is done with.
     pub fn forget(&mut self, id: StreamId) {
-        if let Some(recv) = self.streams.remove(&id) {
-            self.held -= recv.held();
-        }
+        self.streams.remove(&id);
     }
 
     /// How much of `data` was taken; None when the stream takes nothing more.

@@ -421,7 +421,6 @@ impl Endpoint {
         }
         self.panics += 1;
         conn.dead = true;
-        conn.held = 0;
         conn.lost(abi::CloseKind::Internal, 0, last_panic());
         if catch_unwind(AssertUnwindSafe(|| self.forget(conn))).is_err() {
             self.panics += 1;

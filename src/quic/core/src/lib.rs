@@ -325,13 +325,14 @@ pub unsafe extern "C" fn cq_connection_events(
 /// The handle is valid, `out` writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cq_connection_status(endpoint: *mut Endpoint, connection: *mut Conn, out: *mut Status) {
-    let fallback = Status { deadline: u64::MAX, held: 0, drained: true, handshaking: false, multipath: false };
+    let fallback =
+        Status { deadline: u64::MAX, drained: true, handshaking: false, multipath: false, liveness: Liveness::NONE };
     let status = on_connection(endpoint, connection, fallback, |_, conn| Status {
         deadline: conn.deadline().map_or(u64::MAX, nanoseconds),
-        held: conn.held,
         drained: conn.is_drained(),
         handshaking: conn.inner.is_handshaking(),
         multipath: conn.inner.is_multipath_negotiated(),
+        liveness: conn.liveness(),
     });
     // SAFETY: the caller's contract.
     unsafe { out.write(status) };
@@ -474,8 +475,7 @@ pub extern "C" fn cq_connection_acks(endpoint: *mut Endpoint, connection: *mut C
 /// `out` is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cq_connection_liveness(endpoint: *mut Endpoint, connection: *mut Conn, out: *mut Liveness) {
-    let fallback = Liveness { heard: 0, acked: 0, waiting: u64::MAX, pto: 0 };
-    let liveness = on_connection(endpoint, connection, fallback, |_, conn| conn.liveness());
+    let liveness = on_connection(endpoint, connection, Liveness::NONE, |_, conn| conn.liveness());
     // SAFETY: the caller's contract.
     unsafe { out.write(liveness) };
 }
