@@ -229,6 +229,22 @@ TEST(HttpTap, LongHeadsAreFollowed) {
   }
 }
 
+TEST(HttpTap, ARequestLineOfAnyLengthIsFollowed) {
+  // Around the length from which a line is kept in two pieces.
+  constexpr size_t kAround = http::H1Decoder::kMaxObservedLine;
+  for (size_t size = kAround - 20; size < kAround + 20; ++size) {
+    for (const char* line_end : {"\r\n", "\n"}) {
+      Fixture f;
+      const std::string start = "GET /";
+      const std::string version = " HTTP/1.1";
+      f.request(start + std::string(size - start.size() - version.size(), 'a') + version + line_end +
+                line_end);
+      f.response("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+      EXPECT_EQ(f.lines.size(), 1u) << size;
+    }
+  }
+}
+
 TEST(HttpTap, ALongLineThatIsNoHttpEndsIt) {
   for (const std::string& line :
        {std::string(100'000, 'a'), "GET " + std::string(100'000, 'a'),
@@ -257,7 +273,7 @@ TEST(HttpTap, TargetsAreSafeToPrint) {
   f.tap.closed(f.now);
   ASSERT_EQ(f.lines.size(), 2u);
   EXPECT_EQ(f.lines[0].target, "/\\x1b[31m\\xc3\\xa9");
-  EXPECT_EQ(f.lines[1].target.size(), HttpScanner::kMaxKept + 3);
+  EXPECT_EQ(f.lines[1].target.size(), HttpTap::kMaxShown + 3);
 }
 
 }  // namespace

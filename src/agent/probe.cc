@@ -1,41 +1,43 @@
 #include "agent/probe.h"
 
 #include <array>
-#include <optional>
 
-#include "agent/http_tap.h"
 #include "base/key.h"
 #include "base/random.h"
+#include "http/h1_codec.h"
 #include "net/tcp.h"
 #include "tls/tls.h"
 
 namespace culvert::agent {
 namespace {
 
-// The status of the answer to one GET; the tap knows where heads end, and no body has to be read.
+// The status of the answer to one GET. How the origin frames it is its own affair: no body is read.
 net::Task<Result<int>> ask(net::ByteStream& stream, std::string hostname, std::string target,
                            TimePoint deadline) {
-  std::optional<int> status;
-  HttpTap tap(hostname, [&status](const RequestLine& line) { status = line.status; });
-  std::string request = fmt::format(
-      "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: culvert-readiness\r\nAccept: */*\r\nConnection: "
-      "close\r\n\r\n",
-      target, hostname);
-  tap.request_bytes(as_bytes(request), monotonic_now());
+  using Event = http::H1Decoder::Event;
+  http::Headers headers;
+  headers.add("Host", hostname);
+  headers.add("User-Agent", "culvert-readiness");
+  headers.add("Accept", "*/*");
+  headers.add("Connection", "close");
+  std::string request;
+  http::append_request_head(request, "GET", target, headers);
   auto written = co_await net::write_all(stream, as_bytes(request), deadline);
   if (!written) co_return std::unexpected(written.error());
 
+  http::H1Decoder answers(http::H1Decoder::Role::kResponses, http::H1Rules::kObserver);
   std::array<uint8_t, 2048> chunk;
-  while (!status) {
+  for (;;) {
     auto got = co_await net::read_some(stream, chunk, deadline);
     if (!got) co_return std::unexpected(got.error());
     if (*got == 0)
       co_return fail(ErrorCode::kUnavailable, "{} closed the connection without an answer", hostname);
-    tap.response_bytes(ByteView(chunk).first(*got), monotonic_now());
-    if (!status && tap.is_quiet())
-      co_return fail(ErrorCode::kUnavailable, "{} did not answer in HTTP", hostname);
+    ByteView input = ByteView(chunk).first(*got);
+    Event event = answers.next(input);
+    while (event == Event::kInterim) event = answers.next(input);
+    if (event == Event::kHead) co_return answers.response().status;
+    if (event != Event::kMore) co_return fail(ErrorCode::kUnavailable, "{} did not answer in HTTP", hostname);
   }
-  co_return *status;
 }
 
 }  // namespace

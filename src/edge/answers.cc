@@ -4,24 +4,12 @@
 
 #include <array>
 
+#include "http/h1_codec.h"
 #include "tls/tls.h"
 #include "tunnel/protocol.h"
 
 namespace culvert::edge {
 namespace {
-
-const char* reason_phrase(int status) {
-  switch (status) {
-    case 400:
-      return "Bad Request";
-    case 503:
-      return "Service Unavailable";
-    case 504:
-      return "Gateway Timeout";
-    default:
-      return "Bad Gateway";
-  }
-}
 
 // True when nothing more will come. Reads a bounded amount: a client that keeps sending is not waited for.
 bool drained(net::ByteStream& socket) {
@@ -37,15 +25,14 @@ bool drained(net::ByteStream& socket) {
 }  // namespace
 
 Bytes http_answer(int status, std::string_view text) {
-  std::string answer = fmt::format(
-      "HTTP/1.1 {} {}\r\n"
-      "Content-Type: text/plain; charset=utf-8\r\n"
-      "Content-Length: {}\r\n"
-      "Cache-Control: no-store\r\n"
-      "Connection: close\r\n"
-      "\r\n"
-      "{}\n",
-      status, reason_phrase(status), text.size() + 1, text);
+  http::Headers headers;
+  headers.add("Content-Type", "text/plain; charset=utf-8");
+  headers.add("Content-Length", fmt::format("{}", text.size() + 1));
+  headers.add("Cache-Control", "no-store");
+  headers.add("Connection", "close");
+  std::string answer;
+  http::append_response_head(answer, status, headers);
+  answer.append(text).append("\n");
   return to_bytes(as_bytes(answer));
 }
 

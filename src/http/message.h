@@ -2,36 +2,15 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "http/headers.h"
 #include "net/byte_stream.h"
 
 // HTTP/1.1 messages with whole bodies, for our own API: small requests, small answers. The proxy path will
 // stream.
 namespace culvert::http {
-
-class Headers {
- public:
-  Headers() = default;
-  Headers(const Headers&) = default;
-  Headers(Headers&&) noexcept = default;
-  Headers& operator=(const Headers&) = default;
-  Headers& operator=(Headers&&) noexcept = default;
-  ~Headers();  // wipes them: one may be an Authorization
-
-  void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
-  // The first field of that name, without regard to case; nullptr if there is none.
-  const std::string* find(std::string_view name) const;
-  size_t count(std::string_view name) const;
-  auto begin() const { return fields_.begin(); }
-  auto end() const { return fields_.end(); }
-
- private:
-  std::vector<std::pair<std::string, std::string>> fields_;
-};
 
 struct Request {
   std::string method;
@@ -47,7 +26,6 @@ struct Response {
   std::string body;
 };
 
-constexpr size_t kMaxHeaderBytes = 16 * 1024;
 constexpr size_t kMaxBodyBytes = 64 * 1024;  // of a request
 constexpr size_t kMaxResponseBodyBytes =
     4 * 1024 * 1024;  // an operator's listing is the longest answer we ask for

@@ -164,7 +164,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(RequestParser, RefusesAnEndlessHeader) {
   RequestParser parser;
   std::string text = "GET / HTTP/1.1\r\nHost: h\r\nX: ";
-  text.append(kMaxHeaderBytes, 'x');
+  text.append(H1Decoder::kMaxHead, 'x');
   ASSERT_EQ(parser.feed(as_bytes(text)), ParseState::kError);
   EXPECT_EQ(parser.error().code, ErrorCode::kLimit);
 }
@@ -172,7 +172,7 @@ TEST(RequestParser, RefusesAnEndlessHeader) {
 TEST(RequestParser, TakesAHeaderUpToTheCapAndNoMore) {
   for (size_t extra : {0u, 1u}) {
     std::string start = "GET / HTTP/1.1\r\nHost: h\r\nX: ";
-    std::string text = start + std::string(kMaxHeaderBytes + extra - start.size() - 4, 'x') + "\r\n\r\n";
+    std::string text = start + std::string(H1Decoder::kMaxHead + extra - start.size() - 4, 'x') + "\r\n\r\n";
     RequestParser parser;
     EXPECT_EQ(parser.feed(as_bytes(text)), extra == 0 ? ParseState::kDone : ParseState::kError);
   }
