@@ -6,7 +6,7 @@ the Rust code of the QUIC core stands on.
 
 The one table is tests/layers.toml; every dependency and every library in it has a reason. Fails on an include that is not in
 the table, on a dependency that runs sideways or upwards, on a row that nothing uses any more, on clocks read outside
-base/ and on detached coroutines. Rust code reads no clock and does no I/O at all.
+base/, on code that has a loop (net/ and above) and asks the system for the time instead, and on detached coroutines. Rust code reads no clock and does no I/O at all.
 """
 import fnmatch
 import re
@@ -16,6 +16,7 @@ from pathlib import Path
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CLOCK = re.compile(r"(?i:clock)\s*::\s*now\s*\(")
+CLOCK_CALL = re.compile(r"(?<!\.)(?<!->)\b(?:monotonic_now|unix_now|system_clock)\b")
 DETACHED = re.compile(r"\bdetached\b")
 # Calls only: `get_or_init(Instant::now)` makes the origin that all times of the core count from, and an Instant has no other
 # constructor.
@@ -37,6 +38,10 @@ def strip_comments(text):
     return COMMENT.sub(blank, text)
 
 
+def is_test_code(name):
+    return name.endswith(("_test.cc", "_fixture.h", "/testing.h")) or "/testing_" in name or "_testing." in name
+
+
 class Layers:
     def __init__(self, root):
         self.root = Path(root)
@@ -45,8 +50,9 @@ class Layers:
         self.level = {module: number for number, layer in enumerate(table["layers"]) for module in layer}
         self.dependencies = {(row["from"], row["to"]): row for row in table["dependency"]}
         self.libraries = table["library"]
+        self.clocks = {row["file"]: row for row in table.get("clock", [])}
         self.crates = {row["name"]: row for row in table.get("crate", [])}
-        self.used_dependencies, self.used_files = set(), set()
+        self.used_dependencies, self.used_files, self.used_clocks = set(), set(), set()
         self.errors = []
 
     def check(self):
@@ -66,6 +72,8 @@ class Layers:
             for files in library["files"]:
                 if (library["name"], files) not in self.used_files:
                     self.errors.append(f"tests/layers.toml: {library['name']} is used no more in {files}; remove it")
+        for name in sorted(set(self.clocks) - self.used_clocks):
+            self.errors.append(f"tests/layers.toml: {name} asks no clock any more; remove it")
         return self.errors
 
     def _check_table(self):
@@ -81,6 +89,9 @@ class Layers:
         for library in self.libraries:
             if not library.get("why", "").strip():
                 self.errors.append(f"tests/layers.toml: the library {library['name']} has no reason")
+        for name, row in self.clocks.items():
+            if not row.get("why", "").strip():
+                self.errors.append(f"tests/layers.toml: the clock in {name} has no reason")
         for crate in self.crates.values():
             if not crate.get("why", "").strip():
                 self.errors.append(f"tests/layers.toml: the crate {crate['name']} has no reason")
@@ -97,6 +108,10 @@ class Layers:
                 continue
             if CLOCK.search(line) and module != "base" and not name.endswith("_test.cc"):
                 self.errors.append(f"{where}: reads a clock; take a TimePoint, or base/clock.h")
+            if module != "base" and CLOCK_CALL.search(line) and not is_test_code(name):
+                self.used_clocks.add(name)
+                if name not in self.clocks:
+                    self.errors.append(f"{where}: asks the system for the time; ask the event loop (now, unix_now)")
             if DETACHED.search(line):
                 self.errors.append(f"{where}: a detached coroutine has no owner; give it to a TaskGroup")
 

@@ -28,6 +28,9 @@ name = "asio"
 headers = ["boost/asio/*"]
 files = ["src/net/*"]
 why = "one module"
+[[clock]]
+file = "src/net/loop.h"
+why = "the loop's own"
 [[crate]]
 name = "bytes"
 why = "buffers"
@@ -37,6 +40,7 @@ FILES = {
     "tests/layers.toml": TABLE,
     "src/base/bytes.h": "#include <vector>\n",
     "src/net/tcp.h": '#include "base/bytes.h"\n#include <boost/asio/ip/tcp.hpp>\n',
+    "src/net/loop.h": "TimePoint now() { return monotonic_now(); }\n",
     "src/route/table.cc": "int x;\n",
     "src/route/table_test.cc": '#include "net/tcp.h"\n',
     "src/edge/edge.cc": '#include "net/tcp.h"\n#include <memory>\n',
@@ -77,6 +81,9 @@ def test_a_tree_within_its_table(tree):
     ("src/net/quoted.cc", '#include "curl/curl.h"\n', "is no file of src/"),
     ("src/net/clock.cc", "auto t = std::chrono::steady_clock::now();\n", "src/net/clock.cc:1: reads a clock"),
     ("src/net/alias.cc", "auto t = Clock::now(), u = system_clock ::now ();\n", "reads a clock"),
+    ("src/net/ask.cc", "auto t = monotonic_now();\n", "src/net/ask.cc:1: asks the system for the time"),
+    ("src/edge/wall.h", "auto t = culvert::unix_now();\n", "src/edge/wall.h:1: asks the system for the time"),
+    ("src/edge/default.cc", "WallClock clock = unix_now;\n", "asks the system for the time"),
     ("src/net/spawn.cc", "co_spawn(x, y, boost::asio::detached);\n", "detached coroutine"),
     ("src/net/core/src/clock.rs", "let now = Instant::now();\n", "clock.rs:1: Instant::now( is I/O or a clock"),
     ("src/net/core/src/io.rs", "use std::net::UdpSocket;\n", "UdpSocket is I/O or a clock"),
@@ -99,6 +106,11 @@ def test_clocks_are_allowed_in_base_and_in_tests(tree):
     assert tree(files={"src/base/clock.cc": "x = steady_clock::now();\n", "src/net/a_test.cc": "x = steady_clock::now();\n"}) == []
 
 
+def test_the_time_is_asked_of_the_loop(tree):
+    assert tree(files={"src/base/clock.cc": "x = monotonic_now();\n", "src/edge/a_test.cc": "x = monotonic_now();\n",
+                       "src/edge/loop.cc": "x = loop.unix_now() + loop_->unix_now();\n"}) == []
+
+
 @pytest.mark.parametrize("replace,by,complaint", [
     ('from = "edge"\nto = "net"', 'from = "edge"\nto = "base"', "edge -> base is used no more"),
     ('["edge"]]', '["edge"], ["gone"]]', "src/gone/ is gone"),
@@ -106,6 +118,8 @@ def test_clocks_are_allowed_in_base_and_in_tests(tree):
     ('layers = [["base"], ["net", "route"]', 'layers = [["net"], ["base", "route"]', "net -> base does not run downwards"),
     ('why = "sockets"', 'why = " "', "edge -> net has no reason"),
     ('why = "buffers"', 'why = ""', "the crate bytes has no reason"),
+    ('why = "the loop\'s own"', 'why = ""', "the clock in src/net/loop.h has no reason"),
+    ('file = "src/net/loop.h"', 'file = "src/net/tcp.h"', "src/net/tcp.h asks no clock any more"),
     ('files = ["src/net/*"]', 'files = ["src/net/*", "src/edge/*"]', "asio is used no more in src/edge/*"),
 ])
 def test_a_table_that_is_wrong_is_caught(tree, replace, by, complaint):

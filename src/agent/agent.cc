@@ -94,13 +94,13 @@ net::Task<Result<>> Agent::Impl::run() {
 // The edges were asked for no more streams. An edge knows best when all is over: it still has bytes for
 // clients that this side no longer has, and it opened streams that have not arrived.
 net::Task<> Agent::Impl::drain() {
-  const TimePoint stopped_at = monotonic_now();
+  const TimePoint stopped_at = loop.now();
   while (!hurry) {
     const bool drained =
         std::ranges::all_of(links, [](const auto& entry) { return entry.second->is_drained(); });
     if (drained && streams.active() == 0) co_return;
     const TimePoint last_call = stopped_at + patience();
-    if (last_call <= monotonic_now()) co_return;
+    if (last_call <= loop.now()) co_return;
     co_await ended.wait_until(last_call);
   }
 }

@@ -30,13 +30,13 @@ net::Task<> EdgeLink::run() {
       break;
     }
     if (dialled) {
-      const TimePoint began = monotonic_now();
+      const TimePoint began = agent_.loop.now();
       co_await serve(std::move(*dialled));
       if (agent_.lifetime.is_stopping() || !is_named()) break;
       // A tunnel that did not last is a failure as well: an edge that welcomes and then closes must not be
       // hammered.
-      if (monotonic_now() - began >= Backoff::kCap) backoff.reset();
-    } else if (failure_lines.allow(monotonic_now())) {
+      if (agent_.loop.now() - began >= Backoff::kCap) backoff.reset();
+    } else if (failure_lines.allow(agent_.loop.now())) {
       log_warn("edge_unreachable", "edge={} reason={}", edge_.short_text(), quoted(dialled.error().message));
     }
     co_await agent_.lifetime.pause(backoff.next(agent_.random));
@@ -69,7 +69,7 @@ void EdgeLink::lease_changed() {
 void EdgeLink::stop() {
   changed_.notify();
   if (stopped_at_ != TimePoint::max()) return;
-  stopped_at_ = monotonic_now();
+  stopped_at_ = agent_.loop.now();
   for (const TunnelPtr& tunnel : tunnels_) drain(*tunnel);
 }
 
@@ -103,7 +103,7 @@ net::Task<Result<endpoint::EndpointAddr>> EdgeLink::locate() {
       reasons += fmt::format("; address {}", place.error().message);
     }
   }
-  auto results = co_await net::resolve_all(agent_.loop, std::move(places), monotonic_now() + kDialDeadline);
+  auto results = co_await net::resolve_all(agent_.loop, std::move(places), agent_.loop.now() + kDialDeadline);
   for (const auto& resolved : results) {
     if (!resolved) {
       reasons += fmt::format("; {}", resolved.error().message);
@@ -124,7 +124,7 @@ net::Task<Result<endpoint::ConnectionPtr>> EdgeLink::connect() {
   if (!target) co_return std::unexpected(target.error());
   agent_.network.look_for(edge_, target->ip_addrs);
   auto connection =
-      co_await agent_.endpoint.connect(*target, tunnel::kTunnelAlpn, monotonic_now() + kDialDeadline);
+      co_await agent_.endpoint.connect(*target, tunnel::kTunnelAlpn, agent_.loop.now() + kDialDeadline);
   if (connection || connection.error().code != ErrorCode::kTimeout) co_return connection;
   const hubapi::EdgeInfo* info = agent_.leases.find_edge(edge_);
   co_return fail(ErrorCode::kTimeout, "{}",
@@ -143,7 +143,7 @@ net::Task<Result<EdgeLink::TunnelPtr>> EdgeLink::dial() {
   auto sent = tunnel->control.send(tunnel::Hello{.agent_version = kVersion});
   if (!sent) co_return std::unexpected(sent.error());
   joining_ = connection;
-  auto message = co_await tunnel->control.receive(monotonic_now() + kWelcomeDeadline);
+  auto message = co_await tunnel->control.receive(agent_.loop.now() + kWelcomeDeadline);
   if (!message) {
     if (connection->is_open()) {
       connection->close(tunnel::kCloseProtocol, "no welcome");

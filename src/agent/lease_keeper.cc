@@ -23,7 +23,8 @@ Duration next_declaration(const hubapi::LeaseAnswer& answer) {
 
 LeaseKeeper::LeaseKeeper(net::EventLoop& loop, const Config& config, const SecretKey& key, Lifetime& lifetime,
                          AgentObserver& observer, Random& random)
-    : config_(config),
+    : loop_(loop),
+      config_(config),
       key_(key),
       lifetime_(lifetime),
       observer_(observer),
@@ -55,9 +56,9 @@ net::Task<> LeaseKeeper::run() {
     }
     backoff.reset();
     cap.reset();
-    const TimePoint renew_at = monotonic_now() + next_declaration(*answer);
+    const TimePoint renew_at = loop_.now() + next_declaration(*answer);
     adopt(std::move(*answer), number);
-    while (!lifetime_.is_stopping() && !is_wanted_ && monotonic_now() < renew_at)
+    while (!lifetime_.is_stopping() && !is_wanted_ && loop_.now() < renew_at)
       co_await wanted_.wait_until(renew_at);
   }
 }
@@ -88,7 +89,7 @@ bool LeaseKeeper::is_accepted(const Service& service) const {
 }
 
 void LeaseKeeper::adopt(hubapi::LeaseAnswer answer, uint64_t number) {
-  if (auto elapsed = silence_.ended(monotonic_now())) observer_.hub_reached(*elapsed);
+  if (auto elapsed = silence_.ended(loop_.now())) observer_.hub_reached(*elapsed);
   const bool is_first = !lease_;
   lease_ = std::move(answer);
   granted_ = number;
@@ -139,11 +140,10 @@ void LeaseKeeper::report_clock() {
 
 void LeaseKeeper::failed(const Error& error) {
   if (is_refusal(error)) {
-    if (auto elapsed = silence_.ended(monotonic_now())) observer_.hub_reached(*elapsed);
+    if (auto elapsed = silence_.ended(loop_.now())) observer_.hub_reached(*elapsed);
     return refused({error});
   }
-  if (auto elapsed = silence_.failed(error.message, monotonic_now()))
-    observer_.hub_unreachable(error, *elapsed);
+  if (auto elapsed = silence_.failed(error.message, loop_.now())) observer_.hub_unreachable(error, *elapsed);
 }
 
 // Reported once until something else happens: the agent continues to ask, slowly.

@@ -47,6 +47,7 @@ class LeaseKeeper {
   void failed(const Error& error);
   void refused(const HubRefusal& refusal);
 
+  net::EventLoop& loop_;
   const Config& config_;
   const SecretKey& key_;
   Lifetime& lifetime_;

@@ -8,7 +8,7 @@ namespace culvert::agent {
 // Lives on the agent's loop.
 class Lifetime {
  public:
-  explicit Lifetime(net::EventLoop& loop) : wake_(loop) {}
+  explicit Lifetime(net::EventLoop& loop) : loop_(loop), wake_(loop) {}
 
   bool is_stopping() const { return is_stopping_; }
   void stop() {
@@ -21,7 +21,7 @@ class Lifetime {
   // Ends early at stop() and wake().
   net::Task<> pause(Duration wait) {
     if (is_stopping_) co_return;
-    co_await wake_.wait_until(monotonic_now() + wait);
+    co_await wake_.wait_until(loop_.now() + wait);
   }
   // Returns after stop().
   net::Task<> stopped() {
@@ -29,6 +29,7 @@ class Lifetime {
   }
 
  private:
+  net::EventLoop& loop_;
   net::Notify wake_;
   bool is_stopping_ = false;
 };

@@ -81,7 +81,7 @@ void Readiness::begin(const EndpointId& edge) {
 }
 
 net::Task<> Readiness::prove(EndpointId edge) {
-  const TimePoint began = monotonic_now();
+  const TimePoint began = loop_.now();
   Backoff backoff;
   std::vector<const Service*> left;
   for (const Service& service : config_.services) {
@@ -124,7 +124,7 @@ net::Task<Readiness::Answer> Readiness::ask(Place place, const Service& service)
                      .root_pem = leases_.lease()->internal_ca_pem,
                      .target = target_};
   const uint64_t answered_before = streams_.answered(service);
-  auto status = co_await probe(loop_, target, monotonic_now() + kProbeDeadline);
+  auto status = co_await probe(loop_, target, loop_.now() + kProbeDeadline);
   if (!status) co_return Answer{.reason = status.error().message};
   // These two are also what the edge itself says when the origin does not answer.
   const bool may_be_the_edge = *status == 502 || *status == 504;
@@ -138,7 +138,7 @@ void Readiness::silent(const Service& service, Answer answer, TimePoint since) {
   log_debug("probe_failed", "service={} reason={}", service.hostname.text(), quoted(answer.reason));
   if (reported_.contains(&service)) return;
   const bool reported = observer_.service_silent(
-      {service, std::move(answer.reason), answer.origin_is_silent, monotonic_now() - since});
+      {service, std::move(answer.reason), answer.origin_is_silent, loop_.now() - since});
   if (reported) reported_.insert(&service);
 }
 
@@ -155,7 +155,7 @@ void Readiness::proven(const EndpointId& edge, TimePoint began) {
   state.is_ready = true;
   reported_.clear();
   log_info("ready", "services={} declared={} took_ms={}", served.size(), config_.services.size(),
-           std::chrono::duration_cast<std::chrono::milliseconds>(monotonic_now() - began).count());
+           std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now() - began).count());
   if (is_ready_) return;  // through another edge
   is_ready_ = true;
   observer_.ready(urls);
@@ -167,7 +167,7 @@ void Readiness::proven(const EndpointId& edge, TimePoint began) {
 // The edge has answered; whether the world finds the edge under this name is for DNS to say.
 net::Task<> Readiness::check_name(Place place, std::string hostname) {
   if (hostname.ends_with(".localhost")) co_return;
-  const TimePoint deadline = monotonic_now() + kProbeDeadline;
+  const TimePoint deadline = loop_.now() + kProbeDeadline;
   auto resolved = co_await net::resolve(loop_, hostname, place.port, deadline);
   auto expected = co_await net::resolve(loop_, place.host, place.port, deadline);
   if (lifetime_.is_stopping()) co_return;

@@ -38,7 +38,7 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, boo
   }
   auto accepted = co_await read_header(stream);
   if (!accepted) {
-    if (accepted.error().code == ErrorCode::kInvalid && header_lines_.allow(monotonic_now())) {
+    if (accepted.error().code == ErrorCode::kInvalid && header_lines_.allow(loop_.now())) {
       log_warn("bad_stream_header", "edge={} reason={}", edge.short_text(), quoted(accepted.error().message));
     }
     refuse(*stream, tunnel::kStreamBadHeader);
@@ -47,7 +47,7 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, boo
   const tunnel::StreamHeader& header = accepted->header;
   const Service* service = table_.match(header.authority, header.tls_mode);
   if (service == nullptr) {
-    if (header_lines_.allow(monotonic_now())) {
+    if (header_lines_.allow(loop_.now())) {
       log_warn("stream_refused", "edge={} hostname={} tls_mode={} reason=\"no service of this agent\"",
                edge.short_text(), quoted(header.authority), route::to_string(header.tls_mode));
     }
@@ -73,7 +73,7 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, boo
   }
   first.insert(first.end(), accepted->rest.begin(), accepted->rest.end());
   if (!first.empty()) {
-    auto written = co_await net::write_all(**origin, first, monotonic_now() + config_.options.origin_timeout);
+    auto written = co_await net::write_all(**origin, first, loop_.now() + config_.options.origin_timeout);
     // An origin that takes nothing may have answered: the pump finds out.
     if (!written && written.error().code != ErrorCode::kReset) {
       refuse(*stream, tunnel::kStreamOriginReset);
@@ -84,7 +84,7 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, boo
 }
 
 net::Task<Result<StreamServer::Accepted>> StreamServer::read_header(endpoint::StreamPtr stream) {
-  TimePoint deadline = monotonic_now() + kHeaderDeadline;
+  TimePoint deadline = loop_.now() + kHeaderDeadline;
   Bytes received;
   std::array<uint8_t, 2048> chunk;
   while (true) {
@@ -101,9 +101,9 @@ net::Task<Result<StreamServer::Accepted>> StreamServer::read_header(endpoint::St
 }
 
 net::Task<Result<std::unique_ptr<net::ByteStream>>> StreamServer::reach_origin(const Service& service) {
-  TimePoint deadline = monotonic_now() + config_.options.origin_timeout;
+  TimePoint deadline = loop_.now() + config_.options.origin_timeout;
   auto origin = co_await net::tcp_connect(loop_, service.origin_host, service.origin_port, deadline);
-  if (!origin && !stopping_ && origins_.at(&service).unreachable_lines.allow(monotonic_now())) {
+  if (!origin && !stopping_ && origins_.at(&service).unreachable_lines.allow(loop_.now())) {
     log_warn("origin_unreachable",
              "service={} origin={} reason={} hint=\"start the service there, or correct its origin\"",
              service.hostname.text(), origin_text(service), quoted(origin.error().message));
@@ -126,7 +126,7 @@ void StreamServer::start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::B
       bool is_ours = !ignored_target_.empty() && line.target == ignored_target_;
       if (!is_ours) observer_.request(line);
     });
-    tap->request_bytes(first, monotonic_now());
+    tap->request_bytes(first, loop_.now());
   }
 
   tunnel::Pump::Config pump;
@@ -136,14 +136,14 @@ void StreamServer::start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::B
   pump.abort_code = tunnel::kStreamOriginReset;
   pump.keep_answer = true;
   pump.limits = config_.options.pump;
-  if (tap) pump.tap_to_socket = [tap](ByteView bytes) { tap->request_bytes(bytes, monotonic_now()); };
-  pump.tap_to_stream = [tap, first_bytes, state = &origins_.at(&service)](ByteView bytes) {
+  if (tap) pump.tap_to_socket = [this, tap](ByteView bytes) { tap->request_bytes(bytes, loop_.now()); };
+  pump.tap_to_stream = [this, tap, first_bytes, state = &origins_.at(&service)](ByteView bytes) {
     if (first_bytes->is_empty()) ++state->answered;
     first_bytes->origin_bytes(bytes);
-    if (tap) tap->response_bytes(bytes, monotonic_now());
+    if (tap) tap->response_bytes(bytes, loop_.now());
   };
   pump.on_done = [this, tap, first_bytes, served = &service](const tunnel::PumpResult& result) {
-    if (tap) tap->closed(monotonic_now());
+    if (tap) tap->closed(loop_.now());
     pump_ended(*served, *first_bytes, result);
     --connected_;
     ended();
@@ -156,7 +156,7 @@ void StreamServer::pump_ended(const Service& service, const FirstBytes& first_by
                               const tunnel::PumpResult& result) {
   bool origin_ended = result.end == tunnel::PumpEnd::kFinished || result.end == tunnel::PumpEnd::kSocketReset;
   auto refusal = first_bytes.verdict(origin_ended);
-  if (!refusal || !origins_.at(&service).refusal_lines.allow(monotonic_now())) return;
+  if (!refusal || !origins_.at(&service).refusal_lines.allow(loop_.now())) return;
   log_warn("origin_refused_first_bytes", "service={} origin={} hint={}", service.hostname.text(),
            origin_text(service), quoted(hint(*refusal)));
 }

@@ -1,8 +1,9 @@
 #pragma once
 #include <chrono>
+#include <functional>
 
-// The one place that asks the system for the time; everything else is handed a TimePoint or one of these
-// clocks.
+// The one place that asks the system for the time. Protocol code is handed a TimePoint; everything that has a
+// loop asks the loop (net::EventLoop::now), so that it runs in simulated time as well.
 namespace culvert {
 
 using Duration = std::chrono::nanoseconds;
@@ -12,7 +13,16 @@ using UnixTime = std::chrono::sys_time<std::chrono::seconds>;
 TimePoint monotonic_now();
 UnixTime unix_now();
 
+// Both clocks of one host. From any thread.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual TimePoint now() const = 0;
+  virtual UnixTime unix_now() const = 0;
+};
+const Clock& system_clock();
+
 // Wall time as a dependency, for what compares dates: signatures, expiries, certificates.
-using WallClock = UnixTime (*)();
+using WallClock = std::function<UnixTime()>;
 
 }  // namespace culvert

@@ -41,12 +41,12 @@ net::Task<> ask_hub(net::EventLoop& loop, hubapi::HubClient& hub, agent::AgentOb
   while (true) {
     answer = co_await hub.declare(token, declaration);
     if (answer || agent::is_refusal(answer.error()) || hub.met_only_others()) break;
-    auto elapsed = silence.failed(answer.error().message, monotonic_now());
+    auto elapsed = silence.failed(answer.error().message, loop.now());
     if (elapsed) observer.hub_unreachable(answer.error(), *elapsed);
     co_await net::sleep_for(loop, backoff.next(random));
   }
   if (hub.met_only_others()) co_return;
-  if (auto elapsed = silence.ended(monotonic_now())) observer.hub_reached(*elapsed);
+  if (auto elapsed = silence.ended(loop.now())) observer.hub_reached(*elapsed);
 }
 
 }  // namespace
@@ -117,7 +117,7 @@ Result<> HttpCommand::learn_hostname() {
 
 void HttpCommand::request(const agent::RequestLine& line) {
   std::string status = line.status == 0 ? "---" : std::to_string(line.status);
-  print_line("{}  {:<7} {}  {}  {:.1f} ms", format_clock(unix_now()), line.method, line.target, status,
+  print_line("{}  {:<7} {}  {}  {:.1f} ms", format_clock(loop_->unix_now()), line.method, line.target, status,
              seconds(line.duration) * 1000);
 }
 
@@ -170,7 +170,7 @@ void HttpCommand::ready(const std::vector<std::string>& urls) {
   was_ready_ = true;
   agent::Service service{*hostname_, origin_->host, origin_->port};
   print_line("{}  ->  http://{}   (ready in {:.2f} s)", urls.front(), agent::origin_text(service),
-             seconds(monotonic_now() - started_));
+             seconds(loop_->now() - started_));
   keep_for_next_time();
   if (root_pem_.empty() || config_dir_.empty()) return;
   auto root = config_dir_ / "ca.pem";
@@ -213,19 +213,19 @@ void HttpCommand::keep_for_next_time() {
 Result<> HttpCommand::run() {
   set_log_level(log_level_);
   standard_output().start_thread();
-  started_ = monotonic_now();
+  loop_.emplace();
+  started_ = loop_->now();
   auto limit = raise_descriptor_limit();
   if (!limit) log_warn("descriptor_limit", "reason={}", culvert::quoted(limit.error().message));
   if (!hostname_) {
     auto learned = learn_hostname();
     if (!learned) return learned;
   }
-  net::EventLoop loop;
   agent::Config config{.token = *token_, .services = {}};
   config.services.push_back({*hostname_, origin_->host, origin_->port, route::TlsMode::kTerminate, false});
-  agent::Agent agent(loop, std::move(config), *this);
+  agent::Agent agent(*loop_, std::move(config), *this);
   running_ = &agent;
-  auto served = run_in_foreground(loop, agent);
+  auto served = run_in_foreground(*loop_, agent);
   if (refusal_) return std::unexpected(*refusal_);
   return served;
 }

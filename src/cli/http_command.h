@@ -56,6 +56,7 @@ class HttpCommand final : public Command, private agent::AgentObserver {
   std::filesystem::path config_dir_;
   LogLevel log_level_ = LogLevel::kWarn;
 
+  std::optional<net::EventLoop> loop_;  // since run()
   TimePoint started_;
   std::string root_pem_;
   bool was_ready_ = false;

@@ -70,12 +70,11 @@ void Edge::ask_workers(std::function<void(unsigned, Metrics)> reply) {
 
 void Edge::stop() {
   bool again = std::exchange(stopping_, true);
-  TimePoint deadline = monotonic_now() + shared_.config.options.drain_timeout;
   for (const auto& worker : workers_) {
     if (again) {
       worker->skip_drain();
     } else {
-      worker->shutdown(deadline);
+      worker->shutdown();
     }
   }
 }

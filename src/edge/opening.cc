@@ -42,7 +42,7 @@ net::Task<Opening::Result> Opening::wait(TimePoint deadline) {
     if (gone_) co_return Result::kClientGone;
     if (is_answered()) co_return Result::kAnswered;
     if (!stream_->is_open()) co_return Result::kLost;
-    if (monotonic_now() >= deadline) co_return Result::kSilent;
+    if (socket_.loop().now() >= deadline) co_return Result::kSilent;
     co_await changed_.wait_until(deadline);
   }
 }

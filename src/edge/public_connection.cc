@@ -130,7 +130,8 @@ net::Task<> refuse_unknown(Worker& worker, Client client) {
 net::Task<> answer_request(Client client, Bytes answer) {
   if (client.received.empty()) {
     std::array<uint8_t, 2048> request;
-    auto got = co_await net::read_some(*client.socket, request, monotonic_now() + kRequestTimeout);
+    auto got =
+        co_await net::read_some(*client.socket, request, client.socket->loop().now() + kRequestTimeout);
     if (!got || *got == 0) co_return;
   }
   co_await refuse(std::move(client), std::move(answer));
@@ -187,19 +188,19 @@ net::Task<std::optional<Client>> try_agent(Worker& worker, Client client, route:
   const Session::PendingStream pending(session);
   client.unserved = nullptr;
   if (std::exchange(client.retried, true)) count(worker.shared().counters.streams_retried);
-  if (!client.opened) client.opened = monotonic_now();
+  if (!client.opened) client.opened = worker.loop().now();
   const TimePoint last = *client.opened + worker.shared().config.open_patience;
   tunnel::StreamHeader header{client.socket->remote_addr(), client.socket->local_addr(), client.host, mode,
                               client.id};
   Opening opening(*client.socket, std::move(stream), tunnel::encode(header), client.received, mode,
                   worker.scratch());
-  TimePoint deadline = monotonic_now() + open_timeout(*session, client.tried.size());
+  TimePoint deadline = worker.loop().now() + open_timeout(*session, client.tried.size());
   while (true) {
     auto result = co_await opening.wait(deadline);
     client.received = opening.received();
     if (result == Opening::Result::kClientGone) co_return std::nullopt;
     if (result == Opening::Result::kAnswered) break;
-    const TimePoint now = monotonic_now();
+    const TimePoint now = worker.loop().now();
     if (result == Opening::Result::kLost || now >= last || has_other_agent(worker, client, mode))
       co_return std::move(client);
     deadline = std::min(last, now + kLookAgain);
@@ -230,7 +231,7 @@ void move_to_worker(Worker& worker, Client client, route::TlsMode mode, const Di
 net::Task<> hand_to_agent(Worker& worker, Client client, route::TlsMode mode) {
   Directory& directory = worker.shared().directory;
   while (true) {
-    const TimePoint now = monotonic_now();
+    const TimePoint now = worker.loop().now();
     const route::Route* route = route_of(worker, client, mode);
     const bool patient = !client.opened || now < *client.opened + worker.shared().config.open_patience;
     std::optional<Directory::Pick> pick;
@@ -269,7 +270,7 @@ net::Task<std::optional<Client>> end_tls(Worker& worker, Client client, std::str
   std::vector<std::string> alpn{"http/1.1", "http/1.0"};
   auto tls =
       co_await tls::accept(std::move(client.socket), std::move(client.received), *identity, std::move(alpn),
-                           monotonic_now() + kTlsHandshakeTimeout, tls::NoCommonAlpn::kServeUnlessH2);
+                           worker.loop().now() + kTlsHandshakeTimeout, tls::NoCommonAlpn::kServeUnlessH2);
   if (!tls) {
     count(worker.shared().counters.failed_tls_handshake);
     log_debug("tls_handshake_failed", "id={:x} host={} reason={}", client.id, culvert::quoted(client.host),
@@ -301,7 +302,7 @@ net::Task<> route_client(Worker& worker, Client client) {
 net::Task<> serve_public(Worker& worker, std::unique_ptr<net::ByteStream> socket, ConnectionSlot slot,
                          Unserved::Place place) {
   Shared& shared = worker.shared();
-  TimePoint accepted = monotonic_now();
+  TimePoint accepted = worker.loop().now();
   auto unserved = std::make_unique<Worker::UnservedGuard>(worker, *socket, std::move(place));
   wire::ClientHelloReader reader;
   auto whole = co_await read_hello(*socket, reader, accepted + shared.config.options.hello_timeout);

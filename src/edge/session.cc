@@ -104,13 +104,13 @@ void Session::ended(Carried::iterator entry, tunnel::PumpResult result) {
   Counters& counters = worker_.shared().counters;
   count(counters.bytes_to_origin, result.bytes.to_stream);
   count(counters.bytes_to_client, result.bytes.to_socket);
-  log_debug(
-      "connection_closed",
-      "id={:x} host={} client={} agent={} bytes_in={} bytes_out={} reason={} code={} duration_ms={}",
-      connection.id, culvert::quoted(connection.host), connection.client.to_string(), agent().short_text(),
-      result.bytes.to_stream, result.bytes.to_socket, tunnel::to_string(result.end),
-      tunnel::stream_code_name(result.code),
-      std::chrono::duration_cast<std::chrono::milliseconds>(monotonic_now() - connection.accepted).count());
+  log_debug("connection_closed",
+            "id={:x} host={} client={} agent={} bytes_in={} bytes_out={} reason={} code={} duration_ms={}",
+            connection.id, culvert::quoted(connection.host), connection.client.to_string(),
+            agent().short_text(), result.bytes.to_stream, result.bytes.to_socket,
+            tunnel::to_string(result.end), tunnel::stream_code_name(result.code),
+            std::chrono::duration_cast<std::chrono::milliseconds>(worker_.loop().now() - connection.accepted)
+                .count());
   if (result.given_up) worker_.log_stalled_client(connection.host, connection.client);
   if (result.unanswered_socket) {
     const ByteView received = ByteView(result.initial).subspan(connection.header_size);
@@ -162,7 +162,7 @@ net::Task<> serve_tunnel(Worker& worker, endpoint::ConnectionPtr connection,
   const SocketAddr address = connection->path_stats().remote;
 
   auto control =
-      co_await greet(worker.loop(), connection, monotonic_now() + shared.config.tunnel_hello_timeout);
+      co_await greet(worker.loop(), connection, worker.loop().now() + shared.config.tunnel_hello_timeout);
   if (!control) {
     count(shared.counters.refused_tunnel_hello);
     log_debug("tunnel_refused", "agent={} addr={} reason={}", agent.short_text(), address.to_string(),
@@ -170,7 +170,7 @@ net::Task<> serve_tunnel(Worker& worker, endpoint::ConnectionPtr connection,
     connection->close(tunnel::kCloseProtocol, control.error().message);
     co_return;
   }
-  bool leased = co_await worker.wait_until_served(agent, monotonic_now() + kLeaseGrace);
+  bool leased = co_await worker.wait_until_served(agent, worker.loop().now() + kLeaseGrace);
   if (!leased) {
     count(shared.counters.refused_tunnel_no_lease);
     log_debug("tunnel_refused", "agent={} addr={} reason=no_lease", agent.short_text(), address.to_string());

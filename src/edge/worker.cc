@@ -146,7 +146,7 @@ void Worker::take_table(VersionedTable table) {
 // place is given that long: its network may come back.
 void Worker::look_for_silent_sessions() {
   silence_timer_.after(kSilenceLook, [this] { look_for_silent_sessions(); });
-  const TimePoint silent_since = monotonic_now() - Directory::kSilence;
+  const TimePoint silent_since = loop_.now() - Directory::kSilence;
   std::vector<SessionPtr> superseded;
   std::vector<SessionPtr> silent;
   for (const auto& [agent, session] : sessions_) {
@@ -187,7 +187,7 @@ bool Worker::has_substitute(const Session& session) const {
 // What a live tunnel proves renews its agent's lease: one report for all, whatever their number and traffic.
 void Worker::report_heard() {
   report_timer_.after(kReportInterval, [this] { report_heard(); });
-  const TimePoint since = std::exchange(reported_, monotonic_now());
+  const TimePoint since = std::exchange(reported_, loop_.now());
   std::vector<route::AgentHeard> heard;
   for (const auto& [agent, session] : sessions_) {
     if (session->is_open() && session->last_heard() >= since) heard.push_back({agent, session->last_heard()});
@@ -228,11 +228,11 @@ void Worker::close_replaced(EndpointId agent, uint64_t generation) {
   });
 }
 
-void Worker::shutdown(TimePoint deadline) {
-  loop_.post([this, deadline] {
+void Worker::shutdown() {
+  loop_.post([this] {
     if (draining_) return;
     draining_ = true;
-    closing_.spawn(shut_down(deadline));
+    closing_.spawn(shut_down());
   });
 }
 
@@ -243,14 +243,15 @@ void Worker::skip_drain() {
   });
 }
 
-net::Task<> Worker::shut_down(TimePoint deadline) {
+net::Task<> Worker::shut_down() {
+  const TimePoint deadline = loop_.now() + shared_.config.options.drain_timeout;
   listener_->close();
   for (const auto& [agent, session] : sessions_) {
     // One that does not take the message learns from the close.
     (void)session->control().send(tunnel::Drain{});
   }
-  while ((carried() > 0 || !unserved_->empty()) && !skip_drain_ && monotonic_now() < deadline) {
-    co_await drain_skipped_.wait_until(std::min(deadline, monotonic_now() + kDrainLook));
+  while ((carried() > 0 || !unserved_->empty()) && !skip_drain_ && loop_.now() < deadline) {
+    co_await drain_skipped_.wait_until(std::min(deadline, loop_.now() + kDrainLook));
   }
   for (const auto& [id, socket] : *unserved_) socket->reset();
   endpoint_->close(tunnel::kCloseDraining, "the edge has shut down");
@@ -271,7 +272,7 @@ SessionPtr Worker::open_session(const EndpointId& agent) const {
 }
 
 void Worker::add_session(const SessionPtr& session) {
-  auto added = shared_.directory.add(session->agent(), index_, monotonic_now());
+  auto added = shared_.directory.add(session->agent(), index_, loop_.now());
   session->generation = added.generation;
   session->connection().set_on_silence([this, weak = std::weak_ptr(session)](endpoint::Silence silence) {
     if (SessionPtr heard = weak.lock()) on_silence(heard, silence);
@@ -316,25 +317,25 @@ void Worker::say_and_close(std::unique_ptr<net::ByteStream> socket, Bytes messag
 }
 
 void Worker::log_unknown_hostname(std::string_view host, const SocketAddr& client) {
-  if (!unknown_hostname_lines_.allow(monotonic_now())) return;
+  if (!unknown_hostname_lines_.allow(loop_.now())) return;
   log_info("unknown_hostname", "host={} client={} suppressed={}", culvert::quoted(host), client.to_string(),
            unknown_hostname_lines_.take_refused());
 }
 
 void Worker::refused(Counters::Count& counter, RateLimit& lines, std::string_view event, size_t cap) {
   count(counter);
-  if (!lines.allow(monotonic_now())) return;
+  if (!lines.allow(loop_.now())) return;
   log_warn(event, "cap={} refused={}", cap, counter.load(std::memory_order_relaxed));
 }
 
 void Worker::log_no_agent(std::string_view host, const SocketAddr& client) {
-  if (!no_agent_lines_.allow(monotonic_now())) return;
+  if (!no_agent_lines_.allow(loop_.now())) return;
   log_info("no_agent", "host={} client={} suppressed={}", culvert::quoted(host), client.to_string(),
            no_agent_lines_.take_refused());
 }
 
 void Worker::log_plain_http(const SocketAddr& client) {
-  if (!plain_http_lines_.allow(monotonic_now())) return;
+  if (!plain_http_lines_.allow(loop_.now())) return;
   log_info("plain_http", "client={} suppressed={} reason={}", client.to_string(),
            plain_http_lines_.take_refused(),
            culvert::quoted("an HTTP request without TLS came to the HTTPS port; answered with status 400"));
@@ -342,7 +343,7 @@ void Worker::log_plain_http(const SocketAddr& client) {
 
 void Worker::certificate_failed(std::string_view host, const Error& error) {
   count(shared_.counters.refused_certificate);
-  if (!certificate_lines_.allow(monotonic_now())) return;
+  if (!certificate_lines_.allow(loop_.now())) return;
   log_error("certificate_failed", "host={} refused={} reason={}", culvert::quoted(host),
             shared_.counters.refused_certificate.load(std::memory_order_relaxed),
             culvert::quoted(error.message));
@@ -350,14 +351,14 @@ void Worker::certificate_failed(std::string_view host, const Error& error) {
 
 void Worker::tenant_is_full(std::string_view host) {
   count(shared_.counters.refused_tenant_full);
-  if (!tenant_full_lines_.allow(monotonic_now())) return;
+  if (!tenant_full_lines_.allow(loop_.now())) return;
   log_warn("tenant_full", "host={} cap={} refused={}", culvert::quoted(host), shared_.tenants.limit(),
            shared_.counters.refused_tenant_full.load(std::memory_order_relaxed));
 }
 
 void Worker::log_stalled_client(std::string_view host, const SocketAddr& client) {
   count(shared_.counters.stalled_clients_cut);
-  if (!stalled_client_lines_.allow(monotonic_now())) return;
+  if (!stalled_client_lines_.allow(loop_.now())) return;
   log_warn("stalled_client_cut", "host={} client={} suppressed={} reason={}", culvert::quoted(host),
            client.to_string(), stalled_client_lines_.take_refused(),
            culvert::quoted("too much waits for clients that do not read; this one had read nothing for the "

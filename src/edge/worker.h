@@ -36,9 +36,9 @@ class Worker {
   void adopt(MovedConnection connection);
   void drop_unserved(uint64_t id);
   void close_replaced(EndpointId agent, uint64_t generation);
-  // Accepts nothing more, tells the agents, and run() returns when what is open has ended, at latest at
-  // `deadline`.
-  void shutdown(TimePoint deadline);
+  // Accepts nothing more, tells the agents, and run() returns when what is open has ended, at latest after
+  // the configured drain timeout.
+  void shutdown();
   void skip_drain();
 
   // The series of this thread, on it.
@@ -100,7 +100,7 @@ class Worker {
 
   net::Task<> accept_public();
   net::Task<> accept_tunnels();
-  net::Task<> shut_down(TimePoint deadline);
+  net::Task<> shut_down();
   void look_for_silent_sessions();
   void report_heard();
   bool is_superseded(const Session& session) const;
@@ -126,7 +126,7 @@ class Worker {
   net::Timer last_wait_;
   net::Timer silence_timer_;
   net::Timer report_timer_;
-  TimePoint reported_ = monotonic_now();  // what was heard until then
+  TimePoint reported_ = loop_.now();  // what was heard until then
   std::unordered_map<EndpointId, SessionPtr> sessions_;
   // Held by each tunnel until it is let in: its use count is what it is for.
   std::shared_ptr<void> unwelcomed_ = std::make_shared<char>();

@@ -67,14 +67,14 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
   bool is_multipath() const override { return has_paths() && quic_->paths().is_multipath(); }
   Result<PathId> open_path(const SocketAddr& remote, bool backup) override {
     if (!has_paths()) return closed_error();
-    return quic_->paths().open(remote, backup, monotonic_now());
+    return quic_->paths().open(remote, backup, loop_.now());
   }
-  bool close_path(PathId path) override { return has_paths() && quic_->paths().close(path, monotonic_now()); }
+  bool close_path(PathId path) override { return has_paths() && quic_->paths().close(path, loop_.now()); }
   bool set_backup(PathId path, bool backup) override {
     return has_paths() && quic_->paths().set_backup(path, backup);
   }
   bool set_path_timers(PathId path, Duration idle_timeout, Duration keep_alive) override {
-    return has_paths() && quic_->paths().set_timers(path, idle_timeout, keep_alive, monotonic_now());
+    return has_paths() && quic_->paths().set_timers(path, idle_timeout, keep_alive, loop_.now());
   }
   bool ping_path(PathId path) override { return has_paths() && quic_->paths().ping(path); }
   bool add_candidate(const SocketAddr& address) override {
@@ -85,7 +85,7 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
   }
   Result<size_t> punch() override {
     if (!has_paths()) return closed_error();
-    return quic_->paths().punch(monotonic_now());
+    return quic_->paths().punch(loop_.now());
   }
   Task<Result<PathEvent>> next_path_event() override;
 
@@ -113,6 +113,7 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
                 reason_ ? reason_->message : "endpoint closed");
   }
 
+  net::EventLoop& loop_;
   EndpointImpl* endpoint_;  // null once detached
   std::shared_ptr<quic::Connection> quic_;
   net::Notify changed_;
@@ -198,7 +199,7 @@ class EndpointImpl final : public Endpoint {
 
 ConnectionImpl::ConnectionImpl(net::EventLoop& loop, EndpointImpl& endpoint,
                                std::shared_ptr<quic::Connection> quic)
-    : endpoint_(&endpoint), quic_(std::move(quic)), changed_(loop) {
+    : loop_(loop), endpoint_(&endpoint), quic_(std::move(quic)), changed_(loop) {
   endpoint_->add(this);
   quic_->set_observer(this);
   if (quic_->state() == quic::Connection::State::kOpen) on_connected();

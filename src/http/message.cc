@@ -17,7 +17,7 @@ constexpr size_t kHeadSize = 2048;
 net::Task<Result<std::optional<Request>>> read_request(net::Reader& reader, RequestParser& parser,
                                                        TimePoint idle_deadline, Duration limit) {
   std::array<uint8_t, kReadSize> chunk;
-  TimePoint deadline = parser.idle() ? idle_deadline : monotonic_now() + limit;
+  TimePoint deadline = parser.idle() ? idle_deadline : reader.loop().now() + limit;
   while (parser.state() == ParseState::kNeedMore) {
     bool was_idle = parser.idle();
     auto count = co_await reader.read_some(chunk, deadline);
@@ -26,7 +26,7 @@ net::Task<Result<std::optional<Request>>> read_request(net::Reader& reader, Requ
       if (was_idle) co_return std::optional<Request>();
       co_return fail(ErrorCode::kReset, "the connection ended in the middle of a request");
     }
-    if (was_idle) deadline = monotonic_now() + limit;
+    if (was_idle) deadline = reader.loop().now() + limit;
     parser.feed(ByteView(chunk).first(*count));
   }
   if (parser.state() == ParseState::kError) co_return std::unexpected(parser.error());

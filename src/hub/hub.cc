@@ -25,16 +25,19 @@ constexpr size_t kLingerBytes = 256 * 1024;
 
 // What the hub's connections share. Outlives the Hub for as long as one of them is still unwinding.
 struct Core : std::enable_shared_from_this<Core> {
-  Core(net::EventLoop& loop, Config its_config, std::unique_ptr<Store> its_store)
-      : config(std::move(its_config)),
+  Core(net::EventLoop& its_loop, Config its_config, std::unique_ptr<Store> its_store)
+      : loop(its_loop),
+        config(std::move(its_config)),
         store(std::move(its_store)),
         api(config, *store, leases, random, [this] { refresh(); }),
-        timer(loop) {}
+        timer(loop) {
+    if (!config.wall_clock) config.wall_clock = [this] { return loop.unix_now(); };
+  }
 
   // After anything that may have changed leases, and when the timer rings.
   void refresh() {
     if (closing) return;
-    TimePoint now = monotonic_now();
+    TimePoint now = loop.now();
     UnixTime wall = config.wall_clock();
     leases.expire(now, wall);
     if (leases.take_changed() && listener) listener(leases.table());
@@ -55,6 +58,7 @@ struct Core : std::enable_shared_from_this<Core> {
     for (net::ByteStream* stream : open) stream->close();
   }
 
+  net::EventLoop& loop;
   Config config;
   SystemRandom random;
   std::unique_ptr<Store> store;
@@ -99,9 +103,9 @@ std::optional<http::Response> unreadable(const Error& error, bool begun) {
 
 net::Task<> refuse_and_linger(net::ByteStream& stream, net::Reader& reader, http::Response refusal) {
   auto written =
-      co_await http::write_response(stream, std::move(refusal), false, monotonic_now() + kWriteTime);
+      co_await http::write_response(stream, std::move(refusal), false, stream.loop().now() + kWriteTime);
   if (!written) co_return;
-  TimePoint deadline = monotonic_now() + kLingerTime;
+  TimePoint deadline = stream.loop().now() + kLingerTime;
   auto finished = co_await net::finish(stream, deadline);
   if (!finished) co_return;
   std::array<uint8_t, 4096> scrap;
@@ -125,7 +129,7 @@ net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::By
   const Duration request_time = core->config.request_time;
   Duration patience = request_time;  // who connects has something to say
   while (!core->closing) {
-    auto request = co_await http::read_request(reader, parser, monotonic_now() + patience, request_time);
+    auto request = co_await http::read_request(reader, parser, core->loop.now() + patience, request_time);
     patience = kIdle;
     if (!request) {
       auto refusal = unreadable(request.error(), !parser.idle());
@@ -141,15 +145,15 @@ net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::By
     if (on_request) on_request();
     const bool keep_alive = (*request)->keep_alive;
     http::Exchange exchange{
-        .request = std::move(**request), .client = client, .now = monotonic_now(), .rest = {}};
+        .request = std::move(**request), .client = client, .now = core->loop.now(), .rest = {}};
     http::Response response = co_await core->api.handle(std::move(exchange));
     // The new table is out before the answer: who reads "revoked" may rely on it.
     core->refresh();
-    auto written =
-        co_await http::write_response(*stream, std::move(response), keep_alive, monotonic_now() + kWriteTime);
+    auto written = co_await http::write_response(*stream, std::move(response), keep_alive,
+                                                 core->loop.now() + kWriteTime);
     if (!written) break;
     if (!keep_alive) {
-      auto finished = co_await net::finish(*stream, monotonic_now() + kWriteTime);
+      auto finished = co_await net::finish(*stream, core->loop.now() + kWriteTime);
       if (!finished) break;
       break;
     }
@@ -175,7 +179,7 @@ class HubImpl final : public Hub {
     for (const route::AgentHeard& heard : agents) core_->leases.heard(heard);
   }
   void tunnel_closed(const EndpointId& agent) override {
-    core_->leases.tunnel_closed(agent, monotonic_now());
+    core_->leases.tunnel_closed(agent, core_->loop.now());
   }
   void report(Metrics& metrics) const override {
     hub::report(core_->api.counters(), metrics);

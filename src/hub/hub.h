@@ -24,7 +24,7 @@ struct Config {
   std::vector<hubapi::EdgeInfo> edges;   // what agents are told to dial
   uint16_t public_port = 443;            // where the public reaches the edge
   std::string internal_ca_pem;
-  WallClock wall_clock = unix_now;
+  WallClock wall_clock = {};                         // not set: the loop's
   Duration request_time = std::chrono::seconds(10);  // from the first byte of a request to its last
   StoreOptions store = {};
 };

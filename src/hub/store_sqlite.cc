@@ -89,7 +89,7 @@ net::Task<Result<T>> SqliteStore::ask(std::move_only_function<Result<T>(StoreDat
                    "the hub's database is busy and too much waits for it already; nothing was changed, try "
                    "again");
   }
-  const TimePoint deadline = monotonic_now() + options_.answer_time;
+  const TimePoint deadline = loop_.now() + options_.answer_time;
   bool in_time = true;
   while (!call->result && in_time) in_time = co_await call->ended.wait_until(deadline);
   if (call->result) co_return std::move(*call->result);

@@ -95,12 +95,15 @@ struct HubClient::Attempt {
 };
 
 HubClient::HubClient(net::EventLoop& loop, std::vector<HubUrl> urls, PublicKey hub_key, WallClock wall_clock)
-    : loop_(loop), urls_(std::move(urls)), hub_key_(hub_key), clock_(wall_clock) {
+    : loop_(loop),
+      urls_(std::move(urls)),
+      hub_key_(hub_key),
+      clock_(wall_clock ? std::move(wall_clock) : WallClock([&loop] { return loop.unix_now(); })) {
   CHECK(!urls_.empty());
 }
 
 net::Task<HubClient::Attempt> HubClient::attempt(HubUrl url, http::Request request) {
-  TimePoint deadline = monotonic_now() + kConnectTime;
+  TimePoint deadline = loop_.now() + kConnectTime;
   auto transport = co_await net::tcp_connect(loop_, url.host, url.port, deadline);
   if (!transport) co_return Attempt{false, std::unexpected(transport.error())};
   tls::ClientTrust trust{.pinned_key = hub_key_, .root_pem = {}};
@@ -110,12 +113,12 @@ net::Task<HubClient::Attempt> HubClient::attempt(HubUrl url, http::Request reque
     co_return Attempt{false, std::unexpected(explain(std::move(stream.error()), hub_key_)), met_another};
   }
   request.headers.add("Connection", "close");
-  const TimePoint asked = monotonic_now();
+  const TimePoint asked = loop_.now();
   auto response = co_await http::fetch(**stream, host_field(url), std::move(request), asked + kExchangeTime);
   (*stream)->close();
   const std::string* date = response ? response->headers.find("Date") : nullptr;
   auto hub_time = date ? http::parse_date(*date) : std::nullopt;
-  if (hub_time) clock_.learn(*hub_time, asked, monotonic_now());
+  if (hub_time) clock_.learn(*hub_time, asked, loop_.now());
   co_return Attempt{true, std::move(response)};
 }
 
@@ -124,14 +127,13 @@ net::Task<HubClient::Attempt> HubClient::attempt_declaration(HubUrl url, const I
                                                              const std::optional<SecretKey>& agent_key,
                                                              const std::string& body) {
   for (bool is_first = true;; is_first = false) {
-    const UnixTime created = clock_.time_at(monotonic_now());
+    const UnixTime created = clock_.time_at(loop_.now());
     http::Request request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = body};
     request.headers.add("Content-Type", "application/json");
     http::sign_request(request, token.tenant_key, kLeaseTag, created, random_);
     if (agent_key) http::sign_request(request, *agent_key, kAgentTag, created, random_, "sig2");
     auto tried = co_await attempt(url, std::move(request));
-    const bool was_off =
-        std::chrono::abs(clock_.time_at(monotonic_now()) - created) > http::kMaxClockSkew / 2;
+    const bool was_off = std::chrono::abs(clock_.time_at(loop_.now()) - created) > http::kMaxClockSkew / 2;
     const bool is_refused = tried.response && tried.response->status == 401;
     if (!is_first || !is_refused || !was_off) co_return tried;
   }

@@ -27,8 +27,8 @@ Error error_from_response(int status, std::string_view body);
 // kUnavailable and lists every URL with its reason.
 class HubClient {
  public:
-  HubClient(net::EventLoop& loop, std::vector<HubUrl> urls, PublicKey hub_key,
-            WallClock wall_clock = unix_now);
+  // `wall_clock` not set: the loop's.
+  HubClient(net::EventLoop& loop, std::vector<HubUrl> urls, PublicKey hub_key, WallClock wall_clock = {});
   HubClient(const HubClient&) = delete;
   HubClient& operator=(const HubClient&) = delete;
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/clock.h"
 
@@ -11,7 +12,7 @@ namespace culvert::hubapi {
 class HubClock {
  public:
   // `local` is used until the first answer, and compared with the hub's.
-  explicit HubClock(WallClock local) : local_(local) {}
+  explicit HubClock(WallClock local) : local_(std::move(local)) {}
 
   // An answer of the hub, to a request that was sent at `asked` and answered at `answered`, gave its time.
   void learn(UnixTime hub_time, TimePoint asked, TimePoint answered);

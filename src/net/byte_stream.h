@@ -79,6 +79,7 @@ class Reader {
   // The stream outlives it.
   explicit Reader(ByteStream& stream);
 
+  EventLoop& loop() const { return stream_.loop(); }
   // As net::read_some otherwise.
   Task<Result<size_t>> read_some(MutableBytes into, TimePoint deadline);
 

@@ -29,7 +29,7 @@ constexpr auto kAwait = asio::as_tuple(asio::use_awaitable_t<Executor>{});
 // every batch of packets; each re-arming of an Asio timer would cost a queued cancellation and often a system
 // call.
 struct Timer::State : std::enable_shared_from_this<Timer::State> {
-  explicit State(EventLoop& loop) : timer(loop.context()) {}
+  explicit State(EventLoop& its_loop) : loop(its_loop), timer(its_loop.context()) {}
 
   void arm() {
     armed = true;
@@ -50,7 +50,7 @@ struct Timer::State : std::enable_shared_from_this<Timer::State> {
 
   void fired() {
     armed = false;
-    if (monotonic_now() < due) {
+    if (loop.now() < due) {
       arm();
       return;
     }
@@ -59,6 +59,7 @@ struct Timer::State : std::enable_shared_from_this<Timer::State> {
     ready();
   }
 
+  EventLoop& loop;
   SteadyTimer timer;
   std::move_only_function<void()> callback;
   TimePoint due;
@@ -67,7 +68,7 @@ struct Timer::State : std::enable_shared_from_this<Timer::State> {
   uint64_t generation = 0;
 };
 
-Timer::Timer(EventLoop& loop) : state_(std::make_shared<State>(loop)) {}
+Timer::Timer(EventLoop& loop) : loop_(loop), state_(std::make_shared<State>(loop)) {}
 
 Timer::~Timer() { state_->disarm(); }
 
@@ -84,7 +85,7 @@ Task<> sleep_until(EventLoop& loop, TimePoint when) {
   co_await timer.async_wait(kAwait);
 }
 
-Task<> sleep_for(EventLoop& loop, Duration delay) { return sleep_until(loop, monotonic_now() + delay); }
+Task<> sleep_for(EventLoop& loop, Duration delay) { return sleep_until(loop, loop.now() + delay); }
 
 // Lives in the frame of the waiting coroutine; linked while it waits.
 struct Notify::Waiter {

@@ -25,7 +25,8 @@ using Task = boost::asio::awaitable<T, Executor>;
 // post() and stop() may be called from any thread.
 class EventLoop {
  public:
-  EventLoop() : context_(1) {}
+  // `clock` outlives it.
+  explicit EventLoop(const Clock& clock = system_clock()) : clock_(clock), context_(1) {}
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
@@ -41,10 +42,15 @@ class EventLoop {
   void post(F&& work) {
     boost::asio::post(context_, std::forward<F>(work));
   }
+  // The time for everything on this loop. Asked of the clock each time: a turn that takes long must not arm
+  // its deadlines in the past. From any thread.
+  TimePoint now() const { return clock_.now(); }
+  UnixTime unix_now() const { return clock_.unix_now(); }
   Executor executor() { return context_.get_executor(); }
   boost::asio::io_context& context() { return context_; }
 
  private:
+  const Clock& clock_;
   boost::asio::io_context context_;
 };
 
@@ -59,12 +65,13 @@ class Timer {
 
   void at(TimePoint when, std::move_only_function<void()> callback);
   void after(Duration delay, std::move_only_function<void()> callback) {
-    at(monotonic_now() + delay, std::move(callback));
+    at(loop_.now() + delay, std::move(callback));
   }
   void cancel();
 
  private:
   struct State;
+  EventLoop& loop_;
   std::shared_ptr<State> state_;
 };
 

@@ -20,6 +20,17 @@ TEST(EventLoop, PostRunsOnTheLoopFromAnotherThread) {
   EXPECT_EQ(ran_on, std::this_thread::get_id());
 }
 
+TEST(EventLoop, HasTheTimeOfItsClock) {
+  struct FixedClock final : Clock {
+    TimePoint now() const override { return TimePoint(7s); }
+    UnixTime unix_now() const override { return UnixTime(1'000'000s); }
+  };
+  const FixedClock clock;
+  const EventLoop loop(clock);
+  EXPECT_EQ(loop.now(), TimePoint(7s));
+  EXPECT_EQ(loop.unix_now(), UnixTime(1'000'000s));
+}
+
 TEST(Timer, FiresOnceAndNeverEarly) {
   EventLoop loop;
   Timer timer(loop);

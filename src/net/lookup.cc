@@ -39,20 +39,20 @@ Lookup::Watch::~Watch() { lookup_->watchers_.erase(place_); }
 
 void NameLookup::fail_at_once(ErrorCode code, std::string_view reason) {
   set_error(code, reason);
-  finish(monotonic_now());
+  finish(loop_.now());
 }
 
 void NameLookup::answer_at_once(const std::vector<SocketAddr>& addresses) {
   is_v4_first_ = addresses.front().is_v4();
   for (const SocketAddr& address : addresses) (address.is_v4() ? v4_ : v6_).addresses.push_back(address);
-  finish(monotonic_now() + kMaxFresh);
+  finish(loop_.now() + kMaxFresh);
 }
 
-void NameLookup::ask(EventLoop& loop, DnsChannel& channel, std::vector<std::string> candidates) {
+void NameLookup::ask(DnsChannel& channel, std::vector<std::string> candidates) {
   channel_ = &channel;
   candidates_ = std::move(candidates);
   set_error(ErrorCode::kTimeout, fmt::format("no answer in time from {}", channel.servers()));
-  deadline_.emplace(loop);
+  deadline_.emplace(loop_);
   deadline_->after(kLookupDeadline, [this] {
     timed_out_ = true;
     conclude();
@@ -75,7 +75,7 @@ void NameLookup::ask_candidate() {
 }
 
 void NameLookup::on_answer(int family, DnsAnswer answer) {
-  const TimePoint now = monotonic_now();
+  const TimePoint now = loop_.now();
   Family& mine = family == AF_INET ? v4_ : v6_;
   mine.answered = now;
   mine.addresses = std::move(answer.addresses);
@@ -116,7 +116,7 @@ void NameLookup::conclude() {
       set_error(ErrorCode::kNotFound, fmt::format("there is no such name, says {}", asked));
     }
   }
-  finish(monotonic_now() + kFailureFresh);
+  finish(loop_.now() + kFailureFresh);
 }
 
 void NameLookup::set_error(ErrorCode code, std::string_view reason) {
@@ -128,7 +128,7 @@ void NameLookup::finish(TimePoint fresh_until) {
   fresh_until_ = fresh_until;
   deadline_.reset();
   for (Family* family : {&v4_, &v6_}) {
-    if (!family->answered) family->answered = monotonic_now();
+    if (!family->answered) family->answered = loop_.now();
   }
   notify();
 }

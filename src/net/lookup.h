@@ -68,13 +68,13 @@ std::shared_ptr<Lookup> look_up(EventLoop& loop, const std::string& host);
 // A candidate is two questions, A and AAAA. Owned by the cache, by those that wait and by its open questions.
 class NameLookup final : public Lookup, public std::enable_shared_from_this<NameLookup> {
  public:
-  NameLookup(std::string host, std::shared_ptr<ResolverCounters> counters)
-      : host_(std::move(host)), counters_(std::move(counters)) {}
+  NameLookup(EventLoop& loop, std::string host, std::shared_ptr<ResolverCounters> counters)
+      : loop_(loop), host_(std::move(host)), counters_(std::move(counters)) {}
 
   void fail_at_once(ErrorCode code, std::string_view reason);
   void answer_at_once(const std::vector<SocketAddr>& addresses);
   // Asks for the candidates in turn. The channel stays until the last question is answered.
-  void ask(EventLoop& loop, DnsChannel& channel, std::vector<std::string> candidates);
+  void ask(DnsChannel& channel, std::vector<std::string> candidates);
 
   // A lookup under way is shared, whatever the TTL of the addresses that it has already: where AAAA meets
   // silence, lookups of one name would otherwise pile up.
@@ -89,6 +89,7 @@ class NameLookup final : public Lookup, public std::enable_shared_from_this<Name
   void set_error(ErrorCode code, std::string_view reason);
   void finish(TimePoint fresh_until);
 
+  EventLoop& loop_;
   const std::string host_;
   const std::shared_ptr<ResolverCounters> counters_;
   DnsChannel* channel_ = nullptr;

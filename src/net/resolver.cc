@@ -126,7 +126,7 @@ class ResolverSlot : public boost::asio::execution_context::service {
 std::shared_ptr<Lookup> Resolver::look_up(const std::string& given) {
   const auto literal = parse_ip_literal(given);
   if (!literal && is_plausible_name(given) && !is_localhost(to_lower(given))) return look_up_name(given);
-  auto lookup = std::make_shared<NameLookup>(given, counters_);
+  auto lookup = std::make_shared<NameLookup>(loop_, given, counters_);
   if (literal) {
     lookup->answer_at_once({*literal});
   } else if (is_plausible_name(given)) {
@@ -144,11 +144,11 @@ std::shared_ptr<Lookup> Resolver::look_up_name(const std::string& given) {
   notice_changes();
   const std::string host = to_lower(given);
   const auto cached = cache_.find(host);
-  if (cached != cache_.end() && cached->second->is_fresh(monotonic_now())) {
+  if (cached != cache_.end() && cached->second->is_fresh(loop_.now())) {
     ++counters_->cache_hits;
     return cached->second;
   }
-  auto lookup = std::make_shared<NameLookup>(given, counters_);
+  auto lookup = std::make_shared<NameLookup>(loop_, given, counters_);
   const Addresses local = find_in_hosts(read_text(options_.hosts), host);
   const bool has_room = cached != cache_.end() || make_room();
   if (!has_room || (local.empty() && questions() + 2 > kMaxQuestions)) {
@@ -160,7 +160,7 @@ std::shared_ptr<Lookup> Resolver::look_up_name(const std::string& given) {
   }
   cache_[host] = lookup;
   if (local.empty()) {
-    lookup->ask(loop_, *channels_.back(), search_candidates(conf_, host));
+    lookup->ask(*channels_.back(), search_candidates(conf_, host));
   } else {
     ++counters_->hosts_hits;
     lookup->answer_at_once(local);
@@ -195,7 +195,7 @@ void Resolver::open_channel() {
 
 bool Resolver::make_room() {
   if (cache_.size() < kMaxCached) return true;
-  const TimePoint now = monotonic_now();
+  const TimePoint now = loop_.now();
   std::erase_if(cache_, [now](const auto& entry) { return entry.second->fresh_until() <= now; });
   if (cache_.size() < kMaxCached) return true;
   auto oldest = cache_.end();
@@ -233,7 +233,7 @@ Task<std::vector<Result<Addresses>>> resolve_all(EventLoop& loop, std::vector<Ho
     watches.emplace_back(lookups.back(), changed);
   }
   while (true) {
-    const TimePoint now = monotonic_now();
+    const TimePoint now = loop.now();
     TimePoint settled = now;
     bool has_addresses = false;
     for (const auto& lookup : lookups) {

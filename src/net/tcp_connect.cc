@@ -208,7 +208,7 @@ Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, std::stri
                                                       TimePoint deadline) {
   Race race(loop, host, port);
   while (true) {
-    const TimePoint now = monotonic_now();
+    const TimePoint now = loop.now();
     TimePoint next = TimePoint::max();
     const bool is_over = race.advance(now, next);
     if (is_over || deadline <= now) co_return race.result(is_over);

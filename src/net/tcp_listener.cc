@@ -57,7 +57,7 @@ struct TcpListener::Impl {
   Impl(EventLoop& owner, int fd) : loop(owner), socket(owner, fd), local(bound_address(fd)), closed(owner) {}
 
   void warn(int error) {
-    if (!warnings.allow(monotonic_now())) return;
+    if (!warnings.allow(loop.now())) return;
     log_warn("accept_paused", "listen={} reason={} more_like_it={} hint={}", local.to_string(),
              quoted(std::strerror(error)), warnings.take_refused(), quoted("raise the limit of open files"));
   }
@@ -95,7 +95,7 @@ Task<Result<int>> accept_next(std::shared_ptr<Impl> impl) {
       co_await wait_readable(impl);
     } else if (is_table_full(error)) {
       impl->warn(error);
-      co_await impl->closed.wait_until(monotonic_now() + kTableFullPause);
+      co_await impl->closed.wait_until(impl->loop.now() + kTableFullPause);
     } else if (!is_about_one_connection(error)) {
       co_return fail(ErrorCode::kIo, "cannot accept on {}: {}", impl->local.to_string(),
                      std::strerror(error));

@@ -263,7 +263,7 @@ struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
   // The clock is read only after a refusal.
   bool is_segmenting() {
     if (segmentation_refused_until == TimePoint::min()) return true;
-    if (monotonic_now() < segmentation_refused_until) return false;
+    if (socket.loop().now() < segmentation_refused_until) return false;
     segmentation_refused_until = TimePoint::min();
     return true;
   }
@@ -315,7 +315,8 @@ UdpSocket::SendStatus UdpSocket::send(const DatagramBatch& batch) {
       // the same without segmentation tells.
       part = rest.first(segment);
       error = impl_->send_once(part, segment, batch);
-      if (error == 0) impl_->segmentation_refused_until = monotonic_now() + impl_->segmentation_pause;
+      if (error == 0)
+        impl_->segmentation_refused_until = impl_->socket.loop().now() + impl_->segmentation_pause;
     }
     switch (error) {
       case 0:

@@ -53,7 +53,7 @@ bool HubDoor::make_room_for_source(const SocketAddr& client, const std::string& 
       guests_, [&](const std::shared_ptr<Guest>& guest) { return is_same(guest) && !guest->served; });
   const bool found = victim != guests_.end();
   ++(found ? dropped_of_source_ : refused_);
-  if (source_log_.allow(monotonic_now())) {
+  if (source_log_.allow(loop_.now())) {
     log_warn("hub_source_full", "client={} cap={} dropped={} refused={}", client.to_string(),
              limits_.per_source, dropped_of_source_, refused_);
   }
@@ -69,7 +69,7 @@ void HubDoor::make_room() {
   auto victim = std::ranges::find_if(
       guests_, [&](const std::shared_ptr<Guest>& guest) { return guest->served != enough && skip-- == 0; });
   ++dropped_;
-  if (full_log_.allow(monotonic_now())) {
+  if (full_log_.allow(loop_.now())) {
     log_warn("hub_connections_full", "cap={} dropped={}", limits_.connections, dropped_);
   }
   drop(victim);
@@ -114,7 +114,7 @@ net::Task<> HubDoor::serve_until_gone(edge::HubConnection connection, std::uniqu
     }
   }
   auto tls = co_await tls::accept(std::move(socket), std::move(connection.received), std::move(identity),
-                                  {"http/1.1", "http/1.0"}, monotonic_now() + kHandshakeTimeout,
+                                  {"http/1.1", "http/1.0"}, loop_.now() + kHandshakeTimeout,
                                   tls::NoCommonAlpn::kServeUnlessH2);
   if (!tls) {
     log_debug("hub_handshake_failed", "client={} reason={}", client.to_string(),

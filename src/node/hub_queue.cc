@@ -32,7 +32,7 @@ bool HubQueue::push(edge::HubConnection connection, TimePoint now) {
 
 void HubQueue::deliver() {
   std::deque<Waiting> arrived;
-  TimePoint now = monotonic_now();
+  TimePoint now = loop_.now();
   {
     std::lock_guard lock(mutex_);
     arrived.swap(waiting_);

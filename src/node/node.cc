@@ -116,12 +116,12 @@ class RunningNode final : public Node {
 
   FileLock lock_;  // released last
   PublicKey id_;
-  const UnixTime started_ = unix_now();
   bool is_stopping_ = false;  // on loop_
   std::vector<std::string> urls_;
   // Coroutines that a forced end left behind die with the loop; all they may touch then is theirs or shared.
   SystemRandom random_;
   net::EventLoop loop_;
+  const UnixTime started_ = loop_.unix_now();
   net::Timer last_wait_;
   net::TaskGroup closing_;
   std::unique_ptr<hub::Hub> hub_;
@@ -135,11 +135,12 @@ class RunningNode final : public Node {
 Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& files) {
   auto operator_key = files.load_or_create_operator_key(random_);
   if (!operator_key) return std::unexpected(operator_key.error());
-  auto ca = files.load_or_create_ca(unix_now());
+  auto ca = files.load_or_create_ca(loop_.unix_now());
   if (!ca) return std::unexpected(ca.error());
-  auto pinned = tls::self_signed_identity(key, id_.tls_name(), unix_now());
+  auto pinned = tls::self_signed_identity(key, id_.tls_name(), loop_.unix_now());
   if (!pinned) return std::unexpected(pinned.error());
-  auto certificates = std::make_shared<tls::Certificates>(std::move(*ca), unix_now);
+  auto certificates =
+      std::make_shared<tls::Certificates>(std::move(*ca), [this] { return loop_.unix_now(); });
 
   auto edge = edge::Edge::bind(
       {.key = key, .options = config.edge, .hub_names = {}, .public_addr = {}, .version = kVersion},
@@ -224,7 +225,7 @@ void RunningNode::run() {
   edge_->start({
       .serve_hub =
           [this](edge::HubConnection connection) {
-            return to_hub_->push(std::move(connection), monotonic_now());
+            return to_hub_->push(std::move(connection), loop_.now());
           },
       .agent_left =
           [this](EndpointId agent) {

@@ -28,7 +28,7 @@ net::Task<std::shared_ptr<Observer::Answers>> Observer::ask_workers() {
       answers->changed.notify();
     });
   });
-  const TimePoint deadline = monotonic_now() + kWorkerTime;
+  const TimePoint deadline = loop_.now() + kWorkerTime;
   while (!answers->complete()) {
     if (!co_await answers->changed.wait_until(deadline)) break;
   }

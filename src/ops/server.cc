@@ -56,7 +56,7 @@ class ServerImpl final : public Server {
       auto stream = net::make_tcp_stream(loop_, *fd);
       if (open_.size() >= kMaxConnections) {
         ++refused_;
-        if (full_lines_.allow(monotonic_now()))
+        if (full_lines_.allow(loop_.now()))
           log_warn("metrics_connections_full", "cap={} refused={}", kMaxConnections, refused_);
         stream->reset();
         continue;
@@ -76,14 +76,13 @@ class ServerImpl final : public Server {
     net::Reader reader(stream);
     http::RequestParser parser;
     while (!closing_) {
-      auto request =
-          co_await http::read_request(reader, parser, monotonic_now() + kRequestTime, kRequestTime);
+      auto request = co_await http::read_request(reader, parser, loop_.now() + kRequestTime, kRequestTime);
       if (!request || !*request || closing_) co_return;
       const bool keep_alive = (*request)->keep_alive;
       http::Response response = co_await answer(**request);
       if (closing_) co_return;
-      auto written = co_await http::write_response(stream, std::move(response), keep_alive,
-                                                   monotonic_now() + kRequestTime);
+      auto written =
+          co_await http::write_response(stream, std::move(response), keep_alive, loop_.now() + kRequestTime);
       if (!written || !keep_alive) co_return;
     }
   }

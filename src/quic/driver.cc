@@ -39,7 +39,7 @@ void Driver::start_socket() {
   socket_->start(
       [this](const net::ReceivedDatagram& datagram) {
         // flush() comes at the end of the batch: nothing needs to be posted, and one time serves it all.
-        if (!std::exchange(in_batch_, true)) batch_time_ = monotonic_now();
+        if (!std::exchange(in_batch_, true)) batch_time_ = loop_.now();
         flush_wanted_ = true;
         engine_.receive(datagram, batch_time_);
       },
@@ -48,12 +48,12 @@ void Driver::start_socket() {
 
 std::shared_ptr<Connection> Driver::connect(const SocketAddr& remote, const EndpointId& peer,
                                             const std::string& alpn) {
-  return engine_.connect(remote, peer, alpn, monotonic_now());
+  return engine_.connect(remote, peer, alpn, loop_.now());
 }
 
 std::shared_ptr<Connection> Driver::connect(const SocketAddr& remote, const X509Server& server,
                                             const std::string& alpn) {
-  return engine_.connect(remote, server, alpn, monotonic_now());
+  return engine_.connect(remote, server, alpn, loop_.now());
 }
 
 Result<> Driver::rebind() {
@@ -64,14 +64,14 @@ Result<> Driver::rebind() {
   socket_ = std::move(*socket);
   waiting_writable_ = false;
   start_socket();
-  engine_.network_changed(monotonic_now());
-  engine_.on_writable(monotonic_now());
+  engine_.network_changed(loop_.now());
+  engine_.on_writable(loop_.now());
   arm_timer();
   return {};
 }
 
 void Driver::close(AppCode code, const std::string& reason) {
-  engine_.close_all(code, reason, monotonic_now());
+  engine_.close_all(code, reason, loop_.now());
   timer_.cancel();
   armed_ = TimePoint::max();
   socket_->close();
@@ -79,7 +79,7 @@ void Driver::close(AppCode code, const std::string& reason) {
 
 void Driver::flush() {
   flush_wanted_ = in_batch_ = false;
-  engine_.flush(monotonic_now());
+  engine_.flush(loop_.now());
   arm_timer();
 }
 
@@ -110,8 +110,8 @@ void Driver::arm_timer() {
 
 void Driver::on_timer() {
   // Several rounds may have become due within one grain.
-  for (int rounds = 0; rounds < kMaxRounds && engine_.deadline() <= monotonic_now(); ++rounds) {
-    engine_.on_deadline(monotonic_now());
+  for (int rounds = 0; rounds < kMaxRounds && engine_.deadline() <= loop_.now(); ++rounds) {
+    engine_.on_deadline(loop_.now());
   }
   arm_timer();
 }
@@ -130,7 +130,7 @@ bool Driver::send(const net::DatagramBatch& batch) {
     waiting_writable_ = true;
     socket_->when_writable([this] {
       waiting_writable_ = false;
-      engine_.on_writable(monotonic_now());
+      engine_.on_writable(loop_.now());
       arm_timer();
     });
   }

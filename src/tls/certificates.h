@@ -16,7 +16,9 @@ class Certificates {
   // The least recently used leaf makes room; another costs one P-256 signature.
   static constexpr size_t kMaxLeaves = 1024;
 
-  Certificates(std::unique_ptr<InternalCa> ca, WallClock clock) : ca_(std::move(ca)), clock_(clock) {}
+  // `clock` is asked from the threads that ask for leaves.
+  Certificates(std::unique_ptr<InternalCa> ca, WallClock clock)
+      : ca_(std::move(ca)), clock_(std::move(clock)) {}
 
   // For a hostname, a wildcard or an IP literal. Ask for route patterns, never for names that strangers
   // choose: they would fill the cache. Renewed when less than a third of its life is left.
