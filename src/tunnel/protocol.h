@@ -11,8 +11,8 @@ constexpr const char* kTunnelAlpn = "culvert-tunnel/1";
 // Why a stream is reset or stopped.
 enum StreamCode : quic::AppCode {
   kStreamOk = 0,
-  kStreamClientGone = 1,         // the public client reset its connection
-  kStreamOriginReset = 2,        // the origin reset or died mid-way
+  kStreamClientGone = 1,   // the public client reset its connection, or the edge gave it to another agent
+  kStreamOriginReset = 2,  // the origin reset or died mid-way
   kStreamOriginUnreachable = 3,  // refused, no route, name not found
   kStreamOriginTimeout = 4,
   kStreamUnknownService = 5,  // the agent does not serve this hostname or mode
@@ -25,7 +25,7 @@ enum StreamCode : quic::AppCode {
 enum CloseCode : quic::AppCode {
   kCloseOk = 0,        // says nothing of the lease: also what a dropped connection handle sends
   kCloseNoLease = 1,   // the edge knows no lease of this agent: declare again
-  kCloseRevoked = 2,   // the invite was revoked
+  kCloseRevoked = 2,   // no route names this agent any more: the invite was revoked, or the lease ended
   kCloseReplaced = 3,  // the same agent connected again, or another took a silent one's place
   kCloseDraining = 4,  // the edge is going away: reconnect
   kCloseProtocol = 5,
