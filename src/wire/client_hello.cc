@@ -60,19 +60,18 @@ Result<std::string> parse_server_name(ByteView data) {
   return fold_server_name(*name);
 }
 
-Result<std::vector<std::string>> parse_alpn(ByteView data) {
+// Nothing here chooses by the protocols, but an origin does: what it could read in two ways is refused.
+Result<> check_alpn(ByteView data) {
   ByteReader in(data);
   auto list = vector16(in);
   if (!list || !in.empty()) return malformed("ALPN contradicts its length");
   if (list->empty()) return malformed("ALPN has no protocol");
-  std::vector<std::string> protocols;
   for (ByteReader entries(*list); !entries.empty();) {
     auto protocol = vector8(entries);
     if (!protocol) return malformed("ALPN contradicts its length");
     if (protocol->empty()) return malformed("ALPN has an empty protocol");
-    protocols.emplace_back(as_text(*protocol));
   }
-  return protocols;
+  return {};
 }
 
 Result<> parse_extensions(ByteView block, ClientHello& hello) {
@@ -89,9 +88,8 @@ Result<> parse_extensions(ByteView block, ClientHello& hello) {
       hello.server_name = std::move(*name);
     } else if (*type == kExtAlpn) {
       if (std::exchange(seen_alpn, true)) return malformed("ALPN appears twice");
-      auto alpn = parse_alpn(*data);
-      if (!alpn) return std::unexpected(alpn.error());
-      hello.alpn = std::move(*alpn);
+      auto valid = check_alpn(*data);
+      if (!valid) return valid;
     }
   }
   return {};

@@ -158,7 +158,6 @@ TEST(ClientHelloReader, ReadsAHelloOfOpenssl) {
   auto reader = read(bytes);
   ASSERT_EQ(reader.state(), State::kDone) << reader.error();
   EXPECT_EQ(reader.hello().server_name, "app.example.eu");
-  EXPECT_EQ(reader.hello().alpn, (std::vector<std::string>{"h2", "http/1.1"}));
   EXPECT_EQ(reader.error(), "");
   EXPECT_EQ(reader.received(), bytes);
 }
@@ -194,7 +193,6 @@ TEST(ClientHelloReader, PostQuantumHelloOverSegmentsAndRecords) {
       auto reader = read(bytes, step);
       ASSERT_EQ(reader.state(), State::kDone) << fragment << " " << step << " " << reader.error();
       EXPECT_EQ(reader.hello().server_name, "shop.example.eu");
-      EXPECT_EQ(reader.hello().alpn, (std::vector<std::string>{"\x0a\x0a", "h2", "http/1.1"}));
     }
   }
 }
