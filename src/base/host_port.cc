@@ -2,12 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-
 #include "base/ascii.h"
 #include "base/hostname.h"
 #include "base/socket_addr.h"
 #include "base/text.h"
+#include "base/whole_number.h"
 
 namespace culvert {
 
@@ -16,11 +15,8 @@ std::string HostPort::to_string() const {
 }
 
 std::optional<uint16_t> parse_port(std::string_view digits) {
-  uint16_t port = 0;
-  const char* end = digits.data() + digits.size();
-  auto [stop, error] = std::from_chars(digits.data(), end, port);
-  if (error != std::errc() || stop != end || port == 0) return std::nullopt;
-  return port;
+  const auto port = whole_number<uint16_t>(digits);
+  return port == 0 ? std::nullopt : port;
 }
 
 Result<HostPort> parse_host_port(std::string_view text) {
@@ -37,7 +33,7 @@ Result<HostPort> parse_host_port(std::string_view text) {
   const auto port = parse_port(text.substr(colon + 1));
   if (host.starts_with('[') && host.ends_with(']')) {
     const std::string_view address = host.substr(1, host.size() - 2);
-    if (!address.contains(':') || !is_ip_address(address) || !port) {
+    if (!address.contains(':') || !parse_ip(address) || !port) {
       return fail(ErrorCode::kInvalid, "{} is not an IPv6 address with a port (expected one like [::1]:3000)",
                   quoted(text));
     }

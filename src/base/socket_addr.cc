@@ -4,24 +4,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 
 #include "base/text.h"
+#include "base/whole_number.h"
 
 namespace culvert {
 namespace {
 
 // ::ffff:0:0/96, RFC 4291, 2.5.5.2
 constexpr std::array<uint8_t, 12> kMappedPrefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
-std::optional<uint16_t> parse_port(std::string_view text) {
-  if (text.empty() || text.size() > 5) return std::nullopt;
-  uint16_t port = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return port;
-}
 
 }  // namespace
 
@@ -68,8 +60,10 @@ Result<SocketAddr> SocketAddr::parse(std::string_view text) {
     return fail(ErrorCode::kInvalid, "address {} has no port; write it like 1.2.3.4:443 or [::1]:443",
                 quoted(text));
   }
-  const auto port = parse_port(text.substr(colon + 1));
-  if (!port) {
+  constexpr size_t kMaxDigits = 5;
+  const std::string_view digits = text.substr(colon + 1);
+  const auto port = whole_number<uint16_t>(digits);
+  if (!port || digits.size() > kMaxDigits) {
     return fail(ErrorCode::kInvalid, "address {} has a wrong port; ports are 0 to 65535", quoted(text));
   }
   std::string_view host = text.substr(0, colon);
@@ -79,14 +73,9 @@ Result<SocketAddr> SocketAddr::parse(std::string_view text) {
                 quoted(text));
   }
   if (bracketed) host = host.substr(1, host.size() - 2);
-  const std::string ip_text(host);
-  // inet_pton would stop at a NUL and take what stands before it.
-  if (ip_text.find('\0') == std::string::npos) {
-    std::array<uint8_t, 4> ip4;
-    if (!bracketed && inet_pton(AF_INET, ip_text.c_str(), ip4.data()) == 1) return v4(ip4, *port);
-    std::array<uint8_t, 16> ip6;
-    if (bracketed && inet_pton(AF_INET6, ip_text.c_str(), ip6.data()) == 1) return v6(ip6, *port);
-  }
+  const bool is_v6 = host.contains(':');
+  const auto ip = parse_ip(host, *port);
+  if (ip && bracketed == is_v6) return *ip;
   return fail(ErrorCode::kInvalid, "address {} does not start with an IP address", quoted(text));
 }
 
@@ -140,13 +129,15 @@ socklen_t SocketAddr::to_sockaddr(sockaddr_storage& out, bool as_v6) const {
   return sizeof in6;
 }
 
-bool is_ip_address(std::string_view text) {
+std::optional<SocketAddr> parse_ip(std::string_view text, uint16_t port) {
   // inet_pton would stop at a NUL and take what stands before it.
-  if (text.find('\0') != std::string_view::npos) return false;
+  if (text.contains('\0')) return std::nullopt;
   const std::string terminated(text);
-  in6_addr address;
-  return inet_pton(AF_INET, terminated.c_str(), &address) == 1 ||
-         inet_pton(AF_INET6, terminated.c_str(), &address) == 1;
+  std::array<uint8_t, 4> ip4;
+  if (inet_pton(AF_INET, terminated.c_str(), ip4.data()) == 1) return SocketAddr::v4(ip4, port);
+  std::array<uint8_t, 16> ip6;
+  if (inet_pton(AF_INET6, terminated.c_str(), ip6.data()) == 1) return SocketAddr::v6(ip6, port);
+  return std::nullopt;
 }
 
 }  // namespace culvert

@@ -6,6 +6,7 @@
 #include <compare>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -48,8 +49,8 @@ class SocketAddr {
   std::array<uint8_t, 16> ip_{};
 };
 
-// Whether the text is an IPv4 or IPv6 address, without brackets, port or zone.
-bool is_ip_address(std::string_view text);
+// The text is an IPv4 or IPv6 address, without brackets, port or zone.
+std::optional<SocketAddr> parse_ip(std::string_view text, uint16_t port = 0);
 
 }  // namespace culvert
 

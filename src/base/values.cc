@@ -1,10 +1,9 @@
 #include "base/values.h"
 
 #include <algorithm>
-#include <charconv>
-#include <optional>
 
 #include "base/text.h"
+#include "base/whole_number.h"
 
 namespace culvert {
 namespace {
@@ -20,18 +19,11 @@ constexpr Unit kUnits[] = {{"ms", std::chrono::milliseconds(1)},
                            {"h", std::chrono::hours(1)},
                            {"d", std::chrono::days(1)}};
 
-std::optional<uint64_t> whole_number(std::string_view text) {
-  uint64_t value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
 }  // namespace
 
 Result<Duration> parse_duration(std::string_view text, std::chrono::days most) {
   size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
-  auto count = whole_number(text.substr(0, digits));
+  auto count = whole_number<uint64_t>(text.substr(0, digits));
   auto unit = std::ranges::find(kUnits, text.substr(digits), &Unit::name);
   if (!count || unit == std::end(kUnits)) {
     return fail(ErrorCode::kInvalid,
@@ -55,7 +47,7 @@ std::string format_duration(Duration duration) {
 }
 
 Result<uint64_t> parse_number(std::string_view text, uint64_t least, uint64_t most) {
-  auto value = whole_number(text);
+  auto value = whole_number<uint64_t>(text);
   if (!value || *value < least || *value > most) {
     return fail(ErrorCode::kInvalid, "invalid number {} (expected a whole number from {} to {})",
                 quoted(text), least, most);

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <algorithm>
-#include <charconv>
 #include <optional>
 
 #include "base/ascii.h"
@@ -13,6 +12,7 @@
 #include "base/hostname.h"
 #include "base/socket_addr.h"
 #include "base/text.h"
+#include "base/whole_number.h"
 
 namespace culvert::hubapi {
 namespace {
@@ -77,9 +77,8 @@ Result<> check_prefix(std::string_view prefix) {
   }
   const std::string_view version = prefix.substr(kFamily.size());
   if (version == kVersion) return {};
-  uint32_t number = 0;
-  auto [end, error] = std::from_chars(version.data(), version.data() + version.size(), number);
-  if (error != std::errc() || end != version.data() + version.size()) {
+  const auto number = whole_number<uint32_t>(version);
+  if (!number) {
     return bad_token("its version, after cvt_inv_, is not a number", kCopyAgain);
   }
   if (version.size() > 1 && version.starts_with('0')) {
@@ -88,7 +87,7 @@ Result<> check_prefix(std::string_view prefix) {
   return fail(ErrorCode::kInvalid,
               "invite token: it has version {} (prefix cvt_inv_{}), this program reads version {}; "
               "use a program as new as the hub, or {}",
-              number, number, kVersion, kNewInvite);
+              *number, *number, kVersion, kNewInvite);
 }
 
 Result<DecodedParts> decode_parts(std::string_view parts) {

@@ -24,10 +24,7 @@ std::optional<SocketAddr> parse_ip_literal(const std::string& host) {
     return SocketAddr::v4(bytes, 0);
   }
   const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
-  const std::string bare = bracketed ? host.substr(1, host.size() - 2) : host;
-  std::array<uint8_t, 16> ip6;
-  if (inet_pton(AF_INET6, bare.c_str(), ip6.data()) == 1) return SocketAddr::v6(ip6, 0);
-  return std::nullopt;
+  return parse_ip(bracketed ? host.substr(1, host.size() - 2) : host);
 }
 
 bool is_localhost(std::string_view host) {

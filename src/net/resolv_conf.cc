@@ -1,14 +1,11 @@
 #include "net/resolv_conf.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <optional>
 #include <span>
 
 #include "base/ascii.h"
+#include "base/whole_number.h"
 
 namespace culvert::net {
 namespace {
@@ -34,24 +31,13 @@ std::vector<std::string_view> words_of(std::string_view line, std::string_view c
   return split(line.substr(0, line.find_first_of(comment)), " \t\r");
 }
 
-std::optional<SocketAddr> parse_ip(std::string_view text, uint16_t port) {
-  const std::string terminated(text);
-  std::array<uint8_t, 4> ip4;
-  if (inet_pton(AF_INET, terminated.c_str(), ip4.data()) == 1) return SocketAddr::v4(ip4, port);
-  std::array<uint8_t, 16> ip6;
-  if (inet_pton(AF_INET6, terminated.c_str(), ip6.data()) == 1) return SocketAddr::v6(ip6, port);
-  return std::nullopt;
-}
-
 // "ndots:5" gives 5 when asked for "ndots:".
 std::optional<unsigned> option_value(std::string_view word, std::string_view name, unsigned least,
                                      unsigned most) {
   if (!word.starts_with(name)) return std::nullopt;
   word.remove_prefix(name.size());
-  unsigned value = 0;
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
-  if (error != std::errc() || end != word.data() + word.size()) return std::nullopt;
-  return std::clamp(value, least, most);
+  const auto value = whole_number<unsigned>(word);
+  return value ? std::optional(std::clamp(*value, least, most)) : std::nullopt;
 }
 
 void apply_option(ResolvConf& conf, std::string_view word) {
@@ -126,7 +112,7 @@ std::vector<SocketAddr> find_in_hosts(std::string_view text, std::string_view na
     const auto words = words_of(line, "#");
     const auto matches = [&](std::string_view alias) { return equals_lower(without_dot(alias), wanted); };
     if (words.size() < 2 || std::none_of(words.begin() + 1, words.end(), matches)) continue;
-    const auto address = parse_ip(words[0], 0);
+    const auto address = parse_ip(words[0]);
     if (address && std::ranges::find(found, *address) == found.end()) found.push_back(*address);
   }
   return found;

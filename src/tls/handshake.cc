@@ -74,7 +74,7 @@ void expect_name(SSL* ssl, const std::string& name) {
   X509_VERIFY_PARAM* param = SSL_get0_param(ssl);
   X509_VERIFY_PARAM_set_hostflags(param,
                                   X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-  if (is_ip_address(name)) {
+  if (parse_ip(name)) {
     CHECK(X509_VERIFY_PARAM_set1_ip_asc(param, name.c_str()) == 1);
   } else {
     CHECK(X509_VERIFY_PARAM_set1_host(param, name.data(), name.size()) == 1);
@@ -135,7 +135,7 @@ net::Task<Result<std::unique_ptr<net::ByteStream>>> connect(std::unique_ptr<net:
   SSL* ssl = stream->ssl();
   SSL_set_connect_state(ssl);
   SSL_set_verify(ssl, SSL_VERIFY_PEER, nullptr);
-  if (!server_name.empty() && !is_ip_address(server_name) &&
+  if (!server_name.empty() && !parse_ip(server_name) &&
       SSL_set_tlsext_host_name(ssl, server_name.c_str()) != 1) {
     co_return fail(ErrorCode::kInvalid, "{} cannot be a TLS server name: {}", quoted(server_name),
                    take_openssl_error());

@@ -76,10 +76,8 @@ PkeyPtr new_p256_key() {
   return key;
 }
 
-// Only for names that passed is_ip_address or is_hostname_or_wildcard: OpenSSL parses this text.
-std::string alternative_name(const std::string& name) {
-  return (is_ip_address(name) ? "IP:" : "DNS:") + name;
-}
+// Only for names that passed parse_ip or is_hostname_or_wildcard: OpenSSL parses this text.
+std::string alternative_name(const std::string& name) { return (parse_ip(name) ? "IP:" : "DNS:") + name; }
 
 // Without this OpenSSL asks the terminal for the password of an encrypted key.
 int no_password(char*, int, int, void*) { return -1; }
@@ -174,7 +172,7 @@ Result<std::unique_ptr<InternalCa>> InternalCa::load(const Pem& pem) {
 
 Result<IdentityPtr> InternalCa::issue(std::string_view name, UnixTime now) const {
   const std::string checked(name);
-  if (!is_ip_address(checked) && !is_hostname_or_wildcard(checked)) {
+  if (!parse_ip(checked) && !is_hostname_or_wildcard(checked)) {
     return fail(ErrorCode::kInvalid,
                 "cannot issue a certificate for {}: neither a lower-case DNS name nor an IP address",
                 quoted(name));
@@ -201,7 +199,7 @@ Result<IdentityPtr> InternalCa::issue(std::string_view name, UnixTime now) const
 
 Result<IdentityPtr> self_signed_identity(const SecretKey& key, std::string_view name, UnixTime now) {
   const std::string checked(name);
-  if (!is_ip_address(checked) && !is_hostname_or_wildcard(checked)) {
+  if (!parse_ip(checked) && !is_hostname_or_wildcard(checked)) {
     return fail(ErrorCode::kInvalid,
                 "cannot make a certificate for {}: neither a lower-case DNS name nor an IP address",
                 quoted(name));
