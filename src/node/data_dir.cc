@@ -26,7 +26,7 @@ Result<Bytes> read_existing(const fs::path& path, size_t max_size) {
               content.error().message);
 }
 
-// Reads the file, or makes it from `fresh` if there is none. Somebody who was faster wins.
+// Reads the file, or makes it from `fresh` if there is none. If another process is faster, its file counts.
 Result<Bytes> read_or_create(const fs::path& path, size_t max_size, ByteView fresh) {
   auto content = read_existing(path, max_size);
   if (content || content.error().code != ErrorCode::kNotFound) return content;
@@ -45,8 +45,7 @@ Result<SecretString> check_operator_key(const fs::path& path, Bytes& content) {
   if (!decoded || decoded->size() != kOperatorKeyBytes) {
     return fail(ErrorCode::kInvalid,
                 "{} does not hold an operator key (43 characters of base64url); restore it, or remove it and "
-                "a new one "
-                "is made at the next start",
+                "a new one is made at the next start",
                 path.native());
   }
   return key;
@@ -99,7 +98,7 @@ Result<> DataDir::check_complete() const {
   return fail(
       ErrorCode::kInvalid,
       "{} is missing, but {} is there: with a new key every token in use would be void; restore the key "
-      "from a backup, or move {} away to start anew (all invites must then be made anew)",
+      "from a backup, or move {} away to start with a new one (all invites must then be created again)",
       node_key().native(), database().native(), path.native());
 }
 
@@ -111,8 +110,7 @@ Result<SecretKey> DataDir::load_or_create_node_key(Random& random) const {
   if (seed->size() != SecretKey::kSize) {
     return fail(ErrorCode::kInvalid,
                 "{} is {} bytes long, a node key has {}; restore it from a backup, or remove it to get a new "
-                "identity "
-                "(every invite must then be made anew)",
+                "identity (all invites must then be created again)",
                 node_key().native(), seed->size(), SecretKey::kSize);
   }
   return SecretKey::from_seed(*seed);
@@ -149,15 +147,18 @@ Result<std::unique_ptr<tls::InternalCa>> DataDir::load_or_create_ca(UnixTime now
                   key.error().message, kAdvice);
     }
     auto fresh = tls::InternalCa::create(kCaName, now);
-    auto created = create_private_file(ca_key(), as_bytes(fresh.private_key));
+    const ByteView fresh_key = as_bytes(fresh.private_key.expose());
+    auto created = create_private_file(ca_key(), fresh_key);
     if (!created && created.error().code != ErrorCode::kConflict) return std::unexpected(created.error());
-    key = created ? to_bytes(as_bytes(fresh.private_key)) : read_existing(ca_key(), kMaxPem);
+    key = created ? to_bytes(fresh_key) : read_existing(ca_key(), kMaxPem);
   }
   if (!key) return std::unexpected(key.error());
+  WipeAtEnd wiper(*key);
+  const SecretString key_pem(as_text(*key));
 
   auto certificate = read_existing(ca_certificate(), kMaxPem);
   if (!certificate && certificate.error().code == ErrorCode::kNotFound) {
-    auto made = tls::InternalCa::certify(kCaName, std::string(as_text(*key)), now);
+    auto made = tls::InternalCa::certify(kCaName, key_pem, now);
     if (!made)
       return fail(ErrorCode::kInvalid, "{}: {}; {}", ca_key().native(), made.error().message, kAdvice);
     auto created = create_public_file(ca_certificate(), as_bytes(made->certificate));
@@ -177,7 +178,7 @@ Result<std::unique_ptr<tls::InternalCa>> DataDir::load_or_create_ca(UnixTime now
     return fail(certificate.error().code, "{} is there, but its certificate is not: {}; {}",
                 ca_key().native(), certificate.error().message, kAdvice);
   }
-  auto ca = tls::InternalCa::load({std::string(as_text(*certificate)), std::string(as_text(*key))});
+  auto ca = tls::InternalCa::load({std::string(as_text(*certificate)), key_pem});
   if (!ca) {
     return fail(ErrorCode::kInvalid, "{} and {}: {}; {}", ca_certificate().native(), ca_key().native(),
                 ca.error().message, kAdvice);

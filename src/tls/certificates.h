@@ -20,7 +20,7 @@ class Certificates {
   Certificates(std::unique_ptr<InternalCa> ca, WallClock clock)
       : ca_(std::move(ca)), clock_(std::move(clock)) {}
 
-  // For a hostname, a wildcard or an IP literal. Ask for route patterns, never for names that strangers
+  // For a hostname, a wildcard or an IP literal. Ask for route patterns, never for names that clients
   // choose: they would fill the cache. Renewed when less than a third of its life is left.
   Result<IdentityPtr> leaf(const std::string& name);
   const std::string& root_pem() const { return ca_->certificate_pem(); }

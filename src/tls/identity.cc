@@ -121,8 +121,8 @@ std::string new_root(EVP_PKEY* key, std::string_view name, UnixTime now) {
   return take_text(text);
 }
 
-PkeyPtr read_private_key(const std::string& pem) {
-  return PkeyPtr(PEM_read_bio_PrivateKey(bio_over(pem).get(), nullptr, no_password, nullptr));
+PkeyPtr read_private_key(const SecretString& pem) {
+  return PkeyPtr(PEM_read_bio_PrivateKey(bio_over(pem.expose()).get(), nullptr, no_password, nullptr));
 }
 
 std::unexpected<Error> bad_private_key() {
@@ -136,10 +136,11 @@ InternalCa::Pem InternalCa::create(std::string_view name, UnixTime now) {
   const PkeyPtr key = new_p256_key();
   const BioPtr key_bio(BIO_new(BIO_s_mem()));  // wiped when freed
   CHECK(PEM_write_bio_PKCS8PrivateKey(key_bio.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) == 1);
-  return {.certificate = new_root(key.get(), name, now), .private_key = take_text(key_bio)};
+  return {.certificate = new_root(key.get(), name, now),
+          .private_key = SecretString::take(take_text(key_bio))};
 }
 
-Result<InternalCa::Pem> InternalCa::certify(std::string_view name, const std::string& private_key,
+Result<InternalCa::Pem> InternalCa::certify(std::string_view name, const SecretString& private_key,
                                             UnixTime now) {
   const PkeyPtr key = read_private_key(private_key);
   if (!key) return bad_private_key();

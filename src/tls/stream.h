@@ -15,7 +15,7 @@ class Stream final : public net::ByteStream {
   // Takes a stream made by make_tcp_stream.
   Stream(std::unique_ptr<net::ByteStream> transport, Bytes received, SSL_CTX* context);
 
-  // Between these two it belongs to no loop and may change threads; nothing else may be called. Nobody waits
+  // Between these two it belongs to no loop and may change threads; nothing else may be called. No task waits
   // on it.
   int leave_loop();
   void join_loop(net::EventLoop& loop, int fd);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/key.h"
+#include "base/secret.h"
 #include "net/byte_stream.h"
 
 // TLS over TCP with OpenSSL 3: the server side for terminated routes and the hub, the client side for the
@@ -25,13 +26,13 @@ class InternalCa {
  public:
   struct Pem {
     std::string certificate;
-    std::string private_key;  // secret
+    SecretString private_key;
   };
   // A new root, valid 10 years from `now`. `name` goes into the subject.
   static Pem create(std::string_view name, UnixTime now);
   // A new certificate for the key of an existing root, as create() makes it. Leaves that chain to an older
   // one with the same name chain to this one, and the reverse. kInvalid: not an unencrypted PEM key.
-  static Result<Pem> certify(std::string_view name, const std::string& private_key, UnixTime now);
+  static Result<Pem> certify(std::string_view name, const SecretString& private_key, UnixTime now);
   // kInvalid says which part is broken, or that the two do not belong together.
   static Result<std::unique_ptr<InternalCa>> load(const Pem& pem);
   ~InternalCa();

@@ -293,7 +293,7 @@ TEST(Tls, ACertificateMadeAgainFromItsKeyIsAsGoodAsTheLostOne) {
   const auto ca = new_ca(&first);
   const auto pem = InternalCa::certify("Culvert test CA", first.private_key, unix_now());
   ASSERT_TRUE(pem) << pem.error().message;
-  EXPECT_EQ(pem->private_key, first.private_key);
+  EXPECT_EQ(pem->private_key.expose(), first.private_key.expose());
   const auto again = InternalCa::load(*pem);
   ASSERT_TRUE(again) << again.error().message;
   net::EventLoop loop;
@@ -321,11 +321,11 @@ TEST(Tls, BrokenCaIsNamedByPart) {
   };
   for (const Case& broken : {Case{{"", pem.private_key}, "certificate is not a PEM"},
                              {{pem.certificate.substr(0, 200), pem.private_key}, "certificate is not a PEM"},
-                             {{pem.private_key, pem.private_key}, "certificate is not a PEM"},
+                             {{pem.private_key.expose(), pem.private_key}, "certificate is not a PEM"},
                              {{leaf, pem.private_key}, "not that of a CA"},
                              {{pem.certificate, ""}, "private key is not"},
-                             {{pem.certificate, pem.certificate}, "private key is not"},
-                             {{pem.certificate, encrypted}, "private key is not"},
+                             {{pem.certificate, SecretString(pem.certificate)}, "private key is not"},
+                             {{pem.certificate, SecretString(encrypted)}, "private key is not"},
                              {{pem.certificate, other.private_key}, "do not belong together"}}) {
     auto loaded = InternalCa::load(broken.pem);
     ASSERT_FALSE(loaded);
