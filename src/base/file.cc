@@ -1,7 +1,6 @@
 #include "base/file.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,8 +11,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <utility>
-
-#include "base/descriptor.h"
 
 namespace culvert {
 namespace {
@@ -78,7 +75,7 @@ Result<> sync_directory(const fs::path& path) {
   return {};
 }
 
-// Gives the draft its name only if nobody has it. link() does so on every Unix file system that has hard
+// Gives the draft its name only if no file has it. link() does so on every Unix file system that has hard
 // links; renameat2() covers those without.
 int name_exclusively(const char* draft, const char* path) {
   if (::link(draft, path) == 0) return 0;
@@ -211,15 +208,10 @@ Result<FileIdentity> file_identity(const fs::path& path) {
   return io_error("look at", path);
 }
 
-bool output_has_no_reader() {
-  pollfd output{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
-  return ::poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0;
-}
-
 Result<FileLock> FileLock::take(const fs::path& path) {
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return io_error("open", path);
-  FileLock lock(fd);
+  Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file) return io_error("open", path);
+  const int fd = file.get();
   int locked = -1;
   do {
     locked = ::flock(fd, LOCK_EX | LOCK_NB);
@@ -237,13 +229,7 @@ Result<FileLock> FileLock::take(const fs::path& path) {
   const std::string pid = fmt::format("{}\n", ::getpid());
   auto written = write_all(fd, as_bytes(pid), path);
   (void)!::ftruncate(fd, written ? static_cast<off_t>(pid.size()) : 0);
-  return lock;
-}
-
-FileLock::FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-
-FileLock::~FileLock() {
-  if (fd_ >= 0) ::close(fd_);
+  return FileLock(std::move(file));
 }
 
 }  // namespace culvert

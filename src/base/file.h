@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/result.h"
 
 namespace culvert {
@@ -37,7 +38,7 @@ Result<> check_only_owner_writes(const std::filesystem::path& directory);
 // Creates the directory and its parents with mode 0700; fine when it exists. kIo otherwise.
 Result<> create_private_directory(const std::filesystem::path& path);
 
-// Which file a path leads to, symbolic links followed. As long as somebody has the file open, no other file
+// Which file a path leads to, symbolic links followed. As long as a process has the file open, no other file
 // gets its identity.
 struct FileIdentity {
   uint64_t device = 0;
@@ -47,23 +48,17 @@ struct FileIdentity {
 // Errors: kNotFound, kIo.
 Result<FileIdentity> file_identity(const std::filesystem::path& path);
 
-// Whether standard output is a pipe whose reader has left.
-bool output_has_no_reader();
-
 // An advisory lock on a file, held until this is destroyed or the process ends, however it ends. The file
 // stays and holds the owner's pid, for the message that another one gets.
 class FileLock {
  public:
-  // Errors: kConflict when somebody holds it, in this process or another (the message: "pid N", or "unknown
+  // Errors: kConflict when it is held already, in this process or another (the message: "pid N", or "unknown
   // pid"); kIo. Needs no free space when the file is there.
   static Result<FileLock> take(const std::filesystem::path& path);
-  FileLock(FileLock&& other) noexcept;
-  FileLock& operator=(FileLock&&) = delete;
-  ~FileLock();
 
  private:
-  explicit FileLock(int fd) : fd_(fd) {}
-  int fd_;
+  explicit FileLock(Descriptor file) : file_(std::move(file)) {}
+  Descriptor file_;
 };
 
 }  // namespace culvert
