@@ -13,6 +13,12 @@ void report(const ApiCounters& counters, Metrics& metrics) {
   refused("rate", counters.rate_limited);
   refused("source_rate", counters.source_limited);
   refused("operator_key", counters.bad_bearers);
+  refused("invalid", counters.invalid);
+  refused("unknown_invite", counters.unknown_invites);
+  refused("invite_ended", counters.ended_invites);
+  refused("agent_conflict", counters.agent_conflicts);
+  refused("lease_limit", counters.lease_limits);
+  refused("busy", counters.busy);
 }
 
 }  // namespace culvert::hub

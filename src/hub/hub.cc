@@ -85,7 +85,7 @@ class Registered {
   net::ByteStream& stream_;
 };
 
-// What a request that could not be read is told; nothing where nobody asked or nobody is left to tell.
+// The answer to a request that could not be read; none where there was no request, or the client is gone.
 std::optional<http::Response> unreadable(const Error& error, bool begun) {
   switch (error.code) {
     case ErrorCode::kInvalid:
@@ -127,7 +127,7 @@ net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::By
   net::Reader reader(*stream);
   http::RequestParser parser;
   const Duration request_time = core->config.request_time;
-  Duration patience = request_time;  // who connects has something to say
+  Duration patience = request_time;  // a client that connects has a request to send
   while (!core->closing) {
     auto request = co_await http::read_request(reader, parser, core->loop.now() + patience, request_time);
     patience = kIdle;
@@ -153,8 +153,7 @@ net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::By
                                                  core->loop.now() + kWriteTime);
     if (!written) break;
     if (!keep_alive) {
-      auto finished = co_await net::finish(*stream, core->loop.now() + kWriteTime);
-      if (!finished) break;
+      (void)co_await net::finish(*stream, core->loop.now() + kWriteTime);
       break;
     }
   }
@@ -190,11 +189,12 @@ class HubImpl final : public Hub {
                   static_cast<double>(core_->store->unstored_revocations()));
     const auto refused = [&](std::string_view reason, uint64_t count) {
       metrics.counter("culvert_hub_failed_writes_total",
-                      "Writes that the database did not take in time, by reason.", count,
+                      "Writes of the operator's calls that the database did not store, by reason.", count,
                       {{"reason", reason}});
     };
     refused("queue_full", core_->store->counters().refused_full);
     refused("timeout", core_->store->counters().timed_out);
+    refused("refused", core_->store->counters().refused);
   }
   net::Task<> serve(std::unique_ptr<net::ByteStream> stream, std::function<void()> on_request) override {
     return serve_connection(core_, std::move(stream), std::move(on_request));

@@ -25,14 +25,25 @@ std::optional<std::string> own_name_among(const std::vector<route::HostPattern>&
 }
 
 std::string not_stored_text(const Error& error) {
-  std::string text =
-      "the invite is revoked and its agents are cut off, but the hub's database refused to store "
-      "this: a restart of the node would bring the invite back. The node tries again by itself; ";
-  // Other reasons are for the log.
-  if (error.code == ErrorCode::kClosed) return text + error.message;
-  return text +
-         "make room on its disk, then repeat the command until it succeeds or finds the invite revoked "
-         "already";
+  constexpr std::string_view kDone =
+      "the invite is revoked and its agents are cut off, but this is not stored";
+  constexpr std::string_view kUntil =
+      "until it is, a restart of the node would bring the invite back. The node tries again by itself";
+  constexpr std::string_view kRepeat =
+      "repeat the command until it succeeds or says that the invite is revoked already";
+  switch (error.code) {
+    case ErrorCode::kClosed:
+      return fmt::format("{}: {}; {}", kDone, error.message, kUntil);
+    case ErrorCode::kUnavailable:
+      return fmt::format("{} yet, because the hub's database is slow or locked; {}; {}", kDone, kUntil,
+                         kRepeat);
+    default:
+      // The reason itself may name paths: it is for the log.
+      return fmt::format(
+          "{}, because the hub's database refused it; {}. See the reason in the hub's log "
+          "(invite_revocation_not_stored), make room if the disk is full, then {}",
+          kDone, kUntil, kRepeat);
+  }
 }
 
 }  // namespace

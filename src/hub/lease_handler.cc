@@ -5,23 +5,23 @@
 #include "hub/answers.h"
 #include "hubapi/declaration.h"
 
-// The order of a declaration's steps is part of the hub's security. Anybody may send one, so each step keeps
+// The order of a declaration's steps is part of the hub's security. Any host may send one, so each step keeps
 // away from the next what it can refuse, from the cheapest to those that change something:
 //
 //  1. Decode. The body is bounded by http::kMaxBodyBytes; nothing in it is proven yet.
 //  2. The rate of refusals of the source, before a signature is verified or the store is asked. Who names a
 //     lease that exists is exempt: only the agent, its hub and its edges know invite id and agent id
-//     together, and strangers behind its address must not make it lose its lease.
+//     together, and other hosts behind its address must not make it lose its lease.
 //  3. What could not be decoded is refused. Every refusal of steps 3 to 12 with a status 4xx counts for 2.
 //  4. The signature, with its time: the body is what the holder of its key sent.
 //  5. The invite, from the store.
-//  6. Key and secret of the invite, compared in constant time; one answer for both, so that nobody learns
+//  6. Key and secret of the invite, compared in constant time; one answer for both, so that it does not tell
 //     which of them is wrong.
 //  7. The agent's own signature, when there is one: who claims to hold the key of agent_id must prove it.
-//     Behind 6, so that strangers cause one verification at most.
+//     Behind 6, so that an unauthenticated peer causes one verification at most.
 //  8. Revoked, and
 //  9. expired: told only to those who hold the token.
-// 10. The rate of the invite or of the lease: behind 6, so that strangers cannot use it up.
+// 10. The rate of the invite or of the lease: behind 6, so that unauthenticated peers cannot use it up.
 // 11. Replays. The guard remembers what it admitted: behind 10, so that only a tenant can fill it, and no
 //     faster than its rate.
 // 12. The lease. Nothing is awaited between 5 and here: an invite that is revoked meanwhile gets no lease.
@@ -37,6 +37,7 @@ net::Task<http::Response> LeaseHandler::declare(const http::Exchange& exchange) 
   if (declaration) {
     response = co_await judge(exchange, *declaration);
   } else {  // 3
+    ++counters_.invalid;
     bool version = declaration.error().code == ErrorCode::kConflict;
     response = error_response(version ? 422 : 400, version ? "unsupported_version" : "invalid_request",
                               declaration.error().message);
@@ -54,8 +55,12 @@ net::Task<http::Response> LeaseHandler::judge(const http::Exchange& exchange,
   if (!signature) co_return refuse(401, "invalid_signature", signature.error().message, now);
 
   auto found = co_await store_.find_invite(declaration.invite_id);  // 5
-  if (!found) co_return failures_.answer(found.error(), now);
+  if (!found) {
+    ++counters_.busy;
+    co_return failures_.answer(found.error(), now);
+  }
   if (!*found) {
+    ++counters_.unknown_invites;
     co_return error_response(404, "unknown_invite", "unknown invite; ask the hub's operator for a new token");
   }
   const Invite& invite = **found;
@@ -75,6 +80,7 @@ net::Task<http::Response> LeaseHandler::judge(const http::Exchange& exchange,
                        now);
     }
   }
+  if (invite.revoked || invite.expired(wall)) ++counters_.ended_invites;
   if (invite.revoked) {  // 8
     co_return error_response(401, "invite_revoked",
                              "the invite was revoked; ask the hub's operator for a new token");
@@ -87,14 +93,17 @@ net::Task<http::Response> LeaseHandler::judge(const http::Exchange& exchange,
     co_return retry_response(429, "rate_limited", "too many declarations with this invite; slow down");
   }
   if (auto admitted = replays_.admit(*signature, wall); !admitted) {  // 11
-    if (admitted.error().code == ErrorCode::kLimit)
+    if (admitted.error().code == ErrorCode::kLimit) {
+      ++counters_.busy;
       co_return error_response(503, "busy", admitted.error().message);
+    }
     co_return refuse(401, "replayed", admitted.error().message, now);
   }
   auto verdicts = leases_.declare(invite, declaration.agent_id, declaration.services, now,
                                   claims_key);  // 12
   if (!verdicts) {
     bool limit = verdicts.error().code == ErrorCode::kLimit;
+    ++(limit ? counters_.lease_limits : counters_.agent_conflicts);
     co_return error_response(limit ? 429 : 409, limit ? "lease_limit" : "agent_conflict",
                              verdicts.error().message);
   }

@@ -29,7 +29,10 @@ hubapi::ServiceVerdict Leases::judge(const Invite& invite, const EndpointId& age
   auto held = names_.find(hostname);
   if (held == names_.end()) return {hostname, true, ""};
   const Name& name = held->second;
-  if (name.invite != invite.id) return refused(fmt::format("{} is held by another invite", hostname));
+  // A lease of another invite that gives way (declare) no longer holds it then.
+  const bool is_freed = name.agents == std::vector{agent};
+  if (name.invite != invite.id && !is_freed)
+    return refused(fmt::format("{} is held by another invite", hostname));
   if (name.tls_mode == service.tls_mode) return {hostname, true, ""};
   for (const EndpointId& other : name.agents) {
     if (other == agent || !lives(other, now)) continue;
@@ -54,14 +57,11 @@ Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
     const Invite& invite, const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services,
     TimePoint now, bool is_proven) {
   auto held = leases_.find(agent);
-  if (held != leases_.end() && held->second.invite != invite.id) {
-    if (!is_proven || held->second.is_proven) {
-      return fail(ErrorCode::kConflict,
-                  "agent {} holds a lease of another invite; restart the agent for a fresh key",
-                  agent.short_text());
-    }
-    end(held);  // another declared a key that it does not have
-    held = leases_.end();
+  const bool is_of_another = held != leases_.end() && held->second.invite != invite.id;
+  if (is_of_another && (!is_proven || held->second.is_proven)) {
+    return fail(ErrorCode::kConflict,
+                "agent {} holds a lease of another invite; restart the agent for a fresh key",
+                agent.short_text());
   }
   std::vector<hubapi::ServiceVerdict> verdicts;
   std::vector<hubapi::DeclaredService> accepted;
@@ -74,8 +74,17 @@ Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
     return verdicts;
   }
 
+  const bool is_new = held == leases_.end() || is_of_another;
+  const auto count = per_invite_.find(invite.id);
+  if (is_new && count != per_invite_.end() && count->second >= kMaxPerInvite) {
+    return fail(ErrorCode::kLimit,
+                "{} agents hold leases of this invite, the most that one may have; stop some, or wait "
+                "{} s for those that died",
+                count->second, std::chrono::duration_cast<std::chrono::seconds>(kLifetime).count());
+  }
+  if (is_of_another) end(held);  // its agent declared a key that it does not have
   TimePoint ends_at = now + kLifetime;
-  if (held != leases_.end()) {
+  if (!is_new) {
     Lease& lease = held->second;
     lease.ends_at = std::max(lease.ends_at, ends_at);
     lease.is_proven = lease.is_proven || is_proven;
@@ -86,14 +95,7 @@ Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
       lease.services = std::move(accepted);
     }
   } else {
-    size_t& count = per_invite_[invite.id];
-    if (count >= kMaxPerInvite) {
-      return fail(ErrorCode::kLimit,
-                  "{} agents hold leases of this invite, the most that one may have; stop some, or wait "
-                  "{} s for those that died",
-                  count, std::chrono::duration_cast<std::chrono::seconds>(kLifetime).count());
-    }
-    ++count;
+    ++per_invite_[invite.id];
     take_over(agent, accepted);
     hold_names(invite, agent, accepted);
     leases_.emplace(agent, Lease{.invite = invite.id,

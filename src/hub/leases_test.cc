@@ -312,6 +312,32 @@ TEST_F(LeasesTest, AnAgentIdBelongsToTheDeclarationThatProvesIt) {
   EXPECT_FALSE(leases_.declare(squatter, id, {service("x.b.eu")}, kStart).has_value());
 }
 
+TEST_F(LeasesTest, ARefusalAtTheLimitLeavesTheOtherInvitesLease) {
+  Invite squatter = make_invite({"*.b.eu"});
+  Invite owner = make_invite({"*.c.eu"});
+  EndpointId id = agent();
+  EXPECT_EQ(declare(squatter, id, {service("x.b.eu")}), "y");
+  for (size_t i = 0; i < Leases::kMaxPerInvite; ++i)
+    ASSERT_EQ(declare(owner, agent(), {service("x.c.eu")}), "y");
+  (void)leases_.take_changed();
+  auto refused = leases_.declare(owner, id, {service("x.c.eu")}, kStart, true);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, ErrorCode::kLimit);
+  EXPECT_FALSE(leases_.take_changed()) << "an error changes nothing";
+  EXPECT_EQ(match("x.b.eu")->agents, std::vector<EndpointId>{id});
+}
+
+TEST_F(LeasesTest, ANameThatALeaseOfAnotherInviteHoldsIsFreeOnceThatGivesWay) {
+  Invite squatter = make_invite({"x.eu"});
+  Invite owner = make_invite({"x.eu"});
+  EndpointId id = agent();
+  EXPECT_EQ(declare(squatter, id, {service("x.eu")}), "y");
+  auto verdicts = leases_.declare(owner, id, {service("x.eu", TlsMode::kTerminate)}, kStart, true);
+  ASSERT_TRUE(verdicts && verdicts->front().accepted);
+  EXPECT_EQ(match("x.eu")->tenant, owner.tenant);
+  EXPECT_EQ(match("x.eu")->tls_mode, TlsMode::kTerminate);
+}
+
 TEST_F(LeasesTest, BoundsTheLeasesOfOneInvite) {
   Invite invite = make_invite({"*.b.eu"});
   EndpointId first = agent();
@@ -321,7 +347,7 @@ TEST_F(LeasesTest, BoundsTheLeasesOfOneInvite) {
   auto refused = leases_.declare(invite, agent(), {service("x.b.eu")}, kStart);
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, ErrorCode::kLimit);
-  EXPECT_EQ(declare(invite, first, {service("y.b.eu")}), "y") << "who holds one keeps it";
+  EXPECT_EQ(declare(invite, first, {service("y.b.eu")}), "y") << "an agent with a lease keeps it";
   EXPECT_EQ(declare(make_invite({"*.c.eu"}), agent(), {service("x.c.eu")}), "y") << "others have their own";
   leases_.end_agent(first);
   EXPECT_EQ(declare(invite, agent(), {service("x.b.eu")}), "y");

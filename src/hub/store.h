@@ -12,16 +12,19 @@ namespace culvert::hub {
 // The invites, wherever they are stored. Lives on the hub's loop, which no call blocks, but for close(), and
 // outlives its tasks, which all end soon after close().
 // Operations on one invite take effect in the order of the calls. Errors that every task may return:
-// kUnavailable, too much waits or no answer came in time, and nothing was changed; kIo, the database refused
-// (full disk, lock, damage), and nothing was changed; kClosed, the database is no longer the one that was
-// opened, the message says what to do.
+// kUnavailable, too much waits already, or no answer came in time; kIo, the database refused (full disk,
+// lock, damage); kClosed, the database is no longer the one that was opened, the message says what to do.
+// After any of them the memory is as it was. The database is, too, but for a write that had begun when its
+// time was over: that one may still be stored, and is applied to the memory when it is.
 class Store {
  public:
   static constexpr size_t kMaxInvites = 10'000;
 
   struct Counters {
-    uint64_t refused_full = 0;  // operations that found max_waiting others
+    // Of the operations that have to write; each failed one is in one of these.
+    uint64_t refused_full = 0;  // max_waiting others were waiting
     uint64_t timed_out = 0;
+    uint64_t refused = 0;  // by the database: kIo, kClosed
   };
 
   virtual ~Store() = default;
@@ -31,7 +34,7 @@ class Store {
 
   // kConflict: a hostname overlaps a live invite of another tenant; the message names pattern and invite.
   // kLimit: kMaxInvites live ones exist. At the cap, the oldest that are not live make room. An invite that
-  // was stored although the caller was told of a failure is revoked: nobody has its token.
+  // was stored although the caller was told of a failure is revoked, because its token was not shown.
   virtual net::Task<Result<>> add_invite(Invite invite, UnixTime now) = 0;
   virtual net::Task<Result<std::optional<Invite>>> find_invite(InviteId id) = 0;
   // At most `limit`, oldest first, beginning behind `after`; kNotFound when `after` is unknown.

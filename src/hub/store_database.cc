@@ -100,7 +100,7 @@ struct StoreDatabase::Impl {
     return {ErrorCode::kInvalid,
             fmt::format(
                 "the database {} is corrupt or no database at all ({}); restore it from a backup, or move it "
-                "away to start with an empty one (all invites must then be made anew)",
+                "away to start with an empty one (all invites must then be created again)",
                 path.native(), detail)};
   }
   Result<> connect();
@@ -361,10 +361,9 @@ Result<std::vector<StoreDatabase::Row>> StoreDatabase::load() {
 }
 
 Result<> StoreDatabase::Impl::check_overlap(const Invite& invite, UnixTime now) {
-  Statement select(database.get(),
-                   std::string(kSelectInvite) +
-                       " WHERE revoked = 0 AND (expires_at IS NULL OR expires_at > ?) AND tenant != ?");
-  select.bind(now.time_since_epoch().count()).bind(ByteView(invite.tenant.bytes()));
+  Statement select(database.get(), std::string(kSelectInvite) +
+                                       " WHERE revoked = 0 AND (expires_at IS NULL OR expires_at > ?)");
+  select.bind(now.time_since_epoch().count());
   while (true) {
     auto row = select.step();
     if (!row) return std::unexpected(row.error());
@@ -494,7 +493,7 @@ Result<> StoreDatabase::Impl::write_again() {
   std::unique_ptr<unsigned char, decltype(&sqlite3_free)> content(
       sqlite3_serialize(database.get(), "main", &size, 0), sqlite3_free);
   if (!content) return fail(ErrorCode::kIo, "its content cannot be read: {}", sqlite3_errmsg(database.get()));
-  // Never over a file that somebody else has put there meanwhile.
+  // Never over a file that was put there meanwhile.
   auto created = create_private_file(path, ByteView(content.get(), static_cast<size_t>(size)));
   if (!created) return created;
   auto fresh = file_identity(path);

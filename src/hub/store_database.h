@@ -53,7 +53,7 @@ class StoreDatabase {
   Result<> store_revocations(const std::set<InviteId>& ids);
 
   // Whether the path still leads to the file that is open: every write of the calls above does this first.
-  // A file that was removed is written again with everything that was in it, for nobody has put another
+  // A file that was removed is written again with everything that was in it, because no other file was put
   // there. One that was replaced is left alone, and nothing is written to either: kClosed, and the message
   // says what to do.
   Result<> check_file();

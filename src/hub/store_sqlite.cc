@@ -15,6 +15,12 @@ namespace {
 
 using HashKey = SecretBytes<StoreDatabase::kHashKeySize>;
 
+// The database could not do it; kConflict and kLimit are answers of one that works.
+template <class T>
+bool was_refused(const Result<T>& result) {
+  return !result && (result.error().code == ErrorCode::kIo || result.error().code == ErrorCode::kClosed);
+}
+
 class SqliteStore final : public Store {
  public:
   SqliteStore(net::EventLoop& loop, std::unique_ptr<StoreDatabase> database, InviteIndex index,
@@ -40,7 +46,7 @@ class SqliteStore final : public Store {
   void close() override;
 
  private:
-  // Done by the thread; the result is for `apply`, on the loop, whether somebody still waits for it or not,
+  // Done by the thread; the result is for `apply`, on the loop, whether the caller still waits for it or not,
   // and then for the caller.
   template <class T>
   net::Task<Result<T>> ask(std::move_only_function<Result<T>(StoreDatabase&)> work,
@@ -74,8 +80,9 @@ net::Task<Result<T>> SqliteStore::ask(std::move_only_function<Result<T>(StoreDat
   auto call = std::make_shared<Call>(loop_);
   auto ticket =
       thread_.post([out, job = std::move(work)](StoreDatabase& database) mutable { *out = job(database); },
-                   [out, call, after = std::move(apply)](bool done) mutable {
+                   [this, out, call, after = std::move(apply)](bool done) mutable {
                      if (done) {
+                       if (call->awaited && was_refused(**out)) ++counters_.refused;
                        after(**out, call->awaited);
                        call->result = std::move(*out);
                      } else {
@@ -101,8 +108,8 @@ net::Task<Result<T>> SqliteStore::ask(std::move_only_function<Result<T>(StoreDat
 
 net::Task<Result<>> SqliteStore::add_invite(Invite invite, UnixTime now) {
   using Added = StoreDatabase::Added;
-  // The index has what the database has: it changes when the database has changed, even if nobody waits any
-  // more.
+  // The index has what the database has: it changes when the database has changed, even if the caller no
+  // longer waits.
   std::set<InviteId> revocations = index_.unstored_revocations();
   auto apply = [this, invite, revocations](const Result<Added>& added, bool awaited) {
     if (!added) return;

@@ -52,14 +52,10 @@ void HubQueue::close() {
 }
 
 void HubQueue::report(Metrics& metrics) const {
-  const Counters now = counters();
-  const auto refused = [&](std::string_view reason, uint64_t count) {
-    metrics.counter("culvert_hub_refused_connections_total",
-                    "Connections to the hub that were refused or lost their place, by reason.", count,
-                    {{"reason", reason}});
-  };
-  refused("queue_full", now.refused_full);
-  refused("queue_timeout", now.expired);
+  // Those that found it full are among the edge's refused connections.
+  metrics.counter("culvert_hub_refused_connections_total",
+                  "Connections to the hub that were refused or lost their place, by reason.",
+                  counters().expired, {{"reason", "queue_timeout"}});
 }
 
 HubQueue::Counters HubQueue::counters() const {

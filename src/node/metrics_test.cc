@@ -89,9 +89,10 @@ TEST_F(NodeMetrics, AreServedWhereAskedFor) {
   EXPECT_THAT(text, HasSubstr("\nculvert_build_info{version=\""));
   EXPECT_THAT(text, HasSubstr("\nculvert_edge_connections_total 0\n"));
   EXPECT_THAT(text, HasSubstr("\nculvert_edge_refused_connections_total{reason=\"hub_full\"} 0\n"));
-  EXPECT_THAT(text, HasSubstr("\nculvert_hub_refused_connections_total{reason=\"queue_full\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("\nculvert_hub_refused_connections_total{reason=\"queue_timeout\"} 0\n"));
   EXPECT_THAT(text, HasSubstr("\nculvert_hub_refused_connections_total{reason=\"full\"} 0\n"));
-  EXPECT_THAT(text, HasSubstr("\nculvert_hub_failed_writes_total{reason=\"queue_full\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("\nculvert_hub_failed_writes_total{reason=\"refused\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("\nculvert_hub_refused_requests_total{reason=\"unknown_invite\"} 0\n"));
   EXPECT_THAT(text, HasSubstr("\nculvert_hub_declarations_total 0\n"));
   EXPECT_THAT(text, HasSubstr("\nculvert_quic_datagrams_received_total 0\n"));
   EXPECT_THAT(text, HasSubstr("\nculvert_workers{state=\"answering\"} 1\n"));
