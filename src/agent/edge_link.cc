@@ -138,8 +138,7 @@ net::Task<Result<EdgeLink::TunnelPtr>> EdgeLink::dial() {
   auto stream = co_await connection->open_bidi();
   if (!stream) co_return std::unexpected(stream.error());
   if (agent_.lifetime.is_stopping()) co_return fail(ErrorCode::kClosed, "the agent stops");
-  auto tunnel =
-      std::make_shared<Tunnel>(connection, tunnel::ControlStream(agent_.loop, *stream), Readiness::Place{});
+  auto tunnel = std::make_shared<Tunnel>(connection, tunnel::ControlStream(agent_.loop, *stream), HostPort{});
   auto sent = tunnel->control.send(tunnel::Hello{.agent_version = kVersion});
   if (!sent) co_return std::unexpected(sent.error());
   joining_ = connection;
@@ -169,9 +168,9 @@ net::Task<Result<EdgeLink::TunnelPtr>> EdgeLink::dial() {
   co_return tunnel;
 }
 
-Readiness::Place EdgeLink::place_of(const tunnel::Welcome& welcome) const {
+HostPort EdgeLink::place_of(const tunnel::Welcome& welcome) const {
   auto reached = parse_host_port(welcome.public_addr);
-  if (reached) return {reached->host, reached->port};
+  if (reached) return std::move(*reached);
   return {hubapi::hub_urls(agent_.config.token).front().host, agent_.leases.lease()->public_port};
 }
 

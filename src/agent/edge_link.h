@@ -56,7 +56,7 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
   struct Tunnel {
     endpoint::ConnectionPtr connection;
     tunnel::ControlStream control;
-    Readiness::Place place;    // where the public reaches the edge
+    HostPort place;            // where the public reaches the edge
     bool is_draining = false;  // the edge goes away
     bool is_drained = false;   // after stop()
     std::optional<endpoint::CloseReason> closed = {};
@@ -70,7 +70,7 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
   net::Task<> serve(TunnelPtr tunnel);
   net::Task<> watch_control(TunnelPtr tunnel);
   net::Task<> accept_streams(TunnelPtr tunnel);
-  Readiness::Place place_of(const tunnel::Welcome& welcome) const;
+  HostPort place_of(const tunnel::Welcome& welcome) const;
   void up(const TunnelPtr& tunnel);
   void down(const TunnelPtr& tunnel);
   void drain(Tunnel& tunnel);

@@ -39,7 +39,7 @@ Readiness::Readiness(net::EventLoop& loop, const Config& config, const LeaseKeep
   streams_.ignore_target(target_);
 }
 
-void Readiness::up(const EndpointId& edge, Place place) {
+void Readiness::up(const EndpointId& edge, HostPort place) {
   Edge& state = edges_[edge];
   state.place = std::move(place);
   state.is_up = true;
@@ -116,7 +116,7 @@ net::Task<std::vector<const Service*>> Readiness::ask_all(EndpointId edge,
   co_return left;
 }
 
-net::Task<Readiness::Answer> Readiness::ask(Place place, const Service& service) {
+net::Task<Readiness::Answer> Readiness::ask(HostPort place, const Service& service) {
   ProbeTarget target{.host = place.host,
                      .port = place.port,
                      .hostname = service.hostname.text(),
@@ -165,7 +165,7 @@ void Readiness::proven(const EndpointId& edge, TimePoint began) {
 }
 
 // The edge has answered; whether the world finds the edge under this name is for DNS to say.
-net::Task<> Readiness::check_name(Place place, std::string hostname) {
+net::Task<> Readiness::check_name(HostPort place, std::string hostname) {
   if (hostname.ends_with(".localhost")) co_return;
   const TimePoint deadline = loop_.now() + kProbeDeadline;
   auto resolved = co_await net::resolve(loop_, hostname, place.port, deadline);

@@ -8,6 +8,7 @@
 #include "agent/lease_keeper.h"
 #include "agent/lifetime.h"
 #include "agent/stream_server.h"
+#include "base/host_port.h"
 
 namespace culvert::agent {
 
@@ -15,18 +16,12 @@ namespace culvert::agent {
 // would. Lives on one loop; what the constructor takes outlives it.
 class Readiness {
  public:
-  // Where the public reaches an edge.
-  struct Place {
-    std::string host;
-    uint16_t port;
-  };
-
   Readiness(net::EventLoop& loop, const Config& config, const LeaseKeeper& leases, StreamServer& streams,
             Lifetime& lifetime, AgentObserver& observer, Random& random, net::TaskGroup& tasks);
   Readiness(const Readiness&) = delete;
 
-  // The edge has a tunnel: begins to ask there.
-  void up(const EndpointId& edge, Place place);
+  // The edge has a tunnel, and the public reaches it at `place`: begins to ask there.
+  void up(const EndpointId& edge, HostPort place);
   // It has none any more.
   void down(const EndpointId& edge);
   // A service may have been accepted after all.
@@ -36,7 +31,7 @@ class Readiness {
   //  down ──up()──▶ proving ──every accepted service answered──▶ ready
   //  down() leads back from anywhere.
   struct Edge {
-    Place place;
+    HostPort place;
     bool is_up = false;
     bool is_proving = false;
     bool is_ready = false;
@@ -51,10 +46,10 @@ class Readiness {
   net::Task<> prove(EndpointId edge);
   net::Task<std::vector<const Service*>> ask_all(EndpointId edge, std::vector<const Service*> services,
                                                  TimePoint began);
-  net::Task<Answer> ask(Place place, const Service& service);
+  net::Task<Answer> ask(HostPort place, const Service& service);
   void silent(const Service& service, Answer answer, TimePoint since);
   void proven(const EndpointId& edge, TimePoint began);
-  net::Task<> check_name(Place place, std::string hostname);
+  net::Task<> check_name(HostPort place, std::string hostname);
   bool is_up(const EndpointId& edge) const;
   bool any_up() const;
 

@@ -110,7 +110,7 @@ size_t Output::put_bytes(std::string_view text) {
       pollfd ready{.fd = fd_, .events = POLLOUT, .revents = 0};
       ::poll(&ready, 1, -1);
     } else if (written == 0 || errno != EINTR) {
-      has_failed_ = true;
+      if (error_ == 0) error_ = written == 0 ? EIO : errno;
       break;
     }
   }

@@ -41,8 +41,9 @@ class Output {
   void write(std::string_view lines);
   // Waits until everything is written or lost, at most that long; tells whether it is.
   bool drain(Duration patience);
-  // Whether the descriptor ever refused something. Lines dropped because its reader is slow do not count.
-  bool has_failed() const { return has_failed_; }
+  // The errno of the first write that the descriptor refused, 0 if there was none. Lines dropped because its
+  // reader is slow do not count.
+  int error() const { return error_; }
 
  private:
   void run();
@@ -53,7 +54,7 @@ class Output {
   const int fd_;
   const LossReport report_;
   const size_t max_queued_;
-  std::atomic<bool> has_failed_ = false;
+  std::atomic<int> error_ = 0;
 
   std::mutex mutex_;
   std::condition_variable wake_, idle_;
@@ -70,7 +71,7 @@ class Output {
 
 // Opens those of the descriptors 0 to 2 that are closed. Otherwise the next file or socket that is opened
 // gets the number, and what is meant for the terminal goes into it. They are opened so that their use fails:
-// output that nobody receives is no success. Call before anything that opens a file. False when it is
+// output that does not arrive is no success. Call before anything that opens a file. False when it is
 // impossible.
 bool open_standard_descriptors();
 

@@ -1,5 +1,7 @@
 #include "cli/command.h"
 
+#include <algorithm>
+
 namespace culvert::cli {
 
 const std::vector<Setting>& Command::declared() const {
@@ -24,6 +26,12 @@ std::vector<std::unique_ptr<Command>> make_commands() {
   commands.push_back(make_token_inspect_command());
   commands.push_back(make_version_command());
   return commands;
+}
+
+Command* find_command(const std::vector<std::unique_ptr<Command>>& commands, std::string_view name) {
+  auto found =
+      std::ranges::find_if(commands, [name](const auto& command) { return command->info().name == name; });
+  return found == commands.end() ? nullptr : found->get();
 }
 
 }  // namespace culvert::cli

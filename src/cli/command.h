@@ -1,6 +1,7 @@
 #pragma once
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -47,6 +48,8 @@ std::unique_ptr<Command> make_version_command();
 std::unique_ptr<Command> make_docs_command(const std::vector<std::unique_ptr<Command>>& commands);
 // All of them but the hidden one.
 std::vector<std::unique_ptr<Command>> make_commands();
+// nullptr: none is called so.
+Command* find_command(const std::vector<std::unique_ptr<Command>>& commands, std::string_view name);
 std::string version_text();
 
 }  // namespace culvert::cli

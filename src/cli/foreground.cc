@@ -25,6 +25,18 @@ net::Task<> serve(net::EventLoop& loop, agent::Agent& agent, Result<>& outcome) 
   loop.stop();
 }
 
+net::Task<> run_and_stop(net::EventLoop& loop, net::Task<> work, bool& ended) {
+  co_await std::move(work);
+  ended = true;
+  loop.stop();
+}
+
+net::Task<> stop_at_signal(net::EventLoop& loop) {
+  net::StopSignals signals(loop);
+  co_await signals.next();
+  loop.stop();
+}
+
 struct Ending {
   explicit Ending(net::EventLoop& loop) : patience(loop), notice(loop) {}
   net::Timer patience;
@@ -48,6 +60,15 @@ net::Task<> obey_signals(net::EventLoop& loop, agent::Agent& agent, Ending& endi
 }
 
 }  // namespace
+
+bool run_until_signal(net::EventLoop& loop, net::Task<> work) {
+  bool ended = false;
+  net::TaskGroup tasks(loop);
+  tasks.spawn(stop_at_signal(loop));
+  tasks.spawn(run_and_stop(loop, std::move(work), ended));
+  loop.run();
+  return ended;
+}
 
 std::string stopping_notice(size_t open) {
   if (open == 0) return "";  // nothing else is waited for

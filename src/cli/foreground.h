@@ -10,6 +10,10 @@ namespace culvert::cli {
 // second ends the process at once. The agent's error when it could not start.
 Result<> run_in_foreground(net::EventLoop& loop, agent::Agent& agent);
 
+// Runs `work` on this thread until it ends; false: a stop signal came first. Then `work` waits forever, its
+// frames go with the loop.
+bool run_until_signal(net::EventLoop& loop, net::Task<> work);
+
 // What is said when a stop takes longer than people notice, with this many connections open; may be empty.
 std::string stopping_notice(size_t open);
 

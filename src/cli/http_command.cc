@@ -66,7 +66,7 @@ HttpCommand::HttpCommand() : Command(command_info()), settings_(info().name) {
   token_source_.describe(builder);
   builder.section("http").add(
       {.name = "hostname",
-       .help = "the public hostname",
+       .help = "the public hostname of the service",
        .value_name = "NAME",
        .default_text = "the first one that the invite grants, or a random one under its wildcard",
        .default_is_words = true,
@@ -105,9 +105,7 @@ Result<> HttpCommand::learn_hostname() {
   hubapi::Declaration declaration{
       token_->invite_id, token_->invite_secret, SecretKey::generate(random).public_key(), {}};
   Result<hubapi::LeaseAnswer> answer = fail(ErrorCode::kClosed, "interrupted");
-  net::TaskGroup tasks(loop);
-  tasks.spawn(ask_hub(loop, hub, *this, *token_, std::move(declaration), answer));
-  loop.run();
+  if (!run_until_signal(loop, ask_hub(loop, hub, *this, *token_, std::move(declaration), answer))) return {};
   if (!answer) return std::unexpected(answer.error());
   auto hostname = choose_hostname(answer->granted, hubapi::pet_name(random));
   if (!hostname) return std::unexpected(hostname.error());
@@ -219,7 +217,7 @@ Result<> HttpCommand::run() {
   if (!limit) log_warn("descriptor_limit", "reason={}", culvert::quoted(limit.error().message));
   if (!hostname_) {
     auto learned = learn_hostname();
-    if (!learned) return learned;
+    if (!learned || !hostname_) return learned;
   }
   agent::Config config{.token = *token_, .services = {}};
   config.services.push_back({*hostname_, origin_->host, origin_->port, route::TlsMode::kTerminate, false});

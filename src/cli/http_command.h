@@ -27,11 +27,12 @@ class HttpCommand final : public Command, private agent::AgentObserver {
   const Settings* settings() const override { return &settings_; }
 
   // After resolve().
-  const HttpOrigin& origin() const { return *origin_; }
+  const HostPort& origin() const { return *origin_; }
   const std::optional<route::HostPattern>& hostname() const { return hostname_; }
   const hubapi::InviteToken& token() const { return *token_; }
 
  private:
+  // Sets hostname_, unless a stop signal comes first.
   Result<> learn_hostname();
   void lease_granted(const hubapi::LeaseAnswer& lease) override { root_pem_ = lease.internal_ca_pem; }
   void ready(const std::vector<std::string>& urls) override;
@@ -50,7 +51,7 @@ class HttpCommand final : public Command, private agent::AgentObserver {
 
   Settings settings_;
   TokenSource token_source_;
-  std::optional<HttpOrigin> origin_;
+  std::optional<HostPort> origin_;
   std::optional<route::HostPattern> hostname_;
   std::optional<hubapi::InviteToken> token_;
   std::filesystem::path config_dir_;

@@ -86,16 +86,17 @@ std::string hostnames_member(const json::object& object) {
 Result<CreatedInvite> read_created_invite(std::string_view answer_json) {
   auto answer = parse_answer(answer_json);
   if (!answer) return std::unexpected(answer.error());
-  CreatedInvite invite{.facts = {}, .token = text_member(*answer, "token")};
+  CreatedInvite invite{
+      .id = text_member(*answer, "invite_id"), .facts = {}, .token = text_member(*answer, "token")};
   if (invite.token.empty())
     return fail(ErrorCode::kInvalid, "hub: its answer holds no token. Is it a Culvert hub of this version?");
-  invite.facts = {fmt::format("invite    {}", text_member(*answer, "invite_id")),
+  invite.facts = {fmt::format("invite    {}", invite.id),
                   fmt::format("name      {}", text_member(*answer, "name")),
                   fmt::format("tenant    {}", text_member(*answer, "tenant_id")),
                   fmt::format("hostnames {}", hostnames_member(*answer)),
                   fmt::format("expires   {}", time_member(*answer, "expires_at", "never")),
                   "",
-                  "The token is a secret: whoever has it can serve these hostnames. It is not shown again."};
+                  "The token is a secret: its holder can serve these hostnames. It is not shown again."};
   return invite;
 }
 
@@ -124,7 +125,7 @@ InviteCreateCommand::InviteCreateCommand() : Command(create_info()), settings_(i
   SettingsBuilder builder = settings_.builder();
   builder.section("invite");
   builder.add({.name = "name",
-               .help = "what to call it in lists",
+               .help = "the name of the invite in lists",
                .value_name = "NAME",
                .default_text = "two random words",
                .default_is_words = true,
@@ -134,25 +135,26 @@ InviteCreateCommand::InviteCreateCommand() : Command(create_info()), settings_(i
                  name_ = text;
                  return {};
                }});
-  builder.add({.name = "hostnames",
-               .help = "hostnames it grants; *.example.com grants every name below example.com",
-               .details = "Required. No name may fall under two invites, and the hub's own name under none.",
-               .value_name = "NAME,...",
-               .example = "*.dev.example.com",
-               .variable = "CULVERT_INVITE_HOSTNAMES",
-               .form = SettingForm::kList,
-               .apply = [this](std::string_view text) -> Result<> {
-                 // All together: they are checked against each other.
-                 hostnames_text_ += hostnames_text_.empty() ? "" : ",";
-                 hostnames_text_ += text;
-                 auto patterns = route::parse_host_patterns(hostnames_text_);
-                 if (!patterns) return std::unexpected(patterns.error());
-                 hostnames_ = std::move(*patterns);
-                 return {};
-               }});
+  builder.add(
+      {.name = "hostnames",
+       .help = "the hostnames that the invite grants; *.example.com grants every name below example.com",
+       .details = "Required. A hostname may be granted by one invite only, and the hub's own name by none.",
+       .value_name = "NAME,...",
+       .example = "*.dev.example.com",
+       .variable = "CULVERT_INVITE_HOSTNAMES",
+       .form = SettingForm::kList,
+       .apply = [this](std::string_view text) -> Result<> {
+         // All together: they are checked against each other.
+         hostnames_text_ += hostnames_text_.empty() ? "" : ",";
+         hostnames_text_ += text;
+         auto patterns = route::parse_host_patterns(hostnames_text_);
+         if (!patterns) return std::unexpected(patterns.error());
+         hostnames_ = std::move(*patterns);
+         return {};
+       }});
   builder.add({.name = "expires",
-               .help = "30d, 48h, ..., or never",
-               .details = "The longest is `3653d`; `0` is never, too.",
+               .help = "how long the invite lasts: 30d, 48h, ..., or never",
+               .details = "The longest time is `3653d`; `0` means never as well.",
                .value_name = "TIME",
                .default_text = "never",
                .variable = "CULVERT_INVITE_EXPIRES",
@@ -184,15 +186,13 @@ std::string InviteCreateCommand::request_json() const {
 Result<> InviteCreateCommand::run() {
   auto answer = access_.call("POST", "/v1/invites", request_json());
   if (!answer) return std::unexpected(answer.error());
-  auto object = parse_answer(*answer);
-  if (object) created_id_ = text_member(*object, "invite_id");
+  auto invite = read_created_invite(*answer);
+  if (!invite) return std::unexpected(invite.error());
+  created_id_ = invite->id;
   if (as_json_) {
-    if (!object) return std::unexpected(object.error());
     print("{}\n", printable_json(*answer));
     return {};
   }
-  auto invite = read_created_invite(*answer);
-  if (!invite) return std::unexpected(invite.error());
   for (const std::string& fact : invite->facts) write_line(standard_error(), fact);
   standard_error().drain(kOutputPatience);  // on a terminal the token comes after them
   print("{}\n", invite->token);
@@ -202,9 +202,8 @@ Result<> InviteCreateCommand::run() {
 std::string InviteCreateCommand::when_output_is_lost() const {
   if (created_id_.empty()) return {};
   return fmt::format(
-      "the invite {0} exists all the same, but its token is not shown again: `culvert invite revoke {0}` and "
-      "make "
-      "another",
+      "the invite {0} exists all the same, but its token is not shown again; run `culvert invite revoke {0}` "
+      "and create another invite",
       created_id_);
 }
 

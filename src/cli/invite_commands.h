@@ -64,6 +64,7 @@ class InviteRevokeCommand final : public Command {
 // What is printed of an invite: facts for people, one a line, which go to standard error, and the token,
 // which goes to standard output alone, so that `invite create > token` makes a token file.
 struct CreatedInvite {
+  std::string id;
   std::vector<std::string> facts;
   std::string token;
 };

@@ -1,7 +1,6 @@
 #pragma once
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <string>
 #include <string_view>
 
@@ -9,20 +8,18 @@
 
 namespace culvert::cli {
 
-// Writes to standard output. Unlike fmt::print it does not throw when that fails: run_program looks once, at
-// the end, whether everything has arrived.
-template <class... T>
-void print(fmt::format_string<T...> format, T&&... values) {
-  std::string text = fmt::format(format, std::forward<T>(values)...);
-  std::fwrite(text.data(), 1, text.size(), stdout);
-}
-
-// Standard output for what runs on: nothing waits for its reader once its thread is started. Not to be mixed
-// with print(). Never destroyed.
+// Standard output. A command that keeps running starts its thread; then no caller waits for the reader. A
+// write that fails is not reported to the caller: run_program() checks at the end whether all was written.
+// Never destroyed.
 Output& standard_output();
 
-// One line to standard output or standard error, control characters escaped. Fails silently: a message that
-// nobody can read ends nothing.
+// Complete lines to standard output, as they are.
+template <class... T>
+void print(fmt::format_string<T...> format, T&&... values) {
+  standard_output().write(fmt::format(format, std::forward<T>(values)...));
+}
+
+// One line to standard output or standard error, control characters escaped.
 void write_line(Output& output, std::string_view text);
 template <class... T>
 void print_line(fmt::format_string<T...> format, T&&... values) {

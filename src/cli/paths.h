@@ -4,7 +4,7 @@
 #include "base/result.h"
 #include "cli/settings.h"
 
-// Where things are kept when nobody says otherwise (XDG Base Directory Specification).
+// Where files are kept by default (XDG Base Directory Specification).
 namespace culvert::cli {
 
 constexpr const char* kRootDataDir = "/var/lib/culvert";

@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 
-#include "base/file.h"
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/help.h"
@@ -32,17 +30,13 @@ int complain_of_usage(std::string_view what, std::string_view where) {
 // The last word on every run that succeeded: its output has to have arrived.
 int check_output(const Command* command) {
   standard_output().drain(kOutputPatience);
-  bool had_failed = std::ferror(stdout) != 0 || standard_output().has_failed();
-  errno = 0;
-  bool fails = std::fflush(stdout) != 0;
-  if (!had_failed && !fails) return 0;
+  const int error = standard_output().error();
+  if (error == 0) return 0;
   std::string lost = command == nullptr ? "" : command->when_output_is_lost();
-  if (lost.empty() && output_has_no_reader()) return kFailure;  // `| head -1` has what it wanted
-  return complain(
-      {ErrorCode::kIo, fmt::format("standard output: {}{}{}",
-                                   fails && errno != 0 ? std::strerror(errno) : "not all could be written",
-                                   lost.empty() ? "" : "; ", lost)},
-      kFailure);
+  if (lost.empty() && error == EPIPE) return kFailure;  // `| head -1` has what it wanted
+  return complain({ErrorCode::kIo, fmt::format("standard output: {}{}{}", std::strerror(error),
+                                               lost.empty() ? "" : "; ", lost)},
+                  kFailure);
 }
 
 int show(std::string_view text) {
@@ -60,12 +54,6 @@ void warn_of_unknown(const Commands& commands, const std::vector<std::string>& v
     print_message("warning: the environment variable {} is not known and has no effect{}", name,
                   suggestion(name, known));
   }
-}
-
-Command* find_command(const Commands& commands, std::string_view name) {
-  auto found =
-      std::ranges::find_if(commands, [name](const auto& command) { return command->info().name == name; });
-  return found == commands.end() ? nullptr : found->get();
 }
 
 bool is_help(std::string_view word) { return word == "--help" || word == "-h"; }

@@ -9,12 +9,6 @@ namespace {
 
 constexpr std::string_view kEnd = "<!-- end -->\n";
 
-const Command* find_command(const std::vector<std::unique_ptr<Command>>& commands, std::string_view name) {
-  auto found =
-      std::ranges::find_if(commands, [name](const auto& command) { return command->info().name == name; });
-  return found == commands.end() || (*found)->settings() == nullptr ? nullptr : found->get();
-}
-
 std::string default_cell(const Setting& setting) {
   if (setting.default_text.empty()) return "none";
   return setting.default_is_words ? setting.default_text : fmt::format("`{}`", setting.default_text);
@@ -85,7 +79,7 @@ Result<std::string> fill_document(std::string_view document,
     line.remove_prefix(is_table ? kSettings.size() : kExample.size());
     const std::string_view name = line.substr(0, line.find(" -->"));
     const Command* command = find_command(commands, name);
-    if (command == nullptr)
+    if (command == nullptr || command->settings() == nullptr)
       return fail(ErrorCode::kInvalid, "the document wants the settings of `{}`, which has none", name);
     const size_t end = document.find(kEnd);
     if (end == std::string_view::npos)

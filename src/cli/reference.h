@@ -11,7 +11,7 @@
 namespace culvert::cli {
 
 // The document with every part between a line `<!-- settings of COMMAND -->` or `<!-- example of COMMAND -->`
-// and the next `<!-- end -->` made anew. kInvalid: an unknown command, or a part without an end.
+// and the next `<!-- end -->` generated again. kInvalid: an unknown command, or a part without an end.
 Result<std::string> fill_document(std::string_view document,
                                   const std::vector<std::unique_ptr<Command>>& commands);
 

@@ -2,7 +2,6 @@
 
 #include <ctime>
 
-#include "base/host_port.h"
 #include "base/text.h"
 #include "base/values.h"
 #include "hubapi/declaration.h"
@@ -40,7 +39,7 @@ Result<std::optional<std::chrono::seconds>> parse_expiry(std::string_view text) 
   return seconds;
 }
 
-Result<HttpOrigin> parse_http_origin(std::string_view text) {
+Result<HostPort> parse_http_origin(std::string_view text) {
   std::string_view rest = text;
   if (rest.contains("cvt_inv_"))  // a secret, not to be repeated
     return fail(ErrorCode::kInvalid,
@@ -62,10 +61,10 @@ Result<HttpOrigin> parse_http_origin(std::string_view text) {
   }
   const bool is_number = !rest.empty() && rest.find_first_not_of("0123456789") == std::string_view::npos;
   if (is_number && !is_url) {
-    auto port = parse_number(rest, 1, 65535);
+    auto port = parse_port(rest);
     if (!port)
       return fail(ErrorCode::kInvalid, "invalid port {} (expected 1 to 65535)", culvert::quoted(text));
-    return HttpOrigin{"localhost", static_cast<uint16_t>(*port)};
+    return HostPort{"localhost", *port};
   }
   bool has_port = rest.rfind(':') != std::string_view::npos && !rest.ends_with(']');
   auto origin = parse_host_port(is_url && !has_port ? fmt::format("{}:80", rest) : std::string(rest));
@@ -74,7 +73,7 @@ Result<HttpOrigin> parse_http_origin(std::string_view text) {
                 "invalid local service {} (expected PORT, HOST:PORT or http://HOST:PORT)",
                 culvert::quoted(text));
   }
-  return HttpOrigin{std::move(origin->host), origin->port};
+  return origin;
 }
 
 std::string format_time(UnixTime time) {

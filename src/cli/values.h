@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "base/host_port.h"
 #include "base/result.h"
 
 // The text forms of settings. Every error says what was given and what would be right.
@@ -13,11 +14,7 @@ namespace culvert::cli {
 Result<std::optional<std::chrono::seconds>> parse_expiry(std::string_view text);
 
 // The origin of `culvert http`: "3000", "host:3000" or "http://host:3000".
-struct HttpOrigin {
-  std::string host;
-  uint16_t port;
-};
-Result<HttpOrigin> parse_http_origin(std::string_view text);
+Result<HostPort> parse_http_origin(std::string_view text);
 
 // "2026-01-31 12:00 UTC"
 std::string format_time(UnixTime time);

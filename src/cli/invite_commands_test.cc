@@ -1,0 +1,116 @@
+#include "cli/invite_commands.h"
+
+#include "cli/command_fixture.h"
+
+namespace culvert::cli {
+namespace {
+
+std::vector<std::string> hub_flags() {
+  return {"--hub-url",      "https://hub.example.com",
+          "--hub-key",      SecretKey::from_seed(Bytes(32, 1))->public_key().to_string(),
+          "--operator-key", std::string(42, 'k') + "A"};
+}
+std::vector<std::string> with_hub(std::vector<std::string> arguments) {
+  auto hub = hub_flags();
+  arguments.insert(arguments.end(), hub.begin(), hub.end());
+  return arguments;
+}
+
+TEST(InviteCreate, BuildsTheRequest) {
+  Fixture<InviteCreateCommand> f;
+  ASSERT_TRUE(
+      f.resolve(with_hub({"--hostnames", "A.com,*.b.com", "--name", "lap\"top", "--expires", "48h"})));
+  EXPECT_EQ(f.command.request_json(),
+            R"({"name":"lap\"top","hostnames":["a.com","*.b.com"],"expires_in_secs":172800})");
+  Fixture<InviteCreateCommand> g;
+  ASSERT_TRUE(g.resolve(with_hub({"--hostnames", "a.com", "--expires", "never"})));
+  EXPECT_EQ(g.command.request_json(), R"({"hostnames":["a.com"]})");
+}
+
+TEST(InviteCreate, RefusesBadInput) {
+  for (auto [arguments, expected] : std::initializer_list<std::pair<std::vector<std::string>, const char*>>{
+           {with_hub({}), "--hostnames: is missing"},
+           {with_hub({"--hostnames", "bad name.com"}), "--hostnames: "},
+           {with_hub({"--hostnames", "a.com", "--expires", "soon"}), "--expires: "},
+           {{"--hostnames", "a.com", "--hub-url", "http://x"}, "--hub-url: "},
+           {{"--hostnames", "a.com", "--hub-key", "zz"}, "--hub-key: "},
+           {{"--hostnames", "a.com", "--operator-key", "a b"}, "--operator-key: "},
+           {{"--hostnames", "a.com", "--data-dir", "/nonexistent"},
+            "or give --hub-url, --hub-key and --operator-key"},
+           {{"--hostnames", "a.com", "--data-dir", "/nonexistent", "--hub-url", "https://x.com"},
+            "--hub-key (or CULVERT_HUB_KEY): is missing"},
+           {with_hub({"--hostnames", "a.com", "--expires", "999999d"}), "at most 3653d"},
+           {{"--hostnames", "a.com", "--operator-key", "short"}, "43 characters"},
+       }) {
+    Fixture<InviteCreateCommand> f;
+    std::string message = f.error(arguments);
+    EXPECT_THAT(message, HasSubstr(expected));
+    EXPECT_THAT(message, Not(HasSubstr("a b")));
+  }
+}
+
+TEST(InviteCreate, TakesHostnamesOneByOneAndTogether) {
+  Fixture<InviteCreateCommand> f;
+  ASSERT_TRUE(f.resolve(with_hub({"--hostnames", "a.com", "--hostnames", "b.com,c.com"})));
+  EXPECT_EQ(f.command.request_json(), R"({"hostnames":["a.com","b.com","c.com"]})");
+  Fixture<InviteCreateCommand> g;
+  ASSERT_TRUE(g.resolve(with_hub(
+      {"--config", g.file("i.toml", "[invite]\nhostnames = [\"a.com\", \"*.b.com\"]\nexpires = \"1h\"\n")})));
+  EXPECT_EQ(g.command.request_json(), R"({"hostnames":["a.com","*.b.com"],"expires_in_secs":3600})");
+}
+
+TEST(InviteCreate, TheTokenStandsApartFromTheFacts) {
+  auto invite = read_created_invite(
+      R"({"status":"ok","token":"cvt_inv_1.x","invite_id":"AAEC","tenant_id":"ff","name":"laptop",)"
+      R"("hostnames":["a.com","*.b.com"],"expires_at":1700000000})");
+  ASSERT_TRUE(invite) << invite.error().message;
+  EXPECT_EQ(invite->token, "cvt_inv_1.x");
+  const std::string facts = fmt::format("{}", fmt::join(invite->facts, "\n"));
+  EXPECT_THAT(facts, HasSubstr("a.com,*.b.com"));
+  EXPECT_THAT(facts, HasSubstr("2023-11-14 22:13 UTC"));
+  EXPECT_THAT(facts, Not(HasSubstr("cvt_inv_1")));
+  EXPECT_THAT(read_created_invite(R"({"token":"t","expires_at":null})")->facts,
+              testing::Contains(HasSubstr("never")));
+  for (std::string_view bad : {"", "[]", "{}", "{\"token\":7}"})
+    EXPECT_FALSE(read_created_invite(bad)) << bad;
+}
+
+TEST(InviteList, ReadsPages) {
+  auto page = read_invite_page(
+      R"({"invites":[{"invite_id":"A","name":"n","status":"live","expires_at":null,"created_at":1700000000,)"
+      R"("hostnames":["a.com"]},{"invite_id":"B"}],"next":"B"})");
+  ASSERT_TRUE(page) << page.error().message;
+  ASSERT_EQ(page->rows.size(), 2u);
+  EXPECT_EQ(page->rows[0],
+            (std::vector<std::string>{"A", "n", "live", "never", "2023-11-14 22:13 UTC", "a.com"}));
+  EXPECT_EQ(page->next, "B");
+  EXPECT_EQ(read_invite_page(R"({"invites":[]})")->next, std::nullopt);
+  EXPECT_FALSE(read_invite_page("{}"));
+}
+
+// A hub may be of another version than this program, or not honest.
+TEST(InviteList, ShowsNoControlCharactersOfOthers) {
+  auto page = read_invite_page(
+      "{\"invites\":[{\"invite_id\":\"\\u001b[2J\",\"name\":\"a\xe2\x80\xae"
+      "b\xc2\x9b"
+      "c\",\"status\":\"live\\n\","
+      "\"hostnames\":[\"x\\u202e.com\"]}]}");
+  ASSERT_TRUE(page) << page.error().message;
+  EXPECT_EQ(page->rows[0], (std::vector<std::string>{"\\x1b[2J", "a\\u202eb\\u009bc", "live\\x0a", "never",
+                                                     "-", "x\\u202e.com"}));
+  auto created =
+      read_created_invite("{\"token\":\"t\",\"name\":\"a\xe2\x80\xae\",\"hostnames\":[\"\\u009b\"]}");
+  ASSERT_TRUE(created) << created.error().message;
+  EXPECT_THAT(created->facts, testing::Contains("name      a\\u202e"));
+  EXPECT_THAT(created->facts, testing::Contains("hostnames \\u009b"));
+}
+
+TEST(InviteRevoke, ChecksTheId) {
+  Fixture<InviteRevokeCommand> f;
+  EXPECT_TRUE(f.resolve(with_hub({"AAECAwQFBgcICQoLDA0ODw"})));
+  Fixture<InviteRevokeCommand> g;
+  EXPECT_THAT(g.error(with_hub({"../../v1"})), testing::StartsWith("ID: "));
+}
+
+}  // namespace
+}  // namespace culvert::cli
