@@ -4,9 +4,10 @@ namespace culvert::agent {
 
 void describe(SettingsBuilder& settings, Options& options) {
   settings.section("agent");
-  settings.add({.name = "max-streams", .help = "connections served at once"}, options.max_streams, 1,
-               1'000'000);
-  settings.add({.name = "origin-timeout", .help = "for an origin to take a connection"},
+  settings.add(
+      {.name = "max-streams", .help = "the most public connections that the agent serves at one time"},
+      options.max_streams, 1, 1'000'000);
+  settings.add({.name = "origin-timeout", .help = "how long an origin may take to accept a connection"},
                options.origin_timeout);
   tunnel::describe(settings, options.pump);
 }

@@ -31,7 +31,7 @@ enum class SettingForm : uint8_t {
 
 struct Setting {
   std::string name;               // in the file and, after two dashes, on the command line: "max-streams"
-  std::string help;               // a phrase, for --help and for the reference
+  std::string help;               // a phrase for --help and for the reference: what the value is
   std::string details = {};       // whole sentences, for the reference only
   std::string value_name = {};    // "ADDR:PORT"
   std::string default_text = {};  // as a flag would give it, or words; empty: there is no default

@@ -36,7 +36,7 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
   token_.describe(builder);
   builder.add({.name = "service",
                .help = "a service; MODE is passthrough or terminate, P is v2 or none; may be repeated",
-               .details = "In a variable they are separated by blanks.",
+               .details = "In the variable, services are separated by blanks.",
                .value_name = "HOSTNAME=HOST:PORT[,MODE][,proxy=P]",
                .example = "app.example.com=localhost:3000,terminate",
                .form = SettingForm::kList,
@@ -48,8 +48,8 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
                  return {};
                }});
   builder.add({.name = "services",
-               .help = "an array of {hostname, origin, tls_mode, proxy_protocol}",
-               .details = "In a file also `[[agent.services]]` tables; see below.",
+               .help = "services as a JSON array of {hostname, origin, tls_mode, proxy_protocol}",
+               .details = "In a file they may also be `[[agent.services]]` tables, see below.",
                .value_name = "JSON",
                .example = R"([{"hostname": "app.example.com", "origin": "localhost:3000"}])",
                .variable = "CULVERT_AGENT_SERVICES",
@@ -61,8 +61,8 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
                  return {};
                }});
   builder.add({.name = "services-file",
-               .help = "a file that holds such an array",
-               .details = "Not together with services.",
+               .help = "a file with such an array",
+               .details = "It cannot be combined with services.",
                .value_name = "FILE",
                .example = "/etc/culvert/services.json",
                .variable = "CULVERT_AGENT_SERVICES_FILE",

@@ -23,8 +23,8 @@ class CaExportCommand final : public Command {
     SettingsBuilder builder = settings_.builder();
     data_dir_.describe(builder);
     builder.section("ca").add({.name = "out",
-                               .help = "write it there",
-                               .details = "The file gets mode 0644.",
+                               .help = "the file that gets the certificate",
+                               .details = "It gets mode 0644.",
                                .value_name = "FILE",
                                .default_text = "standard output",
                                .default_is_words = true,

@@ -8,9 +8,9 @@ namespace culvert::cli {
 void DataDir::describe(SettingsBuilder& settings) {
   settings.section("").add(
       {.name = "data-dir",
-       .help = "the node's keys, database and internal CA",
-       .details =
-           "Made with mode 0700. Where XDG_STATE_HOME is set, the default is `$XDG_STATE_HOME/culvert`.",
+       .help = "the directory of the node's keys, its database and its internal CA",
+       .details = "It is made with mode 0700. Where XDG_STATE_HOME is set, the default is "
+                  "`$XDG_STATE_HOME/culvert`.",
        .value_name = "DIR",
        .default_text = fmt::format("{} for root, else ~/.local/state/culvert", kRootDataDir),
        .default_is_words = true,

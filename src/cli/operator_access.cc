@@ -20,7 +20,7 @@ net::Task<> call_hub(hubapi::HubClient& hub, std::string method, std::string pat
 void OperatorAccess::describe(SettingsBuilder& settings) {
   settings.section("operator");
   settings.add({.name = "hub-url",
-                .help = "where the hub answers",
+                .help = "https URLs of the hub, tried in order",
                 .value_name = "URL,...",
                 .default_text = "the node on this host",
                 .default_is_words = true,
@@ -44,25 +44,26 @@ void OperatorAccess::describe(SettingsBuilder& settings) {
                   hub_key_ = *key;
                   return {};
                 }});
-  settings.add({.name = "key",
-                .help = "what the hub's operator shows",
-                .details = "43 characters, from `operator.key` in the node's data directory.",
-                .value_name = "SECRET",
-                .default_text = "the node on this host",
-                .default_is_words = true,
-                .example = std::string(43, 'A'),
-                .flag = "operator-key",
-                .is_secret = true,
-                .apply = [this](std::string_view text) -> Result<> {
-                  auto bytes = from_base64url(text);
-                  if (!bytes || bytes->size() != kOperatorKeySize) {
-                    return fail(ErrorCode::kInvalid,
-                                "is no operator key, which is 43 characters A-Z a-z 0-9 - _; copy it from "
-                                "operator.key in the node's data directory");
-                  }
-                  operator_key_ = SecretString(text);
-                  return {};
-                }});
+  settings.add(
+      {.name = "key",
+       .help = "the operator key of the hub",
+       .details = "It has 43 characters and is in the file `operator.key` of the node's data directory.",
+       .value_name = "SECRET",
+       .default_text = "the node on this host",
+       .default_is_words = true,
+       .example = std::string(43, 'A'),
+       .flag = "operator-key",
+       .is_secret = true,
+       .apply = [this](std::string_view text) -> Result<> {
+         auto bytes = from_base64url(text);
+         if (!bytes || bytes->size() != kOperatorKeySize) {
+           return fail(ErrorCode::kInvalid,
+                       "is not an operator key (expected 43 characters A-Z a-z 0-9 - _); copy it from "
+                       "operator.key in the node's data directory");
+         }
+         operator_key_ = SecretString(text);
+         return {};
+       }});
   data_dir_.describe(settings);
 }
 

@@ -23,8 +23,6 @@ class OperatorAccess {
   // One call; the answer's body. Runs a loop of its own until it is answered.
   Result<std::string> call(std::string method, std::string path, std::string json) const;
 
-  // After find().
-
  private:
   DataDir data_dir_;
   std::vector<hubapi::HubUrl> urls_;

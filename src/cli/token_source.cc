@@ -30,8 +30,8 @@ Result<hubapi::InviteToken> read_from(const std::filesystem::path& path, const s
 void TokenSource::describe(SettingsBuilder& settings) {
   settings.section("agent");
   settings.add({.name = "token",
-                .help = "the invite, as `culvert invite create` printed it",
-                .details = "A flag shows in process lists: prefer one of the others.",
+                .help = "the invite token, as `culvert invite create` printed it",
+                .details = "Flags can be seen in process lists: prefer the file or the variable.",
                 .value_name = "TOKEN",
                 .example = "cvt_inv_1...",
                 .is_secret = true,
@@ -40,8 +40,8 @@ void TokenSource::describe(SettingsBuilder& settings) {
                   return {};
                 }});
   settings.add({.name = "token-file",
-                .help = "a file that holds the token",
-                .details = "Not together with a token.",
+                .help = "a file with the token",
+                .details = "It cannot be combined with a token.",
                 .value_name = "FILE",
                 .example = "/etc/culvert/token",
                 .apply = [this](std::string_view text) -> Result<> {

@@ -6,7 +6,7 @@ void describe(SettingsBuilder& settings, Options& options) {
   constexpr uint64_t kMost = 10'000'000;  // of anything that takes descriptors
   settings.section("edge");
   settings.add({.name = "listen",
-                .help = "TCP address for the public and for the hub's API",
+                .help = "TCP address for clients and for the hub's API",
                 .details = "`[::]` takes IPv4 clients as well.",
                 .default_text = "port 443 of every address, IPv4 and IPv6",
                 .default_is_words = true,
@@ -18,17 +18,20 @@ void describe(SettingsBuilder& settings, Options& options) {
                 .default_is_words = true,
                 .example = "[::]:443"},
                options.udp_listen);
-  settings.add({.name = "workers", .help = "threads that carry traffic"}, options.workers, 1, 256);
-  settings.add({.name = "hello-timeout", .help = "from accept to a whole TLS ClientHello"},
+  settings.add({.name = "workers", .help = "worker threads, each with its own tunnels"}, options.workers, 1,
+               256);
+  settings.add({.name = "hello-timeout", .help = "how long a client may take to send its TLS ClientHello"},
                options.hello_timeout, std::chrono::milliseconds(1));
-  settings.add({.name = "drain-timeout", .help = "at stop: for open streams to end"}, options.drain_timeout);
+  settings.add(
+      {.name = "drain-timeout", .help = "how long a stopping node waits for open connections to end"},
+      options.drain_timeout);
   settings.add({.name = "max-connections",
-                .help = "public connections at once, all workers together",
+                .help = "the most public connections at one time, of all workers together",
                 .details = "Further ones are reset: `connections_full` in the log."},
                options.max_connections, 1, kMost);
   settings.add(
       {.name = "max-connections-per-tenant",
-       .help = "those that agents of one invite carry",
+       .help = "the most public connections of one tenant at one time",
        .details = "Further ones get a page with status 503, or a TLS alert where TLS is passed through: "
                   "`tenant_full` in the log.",
        .default_text = "as --max-connections",
@@ -36,15 +39,15 @@ void describe(SettingsBuilder& settings, Options& options) {
        .example = "5000"},
       options.max_connections_per_tenant, 1, kMost);
   settings.add({.name = "max-handshakes",
-                .help = "clients that have not finished their hello or TLS handshake",
+                .help = "the most public connections at one time whose TLS handshake is not complete",
                 .details = "Further ones are reset: `hellos_full` in the log.",
                 .default_text = "half of --max-connections, 64 at least",
                 .default_is_words = true,
                 .example = "10000"},
                options.max_unserved, 1, kMost);
   settings.add({.name = "max-handshakes-per-source",
-                .help = "the same for one IPv4 address or IPv6 /64",
-                .details = "A source with more loses its oldest: `source_full` in the log.",
+                .help = "the most of these from one source: an IPv4 address, or the /64 of an IPv6 address",
+                .details = "At the limit the oldest of the source is reset: `source_full` in the log.",
                 .default_text = "a quarter of --max-handshakes, 32 at least",
                 .default_is_words = true,
                 .example = "2500"},

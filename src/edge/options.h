@@ -30,7 +30,7 @@ struct Options {
 void describe(SettingsBuilder& settings, Options& options);
 
 // Clients that have not finished their hello or handshake may take half of all places, so that slow ones
-// cannot keep everybody out; small configurations keep a few.
+// cannot take all of them; small configurations keep a few.
 inline Unserved::Limits unserved_limits(const Options& options) {
   constexpr size_t kMinUnserved = 64;
   constexpr size_t kMinPerSource = 32;

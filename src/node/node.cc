@@ -29,7 +29,7 @@ static_assert(3 * edge::kReportInterval < hub::Leases::kSilence);
 constexpr Duration kLastWait = std::chrono::seconds(1);
 constexpr size_t kMoreThanTheDoor = 64;
 
-// What others may know this host by when nobody said: the address it would send from to the internet. No
+// How other hosts reach this one where no setting says it: the address it would send from to the internet. No
 // packet is sent; the destinations are reserved for documentation (RFC 5737, RFC 3849).
 std::string own_host(const SocketAddr& listen) {
   if (!listen.is_unspecified()) return listen.ip_text();
@@ -274,8 +274,8 @@ net::Task<> RunningNode::finish() {
 void describe(SettingsBuilder& settings, Config& config) {
   settings.section("hub");
   settings.add({.name = "public-url",
-                .help = "https URLs where agents reach this hub; they go into tokens",
-                .details = "The port of the first is the public one.",
+                .help = "https URLs at which agents reach this hub; tokens contain them",
+                .details = "The port of the first one is the public port.",
                 .value_name = "URL,...",
                 .default_text = "this host's first address and the TCP port",
                 .default_is_words = true,
@@ -287,29 +287,31 @@ void describe(SettingsBuilder& settings, Config& config) {
                   config.public_urls.push_back(url->to_string());
                   return {};
                 }});
-  settings.add({.name = "edge-addr",
-                .help = "where agents reach the UDP port, when that is mapped elsewhere",
-                .value_name = "HOST:PORT,...",
-                .default_text = "the first public URL's host and the UDP port",
-                .default_is_words = true,
-                .example = "hub.example.com:443",
-                .form = SettingForm::kList,
-                .apply = [&config](std::string_view text) -> Result<> {
-                  auto address = parse_host_port(text);
-                  if (!address) return std::unexpected(address.error());
-                  config.edge_addrs.emplace_back(text);
-                  return {};
-                }});
-  settings.add({.name = "tls",
-                .help = "who signs the certificates of terminated services",
-                .details = "`internal` is a CA of this node, see `culvert ca export`; it is the only choice.",
-                .value_name = "internal",
-                .default_text = "internal",
-                .apply = [](std::string_view text) -> Result<> {
-                  if (text == "internal") return {};
-                  return fail(ErrorCode::kInvalid, "{} is not supported; the only choice is internal",
-                              culvert::quoted(text));
-                }});
+  settings.add(
+      {.name = "edge-addr",
+       .help = "UDP addresses at which agents reach this edge, where the port is mapped to another one",
+       .value_name = "HOST:PORT,...",
+       .default_text = "the first public URL's host and the UDP port",
+       .default_is_words = true,
+       .example = "hub.example.com:443",
+       .form = SettingForm::kList,
+       .apply = [&config](std::string_view text) -> Result<> {
+         auto address = parse_host_port(text);
+         if (!address) return std::unexpected(address.error());
+         config.edge_addrs.emplace_back(text);
+         return {};
+       }});
+  settings.add(
+      {.name = "tls",
+       .help = "the certificate authority of terminated services",
+       .details = "The only choice is `internal`, the internal CA of this node (see `culvert ca export`).",
+       .value_name = "internal",
+       .default_text = "internal",
+       .apply = [](std::string_view text) -> Result<> {
+         if (text == "internal") return {};
+         return fail(ErrorCode::kInvalid, "{} is not supported; the only choice is internal",
+                     culvert::quoted(text));
+       }});
   edge::describe(settings, config.edge);
   settings.section("metrics");
   settings.add(
