@@ -49,7 +49,7 @@ net::Task<Result<int>> probe(net::EventLoop& loop, ProbeTarget target, TimePoint
   bool passthrough = target.tls_mode == route::TlsMode::kPassthrough;
   tls::ClientTrust trust{.pinned_key = std::nullopt, .root_pem = target.root_pem};
   if (passthrough) {
-    // The origin's certificate is its own affair. Demanding a key that nobody has makes the handshake fail
+    // The origin's certificate is not checked. Demanding a key that no peer has makes the handshake fail
     // exactly when a certificate has come, and that is the answer we wait for.
     SystemRandom random;
     trust.pinned_key = SecretKey::generate(random).public_key();

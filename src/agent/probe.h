@@ -8,7 +8,7 @@
 
 namespace culvert::agent {
 
-// One service's public URL, as somebody outside would ask for it.
+// One service's public URL, as a client would ask for it.
 struct ProbeTarget {
   std::string host;  // the edge's public address
   uint16_t port;

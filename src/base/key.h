@@ -17,8 +17,8 @@ namespace culvert {
 using Signature = std::array<uint8_t, 64>;
 
 // A public key: the identity and, as EndpointId, the address of a QUIC peer. Always the canonical encoding of
-// a point of the curve that is not of small order: with such a point anybody can make a signature that
-// verifies, so it identifies nobody.
+// a point of the curve that is not of small order: with such a point any peer can make a signature that
+// verifies, so it identifies none.
 class PublicKey {
  public:
   static constexpr size_t kSize = 32;

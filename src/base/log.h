@@ -12,9 +12,10 @@
 //
 //   log_info("agent_connected", "agent={} edge={}", agent.short_text(), address);
 //
-// Thread-safe. Nothing a stranger can trigger without limit is logged at info or above; put such lines behind
-// a RateLimit. Text from outside goes through quoted(). A program calls standard_error().start_thread()
-// first, so that no line waits for the reader of the log, and standard_error().drain() at its end.
+// Thread-safe. Nothing that an unauthenticated peer can trigger without limit is logged at info or above; put
+// such lines behind a RateLimit. Text from outside goes through quoted(). A program calls
+// standard_error().start_thread() first, so that no line waits for the reader of the log, and
+// standard_error().drain() at its end.
 namespace culvert {
 
 class SettingsBuilder;

@@ -7,8 +7,8 @@
 
 namespace culvert {
 
-// Token bucket: `burst` at once, then one more each `interval`. Used to keep strangers from filling logs and
-// tables.
+// Token bucket: `burst` at once, then one more each `interval`. Used to keep unauthenticated peers from
+// filling logs and tables.
 class RateLimit {
  public:
   RateLimit(uint32_t burst, Duration interval) : interval_(interval), window_(interval * burst) {}

@@ -11,7 +11,7 @@ namespace culvert {
 enum class ErrorCode {
   kInvalid,       // the input is wrong: fix it, do not retry
   kNotFound,      // the named thing does not exist
-  kConflict,      // somebody else has it
+  kConflict,      // another one has it
   kUnauthorized,  // who you are does not allow this
   kUnavailable,   // may work later: retry with backoff
   kTimeout,       // a deadline passed

@@ -103,7 +103,7 @@ class SecretBuffer {
   Bytes bytes_;
 };
 
-// Wipes a buffer of somebody else (std::string, Bytes) at the end of the scope.
+// Wipes a buffer that others own (std::string, Bytes) at the end of the scope.
 template <class Buffer>
 class WipeAtEnd {
  public:

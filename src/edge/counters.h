@@ -9,7 +9,7 @@
 
 namespace culvert::edge {
 
-// What the edge has done and refused since it started. Written by every worker, read by anybody.
+// What the edge has done and refused since it started. Written by every worker, read by any thread.
 struct Counters {
   using Count = std::atomic<uint64_t>;
 

@@ -44,7 +44,7 @@ class Directory {
   Added add(const EndpointId& agent, unsigned worker, TimePoint now);
   // False when a newer tunnel of the agent has taken the place.
   bool remove(const EndpointId& agent, uint64_t generation);
-  // The tunnel is closed and about to be removed: nobody is to get it any more.
+  // The tunnel is closed and about to be removed: pick() does not return it any more.
   void set_closed(const EndpointId& agent, uint64_t generation);
   void set_draining(const EndpointId& agent, uint64_t generation);
   void set_suspect(const EndpointId& agent, uint64_t generation, bool suspect);

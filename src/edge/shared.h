@@ -32,7 +32,7 @@ struct Config {
   Duration tunnel_hello_timeout = std::chrono::seconds(5);
   // How long a connection looks for an agent that answers, while the route has open tunnels.
   Duration open_patience = std::chrono::seconds(5);
-  // Tunnels of one worker between handshake and welcome: anybody with a key may open one.
+  // Tunnels of one worker between handshake and welcome: any peer with a key may open one.
   size_t max_unwelcomed = 1024;
 };
 

@@ -14,8 +14,9 @@ namespace culvert::edge {
 // the places that it gave.
 class Unserved {
  public:
-  // A source is an IPv4 address or the /64 of an IPv6 address. At `total` newcomers are refused; a source at
-  // `per_source` loses its oldest connection to its newest, so that it keeps nobody else out.
+  // A source is an IPv4 address or the /64 of an IPv6 address. At `total` new connections are refused; at
+  // `per_source` the oldest connection of the source is evicted for its newest one, so that one source cannot
+  // take all places.
   struct Limits {
     size_t total;
     size_t per_source;

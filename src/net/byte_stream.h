@@ -72,8 +72,8 @@ Task<Result<>> write_all(ByteStream& stream, ByteView from, TimePoint deadline);
 Task<Result<>> finish(ByteStream& stream, TimePoint deadline);
 
 // Reads, and leaves the stream open when a deadline passes: for who has an answer even to the slow. A wait
-// that ran out stays with the stream and the next read takes it over, so nobody else may wait to read from it
-// meanwhile.
+// that ran out stays with the stream and the next read takes it over, so no other caller may wait to read
+// from it meanwhile.
 class Reader {
  public:
   // The stream outlives it.

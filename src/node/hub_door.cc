@@ -11,9 +11,9 @@ constexpr Duration kHandshakeTimeout = std::chrono::seconds(10);
 
 }  // namespace
 
-struct HubDoor::Guest {
+struct HubDoor::Entry {
   std::string source;
-  net::ByteStream* socket;  // as long as it is among guests_: its owner ends in the same turn of the loop
+  net::ByteStream* socket;  // as long as it is among entries_: its owner ends in the same turn of the loop
   bool served = false;      // has sent a whole request
 };
 
@@ -36,22 +36,22 @@ void HubDoor::admit(edge::HubConnection connection) {
     return;
   }
   const SocketAddr client = socket->remote_addr();
-  auto guest = std::make_shared<Guest>(client.source_prefix(), socket.get());
-  if (!make_room_for_source(client, guest->source)) {
+  auto entry = std::make_shared<Entry>(client.source_prefix(), socket.get());
+  if (!make_room_for_source(client, entry->source)) {
     socket->reset();
     return;
   }
-  if (guests_.size() >= limits_.connections) make_room();
-  guests_.push_back(guest);
-  tasks_.spawn(serve(std::move(connection), std::move(socket), std::move(guest)));
+  if (entries_.size() >= limits_.connections) make_room();
+  entries_.push_back(entry);
+  tasks_.spawn(serve(std::move(connection), std::move(socket), std::move(entry)));
 }
 
 bool HubDoor::make_room_for_source(const SocketAddr& client, const std::string& source) {
-  auto is_same = [&](const std::shared_ptr<Guest>& guest) { return guest->source == source; };
-  if (static_cast<size_t>(std::ranges::count_if(guests_, is_same)) < limits_.per_source) return true;
+  auto is_same = [&](const std::shared_ptr<Entry>& entry) { return entry->source == source; };
+  if (static_cast<size_t>(std::ranges::count_if(entries_, is_same)) < limits_.per_source) return true;
   auto victim = std::ranges::find_if(
-      guests_, [&](const std::shared_ptr<Guest>& guest) { return is_same(guest) && !guest->served; });
-  const bool found = victim != guests_.end();
+      entries_, [&](const std::shared_ptr<Entry>& entry) { return is_same(entry) && !entry->served; });
+  const bool found = victim != entries_.end();
   ++(found ? dropped_of_source_ : refused_);
   if (source_log_.allow(loop_.now())) {
     log_warn("hub_source_full", "client={} cap={} dropped={} refused={}", client.to_string(),
@@ -62,12 +62,12 @@ bool HubDoor::make_room_for_source(const SocketAddr& client, const std::string& 
 }
 
 void HubDoor::make_room() {
-  auto is_unserved = [](const std::shared_ptr<Guest>& guest) { return !guest->served; };
-  const auto unserved = static_cast<size_t>(std::ranges::count_if(guests_, is_unserved));
-  const bool enough = 2 * unserved >= guests_.size();
+  auto is_unserved = [](const std::shared_ptr<Entry>& entry) { return !entry->served; };
+  const auto unserved = static_cast<size_t>(std::ranges::count_if(entries_, is_unserved));
+  const bool enough = 2 * unserved >= entries_.size();
   uint64_t skip = enough ? random_.below(unserved) : 0;
   auto victim = std::ranges::find_if(
-      guests_, [&](const std::shared_ptr<Guest>& guest) { return guest->served != enough && skip-- == 0; });
+      entries_, [&](const std::shared_ptr<Entry>& entry) { return entry->served != enough && skip-- == 0; });
   ++dropped_;
   if (full_log_.allow(loop_.now())) {
     log_warn("hub_connections_full", "cap={} dropped={}", limits_.connections, dropped_);
@@ -77,7 +77,7 @@ void HubDoor::make_room() {
 
 void HubDoor::report(Metrics& metrics) const {
   metrics.gauge("culvert_hub_connections", "Connections to the hub open now.",
-                static_cast<double>(guests_.size()));
+                static_cast<double>(entries_.size()));
   const auto refused = [&](std::string_view reason, uint64_t count) {
     metrics.counter("culvert_hub_refused_connections_total",
                     "Connections to the hub that were refused or lost their place, by reason.", count,
@@ -87,21 +87,21 @@ void HubDoor::report(Metrics& metrics) const {
   refused("source_full", dropped_of_source_ + refused_);
 }
 
-void HubDoor::drop(Guests::iterator victim) {
-  std::shared_ptr<Guest> guest = *victim;
-  guests_.erase(victim);
-  // Wakes the guest's task, which may end at once.
-  guest->socket->reset();
+void HubDoor::drop(Entries::iterator victim) {
+  std::shared_ptr<Entry> entry = *victim;
+  entries_.erase(victim);
+  // Wakes the entry's task, which may end at once.
+  entry->socket->reset();
 }
 
 net::Task<> HubDoor::serve(edge::HubConnection connection, std::unique_ptr<net::ByteStream> socket,
-                           std::shared_ptr<Guest> guest) {
-  co_await serve_until_gone(std::move(connection), std::move(socket), guest);
-  guests_.remove(guest);
+                           std::shared_ptr<Entry> entry) {
+  co_await serve_until_gone(std::move(connection), std::move(socket), entry);
+  entries_.remove(entry);
 }
 
 net::Task<> HubDoor::serve_until_gone(edge::HubConnection connection, std::unique_ptr<net::ByteStream> socket,
-                                      std::shared_ptr<Guest> guest) {
+                                      std::shared_ptr<Entry> entry) {
   const SocketAddr client = socket->remote_addr();
   tls::IdentityPtr identity = pinned_;
   if (public_hosts_.contains(connection.server_name)) {
@@ -122,7 +122,7 @@ net::Task<> HubDoor::serve_until_gone(edge::HubConnection connection, std::uniqu
     co_return;
   }
   if (closing_) co_return;
-  co_await hub_.serve(std::move(*tls), [guest] { guest->served = true; });
+  co_await hub_.serve(std::move(*tls), [entry] { entry->served = true; });
 }
 
 }  // namespace culvert::node

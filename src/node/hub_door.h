@@ -39,21 +39,21 @@ class HubDoor {
   void admit(edge::HubConnection connection);
   // Nothing goes to the hub from here on: it may be destroyed, which ends the connections it serves.
   void close() { closing_ = true; }
-  size_t size() const { return guests_.size(); }
+  size_t size() const { return entries_.size(); }
   void report(Metrics& metrics) const;
   net::Task<> join() { return tasks_.join(); }
 
  private:
-  struct Guest;
+  struct Entry;
 
   net::Task<> serve(edge::HubConnection connection, std::unique_ptr<net::ByteStream> socket,
-                    std::shared_ptr<Guest> guest);
+                    std::shared_ptr<Entry> entry);
   net::Task<> serve_until_gone(edge::HubConnection connection, std::unique_ptr<net::ByteStream> socket,
-                               std::shared_ptr<Guest> guest);
-  using Guests = std::list<std::shared_ptr<Guest>>;
+                               std::shared_ptr<Entry> entry);
+  using Entries = std::list<std::shared_ptr<Entry>>;
   bool make_room_for_source(const SocketAddr& client, const std::string& source);
   void make_room();
-  void drop(Guests::iterator victim);
+  void drop(Entries::iterator victim);
 
   net::EventLoop& loop_;
   hub::Hub& hub_;
@@ -62,7 +62,7 @@ class HubDoor {
   std::unordered_set<std::string> public_hosts_;
   Limits limits_;
   Random& random_;
-  Guests guests_;  // oldest first
+  Entries entries_;  // oldest first
   RateLimit full_log_{1, std::chrono::seconds(10)};
   RateLimit source_log_{1, std::chrono::seconds(10)};
   uint64_t dropped_ = 0;

@@ -48,10 +48,10 @@ net::Task<Metrics> Observer::metrics() {
       ++silent;
     }
   }
-  all.gauge("culvert_workers", "Threads that carry traffic, by whether they answer.",
+  all.gauge("culvert_workers", "Worker threads, by whether they answer.",
             static_cast<double>(answers->of_worker.size() - silent), {{"state", "answering"}});
-  all.gauge("culvert_workers", "Threads that carry traffic, by whether they answer.",
-            static_cast<double>(silent), {{"state", "stuck"}});
+  all.gauge("culvert_workers", "Worker threads, by whether they answer.", static_cast<double>(silent),
+            {{"state", "stuck"}});
   co_return all;
 }
 

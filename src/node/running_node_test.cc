@@ -242,16 +242,16 @@ TEST_F(RunningNodeTest, OnlyTheRightKeyIsTheHub) {
   EXPECT_TRUE(call("GET", "/v1/invites", ""));
 }
 
-TEST_F(RunningNodeTest, StopEndsEvenWithStrangersInTheDoor) {
+TEST_F(RunningNodeTest, StopEndsEvenWithUnauthenticatedClientsInTheDoor) {
   start(config());
-  std::vector<std::unique_ptr<net::ByteStream>> strangers;
+  std::vector<std::unique_ptr<net::ByteStream>> clients;
   for (int i = 0; i < 6; ++i) {
-    strangers.push_back(run_task(loop_, net::tcp_connect(loop_, node_->tcp_addr(), soon())).value());
+    clients.push_back(run_task(loop_, net::tcp_connect(loop_, node_->tcp_addr(), soon())).value());
   }
   // Silent, half a hello, and a hello for the hub whose handshake never goes on.
   Bytes hello = edge::testing::client_hello("");
-  strangers[1]->try_write(ByteView(hello).first(10));
-  strangers[2]->try_write(hello);
+  clients[1]->try_write(ByteView(hello).first(10));
+  clients[2]->try_write(hello);
   auto call_first = call("GET", "/v1/invites", "");
   EXPECT_TRUE(call_first);
   node_->stop();

@@ -157,7 +157,7 @@ void Pump::socket_ended() {
   finish_if_done();
 }
 
-// Nobody wants these bytes, but a client that is stuck in sending them does not read its answer.
+// These bytes have no receiver, but a client that is stuck in sending them does not read its answer.
 void Pump::drop_from_socket() {
   for (int reads = 0; !done_ && reads < kReadsPerTurn; ++reads) {
     switch (config_.socket->try_read(config_.scratch).status) {

@@ -13,7 +13,7 @@ std::unexpected<Error> invalid(const char* what) {
   return fail(ErrorCode::kInvalid, "stream header: {}", what);
 }
 
-// The one TLV of this type: a second could say something else to whoever reads the last.
+// The one TLV of this type: a second one could say something else to a reader that takes the last.
 Result<ByteView> only(const wire::ProxyHeader& proxy, uint8_t type, const char* name) {
   const auto count = std::ranges::count(proxy.tlvs, type, &wire::ProxyTlv::type);
   if (count != 1)
