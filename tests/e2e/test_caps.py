@@ -1,4 +1,4 @@
-"""Caps that strangers can meet: whoever comes too late is told at once, the log says so once, and it passes."""
+"""Caps that unauthenticated clients can reach: a client at the cap is told at once, the log says so once, and it passes."""
 import re
 
 import pytest

@@ -14,11 +14,11 @@ PROMISE = 3.0  # seconds until every new connection succeeds
 CLIENTS = 3  # of each mode at a time
 
 
-class Visitors:
+class Clients:
     """New connections without end, each with one request; when each began and how it went."""
 
     def __init__(self, world):
-        self.world, self.visits, self.stopping = world, [], False
+        self.world, self.requests, self.stopping = world, [], False
         self.threads = [threading.Thread(target=self.visit, args=(host,)) for host in (HOST, PASSED) for _ in range(CLIENTS)]
 
     def visit(self, host):
@@ -32,7 +32,7 @@ class Visitors:
                 failure = None if answer.endswith(b"hello from the origin\n") else repr(answer[:60])
             except (OSError, EOFError) as error:
                 failure = repr(error)
-            self.visits.append((began, time.monotonic(), host, failure))
+            self.requests.append((began, time.monotonic(), host, failure))
             time.sleep(0.01)
 
     def __enter__(self):
@@ -68,8 +68,8 @@ def test_new_connections_go_to_the_agent_that_answers(world, failure, which, wor
     agents = [world.agent(token, *services) for _ in range(2)]
     number = 0 if which == "older" else 1
     time.sleep(3)  # the older one is heard after the younger came: from then on both have their turns
-    with Visitors(world) as visitors:
-        wait_until(lambda: len(visitors.visits) > 50, "clients are served")
+    with Clients(world) as clients:
+        wait_until(lambda: len(clients.requests) > 50, "clients are served")
         if failure == "unreachable":
             drop_packets(world, node, number)
         else:
@@ -78,16 +78,16 @@ def test_new_connections_go_to_the_agent_that_answers(world, failure, which, wor
         time.sleep(PROMISE * PATIENCE + 3)
         node.wait_for(r"event=agent_disconnected .*did not answer data and probes")
 
-    visits = visitors.visits
-    assert not [visit for visit in visits if visit[1] < failed_at and visit[3]]
-    lost = [visit for visit in visits if visit[3]]
+    requests = clients.requests
+    assert not [visit for visit in requests if visit[1] < failed_at and visit[3]]
+    lost = [visit for visit in requests if visit[3]]
     # Those that it had answered already may be lost with it: an open one of each client at most.
-    assert len(lost) <= len(visitors.threads), lost
+    assert len(lost) <= len(clients.threads), lost
     assert not [visit for visit in lost if visit[0] > failed_at], lost
-    late = [visit for visit in visits if visit[0] > failed_at + PROMISE * PATIENCE]
+    late = [visit for visit in requests if visit[0] > failed_at + PROMISE * PATIENCE]
     assert len(late) > 50 and not [visit for visit in late if visit[3]]
-    slowest = max(end - began for began, end, *_ in visits if began > failed_at)
-    print(f"{len(visits)} connections, {len(lost)} lost, slowest after the failure {slowest:.2f} s", lost)
+    slowest = max(end - began for began, end, *_ in requests if began > failed_at)
+    print(f"{len(requests)} connections, {len(lost)} lost, slowest after the failure {slowest:.2f} s", lost)
     assert slowest <= PROMISE * PATIENCE
 
 

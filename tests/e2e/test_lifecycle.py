@@ -1,10 +1,8 @@
-"""Starts, ends, losses and returns of node and agent; invites and their ends."""
+"""Starts, ends, losses and returns of node and agent."""
 import contextlib
-import os
 import re
 import signal
 import stat
-import subprocess
 import threading
 import time
 
@@ -294,18 +292,6 @@ def test_a_node_listens_on_every_address_by_default(world):
                "an answer over IPv6")
 
 
-def test_the_output_of_invite_create_is_a_token_file(world):
-    node = world.node()
-    made = world.culvert("invite", "create", "--data-dir", node.data_dir, "--hostnames", HOST)
-    assert made.returncode == 0, made.stderr
-    assert len(made.stdout.splitlines()) == 1 and made.stdout.startswith("cvt_inv_1.")
-    assert "hostnames" in made.stderr and made.stdout.strip() not in made.stderr
-    path = world.directory / "token"
-    path.write_text(made.stdout)
-    path.chmod(0o600)
-    assert world.culvert("token", "inspect", "--token-file", path).returncode == 0
-
-
 def test_http_on_the_https_port_is_told_so(world):
     node = world.node()
     said = world.client.run("curl", "-s", "--noproxy", "*", "-w", " %{http_code}", f"http://{NODE_IP}:443/").stdout
@@ -353,93 +339,6 @@ def test_an_agent_to_which_nothing_is_granted_leaves_the_edge_alone(world):
     agent.wait_for(r"event=refused .*not.granted.test")
     time.sleep(1)
     assert "edge_" not in agent.log
-
-
-@pytest.mark.smoke
-def test_revoking_an_invite_cuts_live_streams_and_refuses_new_ones(world):
-    def handle(sock):
-        while True:
-            sock.sendall(b"x" * 100)
-            time.sleep(0.05)
-
-    with wire.origin(world.home, 5000, handle):
-        node = world.node()
-        token = world.invite(node)
-        agent = world.agent(token, passthrough(5000, proxy_protocol="none"), ready=False)
-        agent.expected_end = True  # a refusal that retrying cannot mend may end it
-
-        def begun():
-            sock = wire.connect(world.client)
-            sock.sendall(wire.hello_record())
-            try:
-                if wire.receive_exactly(sock, 100) == b"x" * 100:
-                    return sock
-            except (OSError, EOFError):
-                pass
-            return None
-        with wait_until(begun, "a stream is open") as sock:
-            world.revoke(node)
-            sock.settimeout(5 * PATIENCE)
-            with pytest.raises(ConnectionResetError):  # cut, not ended: the client must not take it for the whole
-                wire.receive_all(sock)
-                pytest.fail("a clean end")
-        wait_until(lambda: world.curl().returncode == 35, "the name is unknown", 5)
-        agent.wait_for(r"revoked")
-        second = world.agent(token, passthrough(5000), ready=False)
-        second.expected_end = True
-        second.wait_for(r"revoked")
-        assert world.curl().returncode == 35
-        listing = world.culvert("invite", "list", "--data-dir", node.data_dir).stdout
-        assert "revoked" in listing
-
-
-def test_an_expired_invite_is_refused_with_that_reason(world):
-    world.nginx()
-    node = world.node()
-    token = world.invite(node, expires="1s")
-    time.sleep(2.5)
-    agent = world.agent(token, terminate(), ready=False)
-    agent.expected_end = True
-    agent.wait_for(r"expired")
-    assert world.curl().returncode == 35
-
-
-def test_an_invite_that_expires_while_in_use(world):
-    world.nginx()
-    node = world.node()
-    agent = world.agent(world.invite(node, expires="6s"), terminate())
-    agent.expected_end = True
-    assert world.status() == "200"
-    wait_until(lambda: world.curl().returncode == 35, "the route ends with its invite", 60, interval=0.5)
-
-
-def test_revoking_twice_and_revoking_what_never_was(world):
-    node = world.node()
-    world.invite(node)
-    identifier = world.invite_id(node)
-    world.revoke(node)
-    again = world.culvert("invite", "revoke", "--data-dir", node.data_dir, identifier)
-    assert again.returncode != 0 and "revoked" in again.stderr
-    never = world.culvert("invite", "revoke", "--data-dir", node.data_dir, "AAAAAAAAAAAAAAAAAAAAAA")
-    assert never.returncode != 0 and never.stderr.strip()
-
-
-def test_two_invites_cannot_hold_one_name(world):
-    node = world.node()
-    world.invite(node, "*.w.example.test", "first")
-    second = world.culvert("invite", "create", "--data-dir", node.data_dir, "--name", "second", "--hostnames", "a.w.example.test")
-    assert second.returncode != 0
-    assert "a.w.example.test" in second.stderr
-
-
-def test_invites_survive_a_restart(world):
-    world.nginx()
-    node = world.node()
-    token = world.invite(node)
-    node.kill()
-    world.node()
-    world.agent(token, terminate())
-    assert world.status() == "200"
 
 
 def test_the_data_directory_is_private(world):
@@ -500,104 +399,6 @@ def test_an_origin_that_refuses_the_proxy_header_is_named_in_one_line(world):
     assert len(lines) <= 3, lines
 
 
-# --- culvert http
-
-def http_command(world, token, *extra, port=3000):
-    arguments = ["--token", token] if token else []
-    return world.start("http", [BINARY, "http", port, *arguments, *extra], world.home,
-                       env={"XDG_CONFIG_HOME": str(world.directory / "config"), "HOME": str(world.directory / "home")})
-
-
-@pytest.mark.smoke
-def test_culvert_http_prints_the_url_once_it_answers_then_the_requests(world):
-    world.nginx()
-    node = world.node()
-    token = world.invite(node, "*.w.example.test")
-    first = http_command(world, token, "--hostname", "shop.w.example.test")
-    url = first.wait_for(r"https://\S+", stream="stdout").group(0)
-    assert "shop.w.example.test" in url
-    # The URL was printed: from now on there is no "not yet".
-    assert world.status(host="shop.w.example.test") == "200"
-    for path in ("/small", "/missing"):
-        world.status(path, host="shop.w.example.test")
-    first.wait_for(r"GET +/small +200\b", stream="stdout")
-    first.wait_for(r"GET +/missing +404\b", stream="stdout")
-    first.signal(signal.SIGINT)
-    assert first.wait() == 0
-    wait_until(lambda: world.curl(host="shop.w.example.test").returncode == 35, "the name is gone", 5)
-
-    # The token was saved, for its owner only.
-    saved = [path for path in (world.directory / "config").rglob("*") if path.is_file() and token in path.read_text()]
-    assert saved and all(stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 for path in saved)
-    second = http_command(world, None, "--hostname", "shop.w.example.test")
-    second.wait_for(r"https://shop\.w\.example\.test", stream="stdout")
-    assert world.status(host="shop.w.example.test") == "200"
-    second.signal(signal.SIGINT)
-    assert second.wait() == 0
-
-
-def test_culvert_http_chooses_a_granted_name(world):
-    world.nginx()
-    node = world.node()
-    command = http_command(world, world.invite(node, "only.example.test"))
-    url = command.wait_for(r"https://\S+", stream="stdout").group(0)
-    assert "only.example.test" in url
-    command.signal(signal.SIGINT)
-    assert command.wait() == 0
-
-
-def test_culvert_http_waits_for_a_hub_that_is_not_there_yet(world):
-    world.nginx()
-    node = world.node()
-    token = world.invite(node, "only.example.test")
-    node.stop()
-    for extra in ((), ("--hostname", "only.example.test")):
-        command = http_command(world, token, *extra)
-        command.wait_for(r"the hub does not answer .*Waiting for it; Ctrl-C ends")
-        command.wait_for(r"still waiting for the hub, for \d+ s now", timeout=30)
-        node = world.node()
-        command.wait_for(r"the hub answers again, after \d+ s")
-        command.wait_for(r"https://only\.example\.test", stream="stdout", timeout=30)
-        command.signal(signal.SIGINT)
-        assert command.wait() == 0
-        node.stop()
-    waits = http_command(world, token)
-    waits.wait_for(r"Waiting for it; Ctrl-C ends")
-    waits.signal(signal.SIGINT)
-    waits.wait(timeout=2)
-
-
-def test_a_second_culvert_http_for_one_name_says_that_it_shares_it(world):
-    world.nginx()
-    node = world.node()
-    token = world.invite(node, "only.example.test")
-    first = http_command(world, token)
-    first.wait_for(r"https://only\.example\.test", stream="stdout")
-    second = http_command(world, None)  # with the token that the first one kept
-    second.wait_for(r"1 other agent of this invite serves only\.example\.test too")
-    second.wait_for(r"https://only\.example\.test", stream="stdout")
-    for command in (second, first):
-        command.signal(signal.SIGINT)
-        assert command.wait() == 0
-
-
-def test_culvert_http_says_which_saved_token_it_replaces(world):
-    world.nginx()
-    node = world.node()
-    tokens = [world.invite(node, f"{name}.example.test", name) for name in ("one", "two")]
-    for token in tokens:
-        command = http_command(world, token)
-        command.wait_for(r"https://\S+", stream="stdout")
-        command.wait_for(r"token is kept in")
-        command.signal(signal.SIGINT)
-        assert command.wait() == 0
-    kept = world.directory / "config" / "culvert"
-    assert f"is in {kept}/token.old now" in command.log and "it replaces" in command.log
-    assert (kept / "token").read_text().strip() == tokens[1]
-    assert (kept / "token.old").read_text().strip() == tokens[0]
-    assert not any(token.split(".")[4] in command.log for token in tokens)
-
-
 def test_a_closed_terminal_is_a_stop_with_a_goodbye(world):
     world.nginx()
     node = world.node()
@@ -606,12 +407,3 @@ def test_a_closed_terminal_is_a_stop_with_a_goodbye(world):
     assert agent.wait() == 0
     node.wait_for(r"event=agent_disconnected .*by=agent code=7")
     wait_until(lambda: world.curl().returncode == 35, "the name is unknown again", 5)
-
-
-def test_culvert_http_without_any_token_says_where_to_get_one(world):
-    with world.home.entered():
-        done = subprocess.run([BINARY, "http", "3000"], text=True, capture_output=True, timeout=30,
-                              env={"PATH": os.environ["PATH"], "HOME": str(world.directory),
-                                   "XDG_CONFIG_HOME": str(world.directory / "none")})
-    assert done.returncode != 0
-    assert "token" in done.stderr and "invite" in done.stderr

@@ -35,12 +35,12 @@ def test_terminate_shows_a_certificate_of_our_exported_root(world, origin):
     world.agent(world.invite(node), terminate(origin=origin))
     done = world.curl("/", cacert=world.root_certificate(node), check=True)
     assert done.stdout == "hello from the origin\n"
-    # ... and not of anybody else's.
+    # ... and not of another client.
     other, _ = world.certificate()
     assert world.curl("/", cacert=other).returncode == 60
 
 
-def test_terminate_serves_whoever_can_speak_http_1(world):
+def test_terminate_serves_every_client_that_can_speak_http_1(world):
     world.nginx()
     node = world.node()
     world.agent(world.invite(node), terminate())
@@ -155,26 +155,26 @@ def test_an_unknown_name_gets_the_tls_alert_and_few_log_lines(world):
     node = world.node()
     for attempt in range(60):
         with wire.connect(world.client) as sock:
-            sock.sendall(wire.hello_record(f"stranger{attempt}.example.test"))
+            sock.sendall(wire.hello_record(f"absent{attempt}.example.test"))
             answer = wire.receive_all(sock)
         assert answer[:1] == b"\x15" and answer[-2:] == b"\x02\x70", answer  # fatal, unrecognized_name (112)
-    lines = [line for line in node.log.splitlines() if "stranger" in line]
-    assert 1 <= len(lines) <= 20, f"{len(lines)} log lines for 60 strangers"
+    lines = [line for line in node.log.splitlines() if "absent" in line]
+    assert 1 <= len(lines) <= 20, f"{len(lines)} log lines for 60 clients"
     # Each is counted: whom the log left out, its next line adds.
-    strangers = 60
+    clients = 60
 
     def told():
-        nonlocal strangers
+        nonlocal clients
         with wire.connect(world.client) as sock:
-            sock.sendall(wire.hello_record("stranger.example.test"))
+            sock.sendall(wire.hello_record("absent.example.test"))
             wire.receive_all(sock)
-        strangers += 1
+        clients += 1
         counts = [1 + int(left_out) for left_out in re.findall(r"event=unknown_hostname.*suppressed=(\d+)", node.log)]
-        return len(counts) > len(lines) and sum(counts) == strangers
-    wait_until(told, "the log's lines add up to every stranger", interval=2.5)
+        return len(counts) > len(lines) and sum(counts) == clients
+    wait_until(told, "the log's lines add up to every client", interval=2.5)
     # The library's view of the same alert.
     with wire.connect(world.client) as sock:
-        client = wire.FramedTls(sock, "stranger.example.test")
+        client = wire.FramedTls(sock, "absent.example.test")
         with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
             client.handshake()
 

@@ -1,0 +1,106 @@
+"""Invites and their ends: revocation, expiry, restarts."""
+import time
+
+import pytest
+from lab import wire
+from lab.process import PATIENCE, wait_until
+from lab.world import HOST, passthrough, terminate
+
+
+def test_the_output_of_invite_create_is_a_token_file(world):
+    node = world.node()
+    made = world.culvert("invite", "create", "--data-dir", node.data_dir, "--hostnames", HOST)
+    assert made.returncode == 0, made.stderr
+    assert len(made.stdout.splitlines()) == 1 and made.stdout.startswith("cvt_inv_1.")
+    assert "hostnames" in made.stderr and made.stdout.strip() not in made.stderr
+    path = world.directory / "token"
+    path.write_text(made.stdout)
+    path.chmod(0o600)
+    assert world.culvert("token", "inspect", "--token-file", path).returncode == 0
+
+
+@pytest.mark.smoke
+def test_revoking_an_invite_cuts_live_streams_and_refuses_new_ones(world):
+    def handle(sock):
+        while True:
+            sock.sendall(b"x" * 100)
+            time.sleep(0.05)
+
+    with wire.origin(world.home, 5000, handle):
+        node = world.node()
+        token = world.invite(node)
+        agent = world.agent(token, passthrough(5000, proxy_protocol="none"), ready=False)
+        agent.expected_end = True  # a final refusal may end it
+
+        def begun():
+            sock = wire.connect(world.client)
+            sock.sendall(wire.hello_record())
+            try:
+                if wire.receive_exactly(sock, 100) == b"x" * 100:
+                    return sock
+            except (OSError, EOFError):
+                pass
+            return None
+        with wait_until(begun, "a stream is open") as sock:
+            world.revoke(node)
+            sock.settimeout(5 * PATIENCE)
+            with pytest.raises(ConnectionResetError):  # cut, not ended: the client must not take it for the whole
+                wire.receive_all(sock)
+                pytest.fail("a clean end")
+        wait_until(lambda: world.curl().returncode == 35, "the name is unknown", 5)
+        agent.wait_for(r"revoked")
+        second = world.agent(token, passthrough(5000), ready=False)
+        second.expected_end = True
+        second.wait_for(r"revoked")
+        assert world.curl().returncode == 35
+        listing = world.culvert("invite", "list", "--data-dir", node.data_dir).stdout
+        assert "revoked" in listing
+
+
+def test_an_expired_invite_is_refused_with_that_reason(world):
+    world.nginx()
+    node = world.node()
+    token = world.invite(node, expires="1s")
+    time.sleep(2.5)
+    agent = world.agent(token, terminate(), ready=False)
+    agent.expected_end = True
+    agent.wait_for(r"expired")
+    assert world.curl().returncode == 35
+
+
+def test_an_invite_that_expires_while_in_use(world):
+    world.nginx()
+    node = world.node()
+    agent = world.agent(world.invite(node, expires="6s"), terminate())
+    agent.expected_end = True
+    assert world.status() == "200"
+    wait_until(lambda: world.curl().returncode == 35, "the route ends with its invite", 60, interval=0.5)
+
+
+def test_revoking_twice_and_revoking_what_never_was(world):
+    node = world.node()
+    world.invite(node)
+    identifier = world.invite_id(node)
+    world.revoke(node)
+    again = world.culvert("invite", "revoke", "--data-dir", node.data_dir, identifier)
+    assert again.returncode != 0 and "revoked" in again.stderr
+    never = world.culvert("invite", "revoke", "--data-dir", node.data_dir, "AAAAAAAAAAAAAAAAAAAAAA")
+    assert never.returncode != 0 and never.stderr.strip()
+
+
+def test_two_invites_cannot_hold_one_name(world):
+    node = world.node()
+    world.invite(node, "*.w.example.test", "first")
+    second = world.culvert("invite", "create", "--data-dir", node.data_dir, "--name", "second", "--hostnames", "a.w.example.test")
+    assert second.returncode != 0
+    assert "a.w.example.test" in second.stderr
+
+
+def test_invites_survive_a_restart(world):
+    world.nginx()
+    node = world.node()
+    token = world.invite(node)
+    node.kill()
+    world.node()
+    world.agent(token, terminate())
+    assert world.status() == "200"
