@@ -58,7 +58,7 @@ fuzz:
 	@scripts/deps
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} fuzz/smoke
 
-# Clean Debian 12 and 13 roots: what a user's first `make demo` does there, with its times. Needs root; see the script's head.
+# Clean Debian 12 and 13 roots: a user's first `make demo` and the unit tests, with their times. Needs root; see the script's head.
 check-debian:
 	@scripts/deps --check-debian
 	@scripts/check-debian
