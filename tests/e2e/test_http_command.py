@@ -9,18 +9,12 @@ from lab.process import wait_until
 from lab.world import BINARY
 
 
-def http_command(world, token, *extra, port=3000):
-    arguments = ["--token", token] if token else []
-    return world.start("http", [BINARY, "http", port, *arguments, *extra], world.home,
-                       env={"XDG_CONFIG_HOME": str(world.directory / "config"), "HOME": str(world.directory / "home")})
-
-
 @pytest.mark.smoke
 def test_culvert_http_prints_the_url_once_it_answers_then_the_requests(world):
     world.nginx()
     node = world.node()
     token = world.invite(node, "*.w.example.test")
-    first = http_command(world, token, "--hostname", "shop.w.example.test")
+    first = world.http(token, "--hostname", "shop.w.example.test")
     url = first.wait_for(r"https://\S+", stream="stdout").group(0)
     assert "shop.w.example.test" in url
     # The URL was printed: from now on there is no "not yet".
@@ -36,7 +30,7 @@ def test_culvert_http_prints_the_url_once_it_answers_then_the_requests(world):
     # The token was saved, for its owner only.
     saved = [path for path in (world.directory / "config").rglob("*") if path.is_file() and token in path.read_text()]
     assert saved and all(stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 for path in saved)
-    second = http_command(world, None, "--hostname", "shop.w.example.test")
+    second = world.http(None, "--hostname", "shop.w.example.test")
     second.wait_for(r"https://shop\.w\.example\.test", stream="stdout")
     assert world.status(host="shop.w.example.test") == "200"
     second.signal(signal.SIGINT)
@@ -46,7 +40,7 @@ def test_culvert_http_prints_the_url_once_it_answers_then_the_requests(world):
 def test_culvert_http_chooses_a_granted_name(world):
     world.nginx()
     node = world.node()
-    command = http_command(world, world.invite(node, "only.example.test"))
+    command = world.http(world.invite(node, "only.example.test"))
     url = command.wait_for(r"https://\S+", stream="stdout").group(0)
     assert "only.example.test" in url
     command.signal(signal.SIGINT)
@@ -59,7 +53,7 @@ def test_culvert_http_waits_for_a_hub_that_is_not_there_yet(world):
     token = world.invite(node, "only.example.test")
     node.stop()
     for extra in ((), ("--hostname", "only.example.test")):
-        command = http_command(world, token, *extra)
+        command = world.http(token, *extra)
         command.wait_for(r"the hub does not answer .*Waiting for it; Ctrl-C ends")
         command.wait_for(r"still waiting for the hub, for \d+ s now", timeout=30)
         node = world.node()
@@ -68,7 +62,7 @@ def test_culvert_http_waits_for_a_hub_that_is_not_there_yet(world):
         command.signal(signal.SIGINT)
         assert command.wait() == 0
         node.stop()
-    waits = http_command(world, token)
+    waits = world.http(token)
     waits.wait_for(r"Waiting for it; Ctrl-C ends")
     waits.signal(signal.SIGINT)
     assert waits.wait(timeout=2) == 0, "a stop is a success, also before there is a hostname"
@@ -78,9 +72,9 @@ def test_a_second_culvert_http_for_one_name_says_that_it_shares_it(world):
     world.nginx()
     node = world.node()
     token = world.invite(node, "only.example.test")
-    first = http_command(world, token)
+    first = world.http(token)
     first.wait_for(r"https://only\.example\.test", stream="stdout")
-    second = http_command(world, None)  # with the token that the first one kept
+    second = world.http(None)  # with the token that the first one kept
     second.wait_for(r"1 other agent of this invite serves only\.example\.test too")
     second.wait_for(r"https://only\.example\.test", stream="stdout")
     for command in (second, first):
@@ -93,7 +87,7 @@ def test_culvert_http_says_which_saved_token_it_replaces(world):
     node = world.node()
     tokens = [world.invite(node, f"{name}.example.test", name) for name in ("one", "two")]
     for token in tokens:
-        command = http_command(world, token)
+        command = world.http(token)
         command.wait_for(r"https://\S+", stream="stdout")
         command.wait_for(r"token is kept in")
         command.signal(signal.SIGINT)

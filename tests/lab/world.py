@@ -90,10 +90,12 @@ table ip filter {
             return subprocess.run([BINARY, *map(str, arguments)], env={**CLEAN_ENV, **(env or {})}, text=True,
                                   stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout * PATIENCE, **kwargs)
 
-    def node(self, *extra, data_dir=None, wait=True, hello_timeout="3s", public_host=NODE_IP):
+    # `prefix`: words in front of the program's path, as of setpriv.
+
+    def node(self, *extra, data_dir=None, wait=True, hello_timeout="3s", public_host=NODE_IP, prefix=()):
         data_dir = data_dir or self.directory / "node-data"
         node = self.start("node", [
-            BINARY, "node", "--data-dir", data_dir, "--listen", f"{NODE_IP}:{NODE_TCP}", "--udp-listen", f"{NODE_IP}:{NODE_UDP}",
+            *prefix, BINARY, "node", "--data-dir", data_dir, "--listen", f"{NODE_IP}:{NODE_TCP}", "--udp-listen", f"{NODE_IP}:{NODE_UDP}",
             "--public-url", f"https://{public_host}", "--hello-timeout", hello_timeout, *extra], self.public)
         node.data_dir = data_dir
         if wait:
@@ -117,12 +119,18 @@ table ip filter {
         answer = self.culvert("invite", "revoke", "--data-dir", node.data_dir, self.invite_id(node, name))
         assert answer.returncode == 0, answer.stderr
 
-    def agent(self, token, *services, ready=True, extra=()):
-        agent = self.start("agent", [BINARY, "agent", "--services", json.dumps(services), *extra], self.home,
+    def agent(self, token, *services, ready=True, extra=(), prefix=()):
+        agent = self.start("agent", [*prefix, BINARY, "agent", "--services", json.dumps(services), *extra], self.home,
                            env={"CULVERT_TOKEN": token})
         if ready:
             agent.wait_for(r"event=ready")
         return agent
+
+    def http(self, token, *extra, port=3000, prefix=()):
+        """`culvert http`; without a token it uses the one that an earlier run kept."""
+        arguments = ["--token", token] if token else []
+        return self.start("http", [*prefix, BINARY, "http", port, *arguments, *extra], self.home,
+                          env={"XDG_CONFIG_HOME": str(self.directory / "config"), "HOME": str(self.directory / "home")})
 
     def root_certificate(self, node):
         path = self.directory / "root.pem"
