@@ -147,7 +147,7 @@ class Layers:
         row = self.dependencies.get((module, other))
         if row is None:
             self.errors.append(f"{where}: {module} must not include {other} (no such dependency in tests/layers.toml)")
-        elif row.get("tests") and not name.endswith("_test.cc"):
+        elif row.get("tests") and not is_test_code(name):
             self.errors.append(f"{where}: only tests of {module} may include {other}")
         else:
             self.used_dependencies.add((module, other))

@@ -1,8 +1,10 @@
 #include "agent/agent.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 
+#include "agent/counters.h"
 #include "agent/edge_link.h"
 #include "agent/lease_keeper.h"
 #include "agent/lifetime.h"
@@ -11,6 +13,8 @@
 #include "agent/stream_server.h"
 #include "endpoint/endpoint.h"
 #include "net/bind.h"
+#include "net/resolver.h"
+#include "quic/counters.h"
 #include "tunnel/protocol.h"
 
 namespace culvert::agent {
@@ -41,8 +45,8 @@ struct Agent::Impl {
         observer(its_observer),
         key(SecretKey::generate(random)),
         lifetime(loop),
-        leases(loop, config, key, lifetime, observer, random),
-        streams(loop, config, observer),
+        leases(loop, config, key, lifetime, observer, random, counters),
+        streams(loop, config, observer, counters),
         network(config.token, lifetime),
         ended(loop),
         tasks(loop),
@@ -58,12 +62,16 @@ struct Agent::Impl {
   net::Task<> keep_link(std::shared_ptr<EdgeLink> link, EndpointId edge);
   net::Task<> drain();
   Duration patience() const;
+  State state() const;
+  void report(Metrics& metrics) const;
+  std::vector<std::string> faults() const;
 
   net::EventLoop& loop;
   Config config;
   AgentObserver& observer;
   SystemRandom random;
   SecretKey key;
+  Counters counters;
   Lifetime lifetime;
   LeaseKeeper leases;
   StreamServer streams;
@@ -141,9 +149,10 @@ void Agent::Impl::lease_changed() {
   const bool serves = std::ranges::any_of(lease.services, &hubapi::ServiceVerdict::accepted);
   for (const hubapi::EdgeInfo& edge : lease.edges) {
     if (!serves || links.contains(edge.id)) continue;
-    auto link = std::make_shared<EdgeLink>(EdgeLink::Parts{loop, config, *endpoint, lifetime, leases, streams,
-                                                           readiness, network, random, tasks, ended},
-                                           edge.id);
+    auto link =
+        std::make_shared<EdgeLink>(EdgeLink::Parts{loop, config, *endpoint, lifetime, leases, streams,
+                                                   readiness, network, random, tasks, ended, counters},
+                                   edge.id);
     links.emplace(edge.id, link);
     tasks.spawn(keep_link(link, edge.id));
   }
@@ -155,11 +164,55 @@ net::Task<> Agent::Impl::keep_link(std::shared_ptr<EdgeLink> link, EndpointId ed
   if (!lifetime.is_stopping()) links.erase(edge);  // otherwise drain() looks at it
 }
 
+State Agent::Impl::state() const {
+  State now{.has_lease = !leases.fault(), .streams = streams.active()};
+  for (const Service& service : config.services) {
+    const bool is_accepted = now.has_lease && leases.is_accepted(service);
+    ++(is_accepted ? now.services_accepted : now.services_refused);
+  }
+  if (leases.lease()) now.edges_named = leases.lease()->edges.size();
+  now.edges_connected = static_cast<size_t>(
+      std::ranges::count_if(links, [](const auto& entry) { return entry.second->is_connected(); }));
+  return now;
+}
+
+void Agent::Impl::report(Metrics& metrics) const {
+  agent::report(counters, metrics);
+  agent::report(state(), metrics);
+  net::report(net::resolver_counters(loop), metrics);
+  if (endpoint) endpoint->report(metrics);
+}
+
+std::vector<std::string> Agent::Impl::faults() const {
+  std::vector<std::string> faults;
+  if (lifetime.is_stopping()) faults.emplace_back("the agent is stopping");
+  if (auto fault = leases.fault()) {
+    faults.push_back(std::move(*fault));
+  } else {
+    for (const hubapi::ServiceVerdict& verdict : leases.lease()->services) {
+      if (!verdict.accepted)
+        faults.push_back(fmt::format("the hub does not accept {}: {}", verdict.hostname, verdict.reason));
+    }
+  }
+  if (state().edges_connected == 0) faults.emplace_back("no edge is connected");
+  std::ranges::move(streams.origin_faults(), std::back_inserter(faults));
+  return faults;
+}
+
 Agent::Agent(net::EventLoop& loop, Config config, AgentObserver& observer)
     : impl_(std::make_unique<Impl>(loop, std::move(config), observer)) {}
 Agent::~Agent() = default;
 net::Task<Result<>> Agent::run() { return impl_->run(); }
 void Agent::stop() { impl_->stop(); }
 size_t Agent::open_connections() const { return impl_->streams.connected(); }
+void Agent::report(Metrics& metrics) const { impl_->report(metrics); }
+std::vector<std::string> Agent::faults() const { return impl_->faults(); }
+
+void describe_metrics(Metrics& metrics) {
+  report(Counters{}, metrics);
+  report(State{}, metrics);
+  net::report(net::ResolverCounters{}, metrics);
+  quic::report(quic::EngineCounters{}, metrics);
+}
 
 }  // namespace culvert::agent

@@ -6,6 +6,7 @@
 
 #include "agent/observer.h"
 #include "agent/options.h"
+#include "base/metrics.h"
 #include "hubapi/token.h"
 #include "net/event_loop.h"
 #include "route/table.h"
@@ -50,9 +51,18 @@ class Agent {
   // Public connections that their origin has taken.
   size_t open_connections() const;
 
+  // On the loop. Everything that an agent reports of itself.
+  void report(Metrics& metrics) const;
+  // Why it serves nothing or not all of its services now, one reason each; none: at least one edge has
+  // welcomed it, it holds a lease with all its services, and no origin is known to be unreachable.
+  std::vector<std::string> faults() const;
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// The series of an agent, all of them zero: for the reference.
+void describe_metrics(Metrics& metrics);
 
 }  // namespace culvert::agent

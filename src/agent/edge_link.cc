@@ -36,7 +36,7 @@ net::Task<> EdgeLink::run() {
       // A tunnel that did not last is a failure as well: an edge that welcomes and then closes must not be
       // hammered.
       if (agent_.loop.now() - began >= Backoff::kCap) backoff.reset();
-    } else if (failure_lines.allow(agent_.loop.now())) {
+    } else if (++agent_.counters.dials_failed; failure_lines.allow(agent_.loop.now())) {
       log_warn("edge_unreachable", "edge={} reason={}", edge_.short_text(), quoted(dialled.error().message));
     }
     co_await agent_.lifetime.pause(backoff.next(agent_.random));
@@ -212,6 +212,7 @@ net::Task<> EdgeLink::accept_streams(TunnelPtr tunnel) {
 void EdgeLink::up(const TunnelPtr& tunnel) {
   if (tunnel->closed) return;
   tunnels_.insert(tunnel);
+  ++agent_.counters.tunnels_opened;
   agent_.network.add(tunnel->connection);
   log_info("edge_connected", "edge={} address={}", edge_.short_text(),
            tunnel->connection->path_stats().remote.to_string());
@@ -219,7 +220,7 @@ void EdgeLink::up(const TunnelPtr& tunnel) {
 }
 
 void EdgeLink::down(const TunnelPtr& tunnel) {
-  tunnels_.erase(tunnel);
+  if (tunnels_.erase(tunnel) > 0 && !agent_.lifetime.is_stopping()) ++agent_.counters.tunnels_lost;
   agent_.network.remove(tunnel->connection);
   if (tunnels_.empty()) agent_.readiness.down(edge_);
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "agent/agent.h"
+#include "agent/counters.h"
 #include "agent/lease_keeper.h"
 #include "agent/lifetime.h"
 #include "agent/network_mover.h"
@@ -36,6 +37,7 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
     Random& random;
     net::TaskGroup& tasks;
     net::Notify& drained;  // a tunnel did, or closed, after stop()
+    Counters& counters;
   };
 
   EdgeLink(const Parts& agent, const EndpointId& edge) : agent_(agent), edge_(edge), changed_(agent.loop) {}
@@ -46,6 +48,8 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
   void lease_changed();
   // Ends the waits of run(), once the lifetime says so, and asks the edge to open no more streams.
   void stop();
+  // An edge has welcomed the agent, and the tunnel is open.
+  bool is_connected() const { return !tunnels_.empty(); }
   // After stop(): every stream of every tunnel has ended, as the edge sees it, and none will come.
   bool is_drained() const;
   // After stop(): the edge was heard since.

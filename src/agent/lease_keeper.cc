@@ -22,13 +22,14 @@ Duration next_declaration(const hubapi::LeaseAnswer& answer) {
 }  // namespace
 
 LeaseKeeper::LeaseKeeper(net::EventLoop& loop, const Config& config, const SecretKey& key, Lifetime& lifetime,
-                         AgentObserver& observer, Random& random)
+                         AgentObserver& observer, Random& random, Counters& counters)
     : loop_(loop),
       config_(config),
       key_(key),
       lifetime_(lifetime),
       observer_(observer),
       random_(random),
+      counters_(counters),
       hub_(loop, hubapi::hub_urls(config.token), config.token.hub_key),
       wanted_(loop),
       changed_(loop) {}
@@ -88,7 +89,19 @@ bool LeaseKeeper::is_accepted(const Service& service) const {
          });
 }
 
+std::optional<std::string> LeaseKeeper::fault() const {
+  if (is_refused_) return fmt::format("the hub refuses the declaration: {}", failure_->message);
+  if (!lease_) return failure_ ? failure_->message : "the hub has not answered yet";
+  if (std::ranges::any_of(lease_->services, &hubapi::ServiceVerdict::accepted)) return std::nullopt;
+  return lease_->services.empty()
+             ? "the hub's answer names no service"
+             : fmt::format("the hub accepts none of the services: {}", lease_->services.front().reason);
+}
+
 void LeaseKeeper::adopt(hubapi::LeaseAnswer answer, uint64_t number) {
+  ++counters_.declarations_granted;
+  failure_.reset();
+  is_refused_ = false;
   if (auto elapsed = silence_.ended(loop_.now())) observer_.hub_reached(*elapsed);
   const bool is_first = !lease_;
   lease_ = std::move(answer);
@@ -140,9 +153,14 @@ void LeaseKeeper::report_clock() {
 
 void LeaseKeeper::failed(const Error& error) {
   if (is_refusal(error)) {
+    ++counters_.declarations_refused;
+    is_refused_ = true;
+    failure_ = error;
     if (auto elapsed = silence_.ended(loop_.now())) observer_.hub_reached(*elapsed);
     return refused({error});
   }
+  ++counters_.declarations_unanswered;
+  if (!is_refused_) failure_ = error;
   if (auto elapsed = silence_.failed(error.message, loop_.now())) observer_.hub_unreachable(error, *elapsed);
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "agent/agent.h"
+#include "agent/counters.h"
 #include "agent/hub_silence.h"
 #include "agent/lifetime.h"
 #include "base/key.h"
@@ -18,7 +19,7 @@ namespace culvert::agent {
 class LeaseKeeper {
  public:
   LeaseKeeper(net::EventLoop& loop, const Config& config, const SecretKey& key, Lifetime& lifetime,
-              AgentObserver& observer, Random& random);
+              AgentObserver& observer, Random& random, Counters& counters);
   LeaseKeeper(const LeaseKeeper&) = delete;
 
   // Called after each declaration that was granted.
@@ -37,6 +38,9 @@ class LeaseKeeper {
   const hubapi::EdgeInfo* find_edge(const EndpointId& edge) const;
   // A name that the answer does not mention is not refused.
   bool is_accepted(const Service& service) const;
+  // Why the agent holds no lease, as far as it knows; nullopt: it holds one. A hub that does not answer ends
+  // none: the edges keep it alive.
+  std::optional<std::string> fault() const;
 
  private:
   hubapi::Declaration declaration() const;
@@ -53,6 +57,7 @@ class LeaseKeeper {
   Lifetime& lifetime_;
   AgentObserver& observer_;
   Random& random_;
+  Counters& counters_;
   hubapi::HubClient hub_;
   std::function<void()> on_granted_;
 
@@ -63,7 +68,10 @@ class LeaseKeeper {
   net::Notify wanted_;
   net::Notify changed_;
   HubSilence silence_;
-  std::string last_refusal_;
+  std::string last_refusal_;  // as reported
+  // Why no declaration was granted since the last that was; a refusal is kept before a silence.
+  std::optional<Error> failure_;
+  bool is_refused_ = false;
   std::map<std::string, size_t> others_;  // agents by hostname, as reported
   bool clock_reported_ = false;
 };

@@ -25,15 +25,26 @@ Result<Bytes> proxy_header(const tunnel::StreamHeader& header) {
 
 }  // namespace
 
-StreamServer::StreamServer(net::EventLoop& loop, const Config& config, AgentObserver& observer)
-    : loop_(loop), config_(config), observer_(observer), table_(config.services), scratch_(kScratch) {
+StreamServer::StreamServer(net::EventLoop& loop, const Config& config, AgentObserver& observer,
+                           Counters& counters)
+    : loop_(loop),
+      config_(config),
+      observer_(observer),
+      counters_(counters),
+      table_(config.services),
+      scratch_(kScratch) {
   for (const Service& service : config.services) origins_[&service];
 }
 
 net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, bool is_trusted) {
   ++active_;
-  if (active_ > config_.options.max_streams || !is_trusted) {
-    refuse(*stream, is_trusted ? tunnel::kStreamLimit : tunnel::kStreamUnknownService);
+  ++counters_.streams_accepted;
+  if (!is_trusted) {
+    refuse(*stream, tunnel::kStreamUnknownService, counters_.refused_edge);
+    co_return ended();
+  }
+  if (active_ > config_.options.max_streams) {
+    refuse(*stream, tunnel::kStreamLimit, counters_.refused_limit);
     co_return ended();
   }
   auto accepted = co_await read_header(stream);
@@ -41,7 +52,7 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, boo
     if (accepted.error().code == ErrorCode::kInvalid && header_lines_.allow(loop_.now())) {
       log_warn("bad_stream_header", "edge={} reason={}", edge.short_text(), quoted(accepted.error().message));
     }
-    refuse(*stream, tunnel::kStreamBadHeader);
+    refuse(*stream, tunnel::kStreamBadHeader, counters_.refused_header);
     co_return ended();
   }
   const tunnel::StreamHeader& header = accepted->header;
@@ -51,13 +62,14 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, boo
       log_warn("stream_refused", "edge={} hostname={} tls_mode={} reason=\"no service of this agent\"",
                edge.short_text(), quoted(header.authority), route::to_string(header.tls_mode));
     }
-    refuse(*stream, tunnel::kStreamUnknownService);
+    refuse(*stream, tunnel::kStreamUnknownService, counters_.refused_service);
     co_return ended();
   }
   auto origin = co_await reach_origin(*service);
   if (!origin) {
     bool timed_out = origin.error().code == ErrorCode::kTimeout;
-    refuse(*stream, timed_out ? tunnel::kStreamOriginTimeout : tunnel::kStreamOriginUnreachable);
+    refuse(*stream, timed_out ? tunnel::kStreamOriginTimeout : tunnel::kStreamOriginUnreachable,
+           timed_out ? counters_.origin_timeout : counters_.origin_unreachable);
     co_return ended();
   }
 
@@ -66,7 +78,7 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, boo
   if (service->proxy_protocol) {
     auto encoded = proxy_header(header);
     if (!encoded) {
-      refuse(*stream, tunnel::kStreamBadHeader);
+      refuse(*stream, tunnel::kStreamBadHeader, counters_.refused_header);
       co_return ended();
     }
     first = std::move(*encoded);
@@ -76,7 +88,7 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, boo
     auto written = co_await net::write_all(**origin, first, loop_.now() + config_.options.origin_timeout);
     // An origin that takes nothing may have answered: the pump finds out.
     if (!written && written.error().code != ErrorCode::kReset) {
-      refuse(*stream, tunnel::kStreamOriginReset);
+      refuse(*stream, tunnel::kStreamOriginReset, counters_.origin_lost);
       co_return ended();
     }
   }
@@ -103,7 +115,10 @@ net::Task<Result<StreamServer::Accepted>> StreamServer::read_header(endpoint::St
 net::Task<Result<std::unique_ptr<net::ByteStream>>> StreamServer::reach_origin(const Service& service) {
   TimePoint deadline = loop_.now() + config_.options.origin_timeout;
   auto origin = co_await net::tcp_connect(loop_, service.origin_host, service.origin_port, deadline);
-  if (!origin && !stopping_ && origins_.at(&service).unreachable_lines.allow(loop_.now())) {
+  OriginState& state = origins_.at(&service);
+  state.fault = origin ? "" : origin.error().message;
+  state.failed_at = loop_.now();
+  if (!origin && !stopping_ && state.unreachable_lines.allow(loop_.now())) {
     log_warn("origin_unreachable",
              "service={} origin={} reason={} hint=\"start the service there, or correct its origin\"",
              service.hostname.text(), origin_text(service), quoted(origin.error().message));
@@ -111,7 +126,19 @@ net::Task<Result<std::unique_ptr<net::ByteStream>>> StreamServer::reach_origin(c
   co_return origin;
 }
 
-void StreamServer::refuse(quic::Stream& stream, quic::AppCode code) {
+std::vector<std::string> StreamServer::origin_faults() const {
+  std::vector<std::string> faults;
+  for (const Service& service : config_.services) {
+    const OriginState& state = origins_.at(&service);
+    if (state.fault.empty() || loop_.now() - state.failed_at > kFaultMemory) continue;
+    faults.push_back(fmt::format("the origin {} of {} cannot be reached: {}", origin_text(service),
+                                 service.hostname.text(), state.fault));
+  }
+  return faults;
+}
+
+void StreamServer::refuse(quic::Stream& stream, quic::AppCode code, uint64_t& counter) {
+  ++counter;
   if (!stream.is_open()) return;
   stream.reset(code);
   stream.stop(code);
@@ -154,6 +181,7 @@ void StreamServer::start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::B
 
 void StreamServer::pump_ended(const Service& service, const FirstBytes& first_bytes,
                               const tunnel::PumpResult& result) {
+  counters_.count(result);
   bool origin_ended = result.end == tunnel::PumpEnd::kFinished || result.end == tunnel::PumpEnd::kSocketReset;
   auto refusal = first_bytes.verdict(origin_ended);
   if (!refusal || !origins_.at(&service).refusal_lines.allow(loop_.now())) return;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "agent/agent.h"
+#include "agent/counters.h"
 #include "agent/first_bytes.h"
 #include "agent/observer.h"
 #include "agent/services.h"
@@ -21,8 +22,11 @@ namespace culvert::agent {
 // the constructor takes outlives it.
 class StreamServer {
  public:
-  StreamServer(net::EventLoop& loop, const Config& config, AgentObserver& observer);
+  StreamServer(net::EventLoop& loop, const Config& config, AgentObserver& observer, Counters& counters);
   StreamServer(const StreamServer&) = delete;
+
+  // A failure to connect says nothing of the origin's state after this time.
+  static constexpr Duration kFaultMemory = std::chrono::minutes(1);
 
   // From the stream's first byte until its pump runs or it is refused. `is_trusted` answers whether the edge
   // that opened it may still do so.
@@ -38,6 +42,8 @@ class StreamServer {
   void set_ended_callback(std::function<void()> callback) { on_ended_ = std::move(callback); }
   // A request that the agent itself sent through its public address: its target is not reported.
   void ignore_target(std::string target) { ignored_target_ = std::move(target); }
+  // The origins that the last connection to them did not reach, within kFaultMemory; one reason each.
+  std::vector<std::string> origin_faults() const;
   // Connections of this service on which its origin has sent something.
   uint64_t answered(const Service& service) const { return origins_.at(&service).answered; }
 
@@ -47,6 +53,8 @@ class StreamServer {
     RateLimit unreachable_lines{1, std::chrono::minutes(1)};
     RateLimit refusal_lines{1, std::chrono::minutes(1)};
     uint64_t answered = 0;
+    std::string fault = {};  // of the last attempt to connect; empty: it succeeded
+    TimePoint failed_at = {};
   };
   struct Accepted {
     tunnel::StreamHeader header;
@@ -55,7 +63,7 @@ class StreamServer {
 
   net::Task<Result<Accepted>> read_header(endpoint::StreamPtr stream);
   net::Task<Result<std::unique_ptr<net::ByteStream>>> reach_origin(const Service& service);
-  void refuse(quic::Stream& stream, quic::AppCode code);
+  void refuse(quic::Stream& stream, quic::AppCode code, uint64_t& counter);
   void start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::ByteStream> origin, const Service& service,
                   const tunnel::StreamHeader& header, ByteView first);
   void pump_ended(const Service& service, const FirstBytes& first_bytes, const tunnel::PumpResult& result);
@@ -64,6 +72,7 @@ class StreamServer {
   net::EventLoop& loop_;
   const Config& config_;
   AgentObserver& observer_;
+  Counters& counters_;
   ServiceTable table_;
   std::unordered_map<const Service*, OriginState> origins_;
   RateLimit header_lines_{3, std::chrono::minutes(1)};

@@ -42,6 +42,8 @@ std::string print(Metrics::Labels labels) {
 
 }  // namespace
 
+const char* Metrics::to_string(Type type) { return type == Type::kCounter ? "counter" : "gauge"; }
+
 void Metrics::counter(std::string_view name, std::string_view help, uint64_t value, Labels labels) {
   CHECK(name.ends_with("_total"));
   add(Type::kCounter, name, help, static_cast<double>(value), labels);
@@ -53,13 +55,15 @@ void Metrics::gauge(std::string_view name, std::string_view help, double value, 
 }
 
 void Metrics::add(Type type, std::string_view name, std::string_view help, double value, Labels labels) {
-  family(type, name, help).samples[print(labels)] += value;
+  Family& place = family(type, name, help);
+  place.samples[print(labels)] += value;
+  for (const auto& [label, text] : labels) place.labels[std::string(label)].emplace(text);
 }
 
 Metrics::Family& Metrics::family(Type type, std::string_view name, std::string_view help) {
   CHECK(is_name(name) && !help.empty());
   auto place = families_.find(name);
-  if (place == families_.end()) place = families_.emplace(name, Family{type, std::string(help), {}}).first;
+  if (place == families_.end()) place = families_.emplace(name, Family{type, std::string(help)}).first;
   CHECK(place->second.type == type);
   return place->second;
 }
@@ -68,6 +72,7 @@ void Metrics::add(const Metrics& other) {
   for (const auto& [name, theirs] : other.families_) {
     Family& ours = family(theirs.type, name, theirs.help);
     for (const auto& [labels, value] : theirs.samples) ours.samples[labels] += value;
+    for (const auto& [label, values] : theirs.labels) ours.labels[label].insert(values.begin(), values.end());
   }
 }
 
@@ -75,10 +80,17 @@ std::string Metrics::to_text() const {
   std::string out;
   for (const auto& [name, family] : families_) {
     out += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, escape(family.help, false), name,
-                       family.type == Type::kCounter ? "counter" : "gauge");
+                       to_string(family.type));
     // {} prints the shortest text that reads back as the same number.
     for (const auto& [labels, value] : family.samples) out += fmt::format("{}{} {}\n", name, labels, value);
   }
+  return out;
+}
+
+std::vector<Metrics::Description> Metrics::describe() const {
+  std::vector<Description> out;
+  for (const auto& [name, family] : families_)
+    out.push_back({name, to_string(family.type), family.help, family.labels});
   return out;
 }
 

@@ -2,9 +2,11 @@
 #include <cstdint>
 #include <initializer_list>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace culvert {
 
@@ -25,14 +27,25 @@ class Metrics {
   // The text format 0.0.4 of Prometheus: families by name, samples by label.
   std::string to_text() const;
 
+  // For the reference.
+  struct Description {
+    std::string name;
+    std::string type;  // "counter" or "gauge"
+    std::string help;
+    std::map<std::string, std::set<std::string>> labels;  // their values, by name
+  };
+  std::vector<Description> describe() const;
+
  private:
   enum class Type : uint8_t { kCounter, kGauge };
   struct Family {
     Type type;
     std::string help;
-    std::map<std::string, double> samples;  // by labels as they are printed
+    std::map<std::string, double> samples = {};  // by labels as they are printed
+    std::map<std::string, std::set<std::string>> labels = {};
   };
 
+  static const char* to_string(Type type);
   Family& family(Type type, std::string_view name, std::string_view help);
   void add(Type type, std::string_view name, std::string_view help, double value, Labels labels);
 

@@ -1,6 +1,9 @@
 #include "base/metrics.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "base/metrics_testing.h"
 
 namespace culvert {
 namespace {
@@ -41,6 +44,64 @@ TEST(Metrics, TextOfOthersCannotAddLines) {
             "# HELP a Line\\nbreak \\\\ \"quote\".\n"
             "# TYPE a gauge\n"
             "a{x=\"1\\\"} 2\\n# \\\\\",y=\"z\"} 1\n");
+}
+
+TEST(Metrics, TellsWhatItHasForTheReference) {
+  Metrics metrics, part;
+  metrics.counter("b_total", "B.", 1, {{"reason", "x"}});
+  part.counter("b_total", "B.", 1, {{"reason", "y"}});
+  part.gauge("a", "A.", 2);
+  metrics.add(part);
+  const auto rows = metrics.describe();
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].name, "a");
+  EXPECT_EQ(rows[0].type, "gauge");
+  EXPECT_TRUE(rows[0].labels.empty());
+  EXPECT_EQ(rows[1].type, "counter");
+  EXPECT_EQ(rows[1].help, "B.");
+  EXPECT_EQ(rows[1].labels.at("reason"), (std::set<std::string>{"x", "y"}));
+}
+
+// The reader that the tests of programs use finds what it is for.
+TEST(Exposition, FindsWhatBreaksTheRules) {
+  using ::testing::Contains;
+  using ::testing::HasSubstr;
+  const std::string good =
+      "# HELP culvert_a_total A.\n# TYPE culvert_a_total counter\nculvert_a_total{reason=\"x\"} 1\n"
+      "culvert_a_total{reason=\"y\"} 2\n# HELP culvert_b B.\n# TYPE culvert_b gauge\nculvert_b 0.5\n";
+  Exposition read(good);
+  EXPECT_THAT(read.faults(), ::testing::IsEmpty());
+  EXPECT_EQ(read.value("culvert_a_total{reason=\"y\"}"), 2);
+  EXPECT_EQ(read.value("culvert_b"), 0.5);
+  EXPECT_EQ(read.types().at("culvert_a_total"), "counter");
+  struct Case {
+    const char* from;
+    const char* to;
+    const char* fault;
+  };
+  for (const auto& [from, to, fault] : std::initializer_list<Case>{
+           {"culvert_b 0.5\n", "culvert_b 0.5", "line feed"},
+           {"culvert_b 0.5\n", "", "no sample"},
+           {"culvert_b 0.5", "culvert_b x", "value of"},
+           {"culvert_b 0.5", "culvert_b NaN", "value of"},
+           {"culvert_b 0.5", "culvert_c 0.5", "outside its family"},
+           {"# TYPE culvert_b gauge", "# TYPE culvert_b counter", "is a counter"},
+           {"# TYPE culvert_b gauge\n", "", "outside its family"},
+           {"# HELP culvert_b B.\n", "", "misplaced"},
+           {"# HELP culvert_b B.", "# HELP culvert_b", "no sentence"},
+           {"# HELP culvert_b B.", "# HELP culvert_b B \\x.", "escape"},
+           {"# HELP culvert_b B.", "# HELP culvert_a_total B.", "two HELP"},
+           {"{reason=\"y\"}", "{reason=\"x\"}", "twice"},
+           {"{reason=\"y\"}", "{hostname=\"y\"}", "many values"},
+           {"{reason=\"y\"}", "{reason=\"Y z\"}", "label value"},
+           {"{reason=\"y\"}", "{reason=\"y\",reason=\"z\"}", "appears twice"},
+           {"{reason=\"y\"} 2", "{reason=\"y\"} -2", "negative"},
+           {"{reason=\"y\"}", "{reason=\"y\"", "labels"},
+       }) {
+    std::string bad = good;
+    bad.replace(bad.find(from), std::string_view(from).size(), to);
+    EXPECT_THAT(Exposition(bad).faults(), Contains(HasSubstr(fault))) << bad;
+  }
 }
 
 TEST(Metrics, LargeCountersKeepEveryDigit) {

@@ -3,7 +3,6 @@
 #include "agent/services.h"
 #include "base/file.h"
 #include "base/limits.h"
-#include "cli/foreground.h"
 
 namespace culvert::cli {
 namespace {
@@ -73,6 +72,7 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
                  return {};
                }});
   agent::describe(builder, options_);
+  ops::describe(builder, ops_);
   describe(builder, log_level_);
 }
 
@@ -118,7 +118,7 @@ Result<> AgentCommand::run() {
   net::EventLoop loop;
   agent::AgentObserver logging;
   agent::Agent agent(loop, *config_, logging);
-  auto served = run_in_foreground(loop, agent);
+  auto served = run_in_foreground(loop, agent, ops_);
   if (!served) {
     return fail(served.error().code, "the agent did not start, and does not retry: {}",
                 served.error().message);

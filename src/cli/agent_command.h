@@ -6,6 +6,7 @@
 #include "agent/agent.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/foreground.h"
 #include "cli/token_source.h"
 
 namespace culvert::cli {
@@ -18,6 +19,7 @@ class AgentCommand final : public Command {
   Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
   const Settings* settings() const override { return &settings_; }
+  void describe_metrics(Metrics& metrics) const override { describe_agent_metrics(metrics); }
 
   // After resolve().
   const agent::Config& config() const { return *config_; }
@@ -32,6 +34,7 @@ class AgentCommand final : public Command {
   std::optional<std::vector<agent::Service>> file_services_;
   std::vector<agent::Service> short_services_;
   agent::Options options_;
+  ops::Options ops_;
   LogLevel log_level_ = LogLevel::kInfo;
   std::optional<agent::Config> config_;
 };

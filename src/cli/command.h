@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/metrics.h"
 #include "base/result.h"
 #include "cli/command_line.h"
 #include "cli/settings.h"
@@ -29,6 +30,8 @@ class Command {
   virtual Result<> resolve(const Arguments& arguments, const Environment& environment) = 0;
   // An error is a failure at run time: exit status 1.
   virtual Result<> run() = 0;
+  // The series that the command serves, all of them zero: for the reference.
+  virtual void describe_metrics(Metrics& /*metrics*/) const {}
   // After run(), when its output did not reach standard output: what the user has to know besides. May be
   // empty.
   virtual std::string when_output_is_lost() const { return {}; }

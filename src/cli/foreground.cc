@@ -2,8 +2,11 @@
 
 #include <cstdlib>
 
+#include "base/version.h"
 #include "cli/output.h"
 #include "net/signals.h"
+#include "ops/process.h"
+#include "ops/server.h"
 
 namespace culvert::cli {
 namespace {
@@ -20,9 +23,34 @@ constexpr Duration kUnnoticed = std::chrono::milliseconds(300);
   std::_Exit(status);
 }
 
-net::Task<> serve(net::EventLoop& loop, agent::Agent& agent, Result<>& outcome) {
+net::Task<> serve(net::EventLoop& loop, agent::Agent& agent, ops::Server* ops, Result<>& outcome) {
   outcome = co_await agent.run();
+  if (ops != nullptr) co_await ops->stop();
   loop.stop();
+}
+
+net::Task<Metrics> metrics_of(const agent::Agent& agent, UnixTime started) {
+  Metrics metrics;
+  ops::report_process(kVersion, started, metrics);
+  agent.report(metrics);
+  co_return metrics;
+}
+
+net::Task<ops::Faults> faults_of(const agent::Agent& agent) { co_return agent.faults(); }
+
+// An agent has one thread: one that answers is not stuck.
+net::Task<ops::Faults> no_faults() { co_return ops::Faults{}; }
+
+Result<std::unique_ptr<ops::Server>> serve_ops(net::EventLoop& loop, const agent::Agent& agent,
+                                               const ops::Options& options) {
+  if (!options.listen) return nullptr;
+  const UnixTime started = loop.unix_now();
+  auto server = ops::Server::listen(loop, *options.listen,
+                                    {.metrics = [&agent, started] { return metrics_of(agent, started); },
+                                     .health = no_faults,
+                                     .readiness = [&agent] { return faults_of(agent); }});
+  if (!server) return fail(server.error().code, "metrics: {}", server.error().message);
+  return server;
 }
 
 net::Task<> run_and_stop(net::EventLoop& loop, net::Task<> work, bool& ended) {
@@ -76,12 +104,19 @@ std::string stopping_notice(size_t open) {
   return fmt::format("{} open connections have 2 s to end; Ctrl-C again ends them now", open);
 }
 
-Result<> run_in_foreground(net::EventLoop& loop, agent::Agent& agent) {
+void describe_agent_metrics(Metrics& metrics) {
+  ops::report_process(kVersion, UnixTime{}, metrics);
+  agent::describe_metrics(metrics);
+}
+
+Result<> run_in_foreground(net::EventLoop& loop, agent::Agent& agent, const ops::Options& options) {
+  auto ops = serve_ops(loop, agent, options);
+  if (!ops) return std::unexpected(ops.error());
   Ending ending(loop);
   Result<> outcome;
   net::TaskGroup tasks(loop);
   tasks.spawn(obey_signals(loop, agent, ending));
-  tasks.spawn(serve(loop, agent, outcome));
+  tasks.spawn(serve(loop, agent, ops->get(), outcome));
   loop.run();
   if (ending.status != 0) leave(ending.status);
   return outcome;

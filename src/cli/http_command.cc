@@ -8,7 +8,6 @@
 #include "base/backoff.h"
 #include "base/file.h"
 #include "base/limits.h"
-#include "cli/foreground.h"
 #include "cli/output.h"
 #include "cli/paths.h"
 #include "hubapi/hub_client.h"
@@ -80,6 +79,7 @@ HttpCommand::HttpCommand() : Command(command_info()), settings_(info().name) {
          hostname_ = std::move(*hostname);
          return {};
        }});
+  ops::describe(builder, ops_);
   describe(builder, log_level_);
 }
 
@@ -223,7 +223,7 @@ Result<> HttpCommand::run() {
   config.services.push_back({*hostname_, origin_->host, origin_->port, route::TlsMode::kTerminate, false});
   agent::Agent agent(*loop_, std::move(config), *this);
   running_ = &agent;
-  auto served = run_in_foreground(*loop_, agent);
+  auto served = run_in_foreground(*loop_, agent, ops_);
   if (refusal_) return std::unexpected(*refusal_);
   return served;
 }

@@ -7,6 +7,7 @@
 #include "agent/agent.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/foreground.h"
 #include "cli/token_source.h"
 #include "cli/values.h"
 
@@ -25,6 +26,7 @@ class HttpCommand final : public Command, private agent::AgentObserver {
   Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
   const Settings* settings() const override { return &settings_; }
+  void describe_metrics(Metrics& metrics) const override { describe_agent_metrics(metrics); }
 
   // After resolve().
   const HostPort& origin() const { return *origin_; }
@@ -55,6 +57,7 @@ class HttpCommand final : public Command, private agent::AgentObserver {
   std::optional<route::HostPattern> hostname_;
   std::optional<hubapi::InviteToken> token_;
   std::filesystem::path config_dir_;
+  ops::Options ops_;
   LogLevel log_level_ = LogLevel::kWarn;
 
   std::optional<net::EventLoop> loop_;  // since run()

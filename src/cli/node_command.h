@@ -14,6 +14,7 @@ class NodeCommand final : public Command {
   Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
   const Settings* settings() const override { return &settings_; }
+  void describe_metrics(Metrics& metrics) const override { node::describe_metrics(metrics); }
 
   const node::Config& config() const { return config_; }
   LogLevel log_level() const { return log_level_; }

@@ -1,8 +1,10 @@
 #include "cli/reference.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace culvert::cli {
 namespace {
@@ -14,7 +16,7 @@ std::string default_cell(const Setting& setting) {
   return setting.default_is_words ? setting.default_text : fmt::format("`{}`", setting.default_text);
 }
 
-std::string table(const Command& command) {
+std::string settings_table(const Command& command) {
   std::string out =
       "| flag | in a file | variable | default | meaning |\n"
       "|---|---|---|---|---|\n";
@@ -26,6 +28,21 @@ std::string table(const Command& command) {
                    meaning);
   }
   return out + "| `--config FILE` | | `CULVERT_CONFIG` | none | a TOML file with these settings |\n";
+}
+
+// One row for each family, with the values that its labels have.
+std::string metrics_table(const Command& command) {
+  Metrics metrics;
+  command.describe_metrics(metrics);
+  std::string out = "| name | type | labels | meaning |\n|---|---|---|---|\n";
+  for (const Metrics::Description& row : metrics.describe()) {
+    std::string labels;
+    for (const auto& [label, values] : row.labels)
+      labels += fmt::format("{}`{}`: {}", labels.empty() ? "" : "; ", label, fmt::join(values, ", "));
+    fmt::format_to(std::back_inserter(out), "| `{}` | {} | {} | {} |\n", row.name, row.type, labels,
+                   row.help);
+  }
+  return out;
 }
 
 std::string example_file(const Command& command) {
@@ -47,6 +64,14 @@ std::string example_file(const Command& command) {
   }
   return out + "```\n";
 }
+
+struct Part {
+  std::string_view mark;
+  std::string (*fill)(const Command& command);
+};
+constexpr Part kParts[] = {{"<!-- settings of ", settings_table},
+                           {"<!-- example of ", example_file},
+                           {"<!-- metrics of ", metrics_table}};
 
 }  // namespace
 
@@ -72,11 +97,10 @@ Result<std::string> fill_document(std::string_view document,
     std::string_view line = document.substr(0, line_end);
     out += line;
     document.remove_prefix(line_end);
-    constexpr std::string_view kSettings = "<!-- settings of ";
-    constexpr std::string_view kExample = "<!-- example of ";
-    const bool is_table = line.starts_with(kSettings);
-    if (!is_table && !line.starts_with(kExample)) continue;
-    line.remove_prefix(is_table ? kSettings.size() : kExample.size());
+    const auto* part =
+        std::ranges::find_if(kParts, [&](const Part& each) { return line.starts_with(each.mark); });
+    if (part == std::end(kParts)) continue;
+    line.remove_prefix(part->mark.size());
     const std::string_view name = line.substr(0, line.find(" -->"));
     const Command* command = find_command(commands, name);
     if (command == nullptr || command->settings() == nullptr)
@@ -85,7 +109,7 @@ Result<std::string> fill_document(std::string_view document,
     if (end == std::string_view::npos)
       return fail(ErrorCode::kInvalid, "the part about `{}` has no end: a line {}", name, kEnd);
     document.remove_prefix(end);
-    out += is_table ? table(*command) : example_file(*command);
+    out += part->fill(*command);
   }
   return out;
 }

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "base/metrics_testing.h"
 #include "hubapi/token.h"
 
 namespace culvert::cli {
@@ -17,19 +18,39 @@ struct Program {
   std::vector<std::unique_ptr<Command>> commands = make_commands();
 };
 
-TEST(Reference, TheDocumentIsCurrent) {
-  const auto path = std::filesystem::path(__FILE__).parent_path() / "../../docs/configuration.md";
+// The document with its parts filled, which must be what it is already.
+std::string expect_current(const std::string& name, const Program& program) {
+  const auto path = std::filesystem::path(__FILE__).parent_path() / "../.." / name;
   auto document = read_file(path, 4 * 1024 * 1024);
-  ASSERT_TRUE(document) << document.error().message;
-  Program program;
+  EXPECT_TRUE(document) << document.error().message;
+  if (!document) return "";
   auto filled = fill_document(as_text(*document), program.commands);
-  ASSERT_TRUE(filled) << filled.error().message;
+  EXPECT_TRUE(filled) << filled.error().message;
+  if (!filled) return "";
   EXPECT_TRUE(*filled == as_text(*document))
-      << "docs/configuration.md is not what the settings' declarations say; build `culvert` and run\n"
-         "  culvert docs docs/configuration.md";
+      << name << " is not what the declarations say; build `culvert` and run\n  culvert docs " << name;
+  return *filled;
+}
+
+TEST(Reference, TheMetricsAreCurrent) {
+  Program program;
+  const std::string filled = expect_current("docs/metrics.md", program);
+  for (const auto& command : program.commands) {
+    Metrics metrics;
+    command->describe_metrics(metrics);
+    if (metrics.describe().empty()) continue;
+    EXPECT_THAT(Exposition(metrics.to_text()).faults(), testing::IsEmpty());
+    for (const auto& row : metrics.describe())
+      EXPECT_THAT(filled, HasSubstr(fmt::format("| `{}` |", row.name)));
+  }
+}
+
+TEST(Reference, TheSettingsAreCurrent) {
+  Program program;
+  const std::string filled = expect_current("docs/configuration.md", program);
   for (const auto& command : program.commands) {
     for (const Setting& setting : command->declared()) {
-      EXPECT_THAT(*filled, HasSubstr(fmt::format("| `--{} ", setting.flag))) << "add the command's table";
+      EXPECT_THAT(filled, HasSubstr(fmt::format("| `--{} ", setting.flag))) << "add the command's table";
     }
   }
 }

@@ -180,21 +180,9 @@ class HubImpl final : public Hub {
   void tunnel_closed(const EndpointId& agent) override {
     core_->leases.tunnel_closed(agent, core_->loop.now());
   }
-  void report(Metrics& metrics) const override {
-    hub::report(core_->api.counters(), metrics);
-    metrics.gauge("culvert_hub_leases", "Agents that hold a lease.",
-                  static_cast<double>(core_->leases.size()));
-    metrics.gauge("culvert_hub_unstored_revocations",
-                  "Revocations that the database refused and that a restart would undo.",
-                  static_cast<double>(core_->store->unstored_revocations()));
-    const auto refused = [&](std::string_view reason, uint64_t count) {
-      metrics.counter("culvert_hub_failed_writes_total",
-                      "Writes of the operator's calls that the database did not store, by reason.", count,
-                      {{"reason", reason}});
-    };
-    refused("queue_full", core_->store->counters().refused_full);
-    refused("timeout", core_->store->counters().timed_out);
-    refused("refused", core_->store->counters().refused);
+  Status status() const override {
+    return {core_->api.counters(), core_->store->counters(), core_->leases.size(),
+            core_->store->unstored_revocations()};
   }
   net::Task<> serve(std::unique_ptr<net::ByteStream> stream, std::function<void()> on_request) override {
     return serve_connection(core_, std::move(stream), std::move(on_request));
@@ -205,6 +193,22 @@ class HubImpl final : public Hub {
 };
 
 }  // namespace
+
+void report(const Status& status, Metrics& metrics) {
+  report(status.api, metrics);
+  metrics.gauge("culvert_hub_leases", "Agents that hold a lease.", static_cast<double>(status.leases));
+  metrics.gauge("culvert_hub_unstored_revocations",
+                "Revocations that the database refused and that a restart would undo.",
+                static_cast<double>(status.unstored_revocations));
+  const auto failed = [&](std::string_view reason, uint64_t count) {
+    metrics.counter("culvert_hub_failed_writes_total",
+                    "Writes of the operator's calls that the database did not store, by reason.", count,
+                    {{"reason", reason}});
+  };
+  failed("queue_full", status.store.refused_full);
+  failed("timeout", status.store.timed_out);
+  failed("refused", status.store.refused);
+}
 
 Result<std::unique_ptr<Hub>> Hub::open(net::EventLoop& loop, Config config) {
   if (config.operator_key.empty())

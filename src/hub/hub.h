@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/secret.h"
+#include "hub/api_counters.h"
+#include "hub/store.h"
 #include "hub/store_options.h"
 #include "hubapi/declaration.h"
 #include "net/byte_stream.h"
@@ -29,6 +31,15 @@ struct Config {
   StoreOptions store = {};
 };
 
+// What a hub reports of itself at one moment.
+struct Status {
+  ApiCounters api = {};
+  Store::Counters store = {};
+  size_t leases = 0;
+  size_t unstored_revocations = 0;
+};
+void report(const Status& status, Metrics& metrics);
+
 // The control plane: invites and tenants (kept in SQLite), leases (kept in memory), the API over them, and
 // the route table that follows from them. Lives on one loop.
 class Hub {
@@ -48,7 +59,7 @@ class Hub {
   // The agent's tunnel closed, and it did not say goodbye.
   virtual void tunnel_closed(const EndpointId& agent) = 0;
 
-  virtual void report(Metrics& metrics) const = 0;
+  virtual Status status() const = 0;
 
   // Serves HTTP/1.1 on a connection whose TLS is done, until it ends, idles or misbehaves. How many there are
   // is the caller's to bound: each costs some 100 KiB at worst. `on_request` is called with each whole

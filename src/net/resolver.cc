@@ -223,6 +223,21 @@ std::shared_ptr<Lookup> look_up(EventLoop& loop, const std::string& host) {
 
 const ResolverCounters& resolver_counters(EventLoop& loop) { return ResolverSlot::of(loop)->counters(); }
 
+void report(const ResolverCounters& counters, Metrics& metrics) {
+  metrics.counter("culvert_resolver_lookups_total", "Names that were looked up.", counters.lookups);
+  metrics.counter("culvert_resolver_cache_hits_total", "Lookups that the cache answered.",
+                  counters.cache_hits);
+  metrics.counter("culvert_resolver_hosts_hits_total", "Lookups that the hosts file answered.",
+                  counters.hosts_hits);
+  const auto failed = [&](std::string_view reason, uint64_t count) {
+    metrics.counter("culvert_resolver_failures_total", "Lookups that failed, by reason.", count,
+                    {{"reason", reason}});
+  };
+  failed("timeout", counters.timeouts);
+  failed("answer", counters.failures);
+  failed("limit", counters.refused);
+}
+
 Task<std::vector<Result<Addresses>>> resolve_all(EventLoop& loop, std::vector<HostPort> hosts,
                                                  TimePoint deadline) {
   Notify changed(loop);

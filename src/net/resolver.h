@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/host_port.h"
+#include "base/metrics.h"
 #include "base/result.h"
 #include "base/socket_addr.h"
 #include "net/event_loop.h"
@@ -39,6 +40,7 @@ struct ResolverCounters {
   uint64_t refused = 0;     // too many under way
 };
 const ResolverCounters& resolver_counters(EventLoop& loop);
+void report(const ResolverCounters& counters, Metrics& metrics);
 
 // For tests, before the loop's first lookup.
 struct ResolverOptions {

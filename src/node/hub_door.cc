@@ -75,16 +75,16 @@ void HubDoor::make_room() {
   drop(victim);
 }
 
-void HubDoor::report(Metrics& metrics) const {
+void report(const HubDoor::Counters& counters, Metrics& metrics) {
   metrics.gauge("culvert_hub_connections", "Connections to the hub open now.",
-                static_cast<double>(entries_.size()));
+                static_cast<double>(counters.open));
   const auto refused = [&](std::string_view reason, uint64_t count) {
     metrics.counter("culvert_hub_refused_connections_total",
                     "Connections to the hub that were refused or lost their place, by reason.", count,
                     {{"reason", reason}});
   };
-  refused("full", dropped_);
-  refused("source_full", dropped_of_source_ + refused_);
+  refused("full", counters.dropped);
+  refused("source_full", counters.refused_of_source);
 }
 
 void HubDoor::drop(Entries::iterator victim) {

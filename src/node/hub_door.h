@@ -30,6 +30,12 @@ class HubDoor {
     size_t per_source = 64;
   };
 
+  struct Counters {
+    size_t open = 0;
+    uint64_t dropped = 0;            // for another one, at `connections`
+    uint64_t refused_of_source = 0;  // or dropped, at `per_source`
+  };
+
   // The references outlive it. `pinned` proves the hub's key and is shown to those who ask for no name or for
   // the key's; `public_hosts` are covered by the internal CA.
   HubDoor(net::EventLoop& loop, hub::Hub& hub, tls::IdentityPtr pinned,
@@ -40,7 +46,7 @@ class HubDoor {
   // Nothing goes to the hub from here on: it may be destroyed, which ends the connections it serves.
   void close() { closing_ = true; }
   size_t size() const { return entries_.size(); }
-  void report(Metrics& metrics) const;
+  Counters counters() const { return {entries_.size(), dropped_, dropped_of_source_ + refused_}; }
   net::Task<> join() { return tasks_.join(); }
 
  private:
@@ -71,5 +77,7 @@ class HubDoor {
   bool closing_ = false;
   net::TaskGroup tasks_;
 };
+
+void report(const HubDoor::Counters& counters, Metrics& metrics);
 
 }  // namespace culvert::node

@@ -51,11 +51,10 @@ void HubQueue::close() {
   dropped.swap(waiting_);
 }
 
-void HubQueue::report(Metrics& metrics) const {
-  // Those that found it full are among the edge's refused connections.
+void report(const HubQueue::Counters& counters, Metrics& metrics) {
   metrics.counter("culvert_hub_refused_connections_total",
                   "Connections to the hub that were refused or lost their place, by reason.",
-                  counters().expired, {{"reason", "queue_timeout"}});
+                  counters.expired, {{"reason", "queue_timeout"}});
 }
 
 HubQueue::Counters HubQueue::counters() const {

@@ -41,7 +41,6 @@ class HubQueue {
   void close();
 
   Counters counters() const;
-  void report(Metrics& metrics) const;
 
  private:
   struct Waiting {
@@ -61,5 +60,8 @@ class HubQueue {
   RateLimit log_{1, std::chrono::seconds(10)};
   bool closed_ = false;
 };
+
+// Those that found the queue full are among the edge's refused connections.
+void report(const HubQueue::Counters& counters, Metrics& metrics);
 
 }  // namespace culvert::node

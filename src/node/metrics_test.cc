@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "base/metrics_testing.h"
 #include "base/random.h"
 #include "edge/testing.h"
 #include "http/message.h"
@@ -79,13 +80,19 @@ class NodeMetrics : public ::testing::Test {
 
 TEST_F(NodeMetrics, AreServedWhereAskedFor) {
   Config with_metrics = config();
-  with_metrics.metrics_listen = SocketAddr::v4({127, 0, 0, 1}, 0);
+  with_metrics.ops.listen = SocketAddr::v4({127, 0, 0, 1}, 0);
   auto node = Node::start(with_metrics).value();
   const SocketAddr address = node->metrics_addr().value();
   std::thread runs([&] { node->run(); });
   EXPECT_EQ(get(address, "/healthz").body, "ok\n");
   EXPECT_EQ(get(address, "/readyz").body, "ok\n");
   const std::string text = get(address, "/metrics").body;
+  const Exposition read(text);
+  EXPECT_THAT(read.faults(), IsEmpty());
+  Metrics described;
+  describe_metrics(described);
+  EXPECT_EQ(read.types(), Exposition(described.to_text()).types())
+      << "describe_metrics() has the same series";
   EXPECT_THAT(text, HasSubstr("\nculvert_build_info{version=\""));
   EXPECT_THAT(text, HasSubstr("\nculvert_edge_connections_total 0\n"));
   EXPECT_THAT(text, HasSubstr("\nculvert_edge_refused_connections_total{reason=\"hub_full\"} 0\n"));
@@ -103,7 +110,7 @@ TEST_F(NodeMetrics, AreServedWhereAskedFor) {
 TEST_F(NodeMetrics, AnAddressInUseEndsTheStartAndIsNamed) {
   auto taken = net::TcpListener::listen(loop_, SocketAddr::v4({127, 0, 0, 1}, 0), {}).value();
   Config clash = config();
-  clash.metrics_listen = taken->local_addr();
+  clash.ops.listen = taken->local_addr();
   auto node = Node::start(clash);
   ASSERT_FALSE(node);
   EXPECT_EQ(node.error().code, ErrorCode::kConflict);

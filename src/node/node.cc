@@ -17,6 +17,8 @@
 #include "node/hub_door.h"
 #include "node/hub_queue.h"
 #include "node/observer.h"
+#include "ops/process.h"
+#include "quic/counters.h"
 
 namespace culvert::node {
 namespace {
@@ -178,8 +180,8 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
       loop_, HubQueue::Limits{.connections = HubDoor::Limits{}.connections + kMoreThanTheDoor},
       [this](edge::HubConnection connection) { door_->admit(std::move(connection)); });
 
-  if (config.metrics_listen) {
-    auto served = serve_metrics(*config.metrics_listen);
+  if (config.ops.listen) {
+    auto served = serve_metrics(*config.ops.listen);
     if (!served) return served;
   }
 
@@ -207,12 +209,10 @@ Result<> RunningNode::serve_metrics(const SocketAddr& address) {
 }
 
 void RunningNode::report(Metrics& metrics) const {
-  metrics.gauge("culvert_build_info", "1, with the version of the program.", 1, {{"version", kVersion}});
-  metrics.gauge("culvert_start_time_seconds", "When the node started, in seconds since 1970.",
-                static_cast<double>(started_.time_since_epoch().count()));
-  if (hub_) hub_->report(metrics);
-  door_->report(metrics);
-  to_hub_->report(metrics);
+  ops::report_process(kVersion, started_, metrics);
+  hub::report(hub_ ? hub_->status() : hub::Status{}, metrics);
+  node::report(door_->counters(), metrics);
+  node::report(to_hub_->counters(), metrics);
 }
 
 net::Task<ops::Faults> RunningNode::readiness() {
@@ -313,18 +313,17 @@ void describe(SettingsBuilder& settings, Config& config) {
                      culvert::quoted(text));
        }});
   edge::describe(settings, config.edge);
-  settings.section("metrics");
-  settings.add(
-      {.name = "listen",
-       .help = "where metrics and health are served",
-       .details =
-           "Plain HTTP without credentials: /metrics for Prometheus, /healthz and /readyz. Choose loopback "
-           "or a network of operators.",
-       .default_text = "nowhere",
-       .default_is_words = true,
-       .example = "127.0.0.1:9100",
-       .flag = "metrics-listen"},
-      config.metrics_listen);
+  ops::describe(settings, config.ops);
+}
+
+void describe_metrics(Metrics& metrics) {
+  ops::report_process(kVersion, UnixTime{}, metrics);
+  edge::report(edge::Counters{}, metrics);
+  quic::report(quic::EngineCounters{}, metrics);
+  hub::report(hub::Status{}, metrics);
+  report(HubDoor::Counters{}, metrics);
+  report(HubQueue::Counters{}, metrics);
+  report(WorkerStates{}, metrics);
 }
 
 Result<std::unique_ptr<Node>> Node::start(Config config) {

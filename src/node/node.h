@@ -7,11 +7,13 @@
 
 #include "base/clock.h"
 #include "base/key.h"
+#include "base/metrics.h"
 #include "base/result.h"
 #include "base/secret.h"
 #include "base/settings.h"
 #include "base/socket_addr.h"
 #include "edge/options.h"
+#include "ops/options.h"
 
 namespace culvert::node {
 
@@ -20,13 +22,14 @@ struct Config {
   std::vector<std::string> public_urls;  // empty: https://<first address of this host>:<tcp port>
   std::vector<std::string>
       edge_addrs;  // "host:port" for the tunnel's UDP; empty: host of the first URL, the UDP port
-  // Where /metrics, /healthz and /readyz are served over plain HTTP; not set: nowhere.
-  std::optional<SocketAddr> metrics_listen = std::nullopt;
   edge::Options edge = {};
+  ops::Options ops = {};
 };
 
 // Sections [hub], [edge] and [metrics]; the data directory is not among them.
 void describe(SettingsBuilder& settings, Config& config);
+// The series of a node, all of them zero: for the reference.
+void describe_metrics(Metrics& metrics);
 
 // Hub and edge in one process: the default on one VPS.
 class Node {

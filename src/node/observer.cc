@@ -8,6 +8,15 @@
 
 namespace culvert::node {
 
+void report(const WorkerStates& workers, Metrics& metrics) {
+  const auto state = [&](std::string_view which, size_t count) {
+    metrics.gauge("culvert_workers", "Worker threads, by whether they answer.", static_cast<double>(count),
+                  {{"state", which}});
+  };
+  state("answering", workers.answering);
+  state("stuck", workers.stuck);
+}
+
 // Shared with the workers, one of which may answer after the question was given up.
 struct Observer::Answers {
   Answers(net::EventLoop& loop, size_t workers) : of_worker(workers), changed(loop) {}
@@ -40,18 +49,16 @@ net::Task<Metrics> Observer::metrics() {
   Metrics all;
   edge::report(edge_.counters(), all);
   report_control_(all);
-  size_t silent = 0;
+  WorkerStates workers;
   for (const auto& answer : answers->of_worker) {
     if (answer) {
       all.add(*answer);
+      ++workers.answering;
     } else {
-      ++silent;
+      ++workers.stuck;
     }
   }
-  all.gauge("culvert_workers", "Worker threads, by whether they answer.",
-            static_cast<double>(answers->of_worker.size() - silent), {{"state", "answering"}});
-  all.gauge("culvert_workers", "Worker threads, by whether they answer.", static_cast<double>(silent),
-            {{"state", "stuck"}});
+  report(workers, all);
   co_return all;
 }
 

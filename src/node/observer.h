@@ -8,6 +8,13 @@
 
 namespace culvert::node {
 
+// Workers of the edge, by whether they answer.
+struct WorkerStates {
+  size_t answering = 0;
+  size_t stuck = 0;
+};
+void report(const WorkerStates& workers, Metrics& metrics);
+
 // Collects what a node reports of itself: from the control thread, and from every worker on its own thread.
 class Observer {
  public:

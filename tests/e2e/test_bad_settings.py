@@ -49,6 +49,7 @@ AGENT = {
     "max-streams": ["0", "-1", "many"],
     "idle-timeout": ["3", "s", "-1s", "0s"],
     "half-open-timeout": ["3", "s", "-1s", "0s"],
+    "metrics-listen": ["nonsense", "1.2.3.4", "localhost:9100"],
     "log-level": ["loud"],
 }
 HTTP = {
@@ -56,6 +57,7 @@ HTTP = {
     "token": None,
     "token-file": None,
     "hostname": ["x!.example.test", "x", "a..b", "x y.example.test", "*.*.test"],
+    "metrics-listen": ["nonsense", "1.2.3.4", "localhost:9100"],
     "log-level": ["loud"],
 }
 HUB_ACCESS = {

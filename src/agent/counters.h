@@ -1,0 +1,56 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "base/metrics.h"
+#include "tunnel/pump.h"
+
+namespace culvert::agent {
+
+// What an agent has done since it started. Of its loop; each part of the agent counts its own.
+struct Counters {
+  // Of the lease keeper. A declaration that was granted may still have refused services.
+  uint64_t declarations_granted = 0;
+  uint64_t declarations_refused = 0;
+  uint64_t declarations_unanswered = 0;  // no hub answered, or none could serve it
+
+  // Of the links to edges.
+  uint64_t tunnels_opened = 0;  // welcomed
+  uint64_t tunnels_lost = 0;    // closed before the agent stopped, drained ones included
+  uint64_t dials_failed = 0;
+
+  // Of the stream server. Each accepted stream ends in one of the others.
+  uint64_t streams_accepted = 0;
+  uint64_t refused_limit = 0;
+  uint64_t refused_edge = 0;  // the hub no longer names the edge
+  uint64_t refused_header = 0;
+  uint64_t refused_service = 0;  // none with this hostname and mode
+  uint64_t origin_unreachable = 0;
+  uint64_t origin_timeout = 0;
+  uint64_t origin_lost = 0;  // before it had taken the first bytes
+  uint64_t finished = 0;
+  uint64_t socket_reset = 0;
+  uint64_t stream_reset = 0;
+  uint64_t tunnel_lost = 0;
+  uint64_t idle = 0;
+  uint64_t cut = 0;
+  uint64_t bytes_to_origin = 0;  // of streams that have ended
+  uint64_t bytes_to_edge = 0;
+
+  void count(const tunnel::PumpResult& result);
+};
+
+// What is so at one moment.
+struct State {
+  bool has_lease = false;
+  size_t services_accepted = 0;
+  size_t services_refused = 0;  // all of them without a lease
+  size_t edges_named = 0;
+  size_t edges_connected = 0;
+  size_t streams = 0;
+};
+
+void report(const Counters& counters, Metrics& metrics);
+void report(const State& state, Metrics& metrics);
+
+}  // namespace culvert::agent
