@@ -78,8 +78,7 @@ void report(const State& state, Metrics& metrics) {
   services("accepted", state.services_accepted);
   services("refused", state.services_refused);
   const auto edges = [&](std::string_view which, size_t count) {
-    metrics.gauge("culvert_agent_edges",
-                  "Edges that the hub names, and those of them with an open tunnel.",
+    metrics.gauge("culvert_agent_edges", "Edges that the hub names, and those of them with an open tunnel.",
                   static_cast<double>(count), {{"state", which}});
   };
   edges("named", state.edges_named);

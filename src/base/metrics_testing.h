@@ -15,9 +15,10 @@
 // For tests: a strict reader of what Prometheus scrapes.
 namespace culvert {
 
-// The text format 0.0.4, and our own rules on top: every family has one HELP and then one TYPE in front of its
-// samples, which stand together; families are in order; names begin with culvert_; those of counters, and only
-// those, end in _total; no sample appears twice; every label is one whose values are few and ours to choose.
+// The text format 0.0.4, and our own rules on top: every family has one HELP and then one TYPE in front of
+// its samples, which stand together; families are in order; names begin with culvert_; those of counters, and
+// only those, end in _total; no sample appears twice; every label is one whose values are few and ours to
+// choose.
 class Exposition {
  public:
   explicit Exposition(std::string_view text) {
@@ -109,10 +110,9 @@ class Exposition {
       const size_t quote = rest.find('"');  // the values of enums have no quotes
       if (quote == std::string_view::npos) return fault(fmt::format("labels {}", text));
       const std::string_view value = rest.substr(0, quote);
-      const bool is_word =
-          !value.empty() && std::ranges::all_of(value, [](char c) {
-            return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
-          });
+      const bool is_word = !value.empty() && std::ranges::all_of(value, [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+      });
       if (!is_word) fault(fmt::format("label value {}", value));
       rest.remove_prefix(quote + 1);
       if (rest.empty()) return;

@@ -1,9 +1,9 @@
 #include "http/h1_lines.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/ascii.h"
+#include "base/whole_number.h"
 
 namespace culvert::http {
 namespace {
@@ -23,14 +23,6 @@ bool is_token(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [&](char c) {
     return is_digit(c) || is_letter(c) || kOthers.contains(c);
   });
-}
-
-template <class T>
-std::optional<T> whole_number(std::string_view text, int base = 10) {
-  T value{};
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
 }
 
 std::optional<int> minor_version(std::string_view text) {
