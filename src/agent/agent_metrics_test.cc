@@ -79,7 +79,7 @@ TEST_F(AgentMetrics, ARevokedAgentHoldsNoLease) {
 }
 
 TEST_F(AgentMetrics, AHubThatDoesNotAnswerIsCountedAndEndsNoLease) {
-  renew_after_ = 0s;
+  renew_after_ = 1s;
   start_and_link();
   wait([&] { return agent_->faults().empty(); });
   hub_->close();
