@@ -182,7 +182,7 @@ class Load {
   void run() {
     clients_.resize(options_.connections);
     for (Client& client : clients_) open(client);
-    // Connections that are still being made are nobody's latency.
+    // Connections that are still being made do not count as latency.
     began_ = Clock::now() + std::chrono::milliseconds(new_each_time_ || options_.rate == 0 ? 0 : 200);
     auto end =
         began_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.seconds));

@@ -35,7 +35,7 @@ constexpr KeyBytes kOrder = {0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd
 
 // The y of the eight points whose order divides 8, without the sign of x: Chalkias, Garillot and Nikolaenko,
 // "Taming the many EdDSAs" (2020), table 1. A signature by such a key, or with such an R, is valid for
-// messages that nobody signed. Non-canonical encodings of these points do not decompress.
+// messages that were never signed. Non-canonical encodings of these points do not decompress.
 constexpr std::array<KeyBytes, 5> kSmallOrder = {{
     {0x01},
     {0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
@@ -144,7 +144,7 @@ Result<PublicKey> PublicKey::from_bytes(ByteView bytes) {
     return fail(ErrorCode::kInvalid, "these {} bytes are no Ed25519 public key", kSize);
   if (is_small_order(copy)) {
     return fail(ErrorCode::kInvalid,
-                "these {} bytes are an Ed25519 point of small order, which identifies nobody", kSize);
+                "these {} bytes are an Ed25519 point of small order, which identifies no peer", kSize);
   }
   return PublicKey(copy);
 }

@@ -156,7 +156,7 @@ std::optional<std::string_view> H1Decoder::take_line(ByteView& input) {
   return piece;
 }
 
-// `piece` continues line_. Refuses early what can never become a line, so that nobody waits for the end of a
+// `piece` continues line_. Refuses early what can never become a line, so that no one waits for the end of a
 // TLS record or of a head with bare line feeds.
 bool H1Decoder::check_line(std::string_view piece, bool is_complete) {
   bool after_return = line_.ends_with('\r');

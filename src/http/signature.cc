@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kAlgorithm = "ed25519";
 constexpr size_t kNonceBytes = 16;
-// Bounds what the replay guard keeps of a stranger's choosing; ours are 22 characters.
+// Bounds what the replay guard keeps of a peer's choosing; ours are 22 characters.
 constexpr size_t kMinNonceLength = 16;
 constexpr size_t kMaxNonceLength = 64;
 

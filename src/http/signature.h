@@ -42,7 +42,7 @@ Result<VerifiedSignature> verify_request(const Request& request, std::string_vie
 bool has_signature(const Request& request, std::string_view tag);
 
 // Remembers (key, nonce) for as long as the signature could be shown again; refuses what it saw. Ask it last,
-// after the key is known to be a tenant's: whoever passes takes one of its places.
+// after the key is known to be a tenant's: each one that passes takes one of its places.
 class ReplayGuard {
  public:
   // An agent that declares every 30 s holds two or three: enough for 30,000 agents, at about 150 bytes each.

@@ -57,7 +57,7 @@ std::unexpected<Error> none_served(std::string_view reasons, bool answered) {
               answered ? "cannot serve the request now" : "does not answer", reasons);
 }
 
-// Whoever holds the pinned key knows its name and proves the key: one who does neither is somebody else, most
+// The holder of the pinned key knows its name and proves the key: a server that does neither is another, most
 // often the same node with its data directory lost.
 bool is_another(const Error& handshake) {
   return handshake.code == ErrorCode::kNotFound || handshake.code == ErrorCode::kUnauthorized;
@@ -66,9 +66,8 @@ bool is_another(const Error& handshake) {
 Error explain(Error handshake, const PublicKey& expected) {
   if (is_another(handshake)) {
     handshake.message = fmt::format(
-        "another hub or server answers there, without the hub key {}; a hub that was set up anew has a new "
-        "key "
-        "and needs new tokens",
+        "another hub or server answers there, without the hub key {}; a hub whose data directory was lost has "
+        "a new key and needs new tokens",
         expected.short_text());
   }
   return handshake;

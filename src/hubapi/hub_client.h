@@ -21,8 +21,8 @@ namespace culvert::hubapi {
 // own.
 Error error_from_response(int status, std::string_view body);
 
-// A hub's API, as its agents and operators see it: one request, one TLS connection to whoever holds the
-// pinned key. URLs are tried in order, beginning with the one that served last; names are resolved anew on
+// A hub's API, as its agents and operators see it: one request, one TLS connection to the holder of the
+// pinned key. URLs are tried in order, beginning with the one that served last; names are resolved again on
 // each call. A status of 5xx is a hub that cannot serve: the next URL is tried. When none serves the error is
 // kUnavailable and lists every URL with its reason.
 class HubClient {
