@@ -189,6 +189,7 @@ net::Task<> serve_tunnel(Worker& worker, endpoint::ConnectionPtr connection,
     session->close(tunnel::kCloseProtocol, welcomed.error().message);
     co_return;
   }
+  connection->admit();
   unwelcomed.reset();
   worker.add_session(session);
   count(shared.counters.tunnels_accepted);

@@ -17,6 +17,8 @@ constexpr Duration kSilenceLook = std::chrono::milliseconds(250);
 constexpr Duration kDrainLook = std::chrono::milliseconds(50);
 // After everything was closed: for coroutines to notice.
 constexpr Duration kLastWait = std::chrono::seconds(2);
+// What a peer may send before it is welcomed: four of the largest control messages.
+constexpr uint64_t kUnwelcomedWindow = 4 * tunnel::kMaxControlMessage;
 
 }  // namespace
 
@@ -40,6 +42,8 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
   endpoint_config.limits.max_streams_uni = 0;
   endpoint_config.limits.datagrams = false;
   endpoint_config.limits.watch_silence = true;
+  // Until it is welcomed: anybody with a key gets so far.
+  endpoint_config.limits.unadmitted_window = kUnwelcomedWindow;
   auto endpoint = endpoint::Endpoint::bind(worker->loop_, std::move(endpoint_config));
   if (!endpoint) return std::unexpected(endpoint.error());
   worker->endpoint_ = std::move(*endpoint);

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "base/check.h"
+#include "base/machine_memory.h"
 #include "quic/driver.h"
 
 namespace culvert::endpoint {
@@ -45,19 +46,23 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
   Task<Result<StreamPtr>> accept_bidi() override { return accept(&quic::Connection::accept_bidi); }
   Task<Result<StreamPtr>> accept_uni() override { return accept(&quic::Connection::accept_uni); }
 
+  void admit() override {
+    if (quic_) quic_->admit();
+  }
+
   Result<> send_datagram(ByteView data) override {
     if (!quic_) return closed_error();
-    return quic_->send_datagram(data);
+    return quic_->datagrams().send(data);
   }
-  size_t max_datagram_size() const override { return quic_ ? quic_->max_datagram_size() : 0; }
+  size_t max_datagram_size() const override { return quic_ ? quic_->datagrams().max_size() : 0; }
   Task<Result<Bytes>> receive_datagram() override;
 
   void close(AppCode code, std::string reason) override {
     if (quic_) quic_->close(code, std::move(reason));
   }
   Task<CloseReason> closed() override;
-  TimePoint last_heard() const override { return quic_ ? quic_->last_heard() : TimePoint::min(); }
-  Duration probe_timeout() const override { return quic_ ? quic_->probe_timeout() : Duration{}; }
+  TimePoint last_heard() const override { return quic_ ? quic_->liveness().last_heard() : TimePoint::min(); }
+  Duration probe_timeout() const override { return quic_ ? quic_->liveness().probe_timeout() : Duration{}; }
   void set_on_silence(std::function<void(Silence)> callback) override { on_silence_ = std::move(callback); }
 
   PathStats path_stats() const override { return quic_ ? quic_->paths().active() : last_stats_; }
@@ -139,6 +144,8 @@ class EndpointImpl final : public Endpoint {
     quic::Engine::Config engine{.key = config.key,
                                 .accept_alpns = config.accept_alpns,
                                 .limits = config.limits,
+                                .caps = config.caps.value_or(quic::EndpointLimits::for_machine(
+                                    machine_memory(), config.workers)),
                                 .worker = config.worker,
                                 .workers = config.workers,
                                 .x509 = config.x509};
@@ -256,7 +263,7 @@ Task<Result<StreamPtr>> ConnectionImpl::accept(StreamPtr (quic::Connection::*tak
 
 Task<Result<Bytes>> ConnectionImpl::receive_datagram() {
   while (true) {
-    std::optional<Bytes> datagram = quic_ ? quic_->receive_datagram() : std::nullopt;
+    std::optional<Bytes> datagram = quic_ ? quic_->datagrams().receive() : std::nullopt;
     if (datagram) co_return std::move(*datagram);
     if (reason_) co_return closed_error();
     co_await changed_.wait();

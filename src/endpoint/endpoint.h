@@ -28,6 +28,8 @@ struct Config {
   unsigned worker = 0;                    // index of this worker among `workers` that share the address
   unsigned workers = 1;
   quic::Limits limits;
+  // Not set: from the machine's memory.
+  std::optional<quic::EndpointLimits> caps = {};
   std::optional<quic::X509Policy> x509 = {};  // protocols of clients without a key, on the same socket
 };
 
@@ -55,6 +57,9 @@ class Connection {
   virtual StreamPtr try_open_bidi() = 0;
   virtual net::Task<Result<StreamPtr>> accept_bidi() = 0;
   virtual net::Task<Result<StreamPtr>> accept_uni() = 0;
+
+  // Lets the peer in, where quic::Limits::unadmitted_window says that this is the application's decision.
+  virtual void admit() = 0;
 
   // Unreliable; kLimit when larger than the peer or the path takes, kUnavailable when the queue is full.
   virtual Result<> send_datagram(ByteView data) = 0;

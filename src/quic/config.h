@@ -26,16 +26,18 @@ struct Limits {
   // once an eighth of it was read, so the first must be larger than that.
   uint64_t initial_stream_window = 320 * 1024;
   uint64_t max_stream_window = 2 * 1024 * 1024;
-  // Bytes that arrived and were not consumed. Past either cap the stream whose reader has been idle longest
-  // is evicted with overload_code: stalled readers do not stop the others.
+  // Bytes that arrived and were not consumed. Past the cap the stream whose reader has been idle longest is
+  // evicted with overload_code: stalled readers do not stop the others.
+  // At most half of EndpointLimits::max_receive_memory in any case.
   uint64_t max_connection_buffered = 64 * 1024 * 1024;
-  uint64_t max_endpoint_buffered = 512 * 1024 * 1024;
   uint64_t overload_code = 7;
-  // Bytes written and not acknowledged: of one connection, and of all together. With many connections each
-  // gets an equal share of the second, but at least 64 KiB.
+  // For servers whose application looks at new connections before it lets them in: what a peer may send on
+  // all streams beyond what was read, until Connection::admit(). Until then it pays first at the endpoint's
+  // caps. 0: connections are admitted when they are accepted.
+  uint64_t unadmitted_window = 0;
+  // Bytes written and not acknowledged.
   uint64_t max_connection_unacknowledged = 8 * 1024 * 1024;
-  uint64_t max_endpoint_unacknowledged = 256 * 1024 * 1024;
-  // Bytes written that the connection cannot take yet; each stream may add a share of what is left.
+  // Bytes written that the core does not take yet; each stream may add a share of what is left.
   uint64_t max_connection_pending = 16 * 1024 * 1024;
 
   // Open at once, opened by the peer. Closed ones are given back in groups of an eighth, so that the peer may
@@ -55,12 +57,25 @@ struct Limits {
   bool send_observed_addresses = false;  // tells peers that ask for it the address that they are seen at
   bool receive_observed_addresses = false;
   CongestionControl congestion_control = CongestionControl::kCubic;
+};
 
+// Caps of a whole endpoint.
+struct EndpointLimits {
+  // Bytes that arrived and were not consumed. Past it streams are evicted as at
+  // Limits::max_connection_buffered: of peers that are not admitted, then of the connection that buffers
+  // most.
+  uint64_t max_receive_memory = 512 * 1024 * 1024;
+  // Bytes that were written and are not acknowledged: SendBudget shares them.
+  uint64_t max_send_memory = 256 * 1024 * 1024;
   size_t max_connections = 65536;
   // Handshakes whose peer's address is not validated; from then on clients get a Retry, which costs no state.
   size_t max_unvalidated = 128;
   // All handshakes; more are refused.
   size_t max_handshakes = 4096;
+
+  // For one of `workers` endpoints that share a machine with so many bytes of memory: an eighth of it for
+  // what is received and a sixteenth for what is sent, over all workers.
+  static EndpointLimits for_machine(uint64_t memory, unsigned workers);
 };
 
 // A certificate chain and its private key, which belong together and which the QUIC core can use.

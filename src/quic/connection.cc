@@ -11,18 +11,18 @@ namespace culvert::quic {
 
 Connection::Connection(Shared shared, core::Connection* core, bool is_server, bool address_validated,
                        std::optional<EndpointId> peer, std::string alpn, TimePoint now)
-    : context_{shared, core, *this},
-      is_server_(is_server),
+    : context_{.shared = shared, .core = core, .owner = *this},
       came_with_token_(address_validated),
       remote_id_(peer),
       alpn_(std::move(alpn)),
-      now_(now),
       started_(now),
       writer_(context_),
       paths_(context_),
       watch_(context_, paths_, !is_server, now),
       datagrams_(context_),
       streams_(context_, watch_.liveness()) {
+  context_.now = now;
+  context_.is_admitted = !is_server || shared.limits.unadmitted_window == 0;
   core::cq_connection_set_user(core, this);
 }
 
@@ -34,7 +34,7 @@ Connection::~Connection() {
 // ---- Events
 
 void Connection::received(TimePoint now) {
-  now_ = now;
+  context_.now = now;
   received_ = true;
   context_.mark_dirty();
 }
@@ -43,8 +43,8 @@ void Connection::collect() {
   std::array<core::Event, 32> events;
   size_t count;
   do {
-    count = core::cq_connection_events(context_.endpoint(), context_.core, core::to_core(now_), events.data(),
-                                       events.size());
+    count = core::cq_connection_events(context_.endpoint(), context_.core, core::to_core(context_.now),
+                                       events.data(), events.size());
     for (size_t i = 0; i < count; ++i) take(events[i]);
   } while (count == events.size());
   if (!std::exchange(received_, false)) return;
@@ -73,15 +73,7 @@ void Connection::take(const core::Event& event) {
     case kDatagramReceived:
       notify_datagrams_ = true;
       return datagrams_.receive_from_core();
-    case kDatagramsUnblocked:
-    case kPathDiscarded:
-      return;
-    case kPathEstablished:
-    case kPathAbandoned:
-    case kPathRemoteStatus:
-    case kObservedAddress:
-    case kRemoteCandidateAdded:
-    case kRemoteCandidateRemoved:
+    default:
       return paths_.take(event);
   }
 }
@@ -93,14 +85,14 @@ void Connection::on_connected() {
   state_ = State::kOpen;
   context_.is_open = true;
   notify_connected_ = true;
-  watch_.start(now_);
+  watch_.start(context_.now);
 }
 
 void Connection::ended(CloseReason reason) {
   if (!is_usable()) return;
   state_ = State::kClosing;
   context_.is_open = false;
-  closed_at_ = now_;
+  closed_at_ = context_.now;
   close_reason_ = std::move(reason);
   notify_closed_ = true;
   context_.mark_dirty();
@@ -123,7 +115,7 @@ void Connection::dispatch() {
 // ---- Packets out
 
 bool Connection::write(TimePoint now, BatchSink& sink) {
-  now_ = now;
+  context_.now = now;
   if (!writer_.write_kept(sink)) return false;
   return state_ == State::kDead || writer_.write(now, sink, watch_.liveness());
 }
@@ -131,7 +123,7 @@ bool Connection::write(TimePoint now, BatchSink& sink) {
 // ---- Time
 
 void Connection::on_deadline(TimePoint now) {
-  now_ = now;
+  context_.now = now;
   context_.mark_dirty();
   if (state_ == State::kHandshaking && now >= started_ + context_.limits().handshake_timeout) {
     ended({CloseReason::Kind::kHandshake, 0, "the handshake did not complete in time"});
@@ -149,7 +141,8 @@ void Connection::on_deadline(TimePoint now) {
 void Connection::refresh() {
   core::Status status;
   core::cq_connection_status(context_.endpoint(), context_.core, &status);
-  watch_.refresh(status.liveness, now_, !writer_.is_blocked());
+  streams_.writing().set_lingering(status.lingering);
+  watch_.refresh(status.liveness, context_.now, !writer_.is_blocked());
   deadline_ = std::min(core::from_core(status.deadline), watch_.deadline());
   if (state_ == State::kHandshaking)
     deadline_ = std::min(deadline_, started_ + context_.limits().handshake_timeout);
@@ -163,10 +156,9 @@ void Connection::refresh() {
 
 void Connection::network_changed(TimePoint now) {
   if (!is_usable()) return;
-  now_ = now;
-  // Each path goes on from the new address with its next connection id: an observer of both networks cannot
-  // link them (RFC 9000, 9.5). The core's other way, a new path for each, loses stateless resets: it looks
-  // for them on path 0.
+  context_.now = now;
+  // Each path goes on with its next connection id: an observer of both networks cannot link them (RFC 9000,
+  // 9.5). The core's other way, new paths, loses stateless resets: it looks for them on path 0.
   core::cq_connection_network_changed(context_.endpoint(), context_.core, core::to_core(now), true);
   watch_.network_changed(now);
   context_.mark_dirty();
@@ -174,9 +166,20 @@ void Connection::network_changed(TimePoint now) {
 
 void Connection::close(AppCode code, std::string reason) {
   if (!is_usable()) return;
-  core::cq_connection_close(context_.endpoint(), context_.core, core::to_core(now_), code,
+  core::cq_connection_close(context_.endpoint(), context_.core, core::to_core(context_.now), code,
                             reinterpret_cast<const uint8_t*>(reason.data()), reason.size());
   ended({CloseReason::Kind::kLocal, code, std::move(reason)});
+}
+
+void Connection::abandon(std::string reason) {
+  ended({CloseReason::Kind::kLocal, context_.limits().overload_code, std::move(reason)});
+  state_ = State::kDead;
+}
+
+void Connection::admit() {
+  if (std::exchange(context_.is_admitted, true)) return;
+  core::cq_connection_set_receive_window(context_.endpoint(), context_.core, UINT64_MAX);
+  context_.mark_dirty();
 }
 
 }  // namespace culvert::quic

@@ -33,17 +33,18 @@ class Connection final {
 
   void set_observer(ConnectionObserver* observer) { observer_ = observer; }
   State state() const { return state_; }
-  bool is_server() const { return is_server_; }
   // The client's address was validated by a token before any state was made for it.
   bool came_with_token() const { return came_with_token_; }
   // The key that the peer proved, once open; for clients always. None with X.509.
   bool has_remote_id() const { return remote_id_.has_value(); }
   const EndpointId& remote_id() const { return *remote_id_; }
   const std::string& alpn() const { return alpn_; }
-  // When something was last received that only the peer can have sent: no junk with an id of ours, no replay.
-  TimePoint last_heard() const { return watch_.liveness().last_heard(); }
-  // RFC 9002, 6.2.1: how long to wait for an acknowledgement before something is wrong.
-  Duration probe_timeout() const { return watch_.liveness().probe_timeout(); }
+  const Liveness& liveness() const { return watch_.liveness(); }
+  Paths& paths() { return paths_; }
+  const Paths& paths() const { return paths_; }
+  Datagrams& datagrams() { return datagrams_; }
+  StreamSet& streams() { return streams_; }
+  const StreamSet& streams() const { return streams_; }
 
   // Engine side.
   void received(TimePoint now);  // the core was given a datagram of this connection
@@ -60,10 +61,8 @@ class Connection final {
   void on_deadline(TimePoint now);
   // The local addresses changed.
   void network_changed(TimePoint now);
-  void set_send_window(uint64_t bytes) { streams_.writing().set_window(bytes); }
-  uint64_t buffered() const { return streams_.reading().buffered(); }
-  // Drops the stream whose reader has been idle longest, and counts it there. False: nothing is buffered.
-  bool evict_stalled(uint64_t& counter) { return streams_.reading().evict_stalled(counter); }
+  // Ends it at once and frees its memory; a stateless reset tells the peer.
+  void abandon(std::string reason);
   // Asks the core for the next deadline, and whether the connection is over; after any other call above.
   void refresh();
   EngineSlot slot;
@@ -73,12 +72,10 @@ class Connection final {
   std::shared_ptr<Stream> open_uni() { return streams_.open(true); }
   std::shared_ptr<Stream> accept_bidi() { return streams_.accept(false); }  // nullptr: none is pending
   std::shared_ptr<Stream> accept_uni() { return streams_.accept(true); }
-  Result<> send_datagram(ByteView data) { return datagrams_.send(data); }
-  size_t max_datagram_size() const { return datagrams_.max_size(); }
-  std::optional<Bytes> receive_datagram() { return datagrams_.receive(); }
-  Paths& paths() { return paths_; }
-  const Paths& paths() const { return paths_; }
   void close(AppCode code, std::string reason);
+  // The application lets the peer in (Limits::unadmitted_window).
+  void admit();
+  bool is_admitted() const { return context_.is_admitted; }
   const std::optional<CloseReason>& close_reason() const { return close_reason_; }
 
  private:
@@ -89,12 +86,10 @@ class Connection final {
 
   ConnectionContext context_;
   State state_ = State::kHandshaking;
-  const bool is_server_;
   const bool came_with_token_;
   std::optional<EndpointId> remote_id_;
   std::string alpn_;
   ConnectionObserver* observer_ = nullptr;
-  TimePoint now_;  // of the packet or deadline being processed
   const TimePoint started_;
   TimePoint closed_at_;
   TimePoint deadline_ = TimePoint::max();

@@ -33,7 +33,7 @@ struct Transport {
   uint64_t initial_rtt_us;
   uint64_t initial_stream_window;
   uint64_t stream_window;
-  uint64_t send_window;
+  uint64_t receive_window;
   uint64_t max_streams_bidi;
   uint64_t max_streams_uni;
   uint64_t datagram_receive_buffer;
@@ -148,6 +148,7 @@ struct Liveness {
 
 struct Status {
   uint64_t deadline;
+  uint64_t lingering;  // bytes of streams that were reset and that still count as granted
   bool drained;
   bool handshaking;
   bool multipath;
@@ -240,6 +241,9 @@ uint64_t cq_connection_acks(Endpoint* endpoint, Connection* connection);
 void cq_connection_liveness(Endpoint* endpoint, Connection* connection, Liveness* out);
 void cq_connection_ping(Endpoint* endpoint, Connection* connection);
 void cq_connection_set_send_window(Endpoint* endpoint, Connection* connection, uint64_t window);
+bool cq_connection_try_reduce_send_window(Endpoint* endpoint, Connection* connection, uint64_t window,
+                                          uint64_t probe);
+void cq_connection_set_receive_window(Endpoint* endpoint, Connection* connection, uint64_t window);
 
 uint64_t cq_stream_open(Endpoint* endpoint, Connection* connection, bool unidirectional);
 uint64_t cq_stream_accept(Endpoint* endpoint, Connection* connection, bool unidirectional);
@@ -253,7 +257,8 @@ void cq_stream_stop(Endpoint* endpoint, Connection* connection, uint64_t id, uin
 size_t cq_stream_write(Endpoint* endpoint, Connection* connection, uint64_t id, const uint8_t* data,
                        size_t size);
 void cq_stream_finish(Endpoint* endpoint, Connection* connection, uint64_t id);
-void cq_stream_reset(Endpoint* endpoint, Connection* connection, uint64_t id, uint64_t code);
+void cq_stream_reset(Endpoint* endpoint, Connection* connection, uint64_t id, uint64_t code,
+                     uint64_t written);
 
 uint32_t cq_datagram_send(Endpoint* endpoint, Connection* connection, const uint8_t* data, size_t size);
 size_t cq_datagram_max_size(Endpoint* endpoint, Connection* connection);

@@ -23,12 +23,23 @@ void report(const EngineCounters& counters, Metrics& metrics) {
                   counters.stateless_sent);
   const auto evicted = [&](std::string_view reason, uint64_t count) {
     metrics.counter("culvert_quic_evicted_streams_total",
-                    "Streams that were reset because too much of them was not read, by the cap.", count,
+                    "Streams that were reset because too much of them waits in memory, by the cap.", count,
                     {{"reason", reason}});
   };
   evicted("endpoint", counters.evicted_endpoint_full);
   evicted("connection", counters.evicted_connection_full);
   evicted("small_frames", counters.evicted_small_frames);
+  evicted("sending", counters.evicted_senders);
+  metrics.counter(
+      "culvert_quic_evicted_connections_total",
+      "Connections that were closed because the send memory was full and their peers acknowledged "
+      "nothing.",
+      counters.evicted_connections);
+  metrics.gauge("culvert_quic_receive_memory_bytes", "Data that arrived and was not read.",
+                static_cast<double>(counters.receive_memory));
+  metrics.gauge("culvert_quic_send_memory_bytes",
+                "Memory granted for data that was written and is not acknowledged.",
+                static_cast<double>(counters.send_memory));
   metrics.counter("culvert_quic_unread_datagrams_dropped_total",
                   "QUIC datagrams that were dropped because the application did not take them in time.",
                   counters.unread_datagrams_dropped);

@@ -21,7 +21,6 @@ constexpr uint64_t kIncomingBuffer = 64 * 1024;
 constexpr uint64_t kInitialRttUs = 333'000;
 // Beyond the eighth of the large window that must be read before it is announced.
 constexpr uint64_t kWindowSlack = 64 * 1024;
-constexpr uint64_t kLeastSendWindow = 64 * 1024;
 
 // How long a connection rests whose batch the socket did not take; the socket's own notification usually
 // comes first.
@@ -40,7 +39,7 @@ core::Transport transport(const Limits& limits) {
           .initial_stream_window =
               std::max(limits.initial_stream_window, limits.max_stream_window / 8 + kWindowSlack),
           .stream_window = limits.max_stream_window,
-          .send_window = limits.max_connection_unacknowledged,
+          .receive_window = limits.unadmitted_window > 0 ? limits.unadmitted_window : UINT64_MAX,
           .max_streams_bidi = limits.max_streams_bidi,
           .max_streams_uni = limits.max_streams_uni,
           .datagram_receive_buffer = limits.datagrams ? limits.max_queued_datagram_bytes : 0,
@@ -63,7 +62,8 @@ bool is_usable_key(const uint8_t* key) { return PublicKey::from_bytes({key, Publ
 
 }  // namespace
 
-Engine::Engine(Config config, Random& random, EngineHost& host) : config_(std::move(config)), host_(host) {
+Engine::Engine(Config config, Random& random, EngineHost& host)
+    : config_(std::move(config)), host_(host), memory_(config_.caps) {
   CHECK(core::cq_layout() == core::kLayout);
   core::EndpointConfig core_config{};
   std::ranges::copy(config_.key.expose_seed(), core_config.seed.begin());
@@ -81,6 +81,7 @@ Engine::Engine(Config config, Random& random, EngineHost& host) : config_(std::m
   core_config.incoming_buffer_total = kMaxIncoming * kIncomingBuffer;
   core_config.retry_token_lifetime_ms = kRetryTokenLifetimeMs;
   core_config.client = transport(config_.limits);
+  core_config.client.receive_window = UINT64_MAX;
   core_config.key_check = is_usable_key;
 
   std::vector<core::Policy> policies;
@@ -106,13 +107,13 @@ Engine::Engine(Config config, Random& random, EngineHost& host) : config_(std::m
   core_ = core::cq_endpoint_new(&core_config);
   wipe(core_config.seed);
   CHECK(core_ != nullptr);
-  send_window_ = config_.limits.max_connection_unacknowledged;
 }
 
 Engine::~Engine() {
   timers_.clear();
   dirty_.clear();
   blocked_.clear();
+  policy_.clear();
   for (auto& [raw, connection] : connections_) CHECK(connection.use_count() >= 1);
   connections_.clear();
   core::cq_endpoint_free(core_);
@@ -122,6 +123,8 @@ EngineCounters Engine::counters() const {
   EngineCounters counters = counters_;
   counters.keys_verified = core::cq_endpoint_keys_verified(core_);
   counters.core_faults = core::cq_endpoint_panics(core_);
+  counters.receive_memory = memory_.received;
+  counters.send_memory = memory_.sending.used();
   return counters;
 }
 
@@ -135,14 +138,11 @@ void Engine::on_dirty(Connection& connection) {
   if (!flushing_) host_.want_flush();
 }
 
-// Evicts from the connection with the largest backlog, not from the one that happened to reach the limit.
-void Engine::on_overload() {
-  while (buffered_ > config_.limits.max_endpoint_buffered) {
-    auto largest =
-        std::ranges::max_element(connections_, {}, [](const auto& entry) { return entry.first->buffered(); });
-    if (largest == connections_.end() || !largest->first->evict_stalled(counters_.evicted_endpoint_full))
-      return;
-  }
+void Engine::on_starved(Connection& connection) {
+  auto found = connections_.find(&connection);
+  if (found == connections_.end()) return;
+  policy_.starved(found->second);
+  on_dirty(connection);
 }
 
 // ---- In
@@ -176,8 +176,6 @@ std::shared_ptr<Connection> Engine::dialled(core::Connection* core, std::optiona
 void Engine::add(std::shared_ptr<Connection> connection) {
   Connection& added = *connection;
   connections_.emplace(&added, std::move(connection));
-  share_send_window();
-  added.set_send_window(send_window_);
   added.slot.dirty = false;
   on_dirty(added);
 }
@@ -185,10 +183,10 @@ void Engine::add(std::shared_ptr<Connection> connection) {
 void Engine::receive(const net::ReceivedDatagram& datagram, TimePoint now) {
   ++counters_.datagrams_received;
   core::Admission admission = core::Admission::kAccept;
-  if (connections_.size() >= config_.limits.max_connections ||
-      handshaking_.size() >= config_.limits.max_handshakes) {
+  if (connections_.size() >= config_.caps.max_connections ||
+      handshaking_.size() >= config_.caps.max_handshakes) {
     admission = core::Admission::kRefuse;
-  } else if (unvalidated_ >= config_.limits.max_unvalidated) {
+  } else if (unvalidated_ >= config_.caps.max_unvalidated) {
     admission = core::Admission::kRetry;
   }
   // An endpoint that only dials lets the kernel choose the source of what it sends.
@@ -269,6 +267,7 @@ void Engine::flush(TimePoint now) {
     connection->collect();
     settle(*connection, now);
   }
+  policy_.relieve_sending(connections_, now);
   flushing_ = false;
   report_faults(now);
   if (!dirty_.empty()) host_.want_flush();
@@ -321,18 +320,6 @@ void Engine::remove(Connection& connection) {
   complete_handshake(connection);
   if (connection.slot.armed != TimePoint::max()) timers_.erase({connection.slot.armed, &connection});
   connections_.erase(found);
-  share_send_window();
-}
-
-// The window follows the number of connections in powers of two, so that few changes touch them all.
-void Engine::share_send_window() {
-  const Limits& limits = config_.limits;
-  uint64_t window = limits.max_connection_unacknowledged;
-  while (window > kLeastSendWindow && window * connections_.size() > limits.max_endpoint_unacknowledged)
-    window /= 2;
-  if (window == send_window_) return;
-  send_window_ = window;
-  for (auto& [raw, connection] : connections_) raw->set_send_window(window);
 }
 
 TimePoint Engine::deadline() const { return timers_.empty() ? TimePoint::max() : timers_.begin()->first; }

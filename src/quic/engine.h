@@ -11,6 +11,7 @@
 #include "base/rate_limit.h"
 #include "quic/connection.h"
 #include "quic/counters.h"
+#include "quic/memory_policy.h"
 
 namespace culvert::quic {
 
@@ -35,7 +36,8 @@ class Engine final : private ConnectionHost {
   struct Config {
     SecretKey key;
     std::vector<std::string> accept_alpns;  // of clients that prove an Ed25519 key
-    Limits limits;                          // of the endpoint, and of these and of dialled connections
+    Limits limits;                          // of these and of dialled connections
+    EndpointLimits caps = {};               // of all together
     unsigned worker = 0;                    // in bits 0 to 6 of the first byte of our connection ids
     unsigned workers = 1;
     unsigned generation = 0;              // 0 or 1, in bit 7: of the process that owns them
@@ -65,12 +67,13 @@ class Engine final : private ConnectionHost {
 
   size_t connection_count() const { return connections_.size(); }
   size_t unfinished_handshakes() const { return handshaking_.size(); }
-  uint64_t buffered() const { return buffered_; }
+  const EndpointMemory& memory() const { return memory_; }
   EngineCounters counters() const;
 
  private:
   void on_dirty(Connection& connection) override;
-  void on_overload() override;
+  void on_overload() override { policy_.relieve_receiving(connections_); }
+  void on_starved(Connection& connection) override;
 
   void send_response(const core::Received& received, const net::ReceivedDatagram& datagram);
   std::shared_ptr<Connection> dialled(core::Connection* core, std::optional<EndpointId> peer,
@@ -82,8 +85,7 @@ class Engine final : private ConnectionHost {
   void remove(Connection& connection);
   void complete_handshake(Connection& connection);
   void report_faults(TimePoint now);
-  void share_send_window();
-  Shared shared() { return {core_, config_.limits, buffered_, counters_, *this}; }
+  Shared shared() { return {core_, config_.limits, memory_, counters_, *this}; }
 
   Config config_;
   EngineHost& host_;
@@ -91,8 +93,8 @@ class Engine final : private ConnectionHost {
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections_;
   std::unordered_set<Connection*> handshaking_;  // started by peers, not complete
   size_t unvalidated_ = 0;                       // of those, from addresses that proved nothing
-  uint64_t buffered_ = 0;                        // for Limits::max_endpoint_buffered
-  uint64_t send_window_ = 0;                     // of each connection
+  EndpointMemory memory_;
+  MemoryPolicy policy_{memory_, counters_};
   std::set<std::pair<TimePoint, Connection*>> timers_;
   std::vector<std::shared_ptr<Connection>> dirty_;
   std::vector<std::shared_ptr<Connection>> blocked_;  // the sink was full

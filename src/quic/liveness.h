@@ -17,7 +17,7 @@ class Liveness {
     Duration probe_timeout;
   };
 
-  explicit Liveness(TimePoint now) : last_heard_(now) {}
+  explicit Liveness(TimePoint now) : started_(now), last_heard_(now) {}
 
   void update(const Report& report) {
     last_heard_ = std::max(last_heard_, report.heard);
@@ -37,10 +37,13 @@ class Liveness {
   const std::optional<TimePoint>& waiting_since() const { return waiting_since_; }
   // A packet is acknowledged that was sent after wrote_data() returned this.
   bool answered(TimePoint written_at) const { return acked_ > written_at; }
+  // Data was written, and of what was sent after `since` nothing is acknowledged.
+  bool is_unanswered(TimePoint since) const { return is_answer_owed() && std::max(acked_, started_) < since; }
   // Data was written, and no packet sent since then is acknowledged.
   bool is_answer_owed() const { return data_written_ && !answered(*data_written_); }
 
  private:
+  TimePoint started_;
   TimePoint last_heard_;
   TimePoint acked_;
   std::optional<TimePoint> waiting_since_;

@@ -107,8 +107,10 @@ class Stream : public std::enable_shared_from_this<Stream> {
     bool accepted = false;  // the application took the stream, or opened it
   };
   struct SendingHalf {
-    Bytes pending;         // written, and not taken by the core yet
-    TimePoint written_at;  // Liveness::wrote_data() of the last write()
+    Bytes pending;            // written, and not taken by the core yet
+    TimePoint pending_since;  // when the core last took a part of it
+    uint64_t given = 0;       // bytes that the core took
+    TimePoint written_at;     // Liveness::wrote_data() of the last write()
     AppCode stop_code = 0;
     bool stopped = false;           // by the peer
     bool closed = false;            // finish() or reset() was called, or the peer stopped us

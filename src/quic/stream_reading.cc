@@ -139,12 +139,13 @@ void StreamReading::keep_rest(Stream& stream) {
 void StreamReading::set_buffered(Stream& stream, uint64_t bytes) {
   const uint64_t before = std::exchange(stream.receive_.buffered, bytes);
   buffered_ = buffered_ - before + bytes;
-  context_.shared.buffered = context_.shared.buffered - before + bytes;
+  EndpointMemory& endpoint = context_.shared.memory;
+  endpoint.received = endpoint.received - before + bytes;
   if (bytes <= before) return;
-  while (buffered_ > context_.limits().max_connection_buffered &&
-         evict_stalled(context_.shared.counters.evicted_connection_full)) {
+  const uint64_t most = std::min(context_.limits().max_connection_buffered, endpoint.max_received / 2);
+  while (buffered_ > most && evict_stalled(context_.shared.counters.evicted_connection_full)) {
   }
-  if (context_.shared.buffered > context_.limits().max_endpoint_buffered) context_.shared.host.on_overload();
+  if (endpoint.received > endpoint.max_received) context_.shared.host.on_overload();
 }
 
 void StreamReading::drop_unread(Stream& stream) {
@@ -178,6 +179,6 @@ void StreamReading::evict(Stream& stream, uint64_t& counter) {
   context_.mark_dirty();
 }
 
-void StreamReading::release() { context_.shared.buffered -= std::exchange(buffered_, 0); }
+void StreamReading::release() { context_.shared.memory.received -= std::exchange(buffered_, 0); }
 
 }  // namespace culvert::quic

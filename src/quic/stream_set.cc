@@ -82,7 +82,7 @@ void StreamSet::close() {
     if (writer != nullptr && writer == stream->writer_) writer->on_closed();
   }
   registry_.clear();
-  writing_.release();
+  writing_.close();
   incoming_bidi_.clear();
   incoming_uni_.clear();
 }

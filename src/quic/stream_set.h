@@ -23,6 +23,7 @@ class StreamSet {
   StreamReading& reading() { return reading_; }
   StreamWriting& writing() { return writing_; }
   const StreamReading& reading() const { return reading_; }
+  const StreamWriting& writing() const { return writing_; }
 
   // Of the core, about streams.
   void take(const core::Event& event);

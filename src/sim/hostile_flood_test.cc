@@ -418,7 +418,7 @@ TEST(HostileServerFlood, AnswersWithoutKeys) {
 // is served.
 TEST(HostileClientFlood, Handshakes) {
   CheckedWorld world(1);
-  const quic::Limits limits;
+  const quic::EndpointLimits limits;
   for (int i = 0; i < 1000; ++i) {
     HostilePeer::Config config = HostileWorld::hooks();
     HostilePeer client(std::move(config), world.random());
@@ -435,11 +435,7 @@ TEST(HostileClientFlood, Handshakes) {
 }
 
 TEST(HostileClientFlood, ClientThatAnswersRetryIsServed) {
-  CheckedWorld world(1, [] {
-    quic::Limits limits;
-    limits.max_unvalidated = 0;
-    return limits;
-  }());
+  CheckedWorld world(1, {}, {.max_unvalidated = 0});
   HostilePeer& first = world.add_client();
   world.run();
   EXPECT_TRUE(world.is_usable(first));

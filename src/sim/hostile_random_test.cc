@@ -215,7 +215,7 @@ class RandomSteps {
                                         std::chrono::milliseconds(below(2000)), now);
         break;
       case 8:
-        (void)connection().send_datagram(Bytes(below(1300)));
+        (void)connection().datagrams().send(Bytes(below(1300)));
         break;
       default:
         if (auto opened = connection().open_bidi()) opened->write(Bytes(below(5000)));

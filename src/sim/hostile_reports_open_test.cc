@@ -108,8 +108,8 @@ TEST_P(HostileReportsOpen, ExtremeParameters) {
       if (!peer.confirmed()) ADD_FAILURE() << "refused";
       if (std::string_view(extreme.name) == "idle 1 ms" || !peer.confirmed()) continue;
       for (size_t size :
-           {size_t{0}, size_t{1}, victims_connection().max_datagram_size(), size_t{1100}, size_t{1400}})
-        (void)victims_connection().send_datagram(Bytes(size));
+           {size_t{0}, size_t{1}, victims_connection().datagrams().max_size(), size_t{1100}, size_t{1400}})
+        (void)victims_connection().datagrams().send(Bytes(size));
       EXPECT_TRUE(world.run());
       peer.set_acknowledging(false);
       EXPECT_TRUE(world.is_usable(peer));

@@ -162,7 +162,7 @@ TEST(HostileReportsOfClient, CoalescedInitialsOfOtherConnections) {
     world.inject(world.next_address(), datagram);
     if (i % 10 == 9) world.run();
   }
-  EXPECT_LE(world.victim().unfinished_handshakes(), quic::Limits().max_unvalidated);
+  EXPECT_LE(world.victim().unfinished_handshakes(), quic::EndpointLimits().max_unvalidated);
   EXPECT_TRUE(world.serves_honest_client());
   world.run_for(60s);
   EXPECT_EQ(world.victim().connection_count(), 0u);
@@ -173,11 +173,7 @@ TEST(HostileReportsOfClient, CoalescedInitialsOfOtherConnections) {
 
 // RFC 9000, 8.1.4: for one address, and for a short time.
 TEST(HostileReportsOfClient, RetryTokensAreForOneAddressAndMoment) {
-  CheckedWorld world(1, [] {
-    quic::Limits limits;
-    limits.max_unvalidated = 0;
-    return limits;
-  }());
+  CheckedWorld world(1, {}, {.max_unvalidated = 0});
   HostilePeer& owner = world.add_client();
   world.run();
   ASSERT_TRUE(world.is_usable(owner));
@@ -233,7 +229,7 @@ TEST(HostileReportsOfClient, JunkTokens) {
       sent += cut.size();
     }
     world.run();
-    EXPECT_LE(world.victim().connection_count(), quic::Limits().max_unvalidated);
+    EXPECT_LE(world.victim().connection_count(), quic::EndpointLimits().max_unvalidated);
   }
   EXPECT_TRUE(world.serves_honest_client());
   world.run_for(30s);

@@ -45,9 +45,10 @@ class HostileWorld::HonestHost final : public quic::EngineHost {
   quic::Engine engine;
 };
 
-HostileWorld::HostileWorld(uint64_t seed, quic::Limits limits)
+HostileWorld::HostileWorld(uint64_t seed, quic::Limits limits, quic::EndpointLimits caps)
     : random_(seed),
-      victim_(new quic::Engine({.key = key(2), .accept_alpns = {kAlpn}, .limits = limits}, random_, *this)),
+      victim_(new quic::Engine({.key = key(2), .accept_alpns = {kAlpn}, .limits = limits, .caps = caps},
+                               random_, *this)),
       honest_(std::make_unique<HonestHost>(limits, random_)) {}
 
 HostileWorld::~HostileWorld() = default;
@@ -185,7 +186,8 @@ uint64_t HostileWorld::core_faults() const {
 
 uint64_t HostileWorld::held() const {
   uint64_t sum = 0;
-  for (const std::unique_ptr<Peer>& peer : connections_) sum += peer->connection().buffered();
+  for (const std::unique_ptr<Peer>& peer : connections_)
+    sum += peer->connection().streams().reading().buffered();
   return sum;
 }
 

@@ -18,7 +18,7 @@ class HostileWorld : private quic::EngineHost {
   static constexpr uint64_t kAnswer = 100;
   static constexpr const char* kAlpn = "test/1";
 
-  explicit HostileWorld(uint64_t seed, quic::Limits limits = {});
+  explicit HostileWorld(uint64_t seed, quic::Limits limits = {}, quic::EndpointLimits caps = {});
   ~HostileWorld() override;
 
   // The hooks of a peer that a test wants to set; address, key and role are filled in here.

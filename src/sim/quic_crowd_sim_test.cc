@@ -17,8 +17,8 @@ constexpr uint64_t kConnectionRefused = 2;
 
 // A server and several hosts, each of which dials any number of times.
 struct Crowd {
-  Crowd(uint64_t seed, const LinkConfig& link, size_t host_count, quic::Limits server_limits = {})
-      : net(seed), server_host(net, TwoHosts::kServerAddr, TwoHosts::server_config(server_limits)) {
+  Crowd(uint64_t seed, const LinkConfig& link, size_t host_count, quic::EndpointLimits caps = {})
+      : net(seed), server_host(net, TwoHosts::kServerAddr, TwoHosts::server_config({}, caps)) {
     net.set_default_link(link);
     for (size_t i = 0; i < host_count; ++i) {
       const auto number = static_cast<uint8_t>(i);
@@ -45,7 +45,7 @@ struct Crowd {
     for (Host* host : all) {
       EXPECT_EQ(host->engine().connection_count(), 0u);
       EXPECT_EQ(host->engine().unfinished_handshakes(), 0u);
-      EXPECT_EQ(host->engine().buffered(), 0u);
+      EXPECT_EQ(host->engine().memory().received, 0u);
       EXPECT_EQ(host->engine().counters().core_faults, 0u);
     }
   }
@@ -292,7 +292,7 @@ TEST(QuicCrowdLimits, AFullServerRefusesUntilSomeLeave) {
   constexpr size_t kLimit = 20;
   for (uint64_t seed = 0; seed < 8; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
-    quic::Limits limits;
+    quic::EndpointLimits limits;
     limits.max_connections = kLimit;
     LinkConfig link;
     link.loss = seed == 0 ? 0 : 0.03;
@@ -322,7 +322,7 @@ TEST(QuicCrowdLimits, AFullServerRefusesUntilSomeLeave) {
 TEST(QuicCrowdLimits, HandshakesBeyondTheLimitAreRefusedAndMayTryAgain) {
   constexpr size_t kLimit = 8;
   constexpr size_t kClients = 40;
-  quic::Limits limits;
+  quic::EndpointLimits limits;
   limits.max_handshakes = kLimit;
   Crowd world(1, {}, 3, limits);
   world.on_accepted = [](Peer& server) { server.answer = 5'000; };

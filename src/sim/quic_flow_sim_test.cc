@@ -136,9 +136,9 @@ TEST(QuicFlow, ADribblingReaderIsNotABusyOne) {
 }
 
 TEST(QuicFlow, TheConnectionThatHoldsMostPaysForTheEndpoint) {
-  quic::Limits limits;
-  limits.max_endpoint_buffered = 1'500'000;
-  TwoHosts world(26, {}, limits);
+  quic::EndpointLimits caps;
+  caps.max_receive_memory = 1'500'000;
+  TwoHosts world(26, {}, {}, caps);
   ASSERT_TRUE(world.connect());
   Peer& modest = world.client();
   Peer& modest_server = world.server();
@@ -153,8 +153,8 @@ TEST(QuicFlow, TheConnectionThatHoldsMostPaysForTheEndpoint) {
     world.net.run_for(1s);
   }
   uint64_t held = 0;
-  for (auto& server : world.servers) held += server->connection().buffered();
-  EXPECT_LE(held, limits.max_endpoint_buffered);
+  for (auto& server : world.servers) held += server->connection().streams().reading().buffered();
+  EXPECT_LE(held, caps.max_receive_memory);
   ASSERT_EQ(modest_server.receivers.size(), 21u);
   for (auto& receiver : modest_server.receivers) {
     EXPECT_FALSE(receiver->stream().was_reset());

@@ -135,8 +135,8 @@ TEST(QuicMoves, ADatagramThatNoLongerFitsDoesNotStopTheRest) {
   TwoHosts world(24);
   ASSERT_TRUE(world.connect());
   world.net.run_for(10s);
-  ASSERT_GT(world.client().connection().max_datagram_size(), 1300u);
-  ASSERT_TRUE(world.client().connection().send_datagram(Bytes(1300, 1)).has_value());
+  ASSERT_GT(world.client().connection().datagrams().max_size(), 1300u);
+  ASSERT_TRUE(world.client().connection().datagrams().send(Bytes(1300, 1)).has_value());
   world.client_host.move_to(SocketAddr::v4({10, 9, 9, 9}, 6000));  // the new path begins at 1200
   world.client().send(100'000);
   EXPECT_TRUE(world.net.run_until(

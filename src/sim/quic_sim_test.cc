@@ -243,17 +243,17 @@ TEST(QuicSim, DatagramsArriveAndAreBounded) {
   TwoHosts world(16);
   ASSERT_TRUE(world.connect());
   quic::Connection& client = world.client().connection();
-  size_t largest = client.max_datagram_size();
+  size_t largest = client.datagrams().max_size();
   EXPECT_GT(largest, 1100u);
-  EXPECT_TRUE(client.send_datagram(Bytes(largest, 7)).has_value());
-  EXPECT_TRUE(client.send_datagram(as_bytes("hello")).has_value());
-  EXPECT_EQ(client.send_datagram(Bytes(largest + 1, 7)).error().code, ErrorCode::kLimit);
+  EXPECT_TRUE(client.datagrams().send(Bytes(largest, 7)).has_value());
+  EXPECT_TRUE(client.datagrams().send(as_bytes("hello")).has_value());
+  EXPECT_EQ(client.datagrams().send(Bytes(largest + 1, 7)).error().code, ErrorCode::kLimit);
   world.net.run_for(1s);
   ASSERT_EQ(world.server().datagrams.size(), 2u);
   EXPECT_EQ(world.server().datagrams[0].size(), largest);
   EXPECT_EQ(as_text(world.server().datagrams[1]), "hello");
   size_t queued = 0;
-  while (client.send_datagram(Bytes(1000, 1))) queued += 1000;
+  while (client.datagrams().send(Bytes(1000, 1))) queued += 1000;
   EXPECT_LE(queued, quic::Limits{}.max_queued_datagram_bytes);
   EXPECT_GT(queued, 100'000u);
 }
@@ -262,7 +262,7 @@ TEST(QuicSim, AnUnvalidatedFloodCreatesNoStateBeyondTheCap) {
   TwoHosts world(17);
   // Real first flights, from addresses that will never answer.
   quic::Engine& engine = world.server_host.engine();
-  const quic::Limits limits;
+  const quic::EndpointLimits limits;
   struct Capture final : quic::EngineHost {
     bool send(const net::DatagramBatch& batch) override {
       packets.push_back(to_bytes(batch.data));

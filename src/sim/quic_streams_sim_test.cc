@@ -273,10 +273,10 @@ struct StreamsCase {
   void check_nothing_is_left() {
     for (Player* player : {&*client, &*server}) {
       EXPECT_FALSE(player->closed()) << "seed " << seed << ": " << player->closed()->message;
-      EXPECT_EQ(player->connection().buffered(), 0u) << "seed " << seed;
+      EXPECT_EQ(player->connection().streams().reading().buffered(), 0u) << "seed " << seed;
     }
     for (Host* host : {&world.client_host, &world.server_host}) {
-      EXPECT_EQ(host->engine().buffered(), 0u) << "seed " << seed;
+      EXPECT_EQ(host->engine().memory().received, 0u) << "seed " << seed;
       EXPECT_EQ(host->engine().counters().core_faults, 0u) << "seed " << seed;
       const quic::EngineCounters counters = host->engine().counters();
       EXPECT_EQ(

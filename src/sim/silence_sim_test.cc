@@ -126,7 +126,7 @@ TEST(SilenceSim, AVanishedPeerIsNoticedByTheDataThatItDoesNotAnswer) {
       Watching world(7, {.delay = delay});
       ASSERT_TRUE(world.ready());
       world.cut(true, whole);
-      const TimePoint heard = world.tunnel().last_heard();
+      const TimePoint heard = world.tunnel().liveness().last_heard();
       world.server().send(1000);
       const auto suspected = world.time_to(Silence::kSuspect, 30s);
       ASSERT_TRUE(suspected);
@@ -136,7 +136,7 @@ TEST(SilenceSim, AVanishedPeerIsNoticedByTheDataThatItDoesNotAnswer) {
       ASSERT_TRUE(died);
       EXPECT_LE(*suspected + *died, dead);
       EXPECT_GE(*suspected + *died, SilenceWatch::kDeadFloor);
-      EXPECT_LE(world.tunnel().last_heard(), heard + 2 * delay);
+      EXPECT_LE(world.tunnel().liveness().last_heard(), heard + 2 * delay);
       // Nobody closed it: it lives as soon as it is heard again.
       world.cut(false, false);
       ASSERT_TRUE(world.time_to(Silence::kNone, 30s));
@@ -203,7 +203,7 @@ TEST(SilenceSim, JunkAndReplaysWithASeenIdKeepNobodyAlive) {
   ASSERT_FALSE(seen.empty());
   world.net.set_tap(nullptr);
   world.cut(true, true);
-  const TimePoint heard = world.tunnel().last_heard();
+  const TimePoint heard = world.tunnel().liveness().last_heard();
   const uint64_t datagrams = world.server_host.engine().counters().datagrams_received;
   for (int i = 1; i < 400; ++i) {
     world.net.at(world.net.now() + i * 20ms, [&, i] {
@@ -216,7 +216,7 @@ TEST(SilenceSim, JunkAndReplaysWithASeenIdKeepNobodyAlive) {
   ASSERT_TRUE(world.time_to(Silence::kSuspect, 30s));
   ASSERT_TRUE(world.time_to(Silence::kDead, 4s));
   EXPECT_GT(world.server_host.engine().counters().datagrams_received, datagrams + 50) << "it was seen";
-  EXPECT_LE(world.tunnel().last_heard(), heard + 20ms);
+  EXPECT_LE(world.tunnel().liveness().last_heard(), heard + 20ms);
 }
 
 TEST(SilenceSim, AStreamIsAnsweredByAnAcknowledgementOfWhatWasSentAfterIt) {
@@ -239,8 +239,8 @@ TEST(SilenceSim, AStreamIsAnsweredByAnAcknowledgementOfWhatWasSentAfterIt) {
   world.net.run_for(60ms);
   EXPECT_TRUE(stream->answered());
   EXPECT_EQ(observer.notified, 1);
-  EXPECT_GT(world.tunnel().probe_timeout(), 100ms);
-  EXPECT_LT(world.tunnel().probe_timeout(), 400ms);
+  EXPECT_GT(world.tunnel().liveness().probe_timeout(), 100ms);
+  EXPECT_LT(world.tunnel().liveness().probe_timeout(), 400ms);
 
   // What was on its way when the peer vanished acknowledges older packets only.
   auto before = world.tunnel().open_bidi();

@@ -101,7 +101,7 @@ class Peer final : public quic::ConnectionObserver {
       receivers.push_back(std::make_unique<Receiver>(stream, paused));
   }
   void on_datagrams() override {
-    while (auto datagram = connection_->receive_datagram()) datagrams.push_back(std::move(*datagram));
+    while (auto datagram = connection_->datagrams().receive()) datagrams.push_back(std::move(*datagram));
   }
   void on_silence(quic::Silence silence) override { silences.push_back(silence); }
   void on_closed(const quic::CloseReason& reason) override { closed = reason; }

@@ -29,10 +29,12 @@ struct TwoHosts {
   static inline const SocketAddr kClientAddr = SocketAddr::v4({10, 0, 0, 2}, 50000);
   static inline const SocketAddr kServerAddr = SocketAddr::v4({10, 0, 0, 1}, 443);
 
-  explicit TwoHosts(uint64_t seed, const LinkConfig& link = {}, quic::Limits limits = {})
+  explicit TwoHosts(uint64_t seed, const LinkConfig& link = {}, quic::Limits limits = {},
+                    quic::EndpointLimits caps = {})
       : net(seed),
-        client_host(net, kClientAddr, {.key = test_key(1), .accept_alpns = {}, .limits = limits}),
-        server_host(net, kServerAddr, server_config(limits)) {
+        client_host(net, kClientAddr,
+                    {.key = test_key(1), .accept_alpns = {}, .limits = limits, .caps = caps}),
+        server_host(net, kServerAddr, server_config(limits, caps)) {
     net.set_default_link(link);
     server_host.set_on_accepted([this](std::shared_ptr<quic::Connection> accepted) {
       servers.push_back(std::make_unique<Peer>(std::move(accepted)));
@@ -41,8 +43,9 @@ struct TwoHosts {
     });
   }
 
-  static quic::Engine::Config server_config(const quic::Limits& limits) {
-    return {.key = test_key(2), .accept_alpns = {kAlpn}, .limits = limits};
+  static quic::Engine::Config server_config(const quic::Limits& limits,
+                                            const quic::EndpointLimits& caps = {}) {
+    return {.key = test_key(2), .accept_alpns = {kAlpn}, .limits = limits, .caps = caps};
   }
 
   Peer& dial(const EndpointId& peer = test_key(2).public_key(), const std::string& alpn = kAlpn) {

@@ -72,7 +72,8 @@ pub struct Transport {
     /// Of each stream: what the peer may send at first, and what it may send once the first bytes were read.
     pub initial_stream_window: u64,
     pub stream_window: u64,
-    pub send_window: u64,
+    /// Of all streams together, until `cq_connection_set_receive_window`.
+    pub receive_window: u64,
     pub max_streams_bidi: u64,
     pub max_streams_uni: u64,
     /// 0: the peer may send no datagrams.
@@ -271,6 +272,8 @@ pub enum CloseKind {
 pub struct Status {
     /// Nanoseconds; u64::MAX for none.
     pub deadline: u64,
+    /// Bytes of streams that were reset and that still count as granted.
+    pub lingering: u64,
     pub drained: bool,
     pub handshaking: bool,
     pub multipath: bool,

@@ -19,6 +19,7 @@ use crate::delivery::Delivery;
 use crate::endpoint::nanoseconds;
 use crate::probe::Prober;
 use crate::recv::{End, Recv};
+use crate::send::SendWindow;
 use crate::tls::{self, PublicKey};
 use crate::unprotected::{self, MAX_TOKEN, Unprotected};
 
@@ -88,6 +89,7 @@ pub struct Conn {
     arrived: u64,
     events: VecDeque<CqEvent>,
     streams: FxHashMap<StreamId, Recv>,
+    send: SendWindow,
     /// Streams that became readable, and by how many frames.
     readable: Vec<(StreamId, u64)>,
     /// RFC 9001, 4.1.2: for a client, HANDSHAKE_DONE arrived.
@@ -181,6 +183,7 @@ impl Conn {
             arrived: 0,
             events: VecDeque::new(),
             streams: FxHashMap::default(),
+            send: SendWindow::default(),
             readable: Vec::new(),
             confirmed: false,
             established: HashSet::new(),
@@ -366,6 +369,7 @@ impl Conn {
     /// Takes what noq has to tell. What arrived since the last time is charged to the streams that became readable, by
     /// the number of their frames.
     pub fn collect(&mut self, now: Instant) {
+        self.send.collect(&mut self.inner); // first: it may make streams writable
         while let Some(event) = self.inner.poll() {
             self.take(event, now);
         }
@@ -693,10 +697,25 @@ impl Conn {
         }
     }
 
-    pub fn reset(&mut self, id: StreamId, code: VarInt) {
+    /// `written`: how much was ever written to it.
+    pub fn reset(&mut self, id: StreamId, code: VarInt, written: u64) {
         if self.may_send(id) {
-            let _ = self.inner.send_stream(id).reset(code);
+            self.send.reset(&mut self.inner, id, code, written);
         }
+    }
+
+    pub fn grant_send_window(&mut self, window: u64) {
+        self.send.grant(&mut self.inner, window);
+    }
+
+    pub fn try_reduce_send_window(&mut self, window: u64, probe: Option<StreamId>) -> bool {
+        let probe = probe.filter(|id| self.may_send(*id));
+        self.send.try_reduce(&mut self.inner, window, probe)
+    }
+
+    /// Bytes of streams that were reset and that noq still keeps.
+    pub fn lingering(&self) -> u64 {
+        self.send.lingering()
     }
 }
 

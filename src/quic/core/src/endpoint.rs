@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use noq_proto::{
     ClientConfig, ConnectionId, DatagramEvent, EcnCodepoint, EndpointEvent, FourTuple, IdleTimeout, MtuDiscoveryConfig,
-    ServerConfig, TransportConfig, VarInt,
+    ServerConfig, TransportConfig,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -107,10 +107,8 @@ fn transport(settings: &abi::Transport, delivery: &Arc<Delivery>) -> Arc<Transpo
         .default_path_keep_alive_interval(milliseconds(settings.path_keep_alive_ms))
         .initial_rtt(Duration::from_micros(settings.initial_rtt_us))
         .stream_receive_window(varint(settings.stream_window))
-        // Bounded by the streams' windows, and by what the embedding program lets connections hold: a connection
-        // window would let one stalled stream stop the others.
-        .receive_window(VarInt::MAX)
-        .send_window(settings.send_window)
+        .receive_window(varint(settings.receive_window))
+        .send_window(0) // the embedding program grants it
         .max_concurrent_bidi_streams(varint(settings.max_streams_bidi))
         .max_concurrent_uni_streams(varint(settings.max_streams_uni))
         .datagram_receive_buffer_size(
@@ -446,7 +444,7 @@ mod tests {
         initial_rtt_us: 333_000,
         initial_stream_window: 320 << 10,
         stream_window: 2 << 20,
-        send_window: 8 << 20,
+        receive_window: u64::MAX,
         max_streams_bidi: 100,
         max_streams_uni: 3,
         datagram_receive_buffer: 1 << 20,

@@ -20,6 +20,7 @@ pub mod keys;
 pub mod panics;
 pub mod probe;
 pub mod recv;
+pub mod send;
 pub mod tls;
 mod unprotected;
 
@@ -325,13 +326,20 @@ pub unsafe extern "C" fn cq_connection_events(
 /// The handle is valid, `out` writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cq_connection_status(endpoint: *mut Endpoint, connection: *mut Conn, out: *mut Status) {
-    let fallback =
-        Status { deadline: u64::MAX, drained: true, handshaking: false, multipath: false, liveness: Liveness::NONE };
+    let fallback = Status {
+        deadline: u64::MAX,
+        lingering: 0,
+        drained: true,
+        handshaking: false,
+        multipath: false,
+        liveness: Liveness::NONE,
+    };
     let status = on_connection(endpoint, connection, fallback, |_, conn| Status {
         deadline: conn.deadline().map_or(u64::MAX, nanoseconds),
         drained: conn.is_drained(),
         handshaking: conn.inner.is_handshaking(),
         multipath: conn.inner.is_multipath_negotiated(),
+        lingering: conn.lingering(),
         liveness: conn.liveness(),
     });
     // SAFETY: the caller's contract.
@@ -485,9 +493,30 @@ pub extern "C" fn cq_connection_ping(endpoint: *mut Endpoint, connection: *mut C
     on_connection(endpoint, connection, (), |_, conn| conn.inner.ping());
 }
 
+/// What the core may keep of written data until it is acknowledged; nothing at first. Not less than before, except for what
+/// was granted since and nothing used.
 #[unsafe(no_mangle)]
 pub extern "C" fn cq_connection_set_send_window(endpoint: *mut Endpoint, connection: *mut Conn, window: u64) {
-    on_connection(endpoint, connection, (), |_, conn| conn.inner.set_send_window(window));
+    on_connection(endpoint, connection, (), |_, conn| conn.grant_send_window(window));
+}
+
+/// Makes what the core may keep `window` bytes, if it is sure to keep no more. `probe`: a stream that may be written to;
+/// u64::MAX for none.
+#[unsafe(no_mangle)]
+pub extern "C" fn cq_connection_try_reduce_send_window(
+    endpoint: *mut Endpoint,
+    connection: *mut Conn,
+    window: u64,
+    probe: u64,
+) -> bool {
+    let probe = (probe != u64::MAX).then(|| stream_id(probe));
+    on_connection(endpoint, connection, false, |_, conn| conn.try_reduce_send_window(window, probe))
+}
+
+/// What the peer may send on all streams beyond what was read.
+#[unsafe(no_mangle)]
+pub extern "C" fn cq_connection_set_receive_window(endpoint: *mut Endpoint, connection: *mut Conn, window: u64) {
+    on_connection(endpoint, connection, (), |_, conn| conn.inner.set_receive_window(varint(window)));
 }
 
 // ---- Streams
@@ -607,9 +636,10 @@ pub extern "C" fn cq_stream_finish(endpoint: *mut Endpoint, connection: *mut Con
     on_connection(endpoint, connection, (), |_, conn| conn.finish(stream_id(id)));
 }
 
+/// `written`: how many bytes were ever written to the stream.
 #[unsafe(no_mangle)]
-pub extern "C" fn cq_stream_reset(endpoint: *mut Endpoint, connection: *mut Conn, id: u64, code: u64) {
-    on_connection(endpoint, connection, (), |_, conn| conn.reset(stream_id(id), varint(code)));
+pub extern "C" fn cq_stream_reset(endpoint: *mut Endpoint, connection: *mut Conn, id: u64, code: u64, written: u64) {
+    on_connection(endpoint, connection, (), |_, conn| conn.reset(stream_id(id), varint(code), written));
 }
 
 // ---- Datagrams (RFC 9221)
