@@ -75,7 +75,7 @@ net::Task<> open_tunnel(Load& load, Agent& agent, const Invite& invite) {
   const hubapi::LeaseAnswer lease = need(std::move(declared), "declaration");
   if (lease.edges.empty() || !lease.services.front().accepted) die("the hub accepts no service");
 
-  endpoint::Config config{.key = key, .bind = net::every_address(0), .accept_alpns = {}, .limits = {}};
+  endpoint::Config config{.key = key, .bind = net::every_address(0)};
   config.limits.keep_alive = kKeepAlive;
   config.limits.max_streams_uni = 0;
   config.limits.datagrams = false;

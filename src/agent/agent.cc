@@ -129,8 +129,7 @@ void Agent::Impl::stop() {
 }
 
 Result<> Agent::Impl::bind() {
-  endpoint::Config endpoint_config{
-      .key = key, .bind = net::every_address(0), .accept_alpns = {}, .limits = {}};
+  endpoint::Config endpoint_config{.key = key, .bind = net::every_address(0), .limits = {}};
   endpoint_config.limits.keep_alive = kKeepAlive;
   // One more than we serve, so that the one too many is told why instead of waiting.
   endpoint_config.limits.max_streams_bidi = config.options.max_streams + 1;

@@ -126,7 +126,7 @@ class AgentTest : public ::testing::Test, public AgentObserver {
 
   std::unique_ptr<endpoint::Endpoint> bind_edge(uint8_t fill) {
     endpoint::Config config{
-        .key = key(fill), .bind = addr("127.0.0.1:0"), .accept_alpns = {tunnel::kTunnelAlpn}, .limits = {}};
+        .key = key(fill), .bind = addr("127.0.0.1:0"), .protocols = {{.alpn = tunnel::kTunnelAlpn}}};
     return endpoint::Endpoint::bind(loop_, std::move(config)).value();
   }
   // The next lease names it as well.
@@ -137,7 +137,7 @@ class AgentTest : public ::testing::Test, public AgentObserver {
   }
   Task<> serve_edge(endpoint::Endpoint& edge) {
     while (true) {
-      auto connection = co_await edge.accept();
+      auto connection = co_await edge.accept(tunnel::kTunnelAlpn);
       if (!connection) co_return;
       tasks_.spawn(welcome(*connection));
     }

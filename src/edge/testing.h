@@ -60,8 +60,7 @@ class FakeAgent {
   // `max_streams`: so many connections at once it takes; not set: what endpoints take by default.
   FakeAgent(net::EventLoop& loop, uint8_t fill, std::optional<uint64_t> max_streams = std::nullopt)
       : loop_(loop), tasks_(loop) {
-    endpoint::Config config{
-        .key = key(fill), .bind = SocketAddr::v4({127, 0, 0, 1}, 0), .accept_alpns = {}, .limits = {}};
+    endpoint::Config config{.key = key(fill), .bind = SocketAddr::v4({127, 0, 0, 1}, 0), .limits = {}};
     if (max_streams) config.limits.max_streams_bidi = *max_streams;
     endpoint_ = endpoint::Endpoint::bind(loop, config).value();
   }

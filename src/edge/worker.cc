@@ -32,19 +32,20 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
   if (!listener) return std::unexpected(listener.error());
   worker->listener_ = std::move(*listener);
 
-  endpoint::Config endpoint_config{
-      .key = config.key, .bind = *config.options.udp_listen, .accept_alpns = {}, .limits = {}};
-  endpoint_config.accept_alpns.push_back(tunnel::kTunnelAlpn);
-  endpoint_config.worker = index;
-  endpoint_config.workers = workers;
+  quic::Limits limits;
   // An agent opens one stream, for control, and sends no datagrams: strangers get no more to fill.
-  endpoint_config.limits.max_streams_bidi = 4;
-  endpoint_config.limits.max_streams_uni = 0;
-  endpoint_config.limits.datagrams = false;
-  endpoint_config.limits.watch_silence = true;
+  limits.max_streams_bidi = 4;
+  limits.max_streams_uni = 0;
+  limits.datagrams = false;
+  limits.watch_silence = true;
   // Until it is welcomed: anybody with a key gets so far.
-  endpoint_config.limits.unadmitted_window = kUnwelcomedWindow;
-  auto endpoint = endpoint::Endpoint::bind(worker->loop_, std::move(endpoint_config));
+  limits.unadmitted_window = kUnwelcomedWindow;
+  auto endpoint =
+      endpoint::Endpoint::bind(worker->loop_, {.key = config.key,
+                                               .bind = *config.options.udp_listen,
+                                               .protocols = {{.alpn = tunnel::kTunnelAlpn, .limits = limits}},
+                                               .worker = index,
+                                               .workers = workers});
   if (!endpoint) return std::unexpected(endpoint.error());
   worker->endpoint_ = std::move(*endpoint);
   return worker;
@@ -108,7 +109,7 @@ net::Task<> Worker::accept_public() {
 
 net::Task<> Worker::accept_tunnels() {
   while (true) {
-    auto connection = co_await endpoint_->accept();
+    auto connection = co_await endpoint_->accept(tunnel::kTunnelAlpn);
     if (!connection) {
       if (!draining_)
         log_error("tunnel_accept_failed", "reason={}", culvert::quoted(connection.error().message));

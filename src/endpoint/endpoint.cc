@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <unordered_set>
 
 #include "base/check.h"
@@ -134,21 +135,21 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
 
 class EndpointImpl final : public Endpoint {
  public:
-  EndpointImpl(net::EventLoop& loop, const EndpointId& id) : loop_(loop), id_(id), accepted_(loop) {}
+  EndpointImpl(net::EventLoop& loop, const EndpointId& id) : loop_(loop), id_(id) {}
   ~EndpointImpl() override {
     close(0, "endpoint closed");
     for (ConnectionImpl* connection : std::exchange(connections_, {})) connection->detach();
   }
 
   Result<> start(const Config& config) {
-    quic::Engine::Config engine{.key = config.key,
-                                .accept_alpns = config.accept_alpns,
-                                .limits = config.limits,
-                                .caps = config.caps.value_or(quic::EndpointLimits::for_machine(
-                                    machine_memory(), config.workers)),
-                                .worker = config.worker,
-                                .workers = config.workers,
-                                .x509 = config.x509};
+    for (const quic::Protocol& protocol : config.protocols) queues_.try_emplace(protocol.alpn, loop_);
+    quic::Engine::Config engine{
+        .key = config.key,
+        .protocols = config.protocols,
+        .limits = config.limits,
+        .caps = config.caps.value_or(quic::EndpointLimits::for_machine(machine_memory(), config.workers)),
+        .worker = config.worker,
+        .workers = config.workers};
     auto driver =
         quic::Driver::bind(loop_, config.bind, std::move(engine),
                            [this](std::shared_ptr<quic::Connection> quic) { on_accepted(std::move(quic)); });
@@ -159,11 +160,11 @@ class EndpointImpl final : public Endpoint {
 
   const EndpointId& id() const override { return id_; }
   SocketAddr local_addr() const override { return driver_->local_addr(); }
-  void report(Metrics& metrics) const override { quic::report(driver_->engine().counters(), metrics); }
+  void report(Metrics& metrics) const override;
   Task<Result<ConnectionPtr>> connect(EndpointAddr addr, std::string alpn, TimePoint deadline) override;
   Task<Result<ConnectionPtr>> connect(quic::X509Server server, std::vector<SocketAddr> addrs,
                                       std::string alpn, TimePoint deadline) override;
-  Task<Result<ConnectionPtr>> accept() override;
+  Task<Result<ConnectionPtr>> accept(std::string alpn) override;
   Result<> rebind() override {
     if (closed_) return fail(ErrorCode::kClosed, "the endpoint is closed");
     return driver_->rebind();
@@ -171,16 +172,23 @@ class EndpointImpl final : public Endpoint {
   void close(AppCode code, std::string reason) override {
     if (std::exchange(closed_, true)) return;
     if (driver_) driver_->close(code, reason);
-    queue_.clear();
-    accepted_.notify();
+    for (auto& [alpn, queue] : queues_) {
+      queue.waiting.clear();
+      queue.changed.notify();
+    }
   }
 
   void add(ConnectionImpl* connection) { connections_.insert(connection); }
   void remove(ConnectionImpl* connection) { connections_.erase(connection); }
 
  private:
-  // Handshakes that finished and that nobody accepted yet; more are closed, the dialler tries again.
-  static constexpr size_t kMaxQueue = 128;
+  // Connections of one protocol whose handshake is complete and that nobody has accepted yet.
+  struct Queue {
+    explicit Queue(net::EventLoop& loop) : changed(loop) {}
+    std::deque<std::shared_ptr<ConnectionImpl>> waiting;
+    net::Notify changed;
+    uint64_t refused = 0;  // it was full
+  };
 
   // To every address; the first that is open is the result. `peer` is for messages.
   template <class Peer>
@@ -188,16 +196,21 @@ class EndpointImpl final : public Endpoint {
                                    std::string peer_text, TimePoint deadline);
 
   void on_accepted(std::shared_ptr<quic::Connection> quic) {
-    if (queue_.size() >= kMaxQueue || closed_) return quic->close(0, "too many connections wait");
-    queue_.push_back(std::make_shared<ConnectionImpl>(loop_, *this, std::move(quic)));
-    accepted_.notify();
+    auto found = queues_.find(quic->alpn());
+    if (found == queues_.end()) return quic->close(0, "nobody speaks this protocol here");
+    Queue& queue = found->second;
+    if (queue.waiting.size() >= kMaxAccepted || closed_) {
+      ++queue.refused;
+      return quic->close(0, "too many connections are waiting to be accepted");
+    }
+    queue.waiting.push_back(std::make_shared<ConnectionImpl>(loop_, *this, std::move(quic)));
+    queue.changed.notify();
   }
 
   net::EventLoop& loop_;
   EndpointId id_;
-  net::Notify accepted_;
   bool closed_ = false;
-  std::deque<std::shared_ptr<ConnectionImpl>> queue_;
+  std::map<std::string, Queue, std::less<>> queues_;  // by protocol
   std::unordered_set<ConnectionImpl*> connections_;
   std::unique_ptr<quic::Driver> driver_;
 };
@@ -344,15 +357,28 @@ Task<Result<ConnectionPtr>> EndpointImpl::dial(Peer peer, std::vector<SocketAddr
   co_return winner;
 }
 
-Task<Result<ConnectionPtr>> EndpointImpl::accept() {
+Task<Result<ConnectionPtr>> EndpointImpl::accept(std::string alpn) {
+  auto found = queues_.find(alpn);
+  if (found == queues_.end())
+    co_return fail(ErrorCode::kInvalid, "this endpoint does not speak \"{}\"", alpn);
+  Queue& queue = found->second;
   while (true) {
     if (closed_) co_return fail(ErrorCode::kClosed, "the endpoint is closed");
-    if (!queue_.empty()) {
-      ConnectionPtr connection = std::move(queue_.front());
-      queue_.pop_front();
+    if (!queue.waiting.empty()) {
+      ConnectionPtr connection = std::move(queue.waiting.front());
+      queue.waiting.pop_front();
       co_return connection;
     }
-    co_await accepted_.wait();
+    co_await queue.changed.wait();
+  }
+}
+
+void EndpointImpl::report(Metrics& metrics) const {
+  quic::report(driver_->engine().counters(), metrics);
+  for (const auto& [alpn, queue] : queues_) {
+    metrics.counter("culvert_quic_accept_queue_full_total",
+                    "Connections that were closed because too many of their protocol waited to be accepted.",
+                    queue.refused, {{"alpn", alpn}});
   }
 }
 

@@ -12,6 +12,7 @@
 #include "net/event_loop.h"
 #include "quic/config.h"
 #include "quic/connection_info.h"
+#include "quic/protocol.h"
 #include "quic/silence_watch.h"
 #include "quic/stream.h"
 
@@ -23,14 +24,13 @@ using StreamPtr = std::shared_ptr<Stream>;
 
 struct Config {
   SecretKey key;
-  SocketAddr bind;                        // port 0 takes a free one
-  std::vector<std::string> accept_alpns;  // empty: this endpoint only dials
-  unsigned worker = 0;                    // index of this worker among `workers` that share the address
+  SocketAddr bind;                             // port 0 takes a free one
+  std::vector<quic::Protocol> protocols = {};  // that it accepts; none: this endpoint only dials
+  unsigned worker = 0;                         // index of this worker among `workers` that share the address
   unsigned workers = 1;
-  quic::Limits limits;
+  quic::Limits limits = {};  // of connections that it dials
   // Not set: from the machine's memory.
   std::optional<quic::EndpointLimits> caps = {};
-  std::optional<quic::X509Policy> x509 = {};  // protocols of clients without a key, on the same socket
 };
 
 using quic::CloseReason;
@@ -45,8 +45,8 @@ class Connection {
  public:
   virtual ~Connection() = default;
 
-  // The key that the peer proved. None on both sides of a connection that was verified by an X.509
-  // certificate.
+  // The key that the peer proved. A server that showed an X.509 certificate proved none, and its clients only
+  // where quic::Protocol::needs_peer_key says so.
   virtual const std::optional<EndpointId>& remote_id() const = 0;
   virtual const std::string& alpn() const = 0;
   virtual bool is_open() const = 0;
@@ -116,8 +116,11 @@ class Endpoint {
   // Errors: the same.
   virtual net::Task<Result<ConnectionPtr>> connect(quic::X509Server server, std::vector<SocketAddr> addrs,
                                                    std::string alpn, TimePoint deadline) = 0;
-  // The next connection that finished its handshake. kClosed after close().
-  virtual net::Task<Result<ConnectionPtr>> accept() = 0;
+  // The next connection of this protocol that finished its handshake. Each protocol has its own queue, of
+  // kMaxAccepted at most: further ones are closed and counted. Errors: kClosed after close(); kInvalid for a
+  // protocol that is not in Config::protocols.
+  static constexpr size_t kMaxAccepted = 128;
+  virtual net::Task<Result<ConnectionPtr>> accept(std::string alpn) = 0;
 
   // Binds a new socket in place of the old one and moves every connection to it (RFC 9000, 9). For a host
   // whose address changed.

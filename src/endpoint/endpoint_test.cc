@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <sstream>
 
 #include "base/encoding.h"
@@ -20,15 +21,15 @@ constexpr const char* kOtherAlpn = "other-echo/1";
 SecretKey key(uint8_t fill) { return *SecretKey::from_seed(Bytes(32, fill)); }
 TimePoint soon() { return monotonic_now() + 10s; }
 
-// An X.509 certificate for `kServerName` under a root of its own.
+// An X.509 certificate for a server name under a root of its own.
 class Certificate {
  public:
   static constexpr const char* kServerName = "edge.example";
 
-  Certificate() {
+  explicit Certificate(const std::string& name = kServerName) : name_(name) {
     tls::InternalCa::Pem pem = tls::InternalCa::create("test", unix_now());
     std::unique_ptr<tls::InternalCa> authority = std::move(*tls::InternalCa::load(pem));
-    identity_ = tls::to_der(**authority->issue(kServerName, unix_now()));
+    identity_ = tls::to_der(**authority->issue(name, unix_now()));
     std::string text;
     std::istringstream lines(pem.certificate);
     for (std::string line; std::getline(lines, line);) {
@@ -37,14 +38,16 @@ class Certificate {
     root_ = *from_base64(text);
   }
 
-  quic::X509Policy policy(std::vector<std::string> alpns) const {
-    return {.alpns = std::move(alpns),
-            .identity = *quic::X509Identity::from_der(identity_.chain, identity_.key)};
+  quic::X509Identity x509() const { return *quic::X509Identity::from_der(identity_.chain, identity_.key); }
+  quic::CertificateSource source() const {
+    return [identity = x509()](std::string_view) { return identity; };
   }
   const tls::DerIdentity& identity() const { return identity_; }
-  quic::X509Server server(std::string name = kServerName) const { return {std::move(name), {root_}}; }
+  quic::X509Server server() const { return {name_, {root_}}; }
+  quic::X509Server server(std::string name) const { return {std::move(name), {root_}}; }
 
  private:
+  std::string name_;
   tls::DerIdentity identity_;
   Bytes root_;
 };
@@ -53,10 +56,9 @@ class EndpointTest : public testing::Test {
  public:
   EndpointTest() {
     server_ = std::move(*Endpoint::bind(
-        loop_,
-        {.key = key(2), .bind = SocketAddr::v4({127, 0, 0, 1}, 0), .accept_alpns = {kAlpn}, .limits = {}}));
-    client_ = std::move(*Endpoint::bind(
-        loop_, {.key = key(1), .bind = SocketAddr::v4({0, 0, 0, 0}, 0), .accept_alpns = {}, .limits = {}}));
+        loop_, {.key = key(2), .bind = SocketAddr::v4({127, 0, 0, 1}, 0), .protocols = {{.alpn = kAlpn}}}));
+    client_ = std::move(
+        *Endpoint::bind(loop_, {.key = key(1), .bind = SocketAddr::v4({0, 0, 0, 0}, 0), .limits = {}}));
   }
 
   EndpointAddr server_addr(uint8_t fill = 2) {
@@ -66,7 +68,7 @@ class EndpointTest : public testing::Test {
   // Runs one story to its end; the server echoes meanwhile.
   void run(Task<> story) {
     net::TaskGroup tasks(loop_);
-    tasks.spawn(serve(tasks));
+    for (const std::string& alpn : served_) tasks.spawn(serve(tasks, alpn));
     tasks.spawn(finish(std::move(story)));
     loop_.run();
   }
@@ -77,9 +79,9 @@ class EndpointTest : public testing::Test {
     server_->close(0, "done");
   }
 
-  Task<> serve(net::TaskGroup& tasks) {
+  Task<> serve(net::TaskGroup& tasks, std::string alpn) {
     while (true) {
-      Result<ConnectionPtr> connection = co_await server_->accept();
+      Result<ConnectionPtr> connection = co_await server_->accept(alpn);
       if (!connection) co_return;
       accepted_.push_back(*connection);
       tasks.spawn(echo_streams(*connection, tasks));
@@ -130,18 +132,21 @@ class EndpointTest : public testing::Test {
 
   // The server again, on all addresses of loopback and with more credentials.
   void serve_paths(const Certificate& certificate) {
-    quic::X509Policy policy = certificate.policy({"h3"});
-    policy.limits.send_observed_addresses = true;
-    server_ = std::move(*Endpoint::bind(loop_, {.key = key(2),
-                                                .bind = SocketAddr::v4({0, 0, 0, 0}, 0),
-                                                .accept_alpns = {kAlpn, kOtherAlpn},
-                                                .limits = {},
-                                                .x509 = std::move(policy)}));
+    quic::Limits observing;
+    observing.send_observed_addresses = true;
+    serve_protocols({{.alpn = kAlpn},
+                     {.alpn = kOtherAlpn},
+                     {.alpn = "h3", .certificates = certificate.source(), .limits = observing}});
+  }
+  void serve_protocols(std::vector<quic::Protocol> protocols) {
+    served_.clear();
+    for (const quic::Protocol& protocol : protocols) served_.push_back(protocol.alpn);
+    server_ = std::move(*Endpoint::bind(
+        loop_, {.key = key(2), .bind = SocketAddr::v4({0, 0, 0, 0}, 0), .protocols = std::move(protocols)}));
     quic::Limits limits;
     limits.receive_observed_addresses = true;
-    client_ = std::move(*Endpoint::bind(
-        loop_,
-        {.key = key(1), .bind = SocketAddr::v4({0, 0, 0, 0}, 0), .accept_alpns = {}, .limits = limits}));
+    client_ = std::move(
+        *Endpoint::bind(loop_, {.key = key(1), .bind = SocketAddr::v4({0, 0, 0, 0}, 0), .limits = limits}));
   }
   SocketAddr server_at(uint8_t last) {
     return SocketAddr::v4({127, 0, 0, last}, server_->local_addr().port());
@@ -177,6 +182,7 @@ class EndpointTest : public testing::Test {
   net::EventLoop loop_;
   std::unique_ptr<Endpoint> server_;
   std::unique_ptr<Endpoint> client_;
+  std::vector<std::string> served_ = {kAlpn};  // protocols that are accepted and echoed
   std::vector<ConnectionPtr> accepted_;
 };
 
@@ -282,9 +288,8 @@ TEST_F(EndpointTest, ConnectionsOutliveTheirEndpointHarmlessly) {
   auto story = [](EndpointTest* t) -> Task<> {
     Result<ConnectionPtr> connection = co_await t->client_->connect(t->server_addr(), kAlpn, soon());
     Result<StreamPtr> stream = co_await (*connection)->open_bidi();
-    t->client_ = std::move(*Endpoint::bind(
-        t->loop_,
-        {.key = key(1), .bind = SocketAddr::v4({127, 0, 0, 1}, 0), .accept_alpns = {}, .limits = {}}));
+    t->client_ = std::move(
+        *Endpoint::bind(t->loop_, {.key = key(1), .bind = SocketAddr::v4({127, 0, 0, 1}, 0), .limits = {}}));
     EXPECT_FALSE((*connection)->is_open());
     EXPECT_EQ((*stream)->write(as_bytes("x")), 0u);
     EXPECT_EQ((*connection)->try_open_bidi(), nullptr);
@@ -356,6 +361,158 @@ TEST_F(EndpointTest, CredentialsAreNotInterchangeable) {
   Certificate certificate;
   serve_paths(certificate);
   run(story(this, &certificate));
+}
+
+// Certificates by name, as they are now.
+class ServerNames {
+ public:
+  void show(const std::string& name, const Certificate& certificate) {
+    identities_.insert_or_assign(name, certificate.x509());
+  }
+  quic::CertificateSource source() {
+    return [this](std::string_view name) -> std::optional<quic::X509Identity> {
+      asked_.emplace_back(name);
+      auto found = identities_.find(name);
+      return found == identities_.end() ? std::nullopt : std::optional(found->second);
+    };
+  }
+  const std::vector<std::string>& asked() const { return asked_; }
+
+ private:
+  std::map<std::string, quic::X509Identity, std::less<>> identities_;
+  std::vector<std::string> asked_;
+};
+
+TEST_F(EndpointTest, CertificatesAreChosenByNameAndMayChangeWhileItRuns) {
+  auto story = [](EndpointTest* t, ServerNames* names) -> Task<> {
+    Certificate one("one.example");
+    Certificate two("two.example");
+    names->show("one.example", one);
+    names->show("two.example", two);
+    for (const Certificate* each : {&one, &two}) {
+      Result<ConnectionPtr> connection = co_await t->dial_name(each->server(), "h3");
+      EXPECT_TRUE(connection.has_value());
+    }
+    Result<ConnectionPtr> crossed = co_await t->dial_name(two.server("one.example"), "h3");
+    EXPECT_EQ(crossed.error().code, ErrorCode::kUnauthorized);
+    Result<ConnectionPtr> unknown = co_await t->dial_name(one.server("three.example"), "h3");
+    EXPECT_EQ(unknown.error().code, ErrorCode::kUnauthorized);
+
+    Certificate renewed("one.example");
+    names->show("one.example", renewed);
+    Result<ConnectionPtr> old = co_await t->dial_name(one.server(), "h3");
+    EXPECT_EQ(old.error().code, ErrorCode::kUnauthorized);
+    Result<ConnectionPtr> current = co_await t->dial_name(renewed.server(), "h3");
+    EXPECT_TRUE(current.has_value());
+    if (!current) co_return;
+    bool good = co_await t->echoes(*current, "renewed");
+    EXPECT_TRUE(good);
+    EXPECT_EQ(t->accepted_.size(), 3u);
+    const std::vector<std::string> expected = {"one.example",   "two.example", "one.example",
+                                               "three.example", "one.example", "one.example"};
+    EXPECT_EQ(names->asked(), expected);
+  };
+  ServerNames names;
+  serve_protocols({{.alpn = kAlpn}, {.alpn = "h3", .certificates = names.source()}});
+  run(story(this, &names));
+}
+
+TEST_F(EndpointTest, AProtocolWithCertificatesMayNeedAKeyAllTheSame) {
+  auto story = [](EndpointTest* t, const Certificate* certificate) -> Task<> {
+    Result<ConnectionPtr> keyless = co_await t->dial_name(certificate->server(), "vault/1");
+    EXPECT_EQ(keyless.error().code, ErrorCode::kUnauthorized) << keyless.error().message;
+    Result<ConnectionPtr> raw = co_await t->dial_key("vault/1");
+    EXPECT_EQ(raw.error().code, ErrorCode::kUnauthorized) << raw.error().message;
+    EXPECT_TRUE(t->accepted_.empty());
+
+    quic::X509Server server = certificate->server();
+    server.proves_key = true;
+    Result<ConnectionPtr> keyed = co_await t->dial_name(server, "vault/1");
+    EXPECT_TRUE(keyed.has_value());
+    if (!keyed) co_return;
+    bool good = co_await t->echoes(*keyed, "keyed");
+    EXPECT_TRUE(good);
+    EXPECT_EQ((*keyed)->remote_id(), std::nullopt);
+    EXPECT_EQ(t->accepted_.back()->remote_id(), key(1).public_key());
+    Result<ConnectionPtr> open = co_await t->dial_name(certificate->server(), "h3");
+    EXPECT_TRUE(open.has_value());
+    if (!open) co_return;
+    good = co_await t->echoes(*open, "open");
+    EXPECT_TRUE(good);
+    EXPECT_EQ(t->accepted_.size(), 2u);
+    EXPECT_EQ(t->accepted_.back()->remote_id(), std::nullopt);
+  };
+  Certificate certificate;
+  serve_protocols({{.alpn = "vault/1", .certificates = certificate.source(), .needs_peer_key = true},
+                   {.alpn = "h3", .certificates = certificate.source()}});
+  run(story(this, &certificate));
+}
+
+TEST_F(EndpointTest, EachProtocolHasItsLimits) {
+  auto story = [](EndpointTest* t, const Certificate* certificate) -> Task<> {
+    Result<ConnectionPtr> narrow = co_await t->dial_key("narrow/1");
+    Result<ConnectionPtr> wide = co_await t->dial_key("wide/1");
+    Result<ConnectionPtr> h3 = co_await t->dial_name(certificate->server(), "h3");
+    EXPECT_TRUE(narrow.has_value() && wide.has_value() && h3.has_value());
+    if (!narrow || !wide || !h3) co_return;
+    auto count = [](Connection& connection) {
+      std::vector<StreamPtr> open;
+      while (StreamPtr stream = connection.try_open_bidi()) open.push_back(stream);
+      return open.size();
+    };
+    EXPECT_EQ(count(**narrow), 2u);
+    EXPECT_EQ(count(**wide), 40u);
+    EXPECT_EQ(count(**h3), 7u);
+    EXPECT_EQ((*narrow)->max_datagram_size(), 0u);
+    EXPECT_GT((*wide)->max_datagram_size(), 1000u);
+  };
+  Certificate certificate;
+  auto limits = [](uint64_t streams, bool datagrams) {
+    quic::Limits made;
+    made.max_streams_bidi = streams;
+    made.datagrams = datagrams;
+    return made;
+  };
+  serve_protocols({{.alpn = "narrow/1", .limits = limits(2, false)},
+                   {.alpn = "wide/1", .limits = limits(40, true)},
+                   {.alpn = "h3", .certificates = certificate.source(), .limits = limits(7, true)}});
+  run(story(this, &certificate));
+}
+
+TEST_F(EndpointTest, AFullQueueOfOneProtocolIsCountedAndLeavesTheOthersAlone) {
+  auto story = [](EndpointTest* t) -> Task<> {
+    constexpr size_t kTooMany = 5;
+    std::vector<ConnectionPtr> flood;
+    for (size_t i = 0; i < Endpoint::kMaxAccepted + kTooMany; ++i) {
+      Result<ConnectionPtr> connection = co_await t->dial_key("flood/1");
+      EXPECT_TRUE(connection.has_value());
+      if (connection) flood.push_back(*connection);
+    }
+    for (size_t i = 0; i < kTooMany; ++i) {
+      CloseReason reason = co_await flood[Endpoint::kMaxAccepted + i]->closed();
+      EXPECT_EQ(reason.kind, CloseReason::Kind::kApplication);
+    }
+    Result<ConnectionPtr> calm = co_await t->dial_key("calm/1");
+    EXPECT_TRUE(calm.has_value());
+    if (!calm) co_return;
+    bool good = co_await t->echoes(*calm, "calm");
+    EXPECT_TRUE(good);
+    Metrics metrics;
+    t->server_->report(metrics);
+    const std::string text = metrics.to_text();
+    EXPECT_NE(text.find("culvert_quic_accept_queue_full_total{alpn=\"flood/1\"} 5"), std::string::npos);
+    EXPECT_NE(text.find("culvert_quic_accept_queue_full_total{alpn=\"calm/1\"} 0"), std::string::npos);
+    // And those that waited are still there.
+    for (size_t i = 0; i < Endpoint::kMaxAccepted; ++i) {
+      Result<ConnectionPtr> accepted = co_await t->server_->accept("flood/1");
+      EXPECT_TRUE(accepted.has_value() && (*accepted)->is_open());
+    }
+    Result<ConnectionPtr> unknown = co_await t->server_->accept("unknown/1");
+    EXPECT_EQ(unknown.error().code, ErrorCode::kInvalid);
+  };
+  serve_protocols({{.alpn = "flood/1"}, {.alpn = "calm/1"}});
+  served_ = {"calm/1"};
+  run(story(this));
 }
 
 TEST_F(EndpointTest, AServerSaysWhereItSeesAClient) {
@@ -444,8 +601,7 @@ TEST_F(EndpointTest, NatTraversalOpensAPathToACandidate) {
 }
 
 TEST_F(EndpointTest, PortsInUseAreNamed) {
-  auto taken =
-      Endpoint::bind(loop_, {.key = key(3), .bind = server_->local_addr(), .accept_alpns = {}, .limits = {}});
+  auto taken = Endpoint::bind(loop_, {.key = key(3), .bind = server_->local_addr(), .limits = {}});
   ASSERT_FALSE(taken.has_value());
   EXPECT_EQ(taken.error().code, ErrorCode::kConflict);
   EXPECT_NE(taken.error().message.find(server_->local_addr().to_string()), std::string::npos);

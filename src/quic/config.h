@@ -1,12 +1,8 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <string>
-#include <vector>
 
-#include "base/bytes.h"
 #include "base/clock.h"
-#include "base/result.h"
 
 namespace culvert::quic {
 
@@ -59,6 +55,9 @@ struct Limits {
   CongestionControl congestion_control = CongestionControl::kCubic;
 };
 
+// Of each limit the stricter one.
+Limits strictest(const Limits& a, const Limits& b);
+
 // Caps of a whole endpoint.
 struct EndpointLimits {
   // Bytes that arrived and were not consumed. Past it streams are evicted as at
@@ -76,36 +75,6 @@ struct EndpointLimits {
   // For one of `workers` endpoints that share a machine with so many bytes of memory: an eighth of it for
   // what is received and a sixteenth for what is sent, over all workers.
   static EndpointLimits for_machine(uint64_t memory, unsigned workers);
-};
-
-// A certificate chain and its private key, which belong together and which the QUIC core can use.
-class X509Identity {
- public:
-  // Both in DER: the leaf first; the key as PKCS#8, PKCS#1 or SEC1. kInvalid says what is wrong with them.
-  static Result<X509Identity> from_der(std::vector<Bytes> chain, Bytes key);
-
-  const std::vector<Bytes>& chain() const { return chain_; }
-  ByteView key() const { return key_; }
-
- private:
-  X509Identity(std::vector<Bytes> chain, Bytes key) : chain_(std::move(chain)), key_(std::move(key)) {}
-
-  std::vector<Bytes> chain_;
-  Bytes key_;
-};
-
-// Application protocols that clients without a key of their own may speak, as HTTP/3 clients are: the server
-// shows an X.509 certificate.
-struct X509Policy {
-  std::vector<std::string> alpns;
-  X509Identity identity;
-  Limits limits = {};
-};
-
-// A server that is dialled by name and shows an X.509 certificate.
-struct X509Server {
-  std::string name;          // DNS name or IP address
-  std::vector<Bytes> roots;  // DER
 };
 
 }  // namespace culvert::quic

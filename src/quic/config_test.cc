@@ -7,6 +7,23 @@ namespace {
 
 constexpr uint64_t kMiB = 1024 * 1024;
 
+TEST(Limits, TheStrictestOfTwoAllowsWhatBothAllow) {
+  Limits streams;
+  streams.max_streams_bidi = 4;
+  streams.max_streams_uni = 100;
+  Limits datagrams;
+  datagrams.datagrams = false;
+  datagrams.max_streams_uni = 3;
+  datagrams.unadmitted_window = 1000;
+  for (const Limits& limits : {strictest(streams, datagrams), strictest(datagrams, streams)}) {
+    EXPECT_EQ(limits.max_streams_bidi, 4u);
+    EXPECT_EQ(limits.max_streams_uni, 3u);
+    EXPECT_FALSE(limits.datagrams);
+    EXPECT_EQ(limits.unadmitted_window, 1000u) << "0 is no limit";
+    EXPECT_EQ(limits.max_stream_window, Limits().max_stream_window);
+  }
+}
+
 TEST(EndpointLimits, AreFractionsOfTheMachineOverAllWorkers) {
   for (unsigned workers : {1u, 2u, 16u}) {
     const EndpointLimits limits = EndpointLimits::for_machine(4096 * kMiB, workers);

@@ -46,13 +46,21 @@ struct Transport {
   bool bbr;
 };
 
+struct X509Identity;
+
+struct CertificateSource {
+  void* context;
+  // The identity for a name and the protocols that the client offers, valid until the next call; nullptr
+  // refuses the client. No function: raw public keys.
+  const X509Identity* (*find)(void* context, Slice name, const Slice* alpns, size_t alpn_count);
+};
+
 struct Policy {
   const Slice* alpns;
   size_t alpn_count;
   Transport transport;
-  const Slice* chain;  // none: raw public keys
-  size_t chain_count;
-  Slice key;
+  CertificateSource certificates;
+  bool needs_peer_key;  // always with raw public keys
 };
 
 struct EndpointConfig {
@@ -70,6 +78,7 @@ struct EndpointConfig {
   uint64_t retry_token_lifetime_ms;
   const Policy* policies;
   size_t policy_count;
+  size_t fallback_policy;  // of clients whose ClientHello does not fit into their first packet
   Transport client;
   bool (*key_check)(const uint8_t* key);
 };
@@ -95,6 +104,7 @@ struct Received {
   Connection* connection;
   void* user;
   bool validated;
+  size_t policy;  // index
   Transmit response;
 };
 
@@ -208,7 +218,8 @@ constexpr size_t kNoDatagram = SIZE_MAX;
 extern "C" {
 Layout cq_layout();
 Endpoint* cq_endpoint_new(const EndpointConfig* config);
-bool cq_x509_check(const Slice* chain, size_t count, Slice key);
+const X509Identity* cq_x509_new(const Slice* chain, size_t count, Slice key);
+void cq_x509_free(const X509Identity* identity);
 void cq_endpoint_free(Endpoint* endpoint);
 uint64_t cq_endpoint_panics(Endpoint* endpoint);
 uint64_t cq_endpoint_keys_verified(Endpoint* endpoint);
@@ -218,8 +229,8 @@ void cq_endpoint_receive(Endpoint* endpoint, uint64_t now, Address remote, Addre
 Connection* cq_endpoint_connect(Endpoint* endpoint, uint64_t now, Address remote, const uint8_t* key,
                                 const uint8_t* alpn, size_t alpn_size);
 Connection* cq_endpoint_connect_x509(Endpoint* endpoint, uint64_t now, Address remote, Slice name,
-                                     const Slice* roots, size_t root_count, const uint8_t* alpn,
-                                     size_t alpn_size);
+                                     const Slice* roots, size_t root_count, bool proves_key,
+                                     const uint8_t* alpn, size_t alpn_size);
 
 void cq_connection_free(Endpoint* endpoint, Connection* connection);
 void cq_connection_set_user(Connection* connection, void* user);

@@ -17,40 +17,9 @@ constexpr uint64_t kRetryTokenLifetimeMs = 10'000;
 // First packets that wait for a decision inside the core. We decide at once, so few ever do.
 constexpr uint64_t kMaxIncoming = 16;
 constexpr uint64_t kIncomingBuffer = 64 * 1024;
-// RFC 9002, 6.2.2
-constexpr uint64_t kInitialRttUs = 333'000;
-// Beyond the eighth of the large window that must be read before it is announced.
-constexpr uint64_t kWindowSlack = 64 * 1024;
-
 // How long a connection rests whose batch the socket did not take; the socket's own notification usually
 // comes first.
 constexpr Duration kBlockedPause = std::chrono::milliseconds(10);
-
-uint64_t milliseconds(Duration duration) {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
-}
-
-core::Transport transport(const Limits& limits) {
-  return {.idle_timeout_ms = milliseconds(limits.idle_timeout),
-          .keep_alive_ms = milliseconds(limits.keep_alive),
-          .path_idle_timeout_ms = milliseconds(limits.path_idle_timeout),
-          .path_keep_alive_ms = milliseconds(limits.path_keep_alive),
-          .initial_rtt_us = kInitialRttUs,
-          .initial_stream_window =
-              std::max(limits.initial_stream_window, limits.max_stream_window / 8 + kWindowSlack),
-          .stream_window = limits.max_stream_window,
-          .receive_window = limits.unadmitted_window > 0 ? limits.unadmitted_window : UINT64_MAX,
-          .max_streams_bidi = limits.max_streams_bidi,
-          .max_streams_uni = limits.max_streams_uni,
-          .datagram_receive_buffer = limits.datagrams ? limits.max_queued_datagram_bytes : 0,
-          .datagram_send_buffer = limits.max_queued_datagram_bytes,
-          .max_paths = limits.max_paths,
-          .max_nat_candidates = limits.max_nat_candidates,
-          .max_udp_payload = static_cast<uint16_t>(limits.max_udp_payload),
-          .send_observed_addresses = limits.send_observed_addresses,
-          .receive_observed_addresses = limits.receive_observed_addresses,
-          .bbr = limits.congestion_control == CongestionControl::kBbr3};
-}
 
 std::vector<core::Slice> slices(const auto& list) {
   std::vector<core::Slice> out;
@@ -63,7 +32,10 @@ bool is_usable_key(const uint8_t* key) { return PublicKey::from_bytes({key, Publ
 }  // namespace
 
 Engine::Engine(Config config, Random& random, EngineHost& host)
-    : config_(std::move(config)), host_(host), memory_(config_.caps) {
+    : config_(std::move(config)),
+      protocols_(std::move(config_.protocols)),
+      host_(host),
+      memory_(config_.caps) {
   CHECK(core::cq_layout() == core::kLayout);
   core::EndpointConfig core_config{};
   std::ranges::copy(config_.key.expose_seed(), core_config.seed.begin());
@@ -75,35 +47,16 @@ Engine::Engine(Config config, Random& random, EngineHost& host)
   random.fill(core_config.id_seed);
   core_config.worker = static_cast<uint8_t>(config_.worker);
   core_config.generation = static_cast<uint8_t>(config_.generation);
-  core_config.max_udp_payload = static_cast<uint16_t>(config_.limits.max_udp_payload);
+  core_config.max_udp_payload =
+      static_cast<uint16_t>(std::max(config_.limits.max_udp_payload, protocols_.max_udp_payload()));
   core_config.max_incoming = kMaxIncoming;
   core_config.incoming_buffer = kIncomingBuffer;
   core_config.incoming_buffer_total = kMaxIncoming * kIncomingBuffer;
   core_config.retry_token_lifetime_ms = kRetryTokenLifetimeMs;
-  core_config.client = transport(config_.limits);
+  core_config.client = to_core(config_.limits);
   core_config.client.receive_window = UINT64_MAX;
   core_config.key_check = is_usable_key;
-
-  std::vector<core::Policy> policies;
-  const std::vector<core::Slice> raw_alpns = slices(config_.accept_alpns);
-  std::vector<core::Slice> x509_alpns;
-  std::vector<core::Slice> chain;
-  if (!raw_alpns.empty()) {
-    policies.push_back({raw_alpns.data(), raw_alpns.size(), transport(config_.limits), nullptr, 0, {}});
-  }
-  if (config_.x509) {
-    const ByteView identity_key = config_.x509->identity.key();
-    x509_alpns = slices(config_.x509->alpns);
-    chain = slices(config_.x509->identity.chain());
-    policies.push_back({x509_alpns.data(),
-                        x509_alpns.size(),
-                        transport(config_.x509->limits),
-                        chain.data(),
-                        chain.size(),
-                        {identity_key.data(), identity_key.size()}});
-  }
-  core_config.policies = policies.data();
-  core_config.policy_count = policies.size();
+  protocols_.describe(core_config);
   core_ = core::cq_endpoint_new(&core_config);
   wipe(core_config.seed);
   CHECK(core_ != nullptr);
@@ -158,17 +111,18 @@ std::shared_ptr<Connection> Engine::connect(const SocketAddr& remote, const Endp
 std::shared_ptr<Connection> Engine::connect(const SocketAddr& remote, const X509Server& server,
                                             const std::string& alpn, TimePoint now) {
   const std::vector<core::Slice> roots = slices(server.roots);
-  return dialled(core::cq_endpoint_connect_x509(
-                     core_, core::to_core(now), core::to_core(remote),
-                     {reinterpret_cast<const uint8_t*>(server.name.data()), server.name.size()}, roots.data(),
-                     roots.size(), reinterpret_cast<const uint8_t*>(alpn.data()), alpn.size()),
-                 std::nullopt, alpn, now);
+  return dialled(
+      core::cq_endpoint_connect_x509(
+          core_, core::to_core(now), core::to_core(remote),
+          {reinterpret_cast<const uint8_t*>(server.name.data()), server.name.size()}, roots.data(),
+          roots.size(), server.proves_key, reinterpret_cast<const uint8_t*>(alpn.data()), alpn.size()),
+      std::nullopt, alpn, now);
 }
 
 std::shared_ptr<Connection> Engine::dialled(core::Connection* core, std::optional<EndpointId> peer,
                                             const std::string& alpn, TimePoint now) {
   if (core == nullptr) return nullptr;
-  auto connection = std::make_shared<Connection>(shared(), core, false, false, peer, alpn, now);
+  auto connection = std::make_shared<Connection>(shared(config_.limits), core, false, false, peer, alpn, now);
   add(connection);
   return connection;
 }
@@ -190,9 +144,9 @@ void Engine::receive(const net::ReceivedDatagram& datagram, TimePoint now) {
     admission = core::Admission::kRetry;
   }
   // An endpoint that only dials lets the kernel choose the source of what it sends.
-  const bool has_servers = !config_.accept_alpns.empty() || config_.x509;
-  const core::Address local =
-      has_servers && !datagram.local.is_unspecified() ? core::to_core(datagram.local) : core::Address{};
+  const core::Address local = !protocols_.empty() && !datagram.local.is_unspecified()
+                                  ? core::to_core(datagram.local)
+                                  : core::Address{};
   core::Received received;
   core::cq_endpoint_receive(core_, core::to_core(now), core::to_core(datagram.remote), local, datagram.ecn,
                             datagram.data.data(), datagram.data.size(), admission, &received);
@@ -206,8 +160,9 @@ void Engine::receive(const net::ReceivedDatagram& datagram, TimePoint now) {
       return;
     case core::ReceivedKind::kNew: {
       ++counters_.handshakes_started;
-      auto connection = std::make_shared<Connection>(shared(), received.connection, true, received.validated,
-                                                     std::nullopt, "", now);
+      auto connection =
+          std::make_shared<Connection>(shared(protocols_.limits(received.policy)), received.connection, true,
+                                       received.validated, std::nullopt, "", now);
       handshaking_.insert(connection.get());
       if (!received.validated) ++unvalidated_;
       add(std::move(connection));

@@ -12,6 +12,7 @@
 #include "quic/connection.h"
 #include "quic/counters.h"
 #include "quic/memory_policy.h"
+#include "quic/protocols.h"
 
 namespace culvert::quic {
 
@@ -35,13 +36,12 @@ class Engine final : private ConnectionHost {
  public:
   struct Config {
     SecretKey key;
-    std::vector<std::string> accept_alpns;  // of clients that prove an Ed25519 key
-    Limits limits;                          // of these and of dialled connections
-    EndpointLimits caps = {};               // of all together
-    unsigned worker = 0;                    // in bits 0 to 6 of the first byte of our connection ids
+    std::vector<Protocol> protocols = {};  // that it accepts; none: it only dials
+    Limits limits = {};                    // of connections that it dials
+    EndpointLimits caps = {};              // of all together
+    unsigned worker = 0;                   // in bits 0 to 6 of the first byte of our connection ids
     unsigned workers = 1;
-    unsigned generation = 0;              // 0 or 1, in bit 7: of the process that owns them
-    std::optional<X509Policy> x509 = {};  // of clients that prove none
+    unsigned generation = 0;  // 0 or 1, in bit 7: of the process that owns them
   };
 
   Engine(Config config, Random& random, EngineHost& host);
@@ -85,9 +85,10 @@ class Engine final : private ConnectionHost {
   void remove(Connection& connection);
   void complete_handshake(Connection& connection);
   void report_faults(TimePoint now);
-  Shared shared() { return {core_, config_.limits, memory_, counters_, *this}; }
+  Shared shared(const Limits& limits) { return {core_, limits, memory_, counters_, *this}; }
 
   Config config_;
+  Protocols protocols_;
   EngineHost& host_;
   core::Endpoint* core_ = nullptr;
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections_;

@@ -32,7 +32,7 @@ void for_each_segment(const net::DatagramBatch& batch, const std::function<void(
 class HostileWorld::HonestHost final : public quic::EngineHost {
  public:
   HonestHost(quic::Limits limits, Random& random)
-      : engine({.key = key(1), .accept_alpns = {}, .limits = limits}, random, *this) {}
+      : engine({.key = key(1), .limits = limits}, random, *this) {}
 
   bool send(const net::DatagramBatch& batch) override {
     for_each_segment(batch, [&](ByteView data) { sent.push_back(to_bytes(data)); });
@@ -47,8 +47,8 @@ class HostileWorld::HonestHost final : public quic::EngineHost {
 
 HostileWorld::HostileWorld(uint64_t seed, quic::Limits limits, quic::EndpointLimits caps)
     : random_(seed),
-      victim_(new quic::Engine({.key = key(2), .accept_alpns = {kAlpn}, .limits = limits, .caps = caps},
-                               random_, *this)),
+      victim_(new quic::Engine(
+          {.key = key(2), .protocols = {{.alpn = kAlpn, .limits = limits}}, .caps = caps}, random_, *this)),
       honest_(std::make_unique<HonestHost>(limits, random_)) {}
 
 HostileWorld::~HostileWorld() = default;

@@ -24,8 +24,7 @@ struct Crowd {
       const auto number = static_cast<uint8_t>(i);
       hosts.push_back(std::make_unique<Host>(
           net, SocketAddr::v4({10, 1, 0, number}, 50'000),
-          quic::Engine::Config{
-              .key = test_key(static_cast<uint8_t>(10 + number)), .accept_alpns = {}, .limits = {}}));
+          quic::Engine::Config{.key = test_key(static_cast<uint8_t>(10 + number)), .limits = {}}));
     }
     server_host.set_on_accepted([this](std::shared_ptr<quic::Connection> accepted) {
       servers.push_back(std::make_unique<Peer>(std::move(accepted)));

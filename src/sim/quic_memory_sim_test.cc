@@ -20,9 +20,8 @@ struct Greedy {
       : net(seed),
         server_host(net, TwoHosts::kServerAddr,
                     TwoHosts::server_config({}, {.max_send_memory = kSendMemory})),
-        greedy_host(net, TwoHosts::kClientAddr, {.key = test_key(1), .accept_alpns = {}, .limits = {}}),
-        honest_host(net, SocketAddr::v4({10, 0, 0, 3}, 50000),
-                    {.key = test_key(3), .accept_alpns = {}, .limits = {}}) {
+        greedy_host(net, TwoHosts::kClientAddr, {.key = test_key(1)}),
+        honest_host(net, SocketAddr::v4({10, 0, 0, 3}, 50000), {.key = test_key(3)}) {
     server_host.set_on_accepted([this](std::shared_ptr<quic::Connection> accepted) {
       servers.push_back(std::make_unique<Peer>(std::move(accepted)));
       servers.back()->answer = answer;

@@ -272,7 +272,7 @@ class BehindNats {
   Network net;
   Nat client_nat{SocketAddr::v4({203, 0, 113, 2}, 20'000)};
   Nat server_nat{SocketAddr::v4({203, 0, 113, 1}, 30'000)};
-  Host client_host{net, TwoHosts::kClientAddr, {.key = test_key(1), .accept_alpns = {}, .limits = {}}};
+  Host client_host{net, TwoHosts::kClientAddr, {.key = test_key(1), .limits = {}}};
   Host server_host{net, TwoHosts::kServerAddr, TwoHosts::server_config({})};
   bool client_sends_only = false;
   bool server_sends_only = false;

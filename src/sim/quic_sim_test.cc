@@ -272,7 +272,7 @@ TEST(QuicSim, AnUnvalidatedFloodCreatesNoStateBeyondTheCap) {
     void want_flush() override {}
     std::vector<Bytes> packets;
   } capture;
-  quic::Engine attacker({.key = test_key(3), .accept_alpns = {}, .limits = {}}, world.net.random(), capture);
+  quic::Engine attacker({.key = test_key(3), .limits = {}}, world.net.random(), capture);
   for (uint16_t i = 0; i < 3000; ++i) {
     attacker.connect(TwoHosts::kServerAddr, test_key(2).public_key(), TwoHosts::kAlpn, world.net.now());
     attacker.flush(world.net.now());

@@ -32,8 +32,7 @@ struct TwoHosts {
   explicit TwoHosts(uint64_t seed, const LinkConfig& link = {}, quic::Limits limits = {},
                     quic::EndpointLimits caps = {})
       : net(seed),
-        client_host(net, kClientAddr,
-                    {.key = test_key(1), .accept_alpns = {}, .limits = limits, .caps = caps}),
+        client_host(net, kClientAddr, {.key = test_key(1), .limits = limits, .caps = caps}),
         server_host(net, kServerAddr, server_config(limits, caps)) {
     net.set_default_link(link);
     server_host.set_on_accepted([this](std::shared_ptr<quic::Connection> accepted) {
@@ -45,7 +44,7 @@ struct TwoHosts {
 
   static quic::Engine::Config server_config(const quic::Limits& limits,
                                             const quic::EndpointLimits& caps = {}) {
-    return {.key = test_key(2), .accept_alpns = {kAlpn}, .limits = limits, .caps = caps};
+    return {.key = test_key(2), .protocols = {{.alpn = kAlpn, .limits = limits}}, .caps = caps};
   }
 
   Peer& dial(const EndpointId& peer = test_key(2).public_key(), const std::string& alpn = kAlpn) {

@@ -118,13 +118,11 @@ TEST(Control, OverARealStream) {
   auto key = [](uint8_t fill) { return SecretKey::from_seed(Bytes(32, fill)).value(); };
   const SocketAddr any = SocketAddr::v4({127, 0, 0, 1}, 0);
   auto edge =
-      endpoint::Endpoint::bind(loop, {.key = key(1), .bind = any, .accept_alpns = {"x"}, .limits = {}})
-          .value();
-  auto agent =
-      endpoint::Endpoint::bind(loop, {.key = key(2), .bind = any, .accept_alpns = {}, .limits = {}}).value();
+      endpoint::Endpoint::bind(loop, {.key = key(1), .bind = any, .protocols = {{.alpn = "x"}}}).value();
+  auto agent = endpoint::Endpoint::bind(loop, {.key = key(2), .bind = any, .limits = {}}).value();
   endpoint::EndpointAddr address{.id = edge->id(), .relay_urls = {}, .ip_addrs = {edge->local_addr()}};
   auto dialled = run_task(loop, agent->connect(address, "x", soon())).value();
-  auto accepted = run_task(loop, edge->accept()).value();
+  auto accepted = run_task(loop, edge->accept("x")).value();
 
   ControlStream mine(loop, run_task(loop, dialled->open_bidi()).value());
   ASSERT_TRUE(mine.send(Hello{1, "a"}));

@@ -33,14 +33,14 @@ class PumpTest : public testing::Test {
  public:
   PumpTest() : tasks_(loop_) {
     const SocketAddr any = SocketAddr::v4({127, 0, 0, 1}, 0);
-    edge_ = Endpoint::bind(loop_, {.key = key(1), .bind = any, .accept_alpns = {"x"}, .limits = {}}).value();
-    agent_ = Endpoint::bind(loop_, {.key = key(2), .bind = any, .accept_alpns = {}, .limits = {}}).value();
+    edge_ = Endpoint::bind(loop_, {.key = key(1), .bind = any, .protocols = {{.alpn = "x"}}}).value();
+    agent_ = Endpoint::bind(loop_, {.key = key(2), .bind = any, .limits = {}}).value();
     reconnect();
   }
   void reconnect() {
     endpoint::EndpointAddr address{.id = edge_->id(), .relay_urls = {}, .ip_addrs = {edge_->local_addr()}};
     agent_connection_ = run_task(loop_, agent_->connect(address, "x", soon())).value();
-    edge_connection_ = run_task(loop_, edge_->accept()).value();
+    edge_connection_ = run_task(loop_, edge_->accept("x")).value();
   }
 
   ~PumpTest() override {

@@ -83,6 +83,7 @@ struct Program {
   net::TaskGroup tasks{loop};
   std::unique_ptr<endpoint::Endpoint> endpoint;
   Options options;
+  std::vector<std::string> served;  // protocols
   std::optional<SocketAddr> relay;
   std::vector<SocketAddr> candidates;
   bool stopping = false;
@@ -146,9 +147,9 @@ net::Task<> say_close(endpoint::ConnectionPtr connection) {
   say("CLOSED {} {:#x} {}", name_of(reason.kind), reason.code, reason.message);
 }
 
-net::Task<> serve(Program& program) {
+net::Task<> serve(Program& program, std::string alpn) {
   for (;;) {
-    Result<endpoint::ConnectionPtr> connection = co_await program.endpoint->accept();
+    Result<endpoint::ConnectionPtr> connection = co_await program.endpoint->accept(alpn);
     if (!connection) break;
     say("ACCEPTED {} {}", id_of(**connection), (*connection)->alpn());
     program.tasks.spawn(echo_streams(program, *connection));
@@ -405,7 +406,8 @@ Result<> parse_paths(Program& program) {
   return {};
 }
 
-Result<quic::X509Policy> parse_x509(const Options& options) {
+// The protocols of clients without a key.
+Result<std::vector<quic::Protocol>> parse_x509(const Options& options) {
   Result<Bytes> certificate = read_file(option(options, "certificate"), kMaxFile);
   if (!certificate) return std::unexpected(certificate.error());
   Result<Bytes> key = read_file(option(options, "certificate-key"), kMaxFile);
@@ -413,9 +415,13 @@ Result<quic::X509Policy> parse_x509(const Options& options) {
   Result<quic::X509Identity> identity =
       quic::X509Identity::from_der({std::move(*certificate)}, std::move(*key));
   if (!identity) return std::unexpected(identity.error());
-  quic::X509Policy policy{.alpns = split(options.at("x509-alpn")), .identity = std::move(*identity)};
-  policy.limits.send_observed_addresses = true;
-  return policy;
+  std::vector<quic::Protocol> protocols;
+  for (const std::string& alpn : split(options.at("x509-alpn"))) {
+    quic::Protocol& protocol = protocols.emplace_back(alpn);
+    protocol.certificates = [identity = *identity](std::string_view) { return identity; };
+    protocol.limits.send_observed_addresses = true;
+  }
+  return protocols;
 }
 
 // What the mode does, once the endpoint is bound.
@@ -433,8 +439,8 @@ net::Task<> act(Program& program, std::string mode, std::string alpn) {
     program.status = observed ? 0 : 1;
   }
   if (mode == "serve") {
+    for (const std::string& each : program.served) program.tasks.spawn(serve(program, each));
     say("READY");
-    co_await serve(program);
     co_return;
   }
   if (mode == "connect") {
@@ -466,14 +472,17 @@ int run(Program& program, const std::string& mode) {
   if (!bind) return say("ERROR bind {}", bind.error().message), 2;
   std::string alpn = option(program.options, "alpn", "culvert-interop/0");
 
-  endpoint::Config config{.key = key, .bind = *bind, .accept_alpns = {}, .limits = {}};
-  if (mode == "serve") config.accept_alpns = split(alpn);
+  endpoint::Config config{.key = key, .bind = *bind};
+  if (mode == "serve") {
+    for (const std::string& each : split(alpn)) config.protocols.push_back({.alpn = each});
+  }
   config.limits.receive_observed_addresses = program.options.contains("discover");
   if (program.options.contains("x509-alpn")) {
-    Result<quic::X509Policy> policy = parse_x509(program.options);
-    if (!policy) return say("ERROR x509 {}", policy.error().message), 2;
-    config.x509 = std::move(*policy);
+    Result<std::vector<quic::Protocol>> protocols = parse_x509(program.options);
+    if (!protocols) return say("ERROR x509 {}", protocols.error().message), 2;
+    std::ranges::move(*protocols, std::back_inserter(config.protocols));
   }
+  for (const quic::Protocol& protocol : config.protocols) program.served.push_back(protocol.alpn);
   Result<> paths = parse_paths(program);
   if (!paths) return say("ERROR paths {}", paths.error().message), 2;
   Result<std::unique_ptr<endpoint::Endpoint>> bound = endpoint::Endpoint::bind(program.loop, config);

@@ -90,6 +90,21 @@ pub struct Transport {
     pub bbr: bool,
 }
 
+/// An X.509 certificate chain and its private key, ready for use.
+pub type X509Identity = rustls::sign::CertifiedKey;
+
+/// Where a server's certificates come from.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CertificateSource {
+    pub context: *mut std::ffi::c_void,
+    /// For the name that the client asked for, empty if for none, and the protocols that it offers. Null: it is refused.
+    /// The identity is valid until the next call. None: raw public keys.
+    pub find: Option<FindCertificate>,
+}
+
+pub type FindCertificate = extern "C" fn(*mut std::ffi::c_void, Slice, *const Slice, usize) -> *const X509Identity;
+
 /// ALPNs that share credentials and settings.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -97,11 +112,9 @@ pub struct Policy {
     pub alpns: *const Slice,
     pub alpn_count: usize,
     pub transport: Transport,
-    /// X.509: DER, leaf first. None: raw public keys.
-    pub chain: *const Slice,
-    pub chain_count: usize,
-    /// X.509: DER.
-    pub key: Slice,
+    pub certificates: CertificateSource,
+    /// Whether clients must prove an Ed25519 key. Always with raw public keys.
+    pub needs_peer_key: bool,
 }
 
 #[repr(C)]
@@ -120,6 +133,8 @@ pub struct EndpointConfig {
     pub retry_token_lifetime_ms: u64,
     pub policies: *const Policy,
     pub policy_count: usize,
+    /// Which of them is for clients whose ClientHello does not fit into their first packet.
+    pub fallback_policy: usize,
     /// Of connections that this endpoint dials.
     pub client: Transport,
     pub key_check: Option<crate::tls::KeyCheck>,
@@ -189,6 +204,8 @@ pub struct Received {
     pub user: *mut std::ffi::c_void,
     /// New connections: the client's address is validated by a token.
     pub validated: bool,
+    /// New connections: the index of their policy.
+    pub policy: usize,
     pub response: Transmit,
 }
 

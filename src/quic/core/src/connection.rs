@@ -56,8 +56,8 @@ pub enum PeerCheck {
     Key(PublicKey),
     /// The peer must prove a key; which one is reported.
     AnyKey,
-    /// X.509: the TLS verifier has decided.
-    Certificate,
+    /// None, or what the TLS verifier has decided by an X.509 certificate.
+    None,
 }
 
 /// The receiving half of a stream.
@@ -443,7 +443,7 @@ impl Conn {
         self.established.insert(PathId::ZERO);
         self.prober.set_timers(tls::peer_idle_timeout(self.inner.crypto_session()), 0);
         self.routes = self.inner.network_path(PathId::ZERO).map(|path| path.remote()).into_iter().collect();
-        if !matches!(self.peer_check, PeerCheck::Certificate) {
+        if !matches!(self.peer_check, PeerCheck::None) {
             self.peer_key = self.proven_key();
             let expected = match &self.peer_check {
                 PeerCheck::Key(key) => self.peer_key.as_ref() == Some(key),

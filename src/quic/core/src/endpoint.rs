@@ -19,7 +19,7 @@ use crate::connection::{Conn, PeerCheck, varint};
 use crate::delivery::{Delivery, Factory};
 use crate::keys::{CallTime, ID_SIZE, IdGenerator, ResetKey, TokenKey, Tokens, first_byte};
 use crate::panics::last_panic;
-use crate::tls::{self, Identity, PublicKey};
+use crate::tls::{self, FindCertificate, Identity, PublicKey};
 
 /// RFC 9000, 14.1.
 const MIN_INITIAL: usize = 1200;
@@ -30,13 +30,15 @@ struct Policy {
     alpns: Vec<Vec<u8>>,
     config: Arc<ServerConfig>,
     settings: abi::Transport,
-    raw_keys: bool,
+    needs_peer_key: bool,
 }
 
 pub struct Endpoint {
     inner: noq_proto::Endpoint,
     identity: Identity,
     policies: Vec<Policy>,
+    /// Of clients whose protocols the first packet does not tell.
+    fallback_policy: usize,
     client: abi::Transport,
     clients: FxHashMap<Vec<u8>, ClientConfig>,
     first_ids: Arc<std::sync::Mutex<StdRng>>,
@@ -54,6 +56,7 @@ pub struct Outcome {
     pub response_kind: ResponseKind,
     pub connection: *mut Conn,
     pub validated: bool,
+    pub policy: usize,
     pub transmit: Option<noq_proto::Transmit>,
 }
 
@@ -64,6 +67,7 @@ impl Outcome {
             response_kind: ResponseKind::None,
             connection: std::ptr::null_mut(),
             validated: false,
+            policy: 0,
             transmit: None,
         }
     }
@@ -134,8 +138,8 @@ fn transport(settings: &abi::Transport, delivery: &Arc<Delivery>) -> Arc<Transpo
 pub struct PolicyParts {
     pub alpns: Vec<Vec<u8>>,
     pub transport: abi::Transport,
-    pub chain: Vec<Vec<u8>>,
-    pub key: Vec<u8>,
+    pub certificates: Option<FindCertificate>,
+    pub needs_peer_key: bool,
 }
 
 impl Endpoint {
@@ -163,13 +167,9 @@ impl Endpoint {
         let mut made = Vec::new();
         for parts in policies {
             let first = parts.transport.initial_stream_window;
-            let chain: Vec<&[u8]> = parts.chain.iter().map(Vec::as_slice).collect();
-            let crypto = if chain.is_empty() {
-                identity.raw_key_server(parts.alpns.clone(), first)
-            } else {
-                identity.x509_server(parts.alpns.clone(), &chain, &parts.key, first)
-            }
-            .map_err(|error| error.to_string())?;
+            let crypto = identity
+                .server(parts.alpns.clone(), parts.certificates, parts.needs_peer_key, first)
+                .map_err(|error| error.to_string())?;
             let mut server = ServerConfig::new(crypto, token_key.clone());
             server
                 .max_incoming(config.max_incoming as usize)
@@ -178,7 +178,7 @@ impl Endpoint {
                 .retry_token_lifetime(Duration::from_millis(config.retry_token_lifetime_ms))
                 .time_source(Arc::new(time.clone()));
             made.push(Policy {
-                raw_keys: parts.chain.is_empty(),
+                needs_peer_key: parts.needs_peer_key,
                 alpns: parts.alpns,
                 config: Arc::new(server),
                 settings: parts.transport,
@@ -189,6 +189,7 @@ impl Endpoint {
             inner: noq_proto::Endpoint::new(Arc::new(endpoint_config), default, true),
             identity,
             policies: made,
+            fallback_policy: config.fallback_policy,
             client: config.client,
             clients: FxHashMap::default(),
             first_ids: Arc::new(std::sync::Mutex::new(StdRng::from_seed(first_id_seed))),
@@ -278,29 +279,29 @@ impl Endpoint {
             let retry = self.inner.retry(incoming, &mut self.buffer).ok();
             return Outcome::response(ResponseKind::Retry, retry);
         }
-        let policy = &self.policies[self.policy_for(&incoming)];
-        let (settings, raw_keys) = (policy.settings, policy.raw_keys);
+        let index = self.policy_for(&incoming);
+        let policy = &self.policies[index];
+        let (settings, needs_peer_key) = (policy.settings, policy.needs_peer_key);
         let delivery = new_delivery(&settings);
         let mut config = ServerConfig::clone(&policy.config);
         config.transport_config(transport(&settings, &delivery));
         match self.inner.accept(incoming, now, &mut self.buffer, Some(Arc::new(config))) {
             Ok((handle, inner)) => {
-                let check = if raw_keys { PeerCheck::AnyKey } else { PeerCheck::Certificate };
+                let check = if needs_peer_key { PeerCheck::AnyKey } else { PeerCheck::None };
                 let connection = self.adopt(Conn::new(inner, handle, check, &settings, delivery, now), now);
-                Outcome { kind: ReceivedKind::New, connection, validated, ..Outcome::nothing() }
+                Outcome { kind: ReceivedKind::New, connection, validated, policy: index, ..Outcome::nothing() }
             }
             Err(error) => Outcome::response(ResponseKind::Rejected, error.response),
         }
     }
 
-    /// The first policy that knows a protocol of the client's. A ClientHello of several packets, whose protocols are
-    /// not known yet, comes from a client with a post-quantum key share: of a browser rather than of an endpoint.
+    /// The first policy that knows a protocol of the client's.
     fn policy_for(&self, incoming: &noq_proto::Incoming) -> usize {
         if self.policies.len() < 2 {
             return 0;
         }
         let Some(offered) = incoming.decrypt().and_then(|initial| initial.alpns()) else {
-            return self.policies.iter().position(|policy| !policy.raw_keys).unwrap_or(0);
+            return self.fallback_policy;
         };
         let offered: Vec<_> = offered.flatten().collect();
         let knows = |policy: &Policy| policy.alpns.iter().any(|alpn| offered.iter().any(|each| each == alpn));
@@ -347,14 +348,15 @@ impl Endpoint {
         remote: abi::Address,
         name: &str,
         roots: &[&[u8]],
+        proves_key: bool,
         alpn: &[u8],
     ) -> Result<*mut Conn, String> {
         let crypto = self
             .identity
-            .x509_client(alpn, roots, self.client.initial_stream_window)
+            .x509_client(alpn, roots, proves_key, self.client.initial_stream_window)
             .map_err(|error| error.to_string())?;
         let config = self.client_config(crypto);
-        self.dial(now, remote, config, name, PeerCheck::Certificate)
+        self.dial(now, remote, config, name, PeerCheck::None)
     }
 
     fn client_config(&self, crypto: Arc<dyn noq_proto::crypto::ClientConfig>) -> ClientConfig {
@@ -473,6 +475,7 @@ mod tests {
             retry_token_lifetime_ms: 10_000,
             policies: std::ptr::null(),
             policy_count: 0,
+            fallback_policy: 0,
             client: TRANSPORT,
             key_check: Some(any_key),
         };

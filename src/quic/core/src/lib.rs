@@ -8,6 +8,7 @@
 
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use noq_proto::{Dir, FourTuple, PathId, PathStatus, SendDatagramError, StreamId};
@@ -24,7 +25,10 @@ pub mod send;
 pub mod tls;
 mod unprotected;
 
-use abi::{Address, Admission, CqEvent, Layout, Liveness, PathInfo, Received, Slice, Status, StreamState, Transmit};
+use abi::{
+    Address, Admission, CertificateSource, CqEvent, FindCertificate, Layout, Liveness, PathInfo, Received, Slice,
+    Status, StreamState, Transmit, X509Identity,
+};
 use connection::{Conn, varint};
 use endpoint::{Endpoint, Outcome, PolicyParts, instant, nanoseconds};
 use recv::End;
@@ -132,8 +136,8 @@ pub unsafe extern "C" fn cq_endpoint_new(config: *const abi::EndpointConfig) -> 
                 PolicyParts {
                     alpns: slices_of(policy.alpns, policy.alpn_count).into_iter().map(<[u8]>::to_vec).collect(),
                     transport: policy.transport,
-                    chain: slices_of(policy.chain, policy.chain_count).into_iter().map(<[u8]>::to_vec).collect(),
-                    key: bytes_of(policy.key.data, policy.key.size).to_vec(),
+                    certificates: finder(policy.certificates),
+                    needs_peer_key: policy.needs_peer_key,
                 }
             })
             .collect();
@@ -149,16 +153,61 @@ pub unsafe extern "C" fn cq_endpoint_new(config: *const abi::EndpointConfig) -> 
     }
 }
 
-/// Whether an endpoint can show this certificate chain with this key, all DER; if not, `cq_last_panic` says why.
-#[unsafe(no_mangle)]
-pub extern "C" fn cq_x509_check(chain: *const Slice, count: usize, key: Slice) -> bool {
-    let checked = catch_unwind(AssertUnwindSafe(|| {
-        tls::check_x509(&slices_of(chain, count), bytes_of(key.data, key.size)).map_err(|error| error.to_string())
-    }));
-    if let Ok(Err(error)) = &checked {
-        panics::set(error.clone());
+/// A certificate source of the embedding program's.
+struct Source {
+    context: *mut c_void,
+    find: FindCertificate,
+}
+
+// SAFETY: rustls wants resolvers that any thread may ask; the endpoint that has this one and all its connections belong to
+// one thread, and so does the context.
+unsafe impl Send for Source {}
+// SAFETY: as above.
+unsafe impl Sync for Source {}
+
+impl Source {
+    fn find(&self, name: &str, alpns: &[&[u8]]) -> Option<Arc<X509Identity>> {
+        let slice = |bytes: &[u8]| Slice { data: bytes.as_ptr(), size: bytes.len() };
+        let alpns: Vec<_> = alpns.iter().map(|alpn| slice(alpn)).collect();
+        let found = (self.find)(self.context, slice(name.as_bytes()), alpns.as_ptr(), alpns.len());
+        if found.is_null() {
+            return None;
+        }
+        // SAFETY: an identity of cq_x509_new that lives until the next call; this is a reference of our own.
+        unsafe {
+            Arc::increment_strong_count(found);
+            Some(Arc::from_raw(found))
+        }
     }
-    matches!(checked, Ok(Ok(())))
+}
+
+fn finder(source: CertificateSource) -> Option<tls::FindCertificate> {
+    let source = Source { context: source.context, find: source.find? };
+    Some(Box::new(move |name, alpns| source.find(name, alpns)))
+}
+
+/// A certificate chain, leaf first, with its key, all DER. Null if an endpoint cannot show it; `cq_last_panic` then says why.
+#[unsafe(no_mangle)]
+pub extern "C" fn cq_x509_new(chain: *const Slice, count: usize, key: Slice) -> *const X509Identity {
+    let made = catch_unwind(AssertUnwindSafe(|| {
+        tls::certified_key(&slices_of(chain, count), bytes_of(key.data, key.size)).map_err(|error| error.to_string())
+    }));
+    match made {
+        Ok(Ok(identity)) => Arc::into_raw(Arc::new(identity)),
+        Ok(Err(error)) => {
+            panics::set(error);
+            std::ptr::null()
+        }
+        Err(_) => std::ptr::null(),
+    }
+}
+
+/// # Safety
+/// `identity` is from cq_x509_new and is not used again. Connections that show it have references of their own.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cq_x509_free(identity: *const X509Identity) {
+    // SAFETY: the caller's contract.
+    drop(unsafe { Arc::from_raw(identity) });
 }
 
 /// # Safety
@@ -216,6 +265,7 @@ pub unsafe extern "C" fn cq_endpoint_receive(
             connection: outcome.connection,
             user,
             validated: outcome.validated,
+            policy: outcome.policy,
             response: transmit(&*endpoint, outcome.transmit),
         };
     }
@@ -240,7 +290,7 @@ pub unsafe extern "C" fn cq_endpoint_connect(
     dialled(on_endpoint(endpoint, Err(String::new()), |endpoint| endpoint.connect(now, remote, peer, alpn)))
 }
 
-/// The same for a server with an X.509 certificate.
+/// The same for a server with an X.509 certificate. `proves_key`: this side proves its own.
 #[unsafe(no_mangle)]
 pub extern "C" fn cq_endpoint_connect_x509(
     endpoint: *mut Endpoint,
@@ -249,6 +299,7 @@ pub extern "C" fn cq_endpoint_connect_x509(
     name: Slice,
     roots: *const Slice,
     root_count: usize,
+    proves_key: bool,
     alpn: *const u8,
     alpn_size: usize,
 ) -> *mut Conn {
@@ -256,7 +307,7 @@ pub extern "C" fn cq_endpoint_connect_x509(
     let name = String::from_utf8_lossy(bytes_of(name.data, name.size));
     let alpn = bytes_of(alpn, alpn_size);
     dialled(on_endpoint(endpoint, Err(String::new()), |endpoint| {
-        endpoint.connect_x509(now, remote, &name, &roots, alpn)
+        endpoint.connect_x509(now, remote, &name, &roots, proves_key, alpn)
     }))
 }
 

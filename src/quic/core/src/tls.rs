@@ -18,9 +18,9 @@ use rustls::crypto::{
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
 };
-use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 
 /// SubjectPublicKeyInfo of an Ed25519 key up to the key itself (RFC 8410, 4).
@@ -240,6 +240,7 @@ impl Identity {
         &self,
         alpn: &[u8],
         roots: &[&[u8]],
+        proves_key: bool,
         initial_window: u64,
     ) -> Result<Arc<dyn crypto::ClientConfig>, Error> {
         let mut store = RootCertStore::empty();
@@ -249,51 +250,68 @@ impl Identity {
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), self.provider.clone())
             .build()
             .map_err(|error| Error::General(error.to_string()))?;
-        let mut config = rustls::ClientConfig::builder_with_provider(self.provider.clone())
+        let builder = rustls::ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_webpki_verifier(verifier)
-            .with_no_client_auth();
+            .with_webpki_verifier(verifier);
+        let mut config = if proves_key {
+            builder.with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(self.certified.clone())))
+        } else {
+            builder.with_no_client_auth()
+        };
         config.resumption = self.x509_resumption.clone();
         config.alpn_protocols = vec![alpn.to_vec()];
         client_config(config, initial_window)
     }
 
-    /// For clients that prove an Ed25519 key, as iroh endpoints do.
-    pub fn raw_key_server(
+    /// For clients that prove an Ed25519 key, or need not. Without `certificates` this side proves its own, as iroh does.
+    pub fn server(
         &self,
         alpns: Vec<Vec<u8>>,
+        certificates: Option<FindCertificate>,
+        needs_peer_key: bool,
         initial_window: u64,
     ) -> Result<Arc<dyn crypto::ServerConfig>, Error> {
-        let config = rustls::ServerConfig::builder_with_provider(self.provider.clone())
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(self.verifier.clone())
-            .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(self.certified.clone())));
-        server_config(config, alpns, initial_window)
-    }
-
-    /// For clients that check an X.509 certificate and prove no key, as HTTP/3 clients do. `chain` and `key` are DER.
-    pub fn x509_server(
-        &self,
-        alpns: Vec<Vec<u8>>,
-        chain: &[&[u8]],
-        key: &[u8],
-        initial_window: u64,
-    ) -> Result<Arc<dyn crypto::ServerConfig>, Error> {
-        let certified = Arc::new(certified_key(chain, key)?);
-        let config = rustls::ServerConfig::builder_with_provider(self.provider.clone())
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        server_config(config, alpns, initial_window)
+        let builder = rustls::ServerConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])?;
+        let builder = if needs_peer_key {
+            builder.with_client_cert_verifier(self.verifier.clone())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let resolver: Arc<dyn ResolvesServerCert> = match certificates {
+            None => Arc::new(AlwaysResolvesServerRawPublicKeys::new(self.certified.clone())),
+            Some(find) => Arc::new(ByName(find)),
+        };
+        let mut config = builder.with_cert_resolver(resolver);
+        config.alpn_protocols = alpns;
+        config.ticketer = provider::Ticketer::new()?;
+        config.send_tls13_tickets = 1;
+        let inner = QuicServerConfig::try_from(config).map_err(|error| Error::General(error.to_string()))?;
+        Ok(Arc::new(NarrowServer { inner, initial_window }))
     }
 }
 
-/// Whether a server can show this chain, which is not empty, with this key (DER).
-pub fn check_x509(chain: &[&[u8]], key: &[u8]) -> Result<(), Error> {
-    certified_key(chain, key).map(drop)
+/// The certificate for a server name, empty where the client named none, and for the protocols that it offers.
+pub type FindCertificate = Box<dyn Fn(&str, &[&[u8]]) -> Option<Arc<CertifiedKey>> + Send + Sync>;
+
+/// Asks for the certificate in every handshake, so that it may be another from one to the next.
+struct ByName(FindCertificate);
+
+impl std::fmt::Debug for ByName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ByName")
+    }
 }
 
-fn certified_key(chain: &[&[u8]], key: &[u8]) -> Result<CertifiedKey, Error> {
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let alpns: Vec<&[u8]> = hello.alpn().into_iter().flatten().collect();
+        (self.0)(hello.server_name().unwrap_or_default(), &alpns)
+    }
+}
+
+/// A chain, leaf first and not empty, with its key (DER).
+pub fn certified_key(chain: &[&[u8]], key: &[u8]) -> Result<CertifiedKey, Error> {
     let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
     let key = PrivateKeyDer::try_from(key.to_vec()).map_err(|error| Error::General(error.into()))?;
     CertifiedKey::from_der(chain, key, &crypto_provider())
@@ -302,18 +320,6 @@ fn certified_key(chain: &[&[u8]], key: &[u8]) -> Result<CertifiedKey, Error> {
 fn client_config(config: rustls::ClientConfig, initial_window: u64) -> Result<Arc<dyn crypto::ClientConfig>, Error> {
     let inner = QuicClientConfig::try_from(config).map_err(|error| Error::General(error.to_string()))?;
     Ok(Arc::new(NarrowClient { inner, initial_window }))
-}
-
-fn server_config(
-    mut config: rustls::ServerConfig,
-    alpns: Vec<Vec<u8>>,
-    initial_window: u64,
-) -> Result<Arc<dyn crypto::ServerConfig>, Error> {
-    config.alpn_protocols = alpns;
-    config.ticketer = provider::Ticketer::new()?;
-    config.send_tls13_tickets = 1;
-    let inner = QuicServerConfig::try_from(config).map_err(|error| Error::General(error.to_string()))?;
-    Ok(Arc::new(NarrowServer { inner, initial_window }))
 }
 
 /// Announces a smaller first window for streams than noq grants later. noq has one window for all streams of a
