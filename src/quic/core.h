@@ -214,7 +214,7 @@ constexpr uint64_t kNoStream = UINT64_MAX;
 constexpr size_t kClosedForWriting = SIZE_MAX;
 constexpr size_t kNoDatagram = SIZE_MAX;
 
-// core/src/lib.rs says what each does, and what is valid how long.
+// core/src/ffi/ says what each does, and what is valid how long.
 extern "C" {
 Layout cq_layout();
 Endpoint* cq_endpoint_new(const EndpointConfig* config);

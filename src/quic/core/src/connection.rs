@@ -7,49 +7,29 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use noq_proto::{
-    ConnectionError, ConnectionEvent, ConnectionHandle, Dir, Event, FourTuple, NetworkChangeHint, PathAbandonReason,
-    PathEvent, PathId, PathStatus, Side, StreamEvent, StreamId, VarInt, WriteError, n0_nat_traversal,
-};
+use noq_proto::{ConnectionEvent, ConnectionHandle, FourTuple, NetworkChangeHint, PathId, Side, StreamId, VarInt};
 use rustc_hash::FxHashMap;
 
-use crate::abi::{Address, CloseKind, ConnectionEventKind, CqEvent, Liveness, Transport};
+use crate::abi::{Address, CloseKind, CqEvent, Liveness, Transport};
 use crate::delivery::Delivery;
 use crate::endpoint::nanoseconds;
 use crate::probe::Prober;
-use crate::recv::{End, Recv};
+use crate::recv::Recv;
 use crate::send::SendWindow;
-use crate::tls::{self, PublicKey};
+use crate::tls::PublicKey;
 use crate::unprotected::{self, MAX_TOKEN, Unprotected};
 
-/// Assumed for the first frame of a stream, of which noq does not tell.
-const FIRST_FRAME: u64 = 1500;
+mod events;
+mod streams;
+mod validation;
+
+use events::KEPT_PATHS_FOR_EACH;
+use validation::{Budget, Heard, OFF_PATH_BURST, OFF_PATH_INTERVAL, VALIDATION_BURST, VALIDATION_INTERVAL};
+
 /// noq's, three PTOs, unless round trips are slow.
 const LONGEST_VALIDATION: Duration = Duration::from_secs(3);
 /// Of the paths, that may be due before a PTO.
 const MAX_TIMERS: usize = 4;
-
-/// Path validation datagrams that a connection may send at once, and how long each further one takes. noq answers every
-/// PATH_CHALLENGE with 1200 bytes to wherever it came from, and probes all addresses of a REACH_OUT round: unlimited,
-/// a peer with forged sources, or with addresses of others as its candidates, makes us flood third parties. A
-/// legitimate round is 9 probes of 32 addresses in 4 seconds, in each direction.
-const VALIDATION_BURST: u32 = 512;
-const VALIDATION_INTERVAL: Duration = Duration::from_millis(16);
-/// Datagrams that a client may send to addresses that no path leads to before it ends the connection. It answers each
-/// challenge with one of its own, and noq keeps them all until the next round of NAT traversal: 54 bytes each.
-const OFF_PATH_BURST: u32 = 16_384;
-const OFF_PATH_INTERVAL: Duration = Duration::from_millis(250);
-/// Abandoned paths drain for 3 PTO, which a peer can make minutes, and each gives it the right to another. Paths for
-/// each that may be open; a client that flaps between networks as fast as it can validate them has three.
-const KEPT_PATHS_FOR_EACH: usize = 8;
-/// Addresses that a connection remembers to have heard from, and for how long it may answer there.
-const MAX_HEARD: usize = 16;
-const HEARD_LATELY: Duration = Duration::from_secs(10);
-/// draft-ietf-quic-multipath, PATH_RESOURCE_LIMIT_REACHED
-const PATH_RESOURCE_LIMIT: u32 = 0x3e75;
-/// RFC 9000, 20.1
-const PROTOCOL_VIOLATION: u32 = 0x0a;
 
 pub enum PeerCheck {
     /// The peer must prove this key.
@@ -58,13 +38,6 @@ pub enum PeerCheck {
     AnyKey,
     /// None, or what the TLS verifier has decided by an X.509 certificate.
     None,
-}
-
-/// The receiving half of a stream.
-pub struct StreamState {
-    pub available: u64,
-    pub held: u64,
-    pub end: Option<End>,
 }
 
 pub struct Closed {
@@ -110,56 +83,6 @@ pub struct Conn {
     /// `proofs()` when something authentic was last received, and when that was.
     proofs_seen: u64,
     last_authentic: Instant,
-}
-
-/// The addresses that datagrams came from, latest last.
-#[derive(Default)]
-struct Heard(VecDeque<(SocketAddr, Instant)>);
-
-impl Heard {
-    fn from(&mut self, remote: SocketAddr, now: Instant) {
-        match self.0.iter().rposition(|(known, _)| *known == remote) {
-            Some(last) if last + 1 == self.0.len() => {}
-            Some(place) => _ = self.0.remove(place),
-            None if self.0.len() == MAX_HEARD => _ = self.0.pop_front(),
-            None => {}
-        }
-        match self.0.back_mut() {
-            Some((known, when)) if *known == remote => *when = now,
-            _ => self.0.push_back((remote, now)),
-        }
-    }
-
-    fn lately_from(&self, remote: SocketAddr, now: Instant) -> bool {
-        self.0.iter().any(|(known, when)| *known == remote && *when + HEARD_LATELY > now)
-    }
-}
-
-/// Token bucket.
-struct Budget {
-    left: u32,
-    burst: u32,
-    interval: Duration,
-    counted_at: Option<Instant>,
-}
-
-impl Budget {
-    fn new(burst: u32, interval: Duration) -> Self {
-        Self { left: burst, burst, interval, counted_at: None }
-    }
-
-    fn take(&mut self, now: Instant) -> bool {
-        let counted_at = *self.counted_at.get_or_insert(now);
-        let earned = (now.saturating_duration_since(counted_at).as_nanos() / self.interval.as_nanos())
-            .min(u128::from(self.burst)) as u32;
-        if earned > 0 {
-            self.left = (self.left + earned).min(self.burst);
-            self.counted_at = Some(now);
-        }
-        let allowed = self.left > 0;
-        self.left -= u32::from(allowed);
-        allowed
-    }
 }
 
 impl Conn {
@@ -363,360 +286,6 @@ impl Conn {
             }
         }
     }
-
-    // ---- Events
-
-    /// Takes what noq has to tell. What arrived since the last time is charged to the streams that became readable, by
-    /// the number of their frames.
-    pub fn collect(&mut self, now: Instant) {
-        self.send.collect(&mut self.inner); // first: it may make streams writable
-        while let Some(event) = self.inner.poll() {
-            self.take(event, now);
-        }
-        let arrived = std::mem::take(&mut self.arrived);
-        if arrived > 0 {
-            self.note_authentic(now);
-        }
-        let all_frames: u64 = self.readable.iter().map(|(_, frames)| frames).sum();
-        for (id, frames) in self.readable.drain(..) {
-            let recv = self.streams.entry(id).or_default();
-            let share = (arrived * frames).div_ceil(all_frames);
-            let frames = recv.arrived(share, frames, self.window);
-            let held = recv.held();
-            // Many frames of one stream in a row are one event.
-            match self.events.back_mut() {
-                Some(last) if last.kind == ConnectionEventKind::Readable as u32 && last.id == id.into() => {
-                    last.value = held;
-                    last.code = frames;
-                }
-                _ => self.events.push_back(CqEvent::stream(ConnectionEventKind::Readable, id, frames, held)),
-            }
-        }
-    }
-
-    pub fn next_event(&mut self) -> Option<CqEvent> {
-        self.events.pop_front()
-    }
-
-    fn take(&mut self, event: Event, now: Instant) {
-        use ConnectionEventKind as Kind;
-        match event {
-            Event::HandshakeDataReady => {}
-            Event::HandshakeConfirmed => self.confirmed = true,
-            Event::Connected => self.on_connected(now),
-            Event::ConnectionLost { reason } => self.on_lost(reason),
-            Event::Stream(StreamEvent::Readable { id }) => {
-                match self.readable.iter_mut().find(|(known, _)| *known == id) {
-                    Some((_, frames)) => *frames += 1,
-                    None => self.readable.push((id, 1)),
-                }
-            }
-            Event::Stream(StreamEvent::Opened { dir }) => {
-                self.events.push_back(CqEvent::plain(Kind::Opened, dir as u64));
-            }
-            Event::Stream(StreamEvent::Writable { id }) => {
-                self.events.push_back(CqEvent::stream(Kind::Writable, id, 0, 0));
-            }
-            Event::Stream(StreamEvent::Finished { id }) => {
-                self.events.push_back(CqEvent::stream(Kind::Finished, id, 0, 0));
-            }
-            Event::Stream(StreamEvent::Stopped { id, error_code }) => {
-                self.events.push_back(CqEvent::stream(Kind::Stopped, id, error_code.into_inner(), 0));
-            }
-            Event::Stream(StreamEvent::Available { dir }) => {
-                self.events.push_back(CqEvent::plain(Kind::Available, dir as u64));
-            }
-            Event::DatagramReceived => self.events.push_back(CqEvent::plain(Kind::DatagramReceived, 0)),
-            Event::DatagramsUnblocked => self.events.push_back(CqEvent::plain(Kind::DatagramsUnblocked, 0)),
-            Event::Path(event) => self.on_path(event, now),
-            Event::NatTraversal(n0_nat_traversal::Event::AddressAdded(address)) => {
-                self.events.push_back(CqEvent::address(Kind::RemoteCandidateAdded, 0, address));
-            }
-            Event::NatTraversal(n0_nat_traversal::Event::AddressRemoved(address)) => {
-                self.events.push_back(CqEvent::address(Kind::RemoteCandidateRemoved, 0, address));
-            }
-        }
-    }
-
-    /// A resumed handshake does not ask the verifier: the peer's key is checked here, in both roles and always.
-    fn on_connected(&mut self, now: Instant) {
-        self.established.insert(PathId::ZERO);
-        self.prober.set_timers(tls::peer_idle_timeout(self.inner.crypto_session()), 0);
-        self.routes = self.inner.network_path(PathId::ZERO).map(|path| path.remote()).into_iter().collect();
-        if !matches!(self.peer_check, PeerCheck::None) {
-            self.peer_key = self.proven_key();
-            let expected = match &self.peer_check {
-                PeerCheck::Key(key) => self.peer_key.as_ref() == Some(key),
-                _ => self.peer_key.is_some(),
-            };
-            if !expected {
-                const BAD_CERTIFICATE: u64 = 0x100 + 42;
-                self.inner.close(now, VarInt::from_u32(BAD_CERTIFICATE as u32), Bytes::new());
-                return self.lost(
-                    CloseKind::LocalTransport,
-                    BAD_CERTIFICATE,
-                    "the peer presented a different key".into(),
-                );
-            }
-        }
-        self.events.push_back(CqEvent::plain(ConnectionEventKind::Connected, 0));
-    }
-
-    fn proven_key(&self) -> Option<PublicKey> {
-        let identity = self.inner.crypto_session().peer_identity()?;
-        let chain = identity.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok()?;
-        match chain.as_slice() {
-            [only] => tls::key_of_spki(only),
-            _ => None,
-        }
-    }
-
-    fn on_lost(&mut self, reason: ConnectionError) {
-        match reason {
-            ConnectionError::VersionMismatch => {
-                self.lost(CloseKind::Version, 0, "the peer does not speak QUIC version 1".into());
-            }
-            ConnectionError::TransportError(error) => {
-                let code = u64::from(error.code);
-                let text = match tls_alert(code) {
-                    Some(alert) => alert,
-                    None => error.to_string(),
-                };
-                self.lost(CloseKind::LocalTransport, code, text);
-            }
-            ConnectionError::ConnectionClosed(close) => {
-                let code = u64::from(close.error_code);
-                let text = match tls_alert(code) {
-                    Some(alert) => format!("the peer refused: {alert}"),
-                    None if close.reason.is_empty() => format!("the peer closed with transport error {code:#x}"),
-                    None => String::from_utf8_lossy(&close.reason).into_owned(),
-                };
-                self.lost(CloseKind::PeerTransport, code, text);
-            }
-            ConnectionError::ApplicationClosed(close) => {
-                let text = String::from_utf8_lossy(&close.reason).into_owned();
-                self.lost(CloseKind::PeerApplication, close.error_code.into_inner(), text);
-            }
-            ConnectionError::Reset => {
-                self.lost(CloseKind::Reset, 0, "the peer does not know this connection any more".into());
-            }
-            ConnectionError::TimedOut => {
-                self.lost(CloseKind::Idle, 0, "nothing was heard from the peer for the idle timeout".into());
-            }
-            ConnectionError::LocallyClosed => {}
-            ConnectionError::CidsExhausted => self.lost(CloseKind::Internal, 1, "no connection id is left".into()),
-        }
-    }
-
-    pub fn reset_by_peer(&mut self) {
-        self.on_lost(ConnectionError::Reset);
-        self.dead = true;
-    }
-
-    /// Ends the connection for what the peer did.
-    fn close_for(&mut self, now: Instant, code: u32, reason: &str) {
-        if self.closed.is_none() {
-            self.inner.close(now, VarInt::from_u32(code), Bytes::new());
-            self.lost(CloseKind::LocalTransport, code.into(), reason.into());
-        }
-    }
-
-    pub fn lost(&mut self, kind: CloseKind, code: u64, text: String) {
-        if self.closed.is_none() {
-            self.closed = Some(Closed { kind, code, text });
-            self.events.push_back(CqEvent::plain(ConnectionEventKind::Lost, 0));
-        }
-    }
-
-    fn on_path(&mut self, event: PathEvent, now: Instant) {
-        use ConnectionEventKind as Kind;
-        match event {
-            PathEvent::Established { id, .. } => {
-                self.established.insert(id);
-                self.events.push_back(CqEvent::path(Kind::PathEstablished, id, 0));
-            }
-            PathEvent::Abandoned { id, reason, .. } => {
-                self.established.remove(&id);
-                self.draining += 1;
-                let code = match reason {
-                    PathAbandonReason::ApplicationClosed { .. } => 0,
-                    PathAbandonReason::TimedOut => 1,
-                    PathAbandonReason::UnusableAfterNetworkChange => 2,
-                    PathAbandonReason::RemoteAbandoned { .. } => 3,
-                    #[allow(deprecated)]
-                    PathAbandonReason::ValidationFailed => 1,
-                };
-                self.events.push_back(CqEvent::path(Kind::PathAbandoned, id, code));
-                if self.inner.paths().len() > self.max_kept_paths {
-                    self.close_for(now, PATH_RESOURCE_LIMIT, "too many paths were abandoned");
-                }
-            }
-            PathEvent::Discarded { id, .. } => {
-                self.draining = self.draining.saturating_sub(1);
-                self.events.push_back(CqEvent::path(Kind::PathDiscarded, id, 0));
-                // noq-proto 1.4 counts on path 0 until the handshake is confirmed, and panics then.
-                if id == PathId::ZERO && !self.confirmed {
-                    let reason = "the first path ended before the handshake was confirmed";
-                    self.close_for(now, PROTOCOL_VIOLATION, reason);
-                }
-            }
-            PathEvent::RemoteStatus { id, status, .. } => {
-                let backup = matches!(status, PathStatus::Backup);
-                self.events.push_back(CqEvent::path(Kind::PathRemoteStatus, id, u64::from(backup)));
-            }
-            PathEvent::ObservedAddr { id, addr, .. } => {
-                self.events.push_back(CqEvent::address(Kind::ObservedAddress, path_number(id), addr));
-            }
-            _ => {}
-        }
-    }
-
-    pub fn is_established(&self, id: PathId) -> bool {
-        self.established.contains(&id)
-    }
-
-    /// Whether noq's datagram may be sent: false for a path validation beyond the budget, which then counts as lost.
-    pub fn is_within_budget(&mut self, transmit: &noq_proto::Transmit, now: Instant) -> bool {
-        const OFF_PATH_RESPONSE: usize = 1200;
-        if transmit.segment_size.is_some() {
-            return true;
-        }
-        let leads_there =
-            |id: &PathId| self.inner.network_path(*id).is_ok_and(|path| path.remote() == transmit.destination);
-        if !self.established.iter().any(leads_there) {
-            // The first packets of a handshake are on the way to being one.
-            if self.established.is_empty() {
-                return true;
-            }
-            if is_server(&self.inner) {
-                if !self.is_wanted_there(transmit.destination, now) {
-                    return false;
-                }
-            } else if !self.off_path.take(now) {
-                self.close_for(now, PATH_RESOURCE_LIMIT, "too many addresses asked for a path validation");
-            }
-            return self.validations.take(now);
-        }
-        if transmit.size != OFF_PATH_RESPONSE {
-            return true;
-        }
-        // The destination may be that of another path, which need not be validated either.
-        let paths = self.inner.paths();
-        let sent = paths
-            .iter()
-            .filter_map(|id| self.inner.path_stats(*id))
-            .map(|stats| stats.frame_tx.path_challenge + stats.frame_tx.path_response)
-            .sum();
-        let is_validation = sent > std::mem::replace(&mut self.validation_frames, sent);
-        !is_validation || self.validations.take(now)
-    }
-
-    /// Whether a server's path validation may go to an address that no path leads to. noq 1.4 challenges the address
-    /// before the last one whenever a client moves, however long ago that was, and with an id that the new path sees
-    /// as well: whoever watches both networks could link them (RFC 9000, 9.5).
-    fn is_wanted_there(&self, remote: SocketAddr, now: Instant) -> bool {
-        self.heard.lately_from(remote, now)
-            || self.inner.get_local_nat_traversal_addresses().is_ok_and(|candidates| !candidates.is_empty())
-    }
-
-    /// How many addresses of the server are probed; None where the peers did not agree on NAT traversal.
-    pub fn nat_traversal_round(&mut self, now: Instant) -> Option<usize> {
-        let probed = self.inner.initiate_nat_traversal_round(now).ok()?;
-        self.off_path = Budget::new(OFF_PATH_BURST, OFF_PATH_INTERVAL);
-        Some(probed.len())
-    }
-
-    // ---- Streams
-
-    fn may_receive(&self, id: StreamId) -> bool {
-        id.dir() == Dir::Bi || id.initiator() != self.inner.side()
-    }
-
-    fn may_send(&self, id: StreamId) -> bool {
-        id.dir() == Dir::Bi || id.initiator() == self.inner.side()
-    }
-
-    pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
-        let id = self.inner.streams().accept(dir)?;
-        self.streams.entry(id).or_default().arrived(FIRST_FRAME, 1, self.window);
-        Some(id)
-    }
-
-    /// Drops `consumed` bytes that were used, and takes what noq has. None: there is no such stream.
-    pub fn fill(&mut self, id: StreamId, consumed: u64) -> Option<StreamState> {
-        if !self.may_receive(id) {
-            return None;
-        }
-        let recv = self.streams.entry(id).or_default();
-        recv.consume(consumed);
-        recv.fill(&mut self.inner, id, self.window);
-        let state = StreamState { available: recv.available(), held: recv.held(), end: recv.end() };
-        if state.end.is_some() && state.available == 0 {
-            self.forget(id);
-        }
-        Some(state)
-    }
-
-    pub fn unread(&mut self, id: StreamId) -> Option<&mut Recv> {
-        self.streams.get_mut(&id)
-    }
-
-    pub fn compact(&mut self, id: StreamId) {
-        if self.may_receive(id) {
-            self.streams.entry(id).or_default().compact(&mut self.inner, id, self.window);
-        }
-    }
-
-    pub fn stop(&mut self, id: StreamId, code: VarInt) {
-        if self.may_receive(id) {
-            self.forget(id);
-            let _ = self.inner.recv_stream(id).stop(code);
-        }
-    }
-
-    /// Drops the unread data of a stream that noq is done with.
-    pub fn forget(&mut self, id: StreamId) {
-        self.streams.remove(&id);
-    }
-
-    /// How much of `data` was taken; None when the stream takes nothing more.
-    pub fn write(&mut self, id: StreamId, data: &[u8]) -> Option<usize> {
-        if !self.may_send(id) {
-            return None;
-        }
-        match self.inner.send_stream(id).write(data) {
-            Ok(count) => Some(count),
-            Err(WriteError::Blocked) => Some(0),
-            Err(_) => None,
-        }
-    }
-
-    pub fn finish(&mut self, id: StreamId) {
-        if self.may_send(id) {
-            let _ = self.inner.send_stream(id).finish();
-        }
-    }
-
-    /// `written`: how much was ever written to it.
-    pub fn reset(&mut self, id: StreamId, code: VarInt, written: u64) {
-        if self.may_send(id) {
-            self.send.reset(&mut self.inner, id, code, written);
-        }
-    }
-
-    pub fn grant_send_window(&mut self, window: u64) {
-        self.send.grant(&mut self.inner, window);
-    }
-
-    pub fn try_reduce_send_window(&mut self, window: u64, probe: Option<StreamId>) -> bool {
-        let probe = probe.filter(|id| self.may_send(*id));
-        self.send.try_reduce(&mut self.inner, window, probe)
-    }
-
-    /// Bytes of streams that were reset and that noq still keeps.
-    pub fn lingering(&self) -> u64 {
-        self.send.lingering()
-    }
 }
 
 pub fn varint(value: u64) -> VarInt {
@@ -726,15 +295,6 @@ pub fn varint(value: u64) -> VarInt {
 pub fn path_number(id: PathId) -> u32 {
     // PathId shows its number in no other way.
     id.to_string().parse().unwrap_or(u32::MAX)
-}
-
-fn tls_alert(code: u64) -> Option<String> {
-    let alert = u8::try_from(code.checked_sub(0x100)?).ok()?;
-    const NO_APPLICATION_PROTOCOL: u8 = 120;
-    if alert == NO_APPLICATION_PROTOCOL {
-        return Some("no common application protocol (ALPN)".into());
-    }
-    Some(format!("TLS alert {alert} ({:?})", rustls::AlertDescription::from(alert)))
 }
 
 /// Every path can recover after a change of the network, or none.
