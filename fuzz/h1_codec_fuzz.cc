@@ -1,6 +1,6 @@
 #include <cstdlib>
 
-#include "http/testing.h"
+#include "http/testing_h1.h"
 
 using namespace culvert;
 

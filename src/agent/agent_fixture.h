@@ -6,7 +6,7 @@
 #include "agent/agent.h"
 #include "endpoint/endpoint.h"
 #include "http/date.h"
-#include "http/parser.h"
+#include "http/server.h"
 #include "net/resolver.h"
 #include "net/tcp.h"
 #include "net/testing.h"
@@ -51,6 +51,7 @@ class AgentTest : public ::testing::Test, public AgentObserver {
     for (int i = 0; i < 2 && agent_; ++i) agent_->stop();  // again: open streams are not waited for
     run_until(loop_, [this] { return !agent_ || agent_ended_; });
     hub_->close();
+    hub_server_.close();
     edge_->close(tunnel::kCloseDraining, "test over");
     if (other_edge_) other_edge_->close(tunnel::kCloseDraining, "test over");
     run_until(loop_, [this] { return tasks_.size() == 0; });
@@ -98,21 +99,17 @@ class AgentTest : public ::testing::Test, public AgentObserver {
   }
   Task<> answer_declaration(int fd) {
     auto stream = co_await tls::accept(net::make_tcp_stream(loop_, fd), {}, identity_, {}, soon());
-    if (!stream) co_return;
-    net::Reader reader(**stream);
-    http::RequestParser parser;
-    auto request = co_await http::read_request(reader, parser, soon(), 10s);
-    if (!request || !*request) co_return;
-    EXPECT_TRUE(hubapi::decode_declaration((*request)->body));
+    if (stream) co_await hub_server_.serve(std::move(*stream));
+  }
+  Task<> respond(http::Exchange& exchange) {
+    auto body = co_await exchange.read_all(64 * 1024);
+    EXPECT_TRUE(body && hubapi::decode_declaration(exchange.request.body));
     events_.push_back("declared");
     while (hold_answers_) co_await net::sleep_for(loop_, 5ms);
     auto answer = refusal_ ? *refusal_ : http::Response{.status = 200, .headers = {}, .body = lease()};
     if (hub_time_) answer.headers.add("Date", http::format_date(*hub_time_));
-    auto written = co_await http::write_response(**stream, std::move(answer), false, soon());
-    EXPECT_TRUE(written);
-    auto finished = co_await net::finish(**stream, soon());
-    (void)finished;
-    (*stream)->close();
+    auto sent = co_await exchange.respond(std::move(answer));
+    EXPECT_TRUE(sent);
   }
   std::string lease() const {
     return encode(hubapi::LeaseAnswer{.tenant = key(7).public_key(),
@@ -227,6 +224,7 @@ class AgentTest : public ::testing::Test, public AgentObserver {
   std::vector<hubapi::EdgeInfo> edges_;
   std::vector<hubapi::ServiceVerdict> verdicts_{{"pass.test", true, ""}, {"term.test", true, ""}};
   std::optional<http::Response> refusal_;
+  http::Server hub_server_{loop_, {}, [this](http::Exchange& exchange) { return respond(exchange); }};
   std::optional<UnixTime> hub_time_;  // in its answers
   Duration renew_after_ = 30s;
   bool hold_answers_ = false;  // declarations are taken and not answered

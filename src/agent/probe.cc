@@ -1,10 +1,8 @@
 #include "agent/probe.h"
 
-#include <array>
-
 #include "base/key.h"
 #include "base/random.h"
-#include "http/h1_codec.h"
+#include "http/client.h"
 #include "net/tcp.h"
 #include "tls/tls.h"
 
@@ -14,30 +12,21 @@ namespace {
 // The status of the answer to one GET. How the origin frames it is its own affair: no body is read.
 net::Task<Result<int>> ask(net::ByteStream& stream, std::string hostname, std::string target,
                            TimePoint deadline) {
-  using Event = http::H1Decoder::Event;
-  http::Headers headers;
-  headers.add("Host", hostname);
-  headers.add("User-Agent", "culvert-readiness");
-  headers.add("Accept", "*/*");
-  headers.add("Connection", "close");
-  std::string request;
-  http::append_request_head(request, "GET", target, headers);
-  auto written = co_await net::write_all(stream, as_bytes(request), deadline);
-  if (!written) co_return std::unexpected(written.error());
-
-  http::H1Decoder answers(http::H1Decoder::Role::kResponses, http::H1Rules::kObserver);
-  std::array<uint8_t, 2048> chunk;
-  for (;;) {
-    auto got = co_await net::read_some(stream, chunk, deadline);
-    if (!got) co_return std::unexpected(got.error());
-    if (*got == 0)
-      co_return fail(ErrorCode::kUnavailable, "{} closed the connection without an answer", hostname);
-    ByteView input = ByteView(chunk).first(*got);
-    Event event = answers.next(input);
-    while (event == Event::kInterim) event = answers.next(input);
-    if (event == Event::kHead) co_return answers.response().status;
-    if (event != Event::kMore) co_return fail(ErrorCode::kUnavailable, "{} did not answer in HTTP", hostname);
-  }
+  http::Request request{.method = "GET", .target = std::move(target), .headers = {}, .body = {}};
+  request.headers.add("Host", hostname);
+  request.headers.add("User-Agent", "culvert-readiness");
+  request.headers.add("Accept", "*/*");
+  request.headers.add("Connection", "close");
+  http::Client client(stream, http::H1Rules::kObserver);
+  auto sent = co_await client.send(std::move(request), deadline);
+  if (!sent) co_return std::unexpected(sent.error());
+  auto head = co_await client.read_head(deadline);
+  if (head) co_return head->status;
+  if (head.error().code == ErrorCode::kInvalid)
+    co_return fail(ErrorCode::kUnavailable, "{} did not answer in HTTP", hostname);
+  if (head.error().code == ErrorCode::kReset)
+    co_return fail(ErrorCode::kUnavailable, "{} closed the connection without an answer", hostname);
+  co_return std::unexpected(head.error());
 }
 
 }  // namespace

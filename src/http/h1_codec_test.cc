@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "http/testing.h"
+#include "http/testing_h1.h"
 
 namespace culvert::http {
 namespace {

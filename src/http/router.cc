@@ -16,7 +16,7 @@ void Router::add(std::string method, std::string pattern, Handler handler, Step 
   routes_.push_back({std::move(method), std::move(pattern), std::move(handler), std::move(before)});
 }
 
-net::Task<Response> Router::handle(Exchange& exchange) const {
+const Router::Route* Router::find(Exchange& exchange, Response& refusal) const {
   std::string allowed;
   const Route* found = nullptr;
   for (const Route& route : routes_) {
@@ -27,18 +27,32 @@ net::Task<Response> Router::handle(Exchange& exchange) const {
     found = &route;
     exchange.rest = *rest;
   }
-  if (allowed.empty()) co_return refusals_.not_found();
-  if (!found) {
-    Response response = refusals_.method_not_allowed(allowed);
-    response.headers.add("Allow", allowed);
-    co_return response;
+  if (found) return found;
+  if (allowed.empty()) {
+    refusal = refusals_.not_found();
+  } else {
+    refusal = refusals_.method_not_allowed(allowed);
+    refusal.headers.add("Allow", allowed);
   }
-  if (found->before) {
-    std::optional<Response> answer = found->before(exchange);
-    if (answer) co_return std::move(*answer);
+  return nullptr;
+}
+
+net::Task<> Router::handle(Exchange& exchange) const {
+  Response refusal;
+  const Route* route = find(exchange, refusal);
+  bool is_refused = route == nullptr;
+  if (route && route->before) {
+    if (auto answer = route->before(exchange)) {
+      refusal = std::move(*answer);
+      is_refused = true;
+    }
   }
-  Response response = co_await found->handler(exchange);
-  co_return response;
+  if (is_refused) {
+    auto sent = co_await exchange.respond(std::move(refusal));
+    (void)sent;
+    co_return;
+  }
+  co_await route->handler(exchange);
 }
 
 }  // namespace culvert::http

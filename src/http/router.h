@@ -5,32 +5,17 @@
 #include <string_view>
 #include <vector>
 
-#include "base/clock.h"
-#include "base/socket_addr.h"
-#include "http/message.h"
+#include "http/exchange.h"
 
 namespace culvert::http {
-
-// A request on its way to its answer.
-struct Exchange {
-  Request request;
-  SocketAddr client;  // where the request came from
-  TimePoint now;      // when it was complete
-  std::string rest;   // set by the router: what the '*' of the pattern stands for
-
-  // The target without its query.
-  std::string_view path() const {
-    return std::string_view(request.target).substr(0, request.target.find('?'));
-  }
-};
 
 // Finds the handler of a request by its method and path. Paths are compared byte by byte: nothing is decoded
 // or normalised, so that two spellings never reach one resource.
 class Router {
  public:
-  using Handler = std::function<net::Task<Response>(const Exchange&)>;
-  // Runs before a handler, for example to authenticate. An answer ends the exchange: the handler is not
-  // called.
+  using Handler = std::function<net::Task<>(Exchange&)>;
+  // Runs before a handler and before the request's body is read, for example to authenticate. An answer ends
+  // the exchange: the handler is not called.
   using Step = std::function<std::optional<Response>(const Exchange&)>;
   struct Refusals {
     std::function<Response()> not_found;  // 404
@@ -45,7 +30,7 @@ class Router {
   void add(std::string method, std::string pattern, Handler handler, Step before = nullptr);
 
   // `exchange` and the router outlive the task.
-  net::Task<Response> handle(Exchange& exchange) const;
+  net::Task<> handle(Exchange& exchange) const;
 
  private:
   struct Route {
@@ -54,6 +39,9 @@ class Router {
     Handler handler;
     Step before;
   };
+
+  // The route of an exchange, with its rest set; otherwise `refusal` is what it is told.
+  const Route* find(Exchange& exchange, Response& refusal) const;
 
   Refusals refusals_;
   std::vector<Route> routes_;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "http/testing.h"
 #include "net/testing.h"
 
 namespace culvert::http {
@@ -9,33 +10,32 @@ namespace {
 
 using net::testing::run_task;
 
-class RouterTest : public testing::Test {
+class RouterTest : public ::testing::Test {
  public:
   RouterTest() {
-    router_.add("GET", "/things", [this](const Exchange& e) { return answer("list", e); });
+    router_.add("GET", "/things", [this](Exchange& e) { return answer("list", e); });
     router_.add(
-        "POST", "/things", [this](const Exchange& e) { return answer("make", e); },
+        "POST", "/things", [this](Exchange& e) { return answer("make", e); },
         [this](const Exchange& e) { return check(e); });
-    router_.add("DELETE", "/things/*", [this](const Exchange& e) { return answer("remove", e); });
+    router_.add("DELETE", "/things/*", [this](Exchange& e) { return answer("remove", e); });
   }
 
-  net::Task<Response> answer(std::string what, const Exchange& exchange) {
+  net::Task<> answer(std::string what, Exchange& exchange) {
     co_await net::sleep_for(loop_, std::chrono::milliseconds(1));  // handlers may wait
     ++handled_;
-    co_return Response{.status = 200, .headers = {}, .body = what + " [" + exchange.rest + "]"};
+    auto sent =
+        co_await exchange.respond({.status = 200, .headers = {}, .body = what + " [" + exchange.rest + "]"});
+    EXPECT_TRUE(sent);
   }
   std::optional<Response> check(const Exchange& exchange) {
     if (exchange.request.headers.find("Authorization")) return std::nullopt;
     return Response{.status = 401, .headers = {}, .body = "who are you"};
   }
   Response call(std::string method, std::string target, bool authorized = true) {
-    Exchange exchange{
-        .request = {.method = std::move(method), .target = std::move(target), .headers = {}, .body = {}},
-        .client = SocketAddr::v4({192, 0, 2, 1}, 1),
-        .now = TimePoint(),
-        .rest = {}};
-    if (authorized) exchange.request.headers.add("Authorization", "yes");
-    return run_task(loop_, router_.handle(exchange));
+    Request request{.method = std::move(method), .target = std::move(target), .headers = {}, .body = {}};
+    if (authorized) request.headers.add("Authorization", "yes");
+    testing::MemoryExchange exchange(std::move(request));
+    return run_task(loop_, testing::answer_of(router_, exchange));
   }
 
   net::EventLoop loop_;

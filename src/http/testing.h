@@ -1,69 +1,69 @@
 #pragma once
-#include <algorithm>
-#include <string>
+#include <utility>
 
-#include "http/h1_codec.h"
+#include "http/exchange.h"
+#include "net/event_loop.h"
 
 namespace culvert::http::testing {
 
-inline std::string text_of(const Headers& headers) {
-  std::string out;
-  for (const auto& [name, value] : headers) out += " [" + name + ": " + value + "]";
-  return out;
-}
-
-inline std::string text_of(H1Decoder::Event event, H1Decoder& decoder, H1Decoder::Role role) {
-  using Event = H1Decoder::Event;
-  switch (event) {
-    case Event::kHead:
-    case Event::kInterim: {
-      if (role == H1Decoder::Role::kRequests) {
-        const RequestHead& head = decoder.request();
-        return head.method + " " + head.target + text_of(head.headers) +
-               (head.keeps_alive() ? "" : " closes");
-      }
-      const ResponseHead& head = decoder.response();
-      return fmt::format("{}{}{}{}", event == Event::kInterim ? "interim " : "", head.status,
-                         text_of(head.headers), head.keeps_alive() ? "" : " closes");
-    }
-    case Event::kTrailers:
-      return "trailers" + text_of(decoder.trailers());
-    case Event::kEnd:
-      return "end";
-    case Event::kOpaque:
-      return "opaque";
-    case Event::kError:
-      return std::string(to_string(decoder.error().code)) + " " + decoder.error().message;
-    default:
-      return "";
+// An exchange without a connection: its request is given, and the answer is kept.
+class MemoryExchange final : public Exchange {
+ public:
+  explicit MemoryExchange(Request whole) : body_(std::exchange(whole.body, {})) {
+    request = std::move(whole);
   }
-}
 
-// What a decoder makes of `bytes` that arrive `step` at a time and with which the connection ends: a line for
-// each event, and one for all data of a message.
-inline std::string transcript(H1Decoder::Role role, H1Rules rules, std::string_view method, ByteView bytes,
-                              size_t step) {
-  using Event = H1Decoder::Event;
-  H1Decoder decoder(role, rules);
-  decoder.answer_to(method);
-  std::string out, data;
-  const auto take = [&](Event event) {
-    if (event == Event::kData) data += as_text(decoder.data());
-    if (event == Event::kMore || event == Event::kData) return;
-    if (!data.empty()) out += "<" + std::exchange(data, {}) + ">\n";
-    out += text_of(event, decoder, role) + "\n";
-  };
-  Event event = Event::kMore;
-  while (!bytes.empty() && event != Event::kError && event != Event::kOpaque) {
-    ByteView piece = bytes.first(std::min(step, bytes.size()));
-    bytes = bytes.subspan(piece.size());
-    do {
-      take(event = decoder.next(piece));
-    } while (event != Event::kMore && event != Event::kError && event != Event::kOpaque);
+  Response response;
+  Headers response_trailers;
+  bool ended = false;
+  bool aborted = false;
+
+  std::optional<uint64_t> body_length() const override { return body_.size(); }
+  net::Task<Result<ByteView>> read(TimePoint) override {
+    read_ = std::exchange(body_, {});
+    co_return as_bytes(read_);
   }
-  if (event == Event::kMore) take(decoder.end_of_input());
-  if (!data.empty()) out += "<" + data + ">\n";
-  return out;
+  const Headers& trailers() const override { return trailers_; }
+  net::Task<Result<>> read_all(size_t cap) override {
+    if (body_.size() > cap) co_return fail(ErrorCode::kLimit, "the body is over {} bytes", cap);
+    request.body = std::exchange(body_, {});
+    co_return Result<>();
+  }
+  net::Task<Result<>> respond(Response whole) override {
+    response = std::move(whole);
+    answered_ = ended = true;
+    co_return Result<>();
+  }
+  net::Task<Result<>> send_interim(int, Headers, TimePoint) override { co_return Result<>(); }
+  net::Task<Result<>> send_head(int status, Headers headers, TimePoint) override {
+    response = {.status = status, .headers = std::move(headers), .body = {}};
+    answered_ = true;
+    co_return Result<>();
+  }
+  net::Task<Result<>> write(ByteView data, TimePoint) override {
+    response.body += as_text(data);
+    co_return Result<>();
+  }
+  net::Task<Result<>> end(Headers trailers, TimePoint) override {
+    response_trailers = std::move(trailers);
+    ended = true;
+    co_return Result<>();
+  }
+  bool has_answered() const override { return answered_; }
+  void abort() override { aborted = true; }
+
+ private:
+  std::string body_;  // not read yet
+  std::string read_;
+  Headers trailers_;
+  bool answered_ = false;
+};
+
+// What `handler`, a router or an API, answers.
+template <class Handler>
+net::Task<Response> answer_of(Handler& handler, MemoryExchange& exchange) {
+  co_await handler.handle(exchange);
+  co_return std::move(exchange.response);
 }
 
 }  // namespace culvert::http::testing

@@ -3,7 +3,6 @@
 #include <boost/json/serialize.hpp>
 
 #include "base/version.h"
-#include "http/date.h"
 #include "hub/answers.h"
 
 namespace culvert::hub {
@@ -23,36 +22,48 @@ Api::Api(const Config& config, Store& store, Leases& leases, Random& random,
          std::function<void()> leases_changed)
     : config_(config),
       leases_(leases),
+      leases_changed_(std::move(leases_changed)),
       limits_(leases, counters_),
       operator_auth_(config.operator_key, counters_),
       lease_handler_(config, store, leases, limits_, failures_, counters_),
-      invite_handlers_(config, store, leases, limits_, failures_, random, std::move(leases_changed)),
+      invite_handlers_(config, store, leases, limits_, failures_, random, leases_changed_),
       router_(refusals()) {
   using http::Exchange;
   http::Router::Step operators_only = [this](const Exchange& e) { return operator_auth_.refuse(e); };
 
-  router_.add("GET", "/v1/health", [this](const Exchange& e) { return health(e); });
-  router_.add("POST", "/v1/leases", [this](const Exchange& e) { return lease_handler_.declare(e); });
-  router_.add(
-      "GET", "/v1/invites", [this](const Exchange& e) { return invite_handlers_.list(e); }, operators_only);
-  router_.add(
+  add("GET", "/v1/health", [this](const Exchange&) { return health(); });
+  add("POST", "/v1/leases", [this](const Exchange& e) { return lease_handler_.declare(e); });
+  add("GET", "/v1/invites", [this](const Exchange& e) { return invite_handlers_.list(e); }, operators_only);
+  add(
       "POST", "/v1/invites", [this](const Exchange& e) { return invite_handlers_.create(e); },
       operators_only);
-  router_.add(
+  add(
       "DELETE", "/v1/invites/*", [this](const Exchange& e) { return invite_handlers_.revoke(e); },
       operators_only);
 }
 
-net::Task<http::Response> Api::handle(http::Exchange exchange) {
-  // What expired must neither be served nor stand in the way of this request.
-  leases_.expire(exchange.now, config_.wall_clock());
-  WipeAtEnd wipe_body(exchange.request.body);  // declarations hold the secret of their invite
-  http::Response response = co_await router_.handle(exchange);
-  response.headers.add("Date", http::format_date(config_.wall_clock()));
-  co_return response;
+void Api::add(std::string method, std::string pattern, Answer answer, http::Router::Step before) {
+  router_.add(
+      std::move(method), std::move(pattern),
+      [this, answer = std::move(answer)](http::Exchange& exchange) { return respond(exchange, answer); },
+      std::move(before));
 }
 
-net::Task<http::Response> Api::health(const http::Exchange& /*exchange*/) const {
+// `answer` is the router's.
+net::Task<> Api::respond(http::Exchange& exchange, const Answer& answer) {
+  auto body = co_await exchange.read_all(kMaxBody);
+  if (!body) co_return;                        // the server tells the client why
+  WipeAtEnd wipe_body(exchange.request.body);  // declarations hold the secret of their invite
+  // What expired must neither be served nor stand in the way of this request.
+  leases_.expire(exchange.now, config_.wall_clock());
+  http::Response response = co_await answer(exchange);
+  // The new table is out before the answer: who reads "revoked" may rely on it.
+  leases_changed_();
+  auto sent = co_await exchange.respond(std::move(response));
+  (void)sent;
+}
+
+net::Task<http::Response> Api::health() const {
   boost::json::object body{{"status", "ok"},
                            {"version", kVersion},
                            {"hub_key", config_.hub_key.to_string()},

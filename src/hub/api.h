@@ -13,28 +13,36 @@
 
 namespace culvert::hub {
 
-// The hub's HTTP API: the routes, and what their handlers share. It does no I/O but through the store; time
-// comes with each exchange. Effects are in the store and the leases.
+// The hub's HTTP API: the routes, and what their handlers share. It does no I/O but through the exchange and
+// the store; time comes with each exchange. Effects are in the store and the leases.
 class Api {
  public:
-  // All must outlive it. `leases_changed` is called when an exchange has changed the leases and goes on; at
-  // its end the caller looks at them anyway.
+  static constexpr size_t kMaxBody = hubapi::kMaxDeclarationBytes;  // of a request: the longest there is
+
+  // All must outlive it. `leases_changed` is called whenever an exchange may have changed the leases, and
+  // before its answer.
   Api(const Config& config, Store& store, Leases& leases, Random& random,
       std::function<void()> leases_changed);
   Api(const Api&) = delete;
   Api& operator=(const Api&) = delete;
 
-  // Several may run at once. Every answer carries the hub's time (Date). The API outlives the task.
-  net::Task<http::Response> handle(http::Exchange exchange);
+  // Several may run at once. The exchange and the API outlive the task.
+  net::Task<> handle(http::Exchange& exchange) const { return router_.handle(exchange); }
 
   const ApiCounters& counters() const { return counters_; }
   size_t counted_sources() const { return limits_.counted_sources(); }
 
  private:
-  net::Task<http::Response> health(const http::Exchange& exchange) const;
+  using Answer = std::function<net::Task<http::Response>(const http::Exchange&)>;
+
+  // Adds a route whose handler gets the whole body, and answers in one piece.
+  void add(std::string method, std::string pattern, Answer answer, http::Router::Step before = nullptr);
+  net::Task<> respond(http::Exchange& exchange, const Answer& answer);
+  net::Task<http::Response> health() const;
 
   const Config& config_;
   Leases& leases_;
+  std::function<void()> leases_changed_;
   ApiCounters counters_;
   DeclarationLimits limits_;
   StoreFailures failures_;

@@ -7,6 +7,7 @@
 
 #include "base/encoding.h"
 #include "base/json.h"
+#include "http/testing.h"
 #include "hub/api.h"
 #include "hub/store_sqlite.h"
 #include "hubapi/token.h"
@@ -62,8 +63,10 @@ class ApiTest : public testing::Test {
   }
   http::Response handle(http::Request request) { return handle(std::move(request), now_); }
   http::Response handle(http::Request request, TimePoint now) {
-    return run_task(loop_,
-                    api_->handle({.request = std::move(request), .client = client_, .now = now, .rest = {}}));
+    http::testing::MemoryExchange exchange(std::move(request));
+    exchange.client = client_;
+    exchange.now = now;
+    return run_task(loop_, http::testing::answer_of(*api_, exchange));
   }
   hubapi::InviteToken invite(std::string_view body = R"({"hostnames":["*.a.eu"]})") {
     auto response = call("POST", "/v1/invites", std::string(body));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/backoff.h"
+#include "http/testing.h"
 #include "hub/api.h"
 #include "hub/store_sqlite.h"
 #include "hubapi/hub_client.h"
@@ -67,8 +68,10 @@ class FleetTest : public testing::Test {
     api_.emplace(config_, *store_, *leases_, random_, [] {});
   }
   http::Response handle(http::Request request) {
-    return net::testing::run_task(
-        loop_, api_->handle({.request = std::move(request), .client = client_, .now = now_, .rest = {}}));
+    http::testing::MemoryExchange exchange(std::move(request));
+    exchange.client = client_;
+    exchange.now = now_;
+    return net::testing::run_task(loop_, http::testing::answer_of(*api_, exchange));
   }
   size_t invite(std::string_view hostname) {
     http::Request request{.method = "POST", .target = "/v1/invites", .headers = {}, .body = {}};

@@ -1,13 +1,9 @@
 #include "hub/hub.h"
 
-#include <array>
-#include <optional>
-#include <unordered_set>
 #include <utility>
 
 #include "base/log.h"
-#include "http/date.h"
-#include "http/parser.h"
+#include "http/server.h"
 #include "hub/answers.h"
 #include "hub/api.h"
 #include "hub/leases.h"
@@ -16,12 +12,23 @@
 namespace culvert::hub {
 namespace {
 
-constexpr Duration kIdle = std::chrono::seconds(60);  // between the requests of one connection
-constexpr Duration kWriteTime = std::chrono::seconds(10);
-// What a client is still sending when it is refused: read for a moment, or the kernel's RST would overtake
-// our answer.
-constexpr Duration kLingerTime = std::chrono::seconds(2);
-constexpr size_t kLingerBytes = 256 * 1024;
+// What a request that the server cannot give to the API is told.
+http::Response refusal(int status, const Error& reason, const SocketAddr& client) {
+  log_debug("hub_request_refused", "client={} status={} reason={}", client.to_string(), status,
+            culvert::quoted(reason.message));
+  switch (status) {
+    case 408:
+      return error_response(408, "request_timeout",
+                            "the rest of the request did not come in time; try again");
+    case 413:
+    case 431:
+      return error_response(status, "too_large", reason.message);
+    case 500:
+      return error_response(500, "internal", reason.message);
+    default:
+      return error_response(status, "bad_request", reason.message);
+  }
+}
 
 // What the hub's connections share. Outlives the Hub for as long as one of them is still unwinding.
 struct Core : std::enable_shared_from_this<Core> {
@@ -30,6 +37,11 @@ struct Core : std::enable_shared_from_this<Core> {
         config(std::move(its_config)),
         store(std::move(its_store)),
         api(config, *store, leases, random, [this] { refresh(); }),
+        server(loop,
+               {.request_time = config.request_time,
+                .wall_clock = [this] { return config.wall_clock(); },
+                .refusal = refusal},
+               [this](http::Exchange& exchange) { return api.handle(exchange); }),
         timer(loop) {
     if (!config.wall_clock) config.wall_clock = [this] { return loop.unix_now(); };
   }
@@ -53,9 +65,7 @@ struct Core : std::enable_shared_from_this<Core> {
     listener = nullptr;
     timer.cancel();
     store->close();
-    // Closing wakes each connection's task, which may take itself off the set.
-    auto open = streams;
-    for (net::ByteStream* stream : open) stream->close();
+    server.close();
   }
 
   net::EventLoop& loop;
@@ -64,100 +74,16 @@ struct Core : std::enable_shared_from_this<Core> {
   std::unique_ptr<Store> store;
   Leases leases;
   Api api;
+  http::Server server;
   net::Timer timer;
   std::function<void(route::TablePtr)> listener;
-  std::unordered_set<net::ByteStream*> streams;
   bool closing = false;
 };
 
-// Keeps an open connection where Core::stop() finds it.
-class Registered {
- public:
-  Registered(Core& core, net::ByteStream& stream) : core_(core), stream_(stream) {
-    core_.streams.insert(&stream_);
-  }
-  Registered(const Registered&) = delete;
-  Registered& operator=(const Registered&) = delete;
-  ~Registered() { core_.streams.erase(&stream_); }
-
- private:
-  Core& core_;
-  net::ByteStream& stream_;
-};
-
-// The answer to a request that could not be read; none where there was no request, or the client is gone.
-std::optional<http::Response> unreadable(const Error& error, bool begun) {
-  switch (error.code) {
-    case ErrorCode::kInvalid:
-      return error_response(400, "bad_request", error.message);
-    case ErrorCode::kLimit:
-      return error_response(413, "too_large", error.message);
-    case ErrorCode::kTimeout:
-      if (!begun) return std::nullopt;
-      return error_response(408, "request_timeout",
-                            "the rest of the request did not come in time; try again");
-    default:
-      return std::nullopt;
-  }
-}
-
-net::Task<> refuse_and_linger(net::ByteStream& stream, net::Reader& reader, http::Response refusal) {
-  auto written =
-      co_await http::write_response(stream, std::move(refusal), false, stream.loop().now() + kWriteTime);
-  if (!written) co_return;
-  TimePoint deadline = stream.loop().now() + kLingerTime;
-  auto finished = co_await net::finish(stream, deadline);
-  if (!finished) co_return;
-  std::array<uint8_t, 4096> scrap;
-  for (size_t total = 0; total < kLingerBytes;) {
-    auto count = co_await reader.read_some(scrap, deadline);
-    if (!count || *count == 0) co_return;
-    total += *count;
-  }
-}
-
+// Keeps what it serves from.
 net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::ByteStream> stream,
                              std::function<void()> on_request) {
-  if (core->closing) {
-    stream->close();
-    co_return;
-  }
-  Registered registered(*core, *stream);
-  const SocketAddr client = stream->remote_addr();
-  net::Reader reader(*stream);
-  http::RequestParser parser;
-  const Duration request_time = core->config.request_time;
-  Duration patience = request_time;  // a client that connects has a request to send
-  while (!core->closing) {
-    auto request = co_await http::read_request(reader, parser, core->loop.now() + patience, request_time);
-    patience = kIdle;
-    if (!request) {
-      auto refusal = unreadable(request.error(), !parser.idle());
-      if (refusal) {
-        log_debug("hub_request_refused", "client={} reason={}", stream->remote_addr().to_string(),
-                  culvert::quoted(request.error().message));
-        refusal->headers.add("Date", http::format_date(core->config.wall_clock()));
-        co_await refuse_and_linger(*stream, reader, std::move(*refusal));
-      }
-      break;
-    }
-    if (!*request || core->closing) break;
-    if (on_request) on_request();
-    const bool keep_alive = (*request)->keep_alive;
-    http::Exchange exchange{
-        .request = std::move(**request), .client = client, .now = core->loop.now(), .rest = {}};
-    http::Response response = co_await core->api.handle(std::move(exchange));
-    // The new table is out before the answer: who reads "revoked" may rely on it.
-    core->refresh();
-    auto written = co_await http::write_response(*stream, std::move(response), keep_alive,
-                                                 core->loop.now() + kWriteTime);
-    if (!written) break;
-    if (!keep_alive) {
-      (void)co_await net::finish(*stream, core->loop.now() + kWriteTime);
-      break;
-    }
-  }
-  stream->close();
+  co_await core->server.serve(std::move(stream), std::move(on_request));
 }
 
 class HubImpl final : public Hub {

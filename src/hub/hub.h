@@ -61,9 +61,7 @@ class Hub {
 
   virtual Status status() const = 0;
 
-  // Serves HTTP/1.1 on a connection whose TLS is done, until it ends, idles or misbehaves. How many there are
-  // is the caller's to bound: each costs some 100 KiB at worst. `on_request` is called with each whole
-  // request.
+  // Serves HTTP/1.1 on a connection whose TLS is done, as http::Server::serve().
   virtual net::Task<> serve(std::unique_ptr<net::ByteStream> stream,
                             std::function<void()> on_request = nullptr) = 0;
 };

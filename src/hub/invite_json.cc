@@ -15,8 +15,8 @@ namespace {
 
 namespace json = boost::json;
 
-// A page of the listing ends near this size: half of what clients accept (http::kMaxResponseBodyBytes).
-constexpr size_t kPageBytes = http::kMaxResponseBodyBytes / 2;
+// A page of the listing ends near this size: half of what clients accept (http::kMaxResponseBytes).
+constexpr size_t kPageBytes = http::kMaxResponseBytes / 2;
 
 json::value optional_time(const std::optional<UnixTime>& time) {
   return time ? json::value(time->time_since_epoch().count()) : json::value(nullptr);

@@ -8,7 +8,7 @@
 // The order of a declaration's steps is part of the hub's security. Any host may send one, so each step keeps
 // away from the next what it can refuse, from the cheapest to those that change something:
 //
-//  1. Decode. The body is bounded by http::kMaxBodyBytes; nothing in it is proven yet.
+//  1. Decode. The body is bounded by Api::kMaxBody; nothing in it is proven yet.
 //  2. The rate of refusals of the source, before a signature is verified or the store is asked. Who names a
 //     lease that exists is exempt: only the agent, its hub and its edges know invite id and agent id
 //     together, and other hosts behind its address must not make it lose its lease.

@@ -9,14 +9,11 @@
 #include "base/encoding.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "http/message.h"
 
 namespace culvert::hubapi {
 namespace {
 
 namespace json = boost::json;
-
-static_assert(kMaxDeclarationBytes == http::kMaxBodyBytes);
 
 // Renewing later than this would outlive any lease; sooner than a second would be a flood.
 constexpr int64_t kMaxRenewSeconds = 24 * 3600;

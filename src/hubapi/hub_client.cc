@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/json.h"
+#include "http/client.h"
 #include "http/date.h"
 #include "http/signature.h"
 #include "net/tcp.h"
@@ -102,6 +103,7 @@ HubClient::HubClient(net::EventLoop& loop, std::vector<HubUrl> urls, PublicKey h
 }
 
 net::Task<HubClient::Attempt> HubClient::attempt(HubUrl url, http::Request request) {
+  WipeAtEnd wipe_body(request.body);  // a declaration holds the secret of its invite
   TimePoint deadline = loop_.now() + kConnectTime;
   auto transport = co_await net::tcp_connect(loop_, url.host, url.port, deadline);
   if (!transport) co_return Attempt{false, std::unexpected(transport.error())};

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "http/date.h"
-#include "http/parser.h"
+#include "http/server.h"
 #include "http/signature.h"
 #include "net/tcp.h"
 #include "tls/tls.h"
@@ -57,6 +57,7 @@ class HubClientTest : public testing::Test {
     std::optional<http::Response> answer;  // nullopt: hangs up once the request is there
     std::vector<http::Request> requests;
     bool checks_time = false;  // of signatures, by kHubTime
+    std::unique_ptr<http::Server> server = nullptr;
   };
 
   HubUrl start(std::optional<http::Response> answer, const SecretKey& key) {
@@ -65,6 +66,10 @@ class HubClientTest : public testing::Test {
     HubUrl url{"127.0.0.1", (*listener)->local_addr().port()};
     hubs_.push_back(std::make_unique<FakeHub>(FakeHub{
         std::move(*listener), *tls::self_signed_identity(key, "x", unix_now()), std::move(answer), {}}));
+    FakeHub& hub = *hubs_.back();
+    hub.server = std::make_unique<http::Server>(
+        loop_, http::ServerOptions{},
+        [this, &hub](http::Exchange& exchange) { return respond(hub, exchange); });
     return url;
   }
   // A port where nothing listens.
@@ -92,24 +97,24 @@ class HubClientTest : public testing::Test {
   }
   Task<> serve(FakeHub& hub, int fd) {
     auto stream = co_await tls::accept(net::make_tcp_stream(loop_, fd), {}, hub.identity, {}, soon());
-    if (!stream) co_return;
-    net::Reader reader(**stream);
-    http::RequestParser parser;
-    auto request = co_await http::read_request(reader, parser, soon(), 10s);
-    if (request && *request) {
-      hub.requests.push_back(std::move(**request));
-      if (hub.answer) {
-        http::Response answer = *hub.answer;
-        if (hub.checks_time) {
-          answer.headers.add("Date", http::format_date(kHubTime));
-          auto verified = http::verify_request(hub.requests.back(), kLeaseTag, kHubTime);
-          if (!verified) answer.status = 401;
-        }
-        auto written = co_await http::write_response(**stream, std::move(answer), false, soon());
-        (void)written;
-      }
+    if (stream) co_await hub.server->serve(std::move(*stream));
+  }
+  Task<> respond(FakeHub& hub, http::Exchange& exchange) {
+    auto body = co_await exchange.read_all(64 * 1024);
+    EXPECT_TRUE(body);
+    hub.requests.push_back(exchange.request);
+    if (!hub.answer) {
+      exchange.abort();
+      co_return;
     }
-    (*stream)->close();
+    http::Response answer = *hub.answer;
+    if (hub.checks_time) {
+      answer.headers.add("Date", http::format_date(kHubTime));
+      auto verified = http::verify_request(hub.requests.back(), kLeaseTag, kHubTime);
+      if (!verified) answer.status = 401;
+    }
+    auto sent = co_await exchange.respond(std::move(answer));
+    (void)sent;
   }
 
   InviteToken token() const { return {{"https://hub.example"}, key_.public_key(), {}, {}, key_of(9)}; }

@@ -7,7 +7,7 @@
 #include "base/metrics_testing.h"
 #include "base/random.h"
 #include "edge/testing.h"
-#include "http/message.h"
+#include "http/client.h"
 #include "net/tcp.h"
 #include "node/node.h"
 #include "node/observer.h"

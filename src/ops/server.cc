@@ -1,15 +1,16 @@
 #include "ops/server.h"
 
-#include <unordered_set>
-
 #include "base/log.h"
 #include "base/rate_limit.h"
-#include "http/message.h"
-#include "http/parser.h"
+#include "http/router.h"
+#include "http/server.h"
 #include "net/tcp.h"
 
 namespace culvert::ops {
 namespace {
+
+// Before the next try to accept: an error that stays must not keep the loop busy.
+constexpr Duration kAcceptPause = std::chrono::seconds(1);
 
 http::Response text_response(int status, std::string body,
                              std::string_view type = "text/plain; charset=utf-8") {
@@ -29,7 +30,14 @@ http::Response verdict(const Faults& faults) {
 class ServerImpl final : public Server {
  public:
   ServerImpl(net::EventLoop& loop, std::unique_ptr<net::TcpListener> listener, Sources sources)
-      : loop_(loop), listener_(std::move(listener)), sources_(std::move(sources)), tasks_(loop) {
+      : loop_(loop),
+        listener_(std::move(listener)),
+        sources_(std::move(sources)),
+        closed_(loop),
+        tasks_(loop) {
+    router_.add("GET", "/metrics", [this](http::Exchange& e) { return metrics(e); });
+    router_.add("GET", "/healthz", [this](http::Exchange& e) { return health(e); });
+    router_.add("GET", "/readyz", [this](http::Exchange& e) { return readiness(e); });
     tasks_.spawn(accept());
   }
   ~ServerImpl() override { close(); }
@@ -44,73 +52,67 @@ class ServerImpl final : public Server {
   void close() {
     closing_ = true;
     listener_->close();
-    // Closing wakes each connection's task, which takes itself off the set.
-    const auto open = open_;
-    for (net::ByteStream* stream : open) stream->close();
+    closed_.notify();
+    server_.close();
   }
 
   net::Task<> accept() {
-    while (true) {
+    while (!closing_) {
       auto fd = co_await listener_->accept();
-      if (!fd) co_return;
+      if (!fd) {
+        if (closing_) co_return;
+        log_error("metrics_accept_failed", "listen={} reason={}", address_.to_string(),
+                  quoted(fd.error().message));
+        co_await closed_.wait_until(loop_.now() + kAcceptPause);
+        continue;
+      }
       auto stream = net::make_tcp_stream(loop_, *fd);
-      if (open_.size() >= kMaxConnections) {
+      if (server_.size() >= kMaxConnections) {
         ++refused_;
         if (full_lines_.allow(loop_.now()))
           log_warn("metrics_connections_full", "cap={} refused={}", kMaxConnections, refused_);
         stream->reset();
         continue;
       }
-      tasks_.spawn(serve(std::move(stream)));
+      tasks_.spawn(server_.serve(std::move(stream)));
     }
   }
 
-  net::Task<> serve(std::unique_ptr<net::ByteStream> stream) {
-    open_.insert(stream.get());
-    co_await serve_requests(*stream);
-    stream->close();
-    open_.erase(stream.get());
-  }
-
-  net::Task<> serve_requests(net::ByteStream& stream) {
-    net::Reader reader(stream);
-    http::RequestParser parser;
-    while (!closing_) {
-      auto request = co_await http::read_request(reader, parser, loop_.now() + kRequestTime, kRequestTime);
-      if (!request || !*request || closing_) co_return;
-      const bool keep_alive = (*request)->keep_alive;
-      http::Response response = co_await answer(**request);
-      if (closing_) co_return;
-      auto written =
-          co_await http::write_response(stream, std::move(response), keep_alive, loop_.now() + kRequestTime);
-      if (!written || !keep_alive) co_return;
-    }
-  }
-
-  net::Task<http::Response> answer(const http::Request& request) {
-    const std::string path = request.target.substr(0, request.target.find('?'));
-    if (path != "/metrics" && path != "/healthz" && path != "/readyz") {
-      co_return text_response(404, "not found; there are /metrics, /healthz and /readyz\n");
-    }
-    if (request.method != "GET") {
-      auto response = text_response(405, "only GET is allowed\n");
-      response.headers.add("Allow", "GET");
-      co_return response;
-    }
-    if (path == "/healthz") co_return verdict(co_await sources_.health());
-    if (path == "/readyz") co_return verdict(co_await sources_.readiness());
+  net::Task<> metrics(http::Exchange& exchange) {
     const Metrics metrics = co_await sources_.metrics();
-    co_return text_response(200, metrics.to_text(), "text/plain; version=0.0.4; charset=utf-8");
+    auto sent = co_await exchange.respond(
+        text_response(200, metrics.to_text(), "text/plain; version=0.0.4; charset=utf-8"));
+    (void)sent;
+  }
+  net::Task<> health(http::Exchange& exchange) {
+    const Faults faults = co_await sources_.health();
+    auto sent = co_await exchange.respond(verdict(faults));
+    (void)sent;
+  }
+  net::Task<> readiness(http::Exchange& exchange) {
+    const Faults faults = co_await sources_.readiness();
+    auto sent = co_await exchange.respond(verdict(faults));
+    (void)sent;
   }
 
   net::EventLoop& loop_;
   std::unique_ptr<net::TcpListener> listener_;
   const SocketAddr address_ = listener_->local_addr();
   Sources sources_;
-  std::unordered_set<net::ByteStream*> open_;
+  http::Router router_{
+      {.not_found =
+           [] { return text_response(404, "not found; there are /metrics, /healthz and /readyz\n"); },
+       .method_not_allowed =
+           [](std::string_view allowed) {
+             return text_response(405, fmt::format("only {} is allowed\n", allowed));
+           }}};
+  http::Server server_{loop_,
+                       {.request_time = kRequestTime, .idle_time = kRequestTime, .write_time = kRequestTime},
+                       [this](http::Exchange& exchange) { return router_.handle(exchange); }};
   RateLimit full_lines_{1, std::chrono::seconds(10)};
   uint64_t refused_ = 0;
   bool closing_ = false;
+  net::Notify closed_;
   net::TaskGroup tasks_;
 };
 

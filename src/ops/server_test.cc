@@ -1,8 +1,10 @@
 #include "ops/server.h"
 
 #include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
-#include "http/message.h"
+#include "http/client.h"
 #include "net/testing.h"
 
 namespace culvert::ops {
@@ -13,15 +15,16 @@ using ::testing::HasSubstr;
 
 class OpsServer : public ::testing::Test {
  protected:
-  OpsServer() {
-    auto server = Server::listen(loop_, addr("127.0.0.1:0"),
+  OpsServer() { start(addr("127.0.0.1:0")); }
+  ~OpsServer() override { stop(); }
+
+  void start(const SocketAddr& address) {
+    auto server = Server::listen(loop_, address,
                                  {.metrics = [this] { return metrics(); },
                                   .health = [this] { return faults(health_); },
                                   .readiness = [this] { return faults(ready_); }});
     server_ = std::move(server.value());
   }
-  ~OpsServer() override { stop(); }
-
   void stop() {
     if (!server_) return;
     run_task(loop_, finish());
@@ -95,6 +98,34 @@ TEST_F(OpsServer, SilentClientsDoNotTakeEveryPlaceForEver) {
   silent.pop_back();
   drain(loop_);
   EXPECT_EQ(get("/healthz").status, 200);
+}
+
+// The descriptor of the socket that listens on `port`.
+int listening_socket(uint16_t port) {
+  for (int fd = 3; fd < 1024; ++fd) {
+    int listens = 0;
+    socklen_t size = sizeof(listens);
+    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens == 0) continue;
+    sockaddr_in address{};
+    size = sizeof(address);
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 &&
+        ntohs(address.sin_port) == port) {
+      return fd;
+    }
+  }
+  return -1;
+}
+
+TEST_F(OpsServer, GoesOnAfterAcceptHasFailed) {
+  const SocketAddr address = server_->local_addr();
+  stop();
+  start(address);  // a port that was asked for stays bound when its socket stops to listen
+  const int fd = listening_socket(address.port());
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(::shutdown(fd, SHUT_RD), 0);
+  drain(loop_);  // accept fails
+  ASSERT_EQ(::listen(fd, 16), 0);
+  EXPECT_EQ(get("/healthz").body, "ok\n");
 }
 
 TEST_F(OpsServer, StopsWhileClientsAreConnected) {
