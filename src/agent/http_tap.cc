@@ -70,6 +70,12 @@ void HttpTap::closed(TimePoint now) {
   go_quiet();
 }
 
+size_t HttpTap::buffered() const {
+  size_t total = requests_.buffered() + responses_.buffered();
+  for (const Pending& pending : pending_) total += pending.method.size() + pending.target.size();
+  return total;
+}
+
 void HttpTap::on_request(TimePoint now) {
   if (pending_.size() == kMaxPending) return go_quiet();
   const http::RequestHead& head = requests_.request();

@@ -18,6 +18,9 @@ class HttpTap {
  public:
   static constexpr size_t kMaxPending = 32;  // pipelined requests without an answer
   static constexpr size_t kMaxShown = 512;   // of a method or a target: what a log line can show
+  // Of lines and pending requests together. A character that is not visible is shown as four.
+  static constexpr size_t kMaxBuffered =
+      2 * (http::H1Decoder::kMaxObservedLine + 16) + kMaxPending * 2 * (4 * kMaxShown + 3);
 
   using Report = std::function<void(const RequestLine&)>;
 
@@ -29,6 +32,7 @@ class HttpTap {
   // The connection ended: requests that got no answer are reported with status 0.
   void closed(TimePoint now);
   bool is_quiet() const { return quiet_; }
+  size_t buffered() const;
 
  private:
   struct Pending {

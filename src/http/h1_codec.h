@@ -81,6 +81,8 @@ class H1Decoder {
 
   // kInvalid: not HTTP, or ambiguous. kLimit: over one of the caps. kReset: the peer ended within a message.
   const Error& error() const { return error_; }
+  // Bytes of an incomplete line. An observer also keeps a start line of kMaxObservedLine.
+  size_t buffered() const { return line_.size() + line_end_.size(); }
   // True when no byte of a next message has arrived: a connection that ends here ends cleanly.
   bool is_between_messages() const { return state_ == State::kStart && head_bytes_ == 0; }
 
