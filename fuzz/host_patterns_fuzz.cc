@@ -1,5 +1,5 @@
 #include "base/check.h"
-#include "route/table.h"
+#include "route/snapshot.h"
 
 using namespace culvert;
 using namespace culvert::route;
@@ -38,16 +38,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     CHECK(HostPattern::parse(a.text()) == a);
     CHECK(a.grants(a) && a.overlaps(a));
     for (const HostPattern& b : *patterns) check_pair(a, b);
-    routes.push_back({.host = a, .tenant = tenant, .tls_mode = TlsMode::kPassthrough, .agents = {tenant}});
+    routes.push_back(
+        {.match = a, .tenant = tenant, .tls_mode = TlsMode::kPassthrough, .targets = {{tenant}}});
   }
-  const Table table(std::move(routes));
+  const SnapshotPtr snapshot = Snapshot::of(std::move(routes), 1);
   for (const HostPattern& host : *patterns) {
-    const Route* route = table.match(host.text());
-    // A pattern of the table is found under its own name; a wildcard is no name.
-    CHECK(host.is_wildcard() ? route == nullptr : route != nullptr && route->host == host);
+    const Route* route = snapshot->match(host.text());
+    // A pattern of a route is found under its own name; a wildcard is no name.
+    CHECK(host.is_wildcard() ? route == nullptr : route != nullptr && route->match == host);
     const std::string below = "x." + host.text();
-    const Route* wildcard = table.match(below);
-    CHECK(wildcard == nullptr || wildcard->host.matches(below));
+    const Route* wildcard = snapshot->match(below);
+    CHECK(wildcard == nullptr || wildcard->match.matches(below));
   }
   return 0;
 }

@@ -9,7 +9,7 @@
 #include "base/metrics.h"
 #include "hubapi/token.h"
 #include "net/event_loop.h"
-#include "route/table.h"
+#include "route/route.h"
 
 namespace culvert::agent {
 

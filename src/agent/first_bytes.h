@@ -3,7 +3,7 @@
 #include <string>
 
 #include "base/bytes.h"
-#include "route/table.h"
+#include "route/route.h"
 
 namespace culvert::agent {
 

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "net/event_loop.h"
-#include "route/table.h"
+#include "route/route.h"
 
 namespace culvert::agent {
 

@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "endpoint/endpoint.h"
 #include "net/byte_stream.h"
-#include "route/table.h"
+#include "route/route.h"
 
 // What the edge itself says to a client when a connection cannot be carried.
 namespace culvert::edge {

@@ -14,6 +14,8 @@ void report(const Counters& counters, Metrics& metrics) {
         counters.connections_to_hub);
   total("culvert_edge_moved_connections_total",
         "Public connections that moved to the worker that has the tunnel.", counters.connections_moved);
+  total("culvert_edge_rechecked_connections_total",
+        "Open connections that were looked at because their route changed.", counters.connections_rechecked);
   total("culvert_edge_streams_total", "Connections that an agent took.", counters.streams_carried);
   total("culvert_edge_retried_streams_total", "Streams opened after another agent did not answer.",
         counters.streams_retried);

@@ -16,7 +16,8 @@ struct Counters {
   Count connections_active{0};  // public connections open now
   Count connections_accepted{0};
   Count connections_to_hub{0};
-  Count connections_moved{0};  // to the worker that holds the tunnel
+  Count connections_moved{0};      // to the worker that holds the tunnel
+  Count connections_rechecked{0};  // because their route changed
   Count streams_carried{0};
   Count streams_retried{0};  // given to another agent because the first did not answer
   Count bytes_to_origin{0};  // of streams that have ended

@@ -41,9 +41,9 @@ void Directory::set_heard(const EndpointId& agent, uint64_t generation, TimePoin
   if (Entry* entry = find(agent, generation)) entry->heard = when;
 }
 
-std::optional<Directory::Entry> Directory::newest(const std::vector<EndpointId>& agents) const {
+std::optional<Directory::Entry> Directory::newest(const std::vector<route::Target>& targets) const {
   std::lock_guard lock(mutex_);
-  const Entry* best = newest_of(agents, false);
+  const Entry* best = newest_of(targets, false);
   return best == nullptr ? std::nullopt : std::optional(*best);
 }
 
@@ -55,32 +55,32 @@ bool Directory::may_get(const Entry& entry, Tried tried) {
 
 bool Directory::has_pick(const route::Route& route, Tried tried) const {
   std::lock_guard lock(mutex_);
-  return std::ranges::any_of(route.agents, [&](const EndpointId& agent) {
-    auto place = entries_.find(agent);
+  return std::ranges::any_of(route.targets, [&](const route::Target& target) {
+    auto place = entries_.find(target.agent);
     return place != entries_.end() && may_get(place->second, tried);
   });
 }
 
-bool Directory::has_substitute(const std::vector<EndpointId>& agents, const EndpointId& agent) const {
+bool Directory::has_substitute(const std::vector<route::Target>& targets, const EndpointId& agent) const {
   std::lock_guard lock(mutex_);
-  return std::ranges::any_of(agents, [&](const EndpointId& other) {
-    auto place = entries_.find(other);
-    return other != agent && place != entries_.end() && place->second.open && !place->second.draining &&
+  return std::ranges::any_of(targets, [&](const route::Target& other) {
+    auto place = entries_.find(other.agent);
+    return other.agent != agent && place != entries_.end() && place->second.open && !place->second.draining &&
            !place->second.suspect;
   });
 }
 
 std::optional<Directory::Pick> Directory::pick(const route::Route& route, TimePoint now, Tried tried) {
   std::lock_guard lock(mutex_);
-  const Entry* newest = newest_of(route.agents, true);
+  const Entry* newest = newest_of(route.targets, true);
   if (newest == nullptr) return std::nullopt;
   const TimePoint heard_since = std::max(newest->since, now - kSilence);
   // The worst that counts most: tried, suspect, not heard, last turn.
   using Rank = std::tuple<bool, bool, bool, uint64_t>;
-  Turns& turns = turns_[route.host.text()];
+  Turns& turns = turns_[route.match.text()];
   std::optional<Pick> best;
   Rank best_rank;
-  for (const EndpointId& agent : route.agents) {
+  for (const auto& [agent] : route.targets) {
     auto place = entries_.find(agent);
     if (place == entries_.end() || !may_get(place->second, tried)) continue;
     const Entry& entry = place->second;
@@ -96,23 +96,20 @@ std::optional<Directory::Pick> Directory::pick(const route::Route& route, TimePo
   return best;
 }
 
-void Directory::keep_turns_of(const route::Table& table) {
+void Directory::forget_turns(const route::Delta& changes) {
   std::lock_guard lock(mutex_);
-  std::unordered_map<std::string, Turns> kept;
-  for (const route::Route& route : table.routes()) {
-    auto had = turns_.find(route.host.text());
-    if (had == turns_.end()) continue;
-    Turns& turns = kept[route.host.text()];
-    for (const EndpointId& agent : route.agents) {
-      if (auto turn = had->second.find(agent); turn != had->second.end()) turns.insert(*turn);
-    }
+  for (const route::RouteId& removed : changes.removals) turns_.erase(removed.text());
+  for (const route::Route& changed : changes.upserts) {
+    auto had = turns_.find(changed.match.text());
+    if (had != turns_.end())
+      std::erase_if(had->second, [&](const auto& turn) { return !changed.leads_to(turn.first); });
   }
-  turns_ = std::move(kept);
 }
 
-const Directory::Entry* Directory::newest_of(const std::vector<EndpointId>& agents, bool takes_new) const {
+const Directory::Entry* Directory::newest_of(const std::vector<route::Target>& targets,
+                                             bool takes_new) const {
   const Entry* best = nullptr;
-  for (const EndpointId& agent : agents) {
+  for (const auto& [agent] : targets) {
     auto place = entries_.find(agent);
     if (place == entries_.end() || !place->second.open) continue;
     if (takes_new && place->second.draining) continue;

@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/key.h"
-#include "route/table.h"
+#include "route/delta.h"
 
 namespace culvert::edge {
 
@@ -50,8 +50,8 @@ class Directory {
   void set_suspect(const EndpointId& agent, uint64_t generation, bool suspect);
   void set_heard(const EndpointId& agent, uint64_t generation, TimePoint when);
 
-  // The youngest open tunnel of any of these agents.
-  std::optional<Entry> newest(const std::vector<EndpointId>& agents) const;
+  // The youngest open tunnel of any of these targets.
+  std::optional<Entry> newest(const std::vector<route::Target>& targets) const;
   // The agent for one connection of this route: of those that are best, the one that had its turn on this
   // route the longest time ago. Good ones come before those that were not heard, these before suspects, and
   // all of them before those that were tried, of which suspects and the latest do not count. nullopt: none is
@@ -59,17 +59,17 @@ class Directory {
   std::optional<Pick> pick(const route::Route& route, TimePoint now, Tried tried = {});
   // Whether pick() would find one.
   bool has_pick(const route::Route& route, Tried tried) const;
-  // Whether one of these agents has an open tunnel that is neither draining nor suspect, apart from `agent`.
-  bool has_substitute(const std::vector<EndpointId>& agents, const EndpointId& agent) const;
-  // Forgets the turns of routes that are gone.
-  void keep_turns_of(const route::Table& table);
+  // Whether one of these targets has an open tunnel that is neither draining nor suspect, apart from `agent`.
+  bool has_substitute(const std::vector<route::Target>& targets, const EndpointId& agent) const;
+  // Forgets the turns of routes and targets that are gone.
+  void forget_turns(const route::Delta& changes);
 
  private:
   using Turns = std::unordered_map<EndpointId, uint64_t>;  // when each agent had its last turn
 
   static bool may_get(const Entry& entry, Tried tried);
   // `takes_new`: of those that are not draining.
-  const Entry* newest_of(const std::vector<EndpointId>& agents, bool takes_new) const;
+  const Entry* newest_of(const std::vector<route::Target>& targets, bool takes_new) const;
   Entry* find(const EndpointId& agent, uint64_t generation);
 
   mutable std::mutex mutex_;

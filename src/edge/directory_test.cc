@@ -12,17 +12,17 @@ const TimePoint kStart{1h};
 
 TEST(Directory, FindsWhatWasAddedLast) {
   Directory directory;
-  EXPECT_FALSE(directory.newest({id(1)}));
+  EXPECT_FALSE(directory.newest({{id(1)}}));
   auto first = directory.add(id(1), 3, kStart);
   EXPECT_FALSE(first.replaced);
-  EXPECT_EQ(directory.newest({id(1)})->worker, 3u);
+  EXPECT_EQ(directory.newest({{id(1)}})->worker, 3u);
   auto second = directory.add(id(1), 5, kStart + 1s);
   ASSERT_TRUE(second.replaced);
   EXPECT_EQ(second.replaced->worker, 3u);
   EXPECT_EQ(second.replaced->generation, first.generation);
-  EXPECT_EQ(directory.newest({id(1)})->worker, 5u);
-  EXPECT_EQ(directory.newest({id(1)})->since, kStart + 1s);
-  EXPECT_FALSE(directory.newest({id(2)}));
+  EXPECT_EQ(directory.newest({{id(1)}})->worker, 5u);
+  EXPECT_EQ(directory.newest({{id(1)}})->since, kStart + 1s);
+  EXPECT_FALSE(directory.newest({{id(2)}}));
 }
 
 TEST(Directory, TheYoungestOfSeveralAgentsIsTold) {
@@ -30,10 +30,10 @@ TEST(Directory, TheYoungestOfSeveralAgentsIsTold) {
   directory.add(id(1), 0, kStart);
   auto second = directory.add(id(2), 1, kStart);
   directory.add(id(3), 2, kStart);
-  EXPECT_EQ(directory.newest({id(1), id(2)})->generation, second.generation);
-  EXPECT_EQ(directory.newest({id(2), id(1), id(9)})->worker, 1u);
+  EXPECT_EQ(directory.newest({{id(1)}, {id(2)}})->generation, second.generation);
+  EXPECT_EQ(directory.newest({{id(2)}, {id(1)}, {id(9)}})->worker, 1u);
   EXPECT_TRUE(directory.remove(id(2), second.generation));
-  EXPECT_EQ(directory.newest({id(1), id(2)})->worker, 0u);
+  EXPECT_EQ(directory.newest({{id(1)}, {id(2)}})->worker, 0u);
 }
 
 TEST(Directory, TheOldDoesNotRemoveTheNew) {
@@ -41,14 +41,16 @@ TEST(Directory, TheOldDoesNotRemoveTheNew) {
   auto first = directory.add(id(1), 0, kStart);
   auto second = directory.add(id(1), 0, kStart);
   EXPECT_FALSE(directory.remove(id(1), first.generation));
-  EXPECT_TRUE(directory.newest({id(1)}));
+  EXPECT_TRUE(directory.newest({{id(1)}}));
   EXPECT_TRUE(directory.remove(id(1), second.generation));
-  EXPECT_FALSE(directory.newest({id(1)}));
+  EXPECT_FALSE(directory.newest({{id(1)}}));
   EXPECT_FALSE(directory.remove(id(1), second.generation));
 }
 
-route::Route route(std::string_view host, std::vector<EndpointId> agents) {
-  return {route::HostPattern::parse(host).value(), id(99), route::TlsMode::kTerminate, std::move(agents)};
+route::Route route(std::string_view host, const std::vector<EndpointId>& agents) {
+  route::Route made{route::HostPattern::parse(host).value(), id(99), route::TlsMode::kTerminate, {}};
+  for (const EndpointId& agent : agents) made.targets.push_back({agent});
+  return made;
 }
 
 TEST(Directory, TurnsAreEvenForEveryRouteInAnyOrderOfAsking) {
@@ -106,7 +108,7 @@ TEST(Directory, ADrainingAgentGetsNoTurn) {
   directory.set_draining(id(2), second.generation);
   for (int i = 0; i < 3; ++i) EXPECT_EQ(directory.pick(both, kStart + 1s)->agent, id(1));
   EXPECT_EQ(directory.pick(both, kStart + 1h)->agent, id(1)) << "though the youngest is the other";
-  EXPECT_EQ(directory.newest({id(1), id(2)})->generation, second.generation) << "it is not dead";
+  EXPECT_EQ(directory.newest({{id(1)}, {id(2)}})->generation, second.generation) << "it is not dead";
   directory.set_draining(id(1), first.generation);
   EXPECT_FALSE(directory.pick(both, kStart + 1s));
   directory.add(id(2), 0, kStart + 2s);
@@ -119,10 +121,10 @@ TEST(Directory, SuspectsAreAskedOnlyWhereThereIsNothingBetter) {
   auto second = directory.add(id(2), 1, kStart + 1s);
   const route::Route both = route("a.test", {id(1), id(2)});
   directory.set_heard(id(1), first.generation, kStart + 1s);
-  EXPECT_TRUE(directory.has_substitute(both.agents, id(1)));
+  EXPECT_TRUE(directory.has_substitute(both.targets, id(1)));
   directory.set_suspect(id(2), second.generation, true);
-  EXPECT_FALSE(directory.has_substitute(both.agents, id(1)));
-  EXPECT_TRUE(directory.has_substitute(both.agents, id(2)));
+  EXPECT_FALSE(directory.has_substitute(both.targets, id(1)));
+  EXPECT_TRUE(directory.has_substitute(both.targets, id(2)));
   for (TimePoint when : {kStart + 1s, kStart + 1h}) {
     for (int i = 0; i < 4; ++i)
       EXPECT_EQ(directory.pick(both, when)->agent, id(1)) << "the youngest is no better, heard or not";
@@ -156,18 +158,20 @@ TEST(Directory, WhatWasTriedIsNotAskedAgainUnlessItAnswersMeanwhile) {
   EXPECT_EQ(directory.pick(both, kStart + 1s, tried)->agent, id(1)) << "a new tunnel was not tried";
 }
 
-TEST(Directory, TurnsOutliveATableAndGoWithTheirRoute) {
+TEST(Directory, TurnsOutliveChangesOfOtherRoutesAndGoWithTheirOwn) {
   Directory directory;
   directory.add(id(1), 0, kStart);
   directory.add(id(2), 0, kStart);
   const route::Route both = route("a.test", {id(1), id(2)});
   for (const EndpointId& expected : {id(1), id(2), id(1), id(2)}) {
-    directory.keep_turns_of(route::Table({both}));
+    directory.forget_turns({0, 1, {both, route("b.test", {id(3)})}, {route("c.test", {}).id()}});
     EXPECT_EQ(directory.pick(both, kStart)->agent, expected);
   }
   EXPECT_EQ(directory.pick(both, kStart)->agent, id(1));
-  directory.keep_turns_of(route::Table({}));
+  directory.forget_turns({0, 1, {}, {both.id()}});
   EXPECT_EQ(directory.pick(both, kStart)->agent, id(1)) << "nothing is remembered of a route that went";
+  directory.forget_turns({0, 1, {route("a.test", {id(2)})}, {}});
+  EXPECT_EQ(directory.pick(both, kStart)->agent, id(1)) << "nor of a target that went";
 }
 
 }  // namespace

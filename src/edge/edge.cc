@@ -56,10 +56,24 @@ void Edge::start(ControlPlane control) {
   }
 }
 
-void Edge::set_table(route::TablePtr table) {
-  shared_.directory.keep_turns_of(*table);
-  ++table_version_;
-  for (const auto& worker : workers_) worker->set_table({table, table_version_});
+Result<> Edge::apply_routes(const route::Delta& changes) {
+  auto routes = routes_->apply(changes);
+  if (!routes) return std::unexpected(routes.error());
+  update_routes(std::move(*routes), changes);
+  return {};
+}
+
+void Edge::replace_routes(route::SnapshotPtr routes) {
+  route::Delta changes = routes_->changes_to(*routes);
+  update_routes(std::move(routes), std::move(changes));
+}
+
+void Edge::update_routes(route::SnapshotPtr routes, route::Delta changes) {
+  routes_ = std::move(routes);
+  shared_.directory.forget_turns(changes);
+  const RouteUpdate update{++route_updates_, routes_,
+                           std::make_shared<const route::Delta>(std::move(changes))};
+  for (const auto& worker : workers_) worker->update_routes(update);
 }
 
 void Edge::ask_workers(std::function<void(unsigned, Metrics)> reply) {

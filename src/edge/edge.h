@@ -6,7 +6,7 @@
 
 #include "edge/shared.h"
 #include "edge/worker.h"
-#include "route/table.h"
+#include "route/snapshot.h"
 
 namespace culvert::edge {
 
@@ -30,7 +30,10 @@ class Edge {
   void set_names(std::unordered_set<std::string> hub_names, std::string public_addr);
 
   void start(ControlPlane control);
-  void set_table(route::TablePtr table);
+  // A worker cuts the connections that this takes from their agents, and looks at no others than those of the
+  // changed routes. Error: kConflict, the change is one of other routes than the edge has; replace them.
+  Result<> apply_routes(const route::Delta& changes);
+  void replace_routes(route::SnapshotPtr routes);
   // Drains and ends; `stopped` of the control plane is called when every worker has. A second call skips the
   // drain.
   void stop();
@@ -39,12 +42,14 @@ class Edge {
 
  private:
   Edge(Config config, std::shared_ptr<tls::Certificates> certificates);
+  void update_routes(route::SnapshotPtr routes, route::Delta changes);
 
   Shared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
   std::atomic<size_t> running_{0};
-  uint64_t table_version_ = 0;
+  route::SnapshotPtr routes_ = std::make_shared<const route::Snapshot>();
+  uint64_t route_updates_ = 0;
   bool stopping_ = false;
 };
 

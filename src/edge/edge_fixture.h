@@ -69,11 +69,14 @@ class EdgeFixture : public ::testing::Test {
             .version = "test"};
   }
 
-  static route::Route route(std::string_view host, route::TlsMode mode, std::vector<EndpointId> agents) {
-    return {route::HostPattern::parse(host).value(), key(50).public_key(), mode, std::move(agents)};
+  static route::Route route(std::string_view host, route::TlsMode mode,
+                            const std::vector<EndpointId>& agents) {
+    route::Route made{route::HostPattern::parse(host).value(), key(50).public_key(), mode, {}};
+    for (const EndpointId& agent : agents) made.targets.push_back({agent});
+    return made;
   }
   void set_routes(std::vector<route::Route> routes) {
-    edge_->set_table(std::make_shared<const route::Table>(std::move(routes)));
+    edge_->replace_routes(route::Snapshot::of(std::move(routes), ++version_));
   }
   void dial(FakeAgent& agent) { agent.dial(edge_->udp_addr(), key(9).public_key()); }
   void connect(FakeAgent& agent) {
@@ -153,6 +156,7 @@ class EdgeFixture : public ::testing::Test {
   std::string root_;
   std::shared_ptr<tls::Certificates> certificates_;
   std::unique_ptr<Edge> edge_;
+  uint64_t version_ = 0;  // of the routes
   std::mutex mutex_;
   std::vector<HubConnection> to_hub_;
   bool refuse_for_hub_ = false;

@@ -21,8 +21,8 @@ using EdgeTest = EdgeFixture;
 
 TEST_F(EdgeTest, AnUnknownNameGetsTheAlertAndACleanEnd) {
   start(config());
-  for (bool with_table : {false, true}) {
-    if (with_table) set_routes({});
+  for (bool told : {false, true}) {
+    if (told) set_routes({});
     Received answer = say_hello("stranger.test");
     EXPECT_TRUE(answer.clean);
     EXPECT_EQ(answer.bytes, kUnrecognizedName);

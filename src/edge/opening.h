@@ -4,7 +4,7 @@
 #include "endpoint/endpoint.h"
 #include "net/byte_stream.h"
 #include "net/event_loop.h"
-#include "route/table.h"
+#include "route/route.h"
 
 namespace culvert::edge {
 

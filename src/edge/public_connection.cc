@@ -49,9 +49,12 @@ struct Client {
   bool retried = false;  // an agent had a stream for it and did not answer
 };
 
-CarriedConnection record_of(Client& client, route::TlsMode mode, size_t header_size) {
+CarriedConnection record_of(Client& client, const route::Route& route, const EndpointId& agent,
+                            size_t header_size) {
   return {client.host,
-          mode,
+          route.id(),
+          agent,
+          route.tls_mode,
           client.socket->remote_addr(),
           client.socket->local_addr(),
           client.id,
@@ -156,12 +159,8 @@ net::Task<> refuse_unanswered(Worker& worker, Client client, route::TlsMode mode
 }
 
 const route::Route* route_of(const Worker& worker, const Client& client, route::TlsMode mode) {
-  const route::Route* route = worker.table() ? worker.table()->match(client.host) : nullptr;
+  const route::Route* route = worker.routes().match(client.host);
   return route != nullptr && route->tls_mode == mode ? route : nullptr;
-}
-
-bool names_agent(const route::Route* route, const EndpointId& agent) {
-  return route != nullptr && std::ranges::find(route->agents, agent) != route->agents.end();
 }
 
 bool has_other_agent(Worker& worker, const Client& client, route::TlsMode mode) {
@@ -205,10 +204,11 @@ net::Task<std::optional<Client>> try_agent(Worker& worker, Client client, route:
       co_return std::move(client);
     deadline = std::min(last, now + kLookAgain);
   }
-  // Tables that came meanwhile cut what is carried, and this is not yet.
-  if (!names_agent(route_of(worker, client, mode), session->agent())) co_return std::move(client);
+  // Changes of routes that came meanwhile cut what is carried, and this is not yet.
+  const route::Route* route = route_of(worker, client, mode);
+  if (route == nullptr || !route->leads_to(session->agent())) co_return std::move(client);
   Opening::Taken opened = opening.take();
-  CarriedConnection record = record_of(client, mode, opened.header_size);
+  CarriedConnection record = record_of(client, *route, session->agent(), opened.header_size);
   session->carry(std::move(record), std::move(client.socket), std::move(opened));
   co_return std::nullopt;
 }
@@ -222,7 +222,7 @@ void move_to_worker(Worker& worker, Client client, route::TlsMode mode, const Di
       {tls::DetachedStream(std::move(client.socket)), std::move(client.received), std::move(client.host),
        client.id, client.accepted, std::move(client.slot), std::move(place), client.moves + 1,
        std::move(client.tried), client.opened, client.limited, client.retried, mode, pick,
-       worker.versioned_table()});
+       worker.route_update()});
 }
 
 // From the point where nothing is missing but an agent. There is one pick for a connection as long as agents
@@ -285,12 +285,11 @@ net::Task<std::optional<Client>> end_tls(Worker& worker, Client client, std::str
 
 // From a whole hello to the pump.
 net::Task<> route_client(Worker& worker, Client client) {
-  route::TablePtr table = worker.table();
-  const route::Route* route = table ? table->match(client.host) : nullptr;
+  const route::Route* route = worker.routes().match(client.host);
   if (route == nullptr) co_return co_await refuse_unknown(worker, std::move(client));
   const route::TlsMode mode = route->tls_mode;
   if (mode == route::TlsMode::kTerminate) {
-    auto ready = co_await end_tls(worker, std::move(client), route->host.text());
+    auto ready = co_await end_tls(worker, std::move(client), route->match.text());
     if (!ready) co_return;
     co_return co_await hand_to_agent(worker, std::move(*ready), mode);
   }
@@ -330,8 +329,6 @@ net::Task<> serve_public(Worker& worker, std::unique_ptr<net::ByteStream> socket
 }
 
 net::Task<> serve_moved(Worker& worker, MovedConnection moved) {
-  // A worker that has not heard yet of what the other knew would refuse.
-  worker.take_table(std::move(moved.table));
   Client client{std::move(moved.socket).attach(worker.loop()),
                 std::move(moved.received),
                 std::move(moved.host),
@@ -349,11 +346,13 @@ net::Task<> serve_moved(Worker& worker, MovedConnection moved) {
     client.unserved =
         std::make_unique<Worker::UnservedGuard>(worker, *client.socket, std::move(*moved.place));
   }
+  // A worker that does not have the routes of the other yet would refuse.
+  co_await worker.wait_for_route_update(moved.route_update);
   // What was picked may have changed on the way; an agent that drains since then was told of the last stream.
   SessionPtr session = worker.open_session(moved.pick.agent);
   if (!session) worker.shared().directory.set_closed(moved.pick.agent, moved.pick.generation);
-  if (session && !session->is_draining() &&
-      names_agent(route_of(worker, client, moved.tls_mode), moved.pick.agent)) {
+  const route::Route* route = route_of(worker, client, moved.tls_mode);
+  if (session && !session->is_draining() && route != nullptr && route->leads_to(moved.pick.agent)) {
     auto unanswered = co_await try_agent(worker, std::move(client), moved.tls_mode, std::move(session));
     if (!unanswered) co_return;
     client = std::move(*unanswered);

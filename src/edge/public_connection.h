@@ -11,18 +11,12 @@
 #include "edge/directory.h"
 #include "edge/unserved.h"
 #include "net/byte_stream.h"
-#include "route/table.h"
+#include "route/route.h"
 #include "tls/detached_stream.h"
 
 namespace culvert::edge {
 
 class Worker;
-
-// A table and its place in the order of all tables: they reach the workers one after the other.
-struct VersionedTable {
-  route::TablePtr table;
-  uint64_t version = 0;
-};
 
 // A public connection on its way to the worker that holds the tunnel of the agent that was picked for it.
 struct MovedConnection {
@@ -40,7 +34,7 @@ struct MovedConnection {
   bool retried;                     // one did not answer
   route::TlsMode tls_mode;
   Directory::Pick pick;
-  VersionedTable table;  // by which it was picked
+  uint64_t route_update;  // whose routes it was picked by
 };
 
 // A public connection whose agent was lost after it had its first bytes and before it answered.

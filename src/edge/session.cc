@@ -1,6 +1,5 @@
 #include "edge/session.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -12,15 +11,9 @@
 namespace culvert::edge {
 namespace {
 
-// An agent dials as soon as its declaration is answered; the table that follows from it may be a moment
+// An agent dials as soon as its declaration is answered; the routes that follow from it may be a moment
 // behind.
 constexpr Duration kLeaseGrace = std::chrono::seconds(1);
-
-bool routed_to(const route::Table& table, const CarriedConnection& connection, const EndpointId& agent) {
-  const route::Route* route = table.match(connection.host);
-  return route != nullptr && route->tls_mode == connection.tls_mode &&
-         std::find(route->agents.begin(), route->agents.end(), agent) != route->agents.end();
-}
 
 const char* to_string(endpoint::CloseReason::Kind kind) {
   using Kind = endpoint::CloseReason::Kind;
@@ -78,7 +71,8 @@ net::Task<> listen_to(SessionPtr session) {
 
 void Session::carry(CarriedConnection connection, std::unique_ptr<net::ByteStream> socket,
                     Opening::Taken opened) {
-  auto entry = carried_.insert(carried_.end(), std::move(connection));
+  CarriedConnection& entry = worker_.carried().add(std::move(connection));
+  ++carried_;
   tunnel::Pump::Config config;
   config.socket = std::move(socket);
   config.stream = std::move(opened.stream);
@@ -89,18 +83,18 @@ void Session::carry(CarriedConnection connection, std::unique_ptr<net::ByteStrea
   config.return_refused_socket = true;
   config.limits = worker_.shared().config.options.pump;
   config.return_unanswered = opened.repeatable;
-  config.on_done = [self = shared_from_this(), entry](tunnel::PumpResult result) {
-    self->ended(entry, std::move(result));
+  config.on_done = [self = shared_from_this(), id = entry.id](tunnel::PumpResult result) {
+    self->ended(id, std::move(result));
   };
   auto pump = tunnel::Pump::create(std::move(config));
-  entry->pump = pump;
+  entry.pump = pump;
   count(worker_.shared().counters.streams_carried);
   pump->start();  // may end it, and the entry, at once
 }
 
-void Session::ended(Carried::iterator entry, tunnel::PumpResult result) {
-  CarriedConnection connection = std::move(*entry);
-  carried_.erase(entry);
+void Session::ended(uint64_t id, tunnel::PumpResult result) {
+  CarriedConnection connection = worker_.carried().remove(id);
+  --carried_;
   Counters& counters = worker_.shared().counters;
   count(counters.bytes_to_origin, result.bytes.to_stream);
   count(counters.bytes_to_client, result.bytes.to_socket);
@@ -126,24 +120,15 @@ void Session::ended(Carried::iterator entry, tunnel::PumpResult result) {
 void Session::drain() {
   if (std::exchange(is_draining_, true)) return;
   worker_.shared().directory.set_draining(agent_, generation);
-  log_info("agent_draining", "agent={} connections={}", agent_.short_text(), carried());
+  log_info("agent_draining", "agent={} connections={}", agent_.short_text(), connections());
   tell_if_drained();
 }
 
 // Once: no connection comes after the last has ended. An agent that does not take the message waits its own
 // time.
 void Session::tell_if_drained() {
-  if (!is_draining_ || carried() > 0 || !is_open()) return;
+  if (!is_draining_ || connections() > 0 || !is_open()) return;
   if (!std::exchange(is_drained_, true)) (void)control_.send(tunnel::Drained{});
-}
-
-void Session::cut_unrouted(const route::Table& table) {
-  // Cutting changes the list.
-  std::vector<std::shared_ptr<tunnel::Pump>> unrouted;
-  for (const CarriedConnection& connection : carried_) {
-    if (!routed_to(table, connection, agent())) unrouted.push_back(connection.pump);
-  }
-  for (const auto& pump : unrouted) pump->cut(tunnel::kStreamUnknownService);
 }
 
 void Session::close(endpoint::AppCode code, std::string reason) {

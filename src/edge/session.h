@@ -1,31 +1,16 @@
 #pragma once
-#include <list>
 #include <memory>
 #include <string>
 
-#include "edge/counters.h"
+#include "edge/carried.h"
 #include "edge/opening.h"
 #include "endpoint/endpoint.h"
-#include "route/table.h"
 #include "tunnel/control.h"
 #include "tunnel/pump.h"
 
 namespace culvert::edge {
 
 class Worker;
-
-// A public connection while its bytes are carried; what its close record says.
-struct CarriedConnection {
-  std::string host;  // as the client asked for it
-  route::TlsMode tls_mode;
-  SocketAddr client;
-  SocketAddr public_addr;
-  uint64_t id;
-  TimePoint accepted;
-  ConnectionSlot slot;
-  size_t header_size;  // of the stream's first bytes, the rest of which are the client's
-  std::shared_ptr<tunnel::Pump> pump;
-};
 
 // An agent's tunnel that was let in, and the public connections in it. Lives on its worker's loop. The
 // connection has a remote id.
@@ -68,22 +53,19 @@ class Session : public std::enable_shared_from_this<Session> {
   // The agent stops: it gets no new connection, and is told when those in its tunnel have ended.
   void drain();
   bool is_draining() const { return is_draining_; }
-  // Cuts every connection whose name the table no longer gives to this agent.
-  void cut_unrouted(const route::Table& table);
   void close(endpoint::AppCode code, std::string reason);
   // Connections in the tunnel, and streams that are being opened for some.
-  size_t carried() const { return carried_.size() + pending_streams_; }
+  size_t connections() const { return carried_ + pending_streams_; }
 
  private:
-  using Carried = std::list<CarriedConnection>;
-  void ended(Carried::iterator entry, tunnel::PumpResult result);
+  void ended(uint64_t id, tunnel::PumpResult result);
   void tell_if_drained();
 
   Worker& worker_;
   endpoint::ConnectionPtr connection_;
   EndpointId agent_;
   tunnel::ControlStream control_;
-  Carried carried_;
+  size_t carried_ = 0;
   size_t pending_streams_ = 0;
   bool is_draining_ = false;
   bool is_drained_ = false;

@@ -14,6 +14,7 @@
 #include "edge/tenant_slots.h"
 #include "edge/unserved.h"
 #include "route/liveness.h"
+#include "route/snapshot.h"
 #include "tls/certificates.h"
 #include "tls/detached_stream.h"
 
@@ -55,6 +56,14 @@ struct ControlPlane {
   // The agent's tunnel closed without a goodbye, and no other took its place.
   std::function<void(EndpointId)> tunnel_closed = [](EndpointId) {};
   std::function<void()> stopped;  // every worker has ended
+};
+
+// All routes, and how they differ from those of the update before. Every worker takes every update, in the
+// order of their numbers, though not at the same moment.
+struct RouteUpdate {
+  uint64_t number;
+  route::SnapshotPtr routes;
+  std::shared_ptr<const route::Delta> changes;
 };
 
 // What the workers of one edge have in common. Outlives them.

@@ -26,7 +26,7 @@ TEST_F(EdgeTest, ATunnelWithoutALeaseIsRefused) {
   EXPECT_EQ(counters().refused_tunnel_no_lease, 1u);
 }
 
-TEST_F(EdgeTest, ATunnelWaitsForATableThatIsAboutToCome) {
+TEST_F(EdgeTest, ATunnelWaitsForARouteThatIsAboutToCome) {
   FakeAgent agent(loop_, 1);
   start(config());
   dial(agent);
@@ -228,6 +228,73 @@ TEST_F(EdgeTest, ARouteThatGoesTakesOnlyItsOwnStreams) {
   send(stays, as_bytes("still here"));
   wait([&] { return kept.bytes.size() == before + 10; });
   EXPECT_FALSE(agent.closed);
+}
+
+TEST_F(EdgeTest, AChangeOfOneTenantsRoutesTouchesNoConnectionOfAnother) {
+  FakeAgent agent(loop_, 1), other(loop_, 2);
+  Config several = config();
+  several.options.workers = 2;
+  start(std::move(several));
+  const route::Route theirs = route("their.test", route::TlsMode::kPassthrough, {other.id()});
+  set_routes({route("pass.test", route::TlsMode::kPassthrough, {agent.id()}),
+              route("keep.test", route::TlsMode::kPassthrough, {agent.id()}), theirs});
+  connect(agent);
+  connect(other);
+  const auto open = [&](std::string_view host) -> Received& {
+    net::ByteStream& socket = keep(tcp());
+    send(socket, client_hello(host));
+    Received& answer = read(socket);
+    wait([&] { return !answer.bytes.empty(); });
+    return answer;
+  };
+  std::vector<Received*> kept;
+  for (int i = 0; i < 20; ++i) kept.push_back(&open("their.test"));
+  kept.push_back(&open("keep.test"));
+  Received& cut = open("pass.test");
+  EXPECT_EQ(counters().connections_rechecked, 0u);
+
+  const route::Delta delta{.from = version_,
+                           .to = version_ + 1,
+                           .upserts = {route("new.test", route::TlsMode::kPassthrough, {agent.id()})},
+                           .removals = {route("pass.test", route::TlsMode::kPassthrough, {}).id()}};
+  EXPECT_TRUE(edge_->apply_routes(delta));
+  wait([&] { return cut.ended(); });
+  EXPECT_TRUE(cut.broken);
+  EXPECT_EQ(counters().connections_rechecked, 1u) << "of 22";
+  kept.push_back(&open("new.test"));
+  for (Received* each : kept) EXPECT_FALSE(each->ended());
+
+  auto refused = edge_->apply_routes(delta);
+  ASSERT_FALSE(refused) << "it is one of the routes before";
+  EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
+  ++version_;
+  set_routes({theirs});
+  wait([&] { return agent.closed.has_value(); });
+  EXPECT_EQ(agent.closed->code, tunnel::kCloseRevoked);
+  wait([&] { return kept[20]->ended() && kept[21]->ended(); });
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(kept[static_cast<size_t>(i)]->ended());
+  EXPECT_FALSE(other.closed);
+}
+
+TEST_F(EdgeTest, ARouteOfExactlyANameTakesItFromTheAgentsOfTheWildcard) {
+  FakeAgent agent(loop_, 1), other(loop_, 2);
+  start(config());
+  const route::Route wildcard = route("*.w.test", route::TlsMode::kPassthrough, {agent.id()});
+  set_routes({wildcard, route("other.test", route::TlsMode::kPassthrough, {other.id()})});
+  connect(agent);
+  connect(other);
+  std::vector<Received*> answers;
+  for (std::string_view host : {"x.w.test", "y.w.test"}) {
+    net::ByteStream& socket = keep(tcp());
+    send(socket, client_hello(host));
+    answers.push_back(&read(socket));
+    wait([&] { return !answers.back()->bytes.empty(); });
+  }
+  set_routes({wildcard, route("x.w.test", route::TlsMode::kPassthrough, {other.id()})});
+  wait([&] { return answers[0]->ended(); });
+  EXPECT_TRUE(answers[0]->broken);
+  EXPECT_EQ(counters().connections_rechecked, 1u);
+  EXPECT_FALSE(answers[1]->ended());
 }
 
 TEST_F(EdgeTest, SeveralAgentsShareARoute) {

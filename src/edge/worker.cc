@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "edge/answers.h"
 #include "tunnel/protocol.h"
@@ -55,7 +56,7 @@ Worker::Worker(Shared& shared, unsigned index)
     : shared_(shared),
       index_(index),
       scratch_(kScratch),
-      table_changed_(loop_),
+      routes_changed_(loop_),
       drain_skipped_(loop_),
       last_wait_(loop_),
       silence_timer_(loop_),
@@ -127,24 +128,42 @@ net::Task<> Worker::accept_tunnels() {
   }
 }
 
-void Worker::set_table(VersionedTable table) {
-  loop_.post([this, table = std::move(table)]() mutable { take_table(std::move(table)); });
+void Worker::update_routes(RouteUpdate update) {
+  loop_.post([this, update = std::move(update)]() mutable { take_routes(std::move(update)); });
 }
 
-void Worker::take_table(VersionedTable table) {
-  if (table.version <= table_.version) return;
-  table_ = std::move(table);
-  table_changed_.notify();
-  std::vector<SessionPtr> sessions;  // closing one changes the map
-  for (const auto& [agent, session] : sessions_) sessions.push_back(session);
-  for (const SessionPtr& session : sessions) {
-    if (table_.table->serves(session->agent())) {
-      session->cut_unrouted(*table_.table);
-    } else {
+void Worker::take_routes(RouteUpdate update) {
+  CHECK(update.number == route_update_ + 1);
+  const route::SnapshotPtr before = std::exchange(routes_, std::move(update.routes));
+  route_update_ = update.number;
+  routes_changed_.notify();
+  const auto close_unserved = [&](const route::RouteId& id) {
+    const route::Route* old = before->find(id);
+    if (old == nullptr) return;
+    for (const auto& [agent] : old->targets) {
+      auto place = sessions_.find(agent);
+      if (place == sessions_.end() || routes_->serves(agent)) continue;
+      const SessionPtr session = place->second;  // closing it may change the map
       session->close(tunnel::kCloseRevoked,
                      "no route names this agent any more: its lease ended or was revoked");
     }
+  };
+  for (const route::RouteId& removed : update.changes->removals) close_unserved(removed);
+  for (const route::Route& changed : update.changes->upserts) close_unserved(changed.id());
+  const uint64_t rechecked = carried_.rechecked();
+  const std::vector<uint64_t> unrouted = carried_.recheck(*routes_, *update.changes);
+  count(shared_.counters.connections_rechecked, carried_.rechecked() - rechecked);
+  for (const uint64_t id : unrouted) {
+    // Cutting one ends it, and may end others.
+    const CarriedConnection* connection = carried_.find(id);
+    if (connection == nullptr) continue;
+    const std::shared_ptr<tunnel::Pump> pump = connection->pump;
+    pump->cut(tunnel::kStreamUnknownService);
   }
+}
+
+net::Task<> Worker::wait_for_route_update(uint64_t number) {
+  while (route_update_ < number) co_await routes_changed_.wait();
 }
 
 // A killed agent's tunnel would keep its clients waiting for QUIC's idle timeout. One that has nobody in its
@@ -182,10 +201,8 @@ void Worker::close_silent(const SessionPtr& session) {
 }
 
 bool Worker::has_substitute(const Session& session) const {
-  if (!table_.table) return false;
-  return std::ranges::any_of(table_.table->routes(), [&](const route::Route& route) {
-    return std::ranges::find(route.agents, session.agent()) != route.agents.end() &&
-           shared_.directory.has_substitute(route.agents, session.agent());
+  return std::ranges::any_of(routes_->routes_of(session.agent()), [&](const route::Route* route) {
+    return shared_.directory.has_substitute(route->targets, session.agent());
   });
 }
 
@@ -201,14 +218,10 @@ void Worker::report_heard() {
 }
 
 bool Worker::is_superseded(const Session& session) const {
-  if (!table_.table) return false;
-  for (const route::Route& route : table_.table->routes()) {
-    if (std::ranges::find(route.agents, session.agent()) == route.agents.end()) continue;
-    auto newest = shared_.directory.newest(route.agents);
-    if (newest && newest->generation != session.generation && newest->since > session.last_heard())
-      return true;
-  }
-  return false;
+  return std::ranges::any_of(routes_->routes_of(session.agent()), [&](const route::Route* route) {
+    auto newest = shared_.directory.newest(route->targets);
+    return newest && newest->generation != session.generation && newest->since > session.last_heard();
+  });
 }
 
 void Worker::adopt(MovedConnection connection) {
@@ -255,7 +268,7 @@ net::Task<> Worker::shut_down() {
     // One that does not take the message learns from the close.
     (void)session->control().send(tunnel::Drain{});
   }
-  while ((carried() > 0 || !unserved_->empty()) && !skip_drain_ && loop_.now() < deadline) {
+  while ((connections() > 0 || !unserved_->empty()) && !skip_drain_ && loop_.now() < deadline) {
     co_await drain_skipped_.wait_until(std::min(deadline, loop_.now() + kDrainLook));
   }
   for (const auto& [id, socket] : *unserved_) socket->reset();
@@ -296,8 +309,8 @@ bool Worker::remove_session(const Session& session) {
 }
 
 net::Task<bool> Worker::wait_until_served(EndpointId agent, TimePoint deadline) {
-  while (!table_.table || !table_.table->serves(agent)) {
-    bool changed = co_await table_changed_.wait_until(deadline);
+  while (!routes_->serves(agent)) {
+    bool changed = co_await routes_changed_.wait_until(deadline);
     if (!changed) co_return false;
   }
   co_return true;
@@ -370,9 +383,9 @@ void Worker::log_stalled_client(std::string_view host, const SocketAddr& client)
                            "longest time"));
 }
 
-size_t Worker::carried() const {
+size_t Worker::connections() const {
   size_t total = 0;
-  for (const auto& [agent, session] : sessions_) total += session->carried();
+  for (const auto& [agent, session] : sessions_) total += session->connections();
   return total;
 }
 

@@ -6,13 +6,14 @@
 #include <vector>
 
 #include "base/rate_limit.h"
+#include "edge/carried.h"
 #include "edge/public_connection.h"
 #include "edge/session.h"
 #include "edge/shared.h"
 #include "endpoint/endpoint.h"
 #include "net/event_loop.h"
 #include "net/tcp.h"
-#include "route/table.h"
+#include "route/snapshot.h"
 
 namespace culvert::edge {
 
@@ -32,7 +33,7 @@ class Worker {
   void run();
 
   // From any thread.
-  void set_table(VersionedTable table);
+  void update_routes(RouteUpdate update);
   void adopt(MovedConnection connection);
   void drop_unserved(uint64_t id);
   void close_replaced(EndpointId agent, uint64_t generation);
@@ -48,10 +49,11 @@ class Worker {
   net::EventLoop& loop() { return loop_; }
   Shared& shared() { return shared_; }
   unsigned index() const { return index_; }
-  const route::TablePtr& table() const { return table_.table; }
-  const VersionedTable& versioned_table() const { return table_; }
-  // Nothing when it is older than ours.
-  void take_table(VersionedTable table);
+  const route::Snapshot& routes() const { return *routes_; }
+  // The number of the last update of the routes that this worker has taken, and the wait for another.
+  uint64_t route_update() const { return route_update_; }
+  net::Task<> wait_for_route_update(uint64_t number);
+  Carried& carried() { return carried_; }
   MutableBytes scratch() { return scratch_; }
   bool draining() const { return draining_; }
   // Strangers can cause these: a few lines, the rest is counted in the next.
@@ -68,7 +70,7 @@ class Worker {
   void add_session(const SessionPtr& session);
   // False when another tunnel of the agent has taken its place.
   bool remove_session(const Session& session);
-  // False when no table serves the agent until `deadline`.
+  // False when no route leads to the agent until `deadline`.
   net::Task<bool> wait_until_served(EndpointId agent, TimePoint deadline);
 
   // A client whose agent was lost before it answered gets another.
@@ -107,7 +109,8 @@ class Worker {
   bool has_substitute(const Session& session) const;
   void on_silence(const SessionPtr& session, endpoint::Silence silence);
   void close_silent(const SessionPtr& session);
-  size_t carried() const;
+  void take_routes(RouteUpdate update);
+  size_t connections() const;
   // Somebody met a cap: counted, and now and then a line that says how many so far.
   void refused(Counters::Count& counter, RateLimit& lines, std::string_view event, size_t cap);
 
@@ -120,8 +123,10 @@ class Worker {
 
   std::unique_ptr<net::TcpListener> listener_;
   std::unique_ptr<endpoint::Endpoint> endpoint_;
-  VersionedTable table_;
-  net::Notify table_changed_;
+  route::SnapshotPtr routes_ = std::make_shared<const route::Snapshot>();
+  uint64_t route_update_ = 0;
+  net::Notify routes_changed_;
+  Carried carried_;
   net::Notify drain_skipped_;
   net::Timer last_wait_;
   net::Timer silence_timer_;

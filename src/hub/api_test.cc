@@ -193,12 +193,12 @@ TEST_F(ApiTest, ListsInvitesWithTheirStatus) {
 TEST_F(ApiTest, RevokesAtOnceAndFreesTheNames) {
   auto token = invite();
   ASSERT_EQ(declare(token).status, 200);
-  ASSERT_NE(leases_.table()->match("x.a.eu"), nullptr);
+  ASSERT_NE(leases_.snapshot()->match("x.a.eu"), nullptr);
   std::string path = "/v1/invites/" + to_base64url(token.invite_id);
   auto response = call("DELETE", path);
   EXPECT_EQ(response.status, 200);
   EXPECT_EQ(parse(response).at("status").as_string(), "revoked");
-  EXPECT_EQ(leases_.table()->match("x.a.eu"), nullptr);
+  EXPECT_EQ(leases_.snapshot()->match("x.a.eu"), nullptr);
   EXPECT_EQ(call("DELETE", path).status, 404);
   EXPECT_EQ(call("DELETE", "/v1/invites/" + to_base64url(InviteId{})).status, 404);
   for (const char* bad :

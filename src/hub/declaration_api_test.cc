@@ -22,7 +22,7 @@ TEST_F(ApiTest, AnswersADeclarationWithALease) {
   EXPECT_EQ(answer->public_port, 8443);
   EXPECT_EQ(answer->internal_ca_pem, "PEM");
   EXPECT_EQ(answer->renew_after, 30s);
-  EXPECT_TRUE(leases_.table()->serves(agent_));
+  EXPECT_TRUE(leases_.snapshot()->serves(agent_));
   EXPECT_EQ(api_->counters().declarations, 1u);
 }
 
@@ -89,10 +89,10 @@ TEST_F(ApiTest, AnAgentProvesItsIdAgainstASquatter) {
   auto wrong = handle(with_proof(SecretKey::generate(random_)));
   EXPECT_EQ(wrong.status, 401);
   EXPECT_EQ(error_code(wrong), "invalid_signature");
-  EXPECT_TRUE(leases_.table()->match("x.b.eu"));
+  EXPECT_TRUE(leases_.snapshot()->match("x.b.eu"));
   EXPECT_EQ(handle(with_proof(key)).status, 200);
-  EXPECT_FALSE(leases_.table()->match("x.b.eu"));
-  EXPECT_TRUE(leases_.table()->match("x.a.eu"));
+  EXPECT_FALSE(leases_.snapshot()->match("x.b.eu"));
+  EXPECT_TRUE(leases_.snapshot()->match("x.a.eu"));
   EXPECT_EQ(error_code(declare(theirs, "x.b.eu")), "agent_conflict");
 }
 
@@ -186,9 +186,9 @@ TEST_F(ApiTest, LimitsTheRenewalsOfEachLeaseByItself) {
     now_ += 500ms;
     g_wall = UnixTime(1'700'000'000s + std::chrono::duration_cast<std::chrono::seconds>(elapsed));
     (void)declare(token);
-    ASSERT_TRUE(leases_.table()->serves(busy));
+    ASSERT_TRUE(leases_.snapshot()->serves(busy));
   }
-  EXPECT_FALSE(leases_.table()->serves(calm));
+  EXPECT_FALSE(leases_.snapshot()->serves(calm));
 }
 
 TEST_F(ApiTest, ASourceOfRefusalsIsStoppedBeforeItsSignatureIsVerified) {

@@ -52,7 +52,7 @@ struct Core : std::enable_shared_from_this<Core> {
     TimePoint now = loop.now();
     UnixTime wall = config.wall_clock();
     leases.expire(now, wall);
-    if (leases.take_changed() && listener) listener(leases.table());
+    if (auto delta = leases.take_delta(); delta && listener) listener(*delta);
     if (auto next = leases.next_expiry(now, wall)) {
       timer.at(*next, [this] { refresh(); });
     } else {
@@ -76,7 +76,7 @@ struct Core : std::enable_shared_from_this<Core> {
   Api api;
   http::Server server;
   net::Timer timer;
-  std::function<void(route::TablePtr)> listener;
+  std::function<void(const route::Delta&)> listener;
   bool closing = false;
 };
 
@@ -91,10 +91,9 @@ class HubImpl final : public Hub {
   explicit HubImpl(std::shared_ptr<Core> core) : core_(std::move(core)) {}
   ~HubImpl() override { core_->stop(); }
 
-  void set_table_listener(std::function<void(route::TablePtr)> listener) override {
+  route::SnapshotPtr routes() const override { return core_->leases.snapshot(); }
+  void set_route_listener(std::function<void(const route::Delta&)> listener) override {
     core_->listener = std::move(listener);
-    (void)core_->leases.take_changed();
-    core_->listener(core_->leases.table());
   }
   void agent_left(const EndpointId& agent) override {
     core_->leases.end_agent(agent);

@@ -14,7 +14,7 @@
 #include "hubapi/declaration.h"
 #include "net/byte_stream.h"
 #include "route/liveness.h"
-#include "route/table.h"
+#include "route/snapshot.h"
 
 namespace culvert::hub {
 
@@ -41,7 +41,7 @@ struct Status {
 void report(const Status& status, Metrics& metrics);
 
 // The control plane: invites and tenants (kept in SQLite), leases (kept in memory), the API over them, and
-// the route table that follows from them. Lives on one loop.
+// the routes that follow from them. Lives on one loop.
 class Hub {
  public:
   // Blocks until the database is open and read; afterwards nothing but the end of the hub waits for it, for a
@@ -50,8 +50,10 @@ class Hub {
   static Result<std::unique_ptr<Hub>> open(net::EventLoop& loop, Config config);
   virtual ~Hub() = default;
 
-  // Called on the hub's loop with each new table, and once at once.
-  virtual void set_table_listener(std::function<void(route::TablePtr)> listener) = 0;
+  // All routes as of now.
+  virtual route::SnapshotPtr routes() const = 0;
+  // Called on the hub's loop with each change from then on, before the request that caused it is answered.
+  virtual void set_route_listener(std::function<void(const route::Delta&)> listener) = 0;
   // The edge saw this agent say goodbye (tunnel::kCloseGoodbye): its lease ends now.
   virtual void agent_left(const EndpointId& agent) = 0;
   // A worker of the edge heard these agents since its last report: their leases go on.

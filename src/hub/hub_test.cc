@@ -66,9 +66,12 @@ class HubTest : public ::testing::Test {
     auto hub = Hub::open(loop_, config);
     ASSERT_TRUE(hub.has_value()) << hub.error().message;
     hub_ = std::move(*hub);
-    hub_->set_table_listener([this](route::TablePtr table) {
-      table_ = std::move(table);
-      ++tables_;
+    routes_ = hub_->routes();
+    hub_->set_route_listener([this](const route::Delta& delta) {
+      auto applied = routes_->apply(delta);
+      EXPECT_TRUE(applied);
+      if (applied) routes_ = *applied;
+      ++deltas_;
     });
   }
   hubapi::HubUrl url() const { return {"127.0.0.1", listener_->local_addr().port()}; }
@@ -111,7 +114,7 @@ class HubTest : public ::testing::Test {
             key_of(agent).public_key(),
             {{*route::HostPattern::parse(host), route::TlsMode::kPassthrough}}};
   }
-  bool serves(std::string_view host) const { return table_ && table_->match(host) != nullptr; }
+  bool serves(std::string_view host) const { return routes_->match(host) != nullptr; }
 
   // Writes raw bytes over TLS and returns all that comes back; with a `pause`, byte by byte.
   Task<std::string> raw(std::string bytes, Duration pause = {}) {
@@ -146,8 +149,8 @@ class HubTest : public ::testing::Test {
   Duration request_time_ = 10s;
   StoreOptions store_options_{.retry = 100ms};
   std::unique_ptr<Hub> hub_;
-  route::TablePtr table_;
-  int tables_ = 0;
+  route::SnapshotPtr routes_;
+  int deltas_ = 0;
   std::optional<hubapi::HubClient> client_holder_;
   hubapi::HubClient* client_ = nullptr;
 
@@ -159,8 +162,7 @@ class HubTest : public ::testing::Test {
  public:
   Task<> whole_life() {
     make_client();
-    EXPECT_EQ(tables_, 1) << "the listener is told at once";
-    EXPECT_TRUE(table_->routes().empty());
+    EXPECT_EQ(routes_->size(), 0u);
     auto token = co_await invite(R"({"name":"home","hostnames":["*.a.eu"]})");
     EXPECT_TRUE(token.has_value()) << token.error().message;
     if (!token) co_return;
@@ -169,18 +171,19 @@ class HubTest : public ::testing::Test {
     if (!answer) co_return;
     EXPECT_EQ(answer->tenant, token->tenant_key.public_key());
     EXPECT_TRUE(serves("x.a.eu"));
-    EXPECT_EQ(tables_, 2);
+    EXPECT_EQ(deltas_, 1);
     auto renewed = co_await client_->declare(*token, declaration(*token, "x.a.eu"));
     EXPECT_TRUE(renewed.has_value());
-    EXPECT_EQ(tables_, 2) << "a renewal pushes no table";
+    EXPECT_EQ(deltas_, 1) << "a renewal changes no route";
 
     auto replica = co_await client_->declare(*token, declaration(*token, "x.a.eu", 6));
     EXPECT_TRUE(replica.has_value());
-    EXPECT_EQ(table_->match("x.a.eu")->agents.size(), 2u);
+    EXPECT_EQ(routes_->match("x.a.eu")->targets.size(), 2u);
     hub_->agent_left(key_of(5).public_key());
-    EXPECT_EQ(table_->match("x.a.eu")->agents, std::vector<EndpointId>{key_of(6).public_key()});
+    EXPECT_EQ(routes_->match("x.a.eu")->targets, std::vector<route::Target>{{key_of(6).public_key()}});
     hub_->agent_left(key_of(5).public_key());
-    EXPECT_EQ(tables_, 4);
+    EXPECT_EQ(deltas_, 3);
+    EXPECT_TRUE(routes_->changes_to(*hub_->routes()).empty());
 
     auto revoked = co_await client_->call_operator("DELETE", "/v1/invites/" + to_base64url(token->invite_id),
                                                    "", kOperatorKey);
@@ -324,7 +327,7 @@ class HubTest : public ::testing::Test {
     EXPECT_TRUE(serves("x.a.eu"));
     TimePoint give_up = monotonic_now() + 30s;
     while (serves("x.a.eu") && monotonic_now() < give_up) co_await net::sleep_for(loop_, 20ms);
-    EXPECT_FALSE(serves("x.a.eu")) << "nobody asked, and yet the table must change";
+    EXPECT_FALSE(serves("x.a.eu")) << "nobody asked, and yet the routes must change";
     auto refused = co_await client_->declare(*token, declaration(*token, "x.a.eu"));
     EXPECT_EQ(refused.error().code, ErrorCode::kUnauthorized);
     EXPECT_NE(refused.error().message.find("expired"), std::string::npos);

@@ -1,14 +1,24 @@
 #include "hub/leases.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include "base/check.h"
 
 namespace culvert::hub {
 namespace {
 
-bool same(const hubapi::DeclaredService& a, const hubapi::DeclaredService& b) {
-  return a.hostname == b.hostname && a.tls_mode == b.tls_mode;
+// Those of `services` that are not among `others` with the same mode.
+std::vector<hubapi::DeclaredService> without(const std::vector<hubapi::DeclaredService>& services,
+                                             const std::vector<hubapi::DeclaredService>& others) {
+  std::unordered_map<std::string_view, route::TlsMode> modes;
+  for (const auto& other : others) modes.emplace(other.hostname.text(), other.tls_mode);
+  std::vector<hubapi::DeclaredService> rest;
+  for (const auto& service : services) {
+    auto other = modes.find(service.hostname.text());
+    if (other == modes.end() || other->second != service.tls_mode) rest.push_back(service);
+  }
+  return rest;
 }
 
 }  // namespace
@@ -88,12 +98,11 @@ Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
     Lease& lease = held->second;
     lease.ends_at = std::max(lease.ends_at, ends_at);
     lease.is_proven = lease.is_proven || is_proven;
-    if (!std::ranges::equal(lease.services, accepted, same)) {
-      drop_names(agent, lease.services);
-      take_over(agent, accepted);
-      hold_names(invite, agent, accepted);
-      lease.services = std::move(accepted);
-    }
+    const auto gained = without(accepted, lease.services);
+    drop_names(agent, without(lease.services, accepted));
+    take_over(agent, gained);
+    hold_names(invite, agent, gained);
+    lease.services = std::move(accepted);
   } else {
     ++per_invite_[invite.id];
     take_over(agent, accepted);
@@ -138,6 +147,7 @@ void Leases::take_over(const EndpointId& agent, const std::vector<hubapi::Declar
 void Leases::hold_names(const Invite& invite, const EndpointId& agent,
                         const std::vector<hubapi::DeclaredService>& services) {
   for (const auto& service : services) {
+    remember(service.hostname.text());
     auto [name, fresh] = names_.try_emplace(service.hostname.text(), Name{.pattern = service.hostname,
                                                                           .invite = invite.id,
                                                                           .tenant = invite.tenant,
@@ -146,17 +156,16 @@ void Leases::hold_names(const Invite& invite, const EndpointId& agent,
     CHECK(fresh || (name->second.invite == invite.id && name->second.tls_mode == service.tls_mode));
     name->second.agents.push_back(agent);
   }
-  changed_ = true;
 }
 
 void Leases::drop_names(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services) {
   for (const auto& service : services) {
     auto name = names_.find(service.hostname.text());
     CHECK(name != names_.end());
+    remember(service.hostname.text());
     std::erase(name->second.agents, agent);
     if (name->second.agents.empty()) names_.erase(name);
   }
-  changed_ = true;
 }
 
 Leases::LeaseMap::iterator Leases::end(LeaseMap::iterator lease) {
@@ -223,12 +232,38 @@ std::optional<TimePoint> Leases::next_expiry(TimePoint now, UnixTime wall) const
   return next;
 }
 
-route::TablePtr Leases::table() const {
+route::Route Leases::route_of(const Name& name) {
+  route::Route route{name.pattern, name.tenant, name.tls_mode, {}};
+  for (const EndpointId& agent : name.agents) route.targets.push_back({agent});
+  return route;
+}
+
+void Leases::remember(const std::string& pattern) {
+  auto [before, fresh] = before_.try_emplace(pattern);
+  if (!fresh) return;
+  if (auto name = names_.find(pattern); name != names_.end()) before->second = route_of(name->second);
+}
+
+std::optional<route::Delta> Leases::take_delta() {
+  route::Delta delta{.from = version_, .to = version_ + 1, .upserts = {}, .removals = {}};
+  for (const auto& [pattern, before] : std::exchange(before_, {})) {
+    auto name = names_.find(pattern);
+    if (name == names_.end()) {
+      if (before) delta.removals.push_back(before->id());
+    } else if (route::Route now = route_of(name->second); now != before) {
+      delta.upserts.push_back(std::move(now));
+    }
+  }
+  if (delta.empty()) return std::nullopt;
+  version_ = delta.to;
+  return delta;
+}
+
+route::SnapshotPtr Leases::snapshot() const {
   std::vector<route::Route> routes;
   routes.reserve(names_.size());
-  for (const auto& [text, name] : names_)
-    routes.push_back({name.pattern, name.tenant, name.tls_mode, name.agents});
-  return std::make_shared<const route::Table>(std::move(routes));
+  for (const auto& [pattern, name] : names_) routes.push_back(route_of(name));
+  return route::Snapshot::of(std::move(routes), version_);
 }
 
 }  // namespace culvert::hub

@@ -11,7 +11,7 @@
 #include "hub/invite.h"
 #include "hubapi/declaration.h"
 #include "route/liveness.h"
-#include "route/table.h"
+#include "route/snapshot.h"
 
 namespace culvert::hub {
 
@@ -62,9 +62,11 @@ class Leases {
   // When expire() has work next; nullopt without leases.
   std::optional<TimePoint> next_expiry(TimePoint now, UnixTime wall) const;
 
-  // True once after the routes changed.
-  bool take_changed() { return std::exchange(changed_, false); }
-  route::TablePtr table() const;
+  // What became of the routes since the last call; nullopt when they are the same. Each delta follows the one
+  // before.
+  std::optional<route::Delta> take_delta();
+  // All routes as of now, with the version of the last delta. Costs O(routes).
+  route::SnapshotPtr snapshot() const;
   size_t size() const { return leases_.size(); }
 
  private:
@@ -95,13 +97,17 @@ class Leases {
                   const std::vector<hubapi::DeclaredService>& services);
   void drop_names(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services);
   LeaseMap::iterator end(LeaseMap::iterator lease);
+  static route::Route route_of(const Name& name);
+  // Before the name's route changes.
+  void remember(const std::string& pattern);
 
   LeaseMap leases_;
   std::map<std::string, Name> names_;  // by pattern
   std::map<InviteId, size_t> per_invite_;
-  TimePoint earliest_end_ = TimePoint::max();     // no lease ends before
-  UnixTime earliest_wall_end_ = UnixTime::max();  // no lease's invite expires before
-  bool changed_ = false;
+  TimePoint earliest_end_ = TimePoint::max();                  // no lease ends before
+  UnixTime earliest_wall_end_ = UnixTime::max();               // no lease's invite expires before
+  std::map<std::string, std::optional<route::Route>> before_;  // of names that changed since the last delta
+  uint64_t version_ = 0;                                       // of the last delta
 };
 
 }  // namespace culvert::hub

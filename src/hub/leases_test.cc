@@ -47,13 +47,15 @@ class LeasesTest : public testing::Test {
     return out;
   }
   const route::Route* match(std::string_view host) {
-    table_ = leases_.table();
-    return table_->match(host);
+    routes_ = leases_.snapshot();
+    return routes_->match(host);
   }
+  // Whether routes changed since the last call.
+  bool changed() { return leases_.take_delta().has_value(); }
 
   SeededRandom random_{3};
   Leases leases_;
-  route::TablePtr table_;
+  route::SnapshotPtr routes_;
 };
 
 TEST_F(LeasesTest, RoutesWhatIsGrantedAndSaysWhyTheRestIsNot) {
@@ -66,9 +68,9 @@ TEST_F(LeasesTest, RoutesWhatIsGrantedAndSaysWhyTheRestIsNot) {
       "ynyynynn");
   ASSERT_NE(match("a.eu"), nullptr);
   EXPECT_EQ(match("a.eu")->tenant, invite.tenant);
-  EXPECT_EQ(match("a.eu")->agents, std::vector<EndpointId>{id});
+  EXPECT_EQ(match("a.eu")->targets, std::vector<route::Target>{{id}});
   EXPECT_EQ(match("x.b.eu")->tls_mode, TlsMode::kTerminate);
-  EXPECT_EQ(match("other.b.eu")->host.text(), "*.b.eu");
+  EXPECT_EQ(match("other.b.eu")->match.text(), "*.b.eu");
   EXPECT_EQ(match("evilb.eu"), nullptr);
   EXPECT_EQ(match("b.eu"), nullptr);
   auto verdicts = leases_.declare(invite, id, {service("evilb.eu")}, kStart);
@@ -78,21 +80,123 @@ TEST_F(LeasesTest, RoutesWhatIsGrantedAndSaysWhyTheRestIsNot) {
 TEST_F(LeasesTest, ChangesOnlyWhenRoutesChange) {
   Invite invite = make_invite({"*.b.eu"});
   EndpointId id = agent();
-  EXPECT_FALSE(leases_.take_changed());
+  EXPECT_FALSE(changed());
   declare(invite, id, {service("x.b.eu")});
-  EXPECT_TRUE(leases_.take_changed());
-  EXPECT_FALSE(leases_.take_changed());
+  EXPECT_TRUE(changed());
+  EXPECT_FALSE(changed());
   declare(invite, id, {service("x.b.eu")}, kStart + 30s);
-  EXPECT_FALSE(leases_.take_changed()) << "a renewal alone is no change";
+  EXPECT_FALSE(changed()) << "a renewal alone is no change";
   declare(invite, id, {service("y.b.eu")}, kStart + 60s);
-  EXPECT_TRUE(leases_.take_changed());
+  EXPECT_TRUE(changed());
   EXPECT_EQ(match("x.b.eu"), nullptr);
   EXPECT_NE(match("y.b.eu"), nullptr);
   declare(invite, id, {service("elsewhere.org")}, kStart + 60s);
-  EXPECT_TRUE(leases_.take_changed()) << "an agent with nothing accepted serves nothing";
+  EXPECT_TRUE(changed()) << "an agent with nothing accepted serves nothing";
   EXPECT_EQ(leases_.size(), 0u);
   declare(invite, id, {service("elsewhere.org")}, kStart + 60s);
-  EXPECT_FALSE(leases_.take_changed());
+  EXPECT_FALSE(changed());
+}
+
+TEST_F(LeasesTest, ADeltaTellsWhatChangedAndNothingElse) {
+  Invite big = make_invite({"*.big.eu"});
+  for (int i = 0; i < 60; ++i) {
+    std::vector<DeclaredService> services;
+    for (int j = 0; j < 100; ++j) services.push_back(service(fmt::format("h{}-{}.big.eu", i, j)));
+    declare(big, agent(), services);
+  }
+  auto all = leases_.take_delta();
+  ASSERT_TRUE(all);
+  EXPECT_EQ(all->upserts.size(), 6000u);
+
+  Invite small = make_invite({"*.small.eu"});
+  EndpointId one = agent(), two = agent();
+  declare(small, one, {service("a.small.eu"), service("b.small.eu"), service("c.small.eu")});
+  auto delta = leases_.take_delta();
+  ASSERT_TRUE(delta);
+  EXPECT_EQ(delta->from, all->to);
+  EXPECT_EQ(delta->upserts.size(), 3u) << "whatever another tenant has";
+  EXPECT_TRUE(delta->removals.empty());
+  declare(small, two, {service("a.small.eu"), service("b.small.eu")});
+  (void)changed();
+
+  // One more, one fewer, one in another mode: the rest is not touched, nor is its order of agents.
+  declare(small, one,
+          {service("d.small.eu"), service("a.small.eu"), service("c.small.eu", TlsMode::kTerminate)});
+  delta = leases_.take_delta();
+  ASSERT_TRUE(delta);
+  std::vector<std::string> changed_names;
+  for (const route::Route& each : delta->upserts) changed_names.push_back(each.match.text());
+  EXPECT_EQ(changed_names, (std::vector<std::string>{"b.small.eu", "c.small.eu", "d.small.eu"}));
+  EXPECT_EQ(delta->upserts[0].targets, std::vector<route::Target>{{two}});
+  EXPECT_EQ(delta->upserts[1].tls_mode, TlsMode::kTerminate);
+  EXPECT_EQ(match("a.small.eu")->targets, (std::vector<route::Target>{{one}, {two}}));
+  EXPECT_EQ(match("a.small.eu")->tenant, small.tenant);
+
+  leases_.end_agent(one);
+  delta = leases_.take_delta();
+  ASSERT_TRUE(delta);
+  EXPECT_EQ(delta->removals,
+            (std::vector{route::RouteId(pattern("c.small.eu")), route::RouteId(pattern("d.small.eu"))}));
+  EXPECT_EQ(delta->upserts.size(), 1u) << "a.small.eu, which the other serves";
+}
+
+TEST_F(LeasesTest, WhatChangesAndChangesBackBetweenTwoDeltasIsNoChange) {
+  Invite invite = make_invite({"*.b.eu"});
+  EndpointId id = agent(), other = agent();
+  declare(invite, id, {service("x.b.eu")});
+  auto first = leases_.take_delta();
+  declare(invite, other, {service("x.b.eu"), service("y.b.eu")});
+  declare(invite, id, {service("x.b.eu", TlsMode::kTerminate)});  // refused: the other lives
+  leases_.end_agent(other);
+  declare(invite, id, {service("x.b.eu")});
+  EXPECT_NE(match("x.b.eu")->targets, std::vector<route::Target>{});
+  EXPECT_FALSE(changed());
+  EXPECT_EQ(leases_.snapshot()->version(), first->to);
+}
+
+// What a follower has that takes every delta, and what it has that takes everything.
+TEST_F(LeasesTest, DeltasLeadToTheSameRoutesAsASnapshot) {
+  std::vector<Invite> invites{make_invite({"*.a.eu"}), make_invite({"*.b.eu"})};
+  std::vector<EndpointId> agents;
+  for (int i = 0; i < 6; ++i) agents.push_back(agent());
+  TimePoint now = kStart;
+  route::SnapshotPtr followed = std::make_shared<route::Snapshot>();
+  for (int step = 0; step < 500; ++step) {
+    now += std::chrono::seconds(random_.below(10));
+    for (uint64_t changes = random_.below(3); changes > 0; --changes) {
+      const size_t tenant = random_.below(invites.size());
+      const EndpointId& id = agents[tenant * 3 + random_.below(3)];
+      switch (random_.below(8)) {
+        case 0:
+          leases_.end_agent(id);
+          break;
+        case 1:
+          leases_.expire(now, kWall);
+          break;
+        case 2:
+          leases_.end_invite(invites[tenant].id);
+          break;
+        default: {
+          std::vector<DeclaredService> services;
+          for (const char* name : {"x", "y", "z", "*"}) {
+            if (random_.below(2) == 0) continue;
+            services.push_back(service(fmt::format("{}.{}.eu", name, tenant == 0 ? "a" : "b"),
+                                       random_.below(4) == 0 ? TlsMode::kTerminate : TlsMode::kPassthrough));
+          }
+          declare(invites[tenant], id, services, now);
+        }
+      }
+    }
+    if (auto delta = leases_.take_delta()) {
+      auto applied = followed->apply(*delta);
+      ASSERT_TRUE(applied) << applied.error().message;
+      followed = *applied;
+    }
+    const auto complete = leases_.snapshot();
+    ASSERT_EQ(followed->version(), complete->version());
+    ASSERT_TRUE(followed->changes_to(*complete).empty());
+  }
+  EXPECT_GT(followed->version(), 100u);
 }
 
 TEST_F(LeasesTest, EndsALeaseAtItsDeadlineAndNotBefore) {
@@ -103,11 +207,11 @@ TEST_F(LeasesTest, EndsALeaseAtItsDeadlineAndNotBefore) {
   declare(invite, renewing, {service("x.b.eu")}, kStart + 60s);
   EXPECT_EQ(leases_.next_expiry(kStart, kWall), kStart + 90s);
   leases_.expire(kStart + 90s - 1ns, kWall);
-  EXPECT_EQ(match("x.b.eu")->agents.size(), 2u);
-  (void)leases_.take_changed();
+  EXPECT_EQ(match("x.b.eu")->targets.size(), 2u);
+  (void)changed();
   leases_.expire(kStart + 90s, kWall);
-  EXPECT_TRUE(leases_.take_changed());
-  EXPECT_EQ(match("x.b.eu")->agents, std::vector<EndpointId>{renewing});
+  EXPECT_TRUE(changed());
+  EXPECT_EQ(match("x.b.eu")->targets, std::vector<route::Target>{{renewing}});
   EXPECT_EQ(leases_.next_expiry(kStart + 90s, kWall), kStart + 150s);
   leases_.expire(kStart + 150s, kWall);
   EXPECT_EQ(match("x.b.eu"), nullptr);
@@ -119,9 +223,9 @@ TEST_F(LeasesTest, AnAgentThatComesBackIsServedAtOnce) {
   EndpointId id = agent();
   declare(invite, id, {service("x.b.eu")}, kStart);
   leases_.expire(kStart + 200s, kWall);
-  (void)leases_.take_changed();
+  (void)changed();
   declare(invite, id, {service("x.b.eu")}, kStart + 200s);
-  EXPECT_TRUE(leases_.take_changed());
+  EXPECT_TRUE(changed());
   EXPECT_NE(match("x.b.eu"), nullptr);
 }
 
@@ -152,10 +256,10 @@ TEST_F(LeasesTest, ReplicasShareAHostname) {
   EndpointId two = agent();
   EXPECT_EQ(declare(invite, one, {service("x.b.eu")}), "y");
   EXPECT_EQ(declare(invite, two, {service("x.b.eu"), service("y.b.eu")}), "yy");
-  EXPECT_EQ(match("x.b.eu")->agents, (std::vector<EndpointId>{one, two}));
-  EXPECT_EQ(match("y.b.eu")->agents, std::vector<EndpointId>{two});
+  EXPECT_EQ(match("x.b.eu")->targets, (std::vector<route::Target>{{one}, {two}}));
+  EXPECT_EQ(match("y.b.eu")->targets, std::vector<route::Target>{{two}});
   leases_.end_agent(one);
-  EXPECT_EQ(match("x.b.eu")->agents, std::vector<EndpointId>{two});
+  EXPECT_EQ(match("x.b.eu")->targets, std::vector<route::Target>{{two}});
   leases_.end_agent(one);
   leases_.end_agent(two);
   EXPECT_EQ(match("x.b.eu"), nullptr);
@@ -173,7 +277,7 @@ TEST_F(LeasesTest, ReplicasMustAgreeOnTheTlsMode) {
   EXPECT_NE((*verdicts)[0].reason.find("conflict with agent " + one.short_text()), std::string::npos);
   EXPECT_EQ(declare(invite, two, {service("x.b.eu", TlsMode::kTerminate)}), "y");
   EXPECT_EQ(declare(invite, one, {service("x.b.eu")}), "n") << "now another holds it too";
-  EXPECT_EQ(match("x.b.eu")->agents, std::vector<EndpointId>{two});
+  EXPECT_EQ(match("x.b.eu")->targets, std::vector<route::Target>{{two}});
   EXPECT_EQ(declare(invite, two, {service("x.b.eu")}), "y");
 }
 
@@ -188,19 +292,19 @@ TEST_F(LeasesTest, TheNewestModeWinsOnceEveryOtherAgentIsSilent) {
   EXPECT_FALSE((*refused)[0].accepted) << "one was heard 6 s ago";
   EXPECT_EQ((*refused)[0].retry_after, 2s) << "then it is silent, if it is not heard again";
   EXPECT_NE((*refused)[0].reason.find(one.short_text()), std::string::npos) << (*refused)[0].reason;
-  EXPECT_EQ(match("x.b.eu")->agents.size(), 2u);
+  EXPECT_EQ(match("x.b.eu")->targets.size(), 2u);
 
-  leases_.take_changed();
+  (void)changed();
   EXPECT_EQ(declare(invite, newest, other_mode, kStart + 10s), "y");
-  EXPECT_TRUE(leases_.take_changed());
+  EXPECT_TRUE(changed());
   EXPECT_EQ(match("x.b.eu")->tls_mode, TlsMode::kTerminate);
-  EXPECT_EQ(match("x.b.eu")->agents, std::vector<EndpointId>{newest});
-  EXPECT_EQ(match("y.b.eu")->agents, std::vector<EndpointId>{one}) << "its other names stay";
+  EXPECT_EQ(match("x.b.eu")->targets, std::vector<route::Target>{{newest}});
+  EXPECT_EQ(match("y.b.eu")->targets, std::vector<route::Target>{{one}}) << "its other names stay";
   EXPECT_EQ(leases_.size(), 2u) << "and one that is left without any holds no lease";
   // Those that were silent come back: now the newest lives.
   EXPECT_EQ(declare(invite, one, {service("x.b.eu"), service("y.b.eu")}, kStart + 11s), "ny");
   EXPECT_EQ(declare(invite, two, {service("x.b.eu")}, kStart + 11s), "n");
-  EXPECT_EQ(match("x.b.eu")->agents, std::vector<EndpointId>{newest});
+  EXPECT_EQ(match("x.b.eu")->targets, std::vector<route::Target>{{newest}});
   // Every lease still ends by itself.
   leases_.expire(kStart + 11s + Leases::kLifetime, kWall);
   EXPECT_EQ(leases_.size(), 0u);
@@ -226,18 +330,18 @@ TEST_F(LeasesTest, ATunnelThatIsHeardRenewsALeaseAndNeverBringsOneBack) {
   Invite invite = make_invite({"*.b.eu"}, kWall + 400s);
   EndpointId id = agent();
   declare(invite, id, {service("x.b.eu")});
-  (void)leases_.take_changed();
+  (void)changed();
   TimePoint now = kStart;
   for (; now < kStart + 300s; now += 2s) {
     leases_.heard({id, now});
     leases_.expire(now, kWall + (std::chrono::ceil<std::chrono::seconds>(now - kStart)));
     ASSERT_NE(match("x.b.eu"), nullptr) << (now - kStart).count();
   }
-  EXPECT_FALSE(leases_.take_changed());
+  EXPECT_FALSE(changed());
   leases_.heard({id, kStart});  // a report that comes late takes nothing back
   leases_.expire(now + Leases::kLifetime - 3s, kWall + 300s);
   EXPECT_EQ(leases_.size(), 1u);
-  EXPECT_EQ(match("x.b.eu")->agents, std::vector<EndpointId>{id}) << "what it declared last";
+  EXPECT_EQ(match("x.b.eu")->targets, std::vector<route::Target>{{id}}) << "what it declared last";
 
   leases_.heard({id, now});
   leases_.expire(now, kWall + 400s);
@@ -275,18 +379,18 @@ TEST_F(LeasesTest, RevokingEndsAllLeasesOfThatInviteOnly) {
   declare(invite, agent(), {service("x.b.eu"), service("y.b.eu")});
   EndpointId stays = agent();
   declare(other, stays, {service("x.c.eu")});
-  (void)leases_.take_changed();
+  (void)changed();
   leases_.end_invite(invite.id);
-  EXPECT_TRUE(leases_.take_changed());
+  EXPECT_TRUE(changed());
   EXPECT_EQ(match("x.b.eu"), nullptr);
   EXPECT_EQ(match("y.b.eu"), nullptr);
-  EXPECT_TRUE(table_->serves(stays));
-  EXPECT_EQ(table_->routes().size(), 1u);
+  EXPECT_TRUE(routes_->serves(stays));
+  EXPECT_EQ(routes_->size(), 1u);
 }
 
 TEST_F(LeasesTest, NobodyTakesAnotherInvitesAgentOrName) {
   Invite invite = make_invite({"*.b.eu"});
-  // Never both live at once in the store; the table must hold even so.
+  // Never both live at once in the store; the routes must hold even so.
   Invite thief = make_invite({"*.b.eu", "*.c.eu"});
   EndpointId id = agent();
   declare(invite, id, {service("x.b.eu")});
@@ -305,7 +409,7 @@ TEST_F(LeasesTest, AnAgentIdBelongsToTheDeclarationThatProvesIt) {
   EXPECT_FALSE(leases_.declare(owner, id, {service("x.c.eu")}, kStart).has_value());
   ASSERT_TRUE(leases_.declare(owner, id, {service("x.c.eu")}, kStart, true).has_value());
   EXPECT_EQ(match("x.b.eu"), nullptr);
-  EXPECT_EQ(match("x.c.eu")->agents, std::vector<EndpointId>{id});
+  EXPECT_EQ(match("x.c.eu")->targets, std::vector<route::Target>{{id}});
   EXPECT_EQ(leases_.size(), 1u);
   EXPECT_FALSE(leases_.declare(squatter, id, {service("x.b.eu")}, kStart).has_value());
   EXPECT_EQ(declare(owner, id, {service("x.c.eu")}), "y") << "a renewal without the proof";
@@ -319,12 +423,12 @@ TEST_F(LeasesTest, ARefusalAtTheLimitLeavesTheOtherInvitesLease) {
   EXPECT_EQ(declare(squatter, id, {service("x.b.eu")}), "y");
   for (size_t i = 0; i < Leases::kMaxPerInvite; ++i)
     ASSERT_EQ(declare(owner, agent(), {service("x.c.eu")}), "y");
-  (void)leases_.take_changed();
+  (void)changed();
   auto refused = leases_.declare(owner, id, {service("x.c.eu")}, kStart, true);
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, ErrorCode::kLimit);
-  EXPECT_FALSE(leases_.take_changed()) << "an error changes nothing";
-  EXPECT_EQ(match("x.b.eu")->agents, std::vector<EndpointId>{id});
+  EXPECT_FALSE(changed()) << "an error changes nothing";
+  EXPECT_EQ(match("x.b.eu")->targets, std::vector<route::Target>{{id}});
 }
 
 TEST_F(LeasesTest, ANameThatALeaseOfAnotherInviteHoldsIsFreeOnceThatGivesWay) {

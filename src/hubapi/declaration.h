@@ -10,7 +10,7 @@
 #include "base/result.h"
 #include "base/secret.h"
 #include "route/hostname.h"
-#include "route/table.h"
+#include "route/route.h"
 
 // POST /v1/leases: what an agent declares and what the hub answers. JSON both ways; unknown members are
 // refused in requests (a typing error must not pass) and ignored in answers (a newer hub may say more).

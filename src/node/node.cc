@@ -172,7 +172,10 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
                                     .internal_ca_pem = certificates->root_pem()});
   if (!hub) return std::unexpected(hub.error());
   hub_ = std::move(*hub);
-  hub_->set_table_listener([this](route::TablePtr table) { edge_->set_table(std::move(table)); });
+  edge_->replace_routes(hub_->routes());
+  hub_->set_route_listener([this](const route::Delta& delta) {
+    if (!edge_->apply_routes(delta)) edge_->replace_routes(hub_->routes());
+  });
   door_ = std::make_unique<HubDoor>(loop_, *hub_, *pinned, std::move(certificates), std::move(public_hosts),
                                     HubDoor::Limits{}, random_);
   // A little more than the door takes: that much may come in one turn of the loop.

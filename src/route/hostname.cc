@@ -62,6 +62,12 @@ bool HostPattern::overlaps(const HostPattern& other) const {
   return grants(other) || other.grants(*this);
 }
 
+std::string wildcard_above(std::string_view host) {
+  const size_t dot = host.find('.');
+  if (dot == host.npos || dot == 0) return {};
+  return "*" + std::string(host.substr(dot));
+}
+
 Result<std::vector<HostPattern>> parse_host_patterns(std::string_view comma_separated) {
   std::vector<HostPattern> patterns;
   std::unordered_set<std::string> seen;

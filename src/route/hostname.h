@@ -31,6 +31,9 @@ class HostPattern {
   std::string text_;
 };
 
+// The wildcard that covers `host` by one label, "*.b.c" for "a.b.c"; empty: none can.
+std::string wildcard_above(std::string_view host);
+
 // Comma-separated patterns; kInvalid names the entry. Empty entries and duplicates are errors.
 Result<std::vector<HostPattern>> parse_host_patterns(std::string_view comma_separated);
 

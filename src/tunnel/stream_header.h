@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/socket_addr.h"
-#include "route/table.h"
+#include "route/route.h"
 
 // What the edge writes first on every stream to an agent: a PROXY v2 header whose source and destination are
 // the client's connection, with the authority TLV (hostname) and TLV 0xE0 = version, TLS mode, connection id.
