@@ -1,0 +1,81 @@
+#include "route/picker.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/text.h"
+
+namespace culvert::route {
+namespace {
+
+bool may_get_it(const Candidate& candidate) {
+  switch (candidate.tried) {
+    case Candidate::Tried::kNever:
+      return true;
+    case Candidate::Tried::kBefore:
+      return !candidate.suspect;
+    case Candidate::Tried::kLast:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+const char* to_string(Balance balance) {
+  switch (balance) {
+    case Balance::kRoundRobin:
+      return "round-robin";
+    case Balance::kLeastConnections:
+      return "least-connections";
+  }
+  return "unknown";
+}
+
+Result<Balance> parse_balance(std::string_view text) {
+  for (Balance balance : {Balance::kRoundRobin, Balance::kLeastConnections}) {
+    if (text == to_string(balance)) return balance;
+  }
+  return fail(ErrorCode::kInvalid, "invalid policy {} (expected round-robin or least-connections)",
+              quoted(text));
+}
+
+bool Picker::can_pick(std::span<const Candidate> candidates) {
+  return std::ranges::any_of(candidates, may_get_it);
+}
+
+std::optional<size_t> Picker::pick(const Route& route, std::span<const Candidate> candidates, TimePoint now) {
+  if (!can_pick(candidates)) return std::nullopt;
+  const Candidate& newest = *std::ranges::max_element(candidates, {}, &Candidate::youngest);
+  const TimePoint heard_since = std::max(newest.since, now - kSilence);
+  Turns& turns = turns_[route.match.text()];
+  // The lowest gets it; the first member counts most: tried, suspect, not heard, connections, last turn.
+  using Rank = std::tuple<bool, bool, bool, size_t, uint64_t>;
+  std::optional<size_t> best;
+  Rank best_rank;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const Candidate& each = candidates[i];
+    if (!may_get_it(each)) continue;
+    const bool unheard = each.youngest != newest.youngest && each.heard < heard_since;
+    const size_t connections = balance_ == Balance::kLeastConnections ? each.connections : 0;
+    const auto turn = turns.find(each.agent);
+    const Rank rank{each.tried != Candidate::Tried::kNever, each.suspect, unheard, connections,
+                    turn == turns.end() ? 0 : turn->second};
+    if (best && rank >= best_rank) continue;
+    best = i;
+    best_rank = rank;
+  }
+  turns[candidates[*best].agent] = ++turn_;
+  return best;
+}
+
+void Picker::forget(const Delta& changes) {
+  for (const RouteId& removed : changes.removals) turns_.erase(removed.text());
+  for (const Route& changed : changes.upserts) {
+    const auto turns = turns_.find(changed.match.text());
+    if (turns == turns_.end()) continue;
+    std::erase_if(turns->second, [&](const auto& turn) { return !changed.leads_to(turn.first); });
+  }
+}
+
+}  // namespace culvert::route

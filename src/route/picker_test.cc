@@ -1,0 +1,163 @@
+#include "route/picker.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "base/random.h"
+
+namespace culvert::route {
+namespace {
+
+using namespace std::chrono_literals;
+using enum Candidate::Tried;
+
+const TimePoint kNow{1h};
+
+EndpointId id(uint8_t fill) {
+  static std::map<uint8_t, EndpointId> made;
+  auto found = made.find(fill);
+  if (found == made.end())
+    found = made.emplace(fill, SecretKey::from_seed(Bytes(32, fill)).value().public_key()).first;
+  return found->second;
+}
+
+Route route(std::string_view host, uint8_t targets) {
+  Route made{HostPattern::parse(host).value(), id(200), TlsMode::kPassthrough, {}};
+  for (uint8_t i = 1; i <= targets; ++i) made.targets.push_back({id(i)});
+  return made;
+}
+
+// Healthy ones.
+std::vector<Candidate> candidates(uint8_t count) {
+  std::vector<Candidate> all;
+  for (uint8_t i = 1; i <= count; ++i)
+    all.push_back({.agent = id(i), .youngest = i, .since = kNow, .heard = kNow});
+  return all;
+}
+
+TEST(Picker, TurnsAreEvenOnEveryRouteInAnyOrderOfAsking) {
+  for (uint8_t count = 1; count <= 9; ++count) {
+    Picker picker(Balance::kRoundRobin);
+    SeededRandom random(count);
+    const std::vector<Route> routes{route("a.test", count), route("b.test", count), route("c.test", count)};
+    auto all = candidates(count);
+    std::map<std::string, std::map<EndpointId, int>> got;
+    std::map<std::string, int> asked;
+    for (int i = 0; i < 900; ++i) {
+      const Route& each = routes[random.below(routes.size())];
+      // Whoever asks may know the targets in another order.
+      for (size_t n = all.size(); n > 1; --n) std::swap(all[n - 1], all[random.below(n)]);
+      ++got[each.match.text()][all[picker.pick(each, all, kNow).value()].agent];
+      ++asked[each.match.text()];
+    }
+    for (const auto& [name, total] : asked) {
+      for (const Candidate& each : all) EXPECT_NEAR(got[name][each.agent], total / count, 1) << name;
+    }
+  }
+}
+
+TEST(Picker, LeastConnectionsLevelsLoadAndTakesTurnsAmongEquals) {
+  Picker picker(Balance::kLeastConnections);
+  const Route all_of_them = route("a.test", 4);
+  SeededRandom random(3);
+  auto all = candidates(4);
+  all[0].connections = 50;
+  all[1].connections = 30;
+  for (int i = 0; i < 200; ++i) ++all[picker.pick(all_of_them, all, kNow).value()].connections;
+  for (const Candidate& each : all) EXPECT_EQ(each.connections, 70u);
+  // Connections of one target are long: it gets the fewer new ones the more it has.
+  std::map<size_t, int> got;
+  for (Candidate& each : all) each.connections = 0;
+  for (int i = 0; i < 400; ++i) {
+    const size_t place = picker.pick(all_of_them, all, kNow).value();
+    ++got[place];
+    if (place == 0) ++all[0].connections;
+  }
+  EXPECT_EQ(got[0], 1);
+  for (size_t place = 1; place < 4; ++place) EXPECT_EQ(got[place], 133);
+}
+
+TEST(Picker, HealthComesBeforeLoadAndTurns) {
+  for (Balance balance : {Balance::kRoundRobin, Balance::kLeastConnections}) {
+    const Route both = route("a.test", 2);
+    const auto always_second = [&](auto spoil) {
+      Picker picker(balance);
+      auto all = candidates(2);
+      all[1].connections = 1000;
+      all[0].since = all[0].heard = all[1].since = all[1].heard = kNow - 1min;
+      all[0].heard = all[1].heard = kNow - 1s;
+      spoil(all[0]);
+      for (int i = 0; i < 5; ++i) {
+        if (picker.pick(both, all, kNow) != 1u) return false;
+      }
+      return true;
+    };
+    EXPECT_FALSE(always_second([](Candidate&) {}));
+    EXPECT_TRUE(always_second([](Candidate& first) { first.suspect = true; }));
+    EXPECT_TRUE(always_second([](Candidate& first) { first.tried = kBefore; }));
+    EXPECT_TRUE(always_second([](Candidate& first) { first.tried = kLast; }));
+    EXPECT_TRUE(always_second([](Candidate& first) { first.heard = kNow - Picker::kSilence - 1ns; }));
+    EXPECT_FALSE(always_second([](Candidate& first) { first.heard = kNow - Picker::kSilence; }));
+    EXPECT_FALSE(always_second([](Candidate& first) {
+      first.heard = kNow - 1h;
+      first.youngest = 9;
+    })) << "the youngest is good without a word";
+  }
+}
+
+TEST(Picker, AnOlderTargetIsGoodOnceItWasHeardAfterTheYoungestCame) {
+  Picker picker(Balance::kRoundRobin);
+  const Route both = route("a.test", 2);
+  auto all = candidates(2);
+  all[0].heard = kNow - 2s;
+  all[1].since = all[1].heard = kNow - 1s;
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(picker.pick(both, all, kNow), 1u);
+  all[0].heard = kNow - 1s;
+  EXPECT_EQ(picker.pick(both, all, kNow), 0u);
+}
+
+TEST(Picker, WhatWasTriedGetsItAgainOnlyIfItAnsweredSince) {
+  Picker picker(Balance::kRoundRobin);
+  const Route three = route("a.test", 3);
+  auto all = candidates(3);
+  all[0].tried = kBefore;
+  all[1].tried = kLast;
+  all[2].suspect = true;
+  EXPECT_EQ(picker.pick(three, all, kNow), 2u) << "a suspect that was not tried";
+  all[2].tried = kBefore;
+  EXPECT_EQ(picker.pick(three, all, kNow), 0u) << "it is no suspect: heard since";
+  all[0].suspect = true;
+  EXPECT_FALSE(Picker::can_pick(all));
+  EXPECT_FALSE(picker.pick(three, all, kNow));
+  EXPECT_FALSE(picker.pick(three, {}, kNow));
+}
+
+TEST(Picker, TurnsOutliveChangesOfOtherRoutesAndGoWithTheirOwn) {
+  Picker picker(Balance::kRoundRobin);
+  const Route both = route("a.test", 2);
+  const auto all = candidates(2);
+  for (size_t expected : {0u, 1u, 0u, 1u}) {
+    picker.forget({0, 1, {both, route("b.test", 1)}, {route("c.test", 0).id()}});
+    EXPECT_EQ(picker.pick(both, all, kNow), expected);
+  }
+  EXPECT_EQ(picker.pick(both, all, kNow), 0u);
+  picker.forget({0, 1, {}, {both.id()}});
+  EXPECT_EQ(picker.pick(both, all, kNow), 0u) << "nothing is remembered of a route that went";
+  EXPECT_EQ(picker.pick(both, all, kNow), 1u);
+  EXPECT_EQ(picker.pick(both, all, kNow), 0u);
+  picker.forget({0, 1, {route("a.test", 1)}, {}});
+  EXPECT_EQ(picker.pick(both, all, kNow), 1u) << "nor of a target that went";
+  EXPECT_EQ(picker.pick(both, all, kNow), 0u);
+}
+
+TEST(Balance, Names) {
+  for (Balance balance : {Balance::kRoundRobin, Balance::kLeastConnections})
+    EXPECT_EQ(parse_balance(to_string(balance)), balance);
+  auto unknown = parse_balance("random");
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().message, "invalid policy \"random\" (expected round-robin or least-connections)");
+}
+
+}  // namespace
+}  // namespace culvert::route
