@@ -60,8 +60,9 @@ std::vector<uint64_t> Carried::recheck(const route::Snapshot& routes, const rout
     ++rechecked_;
     CarriedConnection& connection = all_.at(id);
     const route::Route* route = routes.match(connection.host);
-    if (route == nullptr || route->tls_mode != connection.tls_mode || !route->leads_to(connection.agent)) {
-      if (routes.serves(connection.agent)) unrouted.push_back(id);
+    if (route == nullptr || route->tls_mode != connection.tls_mode ||
+        !route->leads_to(connection.pick.agent)) {
+      if (routes.serves(connection.pick.agent)) unrouted.push_back(id);
       continue;
     }
     by_route_.erase(key_of(connection));

@@ -12,6 +12,7 @@
 #include "base/key.h"
 #include "base/socket_addr.h"
 #include "edge/counters.h"
+#include "edge/tunnel_registry.h"
 #include "route/snapshot.h"
 #include "tunnel/pump.h"
 
@@ -21,7 +22,7 @@ namespace culvert::edge {
 struct CarriedConnection {
   std::string host;      // as the client asked for it
   route::RouteId route;  // by which its agent was picked
-  EndpointId agent;
+  TunnelRegistry::Pick pick;
   route::TlsMode tls_mode;
   SocketAddr client;
   SocketAddr public_addr;

@@ -42,7 +42,7 @@ class CarriedTest : public ::testing::Test {
     const route::Route* route = routes_->match(host);
     carried_.add({.host = std::move(host),
                   .route = route->id(),
-                  .agent = agent,
+                  .pick = {agent, 0, 1, {}},
                   .tls_mode = route->tls_mode,
                   .client = {},
                   .public_addr = {},

@@ -70,9 +70,9 @@ void Edge::replace_routes(route::SnapshotPtr routes) {
 
 void Edge::update_routes(route::SnapshotPtr routes, route::Delta changes) {
   routes_ = std::move(routes);
-  shared_.directory.forget_turns(changes);
   const RouteUpdate update{++route_updates_, routes_,
-                           std::make_shared<const route::Delta>(std::move(changes))};
+                           std::make_shared<const route::Delta>(std::move(changes)),
+                           std::make_shared<std::atomic<unsigned>>(workers())};
   for (const auto& worker : workers_) worker->update_routes(update);
 }
 

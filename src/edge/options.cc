@@ -52,6 +52,14 @@ void describe(SettingsBuilder& settings, Options& options) {
                 .default_is_words = true,
                 .example = "2500"},
                options.max_unserved_per_source, 1, kMost);
+  settings.add(
+      {.name = "balance",
+       .help = "how connections are spread over a hostname's agents: round-robin or least-connections",
+       .details = "In turns, or to the agent that has the fewest open. Agents that do not answer come "
+                  "last in both.",
+       .value_name = "POLICY",
+       .default_text = route::to_string(options.balance),
+       .apply = store(options.balance, route::parse_balance)});
   tunnel::describe(settings, options.pump);
 }
 

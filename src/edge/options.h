@@ -6,6 +6,7 @@
 #include "base/settings.h"
 #include "base/socket_addr.h"
 #include "edge/unserved.h"
+#include "route/picker.h"
 #include "tunnel/pump_limits.h"
 
 namespace culvert::edge {
@@ -23,6 +24,8 @@ struct Options {
   // Clients that have not finished their hello or TLS handshake, and those of one source.
   std::optional<size_t> max_unserved = std::nullopt;
   std::optional<size_t> max_unserved_per_source = std::nullopt;
+  // Over the agents of a hostname.
+  route::Balance balance = route::Balance::kRoundRobin;
   tunnel::PumpLimits pump = {};
 };
 

@@ -47,13 +47,13 @@ struct Client {
   std::optional<TimePoint> opened = std::nullopt;
   bool limited = false;  // the last agent that was tried takes no more streams
   bool retried = false;  // an agent had a stream for it and did not answer
+  std::optional<TunnelRegistry::Pick> pick = std::nullopt;  // what is to get it
 };
 
-CarriedConnection record_of(Client& client, const route::Route& route, const EndpointId& agent,
-                            size_t header_size) {
+CarriedConnection record_of(Client& client, const route::Route& route, size_t header_size) {
   return {client.host,
           route.id(),
-          agent,
+          std::move(*client.pick),
           route.tls_mode,
           client.socket->remote_addr(),
           client.socket->local_addr(),
@@ -166,7 +166,7 @@ const route::Route* route_of(const Worker& worker, const Client& client, route::
 bool has_other_agent(Worker& worker, const Client& client, route::TlsMode mode) {
   const route::Route* route = route_of(worker, client, mode);
   return route != nullptr && client.tried.size() < kMaxTries &&
-         worker.shared().directory.has_pick(*route, client.tried);
+         worker.shared().tunnels.can_pick(*route, worker.loop().now(), client.tried);
 }
 
 Duration open_timeout(const Session& session, size_t tries) {
@@ -208,20 +208,20 @@ net::Task<std::optional<Client>> try_agent(Worker& worker, Client client, route:
   const route::Route* route = route_of(worker, client, mode);
   if (route == nullptr || !route->leads_to(session->agent())) co_return std::move(client);
   Opening::Taken opened = opening.take();
-  CarriedConnection record = record_of(client, *route, session->agent(), opened.header_size);
+  CarriedConnection record = record_of(client, *route, opened.header_size);
   session->carry(std::move(record), std::move(client.socket), std::move(opened));
   co_return std::nullopt;
 }
 
-void move_to_worker(Worker& worker, Client client, route::TlsMode mode, const Directory::Pick& pick) {
+void move_to_worker(Worker& worker, Client client, route::TlsMode mode) {
   count(worker.shared().counters.connections_moved);
   std::optional<Unserved::Place> place;
   if (client.unserved) place.emplace(client.unserved->take_place());
   client.unserved = nullptr;
-  worker.shared().workers[pick.worker]->adopt(
+  worker.shared().workers[client.pick->worker]->adopt(
       {tls::DetachedStream(std::move(client.socket)), std::move(client.received), std::move(client.host),
        client.id, client.accepted, std::move(client.slot), std::move(place), client.moves + 1,
-       std::move(client.tried), client.opened, client.limited, client.retried, mode, pick,
+       std::move(client.tried), client.opened, client.limited, client.retried, mode, std::move(*client.pick),
        worker.route_update()});
 }
 
@@ -229,14 +229,15 @@ void move_to_worker(Worker& worker, Client client, route::TlsMode mode, const Di
 // answer, so that turns are even, and it fails only when no agent of the route has an open tunnel, on
 // whichever worker, or none of them answers.
 net::Task<> hand_to_agent(Worker& worker, Client client, route::TlsMode mode) {
-  Directory& directory = worker.shared().directory;
+  TunnelRegistry& registry = worker.shared().tunnels;
   while (true) {
     const TimePoint now = worker.loop().now();
     const route::Route* route = route_of(worker, client, mode);
     const bool patient = !client.opened || now < *client.opened + worker.shared().config.open_patience;
-    std::optional<Directory::Pick> pick;
+    auto& pick = client.pick;
+    pick.reset();  // it counts as load
     if (route != nullptr && patient && client.moves < kMaxMoves && client.tried.size() < kMaxTries)
-      pick = directory.pick(*route, now, client.tried);
+      pick = registry.pick(*route, worker.index(), now, client.tried);
     // Every agent that was left to try is at its limit: asking the others once more would not change that.
     if (pick && client.limited && std::ranges::find(client.tried, pick->generation) != client.tried.end())
       pick.reset();
@@ -245,10 +246,10 @@ net::Task<> hand_to_agent(Worker& worker, Client client, route::TlsMode mode) {
       worker.tenant_is_full(client.host);
       co_return co_await refuse_known(std::move(client), mode, tenant_limit_answer());
     }
-    if (pick->worker != worker.index()) co_return move_to_worker(worker, std::move(client), mode, *pick);
+    if (pick->worker != worker.index()) co_return move_to_worker(worker, std::move(client), mode);
     SessionPtr session = worker.open_session(pick->agent);
     if (!session) {
-      directory.set_closed(pick->agent, pick->generation);
+      registry.set_closed(pick->agent, pick->generation);
       continue;
     }
     auto unanswered = co_await try_agent(worker, std::move(client), mode, std::move(session));
@@ -340,7 +341,8 @@ net::Task<> serve_moved(Worker& worker, MovedConnection moved) {
                 std::move(moved.tried),
                 moved.opened,
                 moved.limited,
-                moved.retried};
+                moved.retried,
+                std::move(moved.pick)};
   if (moved.place) {
     moved.place->move_to(worker.index());
     client.unserved =
@@ -349,10 +351,11 @@ net::Task<> serve_moved(Worker& worker, MovedConnection moved) {
   // A worker that does not have the routes of the other yet would refuse.
   co_await worker.wait_for_route_update(moved.route_update);
   // What was picked may have changed on the way; an agent that drains since then was told of the last stream.
-  SessionPtr session = worker.open_session(moved.pick.agent);
-  if (!session) worker.shared().directory.set_closed(moved.pick.agent, moved.pick.generation);
+  const EndpointId agent = client.pick->agent;
+  SessionPtr session = worker.open_session(agent);
+  if (!session) worker.shared().tunnels.set_closed(agent, client.pick->generation);
   const route::Route* route = route_of(worker, client, moved.tls_mode);
-  if (session && !session->is_draining() && route != nullptr && route->leads_to(moved.pick.agent)) {
+  if (session && !session->is_draining() && route != nullptr && route->leads_to(agent)) {
     auto unanswered = co_await try_agent(worker, std::move(client), moved.tls_mode, std::move(session));
     if (!unanswered) co_return;
     client = std::move(*unanswered);

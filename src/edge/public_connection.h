@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/socket_addr.h"
 #include "edge/counters.h"
-#include "edge/directory.h"
+#include "edge/tunnel_registry.h"
 #include "edge/unserved.h"
 #include "net/byte_stream.h"
 #include "route/route.h"
@@ -28,12 +28,12 @@ struct MovedConnection {
   ConnectionSlot slot;
   std::optional<Unserved::Place> place;  // unless an agent answered for it before
   unsigned moves;
-  std::vector<uint64_t> tried;      // Directory::Tried
+  std::vector<uint64_t> tried;      // TunnelRegistry::Tried
   std::optional<TimePoint> opened;  // when the first agent was tried
   bool limited;                     // the last one takes no more streams
   bool retried;                     // one did not answer
   route::TlsMode tls_mode;
-  Directory::Pick pick;
+  TunnelRegistry::Pick pick;
   uint64_t route_update;  // whose routes it was picked by
 };
 

@@ -119,7 +119,7 @@ void Session::ended(uint64_t id, tunnel::PumpResult result) {
 
 void Session::drain() {
   if (std::exchange(is_draining_, true)) return;
-  worker_.shared().directory.set_draining(agent_, generation);
+  worker_.shared().tunnels.set_draining(agent_, generation);
   log_info("agent_draining", "agent={} connections={}", agent_.short_text(), connections());
   tell_if_drained();
 }
@@ -183,17 +183,17 @@ net::Task<> serve_tunnel(Worker& worker, endpoint::ConnectionPtr connection,
 
   co_await listen_to(session);
   endpoint::CloseReason reason = co_await connection->closed();
-  bool was_current = worker.remove_session(*session);
+  const auto left = worker.remove_session(*session);
   shared.counters.tunnels_active.fetch_sub(1, std::memory_order_relaxed);
   log_info("agent_disconnected", "agent={} addr={} by={} code={} reason={}", agent.short_text(),
            address.to_string(), to_string(reason.kind), reason.code, culvert::quoted(reason.message));
   // Any other code leaves the lease alone: the agent may still serve through other edges.
   bool goodbye =
       reason.kind == endpoint::CloseReason::Kind::kApplication && reason.code == tunnel::kCloseGoodbye;
-  if (!was_current) co_return;
+  if (!left) co_return;
   if (goodbye) {
     shared.control.agent_left(agent);
-  } else {
+  } else if (*left == 0) {
     shared.control.tunnel_closed(agent);
   }
 }

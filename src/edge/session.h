@@ -29,7 +29,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool is_open() const { return connection_->is_open(); }
   TimePoint last_heard() const { return connection_->last_heard(); }
   Duration probe_timeout() const { return connection_->probe_timeout(); }
-  uint64_t generation = 0;  // the directory's
+  uint64_t generation = 0;  // the registry's
   endpoint::Silence silence = endpoint::Silence::kNone;
 
   // A stream that is being opened for a client: a drain waits for it as for one that is carried.

@@ -9,9 +9,9 @@
 
 #include "base/key.h"
 #include "edge/counters.h"
-#include "edge/directory.h"
 #include "edge/options.h"
 #include "edge/tenant_slots.h"
+#include "edge/tunnel_registry.h"
 #include "edge/unserved.h"
 #include "route/liveness.h"
 #include "route/snapshot.h"
@@ -53,7 +53,7 @@ struct ControlPlane {
   std::function<void(EndpointId)> agent_left;    // it said goodbye
   // One report of each worker in kReportInterval at most: the agents that it heard since its last one.
   std::function<void(std::vector<route::AgentHeard>)> agents_heard = [](const auto&) {};
-  // The agent's tunnel closed without a goodbye, and no other took its place.
+  // The agent's last tunnel closed without a goodbye, and no other took its place.
   std::function<void(EndpointId)> tunnel_closed = [](EndpointId) {};
   std::function<void()> stopped;  // every worker has ended
 };
@@ -64,6 +64,7 @@ struct RouteUpdate {
   uint64_t number;
   route::SnapshotPtr routes;
   std::shared_ptr<const route::Delta> changes;
+  std::shared_ptr<std::atomic<unsigned>> workers_left;  // that have not taken it yet
 };
 
 // What the workers of one edge have in common. Outlives them.
@@ -71,6 +72,7 @@ struct Shared {
   Shared(Config c, std::shared_ptr<tls::Certificates> certs, uint64_t first_connection)
       : config(std::move(c)),
         certificates(std::move(certs)),
+        tunnels(config.options.balance),
         unserved(unserved_limits(config.options)),
         tenants(tenant_limit(config.options)),
         next_connection(first_connection) {}
@@ -79,7 +81,7 @@ struct Shared {
   std::shared_ptr<tls::Certificates> certificates;
   ControlPlane control;          // set before the workers run
   std::vector<Worker*> workers;  // by index; set before they run
-  Directory directory;
+  TunnelRegistry tunnels;
   Unserved unserved;
   TenantSlots tenants;
   Counters counters;

@@ -108,28 +108,79 @@ TEST_F(EdgeTest, NoMoreUnwelcomedTunnelsThanAllowed) {
 }
 
 TEST_F(EdgeTest, TheSameAgentAgainReplacesItsTunnel) {
-  for (unsigned workers : {1u, 3u}) {
-    Config several = config();
-    several.options.workers = workers;
-    edge_.reset();
-    start(std::move(several));
-    FakeAgent first(loop_, 1);
-    set_usual_routes(first);
-    connect(first);
-    std::vector<std::unique_ptr<FakeAgent>> later;
-    for (int i = 0; i < 4; ++i) {
-      FakeAgent& old = later.empty() ? first : *later.back();
-      later.push_back(std::make_unique<FakeAgent>(loop_, 1));
-      connect(*later.back());
-      wait([&] { return old.closed.has_value(); });
-      EXPECT_EQ(old.closed->code, tunnel::kCloseReplaced);
-    }
+  start(config());
+  FakeAgent first(loop_, 1);
+  set_usual_routes(first);
+  connect(first);
+  std::vector<std::unique_ptr<FakeAgent>> later;
+  for (int i = 0; i < 4; ++i) {
+    FakeAgent& old = later.empty() ? first : *later.back();
+    later.push_back(std::make_unique<FakeAgent>(loop_, 1));
+    connect(*later.back());
+    wait([&] { return old.closed.has_value(); });
+    EXPECT_EQ(old.closed->code, tunnel::kCloseReplaced);
+  }
+  net::ByteStream& socket = keep(tcp());
+  send(socket, client_hello("pass.test"));
+  wait([&] { return later.back()->headers.size() == 1; });
+  std::lock_guard lock(mutex_);
+  EXPECT_TRUE(left_.empty()) << "a replaced tunnel is no goodbye";
+  EXPECT_TRUE(closed_.empty()) << "nor an end without one";
+}
+
+TEST_F(EdgeTest, AnAgentHasATunnelOnEachWorkerAndNothingMovesThen) {
+  constexpr size_t kWorkers = 3;
+  Config several = config();
+  several.options.workers = kWorkers;
+  start(std::move(several));
+  FakeAgent first(loop_, 1);
+  set_usual_routes(first);
+  std::vector<std::unique_ptr<FakeAgent>> tunnels;
+  const auto open = [&] {
+    const auto is_open = [](const auto& each) { return !each->closed; };
+    return static_cast<size_t>(std::ranges::count_if(tunnels, is_open));
+  };
+  // The kernel spreads them; that one of the workers gets none of 60 has a chance of 10^-10.
+  for (size_t dialled = 1; dialled <= 60 && open() < kWorkers; ++dialled) {
+    tunnels.push_back(std::make_unique<FakeAgent>(loop_, 1));
+    tunnels.back()->greeting = "hi";
+    connect(*tunnels.back());
+    // One that met another on its worker takes its place.
+    wait([&] { return counters().tunnels_accepted == dialled && counters().tunnels_active == open(); });
+  }
+  ASSERT_EQ(open(), kWorkers);
+  std::erase_if(tunnels, [](const auto& each) {
+    if (each->closed) EXPECT_EQ(each->closed->code, tunnel::kCloseReplaced);
+    return each->closed.has_value();
+  });
+  // Until every worker has heard every tunnel since the last came.
+  for (auto& each : tunnels) each->stir();
+  tasks_.spawn(net::sleep_for(loop_, 1s));
+  wait([&] { return tasks_.size() == 0; });
+  for (int i = 0; i < 30; ++i) {
     net::ByteStream& socket = keep(tcp());
     send(socket, client_hello("pass.test"));
-    wait([&] { return later.back()->headers.size() == 1; });
-    std::lock_guard lock(mutex_);
-    EXPECT_TRUE(left_.empty()) << "a replaced tunnel is no goodbye";
+    Received& answer = read(socket);
+    wait([&] { return answer.text().starts_with("hi"); });
   }
+  EXPECT_EQ(counters().connections_moved, 0u);
+
+  // The control plane hears of the agent when its last tunnel has ended.
+  for (size_t left = kWorkers; left > 0; --left) {
+    {
+      std::lock_guard lock(mutex_);
+      EXPECT_TRUE(closed_.empty());
+    }
+    tunnels[left - 1]->leave(tunnel::kCloseOk);
+    wait([&] { return counters().tunnels_active == left - 1; });
+  }
+  wait([&] {
+    std::lock_guard lock(mutex_);
+    return !closed_.empty();
+  });
+  std::lock_guard lock(mutex_);
+  EXPECT_EQ(closed_, std::vector<EndpointId>{first.id()});
+  EXPECT_TRUE(left_.empty());
 }
 
 TEST_F(EdgeTest, AGoodbyeIsToldToTheControlPlane) {
@@ -369,6 +420,41 @@ TEST_F(EdgeTest, SeveralAgentsShareSeveralNamesEvenly) {
       }
     }
   }
+}
+
+TEST_F(EdgeTest, LeastConnectionsGivesTheIdleAgentWhatComes) {
+  Config levelled = config();
+  levelled.options.balance = route::Balance::kLeastConnections;
+  levelled.options.workers = 2;
+  start(std::move(levelled));
+  FakeAgent one(loop_, 1), two(loop_, 2);
+  set_routes({route("a.test", route::TlsMode::kPassthrough, {one.id(), two.id()})});
+  const auto open = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      net::ByteStream& socket = keep(tcp());
+      send(socket, client_hello("a.test"));
+      Received& answer = read(socket);
+      wait([&] { return !answer.bytes.empty(); });
+    }
+  };
+  connect(one);
+  open(4);
+  connect(two);
+  one.stir();
+  tasks_.spawn(net::sleep_for(loop_, 1s));  // until the edge knows
+  wait([&] { return tasks_.size() == 4; });
+  open(4);
+  EXPECT_EQ(two.headers.size(), 4u) << "turns would be two each";
+  EXPECT_EQ(one.headers.size(), 4u);
+  open(6);
+  EXPECT_EQ(two.headers.size(), 7u);
+  // Those that end count no more.
+  for (size_t i = 0; i < sockets_.size(); ++i) {
+    if (i < 4) sockets_[i]->reset();
+  }
+  wait([&] { return counters().connections_active == 10; });
+  open(3);
+  EXPECT_EQ(one.headers.size(), 10u);
 }
 
 TEST_F(EdgeTest, AgentsThatJoinAndLeaveDuringHandshakesCostNobodyAFalseAnswer) {

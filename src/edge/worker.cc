@@ -12,7 +12,7 @@ namespace {
 
 // Enough for a pump to fill many packets with one read; one for each worker, not for each connection.
 constexpr size_t kScratch = 64 * 1024;
-// How often the directory learns when agents were heard. Directory::kSilence leaves a second for it.
+// How often the registry learns when agents were heard. route::Picker::kSilence leaves a second for it.
 constexpr Duration kSilenceLook = std::chrono::milliseconds(250);
 // How often a drain looks whether everything has ended.
 constexpr Duration kDrainLook = std::chrono::milliseconds(50);
@@ -150,6 +150,7 @@ void Worker::take_routes(RouteUpdate update) {
   };
   for (const route::RouteId& removed : update.changes->removals) close_unserved(removed);
   for (const route::Route& changed : update.changes->upserts) close_unserved(changed.id());
+  if (--*update.workers_left == 0) shared_.tunnels.forget(*update.changes);
   const uint64_t rechecked = carried_.rechecked();
   const std::vector<uint64_t> unrouted = carried_.recheck(*routes_, *update.changes);
   count(shared_.counters.connections_rechecked, carried_.rechecked() - rechecked);
@@ -170,11 +171,11 @@ net::Task<> Worker::wait_for_route_update(uint64_t number) {
 // place is given that long: its network may come back.
 void Worker::look_for_silent_sessions() {
   silence_timer_.after(kSilenceLook, [this] { look_for_silent_sessions(); });
-  const TimePoint silent_since = loop_.now() - Directory::kSilence;
+  const TimePoint silent_since = loop_.now() - route::Picker::kSilence;
   std::vector<SessionPtr> superseded;
   std::vector<SessionPtr> silent;
   for (const auto& [agent, session] : sessions_) {
-    shared_.directory.set_heard(agent, session->generation, session->last_heard());
+    shared_.tunnels.set_heard(agent, session->generation, session->last_heard());
     if (session->last_heard() < silent_since && is_superseded(*session)) superseded.push_back(session);
     if (session->silence == endpoint::Silence::kDead) silent.push_back(session);
   }
@@ -188,11 +189,11 @@ void Worker::on_silence(const SessionPtr& session, endpoint::Silence silence) {
   if (session->silence == endpoint::Silence::kNone) count(shared_.counters.tunnels_suspected);
   session->silence = silence;
   log_debug("agent_silence", "agent={} silence={}", session->agent().short_text(), quic::to_string(silence));
-  shared_.directory.set_suspect(session->agent(), session->generation, silence != endpoint::Silence::kNone);
+  shared_.tunnels.set_suspect(session->agent(), session->generation, silence != endpoint::Silence::kNone);
   if (silence == endpoint::Silence::kDead) close_silent(session);
 }
 
-// As above: where no other agent could take its connections, QUIC's idle timeout decides.
+// As above: where no other tunnel could take its connections, QUIC's idle timeout decides.
 void Worker::close_silent(const SessionPtr& session) {
   if (!session->is_open() || !has_substitute(*session)) return;
   count(shared_.counters.tunnels_closed_silent);
@@ -202,7 +203,7 @@ void Worker::close_silent(const SessionPtr& session) {
 
 bool Worker::has_substitute(const Session& session) const {
   return std::ranges::any_of(routes_->routes_of(session.agent()), [&](const route::Route* route) {
-    return shared_.directory.has_substitute(route->targets, session.agent());
+    return shared_.tunnels.has_substitute(*route, session.generation);
   });
 }
 
@@ -219,8 +220,7 @@ void Worker::report_heard() {
 
 bool Worker::is_superseded(const Session& session) const {
   return std::ranges::any_of(routes_->routes_of(session.agent()), [&](const route::Route* route) {
-    auto newest = shared_.directory.newest(route->targets);
-    return newest && newest->generation != session.generation && newest->since > session.last_heard();
+    return shared_.tunnels.has_successor(*route, session.generation, session.last_heard());
   });
 }
 
@@ -234,15 +234,6 @@ void Worker::drop_unserved(uint64_t id) {
   loop_.post([this, id] {
     auto socket = unserved_->find(id);
     if (socket != unserved_->end()) socket->second->reset();
-  });
-}
-
-void Worker::close_replaced(EndpointId agent, uint64_t generation) {
-  loop_.post([this, agent, generation] {
-    auto place = sessions_.find(agent);
-    if (place == sessions_.end() || place->second->generation != generation) return;
-    SessionPtr session = place->second;
-    session->close(tunnel::kCloseReplaced, "the same agent opened another tunnel");
   });
 }
 
@@ -290,22 +281,18 @@ SessionPtr Worker::open_session(const EndpointId& agent) const {
 }
 
 void Worker::add_session(const SessionPtr& session) {
-  auto added = shared_.directory.add(session->agent(), index_, loop_.now());
-  session->generation = added.generation;
+  session->generation = shared_.tunnels.add(session->agent(), index_, loop_.now());
   session->connection().set_on_silence([this, weak = std::weak_ptr(session)](endpoint::Silence silence) {
     if (SessionPtr heard = weak.lock()) on_silence(heard, silence);
   });
   SessionPtr old = std::exchange(sessions_[session->agent()], session);
   if (old) old->close(tunnel::kCloseReplaced, "the same agent opened another tunnel");
-  if (added.replaced && added.replaced->worker != index_) {
-    shared_.workers[added.replaced->worker]->close_replaced(session->agent(), added.replaced->generation);
-  }
 }
 
-bool Worker::remove_session(const Session& session) {
+std::optional<size_t> Worker::remove_session(const Session& session) {
   auto place = sessions_.find(session.agent());
   if (place != sessions_.end() && place->second.get() == &session) sessions_.erase(place);
-  return shared_.directory.remove(session.agent(), session.generation);
+  return shared_.tunnels.remove(session.agent(), session.generation);
 }
 
 net::Task<bool> Worker::wait_until_served(EndpointId agent, TimePoint deadline) {

@@ -36,7 +36,6 @@ class Worker {
   void update_routes(RouteUpdate update);
   void adopt(MovedConnection connection);
   void drop_unserved(uint64_t id);
-  void close_replaced(EndpointId agent, uint64_t generation);
   // Accepts nothing more, tells the agents, and run() returns when what is open has ended, at latest after
   // the configured drain timeout.
   void shutdown();
@@ -68,8 +67,8 @@ class Worker {
   // The agent's open tunnel on this worker; nullptr: none.
   SessionPtr open_session(const EndpointId& agent) const;
   void add_session(const SessionPtr& session);
-  // False when another tunnel of the agent has taken its place.
-  bool remove_session(const Session& session);
+  // How many tunnels the agent has left on any worker; nullopt: another took the place of this one.
+  std::optional<size_t> remove_session(const Session& session);
   // False when no route leads to the agent until `deadline`.
   net::Task<bool> wait_until_served(EndpointId agent, TimePoint deadline);
 

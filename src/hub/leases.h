@@ -30,7 +30,7 @@ class Leases {
   static constexpr uint32_t kRenewBurst = 20;
   static constexpr Duration kRenewInterval = std::chrono::seconds(2);
   // An agent whose tunnel was not heard for this long no longer stands in the way of another TLS mode. The
-  // same as the edge's Directory::kSilence: three keep-alives of the agent.
+  // same as the edge's route::Picker::kSilence: three keep-alives of the agent.
   static constexpr Duration kSilence = std::chrono::seconds(7);
   // A tunnel that closed without a goodbye is opened again within this time, or its agent is taken for dead.
   static constexpr Duration kReturnTime = std::chrono::seconds(3);

@@ -24,7 +24,7 @@ namespace culvert::node {
 namespace {
 
 // Hub and edge mean the same by a silent agent, and a report may be lost to a busy loop.
-static_assert(hub::Leases::kSilence == edge::Directory::kSilence);
+static_assert(hub::Leases::kSilence == route::Picker::kSilence);
 static_assert(3 * edge::kReportInterval < hub::Leases::kSilence);
 
 // After everything was told to end: for the hub's connections to notice.

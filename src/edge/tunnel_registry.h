@@ -1,0 +1,110 @@
+#pragma once
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/key.h"
+#include "route/delta.h"
+#include "route/picker.h"
+
+namespace culvert::edge {
+
+// The tunnels of all workers, by agent and worker: an agent may have one on each. Picks the tunnel for a
+// public connection. Thread-safe.
+class TunnelRegistry {
+ public:
+  // Counts an open connection of an agent for as long as it lives, from the pick on.
+  class Load {
+   public:
+    Load() = default;
+    Load(Load&&) = default;
+    Load& operator=(Load&& other) noexcept {
+      std::swap(count_, other.count_);
+      return *this;
+    }
+    ~Load() {
+      if (count_) count_->fetch_sub(1, std::memory_order_relaxed);
+    }
+
+   private:
+    friend class TunnelRegistry;
+    using Count = std::shared_ptr<std::atomic<size_t>>;
+    explicit Load(Count count) : count_(std::move(count)) { count_->fetch_add(1, std::memory_order_relaxed); }
+    Count count_;
+  };
+
+  struct Pick {
+    EndpointId agent;
+    unsigned worker;
+    uint64_t generation;
+    Load load;
+  };
+  // The tunnels that a connection was given to in vain, by generation; the last is the latest.
+  using Tried = std::span<const uint64_t>;
+
+  explicit TunnelRegistry(route::Balance balance) : picker_(balance) {}
+
+  // Takes the place of the agent's tunnel on this worker, if it has one. Returns the tunnel's generation,
+  // which grows with every tunnel.
+  uint64_t add(const EndpointId& agent, unsigned worker, TimePoint now);
+  // How many tunnels the agent has left; nullopt: this one was replaced before.
+  std::optional<size_t> remove(const EndpointId& agent, uint64_t generation);
+  // The tunnel is closed and about to be removed: it gets no more connections.
+  void set_closed(const EndpointId& agent, uint64_t generation);
+  // Its agent stops: it gets no new connection.
+  void set_draining(const EndpointId& agent, uint64_t generation);
+  // Data to it is unanswered; others are better.
+  void set_suspect(const EndpointId& agent, uint64_t generation, bool suspect);
+  void set_heard(const EndpointId& agent, uint64_t generation, TimePoint when);
+
+  // The tunnel for one connection of this route: one of the target that the picker chooses, and of that
+  // target's the one on `worker` unless another is better: it was not tried, is no suspect, or was heard, by
+  // the rule of route::Picker. nullopt: none is left that is open, not draining and not tried in vain.
+  std::optional<Pick> pick(const route::Route& route, unsigned worker, TimePoint now, Tried tried = {});
+  // Whether pick() would find one.
+  bool can_pick(const route::Route& route, TimePoint now, Tried tried) const;
+  // Whether one of these targets has an open tunnel that is neither draining nor suspect, apart from this.
+  bool has_substitute(const route::Route& route, uint64_t generation) const;
+  // Whether one of these targets has an open tunnel that is younger than the last word from this.
+  bool has_successor(const route::Route& route, uint64_t generation, TimePoint last_heard) const;
+  // Once no worker picks by the routes before these changes.
+  void forget(const route::Delta& changes);
+
+ private:
+  struct Tunnel {
+    unsigned worker;
+    uint64_t generation;
+    TimePoint since;
+    TimePoint heard;
+    bool open = true;
+    bool draining = false;
+    bool suspect = false;
+
+    bool takes_connections() const { return open && !draining; }
+  };
+  struct Agent {
+    std::vector<Tunnel> tunnels;  // one for each worker at most
+    Load::Count connections = std::make_shared<std::atomic<size_t>>(0);
+  };
+  struct Choice {
+    std::vector<route::Candidate> candidates;
+    std::vector<const Tunnel*> tunnels;  // of each candidate its best
+  };
+
+  Choice choice(const route::Route& route, unsigned worker, TimePoint now, Tried tried) const;
+  Tunnel* find(const EndpointId& agent, uint64_t generation);
+  bool any_tunnel(const route::Route& route, auto predicate) const;
+
+  mutable std::mutex mutex_;
+  std::unordered_map<EndpointId, Agent> agents_;
+  route::Picker picker_;
+  uint64_t generations_ = 0;
+};
+
+}  // namespace culvert::edge
