@@ -7,15 +7,14 @@
 
 namespace culvert::edge {
 
-Carried::Key Carried::key_of(const CarriedConnection& connection) {
-  return {connection.route.text(), connection.host, connection.id};
+Carried::Key Carried::key_of(const CarriedConnection& carried) {
+  return {carried.route.text(), carried.connection.host, carried.connection.id};
 }
 
-CarriedConnection& Carried::add(CarriedConnection connection) {
-  by_route_.insert(key_of(connection));
-  auto [place, fresh] = all_.try_emplace(connection.id, std::move(connection));
-  CHECK(fresh);
-  return place->second;
+void Carried::add(CarriedConnection carried) {
+  by_route_.insert(key_of(carried));
+  const uint64_t id = carried.connection.id;
+  CHECK(all_.try_emplace(id, std::move(carried)).second);
 }
 
 CarriedConnection Carried::remove(uint64_t id) {
@@ -58,16 +57,17 @@ std::vector<uint64_t> Carried::recheck(const route::Snapshot& routes, const rout
   std::vector<uint64_t> unrouted;
   for (const uint64_t id : concerned_by(changes)) {
     ++rechecked_;
-    CarriedConnection& connection = all_.at(id);
+    CarriedConnection& carried = all_.at(id);
+    const PublicConnection& connection = carried.connection;
+    const EndpointId& agent = connection.pick->agent;
     const route::Route* route = routes.match(connection.host);
-    if (route == nullptr || route->tls_mode != connection.tls_mode ||
-        !route->leads_to(connection.pick.agent)) {
-      if (routes.serves(connection.pick.agent)) unrouted.push_back(id);
+    if (route == nullptr || route->tls_mode != connection.tls_mode || !route->leads_to(agent)) {
+      if (routes.serves(agent)) unrouted.push_back(id);
       continue;
     }
-    by_route_.erase(key_of(connection));
-    connection.route = route->id();
-    by_route_.insert(key_of(connection));
+    by_route_.erase(key_of(carried));
+    carried.route = route->id();
+    by_route_.insert(key_of(carried));
   }
   return unrouted;
 }

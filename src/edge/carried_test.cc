@@ -40,21 +40,15 @@ class CarriedTest : public ::testing::Test {
   }
   uint64_t carry(std::string host, const EndpointId& agent) {
     const route::Route* route = routes_->match(host);
-    carried_.add({.host = std::move(host),
-                  .route = route->id(),
-                  .pick = {agent, 0, 1, {}},
-                  .tls_mode = route->tls_mode,
-                  .client = {},
-                  .public_addr = {},
-                  .id = ++ids_,
-                  .accepted = {},
-                  .slot = *ConnectionSlot::take(counters_, SIZE_MAX),
-                  .header_size = 0,
-                  .pump = nullptr});
+    PublicConnection connection{.socket = nullptr};
+    connection.host = std::move(host);
+    connection.id = ++ids_;
+    connection.tls_mode = route->tls_mode;
+    connection.pick.emplace(agent, 0, 1, TunnelRegistry::Load());
+    carried_.add({std::move(connection), route->id(), 0, nullptr});
     return ids_;
   }
 
-  Counters counters_;
   Carried carried_;
   route::SnapshotPtr routes_ = std::make_shared<route::Snapshot>();
   uint64_t ids_ = 0;

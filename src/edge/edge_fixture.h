@@ -38,7 +38,7 @@ class EdgeFixture : public ::testing::Test {
     edge_ = Edge::bind(std::move(config), certificates_).value();
     edge_->set_names({"hub.test"}, "hub.test:443");
     edge_->start({.serve_hub =
-                      [this](HubConnection connection) {
+                      [this](PublicConnection connection) {
                         std::lock_guard lock(mutex_);
                         if (refuse_for_hub_) return false;
                         to_hub_.push_back(std::move(connection));
@@ -158,7 +158,7 @@ class EdgeFixture : public ::testing::Test {
   std::unique_ptr<Edge> edge_;
   uint64_t version_ = 0;  // of the routes
   std::mutex mutex_;
-  std::vector<HubConnection> to_hub_;
+  std::vector<PublicConnection> to_hub_;
   bool refuse_for_hub_ = false;
   std::vector<EndpointId> left_;
   std::vector<EndpointId> closed_;

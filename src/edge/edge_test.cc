@@ -153,8 +153,9 @@ TEST_F(EdgeTest, TheHubsConnectionsAreHandedOverWithWhatWasRead) {
     std::lock_guard lock(mutex_);
     ASSERT_EQ(to_hub_.size(), 1u);
     EXPECT_EQ(to_hub_[0].received, hello);
-    EXPECT_EQ(to_hub_[0].server_name, name);
-    auto socket = std::move(to_hub_[0].socket).attach(loop_);
+    EXPECT_EQ(to_hub_[0].host, name);
+    to_hub_[0].attach(loop_);
+    auto socket = std::move(to_hub_[0].socket);
     EXPECT_EQ(socket->remote_addr(), sockets_.back()->local_addr());
     to_hub_.clear();
   }

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -7,51 +8,50 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/socket_addr.h"
+#include "edge/admission.h"
 #include "edge/counters.h"
+#include "edge/session.h"
 #include "edge/tunnel_registry.h"
-#include "edge/unserved.h"
 #include "net/byte_stream.h"
 #include "route/route.h"
 #include "tls/detached_stream.h"
 
 namespace culvert::edge {
 
-class Worker;
+// A client's connection from its admission to its end: while its hello is read, on its way to another worker
+// or to the hub, while agents are tried, and while its bytes are carried. Gives back what it holds when it is
+// destroyed.
+struct PublicConnection {
+  std::unique_ptr<net::ByteStream> socket;             // nullptr: in transit, or in a pump
+  std::optional<tls::DetachedStream> in_transit = {};  // on its way to another thread
+  std::optional<ConnectionSlot> slot = {};             // counts towards the caps
+  std::optional<Admission::Pending> pending = {};      // until an agent is asked
+  Bytes received = {};                                 // read from the socket, and for the agent
+  std::string host = {};                               // as the client asked for it; empty: it named none
+  SocketAddr client = {};
+  SocketAddr public_addr = {};  // that the client connected to
+  uint64_t id = 0;              // in the logs of both ends
+  TimePoint accepted = {};
 
-// A public connection on its way to the worker that holds the tunnel of the agent that was picked for it.
-struct MovedConnection {
-  tls::DetachedStream socket;  // terminated: with its TLS
-  Bytes received;
-  std::string host;
-  uint64_t id;
-  TimePoint accepted;
-  ConnectionSlot slot;
-  std::optional<Unserved::Place> place;  // unless an agent answered for it before
-  unsigned moves;
-  std::vector<uint64_t> tried;      // TunnelRegistry::Tried
-  std::optional<TimePoint> opened;  // when the first agent was tried
-  bool limited;                     // the last one takes no more streams
-  bool retried;                     // one did not answer
-  route::TlsMode tls_mode;
-  TunnelRegistry::Pick pick;
-  uint64_t route_update;  // whose routes it was picked by
+  // Of its route.
+  route::TlsMode tls_mode = route::TlsMode::kPassthrough;
+  uint64_t route_update = 0;                      // the RouteUpdate whose routes it was picked by
+  std::optional<TunnelRegistry::Pick> pick = {};  // the tunnel that is to get it, or has it
+  std::optional<Session::Use> use = {};           // its stream there, also one that is being opened
+
+  // The agents that it was given to in vain.
+  std::vector<uint64_t> tried = {};      // TunnelRegistry::Tried
+  std::optional<TimePoint> opened = {};  // when the first was tried
+  bool limited = false;                  // the last takes no more streams
+  bool retried = false;                  // one had a stream for it and did not answer
+  unsigned moves = 0;                    // from worker to worker
+
+  // Between attach() and detach() it belongs to one loop.
+  void detach();
+  void attach(net::EventLoop& loop);
 };
 
-// A public connection whose agent was lost after it had its first bytes and before it answered.
-struct UnansweredConnection {
-  std::unique_ptr<net::ByteStream> socket;
-  Bytes received;
-  std::string host;
-  uint64_t id;
-  TimePoint accepted;
-  ConnectionSlot slot;
-  route::TlsMode tls_mode;
-};
-
-// The story of one public connection, until a pump carries it or it is refused.
-net::Task<> serve_public(Worker& worker, std::unique_ptr<net::ByteStream> socket, ConnectionSlot slot,
-                         Unserved::Place place);
-net::Task<> serve_moved(Worker& worker, MovedConnection moved);
-net::Task<> serve_unanswered(Worker& worker, UnansweredConnection unanswered);
+// Says `message` and ends the connection; it needs its place no longer.
+net::Task<> refuse(PublicConnection connection, Bytes message);
 
 }  // namespace culvert::edge

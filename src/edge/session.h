@@ -1,23 +1,19 @@
 #pragma once
 #include <memory>
 #include <string>
+#include <utility>
 
-#include "edge/carried.h"
-#include "edge/opening.h"
+#include "edge/tunnel_registry.h"
 #include "endpoint/endpoint.h"
 #include "tunnel/control.h"
-#include "tunnel/pump.h"
 
 namespace culvert::edge {
 
-class Worker;
-
-// An agent's tunnel that was let in, and the public connections in it. Lives on its worker's loop. The
-// connection has a remote id.
-class Session : public std::enable_shared_from_this<Session> {
+// An agent's tunnel that was let in. Lives on its worker's loop. The connection has a remote id.
+class Session {
  public:
-  Session(Worker& worker, endpoint::ConnectionPtr connection, tunnel::ControlStream control)
-      : worker_(worker),
+  Session(TunnelRegistry& registry, endpoint::ConnectionPtr connection, tunnel::ControlStream control)
+      : registry_(registry),
         connection_(std::move(connection)),
         agent_(*connection_->remote_id()),
         control_(std::move(control)) {}
@@ -29,51 +25,52 @@ class Session : public std::enable_shared_from_this<Session> {
   bool is_open() const { return connection_->is_open(); }
   TimePoint last_heard() const { return connection_->last_heard(); }
   Duration probe_timeout() const { return connection_->probe_timeout(); }
-  uint64_t generation = 0;  // the registry's
-  endpoint::Silence silence = endpoint::Silence::kNone;
+  // As the registry knows it, once it was added there.
+  uint64_t generation() const { return generation_; }
+  void set_generation(uint64_t generation) { generation_ = generation; }
 
-  // A stream that is being opened for a client: a drain waits for it as for one that is carried.
-  class PendingStream {
+  // Held by a public connection that has a stream in the tunnel, also one that is being opened: a drain waits
+  // for it.
+  class Use {
    public:
-    explicit PendingStream(std::shared_ptr<Session> session) : session_(std::move(session)) {
-      ++session_->pending_streams_;
+    explicit Use(std::shared_ptr<Session> session) : session_(std::move(session)) { ++session_->uses_; }
+    Use(Use&&) = default;
+    Use& operator=(Use&& other) noexcept {
+      std::swap(session_, other.session_);
+      return *this;
     }
-    PendingStream(const PendingStream&) = delete;
-    ~PendingStream() {
-      --session_->pending_streams_;
-      session_->tell_if_drained();
+    ~Use() {
+      if (session_) session_->end_use();
     }
 
    private:
     std::shared_ptr<Session> session_;
   };
 
-  // Joins a client's socket and the stream that was opened for it.
-  void carry(CarriedConnection connection, std::unique_ptr<net::ByteStream> socket, Opening::Taken opened);
   // The agent stops: it gets no new connection, and is told when those in its tunnel have ended.
   void drain();
   bool is_draining() const { return is_draining_; }
-  void close(endpoint::AppCode code, std::string reason);
-  // Connections in the tunnel, and streams that are being opened for some.
-  size_t connections() const { return carried_ + pending_streams_; }
+  void close(endpoint::AppCode code, std::string reason) { connection_->close(code, std::move(reason)); }
+  size_t connections() const { return uses_; }
+
+  // Data is unanswered. Returns what was the case before.
+  endpoint::Silence set_silence(endpoint::Silence silence) { return std::exchange(silence_, silence); }
+  endpoint::Silence silence() const { return silence_; }
 
  private:
-  void ended(uint64_t id, tunnel::PumpResult result);
+  void end_use();
   void tell_if_drained();
 
-  Worker& worker_;
+  TunnelRegistry& registry_;
   endpoint::ConnectionPtr connection_;
   EndpointId agent_;
   tunnel::ControlStream control_;
-  size_t carried_ = 0;
-  size_t pending_streams_ = 0;
+  uint64_t generation_ = 0;
+  endpoint::Silence silence_ = endpoint::Silence::kNone;
+  size_t uses_ = 0;
   bool is_draining_ = false;
   bool is_drained_ = false;
 };
 using SessionPtr = std::shared_ptr<Session>;
-
-// The story of one tunnel, from its handshake to its end. `unwelcomed` is let go when the tunnel is let in.
-net::Task<> serve_tunnel(Worker& worker, endpoint::ConnectionPtr connection,
-                         std::shared_ptr<void> unwelcomed);
 
 }  // namespace culvert::edge

@@ -10,17 +10,14 @@
 #include "base/key.h"
 #include "edge/counters.h"
 #include "edge/options.h"
+#include "edge/public_connection.h"
 #include "edge/tenant_slots.h"
 #include "edge/tunnel_registry.h"
 #include "edge/unserved.h"
 #include "route/liveness.h"
-#include "route/snapshot.h"
 #include "tls/certificates.h"
-#include "tls/detached_stream.h"
 
 namespace culvert::edge {
-
-class Worker;
 
 struct Config {
   SecretKey key;
@@ -37,20 +34,14 @@ struct Config {
   size_t max_unwelcomed = 1024;
 };
 
-// A connection that the hub is to serve, and what was read from it.
-struct HubConnection {
-  tls::DetachedStream socket;
-  Bytes received;
-  std::string server_name;  // empty: none given
-};
-
 // Short against the control plane's patience with a silent agent (hub::Leases::kSilence).
 constexpr Duration kReportInterval = std::chrono::seconds(2);
 
 // How the edge tells the control plane. Called from workers' threads.
 struct ControlPlane {
-  std::function<bool(HubConnection)> serve_hub;  // false: no room, and the connection is closed
-  std::function<void(EndpointId)> agent_left;    // it said goodbye
+  // It is detached; its host is a name of the hub, or empty. False: no room, and it was closed.
+  std::function<bool(PublicConnection)> serve_hub;
+  std::function<void(EndpointId)> agent_left;  // it said goodbye
   // One report of each worker in kReportInterval at most: the agents that it heard since its last one.
   std::function<void(std::vector<route::AgentHeard>)> agents_heard = [](const auto&) {};
   // The agent's last tunnel closed without a goodbye, and no other took its place.
@@ -58,13 +49,14 @@ struct ControlPlane {
   std::function<void()> stopped;  // every worker has ended
 };
 
-// All routes, and how they differ from those of the update before. Every worker takes every update, in the
-// order of their numbers, though not at the same moment.
-struct RouteUpdate {
-  uint64_t number;
-  route::SnapshotPtr routes;
-  std::shared_ptr<const route::Delta> changes;
-  std::shared_ptr<std::atomic<unsigned>> workers_left;  // that have not taken it yet
+// What a worker is to the others. From any thread.
+class Peer {
+ public:
+  virtual ~Peer() = default;
+  // Takes over a connection, detached, for which one of its tunnels was picked.
+  virtual void adopt(PublicConnection connection) = 0;
+  // The client lost its place among the pending ones.
+  virtual void drop_pending(uint64_t id) = 0;
 };
 
 // What the workers of one edge have in common. Outlives them.
@@ -79,8 +71,8 @@ struct Shared {
 
   Config config;
   std::shared_ptr<tls::Certificates> certificates;
-  ControlPlane control;          // set before the workers run
-  std::vector<Worker*> workers;  // by index; set before they run
+  ControlPlane control;        // set before the workers run
+  std::vector<Peer*> workers;  // by index; set before they run
   TunnelRegistry tunnels;
   Unserved unserved;
   TenantSlots tenants;

@@ -7,6 +7,13 @@ namespace culvert::edge {
 Unserved::Place::Place(Place&& other) noexcept
     : owner_(std::exchange(other.owner_, nullptr)), source_(std::move(other.source_)), id_(other.id_) {}
 
+Unserved::Place& Unserved::Place::operator=(Place&& other) noexcept {
+  std::swap(owner_, other.owner_);
+  std::swap(source_, other.source_);
+  std::swap(id_, other.id_);
+  return *this;
+}
+
 Unserved::Place::~Place() {
   if (owner_ != nullptr) owner_->give_back(source_, id_);
 }

@@ -30,7 +30,7 @@ class Unserved {
   class Place {
    public:
     Place(Place&& other) noexcept;
-    Place& operator=(Place&&) = delete;
+    Place& operator=(Place&& other) noexcept;
     ~Place();
     uint64_t id() const { return id_; }
     // The connection lives on another worker from now on.

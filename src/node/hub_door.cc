@@ -29,21 +29,15 @@ HubDoor::HubDoor(net::EventLoop& loop, hub::Hub& hub, tls::IdentityPtr pinned,
       random_(random),
       tasks_(loop) {}
 
-void HubDoor::admit(edge::HubConnection connection) {
-  auto socket = std::move(connection.socket).attach(loop_);
-  if (closing_) {
-    socket->reset();
-    return;
-  }
-  const SocketAddr client = socket->remote_addr();
-  auto entry = std::make_shared<Entry>(client.source_prefix(), socket.get());
-  if (!make_room_for_source(client, entry->source)) {
-    socket->reset();
-    return;
-  }
+void HubDoor::admit(edge::PublicConnection connection) {
+  connection.attach(loop_);
+  net::ByteStream& socket = *connection.socket;
+  if (closing_) return socket.reset();
+  auto entry = std::make_shared<Entry>(connection.client.source_prefix(), &socket);
+  if (!make_room_for_source(connection.client, entry->source)) return socket.reset();
   if (entries_.size() >= limits_.connections) make_room();
   entries_.push_back(entry);
-  tasks_.spawn(serve(std::move(connection), std::move(socket), std::move(entry)));
+  tasks_.spawn(serve(std::move(connection), std::move(entry)));
 }
 
 bool HubDoor::make_room_for_source(const SocketAddr& client, const std::string& source) {
@@ -94,30 +88,27 @@ void HubDoor::drop(Entries::iterator victim) {
   entry->socket->reset();
 }
 
-net::Task<> HubDoor::serve(edge::HubConnection connection, std::unique_ptr<net::ByteStream> socket,
-                           std::shared_ptr<Entry> entry) {
-  co_await serve_until_gone(std::move(connection), std::move(socket), entry);
+net::Task<> HubDoor::serve(edge::PublicConnection connection, std::shared_ptr<Entry> entry) {
+  co_await serve_until_gone(std::move(connection), entry);
   entries_.remove(entry);
 }
 
-net::Task<> HubDoor::serve_until_gone(edge::HubConnection connection, std::unique_ptr<net::ByteStream> socket,
-                                      std::shared_ptr<Entry> entry) {
-  const SocketAddr client = socket->remote_addr();
+net::Task<> HubDoor::serve_until_gone(edge::PublicConnection connection, std::shared_ptr<Entry> entry) {
   tls::IdentityPtr identity = pinned_;
-  if (public_hosts_.contains(connection.server_name)) {
-    auto leaf = certificates_->leaf(connection.server_name);
+  if (public_hosts_.contains(connection.host)) {
+    auto leaf = certificates_->leaf(connection.host);
     if (leaf) {
       identity = *leaf;
     } else {
-      log_error("certificate_failed", "host={} reason={}", culvert::quoted(connection.server_name),
+      log_error("certificate_failed", "host={} reason={}", culvert::quoted(connection.host),
                 culvert::quoted(leaf.error().message));
     }
   }
-  auto tls = co_await tls::accept(std::move(socket), std::move(connection.received), std::move(identity),
-                                  {"http/1.1", "http/1.0"}, loop_.now() + kHandshakeTimeout,
-                                  tls::NoCommonAlpn::kServeUnlessH2);
+  auto tls = co_await tls::accept(std::move(connection.socket), std::move(connection.received),
+                                  std::move(identity), {"http/1.1", "http/1.0"},
+                                  loop_.now() + kHandshakeTimeout, tls::NoCommonAlpn::kServeUnlessH2);
   if (!tls) {
-    log_debug("hub_handshake_failed", "client={} reason={}", client.to_string(),
+    log_debug("hub_handshake_failed", "client={} reason={}", connection.client.to_string(),
               culvert::quoted(tls.error().message));
     co_return;
   }

@@ -7,7 +7,7 @@
 #include "base/metrics.h"
 #include "base/random.h"
 #include "base/rate_limit.h"
-#include "edge/shared.h"
+#include "edge/public_connection.h"
 #include "hub/hub.h"
 #include "net/event_loop.h"
 #include "tls/certificates.h"
@@ -42,7 +42,7 @@ class HubDoor {
           std::shared_ptr<tls::Certificates> certificates, std::unordered_set<std::string> public_hosts,
           Limits limits, Random& random);
 
-  void admit(edge::HubConnection connection);
+  void admit(edge::PublicConnection connection);
   // Nothing goes to the hub from here on: it may be destroyed, which ends the connections it serves.
   void close() { closing_ = true; }
   size_t size() const { return entries_.size(); }
@@ -52,10 +52,8 @@ class HubDoor {
  private:
   struct Entry;
 
-  net::Task<> serve(edge::HubConnection connection, std::unique_ptr<net::ByteStream> socket,
-                    std::shared_ptr<Entry> entry);
-  net::Task<> serve_until_gone(edge::HubConnection connection, std::unique_ptr<net::ByteStream> socket,
-                               std::shared_ptr<Entry> entry);
+  net::Task<> serve(edge::PublicConnection connection, std::shared_ptr<Entry> entry);
+  net::Task<> serve_until_gone(edge::PublicConnection connection, std::shared_ptr<Entry> entry);
   using Entries = std::list<std::shared_ptr<Entry>>;
   bool make_room_for_source(const SocketAddr& client, const std::string& source);
   void make_room();

@@ -51,7 +51,10 @@ class HubDoorTest : public NodeTest {
   std::unique_ptr<net::ByteStream> connect() {
     auto client = run_task(loop_, net::tcp_connect(loop_, listener_->local_addr(), soon())).value();
     int accepted = run_task(loop_, listener_->accept()).value();
-    door_->admit({tls::DetachedStream(net::make_tcp_stream(loop_, accepted)), {}, ""});
+    edge::PublicConnection connection{.socket = net::make_tcp_stream(loop_, accepted)};
+    connection.client = connection.socket->remote_addr();
+    connection.detach();
+    door_->admit(std::move(connection));
     return client;
   }
   // A connection at the door that says nothing.

@@ -7,7 +7,7 @@
 
 namespace culvert::node {
 
-bool HubQueue::push(edge::HubConnection connection, TimePoint now) {
+bool HubQueue::push(edge::PublicConnection connection, TimePoint now) {
   std::vector<Waiting> expired;  // closed behind the lock
   std::lock_guard lock(mutex_);
   if (closed_) return false;

@@ -6,7 +6,7 @@
 
 #include "base/metrics.h"
 #include "base/rate_limit.h"
-#include "edge/shared.h"
+#include "edge/public_connection.h"
 #include "net/event_loop.h"
 
 namespace culvert::node {
@@ -28,7 +28,7 @@ class HubQueue {
   };
 
   // `admit` is called on the loop, in the order of the pushes.
-  HubQueue(net::EventLoop& loop, Limits limits, std::function<void(edge::HubConnection)> admit)
+  HubQueue(net::EventLoop& loop, Limits limits, std::function<void(edge::PublicConnection)> admit)
       : loop_(loop), limits_(limits), admit_(std::move(admit)) {}
   // On the loop's thread, or when neither the loop nor a worker runs any more.
   ~HubQueue() { close(); }
@@ -36,7 +36,7 @@ class HubQueue {
   HubQueue& operator=(const HubQueue&) = delete;
 
   // From any thread. False: it is full or closed, and the connection was closed.
-  bool push(edge::HubConnection connection, TimePoint now);
+  bool push(edge::PublicConnection connection, TimePoint now);
   // On the loop's thread: closes what waits; nothing is taken or admitted from here on.
   void close();
 
@@ -44,7 +44,7 @@ class HubQueue {
 
  private:
   struct Waiting {
-    edge::HubConnection connection;
+    edge::PublicConnection connection;
     TimePoint since;
   };
 
@@ -52,7 +52,7 @@ class HubQueue {
 
   net::EventLoop& loop_;
   const Limits limits_;
-  const std::function<void(edge::HubConnection)> admit_;
+  const std::function<void(edge::PublicConnection)> admit_;
 
   mutable std::mutex mutex_;  // guards what follows
   std::deque<Waiting> waiting_;

@@ -17,16 +17,17 @@ using net::testing::soon;
 class HubQueueTest : public ::testing::Test {
  public:
   void open(HubQueue::Limits limits) {
-    queue_ = std::make_unique<HubQueue>(control_, limits, [this](edge::HubConnection connection) {
-      admitted_.push_back(connection.server_name);
+    queue_ = std::make_unique<HubQueue>(control_, limits, [this](edge::PublicConnection connection) {
+      admitted_.push_back(connection.host);
     });
   }
   // The client's end of a connection that is pushed.
   net::ByteStream& push(std::string name, TimePoint now, bool expect_taken = true) {
     net::testing::TcpPair pair(loop_);
     clients_.push_back(std::move(pair.client));
-    EXPECT_EQ(queue_->push({tls::DetachedStream(std::move(pair.server)), {}, std::move(name)}, now),
-              expect_taken);
+    edge::PublicConnection connection{.socket = std::move(pair.server), .host = std::move(name)};
+    connection.detach();
+    EXPECT_EQ(queue_->push(std::move(connection), now), expect_taken);
     return *clients_.back();
   }
   bool is_open(net::ByteStream& client) {
@@ -115,7 +116,7 @@ TEST_F(HubQueueTest, AStalledControlThreadDoesNotDisturbTheEdge) {
           .value();
   edge->set_names({"hub.test"}, "hub.test:443");
   edge->start({.serve_hub =
-                   [this](edge::HubConnection connection) {
+                   [this](edge::PublicConnection connection) {
                      return queue_->push(std::move(connection), monotonic_now());
                    },
                .agent_left = [](EndpointId) {},

@@ -44,7 +44,7 @@ TEST(Observer, AWorkerThatDoesNotAnswerIsNamed) {
   EXPECT_THAT(before, HasSubstr("\ncontrol 1\n"));
   EXPECT_THAT(before, HasSubstr("\nculvert_edge_connections 0\n"));
 
-  edge->start({.serve_hub = [](edge::HubConnection) { return true; },
+  edge->start({.serve_hub = [](edge::PublicConnection) { return true; },
                .agent_left = [](EndpointId) {},
                .stopped = [] {}});
   EXPECT_THAT(run_task(loop, observer.health()), IsEmpty());

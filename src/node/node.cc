@@ -181,7 +181,7 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
   // A little more than the door takes: that much may come in one turn of the loop.
   to_hub_ = std::make_unique<HubQueue>(
       loop_, HubQueue::Limits{.connections = HubDoor::Limits{}.connections + kMoreThanTheDoor},
-      [this](edge::HubConnection connection) { door_->admit(std::move(connection)); });
+      [this](edge::PublicConnection connection) { door_->admit(std::move(connection)); });
 
   if (config.ops.listen) {
     auto served = serve_metrics(*config.ops.listen);
@@ -227,7 +227,7 @@ net::Task<ops::Faults> RunningNode::readiness() {
 void RunningNode::run() {
   edge_->start({
       .serve_hub =
-          [this](edge::HubConnection connection) {
+          [this](edge::PublicConnection connection) {
             return to_hub_->push(std::move(connection), loop_.now());
           },
       .agent_left =

@@ -1,0 +1,67 @@
+#pragma once
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+#include "edge/counters.h"
+#include "edge/refusals.h"
+#include "edge/unserved.h"
+#include "net/byte_stream.h"
+
+namespace culvert::edge {
+
+struct Shared;
+
+// Lets public connections in, as far as the caps allow, and knows those of a worker that may lose their
+// place: clients whose hello or TLS handshake is unfinished or that no agent was asked for yet.
+class Admission {
+ public:
+  // One such client's place, from its admission until an agent is asked. Its socket may be reset meanwhile,
+  // by shutdown or for a newer one of its source. The socket outlives it.
+  class Pending {
+   public:
+    Pending(Admission& owner, net::ByteStream& socket, Unserved::Place place) : place_(std::move(place)) {
+      attach(owner, socket);
+    }
+    Pending(Pending&& other) noexcept
+        : owner_(std::exchange(other.owner_, nullptr)), place_(std::move(other.place_)) {}
+    Pending& operator=(Pending&& other) noexcept {
+      std::swap(owner_, other.owner_);
+      std::swap(place_, other.place_);
+      return *this;
+    }
+    ~Pending() { detach(); }
+
+    // The client moves to another worker; the place is kept.
+    void detach();
+    void attach(Admission& owner, net::ByteStream& socket);
+
+   private:
+    Admission* owner_ = nullptr;
+    Unserved::Place place_;
+  };
+  struct Admitted {
+    ConnectionSlot slot;
+    Pending pending;
+  };
+
+  // The references outlive it.
+  Admission(Shared& shared, unsigned worker, Refusals& refusals)
+      : shared_(shared), worker_(worker), refusals_(refusals) {}
+  Admission(const Admission&) = delete;
+
+  // nullopt: a cap was met. A client that has to make room for this one is reset.
+  std::optional<Admitted> admit(net::ByteStream& socket);
+  // Lost its place.
+  void drop(uint64_t id);
+  void drop_all();
+  bool empty() const { return sockets_.empty(); }
+
+ private:
+  Shared& shared_;
+  const unsigned worker_;
+  Refusals& refusals_;
+  std::unordered_map<uint64_t, net::ByteStream*> sockets_;
+};
+
+}  // namespace culvert::edge

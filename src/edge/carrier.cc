@@ -1,0 +1,248 @@
+#include "edge/carrier.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/log.h"
+#include "edge/answers.h"
+#include "tls/tls.h"
+#include "tunnel/protocol.h"
+#include "tunnel/stream_header.h"
+
+namespace culvert::edge {
+namespace {
+
+// A client that is to be told of a failure by an HTTP answer is first given this long to ask.
+constexpr Duration kRequestTimeout = std::chrono::seconds(10);
+// From worker to worker, and from agent to agent that does not answer.
+constexpr unsigned kMaxMoves = 16;
+constexpr size_t kMaxTries = 16;
+
+// For a connection's first bytes to be acknowledged, before another agent gets them: two probe timeouts. The
+// least is what a short stall of a busy agent takes, the most leaves time for another try within 3 s.
+constexpr int kOpenPtos = 2;
+constexpr Duration kLeastOpen = std::chrono::milliseconds(200);
+constexpr Duration kMostOpen = std::chrono::seconds(2);
+// So many agents are tried at that pace, then it halves each time: where all of them are slow, more streams
+// would make it worse.
+constexpr size_t kQuickTries = 3;
+// How often one that has nobody else to go to looks whether that has changed.
+constexpr Duration kLookAgain = std::chrono::milliseconds(250);
+
+Duration open_timeout(const Session& session, size_t tries) {
+  const Duration base = std::clamp(kOpenPtos * session.probe_timeout(), kLeastOpen, kMostOpen);
+  return tries <= kQuickTries ? base : base * (1 << std::min<size_t>(tries - kQuickTries, 8));
+}
+
+// A page before the request would be an answer to nothing: waits for the request's first bytes.
+net::Task<> answer_request(PublicConnection connection, Bytes answer, TimePoint deadline) {
+  if (connection.received.empty()) {
+    std::array<uint8_t, 2048> request;
+    auto got = co_await net::read_some(*connection.socket, request, deadline);
+    if (!got || *got == 0) co_return;
+  }
+  co_await refuse(std::move(connection), std::move(answer));
+}
+
+}  // namespace
+
+// nullptr: the hostname has none, or none in this mode.
+const route::Route* Carrier::route_of(const PublicConnection& connection) const {
+  const route::Route* route = context_.routes.current().match(connection.host);
+  return route != nullptr && route->tls_mode == connection.tls_mode ? route : nullptr;
+}
+
+bool Carrier::has_other_agent(const PublicConnection& connection) const {
+  const route::Route* route = route_of(connection);
+  return route != nullptr && connection.tried.size() < kMaxTries &&
+         context_.shared.tunnels.can_pick(*route, context_.loop.now(), connection.tried);
+}
+
+net::Task<> Carrier::refuse_known(PublicConnection connection, Bytes answer) {
+  if (connection.tls_mode == route::TlsMode::kTerminate) {
+    const TimePoint deadline = context_.loop.now() + kRequestTimeout;
+    co_await answer_request(std::move(connection), std::move(answer), deadline);
+  } else {
+    co_await refuse(std::move(connection), tls::alert_record(tls::Alert::kInternalError));
+  }
+}
+
+net::Task<> Carrier::refuse_unanswered(PublicConnection connection) {
+  if (connection.limited) {
+    count(context_.shared.counters.refused_stream_limit);
+    co_return co_await refuse_known(std::move(connection), stream_limit_answer());
+  }
+  context_.refusals.no_agent(connection.host, connection.client);
+  co_await refuse_known(std::move(connection), no_agent_answer());
+}
+
+// There is one pick for a connection as long as agents answer, so that turns are even, and it fails only when
+// no agent of the route has an open tunnel, on whichever worker, or none of them answers.
+net::Task<> Carrier::give_to_agent(PublicConnection connection) {
+  Shared& shared = context_.shared;
+  while (true) {
+    const TimePoint now = context_.loop.now();
+    const route::Route* route = route_of(connection);
+    const bool patient = !connection.opened || now < *connection.opened + shared.config.open_patience;
+    auto& pick = connection.pick;
+    pick.reset();  // it counts as load
+    if (route != nullptr && patient && connection.moves < kMaxMoves && connection.tried.size() < kMaxTries)
+      pick = shared.tunnels.pick(*route, context_.index, now, connection.tried);
+    // Every agent that was left to try is at its limit: asking the others once more would not change that.
+    if (pick && connection.limited &&
+        std::ranges::find(connection.tried, pick->generation) != connection.tried.end())
+      pick.reset();
+    if (!pick) co_return co_await refuse_unanswered(std::move(connection));
+    if (!connection.slot->take_tenant(shared.tenants, route->tenant)) {
+      context_.refusals.tenant_full(connection.host, shared.tenants.limit());
+      co_return co_await refuse_known(std::move(connection), tenant_limit_answer());
+    }
+    if (pick->worker != context_.index) co_return move_to_worker(std::move(connection));
+    SessionPtr session = tunnels_.open_session(pick->agent);
+    if (!session) {
+      shared.tunnels.set_closed(pick->agent, pick->generation);
+      continue;
+    }
+    auto unanswered = co_await try_agent(std::move(connection), std::move(session));
+    if (!unanswered) co_return;
+    connection = std::move(*unanswered);
+  }
+}
+
+// The connection, for another agent or to be refused; nullopt: it is carried, or gone.
+net::Task<std::optional<PublicConnection>> Carrier::try_agent(PublicConnection connection,
+                                                              SessionPtr session) {
+  Shared& shared = context_.shared;
+  connection.tried.push_back(session->generation());
+  connection.limited = false;
+  auto stream = session->connection().try_open_bidi();
+  if (!stream) {
+    connection.limited = session->is_open();
+    co_return std::move(connection);
+  }
+  connection.use.emplace(session);
+  connection.pending.reset();
+  if (std::exchange(connection.retried, true)) count(shared.counters.streams_retried);
+  if (!connection.opened) connection.opened = context_.loop.now();
+  const TimePoint last = *connection.opened + shared.config.open_patience;
+  const tunnel::StreamHeader header{connection.client, connection.public_addr, connection.host,
+                                    connection.tls_mode, connection.id};
+  Opening opening(*connection.socket, std::move(stream), tunnel::encode(header), connection.received,
+                  connection.tls_mode, scratch_);
+  TimePoint deadline = context_.loop.now() + open_timeout(*session, connection.tried.size());
+  while (true) {
+    auto result = co_await opening.wait(deadline);
+    connection.received = opening.received();
+    if (result == Opening::Result::kClientGone) co_return std::nullopt;
+    if (result == Opening::Result::kAnswered) break;
+    const TimePoint now = context_.loop.now();
+    if (result == Opening::Result::kLost || now >= last || has_other_agent(connection)) {
+      connection.use.reset();
+      co_return std::move(connection);
+    }
+    deadline = std::min(last, now + kLookAgain);
+  }
+  // Changes of routes that came meanwhile cut what is carried, and this is not yet.
+  const route::Route* route = route_of(connection);
+  if (route == nullptr || !route->leads_to(session->agent())) {
+    connection.use.reset();
+    co_return std::move(connection);
+  }
+  carry(std::move(connection), *route, opening.take());
+  co_return std::nullopt;
+}
+
+void Carrier::move_to_worker(PublicConnection connection) {
+  count(context_.shared.counters.connections_moved);
+  ++connection.moves;
+  connection.route_update = context_.routes.number();
+  connection.detach();
+  Peer& worker = *context_.shared.workers[connection.pick->worker];
+  worker.adopt(std::move(connection));
+}
+
+net::Task<> Carrier::adopt(PublicConnection connection) {
+  connection.attach(context_.loop);
+  if (connection.pending) connection.pending->attach(admission_, *connection.socket);
+  // A worker that does not have the routes of the other yet would refuse.
+  co_await context_.routes.wait_for(connection.route_update);
+  // What was picked may have changed on the way; an agent that drains since then was told of the last stream.
+  const EndpointId agent = connection.pick->agent;
+  SessionPtr session = tunnels_.open_session(agent);
+  if (!session) context_.shared.tunnels.set_closed(agent, connection.pick->generation);
+  const route::Route* route = route_of(connection);
+  if (session && !session->is_draining() && route != nullptr && route->leads_to(agent)) {
+    auto unanswered = co_await try_agent(std::move(connection), std::move(session));
+    if (!unanswered) co_return;
+    connection = std::move(*unanswered);
+  }
+  co_await give_to_agent(std::move(connection));
+}
+
+void Carrier::carry(PublicConnection connection, const route::Route& route, Opening::Taken opened) {
+  tunnel::Pump::Config config;
+  config.socket = std::move(connection.socket);
+  config.stream = std::move(opened.stream);
+  config.scratch = scratch_;
+  config.abort_code = tunnel::kStreamClientGone;
+  config.initial = std::move(opened.initial);
+  config.initial_sent = opened.sent;
+  config.return_refused_socket = true;
+  config.limits = context_.shared.config.options.pump;
+  config.return_unanswered = opened.repeatable;
+  config.on_done = [this, id = connection.id](tunnel::PumpResult result) { ended(id, std::move(result)); };
+  connection.received = {};
+  auto pump = tunnel::Pump::create(std::move(config));
+  carried_.add({std::move(connection), route.id(), opened.header_size, pump});
+  count(context_.shared.counters.streams_carried);
+  pump->start();  // may end it, and its entry, at once
+}
+
+void Carrier::ended(uint64_t id, tunnel::PumpResult result) {
+  CarriedConnection carried = carried_.remove(id);
+  PublicConnection connection = std::move(carried.connection);
+  Counters& counters = context_.shared.counters;
+  count(counters.bytes_to_origin, result.bytes.to_stream);
+  count(counters.bytes_to_client, result.bytes.to_socket);
+  const auto duration =
+      std::chrono::duration_cast<std::chrono::milliseconds>(context_.loop.now() - connection.accepted);
+  log_debug("connection_closed",
+            "id={:x} host={} client={} agent={} bytes_in={} bytes_out={} reason={} code={} duration_ms={}",
+            connection.id, culvert::quoted(connection.host), connection.client.to_string(),
+            connection.pick->agent.short_text(), result.bytes.to_stream, result.bytes.to_socket,
+            tunnel::to_string(result.end), tunnel::stream_code_name(result.code), duration.count());
+  connection.use.reset();
+  connection.pick.reset();
+  if (result.given_up) context_.refusals.stalled_client(connection.host, connection.client);
+  if (result.unanswered_socket) {
+    connection.socket = std::move(result.unanswered_socket);
+    if (context_.draining) return connection.socket->reset();
+    // Its agent was lost after it had the first bytes and before it answered: another gets the same.
+    connection.received = to_bytes(ByteView(result.initial).subspan(carried.header_size));
+    connection.tried.clear();
+    connection.opened.reset();
+    connection.moves = 0;
+    context_.tasks.spawn(give_to_agent(std::move(connection)));
+  } else if (result.refused_socket) {
+    connection.socket = std::move(result.refused_socket);
+    count(counters.refused_by_agent);
+    Bytes answer = refusal_answer(connection.tls_mode, result.code);
+    context_.tasks.spawn(refuse(std::move(connection), std::move(answer)));
+  }
+}
+
+void Carrier::recheck(const route::Delta& changes) {
+  const uint64_t before = carried_.rechecked();
+  const std::vector<uint64_t> unrouted = carried_.recheck(context_.routes.current(), changes);
+  count(context_.shared.counters.connections_rechecked, carried_.rechecked() - before);
+  for (const uint64_t id : unrouted) {
+    // Cutting one ends it, and may end others.
+    const CarriedConnection* carried = carried_.find(id);
+    if (carried == nullptr) continue;
+    const std::shared_ptr<tunnel::Pump> pump = carried->pump;
+    pump->cut(tunnel::kStreamUnknownService);
+  }
+}
+
+}  // namespace culvert::edge

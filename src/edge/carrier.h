@@ -1,0 +1,46 @@
+#pragma once
+#include <optional>
+
+#include "edge/carried.h"
+#include "edge/context.h"
+#include "edge/opening.h"
+#include "edge/public_connection.h"
+#include "edge/tunnels.h"
+
+namespace culvert::edge {
+
+// Gives public connections of one worker to agents: picks a tunnel, moves the connection to the worker that
+// has it, opens a stream, tries another agent where one does not answer, and carries the bytes to the end.
+class Carrier {
+ public:
+  // The references outlive it; `scratch` outlives everything that it carries.
+  Carrier(WorkerContext& context, Tunnels& tunnels, Admission& admission, MutableBytes scratch)
+      : context_(context), tunnels_(tunnels), admission_(admission), scratch_(scratch) {}
+  Carrier(const Carrier&) = delete;
+
+  // Until it is carried, moved or refused. Nothing is missing but an agent: `host` and `tls_mode` are those
+  // of a route, and TLS is ended where that mode says so.
+  net::Task<> give_to_agent(PublicConnection connection);
+  // One for which another worker picked a tunnel of this worker.
+  net::Task<> adopt(PublicConnection connection);
+  // After the routes changed: cuts what they no longer give to its agent.
+  void recheck(const route::Delta& changes);
+
+ private:
+  const route::Route* route_of(const PublicConnection& connection) const;
+  bool has_other_agent(const PublicConnection& connection) const;
+  net::Task<std::optional<PublicConnection>> try_agent(PublicConnection connection, SessionPtr session);
+  void move_to_worker(PublicConnection connection);
+  void carry(PublicConnection connection, const route::Route& route, Opening::Taken opened);
+  void ended(uint64_t id, tunnel::PumpResult result);
+  net::Task<> refuse_known(PublicConnection connection, Bytes answer);
+  net::Task<> refuse_unanswered(PublicConnection connection);
+
+  WorkerContext& context_;
+  Tunnels& tunnels_;
+  Admission& admission_;
+  const MutableBytes scratch_;  // enough for a pump to fill many packets with one read
+  Carried carried_;
+};
+
+}  // namespace culvert::edge

@@ -1,0 +1,163 @@
+#include "edge/sni_listener.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "edge/answers.h"
+#include "tls/tls.h"
+#include "wire/client_hello.h"
+
+namespace culvert::edge {
+namespace {
+
+constexpr Duration kTlsHandshakeTimeout = std::chrono::seconds(10);
+constexpr uint8_t kTlsHandshakeRecord = 22;  // RFC 8446, 5.1
+
+// Errors: kTimeout and kReset when the client did not finish its hello, kInvalid when it sends none. `reader`
+// outlives the call.
+net::Task<Result<>> read_hello(net::ByteStream& socket, wire::ClientHelloReader& reader, TimePoint deadline) {
+  std::array<uint8_t, 2048> chunk;
+  while (reader.state() == wire::ClientHelloReader::State::kNeedMore) {
+    auto got = co_await net::read_some(socket, chunk, deadline);
+    if (!got) co_return std::unexpected(got.error());
+    if (*got == 0) co_return fail(ErrorCode::kReset, "the client left");
+    reader.feed(ByteView(chunk).first(*got));
+  }
+  if (reader.state() != wire::ClientHelloReader::State::kDone) {
+    co_return fail(ErrorCode::kInvalid, "no TLS hello: {}", reader.error());
+  }
+  co_return Result<>();
+}
+
+// What a client sent instead of a hello begins like an HTTP request (RFC 9112, 3): a method in capitals, and
+// after a space the target. A first packet may end inside the method.
+bool begins_like_http(ByteView bytes) {
+  constexpr size_t kLongestMethod = 32;
+  std::string_view text = as_text(bytes.first(std::min(bytes.size(), kLongestMethod + 2)));
+  const size_t method = std::min(text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ-"), text.size());
+  if (method == 0 || method > kLongestMethod || text.front() == '-') return false;
+  text.remove_prefix(method);
+  if (text.empty()) return true;
+  if (text.front() != ' ') return false;
+  return text.size() == 1 || text[1] == '/' || text[1] == '*' || text[1] == 'h';
+}
+
+}  // namespace
+
+net::Task<> SniListener::accept(net::TcpListener& listener) {
+  Shared& shared = context_.shared;
+  while (true) {
+    auto accepted = co_await listener.accept();
+    if (!accepted) {
+      if (!context_.draining) {
+        log_error("accept_failed", "worker={} reason={}", context_.index,
+                  culvert::quoted(accepted.error().message));
+      }
+      co_return;
+    }
+    count(shared.counters.connections_accepted);
+    auto socket = net::make_tcp_stream(context_.loop, *accepted);
+    auto admitted = admission_.admit(*socket);
+    if (!admitted) {
+      socket->reset();
+      continue;
+    }
+    PublicConnection connection{.socket = std::move(socket)};
+    connection.slot.emplace(std::move(admitted->slot));
+    connection.pending.emplace(std::move(admitted->pending));
+    connection.client = connection.socket->remote_addr();
+    connection.public_addr = connection.socket->local_addr();
+    connection.accepted = context_.loop.now();
+    context_.tasks.spawn(serve(std::move(connection)));
+  }
+}
+
+net::Task<> SniListener::serve(PublicConnection connection) {
+  const Config& config = context_.shared.config;
+  wire::ClientHelloReader reader;
+  auto complete =
+      co_await read_hello(*connection.socket, reader, connection.accepted + config.options.hello_timeout);
+  if (!complete) {
+    co_return co_await refuse_hello(std::move(connection), complete.error().code,
+                                    to_bytes(reader.received()));
+  }
+  connection.host = reader.hello().server_name.value_or("");
+  connection.received = reader.take_received();
+  if (connection.host.empty() || config.hub_names.contains(connection.host))
+    co_return hand_to_hub(std::move(connection));
+  connection.id = context_.shared.next_connection.fetch_add(1, std::memory_order_relaxed);
+  co_await serve_route(std::move(connection));
+}
+
+net::Task<> SniListener::refuse_hello(PublicConnection connection, ErrorCode why, Bytes received) {
+  Counters& counters = context_.shared.counters;
+  if (why != ErrorCode::kInvalid) {
+    count(counters.refused_hello_timeout);
+    co_return;
+  }
+  Bytes answer;
+  if (begins_like_http(received)) {
+    context_.refusals.plain_http(connection.client);
+    answer = plain_http_answer();
+  } else {
+    count(counters.refused_not_tls);
+    const bool speaks_tls = !received.empty() && received.front() == kTlsHandshakeRecord;
+    if (speaks_tls) answer = tls::alert_record(tls::Alert::kDecodeError);
+  }
+  co_await refuse(std::move(connection), std::move(answer));
+}
+
+void SniListener::hand_to_hub(PublicConnection connection) {
+  Shared& shared = context_.shared;
+  connection.pending.reset();
+  connection.slot.reset();  // the hub has a cap of its own
+  connection.detach();
+  const bool taken = shared.control.serve_hub(std::move(connection));
+  count(taken ? shared.counters.connections_to_hub : shared.counters.refused_hub_full);
+}
+
+net::Task<> SniListener::serve_route(PublicConnection connection) {
+  const route::Route* route = context_.routes.current().match(connection.host);
+  if (route == nullptr) {
+    context_.refusals.unknown_hostname(connection.host, connection.client);
+    co_return co_await refuse(std::move(connection), tls::alert_record(tls::Alert::kUnrecognizedName));
+  }
+  connection.tls_mode = route->tls_mode;
+  if (connection.tls_mode == route::TlsMode::kTerminate) {
+    auto ready = co_await end_tls(std::move(connection), route->match.text());
+    if (!ready) co_return;
+    connection = std::move(*ready);
+  }
+  co_await carrier_.give_to_agent(std::move(connection));
+}
+
+// The connection with its plaintext; nullopt: it is gone.
+net::Task<std::optional<PublicConnection>> SniListener::end_tls(PublicConnection connection,
+                                                                std::string pattern) {
+  auto identity = context_.shared.certificates->leaf(pattern);
+  if (!identity) {
+    context_.refusals.no_certificate(pattern, identity.error());
+    co_await refuse(std::move(connection), tls::alert_record(tls::Alert::kInternalError));
+    co_return std::nullopt;
+  }
+  // HTTP/1 only: what origins behind a byte pump understand. The place among the pending keeps pointing at
+  // the TCP stream, which lives inside the TLS stream.
+  std::vector<std::string> alpn{"http/1.1", "http/1.0"};
+  auto tls = co_await tls::accept(std::move(connection.socket), std::exchange(connection.received, {}),
+                                  *identity, std::move(alpn), context_.loop.now() + kTlsHandshakeTimeout,
+                                  tls::NoCommonAlpn::kServeUnlessH2);
+  if (!tls) {
+    count(context_.shared.counters.failed_tls_handshake);
+    log_debug("tls_handshake_failed", "id={:x} host={} reason={}", connection.id,
+              culvert::quoted(connection.host), culvert::quoted(tls.error().message));
+    co_return std::nullopt;
+  }
+  tls::take_unclean_end_of_http(**tls);
+  connection.socket = std::move(*tls);
+  co_return std::move(connection);
+}
+
+}  // namespace culvert::edge

@@ -1,0 +1,49 @@
+#pragma once
+#include <optional>
+#include <unordered_map>
+
+#include "edge/context.h"
+#include "edge/session.h"
+#include "endpoint/endpoint.h"
+
+namespace culvert::edge {
+
+// The tunnels of one worker: lets agents in that have a route, watches whether they answer, reports those
+// that do, and ends those that nothing leads to any more.
+class Tunnels {
+ public:
+  explicit Tunnels(WorkerContext& context);
+
+  // Until the endpoint is closed.
+  net::Task<> accept(endpoint::Endpoint& endpoint);
+  // From here on, for as long as the loop runs.
+  void watch();
+
+  // The agent's open tunnel on this worker; nullptr: none.
+  SessionPtr open_session(const EndpointId& agent) const;
+  // After the routes changed from `before`: looks at the agents of the changed routes only.
+  void close_unserved(const route::Snapshot& before, const route::Delta& changes);
+  // Public connections in them.
+  size_t connections() const;
+  // Tells every agent that the edge stops.
+  void send_drain();
+
+ private:
+  net::Task<> serve(endpoint::ConnectionPtr connection);
+  net::Task<SessionPtr> let_in(endpoint::ConnectionPtr connection);
+  void add(const SessionPtr& session);
+  std::optional<size_t> remove(const Session& session);
+  void look_for_silent();
+  void report_heard();
+  void on_silence(const SessionPtr& session, endpoint::Silence silence);
+  void close_silent(const SessionPtr& session);
+
+  WorkerContext& context_;
+  std::unordered_map<EndpointId, SessionPtr> sessions_;
+  size_t pending_ = 0;  // tunnels that were not let in yet
+  TimePoint reported_;  // what was heard until then
+  net::Timer silence_timer_;
+  net::Timer report_timer_;
+};
+
+}  // namespace culvert::edge
