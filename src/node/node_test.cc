@@ -330,7 +330,7 @@ TEST_F(NodeTest, ALostRootIsMadeAgainFromItsKey) {
   const std::string log = ::testing::internal::GetCapturedStderr();
   EXPECT_NE(log.find("ca_certificate_created"), std::string::npos) << log;
   EXPECT_EQ(read(files().ca_key()), key);
-  EXPECT_TRUE(tls::InternalCa::load({root, key})) << "the key of the old root";
+  EXPECT_TRUE(tls::InternalCa::load({root, SecretString(key)})) << "the key of the old root";
   EXPECT_NE(read(files().ca_certificate()), "");
   write(files().ca_key(), "no key");
   fs::remove(files().ca_certificate());
