@@ -17,6 +17,7 @@ constexpr uint64_t kRetryTokenLifetimeMs = 10'000;
 // First packets that wait for a decision inside the core. We decide at once, so few ever do.
 constexpr uint64_t kMaxIncoming = 16;
 constexpr uint64_t kIncomingBuffer = 64 * 1024;
+
 // How long a connection rests whose batch the socket did not take; the socket's own notification usually
 // comes first.
 constexpr Duration kBlockedPause = std::chrono::milliseconds(10);

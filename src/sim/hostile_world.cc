@@ -48,7 +48,8 @@ class HostileWorld::HonestHost final : public quic::EngineHost {
 HostileWorld::HostileWorld(uint64_t seed, quic::Limits limits, quic::EndpointLimits caps)
     : random_(seed),
       victim_(new quic::Engine(
-          {.key = key(2), .protocols = {{.alpn = kAlpn, .limits = limits}}, .caps = caps}, random_, *this)),
+          {.key = key(2), .protocols = {{.alpn = kAlpn, .limits = limits}}, .limits = limits, .caps = caps},
+          random_, *this)),
       honest_(std::make_unique<HonestHost>(limits, random_)) {}
 
 HostileWorld::~HostileWorld() = default;
