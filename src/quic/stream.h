@@ -33,9 +33,6 @@ class StreamObserver {
 // after on_closed() reads return what was buffered here, writes accept nothing.
 class Stream : public std::enable_shared_from_this<Stream> {
  public:
-  // What write() takes at most at once, while the connection buffers little (Limits::max_connection_pending).
-  static constexpr size_t kMaxPending = 64 * 1024;
-
   ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;

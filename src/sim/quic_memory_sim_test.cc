@@ -12,7 +12,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr uint64_t kSendMemory = 8 * 1024 * 1024;
+constexpr uint64_t kSendMemory = 2 * 1024 * 1024;
 
 // Clients that ask a server for much more than it may keep, and an honest client on another host.
 struct Greedy {
@@ -89,7 +89,7 @@ struct Greedy {
   Host server_host;
   Host greedy_host;
   Host honest_host;
-  uint64_t answer = 2'000'000;
+  uint64_t answer = 1'000'000;
   std::vector<std::unique_ptr<Peer>> servers;
   std::vector<std::unique_ptr<Peer>> greedy;
   std::vector<std::unique_ptr<Peer>> honest;
@@ -97,10 +97,10 @@ struct Greedy {
 
 TEST(QuicMemory, PeersThatDoNotReadNeverCostMoreThanTheCap) {
   Greedy world(1);
-  world.add_greedy(80, 4, false);
+  world.add_greedy(24, 4, false);
   world.run_for(3s);
   EXPECT_GT(world.unacknowledged(), kSendMemory / 4) << "little was kept: this tests nothing";
-  EXPECT_TRUE(world.serves(3'000'000, 60s));
+  EXPECT_TRUE(world.serves(1'000'000, 60s));
   EXPECT_TRUE(world.serves(100'000, 20s));
   world.engine().close_all(0, "", world.net.now());
   world.net.run_for(60s);
@@ -114,13 +114,13 @@ TEST(QuicMemory, PeersThatVanishNeverCostMoreThanTheCap) {
   LinkConfig slow;
   slow.bits_per_second = 10'000'000;
   world.net.set_link(world.server_host, world.greedy_host, slow);
-  world.add_greedy(40, 8, true);
+  world.add_greedy(16, 8, true);
   LinkConfig dead;
   dead.loss = 1;
   world.net.set_link(world.greedy_host, world.server_host, dead);
   world.run_for(2s);
   EXPECT_GT(world.engine().memory().sending.used(), kSendMemory / 2) << "little was kept: this tests nothing";
-  EXPECT_TRUE(world.serves(1'000'000, 20s));
+  EXPECT_TRUE(world.serves(500'000, 20s));
   const quic::EngineCounters counters = world.engine().counters();
   EXPECT_GT(counters.evicted_senders + counters.evicted_connections, 0u);
 }
@@ -128,7 +128,7 @@ TEST(QuicMemory, PeersThatVanishNeverCostMoreThanTheCap) {
 // The core keeps their data until the reset is acknowledged, and does not count it.
 TEST(QuicMemory, StreamsThatWereResetCountUntilThePeerKnows) {
   constexpr size_t kWritten = 64 * 1024;
-  constexpr size_t kStreams = 400;
+  constexpr size_t kStreams = 200;
   Greedy world(4);
   world.greedy.push_back(world.dial(world.greedy_host));
   ASSERT_TRUE(world.net.run_until([&] { return !world.servers.empty(); }, 10s));
@@ -152,16 +152,16 @@ TEST(QuicMemory, StreamsThatWereResetCountUntilThePeerKnows) {
   ASSERT_FALSE(world.servers.front()->closed.has_value());
   auto stream = connection.open_bidi();
   ASSERT_NE(stream, nullptr);
-  Sender sender(stream, 3'000'000);
+  Sender sender(stream, 1'000'000);
   EXPECT_TRUE(world.net.run_until([&] { return stream->all_acknowledged(); }, 60s));
 }
 
 // Windows that were used once and are not any more come back when others need them.
 TEST(QuicMemory, IdleConnectionsGiveTheirWindowsBack) {
   Greedy world(3);
-  world.answer = 1'000'000;
+  world.answer = 200'000;
   std::vector<std::shared_ptr<quic::Stream>> open;
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 40; ++i) {
     world.greedy.push_back(world.dial(world.greedy_host));
     Peer& peer = *world.greedy.back();
     peer.send(1);
@@ -172,7 +172,7 @@ TEST(QuicMemory, IdleConnectionsGiveTheirWindowsBack) {
     open.back()->write(Bytes(10, 1));
     world.run_for(100ms);
   }
-  EXPECT_TRUE(world.serves(5'000'000, 60s));
+  EXPECT_TRUE(world.serves(2'000'000, 60s));
   const quic::EngineCounters counters = world.engine().counters();
   EXPECT_EQ(counters.evicted_senders + counters.evicted_connections, 0u);
 }
