@@ -85,6 +85,18 @@ class FakeAgent {
   }
   // Something that the edge hears, as a keep-alive would be.
   void stir() { connection_->try_open_bidi()->write(as_bytes("x")); }
+  // As much as the edge lets it send, on streams that nobody reads.
+  void flood() {
+    for (int i = 0; i < 3; ++i) {
+      endpoint::StreamPtr stream = connection_->try_open_bidi();
+      if (!stream) return;
+      flood_.push_back(stream);
+      Bytes block(64 * 1024);
+      while (stream->write(block) == block.size()) {
+      }
+    }
+  }
+  uint64_t bytes_sent() const { return connection_ ? connection_->path_stats().bytes_sent : 0; }
   void leave(endpoint::AppCode code) { connection_->close(code, "leaving"); }
   void say(const tunnel::ControlMessage& message) { EXPECT_TRUE(control_->send(message)); }
   bool drained() const {
@@ -177,6 +189,7 @@ class FakeAgent {
   std::unique_ptr<endpoint::Endpoint> endpoint_;
   endpoint::ConnectionPtr connection_;
   std::shared_ptr<tunnel::ControlStream> control_;
+  std::vector<endpoint::StreamPtr> flood_;
   net::TaskGroup tasks_;
 };
 

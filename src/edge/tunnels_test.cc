@@ -76,6 +76,27 @@ TEST_F(EdgeTest, ATunnelThatSaysNothingOrHalfAHelloIsCutAtItsDeadline) {
   EXPECT_FALSE(served.closed) << "who was welcomed has no such deadline";
 }
 
+TEST_F(EdgeTest, ATunnelSendsLittleUntilItIsWelcomed) {
+  constexpr uint64_t kLittle = 150'000;
+  Config quick = config();
+  quick.tunnel_hello_timeout = 2s;
+  start(std::move(quick));
+  FakeAgent stranger(loop_, 1), served(loop_, 3);
+  set_usual_routes(served);
+  connect(served);
+  stranger.dial_silently(edge_->udp_addr(), key(9).public_key());
+  wait([&] { return stranger.connected(); });
+  stranger.flood();
+  uint64_t sent = 0;
+  wait([&] {
+    sent = std::max(sent, stranger.bytes_sent());
+    return stranger.closed.has_value();
+  });
+  EXPECT_LT(sent, kLittle);
+  served.flood();
+  wait([&] { return served.bytes_sent() > 2 * kLittle; });
+}
+
 TEST_F(EdgeTest, NoMoreUnwelcomedTunnelsThanAllowed) {
   Config small = config();
   small.max_unwelcomed = 2;
