@@ -12,7 +12,7 @@ def test_requests_of_unauthenticated_clients_to_the_hub(world):
     token = world.invite(node)
     for expected, method, path, body in (
             (401, "GET", "/v1/invites", ""), (401, "POST", "/v1/invites", "{}"), (401, "DELETE", "/v1/invites/x", ""),
-            (400, "POST", "/v1/leases", "{}"), (413, "POST", "/v1/leases", "x" * 100_000), (413, "GET", "/" + "a" * 20_000, ""),
+            (400, "POST", "/v1/leases", "{}"), (413, "POST", "/v1/leases", "x" * 100_000), (431, "GET", "/" + "a" * 20_000, ""),
             (404, "BREW", "/", ""), (404, "GET", "/../../etc/passwd", "")):
         with world.client.entered():
             done = subprocess.run(["curl", "--silent", "--insecure", "--max-time", "20", "--path-as-is", "--request", method,
