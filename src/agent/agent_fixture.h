@@ -109,7 +109,7 @@ class AgentTest : public ::testing::Test, public AgentObserver {
     auto answer = refusal_ ? *refusal_ : http::Response{.status = 200, .headers = {}, .body = lease()};
     if (hub_time_) answer.headers.add("Date", http::format_date(*hub_time_));
     auto sent = co_await exchange.respond(std::move(answer));
-    EXPECT_TRUE(sent);
+    (void)sent;  // the agent may be gone
   }
   std::string lease() const {
     return encode(hubapi::LeaseAnswer{.tenant = key(7).public_key(),
