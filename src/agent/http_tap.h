@@ -20,7 +20,7 @@ class HttpTap {
   static constexpr size_t kMaxShown = 512;   // of a method or a target: what a log line can show
   // Of lines and pending requests together. A character that is not visible is shown as four.
   static constexpr size_t kMaxBuffered =
-      2 * (http::H1Decoder::kMaxObservedLine + 16) + kMaxPending * 2 * (4 * kMaxShown + 3);
+      2 * (http::H1LineReader::kMaxObserved + 16) + kMaxPending * 2 * (4 * kMaxShown + 3);
 
   using Report = std::function<void(const RequestLine&)>;
 

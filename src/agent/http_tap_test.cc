@@ -231,7 +231,7 @@ TEST(HttpTap, LongHeadsAreFollowed) {
 
 TEST(HttpTap, ARequestLineOfAnyLengthIsFollowed) {
   // Around the length from which a line is kept in two pieces.
-  constexpr size_t kAround = http::H1Decoder::kMaxObservedLine;
+  constexpr size_t kAround = http::H1LineReader::kMaxObserved;
   for (size_t size = kAround - 20; size < kAround + 20; ++size) {
     for (const char* line_end : {"\r\n", "\n"}) {
       Fixture f;

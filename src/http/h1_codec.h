@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "http/h1_line_reader.h"
 #include "http/h1_lines.h"
 #include "http/headers.h"
 
@@ -54,10 +55,9 @@ class H1Decoder {
   static constexpr size_t kMaxHead = 16 * 1024;  // of trailers as well; an observer has none
   static constexpr size_t kMaxFields = 128;      // of trailers as well; an observer keeps none
   static constexpr size_t kMaxChunkLine = 1024;  // a chunk's size with its extensions
-  static constexpr size_t kMaxObservedLine =
-      8 * 1024;  // of a longer one an observer keeps only the beginning and the end
 
-  explicit H1Decoder(Role role, H1Rules rules = H1Rules::kStrict) : role_(role), rules_(rules) {}
+  explicit H1Decoder(Role role, H1Rules rules = H1Rules::kStrict)
+      : role_(role), rules_(rules), lines_(rules) {}
 
   // Takes bytes off the front of `input` up to the next event. kMore: give more.
   Event next(ByteView& input);
@@ -81,8 +81,8 @@ class H1Decoder {
 
   // kInvalid: not HTTP, or ambiguous. kLimit: over one of the caps. kReset: the peer ended within a message.
   const Error& error() const { return error_; }
-  // Bytes of an incomplete line. An observer also keeps a start line of kMaxObservedLine.
-  size_t buffered() const { return line_.size() + line_end_.size(); }
+  // Bytes of an incomplete line. An observer also keeps a start line of H1LineReader::kMaxObserved.
+  size_t buffered() const { return lines_.buffered(); }
   // True when no byte of a next message has arrived: a connection that ends here ends cleanly.
   bool is_between_messages() const { return state_ == State::kStart && head_bytes_ == 0; }
 
@@ -111,10 +111,7 @@ class H1Decoder {
   bool is_strict() const { return rules_ == H1Rules::kStrict; }
   bool is_request() const { return role_ == Role::kRequests; }
 
-  // The next line without its end, valid until the next call; nullopt: it is incomplete, or refused.
-  std::optional<std::string_view> take_line(ByteView& input);
-  bool check_line(std::string_view piece, bool is_complete);
-  void keep_piece(std::string_view piece);
+  bool take_line(ByteView& input);
   // Each returns an event, or nullopt to go on.
   std::optional<Event> start_line(std::string_view line);
   std::optional<Event> field_line(std::string_view line);
@@ -132,9 +129,7 @@ class H1Decoder {
   bool answers_head_ = false;
   bool answers_connect_ = false;
 
-  std::string line_;      // of an incomplete line what has come
-  std::string line_end_;  // the last bytes of a line longer than kMaxObservedLine
-  bool line_done_ = false;
+  H1LineReader lines_;
   size_t head_bytes_ = 0;  // of the head or the trailers so far
   BodyFields body_fields_;
   std::optional<uint64_t> body_length_;

@@ -13,8 +13,6 @@ namespace {
 constexpr size_t kFreeChunkLine = 16;
 constexpr size_t kMaxChunkExcess = 16 * 1024;
 
-constexpr size_t kLineEndKept = 10;  // " HTTP/1.1" and a carriage return
-
 bool keeps_alive(int minor_version, const Headers& headers) {
   if (minor_version == 0)
     return headers.lists("connection", "keep-alive") && !headers.lists("connection", "close");
@@ -33,7 +31,7 @@ void H1Decoder::answer_to(std::string_view method) {
 
 void H1Decoder::stop() {
   state_ = State::kOpaque;
-  line_ = {};
+  lines_.clear();
   request_ = {};
   response_ = {};
 }
@@ -43,7 +41,7 @@ H1Decoder::Event H1Decoder::refuse(ErrorCode code, std::string_view why) {
   const char* verb = code == ErrorCode::kInvalid ? "is malformed: " : "";
   error_ = Error{code, fmt::format("the {} {}{}", noun, verb, why)};
   state_ = State::kError;
-  wipe_and_clear(line_);
+  lines_.clear();
   return Event::kError;
 }
 
@@ -76,24 +74,24 @@ H1Decoder::Event H1Decoder::next(ByteView& input) {
       default:
         break;
     }
-    auto line = take_line(input);
-    if (!line) return state_ == State::kError ? Event::kError : Event::kMore;
+    if (!take_line(input)) return state_ == State::kError ? Event::kError : Event::kMore;
+    const std::string_view line = lines_.line();
     switch (state_) {
       case State::kStart:
-        event = start_line(*line);
+        event = start_line(line);
         break;
       case State::kFields:
-        event = field_line(*line);
+        event = field_line(line);
         break;
       case State::kChunkSize:
-        event = chunk_line(*line);
+        event = chunk_line(line);
         break;
       case State::kChunkEnd:
-        if (!line->empty()) return refuse(ErrorCode::kInvalid, "a chunk is longer than its size");
+        if (!line.empty()) return refuse(ErrorCode::kInvalid, "a chunk is longer than its size");
         state_ = State::kChunkSize;
         break;
       default:
-        event = trailer_line(*line);
+        event = trailer_line(line);
         break;
     }
     if (event) return *event;
@@ -115,77 +113,30 @@ H1Decoder::Event H1Decoder::end_of_input() {
   }
 }
 
-std::optional<std::string_view> H1Decoder::take_line(ByteView& input) {
-  if (input.empty()) return std::nullopt;
-  if (line_done_) {
-    wipe_and_clear(line_);
-    line_end_.clear();
-    line_done_ = false;
-  }
-  const std::string_view text = as_text(input);
-  const size_t line_feed = text.find('\n');
-  const bool is_complete = line_feed != text.npos;
-  std::string_view piece = text.substr(0, line_feed);
-  const size_t taken = is_complete ? line_feed + 1 : text.size();
-  if (is_strict()) {
-    const bool is_chunk_line = state_ == State::kChunkSize;
-    const size_t room = is_chunk_line ? kMaxChunkLine - line_.size() : kMaxHead - head_bytes_;
-    // What is wrong within the cap is told before the cap is: it is the same error however the bytes arrive.
-    if (!check_line(piece.substr(0, room), is_complete && taken <= room)) return std::nullopt;
-    if (taken > room) {
-      if (is_chunk_line) {
+// False: more bytes are needed, or the line is refused.
+bool H1Decoder::take_line(ByteView& input) {
+  const bool in_chunks = state_ == State::kChunkSize || state_ == State::kChunkEnd;
+  const size_t before = input.size();
+  const auto outcome =
+      lines_.take(input, in_chunks ? kMaxChunkLine - lines_.buffered() : kMaxHead - head_bytes_);
+  if (!in_chunks) head_bytes_ += is_strict() ? before - input.size() : before > 0;
+  switch (outcome) {
+    case H1LineReader::Outcome::kLine:
+      return true;
+    case H1LineReader::Outcome::kMore:
+      return false;
+    case H1LineReader::Outcome::kMalformed:
+      refuse(ErrorCode::kInvalid, lines_.fault());
+      return false;
+    case H1LineReader::Outcome::kTooLong:
+      if (in_chunks) {
         refuse(ErrorCode::kInvalid, "a chunk size with extensions that are too long");
       } else {
         refuse(ErrorCode::kLimit, fmt::format("has a head of more than {} bytes", kMaxHead));
       }
-      return std::nullopt;
-    }
-  }
-  if (state_ != State::kChunkSize && state_ != State::kChunkEnd)
-    head_bytes_ = is_strict() ? head_bytes_ + taken : 1;
-  input = input.subspan(taken);
-  const bool is_whole = line_.empty() && is_complete && piece.size() <= kMaxObservedLine;
-  if (!is_whole) {
-    keep_piece(piece);
-    if (!is_complete) return std::nullopt;
-    line_done_ = true;
-    if (line_end_.ends_with('\r')) line_end_.pop_back();
-    piece = line_;
-  }
-  if (line_end_.empty() && piece.ends_with('\r')) piece.remove_suffix(1);
-  return piece;
-}
-
-// `piece` continues line_. Refuses early what can never become a line, so that no one waits for the end of a
-// TLS record or of a head with bare line feeds.
-bool H1Decoder::check_line(std::string_view piece, bool is_complete) {
-  bool after_return = line_.ends_with('\r');
-  for (const char c : piece) {
-    if (after_return) {
-      refuse(ErrorCode::kInvalid, "a carriage return without line feed");
       return false;
-    }
-    after_return = c == '\r';
-    if ((static_cast<unsigned char>(c) < 0x20 && c != '\r' && c != '\t') || c == 0x7f) {
-      refuse(ErrorCode::kInvalid, "a control character in its head or framing");
-      return false;
-    }
   }
-  if (is_complete && !after_return) {
-    refuse(ErrorCode::kInvalid, "a line feed without carriage return");
-    return false;
-  }
-  return true;
-}
-
-void H1Decoder::keep_piece(std::string_view piece) {
-  const size_t cap = is_strict() ? kMaxHead : kMaxObservedLine;
-  const size_t fits = std::min(piece.size(), cap - line_.size());
-  line_.append(piece.substr(0, fits));
-  piece.remove_prefix(fits);
-  if (piece.empty()) return;
-  line_end_.append(piece.substr(piece.size() - std::min(piece.size(), kLineEndKept)));
-  if (line_end_.size() > kLineEndKept) line_end_.erase(0, line_end_.size() - kLineEndKept);
+  return false;
 }
 
 std::optional<H1Decoder::Event> H1Decoder::start_line(std::string_view line) {
@@ -196,9 +147,9 @@ std::optional<H1Decoder::Event> H1Decoder::start_line(std::string_view line) {
   }
   // Of a line that is cut, the version is in what was kept of its end.
   std::string joined;
-  if (!line_end_.empty()) {
-    const size_t version = line_end_.rfind(' ');
-    joined = std::string(line) + line_end_.substr(version == line_end_.npos ? 0 : version);
+  if (const std::string_view end = lines_.cut_end(); !end.empty()) {
+    const size_t version = end.rfind(' ');
+    joined.append(line).append(end.substr(version == end.npos ? 0 : version));
     line = joined;
   }
   body_fields_ = {};
@@ -220,7 +171,7 @@ std::optional<H1Decoder::Event> H1Decoder::field_line(std::string_view line) {
   if (line.empty()) return end_of_head();
   auto field = parse_field_line(line);
   if (!field) return refuse(ErrorCode::kInvalid, field.error());
-  auto framing = body_fields_.add(*field, !line_end_.empty(), rules_);
+  auto framing = body_fields_.add(*field, !lines_.cut_end().empty(), rules_);
   if (!framing) return refuse(ErrorCode::kInvalid, framing.error());
   if (!is_strict()) return std::nullopt;
   Headers& headers = is_request() ? request_.headers : response_.headers;
