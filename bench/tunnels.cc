@@ -90,7 +90,7 @@ net::Task<> open_tunnel(Load& load, Agent& agent, const Invite& invite) {
   auto stream = co_await agent.connection->open_bidi();
   agent.control =
       std::make_shared<tunnel::ControlStream>(load.loop, need(std::move(stream), "control stream"));
-  need(agent.control->send(tunnel::Hello{.agent_version = "bench"}).transform([] { return true; }), "hello");
+  if (!agent.control->send(tunnel::Hello{.agent_version = "bench"})) die("the hello does not fit");
   auto welcome = co_await agent.control->receive(load.loop.now() + kDeadline);
   if (!std::holds_alternative<tunnel::Welcome>(need(std::move(welcome), "welcome"))) die("no welcome");
 }
