@@ -27,7 +27,7 @@ constexpr Duration kMostOpen = std::chrono::seconds(2);
 // So many agents are tried at that pace, then it halves each time: where all of them are slow, more streams
 // would make it worse.
 constexpr size_t kQuickTries = 3;
-// How often one that has nobody else to go to looks whether that has changed.
+// How often a connection without another agent looks whether there is one now.
 constexpr Duration kLookAgain = std::chrono::milliseconds(250);
 
 Duration open_timeout(const Session& session, size_t tries) {

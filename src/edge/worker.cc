@@ -30,12 +30,13 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
   worker->tcp_ = std::move(*tcp);
 
   quic::Limits limits;
-  // An agent opens one stream, for control, and sends no datagrams: strangers get no more to fill.
+  // An agent opens one stream, for control, and sends no datagrams: unauthenticated peers get no more to
+  // fill.
   limits.max_streams_bidi = 4;
   limits.max_streams_uni = 0;
   limits.datagrams = false;
   limits.watch_silence = true;
-  // Until it is welcomed: anybody with a key gets so far.
+  // Until it is welcomed: any peer with a key gets so far.
   limits.unadmitted_window = kUnwelcomedWindow;
   auto endpoint =
       endpoint::Endpoint::bind(worker->loop_, {.key = config.key,

@@ -17,7 +17,7 @@ using net::Task;
 // RFC 9001, 4.8: 0x100 plus the TLS alert no_application_protocol.
 constexpr AppCode kNoApplicationProtocol = 0x178;
 
-// Path events that nobody read yet. A peer may cause any number of them.
+// Path events that were not read yet. A peer may cause any number of them.
 constexpr size_t kMaxPathEvents = 64;
 
 Error connect_error(const CloseReason& reason, const std::string& peer, const std::string& alpn) {
@@ -182,7 +182,7 @@ class EndpointImpl final : public Endpoint {
   void remove(ConnectionImpl* connection) { connections_.erase(connection); }
 
  private:
-  // Connections of one protocol whose handshake is complete and that nobody has accepted yet.
+  // Connections of one protocol whose handshake is complete and that were not accepted yet.
   struct Queue {
     explicit Queue(net::EventLoop& loop) : changed(loop) {}
     std::deque<std::shared_ptr<ConnectionImpl>> waiting;
@@ -197,7 +197,7 @@ class EndpointImpl final : public Endpoint {
 
   void on_accepted(std::shared_ptr<quic::Connection> quic) {
     auto found = queues_.find(quic->alpn());
-    if (found == queues_.end()) return quic->close(0, "nobody speaks this protocol here");
+    if (found == queues_.end()) return quic->close(0, "this protocol is not served here");
     Queue& queue = found->second;
     if (queue.waiting.size() >= kMaxAccepted || closed_) {
       ++queue.refused;
@@ -345,7 +345,7 @@ Task<Result<ConnectionPtr>> EndpointImpl::dial(Peer peer, std::vector<SocketAddr
       if (attempt->is_open()) winner = attempt;
       if (!attempt->close_reason()) continue;
       ++failed;
-      // An address where somebody else answers says more than one where nobody does.
+      // An address where another peer answers says more than one without an answer.
       Error mine = connect_error(*attempt->close_reason(), peer_text, alpn);
       if (error.code == ErrorCode::kTimeout || mine.code != ErrorCode::kUnavailable) error = mine;
     }

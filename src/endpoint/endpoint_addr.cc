@@ -20,7 +20,8 @@ constexpr uint64_t kIpV6 = 1;
 constexpr uint64_t kTicketVariant = 0;
 constexpr std::string_view kTicketPrefix = "endpoint";
 
-// Tickets come from strangers, and each address may be dialled: more are abuse, real ones have a handful.
+// Tickets come from unauthenticated peers, and each address may be dialled: more are abuse, real ones have a
+// handful.
 constexpr uint64_t kMaxAddrs = 64;
 constexpr size_t kMaxRelayUrl = 2048;
 

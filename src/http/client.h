@@ -13,7 +13,7 @@ namespace culvert::http {
 // is closed.
 class Client {
  public:
-  // The stream outlives it; nobody else uses it. Under H1Rules::kObserver answers are read whatever their
+  // The stream outlives it and has no other user. Under H1Rules::kObserver answers are read whatever their
   // servers' sins, but have no fields.
   explicit Client(net::ByteStream& stream, H1Rules rules = H1Rules::kStrict);
 

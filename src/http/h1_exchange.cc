@@ -56,7 +56,7 @@ net::Task<Result<>> H1Exchange::read_all(size_t cap) {
   std::string body;
   WipeAtEnd wipe_body(body);
   const uint64_t announced = body_length_.value_or(0);
-  // Refused by its announcement: nobody has to send it first.
+  // Refused by its announced length: it need not be sent first.
   if (announced > cap) {
     read_error_ = Error{ErrorCode::kLimit, fmt::format("the request's body is over {} bytes", cap)};
     co_return std::unexpected(*read_error_);

@@ -5,10 +5,10 @@
 namespace culvert::http {
 
 // The receiving half of an HTTP/1.1 connection: a stream's bytes, decoded as they are asked for. Nothing is
-// read from the stream before, so a body that nobody reads stops its sender.
+// read from the stream before, so a body without a reader stops its sender.
 class H1Input {
  public:
-  // The stream outlives it; nobody else reads from it.
+  // The stream outlives it and has no other reader.
   H1Input(net::ByteStream& stream, H1Decoder::Role role, H1Rules rules);
   H1Input(const H1Input&) = delete;
   H1Input& operator=(const H1Input&) = delete;

@@ -13,7 +13,7 @@ constexpr size_t kLingerBytes = 256 * 1024;
 // Of a body that its handler did not read: less than a new connection costs.
 constexpr size_t kMaxSkipped = 64 * 1024;
 
-// The status that tells a client why its request could not be read; nullopt: nobody is left to be told.
+// The status that tells a client why its request could not be read; nullopt: the client is gone.
 std::optional<int> status_of(const Error& error, bool in_head) {
   switch (error.code) {
     case ErrorCode::kInvalid:

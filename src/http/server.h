@@ -49,7 +49,7 @@ class Server {
 
   net::Task<> serve_requests(Connection& connection);
   net::Task<bool> serve_request(Connection& connection);
-  // Answers with the reason and closes; without a status nobody is left to be told.
+  // Answers with the reason and closes; without a status the client is gone.
   net::Task<> refuse(H1Exchange& exchange, std::optional<int> status, Error reason);
 
   net::EventLoop& loop_;

@@ -18,7 +18,7 @@ struct Limits {
   // Whether ConnectionObserver::on_silence tells of peers that do not answer data. It sends PINGs to them.
   bool watch_silence = false;
 
-  // What the peer may send on a stream that nobody reads, and on one that is read. The second is in force
+  // What the peer may send on a stream without a reader, and on one that is read. The second is in force
   // once an eighth of it was read, so the first must be larger than that.
   uint64_t initial_stream_window = 320 * 1024;
   uint64_t max_stream_window = 2 * 1024 * 1024;

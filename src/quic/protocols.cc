@@ -75,7 +75,7 @@ Protocols::Protocols(std::vector<Protocol> protocols)
     : protocols_(std::move(protocols)), tables_(std::make_unique<Tables>()) {
   for (const Protocol& protocol : protocols_) add_policy({&protocol}, protocol.limits);
   if (protocols_.empty()) return;
-  // Anybody may come without a key, so that is what clients with unknown protocols most likely are.
+  // Any peer may come without a key, so that is what clients with unknown protocols most likely are.
   auto openness = [](const Protocol& protocol) {
     return std::tuple(static_cast<bool>(protocol.certificates), !protocol.needs_peer_key);
   };

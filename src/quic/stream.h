@@ -29,7 +29,7 @@ class StreamObserver {
 };
 
 // One QUIC stream: bounded buffers both ways. Flow control follows what the application consumes, so a slow
-// reader stalls its own sender and nobody else. Held by shared_ptr; it outlives its connection harmlessly:
+// reader stalls its own sender and no other. Held by shared_ptr; it outlives its connection harmlessly:
 // after on_closed() reads return what was buffered here, writes accept nothing.
 class Stream : public std::enable_shared_from_this<Stream> {
  public:
@@ -41,7 +41,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   bool is_bidirectional() const { return (id_ & 2) == 0; }
   // False once the connection is gone.
   bool is_open() const { return set_ != nullptr; }
-  // Whom to notify; nullptr for nobody. Earlier changes are not repeated: look first.
+  // Whom to notify; nullptr for none. Earlier changes are not repeated: look first.
   void set_observer(StreamObserver* observer) { reader_ = writer_ = observer; }
   // Each direction may have its own: on_readable() goes to the reader, on_writable() to the writer,
   // on_closed() to both.

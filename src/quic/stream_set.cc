@@ -28,7 +28,7 @@ std::shared_ptr<Stream> StreamSet::open(bool unidirectional) {
   return stream;
 }
 
-// The core grants the peer another stream when one is closed, and a stream that nobody accepted is not read
+// The core grants the peer another stream when one is closed, and a stream that was not accepted is not read
 // and so not closed: what is pending here is bounded by the limit.
 void StreamSet::accept_from_core(bool unidirectional) {
   uint64_t id;

@@ -13,7 +13,7 @@ namespace culvert::route {
 // know keys that many elements are equal to.
 //
 // A weight-balanced tree: neither subtree of a node weighs more than kDelta times the other, which bounds the
-// depth whatever elements somebody chooses. The parameters are those that Hirai and Yamamoto proved right
+// depth for any choice of elements. The parameters are those that Hirai and Yamamoto proved right
 // ("Balancing weight-balanced trees", 2011).
 template <class T, class Less>
 class PersistentSet {

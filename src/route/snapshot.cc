@@ -44,7 +44,7 @@ Delta Snapshot::changes_to(const Snapshot& other) const {
 }
 
 const Route* Snapshot::match(std::string_view host) const {
-  // A pattern is not a name: nobody may ask for "*.b.c" itself.
+  // A pattern is not a name: no client may ask for "*.b.c" itself.
   if (host.starts_with('*')) return nullptr;
   if (const Route* exact = find_text(host)) return exact;
   const std::string wildcard = wildcard_above(host);

@@ -15,7 +15,7 @@ class Snapshot;
 using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
 // All routes at one version. Immutable and shared between threads; the next version shares with this one what
-// did not change, so that a change costs O(change * log(routes)), whoever else has routes. What is returned
+// did not change, so that a change costs O(change * log(routes)), and other routes nothing. What is returned
 // by pointer lives as long as this or any other snapshot that has it.
 class Snapshot {
  public:
