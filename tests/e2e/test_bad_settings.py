@@ -26,6 +26,7 @@ NODE = {
     "metrics-listen": ["nonsense", "1.2.3.4", "localhost:9100"],
     "max-handshakes": ["0", "-1", "many"],
     "max-handshakes-per-source": ["0", "-1", "many"],
+    "balance": ["random", "Round-Robin", "1"],
     "idle-timeout": ["3", "s", "-1s", "0s"],
     "half-open-timeout": ["3", "s", "-1s", "0s"],
     "log-level": ["loud", "INFO2", "5"],
