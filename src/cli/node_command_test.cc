@@ -53,6 +53,10 @@ TEST(NodeCommand, TakesEveryFlag) {
                          "2h",
                          "--half-open-timeout",
                          "3m",
+                         "--balance",
+                         "least-connections",
+                         "--metrics-listen",
+                         "127.0.0.1:9100",
                          "--log-level",
                          "error"}));
   const node::Config& config = f.command.config();
@@ -70,6 +74,8 @@ TEST(NodeCommand, TakesEveryFlag) {
   EXPECT_EQ(config.edge.max_unserved_per_source, 4u);
   EXPECT_EQ(config.edge.pump.idle, 2h);
   EXPECT_EQ(config.edge.pump.half_open, 3min);
+  EXPECT_EQ(config.edge.balance, route::Balance::kLeastConnections);
+  EXPECT_EQ(config.ops.listen->to_string(), "127.0.0.1:9100");
   EXPECT_EQ(f.command.log_level(), LogLevel::kError);
 }
 
