@@ -47,7 +47,7 @@ struct Agent::Impl {
         lifetime(loop),
         leases(loop, config, key, lifetime, observer, random, counters),
         streams(loop, config, observer, counters),
-        network(config.token, lifetime),
+        network(loop, config.token, lifetime),
         ended(loop),
         tasks(loop),
         readiness(loop, config, leases, streams, lifetime, observer, random, tasks) {
@@ -69,7 +69,7 @@ struct Agent::Impl {
   net::EventLoop& loop;
   Config config;
   AgentObserver& observer;
-  SystemRandom random;
+  Random& random = loop.random();
   SecretKey key;
   Counters counters;
   Lifetime lifetime;
@@ -87,7 +87,7 @@ struct Agent::Impl {
 net::Task<Result<>> Agent::Impl::run() {
   auto bound = bind();
   if (!bound) co_return std::unexpected(bound.error());
-  network.start(loop, *endpoint);
+  network.start(*endpoint);
   tasks.spawn(leases.run());
   co_await lifetime.stopped();
 

@@ -92,13 +92,13 @@ class AgentTest : public ::testing::Test, public AgentObserver {
   }
   Task<> serve_hub() {
     while (true) {
-      auto fd = co_await hub_->accept();
-      if (!fd) co_return;
-      tasks_.spawn(answer_declaration(*fd));
+      auto accepted = co_await hub_->accept();
+      if (!accepted) co_return;
+      tasks_.spawn(answer_declaration(std::move(*accepted)));
     }
   }
-  Task<> answer_declaration(int fd) {
-    auto stream = co_await tls::accept(net::make_tcp_stream(loop_, fd), {}, identity_, {}, soon());
+  Task<> answer_declaration(std::unique_ptr<net::ByteStream> transport) {
+    auto stream = co_await tls::accept(std::move(transport), {}, identity_, {}, soon());
     if (stream) co_await hub_server_.serve(std::move(*stream));
   }
   Task<> respond(http::Exchange& exchange) {
@@ -178,9 +178,7 @@ class AgentTest : public ::testing::Test, public AgentObserver {
     wait([&] { return stream->was_reset(); });
     EXPECT_EQ(stream->reset_code(), code);
   }
-  std::unique_ptr<net::ByteStream> accept_at_origin() {
-    return net::make_tcp_stream(loop_, run_task(loop_, origin_->accept()).value());
-  }
+  std::unique_ptr<net::ByteStream> accept_at_origin() { return run_task(loop_, origin_->accept()).value(); }
   std::string read(net::ByteStream& socket) {
     Bytes chunk(4096);
     chunk.resize(run_task(loop_, net::read_some(socket, chunk, soon())).value());

@@ -127,8 +127,9 @@ net::Task<Result<endpoint::ConnectionPtr>> EdgeLink::connect() {
       co_await agent_.endpoint.connect(*target, tunnel::kTunnelAlpn, agent_.loop.now() + kDialDeadline);
   if (connection || connection.error().code != ErrorCode::kTimeout) co_return connection;
   const hubapi::EdgeInfo* info = agent_.leases.find_edge(edge_);
-  co_return fail(ErrorCode::kTimeout, "{}",
-                 silent_edge(info ? info->addresses : std::vector<std::string>(), target->ip_addrs));
+  co_return fail(
+      ErrorCode::kTimeout, "{}",
+      silent_edge(agent_.loop, info ? info->addresses : std::vector<std::string>(), target->ip_addrs));
 }
 
 net::Task<Result<EdgeLink::TunnelPtr>> EdgeLink::dial() {

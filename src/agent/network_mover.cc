@@ -18,13 +18,16 @@ std::set<SocketAddr> first_destinations(const hubapi::InviteToken& token) {
 
 }  // namespace
 
-NetworkMover::NetworkMover(const hubapi::InviteToken& token, Lifetime& lifetime)
-    : token_(token), lifetime_(lifetime), routes_(net::source_address_for) {}
+NetworkMover::NetworkMover(net::EventLoop& loop, const hubapi::InviteToken& token, Lifetime& lifetime)
+    : loop_(loop),
+      token_(token),
+      lifetime_(lifetime),
+      routes_([&loop](const SocketAddr& remote) { return net::source_address_for(loop, remote); }) {}
 
-void NetworkMover::start(net::EventLoop& loop, endpoint::Endpoint& endpoint) {
+void NetworkMover::start(endpoint::Endpoint& endpoint) {
   endpoint_ = &endpoint;
   watch_routes();
-  auto watch = net::NetworkWatch::start(loop, [this] { network_changed(); });
+  auto watch = net::NetworkWatch::start(loop_, [this] { network_changed(); });
   if (watch) {
     watch_ = std::move(*watch);
   } else {
@@ -43,7 +46,7 @@ void NetworkMover::forget(const EndpointId& edge) {
 }
 
 void NetworkMover::add(const endpoint::ConnectionPtr& tunnel) {
-  auto source = net::source_address_for(tunnel->path_stats().remote);
+  auto source = net::source_address_for(loop_, tunnel->path_stats().remote);
   if (source) sources_[tunnel] = *source;
 }
 
@@ -60,7 +63,7 @@ void NetworkMover::network_changed() {
   if (routes_.changed()) lifetime_.wake();
   bool moved = false;
   for (auto& [tunnel, source] : sources_) {
-    auto now = net::source_address_for(tunnel->path_stats().remote);
+    auto now = net::source_address_for(loop_, tunnel->path_stats().remote);
     if (!now || *now == source)
       continue;  // no route at the moment: the change that brings one comes here again
     source = *now;

@@ -17,11 +17,11 @@ namespace culvert::agent {
 // outlives it.
 class NetworkMover {
  public:
-  NetworkMover(const hubapi::InviteToken& token, Lifetime& lifetime);
+  NetworkMover(net::EventLoop& loop, const hubapi::InviteToken& token, Lifetime& lifetime);
   NetworkMover(const NetworkMover&) = delete;
 
   // Watches for `endpoint`, which outlives it. A kernel that does not report changes is not an error.
-  void start(net::EventLoop& loop, endpoint::Endpoint& endpoint);
+  void start(endpoint::Endpoint& endpoint);
 
   // Where an edge is being looked for, until forget(): a change of the way there matters.
   void look_for(const EndpointId& edge, const std::vector<SocketAddr>& addresses);
@@ -34,6 +34,7 @@ class NetworkMover {
   void watch_routes();
   void network_changed();
 
+  net::EventLoop& loop_;
   const hubapi::InviteToken& token_;
   Lifetime& lifetime_;
   endpoint::Endpoint* endpoint_ = nullptr;

@@ -40,8 +40,7 @@ net::Task<Result<int>> probe(net::EventLoop& loop, ProbeTarget target, TimePoint
   if (passthrough) {
     // The origin's certificate is not checked. Demanding a key that no peer has makes the handshake fail
     // exactly when a certificate has come, and that is the answer we wait for.
-    SystemRandom random;
-    trust.pinned_key = SecretKey::generate(random).public_key();
+    trust.pinned_key = SecretKey::generate(loop.random()).public_key();
   }
   auto stream = co_await tls::connect(std::move(*transport), target.hostname, std::move(trust), deadline);
   if (passthrough) {

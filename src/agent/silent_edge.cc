@@ -12,9 +12,10 @@ size_t least_mtu(const SocketAddr& address) { return 1200 + 8 + (address.is_v4()
 
 }  // namespace
 
-std::string silent_edge(const std::vector<std::string>& names, const std::vector<SocketAddr>& addresses) {
+std::string silent_edge(net::EventLoop& loop, const std::vector<std::string>& names,
+                        const std::vector<SocketAddr>& addresses) {
   for (const SocketAddr& address : addresses) {
-    const auto mtu = net::path_mtu(address);
+    const auto mtu = net::path_mtu(loop, address);
     if (!mtu || *mtu >= least_mtu(address)) continue;
     return fmt::format(
         "no answer from UDP {}: the path to {} carries packets of {} bytes at most, and QUIC needs {}; raise "

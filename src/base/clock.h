@@ -13,15 +13,6 @@ using UnixTime = std::chrono::sys_time<std::chrono::seconds>;
 TimePoint monotonic_now();
 UnixTime unix_now();
 
-// Both clocks of one host. From any thread.
-class Clock {
- public:
-  virtual ~Clock() = default;
-  virtual TimePoint now() const = 0;
-  virtual UnixTime unix_now() const = 0;
-};
-const Clock& system_clock();
-
 // Wall time as a dependency, for what compares dates: signatures, expiries, certificates.
 using WallClock = std::function<UnixTime()>;
 

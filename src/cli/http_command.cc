@@ -34,7 +34,6 @@ double seconds(Duration duration) { return std::chrono::duration<double>(duratio
 net::Task<> ask_hub(net::EventLoop& loop, hubapi::HubClient& hub, agent::AgentObserver& observer,
                     hubapi::InviteToken token, hubapi::Declaration declaration,
                     Result<hubapi::LeaseAnswer>& answer) {
-  SystemRandom random;
   Backoff backoff;
   agent::HubSilence silence;
   while (true) {
@@ -42,7 +41,7 @@ net::Task<> ask_hub(net::EventLoop& loop, hubapi::HubClient& hub, agent::AgentOb
     if (answer || agent::is_refusal(answer.error()) || hub.met_only_others()) break;
     auto elapsed = silence.failed(answer.error().message, loop.now());
     if (elapsed) observer.hub_unreachable(answer.error(), *elapsed);
-    co_await net::sleep_for(loop, backoff.next(random));
+    co_await net::sleep_for(loop, backoff.next(loop.random()));
   }
   if (hub.met_only_others()) co_return;
   if (auto elapsed = silence.ended(loop.now())) observer.hub_reached(*elapsed);
@@ -101,13 +100,12 @@ Result<> HttpCommand::resolve(const Arguments& arguments, const Environment& env
 Result<> HttpCommand::learn_hostname() {
   net::EventLoop loop;
   hubapi::HubClient hub(loop, hubapi::hub_urls(*token_), token_->hub_key);
-  SystemRandom random;
   hubapi::Declaration declaration{
-      token_->invite_id, token_->invite_secret, SecretKey::generate(random).public_key(), {}};
+      token_->invite_id, token_->invite_secret, SecretKey::generate(loop.random()).public_key(), {}};
   Result<hubapi::LeaseAnswer> answer = fail(ErrorCode::kClosed, "interrupted");
   if (!run_until_signal(loop, ask_hub(loop, hub, *this, *token_, std::move(declaration), answer))) return {};
   if (!answer) return std::unexpected(answer.error());
-  auto hostname = choose_hostname(answer->granted, hubapi::pet_name(random));
+  auto hostname = choose_hostname(answer->granted, hubapi::pet_name(loop.random()));
   if (!hostname) return std::unexpected(hostname.error());
   hostname_ = std::move(*hostname);
   return {};

@@ -1,7 +1,6 @@
 #include "edge/edge.h"
 
 #include "base/check.h"
-#include "base/random.h"
 #include "net/bind.h"
 
 namespace culvert::edge {
@@ -11,12 +10,13 @@ constexpr uint16_t kHttpsPort = 443;
 
 }  // namespace
 
-Result<std::unique_ptr<Edge>> Edge::bind(Config config, std::shared_ptr<tls::Certificates> certificates) {
+Result<std::unique_ptr<Edge>> Edge::bind(Config config, std::shared_ptr<tls::Certificates> certificates,
+                                         net::Platform& platform) {
   CHECK(config.options.workers > 0);
   Options& chosen = config.options;
   if (!chosen.tcp_listen) chosen.tcp_listen = net::every_address(kHttpsPort);
   if (!chosen.udp_listen) chosen.udp_listen = chosen.tcp_listen;
-  std::unique_ptr<Edge> edge(new Edge(std::move(config), std::move(certificates)));
+  std::unique_ptr<Edge> edge(new Edge(std::move(config), std::move(certificates), platform));
   Options& bound = edge->shared_.config.options;
   for (unsigned index = 0; index < bound.workers; ++index) {
     auto worker = Worker::bind(edge->shared_, index);
@@ -29,8 +29,8 @@ Result<std::unique_ptr<Edge>> Edge::bind(Config config, std::shared_ptr<tls::Cer
   return edge;
 }
 
-Edge::Edge(Config config, std::shared_ptr<tls::Certificates> certificates)
-    : shared_(std::move(config), std::move(certificates), SystemRandom().u64()) {}
+Edge::Edge(Config config, std::shared_ptr<tls::Certificates> certificates, net::Platform& platform)
+    : shared_(std::move(config), std::move(certificates), platform) {}
 
 Edge::~Edge() {
   stop();
@@ -49,10 +49,10 @@ void Edge::start(ControlPlane control) {
   shared_.control = std::move(control);
   running_ = workers_.size();
   for (const auto& worker : workers_) {
-    threads_.emplace_back([this, each = worker.get()] {
-      each->run();
+    worker->start([this] {
       if (--running_ == 0) shared_.control.stopped();
     });
+    if (!shared_.platform.runs_loops()) threads_.emplace_back([&loop = worker->loop()] { loop.run(); });
   }
 }
 

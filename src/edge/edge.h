@@ -15,7 +15,8 @@ namespace culvert::edge {
 class Edge {
  public:
   // Binds every socket. Ports given as 0 are chosen once and shared by the workers.
-  static Result<std::unique_ptr<Edge>> bind(Config config, std::shared_ptr<tls::Certificates> certificates);
+  static Result<std::unique_ptr<Edge>> bind(Config config, std::shared_ptr<tls::Certificates> certificates,
+                                            net::Platform& platform = net::system_platform());
   // Ends what still runs without a drain.
   ~Edge();
   Edge(const Edge&) = delete;
@@ -29,6 +30,7 @@ class Edge {
   // Before start(): both follow from the addresses that were bound.
   void set_names(std::unordered_set<std::string> hub_names, std::string public_addr);
 
+  // On a thread for each worker, unless the platform runs the loops.
   void start(ControlPlane control);
   // A worker cuts the connections that this takes from their agents, and looks at no others than those of the
   // changed routes. Error: kConflict, the change is one of other routes than the edge has; replace them.
@@ -41,7 +43,7 @@ class Edge {
   void join();
 
  private:
-  Edge(Config config, std::shared_ptr<tls::Certificates> certificates);
+  Edge(Config config, std::shared_ptr<tls::Certificates> certificates, net::Platform& platform);
   void update_routes(route::SnapshotPtr routes, route::Delta changes);
 
   Shared shared_;

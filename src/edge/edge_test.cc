@@ -115,7 +115,7 @@ TEST_F(EdgeTest, IPv6AndIPv4ClientsReachAListenerOnEveryAddress) {
   std::array<uint8_t, 16> loopback{};
   loopback.back() = 1;
   std::vector<SocketAddr> addresses{SocketAddr::v4({127, 0, 0, 1}, port)};
-  if (!every.is_v4() && net::source_address_for(SocketAddr::v6(loopback, port)))
+  if (!every.is_v4() && net::source_address_for(loop_, SocketAddr::v6(loopback, port)))
     addresses.push_back(SocketAddr::v6(loopback, port));
   for (const SocketAddr& address : addresses) {
     net::ByteStream& socket = keep(run_task(loop_, net::tcp_connect(loop_, address, soon())).value());

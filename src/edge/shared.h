@@ -14,6 +14,7 @@
 #include "edge/tenant_slots.h"
 #include "edge/tunnel_registry.h"
 #include "edge/unserved.h"
+#include "net/platform.h"
 #include "route/liveness.h"
 #include "tls/certificates.h"
 
@@ -61,14 +62,16 @@ class Peer {
 
 // What the workers of one edge have in common. Outlives them.
 struct Shared {
-  Shared(Config c, std::shared_ptr<tls::Certificates> certs, uint64_t first_connection)
-      : config(std::move(c)),
+  Shared(Config c, std::shared_ptr<tls::Certificates> certs, net::Platform& its_platform)
+      : platform(its_platform),
+        config(std::move(c)),
         certificates(std::move(certs)),
         tunnels(config.options.balance),
         unserved(unserved_limits(config.options)),
         tenants(tenant_limit(config.options)),
-        next_connection(first_connection) {}
+        next_connection(platform.random().u64()) {}
 
+  net::Platform& platform;  // of the workers' loops
   Config config;
   std::shared_ptr<tls::Certificates> certificates;
   ControlPlane control;        // set before the workers run

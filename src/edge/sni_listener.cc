@@ -59,7 +59,7 @@ net::Task<> SniListener::accept(net::TcpListener& listener) {
       co_return;
     }
     count(shared.counters.connections_accepted);
-    auto socket = net::make_tcp_stream(context_.loop, *accepted);
+    std::unique_ptr<net::ByteStream> socket = std::move(*accepted);
     auto admitted = admission_.admit(*socket);
     if (!admitted) {
       socket->reset();

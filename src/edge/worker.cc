@@ -52,6 +52,7 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
 Worker::Worker(Shared& shared, unsigned index)
     : admission_(shared, index, refusals_),
       scratch_(kScratch),
+      loop_(shared.platform),
       refusals_(loop_, shared.counters),
       routes_(loop_),
       context_{shared, index, loop_, tasks_, refusals_, routes_},
@@ -65,11 +66,11 @@ Worker::Worker(Shared& shared, unsigned index)
 
 Worker::~Worker() = default;
 
-void Worker::run() {
+void Worker::start(std::function<void()> on_end) {
+  on_end_ = std::move(on_end);
   tasks_.spawn(listener_.accept(*tcp_));
   tasks_.spawn(tunnels_.accept(*endpoint_));
   tunnels_.watch();
-  loop_.run();
 }
 
 void Worker::update_routes(RouteUpdate update) {
@@ -115,9 +116,15 @@ net::Task<> Worker::shut_down() {
   }
   admission_.drop_all();
   endpoint_->close(tunnel::kCloseDraining, "the edge has shut down");
-  last_wait_.after(kLastWait, [this] { loop_.stop(); });
+  last_wait_.after(kLastWait, [this] { end(); });
   co_await tasks_.join();
+  end();
+}
+
+void Worker::end() {
+  last_wait_.cancel();
   loop_.stop();
+  if (auto on_end = std::exchange(on_end_, nullptr)) on_end();
 }
 
 Metrics Worker::report() const {

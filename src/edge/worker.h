@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -28,15 +29,16 @@ class Worker final : public Peer {
   net::EventLoop& loop() { return loop_; }
   unsigned index() const { return context_.index; }
 
-  // Serves until the end of shutdown(), on the calling thread.
-  void run();
+  // Serves until the end of shutdown(), as long as somebody runs the loop; then calls `on_end` there and
+  // stops the loop.
+  void start(std::function<void()> on_end);
 
   // From any thread.
   void update_routes(RouteUpdate update);
   void adopt(PublicConnection connection) override;
   void drop_pending(uint64_t id) override;
-  // Accepts nothing more, tells the agents, and run() returns when what is open has ended, at latest after
-  // the configured drain timeout.
+  // Accepts nothing more, tells the agents, and ends when what is open has ended, at latest after the
+  // configured drain timeout.
   void shutdown();
   void skip_drain();
 
@@ -48,6 +50,7 @@ class Worker final : public Peer {
 
   void take_routes(const RouteUpdate& update);
   net::Task<> shut_down();
+  void end();
 
   // Coroutines that a forced end left behind die with the loop: above it is what they may touch then.
   Admission admission_;
@@ -64,6 +67,7 @@ class Worker final : public Peer {
   std::unique_ptr<endpoint::Endpoint> endpoint_;
   net::Notify drain_skipped_;
   net::Timer last_wait_;
+  std::function<void()> on_end_;
   bool skip_drain_ = false;
   net::TaskGroup tasks_;
   net::TaskGroup closing_;

@@ -150,11 +150,16 @@ class EndpointImpl final : public Endpoint {
         .caps = config.caps.value_or(quic::EndpointLimits::for_machine(machine_memory(), config.workers)),
         .worker = config.worker,
         .workers = config.workers};
-    auto driver =
-        quic::Driver::bind(loop_, config.bind, std::move(engine),
-                           [this](std::shared_ptr<quic::Connection> quic) { on_accepted(std::move(quic)); });
-    if (!driver) return std::unexpected(driver.error());
-    driver_ = std::move(*driver);
+    net::UdpOptions options;
+    if (config.workers > 1) {
+      options.share = config.worker == 0 ? net::PortShare::kFirst : net::PortShare::kSibling;
+      if (config.worker == config.workers - 1) options.steer_by_connection_id = config.workers;
+    }
+    auto packets = net::bind_udp(loop_, config.bind, options);
+    if (!packets) return std::unexpected(packets.error());
+    driver_ = std::make_unique<quic::Driver>(
+        loop_, std::move(*packets), std::move(engine),
+        [this](std::shared_ptr<quic::Connection> quic) { on_accepted(std::move(quic)); });
     return {};
   }
 

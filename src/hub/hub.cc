@@ -36,7 +36,7 @@ struct Core : std::enable_shared_from_this<Core> {
       : loop(its_loop),
         config(std::move(its_config)),
         store(std::move(its_store)),
-        api(config, *store, leases, random, [this] { refresh(); }),
+        api(config, *store, leases, loop.random(), [this] { refresh(); }),
         server(loop,
                {.request_time = config.request_time,
                 .wall_clock = [this] { return config.wall_clock(); },
@@ -70,7 +70,6 @@ struct Core : std::enable_shared_from_this<Core> {
 
   net::EventLoop& loop;
   Config config;
-  SystemRandom random;
   std::unique_ptr<Store> store;
   Leases leases;
   Api api;
@@ -117,6 +116,12 @@ class HubImpl final : public Hub {
   std::shared_ptr<Core> core_;
 };
 
+Result<> check(const Config& config) {
+  if (config.operator_key.empty())
+    return fail(ErrorCode::kInvalid, "the operator key is empty; give the hub one");
+  return {};
+}
+
 }  // namespace
 
 void report(const Status& status, Metrics& metrics) {
@@ -136,12 +141,18 @@ void report(const Status& status, Metrics& metrics) {
 }
 
 Result<std::unique_ptr<Hub>> Hub::open(net::EventLoop& loop, Config config) {
-  if (config.operator_key.empty())
-    return fail(ErrorCode::kInvalid, "the operator key is empty; give the hub one");
-  SystemRandom random;
-  auto store = open_sqlite_store(loop, config.database, random, config.store);
+  auto valid = check(config);
+  if (!valid) return std::unexpected(valid.error());
+  auto store = open_sqlite_store(loop, config.database, loop.random(), config.store);
   if (!store) return std::unexpected(store.error());
-  return std::make_unique<HubImpl>(std::make_shared<Core>(loop, std::move(config), std::move(*store)));
+  return with_store(loop, std::move(config), std::move(*store));
+}
+
+Result<std::unique_ptr<Hub>> Hub::with_store(net::EventLoop& loop, Config config,
+                                             std::unique_ptr<Store> store) {
+  auto valid = check(config);
+  if (!valid) return std::unexpected(valid.error());
+  return std::make_unique<HubImpl>(std::make_shared<Core>(loop, std::move(config), std::move(store)));
 }
 
 }  // namespace culvert::hub

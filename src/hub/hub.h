@@ -18,6 +18,8 @@
 
 namespace culvert::hub {
 
+class Store;
+
 struct Config {
   std::filesystem::path database;        // SQLite file, made when missing
   SecretString operator_key;             // bearer secret of the operator's API calls
@@ -48,6 +50,9 @@ class Hub {
   // bounded time. Errors: kIo and kInvalid name the database and say whether it is corrupt, from a newer
   // version, or not readable.
   static Result<std::unique_ptr<Hub>> open(net::EventLoop& loop, Config config);
+  // The same over a store of the caller's: `config.database` and `config.store` are not used.
+  static Result<std::unique_ptr<Hub>> with_store(net::EventLoop& loop, Config config,
+                                                 std::unique_ptr<Store> store);
   virtual ~Hub() = default;
 
   // All routes as of now.

@@ -91,13 +91,13 @@ class HubTest : public ::testing::Test {
   }
   Task<> accept_all() {
     while (true) {
-      auto fd = co_await listener_->accept();
-      if (!fd) co_return;
-      tasks_.spawn(serve(*fd));
+      auto accepted = co_await listener_->accept();
+      if (!accepted) co_return;
+      tasks_.spawn(serve(std::move(*accepted)));
     }
   }
-  Task<> serve(int fd) {
-    auto stream = co_await tls::accept(net::make_tcp_stream(loop_, fd), {}, identity_, {}, soon());
+  Task<> serve(std::unique_ptr<net::ByteStream> transport) {
+    auto stream = co_await tls::accept(std::move(transport), {}, identity_, {}, soon());
     if (stream && hub_) co_await hub_->serve(std::move(*stream));
   }
 

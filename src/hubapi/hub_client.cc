@@ -131,8 +131,8 @@ net::Task<HubClient::Attempt> HubClient::attempt_declaration(HubUrl url, const I
     const UnixTime created = clock_.time_at(loop_.now());
     http::Request request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = body};
     request.headers.add("Content-Type", "application/json");
-    http::sign_request(request, token.tenant_key, kLeaseTag, created, random_);
-    if (agent_key) http::sign_request(request, *agent_key, kAgentTag, created, random_, "sig2");
+    http::sign_request(request, token.tenant_key, kLeaseTag, created, loop_.random());
+    if (agent_key) http::sign_request(request, *agent_key, kAgentTag, created, loop_.random(), "sig2");
     auto tried = co_await attempt(url, std::move(request));
     const bool was_off = std::chrono::abs(clock_.time_at(loop_.now()) - created) > http::kMaxClockSkew / 2;
     const bool is_refused = tried.response && tried.response->status == 401;

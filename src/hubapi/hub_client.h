@@ -6,7 +6,6 @@
 
 #include "base/clock.h"
 #include "base/key.h"
-#include "base/random.h"
 #include "base/secret.h"
 #include "http/message.h"
 #include "hubapi/declaration.h"
@@ -59,7 +58,6 @@ class HubClient {
   std::vector<HubUrl> urls_;
   PublicKey hub_key_;
   HubClock clock_;
-  SystemRandom random_;
   bool met_only_others_ = false;
   size_t preferred_ = 0;  // index of the URL that served last
 };

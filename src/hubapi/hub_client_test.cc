@@ -90,13 +90,13 @@ class HubClientTest : public testing::Test {
   }
   Task<> accept_all(FakeHub& hub) {
     while (true) {
-      auto fd = co_await hub.listener->accept();
-      if (!fd) co_return;
-      tasks_.spawn(serve(hub, *fd));
+      auto accepted = co_await hub.listener->accept();
+      if (!accepted) co_return;
+      tasks_.spawn(serve(hub, std::move(*accepted)));
     }
   }
-  Task<> serve(FakeHub& hub, int fd) {
-    auto stream = co_await tls::accept(net::make_tcp_stream(loop_, fd), {}, hub.identity, {}, soon());
+  Task<> serve(FakeHub& hub, std::unique_ptr<net::ByteStream> transport) {
+    auto stream = co_await tls::accept(std::move(transport), {}, hub.identity, {}, soon());
     if (stream) co_await hub.server->serve(std::move(*stream));
   }
   Task<> respond(FakeHub& hub, http::Exchange& exchange) {

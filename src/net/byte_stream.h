@@ -45,8 +45,15 @@ class ByteStream {
   virtual void when_readable(ReadyCallback callback) = 0;
   virtual void when_writable(ReadyCallback callback) = 0;
 
+  // Runs the callback soon, ready or not: for a layer that holds bytes the socket does not know of.
+  virtual void soon_readable(ReadyCallback callback) = 0;
   // Drops the callbacks that wait, without a call: for an owner that passes the stream on.
   virtual void cancel() = 0;
+
+  // Between these two it belongs to no loop and may change threads: it may be destroyed, which closes it, and
+  // nothing else may be called. Nothing waits on it when it leaves.
+  virtual void leave_loop() = 0;
+  virtual void join_loop(EventLoop& loop) = 0;
 
   virtual void close() = 0;  // FIN if nothing is unread, kernel rules otherwise
   virtual void reset() = 0;  // RST: the peer must not take what it has for the whole

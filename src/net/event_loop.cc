@@ -8,9 +8,11 @@
 #include <boost/system/system_error.hpp>
 #include <exception>
 #include <list>
+#include <optional>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "net/deadlines.h"
 
 namespace culvert::net {
 namespace {
@@ -24,105 +26,170 @@ constexpr auto kAwait = asio::as_tuple(asio::use_awaitable_t<Executor>{});
 
 }  // namespace
 
-// The armed wait outlives re-arming: `generation` tells a wait that was dropped while its completion was
-// queued already, `armed_for` lets a later deadline ride on an earlier wait. QUIC moves its deadline with
-// every batch of packets; each re-arming of an Asio timer would cost a queued cancellation and often a system
-// call.
-struct Timer::State : std::enable_shared_from_this<Timer::State> {
-  explicit State(EventLoop& its_loop) : loop(its_loop), timer(its_loop.context()) {}
+// All deadlines of the loop, and the one Asio timer that wakes the loop for the first of them. That is never
+// armed where the platform keeps the time.
+struct EventLoop::Timers {
+  explicit Timers(EventLoop& owner) : loop(owner) {}
 
-  void arm() {
-    armed = true;
-    armed_for = due;
-    timer.expires_at(due);
-    timer.async_wait([self = shared_from_this(), mine = ++generation](const boost::system::error_code&) {
-      if (mine == self->generation) self->fired();
+  void set(Deadlines::Entry& entry, TimePoint when) {
+    deadlines.set(entry, when);
+    if (when < armed_for) arm(when);
+  }
+  void drop(Deadlines::Entry& entry) {
+    if (!entry.is_set()) return;
+    Deadlines::drop(entry);
+    // An armed timer would keep run() from returning.
+    if (wake && deadlines.is_empty() && armed_for != TimePoint::max()) {
+      armed_for = TimePoint::max();
+      ++generation;
+      wake->cancel();
+    }
+  }
+  // An armed wait is left alone while it is the earliest: each new one costs a queued cancellation and often
+  // a system call. `generation` tells a wait that was replaced while its completion was queued already.
+  void arm(TimePoint when) {
+    if (!wake) return;
+    armed_for = when;
+    wake->expires_at(when);
+    wake->async_wait([this, mine = ++generation](const boost::system::error_code&) {
+      if (mine == generation) woken();
     });
   }
-
-  void disarm() {
-    callback = nullptr;
-    if (!armed) return;
-    armed = false;
-    ++generation;
-    timer.cancel();
+  void woken() {
+    armed_for = TimePoint::max();
+    deadlines.run(loop.now());
+    if (deadlines.next() < armed_for) arm(deadlines.next());
   }
 
-  void fired() {
-    armed = false;
-    if (loop.now() < due) {
-      arm();
-      return;
-    }
-    auto ready = std::move(callback);
-    callback = nullptr;
+  EventLoop& loop;
+  Deadlines deadlines;
+  std::optional<SteadyTimer> wake;  // ends before the context does
+  TimePoint armed_for = TimePoint::max();
+  uint64_t generation = 0;
+};
+
+EventLoop::EventLoop(Platform& platform)
+    : platform_(platform),
+      runs_by_platform_(platform.runs_loops()),
+      timers_(std::make_unique<Timers>(*this)),
+      context_(1) {
+  if (!runs_by_platform_) timers_->wake.emplace(context_);
+  platform_.loop_begins(*this);
+}
+
+EventLoop::~EventLoop() {
+  platform_.loop_ends(*this);
+  timers_->wake.reset();
+}
+
+bool EventLoop::run_ready() {
+  if (is_stopped()) return false;
+  bool worked = timers_->deadlines.run(now());
+  if (!worked && !has_work_) return false;
+  context_.restart();  // it stops whenever it has nothing to wait for
+  worked = context_.poll() > 0 || worked;
+  has_work_ = false;
+  return worked;
+}
+
+TimePoint EventLoop::next_deadline() const {
+  return is_stopped() ? TimePoint::max() : timers_->deadlines.next();
+}
+
+// A deadline that moves to a later time keeps its place in the queue until that comes: QUIC moves its own
+// with every batch of packets.
+struct Timer::State final : Deadlines::Entry {
+  explicit State(EventLoop& its_loop) : loop(its_loop) {}
+  ~State() override { loop.timers_->drop(*this); }
+
+  void on_expired() override {
+    if (loop.now() < due) return loop.timers_->set(*this, due);
+    auto ready = std::exchange(callback, nullptr);
     ready();
   }
 
   EventLoop& loop;
-  SteadyTimer timer;
   std::move_only_function<void()> callback;
   TimePoint due;
-  TimePoint armed_for;
-  bool armed = false;
-  uint64_t generation = 0;
 };
 
-Timer::Timer(EventLoop& loop) : loop_(loop), state_(std::make_shared<State>(loop)) {}
+Timer::Timer(EventLoop& loop) : state_(std::make_unique<State>(loop)) {}
 
-Timer::~Timer() { state_->disarm(); }
+Timer::~Timer() = default;
 
 void Timer::at(TimePoint when, std::move_only_function<void()> callback) {
   state_->callback = std::move(callback);
   state_->due = when;
-  if (!state_->armed || when < state_->armed_for) state_->arm();
+  if (!state_->is_set() || when < state_->when()) state_->loop.timers_->set(*state_, when);
 }
 
-void Timer::cancel() { state_->disarm(); }
+void Timer::after(Duration delay, std::move_only_function<void()> callback) {
+  at(state_->loop.now() + delay, std::move(callback));
+}
+
+void Timer::cancel() {
+  state_->callback = nullptr;
+  state_->loop.timers_->drop(*state_);
+}
+
+// Lives in the frame of the waiting coroutine. Asio's timer suspends it and is what a cancellation of the
+// coroutine ends; it never expires by itself.
+struct EventLoop::Sleep : Deadlines::Entry {
+  Sleep(EventLoop& its_loop, TimePoint deadline)
+      : loop(its_loop), timer(its_loop.context(), TimePoint::max()) {
+    if (deadline != TimePoint::max()) loop.timers_->set(*this, deadline);
+  }
+  ~Sleep() override { loop.timers_->drop(*this); }
+
+  auto wait() { return timer.async_wait(kAwait); }
+  void wake() { timer.cancel(); }
+  void on_expired() override { wake(); }
+
+  EventLoop& loop;
+  SteadyTimer timer;
+};
 
 Task<> sleep_until(EventLoop& loop, TimePoint when) {
-  SteadyTimer timer(loop.context(), when);
-  co_await timer.async_wait(kAwait);
+  EventLoop::Sleep sleep(loop, when);
+  co_await sleep.wait();
 }
 
 Task<> sleep_for(EventLoop& loop, Duration delay) { return sleep_until(loop, loop.now() + delay); }
 
 // Lives in the frame of the waiting coroutine; linked while it waits.
-struct Notify::Waiter {
-  Waiter(Notify& notify, TimePoint deadline) : timer(notify.loop_.context(), deadline), head(&notify.first_) {
+struct Notify::Waiter final : EventLoop::Sleep {
+  Waiter(Notify& notify, TimePoint deadline) : Sleep(notify.loop_, deadline), head(&notify.first_) {
     next = *head;
     if (next) next->previous = this;
     *head = this;
   }
-  Waiter(const Waiter&) = delete;
-  Waiter& operator=(const Waiter&) = delete;
-  ~Waiter() {
+  ~Waiter() override {
     if (!head) return;
     (previous ? previous->next : *head) = next;
     if (next) next->previous = previous;
   }
 
-  SteadyTimer timer;
   Waiter** head;  // null once notified: the Notify may be gone
   Waiter* next = nullptr;
   Waiter* previous = nullptr;
 };
 
 void Notify::notify() {
+  if (first_) loop_.note_work();
   for (Waiter* waiter = std::exchange(first_, nullptr); waiter; waiter = waiter->next) {
     waiter->head = nullptr;
-    waiter->timer.cancel();
+    waiter->wake();
   }
 }
 
 Task<> Notify::wait() {
   Waiter waiter(*this, TimePoint::max());
-  co_await waiter.timer.async_wait(kAwait);
+  co_await waiter.wait();
 }
 
 Task<bool> Notify::wait_until(TimePoint deadline) {
   Waiter waiter(*this, deadline);
-  co_await waiter.timer.async_wait(kAwait);
+  co_await waiter.wait();
   co_return waiter.head == nullptr;
 }
 
@@ -171,6 +238,7 @@ void TaskGroup::spawn(Task<> task) {
     state->tasks.erase(place);
     if (state->tasks.empty()) idle_.notify();
   };
+  loop_.note_work();
   asio::co_spawn(loop_.executor(), std::move(task),
                  asio::bind_cancellation_slot(place->slot(), std::move(ended)));
 }

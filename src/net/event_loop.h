@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -9,7 +10,9 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "base/result.h"
+#include "net/platform.h"
 
 // The only module with Asio and calls on sockets. Above it a coroutine is a Task, a worker's loop is an
 // EventLoop.
@@ -22,11 +25,12 @@ template <class T = void>
 using Task = boost::asio::awaitable<T, Executor>;
 
 // One thread's loop. Everything made from it lives and dies on the thread that calls run();
-// post() and stop() may be called from any thread.
+// post(), stop() and the clocks may be used from any thread.
 class EventLoop {
  public:
-  // `clock` outlives it.
-  explicit EventLoop(const Clock& clock = system_clock()) : clock_(clock), context_(1) {}
+  // `platform` outlives it.
+  explicit EventLoop(Platform& platform = system_platform());
+  ~EventLoop();
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
@@ -37,20 +41,51 @@ class EventLoop {
     auto guard = boost::asio::make_work_guard(context_);
     context_.run();
   }
-  void stop() { context_.stop(); }
+  void stop() {
+    is_stopped_.store(true, std::memory_order_relaxed);
+    context_.stop();
+  }
   template <class F>
   void post(F&& work) {
+    note_work();
     boost::asio::post(context_, std::forward<F>(work));
   }
+
   // The time for everything on this loop. Asked of the clock each time: a turn that takes long must not arm
-  // its deadlines in the past. From any thread.
-  TimePoint now() const { return clock_.now(); }
-  UnixTime unix_now() const { return clock_.unix_now(); }
+  // its deadlines in the past.
+  TimePoint now() const { return platform_.now(); }
+  UnixTime unix_now() const { return platform_.unix_now(); }
+  Random& random() { return platform_.random(); }
+  Platform& platform() { return platform_; }
   Executor executor() { return context_.get_executor(); }
   boost::asio::io_context& context() { return context_; }
 
+  // For a platform that runs its loops. Runs what is ready and what is due; false: nothing was.
+  bool run_ready();
+  // The next moment at which something will be due; TimePoint::max(): none.
+  TimePoint next_deadline() const;
+  // stop() was called.
+  bool is_stopped() const { return is_stopped_.load(std::memory_order_relaxed); }
+
  private:
-  const Clock& clock_;
+  friend class Timer;
+  friend class Notify;
+  friend class TaskGroup;
+  struct Sleep;  // a coroutine's wait
+  struct Timers;
+  friend Task<> sleep_until(EventLoop& loop, TimePoint when);
+
+  // Tells a platform that runs this loop that there is something to run.
+  void note_work() {
+    if (runs_by_platform_) has_work_ = true;
+  }
+
+  Platform& platform_;
+  const bool runs_by_platform_;
+  bool has_work_ = false;
+  std::atomic<bool> is_stopped_ = false;
+  // Coroutines that die with the context still take their deadlines out.
+  std::unique_ptr<Timers> timers_;
   boost::asio::io_context context_;
 };
 
@@ -64,15 +99,12 @@ class Timer {
   Timer& operator=(const Timer&) = delete;
 
   void at(TimePoint when, std::move_only_function<void()> callback);
-  void after(Duration delay, std::move_only_function<void()> callback) {
-    at(loop_.now() + delay, std::move(callback));
-  }
+  void after(Duration delay, std::move_only_function<void()> callback);
   void cancel();
 
  private:
   struct State;
-  EventLoop& loop_;
-  std::shared_ptr<State> state_;
+  std::unique_ptr<State> state_;
 };
 
 // Suspends the calling coroutine.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <list>
 #include <optional>
 #include <stdexcept>
 #include <thread>
@@ -20,15 +21,95 @@ TEST(EventLoop, PostRunsOnTheLoopFromAnotherThread) {
   EXPECT_EQ(ran_on, std::this_thread::get_id());
 }
 
-TEST(EventLoop, HasTheTimeOfItsClock) {
-  struct FixedClock final : Clock {
-    TimePoint now() const override { return TimePoint(7s); }
-    UnixTime unix_now() const override { return UnixTime(1'000'000s); }
-  };
-  const FixedClock clock;
-  const EventLoop loop(clock);
-  EXPECT_EQ(loop.now(), TimePoint(7s));
+// A platform with a time of its own and nothing else.
+struct FakePlatform final : Platform {
+  TimePoint now() const override { return time; }
+  UnixTime unix_now() const override { return UnixTime(1'000'000s); }
+  Random& random() override { return randomness; }
+  bool runs_loops() const override { return true; }
+  Result<std::unique_ptr<TcpListener>> listen_tcp(EventLoop&, const SocketAddr&,
+                                                  const ListenOptions&) override {
+    return none();
+  }
+  std::unique_ptr<ConnectAttempt> connect_tcp(EventLoop&, const SocketAddr&,
+                                              std::shared_ptr<Notify>) override {
+    return nullptr;
+  }
+  Result<std::unique_ptr<PacketIo>> bind_udp(EventLoop&, const SocketAddr&, const UdpOptions&) override {
+    return none();
+  }
+  Result<std::unique_ptr<NetworkWatch>> watch_network(EventLoop&, std::function<void()>) override {
+    return none();
+  }
+  Result<SocketAddr> source_address_for(const SocketAddr&) override { return none(); }
+  std::optional<size_t> path_mtu(const SocketAddr&) override { return std::nullopt; }
+  static std::unexpected<Error> none() { return fail(ErrorCode::kIo, "no network"); }
+
+  TimePoint time{1h};
+  SeededRandom randomness{1};
+};
+
+Task<> note_times(EventLoop& loop, std::vector<TimePoint>& woken) {
+  co_await sleep_for(loop, 3h);
+  woken.push_back(loop.now());
+  Notify never(loop);
+  const bool notified = co_await never.wait_until(loop.now() + 10min);
+  EXPECT_FALSE(notified);
+  woken.push_back(loop.now());
+}
+
+TEST(EventLoop, RunsInTheTimeOfItsPlatform) {
+  FakePlatform platform;
+  EventLoop loop(platform);
+  EXPECT_EQ(loop.now(), TimePoint(1h));
   EXPECT_EQ(loop.unix_now(), UnixTime(1'000'000s));
+  std::vector<TimePoint> woken;
+  TaskGroup tasks(loop);
+  tasks.spawn(note_times(loop, woken));
+  Timer timer(loop);
+  timer.after(1h, [&] { woken.push_back(loop.now()); });
+  while (tasks.size() > 0) {
+    while (loop.run_ready()) {
+    }
+    ASSERT_NE(loop.next_deadline(), TimePoint::min());
+    if (tasks.size() > 0) platform.time = loop.next_deadline();
+  }
+  EXPECT_EQ(woken, (std::vector<TimePoint>{TimePoint(2h), TimePoint(4h), TimePoint(4h + 10min)}));
+  EXPECT_EQ(loop.next_deadline(), TimePoint::max()) << "a deadline was left behind";
+}
+
+TEST(EventLoop, OfAPlatformRunsNothingBeforeItIsDueOrAfterStop) {
+  FakePlatform platform;
+  EventLoop loop(platform);
+  bool ran = false;
+  Timer timer(loop);
+  timer.after(1s, [&] { ran = true; });
+  EXPECT_FALSE(loop.run_ready());
+  platform.time += 1s;
+  EXPECT_TRUE(loop.run_ready());
+  EXPECT_TRUE(std::exchange(ran, false));
+  loop.post([&] { loop.stop(); });
+  EXPECT_TRUE(loop.run_ready());
+  EXPECT_TRUE(loop.is_stopped());
+  loop.post([&] { ran = true; });
+  EXPECT_FALSE(loop.run_ready());
+  EXPECT_FALSE(ran);
+}
+
+TEST(Timer, OnesThatAreDueAtOnceRunInTheOrderInWhichTheyWereSet) {
+  FakePlatform platform;
+  EventLoop loop(platform);
+  std::string order;
+  std::list<Timer> timers;
+  for (const char name : {'a', 'b', 'c', 'd'}) {
+    timers.emplace_back(loop).at(platform.time + 1s, [&, name] { order += name; });
+  }
+  timers.front().at(platform.time + 2s, [&] { order += 'A'; });
+  timers.erase(std::next(timers.begin()));
+  platform.time += 1s;
+  EXPECT_TRUE(loop.run_ready());
+  EXPECT_EQ(order, "cd");
+  EXPECT_EQ(loop.next_deadline(), platform.time + 1s);
 }
 
 TEST(Timer, FiresOnceAndNeverEarly) {

@@ -9,17 +9,22 @@
 #include <cstring>
 
 #include "net/ready_socket.h"
+#include "net/system.h"
 
 namespace culvert::net {
+namespace {
 
-struct NetworkWatch::Impl {
-  Impl(EventLoop& loop, int fd, std::function<void()> callback)
+class NetlinkWatch final : public NetworkWatch {
+ public:
+  NetlinkWatch(EventLoop& loop, int fd, std::function<void()> callback)
       : socket(loop, fd), settle(loop), on_change(std::move(callback)) {}
 
+  bool is_open() const { return socket.is_open(); }
   void wait() {
     socket.when_readable([this] { drain(); });
   }
 
+ private:
   // What changed does not matter, only that something did; a lost message (ENOBUFS) is a change as well.
   void drain() {
     if (!socket.is_open()) return;
@@ -47,10 +52,21 @@ struct NetworkWatch::Impl {
   bool settling = false;
 };
 
-NetworkWatch::NetworkWatch(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-NetworkWatch::~NetworkWatch() = default;
+}  // namespace
 
 Result<std::unique_ptr<NetworkWatch>> NetworkWatch::start(EventLoop& loop, std::function<void()> on_change) {
+  return loop.platform().watch_network(loop, std::move(on_change));
+}
+
+Result<SocketAddr> source_address_for(EventLoop& loop, const SocketAddr& remote) {
+  return loop.platform().source_address_for(remote);
+}
+
+std::optional<size_t> path_mtu(EventLoop& loop, const SocketAddr& remote) {
+  return loop.platform().path_mtu(remote);
+}
+
+Result<std::unique_ptr<NetworkWatch>> watch_system_network(EventLoop& loop, std::function<void()> on_change) {
   int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
   if (fd < 0) return fail(ErrorCode::kIo, "cannot watch the network: {}", std::strerror(errno));
   sockaddr_nl address{};
@@ -62,14 +78,14 @@ Result<std::unique_ptr<NetworkWatch>> NetworkWatch::start(EventLoop& loop, std::
     close(fd);
     return fail(ErrorCode::kIo, "cannot watch the network: {}", std::strerror(error));
   }
-  auto impl = std::make_unique<Impl>(loop, fd, std::move(on_change));
-  if (!impl->socket.is_open())
+  auto watch = std::make_unique<NetlinkWatch>(loop, fd, std::move(on_change));
+  if (!watch->is_open())
     return fail(ErrorCode::kIo, "cannot watch the network: the loop takes no more descriptors");
-  impl->wait();
-  return std::unique_ptr<NetworkWatch>(new NetworkWatch(std::move(impl)));
+  watch->wait();
+  return watch;
 }
 
-Result<SocketAddr> source_address_for(const SocketAddr& remote) {
+Result<SocketAddr> system_source_address_for(const SocketAddr& remote) {
   int fd = socket(remote.is_v4() ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0)
     return fail(ErrorCode::kUnavailable, "no socket to reach {}: {}", remote.to_string(),
@@ -87,7 +103,7 @@ Result<SocketAddr> source_address_for(const SocketAddr& remote) {
   return SocketAddr::from_sockaddr(reinterpret_cast<const sockaddr*>(&address)).with_port(0);
 }
 
-std::optional<size_t> path_mtu(const SocketAddr& remote) {
+std::optional<size_t> system_path_mtu(const SocketAddr& remote) {
   const int fd = socket(remote.is_v4() ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return std::nullopt;
   sockaddr_storage address{};

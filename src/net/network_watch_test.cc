@@ -25,7 +25,8 @@ TEST(NetworkWatch, MayGoWhileTheLoopStillHasItsWork) {
 }
 
 TEST(SourceAddress, IsLoopbackForLoopback) {
-  auto source = source_address_for(SocketAddr::v4({127, 0, 0, 1}, 443));
+  EventLoop loop;
+  auto source = source_address_for(loop, SocketAddr::v4({127, 0, 0, 1}, 443));
   ASSERT_TRUE(source) << source.error().message;
   EXPECT_TRUE(source->is_loopback());
   EXPECT_EQ(source->port(), 0);

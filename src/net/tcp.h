@@ -8,39 +8,40 @@
 
 namespace culvert::net {
 
-// A connected TCP socket, as TcpListener::accept gives. Connections of listeners and of tcp_connect have
-// TCP_NODELAY and keep-alive probes: a peer that vanished is an error after two minutes.
-std::unique_ptr<ByteStream> make_tcp_stream(EventLoop& loop, int fd);
-
-// Gives up the descriptor of a stream made by make_tcp_stream that nothing waits on, so that another worker's
-// loop can take it. The stream answers kError afterwards.
-int release_descriptor(ByteStream& stream);
-
 struct ListenOptions {
   PortShare share = PortShare::kNone;
   int backlog = 1024;
 };
 
-// Accepts connections on one address. Port 0 takes a free one.
+// Accepts connections on one address. Port 0 takes a free one. They have, as those of tcp_connect,
+// TCP_NODELAY and keep-alive probes: a peer that vanished is an error after two minutes.
 class TcpListener {
  public:
   // Errors name the address, the reason and the next step: kConflict (in use), kUnauthorized (privileged
   // port), kIo.
   static Result<std::unique_ptr<TcpListener>> listen(EventLoop& loop, const SocketAddr& address,
                                                      ListenOptions options);
-  ~TcpListener();
+  virtual ~TcpListener() = default;
 
-  SocketAddr local_addr() const;
-  // The next connection's descriptor; one call at a time. kClosed after close(). Waits out a full descriptor
-  // table itself.
-  Task<Result<int>> accept();
-  void close();
-
- private:
-  struct Impl;
-  explicit TcpListener(std::shared_ptr<Impl> impl);
-  std::shared_ptr<Impl> impl_;
+  virtual SocketAddr local_addr() const = 0;
+  // The next connection; one call at a time. kClosed after close(). Waits out a full descriptor table itself.
+  virtual Task<Result<std::unique_ptr<ByteStream>>> accept() = 0;
+  virtual void close() = 0;
 };
+
+// One address that is being tried.
+class ConnectAttempt {
+ public:
+  virtual ~ConnectAttempt() = default;
+  virtual const SocketAddr& address() const = 0;
+  // EINPROGRESS, 0 when connected, or the error.
+  virtual int outcome() const = 0;
+  // Once, when connected.
+  virtual std::unique_ptr<ByteStream> take() = 0;
+};
+// `changed` is notified when outcome() may have changed.
+std::unique_ptr<ConnectAttempt> make_connect_attempt(EventLoop& loop, const SocketAddr& address,
+                                                     std::shared_ptr<Notify> changed);
 
 // Connects to one address. Errors: kUnavailable (refused, unreachable), kTimeout; the message names the
 // address.

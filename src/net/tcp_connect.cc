@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "net/lookup.h"
 #include "net/ready_socket.h"
+#include "net/system.h"
 #include "net/tcp.h"
 #include "net/tcp_stream.h"
 
@@ -18,11 +19,9 @@ namespace {
 constexpr Duration kAttemptDelay = std::chrono::milliseconds(250);
 constexpr Duration kResolutionDelay = std::chrono::milliseconds(50);
 
-// One address that is being tried.
-class Attempt {
+class SystemAttempt final : public ConnectAttempt {
  public:
-  // `changed` is notified when outcome() may have changed.
-  Attempt(EventLoop& loop, const SocketAddr& address, std::shared_ptr<Notify> changed)
+  SystemAttempt(EventLoop& loop, const SocketAddr& address, std::shared_ptr<Notify> changed)
       : address_(address), changed_(std::move(changed)) {
     const int fd =
         ::socket(address.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -41,13 +40,12 @@ class Attempt {
     outcome_ = ::connect(fd, reinterpret_cast<const sockaddr*>(&storage), length) == 0 ? 0 : errno;
     if (outcome_ == EINPROGRESS) wait();
   }
-  Attempt(const Attempt&) = delete;
-  Attempt& operator=(const Attempt&) = delete;
 
-  const SocketAddr& address() const { return address_; }
-  int outcome() const { return outcome_; }  // EINPROGRESS, 0 when connected, or the error
-  // The connection, once; after outcome() 0.
-  std::unique_ptr<ByteStream> take() { return std::make_unique<TcpStream>(std::move(*socket_), address_); }
+  const SocketAddr& address() const override { return address_; }
+  int outcome() const override { return outcome_; }
+  std::unique_ptr<ByteStream> take() override {
+    return std::make_unique<TcpStream>(std::move(*socket_), address_);
+  }
 
  private:
   void wait() {
@@ -75,7 +73,7 @@ class Attempt {
   std::optional<ReadySocket> socket_;
   int outcome_ = 0;
 };
-using AttemptPtr = std::unique_ptr<Attempt>;
+using AttemptPtr = std::unique_ptr<ConnectAttempt>;
 
 // The addresses of a lookup in the order in which they are tried, as they become known.
 class AddressQueue {
@@ -129,7 +127,7 @@ class Race {
     while (!winner_ && !queue_.is_empty()) {
       const TimePoint due = std::max(queue_.may_start_at(), next_attempt_);
       if (now < due) break;
-      attempts_.push_back(std::make_unique<Attempt>(loop_, queue_.take(), changed_));
+      attempts_.push_back(make_connect_attempt(loop_, queue_.take(), changed_));
       next_attempt_ = now + kAttemptDelay;
       collect();
     }
@@ -192,16 +190,26 @@ class Race {
 
 }  // namespace
 
+std::unique_ptr<ConnectAttempt> connect_on_system(EventLoop& loop, const SocketAddr& address,
+                                                  std::shared_ptr<Notify> changed) {
+  return std::make_unique<SystemAttempt>(loop, address, std::move(changed));
+}
+
+std::unique_ptr<ConnectAttempt> make_connect_attempt(EventLoop& loop, const SocketAddr& address,
+                                                     std::shared_ptr<Notify> changed) {
+  return loop.platform().connect_tcp(loop, address, std::move(changed));
+}
+
 Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, SocketAddr address,
                                                       TimePoint deadline) {
   auto changed = std::make_shared<Notify>(loop);
-  Attempt attempt(loop, address, changed);
-  if (attempt.outcome() == EINPROGRESS) co_await changed->wait_until(deadline);
-  if (attempt.outcome() == 0) co_return attempt.take();
-  if (attempt.outcome() == EINPROGRESS)
+  const AttemptPtr attempt = make_connect_attempt(loop, address, changed);
+  if (attempt->outcome() == EINPROGRESS) co_await changed->wait_until(deadline);
+  if (attempt->outcome() == 0) co_return attempt->take();
+  if (attempt->outcome() == EINPROGRESS)
     co_return fail(ErrorCode::kTimeout, "cannot connect to {}: no answer in time", address.to_string());
   co_return fail(ErrorCode::kUnavailable, "cannot connect to {}: {}", address.to_string(),
-                 std::strerror(attempt.outcome()));
+                 std::strerror(attempt->outcome()));
 }
 
 Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, std::string host, uint16_t port,

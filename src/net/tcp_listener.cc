@@ -12,6 +12,7 @@
 #include "base/rate_limit.h"
 #include "net/bind.h"
 #include "net/ready_socket.h"
+#include "net/system.h"
 #include "net/tcp.h"
 #include "net/tcp_stream.h"
 
@@ -51,10 +52,9 @@ bool is_about_one_connection(int error) {
   }
 }
 
-}  // namespace
-
-struct TcpListener::Impl {
-  Impl(EventLoop& owner, int fd) : loop(owner), socket(owner, fd), local(bound_address(fd)), closed(owner) {}
+struct Listening {
+  Listening(EventLoop& owner, int fd)
+      : loop(owner), socket(owner, fd), local(bound_address(fd)), closed(owner) {}
 
   void warn(int error) {
     if (!warnings.allow(loop.now())) return;
@@ -69,26 +69,23 @@ struct TcpListener::Impl {
   RateLimit warnings{1, 10s};
   unsigned accepted_in_a_row = 0;
 };
+using ListeningPtr = std::shared_ptr<Listening>;
 
-namespace {
-
-template <class Impl>
-Task<> wait_readable(std::shared_ptr<Impl> impl) {
+Task<> wait_readable(ListeningPtr impl) {
   auto ready = std::make_shared<Notify>(impl->loop);
   impl->socket.when_readable([ready] { ready->notify(); });
   co_await ready->wait();
 }
 
 // Shares the listener's insides: the listener may be destroyed while this waits.
-template <class Impl>
-Task<Result<int>> accept_next(std::shared_ptr<Impl> impl) {
+Task<Result<std::unique_ptr<ByteStream>>> accept_next(ListeningPtr impl) {
   if (++impl->accepted_in_a_row >= kAcceptsPerTurn) {
     impl->accepted_in_a_row = 0;
     co_await boost::asio::post(impl->loop.executor(), boost::asio::use_awaitable_t<Executor>{});
   }
   while (impl->socket.is_open()) {
     const int fd = ::accept4(impl->socket.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) co_return fd;
+    if (fd >= 0) co_return TcpStream::adopt(impl->loop, fd);
     const int error = errno;
     if (error == EAGAIN) {
       impl->accepted_in_a_row = 0;
@@ -104,10 +101,33 @@ Task<Result<int>> accept_next(std::shared_ptr<Impl> impl) {
   co_return fail(ErrorCode::kClosed, "the listener on {} is closed", impl->local.to_string());
 }
 
+class SystemListener final : public TcpListener {
+ public:
+  explicit SystemListener(ListeningPtr impl) : impl_(std::move(impl)) {}
+  ~SystemListener() override { shut(); }
+
+  SocketAddr local_addr() const override { return impl_->local; }
+  Task<Result<std::unique_ptr<ByteStream>>> accept() override { return accept_next(impl_); }
+  void close() override { shut(); }
+
+ private:
+  void shut() {
+    impl_->socket.close();
+    impl_->closed.notify();
+  }
+
+  ListeningPtr impl_;
+};
+
 }  // namespace
 
 Result<std::unique_ptr<TcpListener>> TcpListener::listen(EventLoop& loop, const SocketAddr& address,
                                                          ListenOptions options) {
+  return loop.platform().listen_tcp(loop, address, options);
+}
+
+Result<std::unique_ptr<TcpListener>> listen_on_system(EventLoop& loop, const SocketAddr& address,
+                                                      const ListenOptions& options) {
   auto fd = open_bound(address, SOCK_STREAM, options.share);
   if (!fd) return std::unexpected(fd.error());
   set_tcp_options(*fd);
@@ -116,26 +136,13 @@ Result<std::unique_ptr<TcpListener>> TcpListener::listen(EventLoop& loop, const 
     ::close(*fd);
     return std::unexpected(bind_error(address, SOCK_STREAM, error));
   }
-  auto impl = std::make_shared<Impl>(loop, *fd);
+  auto impl = std::make_shared<Listening>(loop, *fd);
   if (!impl->socket.is_open()) return std::unexpected(bind_error(address, SOCK_STREAM, ENOMEM));
   if (options.share == PortShare::kFirst) {
     if (auto allowed = allow_siblings(*fd, address, SOCK_STREAM); !allowed)
       return std::unexpected(allowed.error());
   }
-  return std::unique_ptr<TcpListener>(new TcpListener(std::move(impl)));
-}
-
-TcpListener::TcpListener(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
-
-TcpListener::~TcpListener() { close(); }
-
-SocketAddr TcpListener::local_addr() const { return impl_->local; }
-
-Task<Result<int>> TcpListener::accept() { return accept_next(impl_); }
-
-void TcpListener::close() {
-  impl_->socket.close();
-  impl_->closed.notify();
+  return std::make_unique<SystemListener>(std::move(impl));
 }
 
 }  // namespace culvert::net

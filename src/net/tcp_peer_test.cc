@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/tcp_stream.h"
 #include "net/testing.h"
 
 namespace culvert::net {
@@ -23,14 +24,13 @@ TEST(TcpPeer, ASilentPeerIsAskedForASignOfLife) {
   EventLoop loop;
   TcpPair pair(loop);
   for (ByteStream* stream : {pair.client.get(), pair.server.get()}) {
-    const int fd = release_descriptor(*stream);
+    const int fd = dynamic_cast<TcpStream&>(*stream).fd();
     EXPECT_EQ(option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
     const int probes = option(fd, IPPROTO_TCP, TCP_KEEPCNT);
     const int silence =
         option(fd, IPPROTO_TCP, TCP_KEEPIDLE) + probes * option(fd, IPPROTO_TCP, TCP_KEEPINTVL);
     EXPECT_EQ(silence, 120) << "as net/tcp.h says";
     EXPECT_GE(probes, 3) << "a lost packet or two are no death";
-    ::close(fd);
   }
 }
 

@@ -63,7 +63,7 @@ IoResult TcpStream::try_read(MutableBytes into) {
   CHECK(!into.empty());
   ssize_t count;
   do {
-    count = ::recv(socket_.fd(), into.data(), into.size(), MSG_DONTWAIT);
+    count = ::recv(socket_->fd(), into.data(), into.size(), MSG_DONTWAIT);
   } while (count < 0 && errno == EINTR);
   if (count > 0) return {IoStatus::kOk, static_cast<size_t>(count)};
   // The kernel tells of an RST once: a write that met it leaves a read that looks like a clean end. After a
@@ -85,7 +85,7 @@ IoResult TcpStream::try_write(std::span<const ByteView> from) {
   CHECK(message.msg_iovlen > 0);
   ssize_t count;
   do {
-    count = ::sendmsg(socket_.fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    count = ::sendmsg(socket_->fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   } while (count < 0 && errno == EINTR);
   if (count >= 0) return {IoStatus::kOk, static_cast<size_t>(count)};
   if (errno == ECONNRESET) reset_ = true;
@@ -93,12 +93,17 @@ IoResult TcpStream::try_write(std::span<const ByteView> from) {
 }
 
 IoResult TcpStream::try_finish() {
-  if (::shutdown(socket_.fd(), SHUT_WR) == 0) return {IoStatus::kOk};
+  if (::shutdown(socket_->fd(), SHUT_WR) == 0) return {IoStatus::kOk};
   return failed(IoStatus::kWantWrite);
 }
 
+void TcpStream::leave_loop() {
+  detached_.reset(socket_->release());
+  socket_.reset();
+}
+
 bool TcpStream::peer_has_ended() const {
-  pollfd state{.fd = socket_.fd(), .events = POLLRDHUP, .revents = 0};
+  pollfd state{.fd = socket_->fd(), .events = POLLRDHUP, .revents = 0};
   return ::poll(&state, 1, 0) > 0 && (state.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
@@ -111,14 +116,6 @@ std::unique_ptr<TcpStream> TcpStream::adopt(EventLoop& loop, int fd) {
   ReadySocket socket(loop, fd);
   const SocketAddr remote = peer_address(socket.fd());
   return std::make_unique<TcpStream>(std::move(socket), remote);
-}
-
-std::unique_ptr<ByteStream> make_tcp_stream(EventLoop& loop, int fd) { return TcpStream::adopt(loop, fd); }
-
-int release_descriptor(ByteStream& stream) {
-  auto* tcp = dynamic_cast<TcpStream*>(&stream);
-  CHECK(tcp);
-  return tcp->release();
 }
 
 }  // namespace culvert::net

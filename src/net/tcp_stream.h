@@ -1,4 +1,7 @@
 #pragma once
+#include <optional>
+
+#include "base/descriptor.h"
 #include "net/bind.h"
 #include "net/byte_stream.h"
 #include "net/ready_socket.h"
@@ -9,38 +12,40 @@ namespace culvert::net {
 // accepts have those of the listener.
 void set_tcp_options(int fd);
 
-// recv and send on a descriptor; what make_tcp_stream makes.
+// recv and send on a descriptor.
 class TcpStream final : public ByteStream {
  public:
-  // What TcpListener::accept gave.
+  // What a listener with set_tcp_options accepted.
   static std::unique_ptr<TcpStream> adopt(EventLoop& loop, int fd);
   // A connected socket with set_tcp_options.
   TcpStream(ReadySocket socket, const SocketAddr& remote)
-      : socket_(std::move(socket)), local_(bound_address(socket_.fd())), remote_(remote) {}
+      : socket_(std::move(socket)), local_(bound_address(socket_->fd())), remote_(remote) {}
 
   IoResult try_read(MutableBytes into) override;
   using ByteStream::try_write;
   IoResult try_write(std::span<const ByteView> from) override;
   IoResult try_finish() override;
-  void when_readable(ReadyCallback callback) override { socket_.when_readable(std::move(callback)); }
-  void when_writable(ReadyCallback callback) override { socket_.when_writable(std::move(callback)); }
-  void cancel() override { socket_.cancel(); }
-  void close() override { socket_.close(); }
-  void reset() override { socket_.reset(); }
-  bool is_open() const override { return socket_.is_open(); }
+  void when_readable(ReadyCallback callback) override { socket_->when_readable(std::move(callback)); }
+  void when_writable(ReadyCallback callback) override { socket_->when_writable(std::move(callback)); }
+  void soon_readable(ReadyCallback callback) override { socket_->soon_readable(std::move(callback)); }
+  void cancel() override { socket_->cancel(); }
+  void leave_loop() override;
+  void join_loop(EventLoop& loop) override { socket_.emplace(loop, detached_.release()); }
+  void close() override { socket_->close(); }
+  void reset() override { socket_->reset(); }
+  bool is_open() const override { return socket_->is_open(); }
   bool peer_has_ended() const override;
   SocketAddr local_addr() const override { return local_; }
   SocketAddr remote_addr() const override { return remote_; }
   std::string last_error() const override;
-  EventLoop& loop() override { return socket_.loop(); }
-
-  void soon_readable(ReadyCallback callback) { socket_.soon_readable(std::move(callback)); }
-  int release() { return socket_.release(); }
+  EventLoop& loop() override { return socket_->loop(); }
+  int fd() const { return socket_->fd(); }  // stays its own
 
  private:
   IoResult failed(IoStatus want);
 
-  ReadySocket socket_;
+  std::optional<ReadySocket> socket_;  // of its loop
+  Descriptor detached_;                // while it belongs to none
   SocketAddr local_;
   SocketAddr remote_;
   int error_ = 0;

@@ -256,14 +256,14 @@ TEST(TcpStream, WaitingReaderDiesWithTheLoop) {
   EXPECT_FALSE(out);
 }
 
-TEST(TcpStream, DescriptorMovesToAnotherLoop) {
+TEST(TcpStream, MovesToAnotherLoop) {
   EventLoop first, second;
   TcpPair pair(first);
   ASSERT_TRUE(run_task(first, write_all(*pair.client, as_bytes("before"), soon())));
-  const int fd = release_descriptor(*pair.server);
-  EXPECT_FALSE(pair.server->is_open());
-  EXPECT_EQ(pair.server->try_write(as_bytes("x")).status, IoStatus::kError);
-  auto moved = make_tcp_stream(second, fd);
+  pair.server->leave_loop();
+  pair.server->join_loop(second);
+  const auto moved = std::move(pair.server);
+  EXPECT_EQ(&moved->loop(), &second);
   EXPECT_EQ(moved->remote_addr(), pair.client->local_addr());
   Bytes buffer(100);
   EXPECT_EQ(run_task(second, read_some(*moved, buffer, soon())).value(), 6u);
@@ -322,7 +322,7 @@ TEST(TcpListener, AcceptsBothFamiliesOnTheUnspecifiedAddress) {
   for (const char* to : {"127.0.0.1:0", "[::1]:0"}) {
     auto client = run_task(loop, tcp_connect(loop, addr(to).with_port(port), soon()));
     ASSERT_TRUE(client) << client.error().message;
-    auto server = make_tcp_stream(loop, run_task(loop, listener->accept()).value());
+    auto server = run_task(loop, listener->accept()).value();
     EXPECT_EQ(server->local_addr(), addr(to).with_port(port));
     EXPECT_EQ(server->remote_addr(), (*client)->local_addr());
   }
@@ -364,7 +364,7 @@ TEST(TcpListener, ClosingOrDestroyingEndsAWaitingAccept) {
     EventLoop loop;
     auto listener = TcpListener::listen(loop, addr("127.0.0.1:0"), {}).value();
     TaskGroup tasks(loop);
-    std::optional<Result<int>> accepted;
+    std::optional<Result<std::unique_ptr<ByteStream>>> accepted;
     tasks.spawn(keep_result(listener->accept(), accepted));
     drain(loop);
     EXPECT_FALSE(accepted);
@@ -387,7 +387,7 @@ TEST(TcpListener, AcceptsMoreThanOneTurnHolds) {
   for (int i = 0; i < 150; ++i) {
     clients.push_back(run_task(loop, tcp_connect(loop, listener->local_addr(), soon())).value());
   }
-  for (int i = 0; i < 150; ++i) ::close(run_task(loop, listener->accept()).value());
+  for (int i = 0; i < 150; ++i) EXPECT_TRUE(run_task(loop, listener->accept()));
 }
 
 TEST(TcpListener, AFullDescriptorTableIsWaitedOutAndAbortedConnectionsAreSkipped) {
@@ -400,7 +400,6 @@ TEST(TcpListener, AFullDescriptorTableIsWaitedOutAndAbortedConnectionsAreSkipped
   const auto accepted = run_task(loop, listener->accept());
   const std::string log = ::testing::internal::GetCapturedStderr();
   ASSERT_TRUE(accepted);
-  ::close(*accepted);
   EXPECT_GE(monotonic_now() - start, 200ms);
   EXPECT_TRUE(accept_failures.empty());
   const size_t first = log.find("accept_paused");
@@ -414,7 +413,7 @@ TEST(TcpListener, CloseEndsThePauseOfAFullTable) {
   auto client = run_task(loop, tcp_connect(loop, listener->local_addr(), soon())).value();
   accept_failures = {EMFILE};
   TaskGroup tasks(loop);
-  std::optional<Result<int>> accepted;
+  std::optional<Result<std::unique_ptr<ByteStream>>> accepted;
   tasks.spawn(keep_result(listener->accept(), accepted));
   loop.context().restart();
   loop.context().poll();

@@ -71,7 +71,7 @@ struct TcpPair {
   explicit TcpPair(EventLoop& loop, std::string_view where = "127.0.0.1:0") {
     auto listener = TcpListener::listen(loop, addr(where), {}).value();
     client = run_task(loop, tcp_connect(loop, listener->local_addr(), soon())).value();
-    server = make_tcp_stream(loop, run_task(loop, listener->accept()).value());
+    server = run_task(loop, listener->accept()).value();
   }
 
   std::unique_ptr<ByteStream> client;

@@ -270,7 +270,7 @@ struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
 };
 
 Result<std::unique_ptr<UdpSocket>> UdpSocket::bind(EventLoop& loop, const SocketAddr& address,
-                                                   UdpOptions options) {
+                                                   const UdpOptions& options) {
   auto fd = open_bound(address, SOCK_DGRAM, options.share);
   if (!fd) return std::unexpected(fd.error());
   configure(*fd, !address.is_v4());
@@ -288,9 +288,24 @@ Result<std::unique_ptr<UdpSocket>> UdpSocket::bind(EventLoop& loop, const Socket
   return std::unique_ptr<UdpSocket>(new UdpSocket(std::move(impl)));
 }
 
+Result<> UdpSocket::rebind() {
+  auto fresh = bind(impl_->socket.loop(), impl_->local.with_port(0),
+                    {.segmentation_pause = impl_->segmentation_pause});
+  if (!fresh) return std::unexpected(fresh.error());
+  const std::shared_ptr<Impl> old = std::exchange(impl_, (*fresh)->impl_);
+  (*fresh)->impl_ = old;  // which `fresh` closes
+  if (old->each) start(old->each, old->batch_end);
+  return {};
+}
+
+Result<std::unique_ptr<PacketIo>> bind_udp(EventLoop& loop, const SocketAddr& address,
+                                           const UdpOptions& options) {
+  return loop.platform().bind_udp(loop, address, options);
+}
+
 UdpSocket::UdpSocket(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-UdpSocket::~UdpSocket() { close(); }
+UdpSocket::~UdpSocket() { shut(); }
 
 SocketAddr UdpSocket::local_addr() const { return impl_->local; }
 
@@ -346,7 +361,9 @@ void UdpSocket::when_writable(std::function<void()> callback) {
 
 bool UdpSocket::is_segmenting() const { return impl_->is_segmenting(); }
 
-void UdpSocket::close() {
+void UdpSocket::close() { shut(); }
+
+void UdpSocket::shut() {
   impl_->writable = nullptr;
   impl_->socket.close();
 }

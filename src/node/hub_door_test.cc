@@ -50,8 +50,7 @@ class HubDoorTest : public NodeTest {
 
   std::unique_ptr<net::ByteStream> connect() {
     auto client = run_task(loop_, net::tcp_connect(loop_, listener_->local_addr(), soon())).value();
-    int accepted = run_task(loop_, listener_->accept()).value();
-    edge::PublicConnection connection{.socket = net::make_tcp_stream(loop_, accepted)};
+    edge::PublicConnection connection{.socket = run_task(loop_, listener_->accept()).value()};
     connection.client = connection.socket->remote_addr();
     connection.detach();
     door_->admit(std::move(connection));

@@ -58,15 +58,15 @@ class ServerImpl final : public Server {
 
   net::Task<> accept() {
     while (!closing_) {
-      auto fd = co_await listener_->accept();
-      if (!fd) {
+      auto accepted = co_await listener_->accept();
+      if (!accepted) {
         if (closing_) co_return;
         log_error("metrics_accept_failed", "listen={} reason={}", address_.to_string(),
-                  quoted(fd.error().message));
+                  quoted(accepted.error().message));
         co_await closed_.wait_until(loop_.now() + kAcceptPause);
         continue;
       }
-      auto stream = net::make_tcp_stream(loop_, *fd);
+      std::unique_ptr<net::ByteStream> stream = std::move(*accepted);
       if (server_.size() >= kMaxConnections) {
         ++refused_;
         if (full_lines_.allow(loop_.now()))

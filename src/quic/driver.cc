@@ -10,33 +10,14 @@ constexpr int kMaxRounds = 32;  // then sockets get their turn
 
 }  // namespace
 
-Result<std::unique_ptr<Driver>> Driver::bind(net::EventLoop& loop, const SocketAddr& address,
-                                             Engine::Config config, OnAccepted on_accepted) {
-  net::UdpOptions options;
-  if (config.workers > 1) {
-    options.share = config.worker == 0 ? net::PortShare::kFirst : net::PortShare::kSibling;
-    if (config.worker == config.workers - 1) options.steer_by_connection_id = config.workers;
-  }
-  Result<std::unique_ptr<net::UdpSocket>> socket = net::UdpSocket::bind(loop, address, options);
-  if (!socket) return std::unexpected(socket.error());
-  return std::unique_ptr<Driver>(
-      new Driver(loop, std::move(*socket), std::move(config), std::move(on_accepted)));
-}
-
-Driver::Driver(net::EventLoop& loop, std::unique_ptr<net::UdpSocket> socket, Engine::Config config,
+Driver::Driver(net::EventLoop& loop, std::unique_ptr<net::PacketIo> packets, Engine::Config config,
                OnAccepted on_accepted)
     : loop_(loop),
-      socket_(std::move(socket)),
+      packets_(std::move(packets)),
       timer_(loop),
       on_accepted_(std::move(on_accepted)),
-      engine_(std::move(config), random_, *this) {
-  start_socket();
-}
-
-Driver::~Driver() { *alive_ = false; }
-
-void Driver::start_socket() {
-  socket_->start(
+      engine_(std::move(config), loop.random(), *this) {
+  packets_->start(
       [this](const net::ReceivedDatagram& datagram) {
         // flush() comes at the end of the batch: nothing needs to be posted, and one time serves it all.
         if (!std::exchange(in_batch_, true)) batch_time_ = loop_.now();
@@ -45,6 +26,8 @@ void Driver::start_socket() {
       },
       [this] { flush(); });
 }
+
+Driver::~Driver() { *alive_ = false; }
 
 std::shared_ptr<Connection> Driver::connect(const SocketAddr& remote, const EndpointId& peer,
                                             const std::string& alpn) {
@@ -57,13 +40,9 @@ std::shared_ptr<Connection> Driver::connect(const SocketAddr& remote, const X509
 }
 
 Result<> Driver::rebind() {
-  // A free port of the same address: the old one may still be bound to a network that is gone.
-  Result<std::unique_ptr<net::UdpSocket>> socket = net::UdpSocket::bind(loop_, local_addr().with_port(0));
-  if (!socket) return std::unexpected(socket.error());
-  socket_->close();
-  socket_ = std::move(*socket);
+  auto moved = packets_->rebind();
+  if (!moved) return moved;
   waiting_writable_ = false;
-  start_socket();
   engine_.network_changed(loop_.now());
   engine_.on_writable(loop_.now());
   arm_timer();
@@ -74,7 +53,7 @@ void Driver::close(AppCode code, const std::string& reason) {
   engine_.close_all(code, reason, loop_.now());
   timer_.cancel();
   armed_ = TimePoint::max();
-  socket_->close();
+  packets_->close();
 }
 
 void Driver::flush() {
@@ -117,18 +96,18 @@ void Driver::on_timer() {
 }
 
 bool Driver::send(const net::DatagramBatch& batch) {
-  switch (socket_->send(batch)) {
-    case net::UdpSocket::SendStatus::kSent:
-    case net::UdpSocket::SendStatus::kTooLarge:     // a probe of the path's MTU, or the MTU fell: QUIC sees a
-                                                    // loss
-    case net::UdpSocket::SendStatus::kUnreachable:  // no route now: also a loss, the idle timeout decides
+  switch (packets_->send(batch)) {
+    case net::PacketIo::SendStatus::kSent:
+    case net::PacketIo::SendStatus::kTooLarge:     // a probe of the path's MTU, or the MTU fell: QUIC sees a
+                                                   // loss
+    case net::PacketIo::SendStatus::kUnreachable:  // no route now: also a loss, the idle timeout decides
       return true;
-    case net::UdpSocket::SendStatus::kBlocked:
+    case net::PacketIo::SendStatus::kBlocked:
       break;
   }
   if (!waiting_writable_) {
     waiting_writable_ = true;
-    socket_->when_writable([this] {
+    packets_->when_writable([this] {
       waiting_writable_ = false;
       engine_.on_writable(loop_.now());
       arm_timer();

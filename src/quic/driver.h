@@ -3,36 +3,33 @@
 #include <memory>
 
 #include "net/event_loop.h"
-#include "net/udp_socket.h"
+#include "net/packet_io.h"
 #include "quic/engine.h"
 
 namespace culvert::quic {
 
-// Runs an Engine on a UDP socket of one event loop.
+// Runs an Engine on the datagrams of one event loop.
 class Driver final : private EngineHost {
  public:
   using OnAccepted = std::function<void(std::shared_ptr<Connection>)>;
 
-  // Errors as net::UdpSocket::bind.
-  static Result<std::unique_ptr<Driver>> bind(net::EventLoop& loop, const SocketAddr& address,
-                                              Engine::Config config, OnAccepted on_accepted);
+  // `packets` are not started yet.
+  Driver(net::EventLoop& loop, std::unique_ptr<net::PacketIo> packets, Engine::Config config,
+         OnAccepted on_accepted);
   ~Driver() override;
 
-  SocketAddr local_addr() const { return socket_->local_addr(); }
+  SocketAddr local_addr() const { return packets_->local_addr(); }
   std::shared_ptr<Connection> connect(const SocketAddr& remote, const EndpointId& peer,
                                       const std::string& alpn);
   std::shared_ptr<Connection> connect(const SocketAddr& remote, const X509Server& server,
                                       const std::string& alpn);
-  // A new socket on a free port in place of the old; client connections move to it.
+  // As net::PacketIo::rebind; client connections move along.
   Result<> rebind();
-  // Tells every peer, then closes the socket.
+  // Tells every peer, then closes the way of the datagrams.
   void close(AppCode code, const std::string& reason);
   const Engine& engine() const { return engine_; }
 
  private:
-  Driver(net::EventLoop& loop, std::unique_ptr<net::UdpSocket> socket, Engine::Config config,
-         OnAccepted on_accepted);
-  void start_socket();
   void flush();
   void arm_timer();
   void on_timer();
@@ -42,8 +39,7 @@ class Driver final : private EngineHost {
   void want_flush() override;
 
   net::EventLoop& loop_;
-  SystemRandom random_;
-  std::unique_ptr<net::UdpSocket> socket_;
+  std::unique_ptr<net::PacketIo> packets_;
   net::Timer timer_;
   TimePoint armed_ = TimePoint::max();
   OnAccepted on_accepted_;

@@ -1,27 +1,17 @@
 #include "tls/detached_stream.h"
 
-#include "base/check.h"
-#include "net/tcp.h"
-#include "tls/stream.h"
+#include <utility>
 
 namespace culvert::tls {
 
-DetachedStream::DetachedStream(std::unique_ptr<net::ByteStream> stream) {
-  stream->cancel();
-  if (auto* tls = dynamic_cast<Stream*>(stream.get())) {
-    socket_.reset(tls->leave_loop());
-    tls_ = std::move(stream);
-  } else {
-    socket_.reset(net::release_descriptor(*stream));
-  }
+DetachedStream::DetachedStream(std::unique_ptr<net::ByteStream> stream) : stream_(std::move(stream)) {
+  stream_->cancel();
+  stream_->leave_loop();
 }
 
 std::unique_ptr<net::ByteStream> DetachedStream::attach(net::EventLoop& loop) && {
-  if (!tls_) return net::make_tcp_stream(loop, socket_.release());
-  auto* tls = dynamic_cast<Stream*>(tls_.get());
-  CHECK(tls);
-  tls->join_loop(loop, socket_.release());
-  return std::move(tls_);
+  stream_->join_loop(loop);
+  return std::move(stream_);
 }
 
 }  // namespace culvert::tls

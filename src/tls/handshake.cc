@@ -141,6 +141,7 @@ net::Task<Result<std::unique_ptr<net::ByteStream>>> connect(std::unique_ptr<net:
                    take_openssl_error());
   }
   if (!pin) expect_name(ssl, server_name);
+  X509_VERIFY_PARAM_set_time(SSL_get0_param(ssl), stream->loop().unix_now().time_since_epoch().count());
   auto done = co_await shake_hands(*stream, deadline);
   if (!done && SSL_get_verify_result(ssl) != X509_V_OK) co_return not_the_server(server_name, ssl, pin);
   if (!done) co_return std::unexpected(std::move(done.error()));

@@ -67,7 +67,7 @@ ForeignOutcome accept_foreign(int max_version, std::string alpn_wire, std::vecto
   net::EventLoop loop;
   auto listener = net::TcpListener::listen(loop, addr("127.0.0.1:0"), {}).value();
   ForeignClient client(listener->local_addr(), max_version, std::move(alpn_wire));
-  auto transport = net::make_tcp_stream(loop, run_task(loop, listener->accept()).value());
+  auto transport = run_task(loop, listener->accept()).value();
   auto identity = new_ca()->issue("x.test", unix_now()).value();
   Result<> server;
   {

@@ -17,15 +17,10 @@ constexpr size_t kMaxRecord = 16384;
 // reading gets here.
 constexpr size_t kMaxUnsent = 64 * 1024;
 
-std::unique_ptr<net::TcpStream> as_tcp(std::unique_ptr<net::ByteStream> stream) {
-  CHECK(dynamic_cast<net::TcpStream*>(stream.get()));
-  return std::unique_ptr<net::TcpStream>(static_cast<net::TcpStream*>(stream.release()));
-}
-
 }  // namespace
 
 Stream::Stream(std::unique_ptr<net::ByteStream> transport, Bytes received, SSL_CTX* context)
-    : transport_(as_tcp(std::move(transport))), received_(std::move(received)), ssl_(SSL_new(context)) {
+    : transport_(std::move(transport)), received_(std::move(received)), ssl_(SSL_new(context)) {
   BIO* bio = BIO_new(bio_method());
   CHECK(ssl_ && bio);
   BIO_set_data(bio, this);
@@ -261,16 +256,14 @@ void Stream::cancel() {
   flush_later();
 }
 
-int Stream::leave_loop() {
+void Stream::leave_loop() {
   transport_->cancel();  // a flush may be under way
   watching_writable_ = false;
-  const int fd = transport_->release();
-  transport_ = nullptr;
-  return fd;
+  transport_->leave_loop();
 }
 
-void Stream::join_loop(net::EventLoop& loop, int fd) {
-  transport_ = net::TcpStream::adopt(loop, fd);
+void Stream::join_loop(net::EventLoop& loop) {
+  transport_->join_loop(loop);
   flush_later();
 }
 

@@ -1,10 +1,10 @@
 #pragma once
-#include "net/tcp_stream.h"
+#include "net/byte_stream.h"
 #include "tls/openssl.h"
 
 namespace culvert::tls {
 
-// A TLS connection over a net::TcpStream, from the first byte of its handshake. Inside net/ only.
+// A TLS connection over another stream, from the first byte of its handshake. Inside tls/ only.
 //
 // OpenSSL reads and writes the socket itself, through a BIO that first serves bytes read earlier. Towards
 // OpenSSL the BIO always takes what is written: what the socket refuses is kept and sent when it can be.
@@ -12,13 +12,7 @@ namespace culvert::tls {
 // once and trips over the pending record), and reads would have to wait for writability.
 class Stream final : public net::ByteStream {
  public:
-  // Takes a stream made by make_tcp_stream.
   Stream(std::unique_ptr<net::ByteStream> transport, Bytes received, SSL_CTX* context);
-
-  // Between these two it belongs to no loop and may change threads; nothing else may be called. No task waits
-  // on it.
-  int leave_loop();
-  void join_loop(net::EventLoop& loop, int fd);
 
   SSL* ssl() { return ssl_.get(); }
   // SSL_set_accept_state or _connect_state first. kOk, kError, or kWantRead: wait on transport().
@@ -35,7 +29,10 @@ class Stream final : public net::ByteStream {
   net::IoResult try_finish() override;
   void when_readable(net::ReadyCallback callback) override;
   void when_writable(net::ReadyCallback callback) override;
+  void soon_readable(net::ReadyCallback callback) override { transport_->soon_readable(std::move(callback)); }
   void cancel() override;
+  void leave_loop() override;
+  void join_loop(net::EventLoop& loop) override;
   void close() override { transport_->close(); }
   void reset() override { transport_->reset(); }
   bool is_open() const override { return transport_->is_open(); }
@@ -57,7 +54,7 @@ class Stream final : public net::ByteStream {
   void flush_later();
   void watch_writable();
 
-  std::unique_ptr<net::TcpStream> transport_;
+  std::unique_ptr<net::ByteStream> transport_;
   Bytes received_;
   size_t received_served_ = 0;
   SslPtr ssl_;

@@ -67,7 +67,7 @@ enum class NoCommonAlpn : uint8_t {
   kServeUnlessH2,  // serves it without ALPN, as if it had offered nothing; refuses one that offers only h2
 };
 
-// Serves TLS 1.2 and 1.3 over `transport` (made by net::make_tcp_stream). `received` are bytes already read
+// Serves TLS 1.2 and 1.3 over `transport`. `received` are bytes already read
 // from it: the ClientHello. ALPN: the first of `alpn` that the client offers; empty `alpn` ignores the
 // extension. Errors: kTimeout, kInvalid (TLS alert or garbage; message says which), kReset. On error the
 // transport is closed.

@@ -1,0 +1,161 @@
+#include "node/assembly.h"
+
+#include <unordered_set>
+#include <utility>
+
+#include "base/ascii.h"
+#include "base/host_port.h"
+#include "base/text.h"
+#include "base/version.h"
+#include "hub/leases.h"
+#include "hubapi/token.h"
+#include "net/network_watch.h"
+
+namespace culvert::node {
+namespace {
+
+// Hub and edge mean the same by a silent agent, and a report may be lost to a busy loop.
+static_assert(hub::Leases::kSilence == route::Picker::kSilence);
+static_assert(3 * edge::kReportInterval < hub::Leases::kSilence);
+
+constexpr size_t kMoreThanTheDoor = 64;
+
+// How other hosts reach this one where no setting says it: the address it would send from to the internet. No
+// packet is sent; the destinations are reserved for documentation (RFC 5737, RFC 3849).
+std::string own_host(net::EventLoop& loop, const SocketAddr& listen) {
+  if (!listen.is_unspecified()) return listen.ip_text();
+  std::vector<const char*> destinations{"192.0.2.1:9"};
+  if (!listen.is_v4()) destinations.push_back("[2001:db8::1]:9");
+  for (const char* destination : destinations) {
+    auto source = net::source_address_for(loop, *SocketAddr::parse(destination));
+    if (source && !source->is_loopback()) return source->ip_text();
+  }
+  return "127.0.0.1";
+}
+
+Result<std::vector<hubapi::HubUrl>> public_urls(net::EventLoop& loop, const Assembly::Parts& parts,
+                                                const SocketAddr& tcp) {
+  std::vector<hubapi::HubUrl> urls;
+  if (parts.public_urls.empty()) urls.push_back({own_host(loop, tcp), tcp.port()});
+  for (const std::string& text : parts.public_urls) {
+    auto url = hubapi::parse_hub_url(text);
+    if (!url)
+      return fail(ErrorCode::kInvalid, "public URL {}: {}", culvert::quoted(text), url.error().message);
+    urls.push_back(std::move(*url));
+  }
+  return urls;
+}
+
+Result<std::vector<std::string>> edge_addresses(const Assembly::Parts& parts, const hubapi::HubUrl& first,
+                                                uint16_t udp_port) {
+  if (parts.edge_addrs.empty()) return std::vector{HostPort{first.host, udp_port}.to_string()};
+  for (const std::string& address : parts.edge_addrs) {
+    auto parsed = parse_host_port(address);
+    if (!parsed) return fail(ErrorCode::kInvalid, "edge address {}", parsed.error().message);
+  }
+  return parts.edge_addrs;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Assembly>> Assembly::open(net::EventLoop& loop, Parts parts) {
+  std::unique_ptr<Assembly> assembly(new Assembly(loop));
+  auto bound = assembly->bind(std::move(parts));
+  if (!bound) return std::unexpected(bound.error());
+  return assembly;
+}
+
+// The workers call back into this.
+Assembly::~Assembly() { edge_.reset(); }
+
+Result<> Assembly::bind(Parts parts) {
+  const PublicKey id = parts.key.public_key();
+  auto pinned = tls::self_signed_identity(parts.key, id.tls_name(), loop_.unix_now());
+  if (!pinned) return std::unexpected(pinned.error());
+  auto certificates = std::make_shared<tls::Certificates>(
+      std::move(parts.ca), [&platform = loop_.platform()] { return platform.unix_now(); });
+
+  auto edge = edge::Edge::bind(
+      {.key = parts.key, .options = parts.edge, .hub_names = {}, .public_addr = {}, .version = kVersion},
+      certificates, loop_.platform());
+  if (!edge) return std::unexpected(edge.error());
+  edge_ = std::move(*edge);
+
+  auto urls = node::public_urls(loop_, parts, edge_->tcp_addr());
+  if (!urls) return std::unexpected(urls.error());
+  auto edges = edge_addresses(parts, urls->front(), edge_->udp_addr().port());
+  if (!edges) return std::unexpected(edges.error());
+  std::unordered_set<std::string> public_hosts;
+  for (const hubapi::HubUrl& url : *urls) {
+    urls_.push_back(url.to_string());
+    public_hosts.insert(to_lower(url.host));
+  }
+  std::unordered_set<std::string> hub_names = public_hosts;
+  hub_names.insert(id.tls_name());
+  edge_->set_names(std::move(hub_names), HostPort{urls->front().host, urls->front().port}.to_string());
+
+  hub::Config config{.database = parts.database,
+                     .operator_key = std::move(parts.operator_key),
+                     .public_urls = urls_,
+                     .hub_key = id,
+                     .edges = {{id, *edges}},
+                     .public_port = urls->front().port,
+                     .internal_ca_pem = certificates->root_pem()};
+  auto hub = parts.store ? hub::Hub::with_store(loop_, std::move(config), std::move(parts.store))
+                         : hub::Hub::open(loop_, std::move(config));
+  if (!hub) return std::unexpected(hub.error());
+  hub_ = std::move(*hub);
+  edge_->replace_routes(hub_->routes());
+  hub_->set_route_listener([this](const route::Delta& delta) {
+    if (!edge_->apply_routes(delta)) edge_->replace_routes(hub_->routes());
+  });
+  door_ = std::make_unique<HubDoor>(loop_, *hub_, *pinned, std::move(certificates), std::move(public_hosts),
+                                    HubDoor::Limits{}, loop_.random());
+  // A little more than the door takes: that much may come in one turn of the loop.
+  to_hub_ = std::make_unique<HubQueue>(
+      loop_, HubQueue::Limits{.connections = HubDoor::Limits{}.connections + kMoreThanTheDoor},
+      [this](edge::PublicConnection connection) { door_->admit(std::move(connection)); });
+  return {};
+}
+
+void Assembly::start(std::function<void()> stopped) {
+  edge_->start({
+      .serve_hub =
+          [this](edge::PublicConnection connection) {
+            return to_hub_->push(std::move(connection), loop_.now());
+          },
+      .agent_left =
+          [this](EndpointId agent) {
+            loop_.post([this, agent] {
+              if (hub_) hub_->agent_left(agent);
+            });
+          },
+      .agents_heard =
+          [this](std::vector<route::AgentHeard> agents) {
+            loop_.post([this, heard = std::move(agents)] {
+              if (hub_) hub_->agents_heard(heard);
+            });
+          },
+      .tunnel_closed =
+          [this](EndpointId agent) {
+            loop_.post([this, agent] {
+              if (hub_) hub_->tunnel_closed(agent);
+            });
+          },
+      .stopped = [this, stopped = std::move(stopped)] { loop_.post(stopped); },
+  });
+}
+
+void Assembly::close() {
+  to_hub_->close();
+  door_->close();
+  hub_.reset();
+}
+
+void Assembly::report(Metrics& metrics) const {
+  hub::report(hub_status(), metrics);
+  node::report(door_->counters(), metrics);
+  node::report(to_hub_->counters(), metrics);
+}
+
+}  // namespace culvert::node

@@ -1,0 +1,69 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/key.h"
+#include "base/metrics.h"
+#include "base/secret.h"
+#include "edge/edge.h"
+#include "hub/hub.h"
+#include "hub/store.h"
+#include "net/event_loop.h"
+#include "node/hub_door.h"
+#include "node/hub_queue.h"
+#include "tls/tls.h"
+
+namespace culvert::node {
+
+// Hub and edge of one node, and the ways between them: tables go to the edge; what the edge hears of agents,
+// and the connections for the hub's own names, go to the hub. Lives on the control loop; the edge's workers
+// have loops of their own on the same platform.
+class Assembly {
+ public:
+  struct Parts {
+    SecretKey key;
+    SecretString operator_key;
+    std::unique_ptr<tls::InternalCa> ca;
+    std::vector<std::string> public_urls;  // as node::Config
+    std::vector<std::string> edge_addrs;   // as node::Config
+    edge::Options edge;
+    std::filesystem::path database;
+    std::unique_ptr<hub::Store> store;  // in place of the database, if there is one
+  };
+
+  // Binds everything. Errors name the address, file or setting.
+  static Result<std::unique_ptr<Assembly>> open(net::EventLoop& loop, Parts parts);
+  ~Assembly();
+  Assembly(const Assembly&) = delete;
+
+  // `stopped` is called on the loop when every worker of the edge has ended.
+  void start(std::function<void()> stopped);
+  // Drains the edge; a second call skips the drain.
+  void stop() { edge_->stop(); }
+  // After `stopped`: nothing goes to the hub any more, and it ends.
+  void close();
+  // The hub's connections have ended, soon after close().
+  net::Task<> closed() { return door_->join(); }
+
+  edge::Edge& edge() { return *edge_; }
+  const edge::Edge& edge() const { return *edge_; }
+  const std::vector<std::string>& public_urls() const { return urls_; }
+  hub::Status hub_status() const { return hub_ ? hub_->status() : hub::Status{}; }
+  void report(Metrics& metrics) const;
+
+ private:
+  explicit Assembly(net::EventLoop& loop) : loop_(loop) {}
+  Result<> bind(Parts parts);
+
+  net::EventLoop& loop_;
+  std::vector<std::string> urls_;
+  std::unique_ptr<hub::Hub> hub_;
+  std::unique_ptr<HubDoor> door_;
+  std::unique_ptr<HubQueue> to_hub_;
+  std::unique_ptr<edge::Edge> edge_;
+};
+
+}  // namespace culvert::node
