@@ -1,109 +1,143 @@
 #include "net/event_loop.h"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/intrusive/list.hpp>
 #include <boost/system/system_error.hpp>
 #include <exception>
 #include <list>
-#include <optional>
+#include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
-#include "net/deadlines.h"
+#include "net/poller.h"
 
 namespace culvert::net {
 namespace {
 
 namespace asio = boost::asio;
 
-using SteadyTimer = asio::basic_waitable_timer<std::chrono::steady_clock,
-                                               asio::wait_traits<std::chrono::steady_clock>, Executor>;
+// What is queued runs so often before sockets and deadlines get their turn.
+constexpr int kQueuedPerTurn = 256;
 
-constexpr auto kAwait = asio::as_tuple(asio::use_awaitable_t<Executor>{});
+constexpr asio::use_awaitable_t<Executor> kAwait;
 
 }  // namespace
 
-// All deadlines of the loop, and the one Asio timer that wakes the loop for the first of them. That is never
-// armed where the platform keeps the time.
-struct EventLoop::Timers {
-  explicit Timers(EventLoop& owner) : loop(owner) {}
+// A coroutine that waits. What resumes it owns its frame, so it is not kept in there.
+struct EventLoop::Suspended
+    : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+  virtual ~Suspended() = default;
+  virtual void resume(EventLoop& loop) = 0;  // soon; destroys this
 
-  void set(Deadlines::Entry& entry, TimePoint when) {
-    deadlines.set(entry, when);
-    if (when < armed_for) arm(when);
-  }
-  void drop(Deadlines::Entry& entry) {
-    if (!entry.is_set()) return;
-    Deadlines::drop(entry);
-    // An armed timer would keep run() from returning.
-    if (wake && deadlines.is_empty() && armed_for != TimePoint::max()) {
-      armed_for = TimePoint::max();
-      ++generation;
-      wake->cancel();
-    }
-  }
-  // An armed wait is left alone while it is the earliest: each new one costs a queued cancellation and often
-  // a system call. `generation` tells a wait that was replaced while its completion was queued already.
-  void arm(TimePoint when) {
-    if (!wake) return;
-    armed_for = when;
-    wake->expires_at(when);
-    wake->async_wait([this, mine = ++generation](const boost::system::error_code&) {
-      if (mine == generation) woken();
-    });
-  }
-  void woken() {
-    armed_for = TimePoint::max();
-    deadlines.run(loop.now());
-    if (deadlines.next() < armed_for) arm(deadlines.next());
-  }
+  template <class Handler>
+  struct With;
+};
 
-  EventLoop& loop;
-  Deadlines deadlines;
-  std::optional<SteadyTimer> wake;  // ends before the context does
-  TimePoint armed_for = TimePoint::max();
-  uint64_t generation = 0;
+template <class Handler>
+struct EventLoop::Suspended::With final : Suspended {
+  explicit With(Handler&& its_handler) : handler(std::move(its_handler)) {}
+  void resume(EventLoop& loop) override {
+    loop.note_work();
+    asio::post(loop.context_, std::move(handler));
+    delete this;
+  }
+  Handler handler;
+};
+
+struct EventLoop::Suspensions {
+  bool is_empty() const { return list.empty(); }
+  // Frames that are destroyed may destroy others.
+  void destroy() {
+    while (!list.empty()) delete &list.front();
+  }
+  boost::intrusive::list<Suspended, boost::intrusive::constant_time_size<false>> list;
 };
 
 EventLoop::EventLoop(Platform& platform)
     : platform_(platform),
       runs_by_platform_(platform.runs_loops()),
-      timers_(std::make_unique<Timers>(*this)),
+      poller_(runs_by_platform_ ? nullptr : std::make_unique<Poller>()),
+      suspended_(std::make_unique<Suspensions>()),
       context_(1) {
-  if (!runs_by_platform_) timers_->wake.emplace(context_);
   platform_.loop_begins(*this);
 }
 
 EventLoop::~EventLoop() {
   platform_.loop_ends(*this);
-  timers_->wake.reset();
+  suspended_->destroy();
+}
+
+void EventLoop::run() {
+  while (!is_stopped() && turn(TimePoint::max(), false)) {
+  }
+}
+
+void EventLoop::run_until_stopped() {
+  while (!is_stopped()) turn(TimePoint::max(), true);
+}
+
+void EventLoop::stop() {
+  is_stopped_.store(true);
+  wake();
+}
+
+void EventLoop::wake() {
+  if (poller_) poller_->wake();
 }
 
 bool EventLoop::run_ready() {
   if (is_stopped()) return false;
-  bool worked = timers_->deadlines.run(now());
-  if (!worked && !has_work_) return false;
-  context_.restart();  // it stops whenever it has nothing to wait for
+  if (poller_) poller_->poll(Duration::zero());
+  bool worked = deadlines_.run(now());
+  if (!worked && !has_work_ && runs_by_platform_) return false;
+  context_.restart();  // it stops whenever it is empty
   worked = context_.poll() > 0 || worked;
   has_work_ = false;
   return worked;
 }
 
-TimePoint EventLoop::next_deadline() const {
-  return is_stopped() ? TimePoint::max() : timers_->deadlines.next();
+TimePoint EventLoop::next_deadline() const { return is_stopped() ? TimePoint::max() : deadlines_.next(); }
+
+bool EventLoop::is_idle() const {
+  return waiting_sockets_ == 0 && deadlines_.is_empty() && suspended_->is_empty();
+}
+
+// Runs what is due and what is queued; false: nothing was.
+bool EventLoop::run_queued() {
+  bool worked = deadlines_.run(now());
+  context_.restart();
+  for (int i = 0; i < kQueuedPerTurn && !is_stopped() && context_.poll_one() > 0; ++i) worked = true;
+  return worked;
+}
+
+// Runs what is due, queued and ready, and waits for something until `until` if there was nothing. False:
+// nothing is left to wait for, and nothing was waited for; unless `keeps_waiting`, for what others post.
+bool EventLoop::turn(TimePoint until, bool keeps_waiting) {
+  run_queued();
+  poller_->prepare();
+  // What was posted before has woken nobody.
+  const bool worked = run_queued();
+  if (is_stopped()) return true;
+  if (!worked && !keeps_waiting && is_idle()) return false;
+  Duration wait = Duration::zero();
+  if (!worked) {
+    until = std::min(until, deadlines_.next());
+    wait = until == TimePoint::max() ? Duration::max() : std::max(until - now(), Duration::zero());
+  }
+  poller_->poll(wait);
+  return true;
 }
 
 // A deadline that moves to a later time keeps its place in the queue until that comes: QUIC moves its own
 // with every batch of packets.
 struct Timer::State final : Deadlines::Entry {
   explicit State(EventLoop& its_loop) : loop(its_loop) {}
-  ~State() override { loop.timers_->drop(*this); }
 
   void on_expired() override {
-    if (loop.now() < due) return loop.timers_->set(*this, due);
+    if (loop.now() < due) return loop.deadlines_.set(*this, due);
     auto ready = std::exchange(callback, nullptr);
     ready();
   }
@@ -120,7 +154,7 @@ Timer::~Timer() = default;
 void Timer::at(TimePoint when, std::move_only_function<void()> callback) {
   state_->callback = std::move(callback);
   state_->due = when;
-  if (!state_->is_set() || when < state_->when()) state_->loop.timers_->set(*state_, when);
+  if (!state_->is_set() || when < state_->when()) state_->loop.deadlines_.set(*state_, when);
 }
 
 void Timer::after(Duration delay, std::move_only_function<void()> callback) {
@@ -129,24 +163,34 @@ void Timer::after(Duration delay, std::move_only_function<void()> callback) {
 
 void Timer::cancel() {
   state_->callback = nullptr;
-  state_->loop.timers_->drop(*state_);
+  Deadlines::drop(*state_);
 }
 
-// Lives in the frame of the waiting coroutine. Asio's timer suspends it and is what a cancellation of the
-// coroutine ends; it never expires by itself.
+// Lives in the frame of the waiting coroutine.
 struct EventLoop::Sleep : Deadlines::Entry {
-  Sleep(EventLoop& its_loop, TimePoint deadline)
-      : loop(its_loop), timer(its_loop.context(), TimePoint::max()) {
-    if (deadline != TimePoint::max()) loop.timers_->set(*this, deadline);
+  Sleep(EventLoop& its_loop, TimePoint deadline) : loop(its_loop) {
+    if (deadline != TimePoint::max()) loop.deadlines_.set(*this, deadline);
   }
-  ~Sleep() override { loop.timers_->drop(*this); }
 
-  auto wait() { return timer.async_wait(kAwait); }
-  void wake() { timer.cancel(); }
+  auto wait() {
+    return asio::async_initiate<const asio::use_awaitable_t<Executor>, void()>(
+        [this](auto handler) { suspend(std::move(handler)); }, kAwait);
+  }
+  template <class Handler>
+  void suspend(Handler handler) {
+    // Until the coroutine goes on: a cancellation ends the wait as its deadline would.
+    auto cancellation = asio::get_associated_cancellation_slot(handler);
+    if (cancellation.is_connected()) cancellation.assign([this](asio::cancellation_type) { wake(); });
+    suspended = new Suspended::With<Handler>(std::move(handler));
+    loop.suspended_->list.push_back(*suspended);
+  }
+  void wake() {
+    if (Suspended* const waiting = std::exchange(suspended, nullptr)) waiting->resume(loop);
+  }
   void on_expired() override { wake(); }
 
   EventLoop& loop;
-  SteadyTimer timer;
+  Suspended* suspended = nullptr;
 };
 
 Task<> sleep_until(EventLoop& loop, TimePoint when) {

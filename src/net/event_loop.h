@@ -1,10 +1,8 @@
 #pragma once
 #include <atomic>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -12,11 +10,14 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "base/result.h"
+#include "net/deadlines.h"
 #include "net/platform.h"
 
 // The only module with Asio and calls on sockets. Above it a coroutine is a Task, a worker's loop is an
 // EventLoop.
 namespace culvert::net {
+
+class Poller;
 
 using Executor = boost::asio::io_context::executor_type;
 
@@ -24,8 +25,8 @@ using Executor = boost::asio::io_context::executor_type;
 template <class T = void>
 using Task = boost::asio::awaitable<T, Executor>;
 
-// One thread's loop. Everything made from it lives and dies on the thread that calls run();
-// post(), stop() and the clocks may be used from any thread.
+// One thread's loop: epoll and a queue of deadlines; Asio resumes its coroutines. Everything made from it
+// lives and dies on the thread that calls run(); post(), stop() and the clocks may be used from any thread.
 class EventLoop {
  public:
   // `platform` outlives it.
@@ -35,20 +36,17 @@ class EventLoop {
   EventLoop& operator=(const EventLoop&) = delete;
 
   // Until nothing is left to wait for, or stop().
-  void run() { context_.run(); }
+  void run();
   // Until stop(), also while nothing waits: for a loop that others post to.
-  void run_until_stopped() {
-    auto guard = boost::asio::make_work_guard(context_);
-    context_.run();
-  }
-  void stop() {
-    is_stopped_.store(true, std::memory_order_relaxed);
-    context_.stop();
-  }
+  void run_until_stopped();
+  // Runs what is ready and what is due; if there is nothing, waits for it until `deadline`.
+  void run_once(TimePoint deadline) { turn(deadline, true); }
+  void stop();
   template <class F>
   void post(F&& work) {
     note_work();
     boost::asio::post(context_, std::forward<F>(work));
+    wake();
   }
 
   // The time for everything on this loop. Asked of the clock each time: a turn that takes long must not arm
@@ -60,33 +58,46 @@ class EventLoop {
   Executor executor() { return context_.get_executor(); }
   boost::asio::io_context& context() { return context_; }
 
-  // For a platform that runs its loops. Runs what is ready and what is due; false: nothing was.
+  // Runs what is ready and what is due, without waiting; false: nothing was. Platforms that run their loops
+  // call it.
   bool run_ready();
   // The next moment at which something will be due; TimePoint::max(): none.
   TimePoint next_deadline() const;
   // stop() was called.
-  bool is_stopped() const { return is_stopped_.load(std::memory_order_relaxed); }
+  bool is_stopped() const { return is_stopped_.load(); }
 
  private:
   friend class Timer;
   friend class Notify;
   friend class TaskGroup;
-  struct Sleep;  // a coroutine's wait
-  struct Timers;
+  friend class ReadySocket;
+  struct Sleep;      // a coroutine's wait
+  struct Suspended;  // what resumes one
+  struct Suspensions;
   friend Task<> sleep_until(EventLoop& loop, TimePoint when);
 
   // Tells a platform that runs this loop that there is something to run.
   void note_work() {
     if (runs_by_platform_) has_work_ = true;
   }
+  // One more callback of a socket waits, or one less.
+  void note_wait(int change) { waiting_sockets_ += change; }
+  Poller& poller() { return *poller_; }
+  void wake();
+  bool is_idle() const;
+  bool run_queued();
+  bool turn(TimePoint until, bool keeps_waiting);
 
   Platform& platform_;
   const bool runs_by_platform_;
   bool has_work_ = false;
   std::atomic<bool> is_stopped_ = false;
-  // Coroutines that die with the context still take their deadlines out.
-  std::unique_ptr<Timers> timers_;
-  boost::asio::io_context context_;
+  ptrdiff_t waiting_sockets_ = 0;
+  // Coroutines that die with the context still take their sockets and deadlines out.
+  const std::unique_ptr<Poller> poller_;  // nullptr where the platform runs the loop
+  Deadlines deadlines_;
+  const std::unique_ptr<Suspensions> suspended_;
+  boost::asio::io_context context_;  // a queue: nothing waits in it
 };
 
 // A one-shot timer with a callback; re-arming or destroying it drops the callback that was waiting.

@@ -138,7 +138,6 @@ TEST(Timer, RearmingDropsTheOlderCallback) {
   });
   loop.run();
   EXPECT_EQ(order, "b");
-  loop.context().restart();
   timer.after(1h, [&] { order += 'c'; });
   timer.after(1ms, [&] { order += 'd'; });
   loop.run();
@@ -206,10 +205,10 @@ TEST(Notify, WakesThoseWaitingNowAndNobodyLater) {
   notify.notify();  // nobody waits: forgotten
   tasks.spawn(wait_and_count(notify, woken));
   tasks.spawn(wait_and_count(notify, woken));
-  loop.context().poll();
+  loop.run_ready();
   EXPECT_EQ(woken, 0);
   notify.notify();
-  loop.context().poll();
+  loop.run_ready();
   EXPECT_EQ(woken, 2);
   EXPECT_EQ(tasks.size(), 0u);
 }
@@ -221,7 +220,7 @@ TEST(Notify, DeadlineAndNotificationAreToldApart) {
   std::optional<bool> early, late;
   tasks.spawn(wait_until_and_keep(notify, monotonic_now() + 1ms, early));
   tasks.spawn(wait_until_and_keep(notify, monotonic_now() + 1h, late));
-  while (!early) loop.context().run_one();
+  while (!early) loop.run_once(loop.now() + 1s);
   EXPECT_FALSE(*early);
   EXPECT_FALSE(late);
   notify.notify();
@@ -238,7 +237,7 @@ TEST(Notify, ANotificationBeatsADeadlineWhoseCompletionIsQueued) {
   Timer first(loop);
   const TimePoint due = monotonic_now() + 2ms;
   tasks.spawn(wait_until_and_keep(notify, due, result));
-  loop.context().poll();
+  loop.run_ready();
   first.at(due - 1ms, [&] { notify.notify(); });
   std::this_thread::sleep_for(5ms);
   loop.run();
@@ -252,7 +251,7 @@ TEST(Notify, DestroyingItWakesItsWaiters) {
   TaskGroup tasks(loop);
   int woken = 0;
   tasks.spawn(wait_and_count(*notify, woken));
-  loop.context().poll();
+  loop.run_ready();
   notify.reset();
   loop.run();
   EXPECT_EQ(woken, 1);
@@ -265,7 +264,7 @@ TEST(Notify, WaitersDieWithTheLoop) {
   int woken = 0;
   tasks.spawn(wait_and_count(notify, woken));
   tasks.spawn(wait_and_count(notify, woken));
-  loop->context().poll();
+  loop->run_ready();
   loop.reset();
   notify.notify();  // the list must be empty by now
   EXPECT_EQ(woken, 0);
@@ -285,8 +284,8 @@ TEST(TaskGroup, JoinWaitsForAll) {
   tasks.spawn(sleep_for(loop, 2ms));
   tasks.spawn(wait_and_count(notify, woken));
   outer.spawn(join_and_note(tasks, joined));
-  while (tasks.size() == 2) loop.context().run_one();
-  loop.context().poll();
+  while (tasks.size() == 2) loop.run_once(loop.now() + 1s);
+  loop.run_ready();
   EXPECT_FALSE(joined);
   notify.notify();
   loop.run();
@@ -326,7 +325,7 @@ TEST(TaskGroup, CancelUnwindsEveryTask) {
   tasks.spawn(call_and_wait(notify, alive, waits));
   tasks.spawn(call_and_wait(notify, alive, waits));
   tasks.spawn(wait_until_and_keep(notify, monotonic_now() + 1h, in_time));
-  loop.context().poll();
+  loop.run_ready();
   EXPECT_EQ(waits, 2);
   tasks.spawn(call_and_wait(notify, alive, waits));  // has not begun
   outer.spawn(join_and_note(tasks, joined));
@@ -369,7 +368,7 @@ TEST(TaskGroupDeathTest, AnExceptionOfACancelledTaskEndsTheProcessToo) {
         Notify notify(loop);
         TaskGroup tasks(loop);
         tasks.spawn(throw_when_cancelled(notify));
-        loop.context().poll();
+        loop.run_ready();
         tasks.cancel();
         loop.run();
       },

@@ -1,107 +1,152 @@
 #include "net/ready_socket.h"
 
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
-#include <boost/asio/post.hpp>
 #include <utility>
 
 #include "base/check.h"
+#include "net/poller.h"
 
 namespace culvert::net {
+namespace {
 
-// Shared with the waits that Asio holds, so that a completion which is queued already finds out that its
-// socket is gone.
-struct ReadySocket::State {
-  explicit State(EventLoop& owner) : loop(owner), descriptor(owner.context()) {}
+enum Direction { kRead, kWrite };
 
-  // `wait` tells a completion that was queued before cancel() from that of a later wait.
-  void run(Direction direction, uint64_t wait) {
-    if (wait != waits[direction]) return;
-    ReadyCallback callback = std::exchange(callbacks[direction], nullptr);
-    if (callback) callback();
+}  // namespace
+
+struct ReadySocket::State final : Poller::Watched {
+  State(EventLoop& owner, int its_fd) : loop(owner), token(owner.poller().enter(*this)), fd(its_fd) {
+    if (loop.poller().add(fd, token)) return;
+    ::close(fd);
+    fd = -1;
+  }
+  ~State() override {
+    cancel();
+    close_fd();
+    loop.poller().leave(token);
+  }
+
+  // Edge-triggered: what comes while nobody waits is noted. A peer's FIN may be told of together with bytes
+  // before it, and an end does not pass.
+  void on_events(uint32_t events) override {
+    if (events & (EPOLLRDHUP | EPOLLHUP)) ended[kRead] = true;
+    if (events & EPOLLHUP) ended[kWrite] = true;
+    if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) seen[kRead] = true;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) seen[kWrite] = true;
+    const Poller& poller = loop.poller();
+    const Poller::Token mine = token;
+    if (seen[kRead] && callbacks[kRead]) run(kRead);
+    if (poller.find(mine) && seen[kWrite] && callbacks[kWrite]) run(kWrite);
+  }
+
+  void run(Direction direction) {
+    seen[direction] = false;
+    ReadyCallback callback = take(direction);
+    callback();  // may destroy this
+  }
+
+  ReadyCallback take(Direction direction) {
+    if (callbacks[direction]) loop.note_wait(-1);
+    return std::exchange(callbacks[direction], nullptr);
+  }
+
+  void store(Direction direction, ReadyCallback callback) {
+    CHECK(!callbacks[direction]);
+    callbacks[direction] = std::move(callback);
+    loop.note_wait(+1);
+    ++waits[direction];
+  }
+
+  void wait(Direction direction, ReadyCallback callback) {
+    store(direction, std::move(callback));
+    if (fd < 0) return post(direction);
+    seen[direction] = false;
+    loop.poller().ask_again(fd, token);
+  }
+
+  void wait_again(Direction direction, ReadyCallback callback) {
+    store(direction, std::move(callback));
+    if (fd < 0 || seen[direction] || ended[direction]) post(direction);
+  }
+
+  void post(Direction direction) {
+    loop.post([&poller = loop.poller(), mine = token, direction, wait = waits[direction]] {
+      auto* const self = static_cast<State*>(poller.find(mine));
+      // A later wait than that which it was posted for is not for it.
+      if (self && self->waits[direction] == wait && self->callbacks[direction]) self->run(direction);
+    });
+  }
+
+  void cancel() {
+    // Destroying a callback may destroy what owns this socket.
+    const std::array<ReadyCallback, 2> dropped{take(kRead), take(kWrite)};
+  }
+
+  // Ends the watch; -1: it was closed before.
+  int take_fd() {
+    if (fd >= 0) loop.poller().remove(fd);
+    return std::exchange(fd, -1);
+  }
+
+  bool close_fd() {
+    const int taken = take_fd();
+    return taken >= 0 && ::close(taken) == 0;
+  }
+
+  void close() {
+    if (!close_fd()) return;
+    if (callbacks[kRead]) post(kRead);
+    if (callbacks[kWrite]) post(kWrite);
   }
 
   EventLoop& loop;
-  boost::asio::posix::basic_stream_descriptor<Executor> descriptor;
+  const Poller::Token token;
+  int fd;
+  std::array<bool, 2> seen{};       // ready since the last callback
+  std::array<bool, 2> ended{};      // for ever
+  std::array<uint32_t, 2> waits{};  // how many were begun
   std::array<ReadyCallback, 2> callbacks;
-  std::array<uint64_t, 2> waits{};  // how many were begun
 };
 
-ReadySocket::ReadySocket(EventLoop& loop, int fd) : state_(std::make_shared<State>(loop)), fd_(fd) {
-  boost::system::error_code error;
-  state_->descriptor.assign(fd, error);
-  if (!error) return;
-  ::close(fd);
-  fd_ = -1;
-}
+ReadySocket::ReadySocket(EventLoop& loop, int fd) : state_(std::make_unique<State>(loop, fd)) {}
+ReadySocket::ReadySocket(ReadySocket&& other) noexcept = default;
+ReadySocket::~ReadySocket() = default;
 
-ReadySocket::ReadySocket(ReadySocket&& other) noexcept
-    : state_(std::move(other.state_)), fd_(std::exchange(other.fd_, -1)) {}
-
-ReadySocket::~ReadySocket() {
-  if (!state_) return;
-  for (ReadyCallback& callback : state_->callbacks) callback = nullptr;
-  close();
-}
-
+int ReadySocket::fd() const { return state_->fd; }
 EventLoop& ReadySocket::loop() const { return state_->loop; }
 
-void ReadySocket::when(Direction direction, ReadyCallback callback) {
-  CHECK(!state_->callbacks[direction]);
-  state_->callbacks[direction] = std::move(callback);
-  const uint64_t wait = ++state_->waits[direction];
-  if (fd_ < 0) {
-    post(direction);
-    return;
-  }
-  using Descriptor = decltype(state_->descriptor);
-  state_->descriptor.async_wait(
-      direction == kRead ? Descriptor::wait_read : Descriptor::wait_write,
-      [state = state_, direction, wait](const boost::system::error_code&) { state->run(direction, wait); });
+void ReadySocket::when_readable(ReadyCallback callback) { state_->wait(kRead, std::move(callback)); }
+void ReadySocket::when_writable(ReadyCallback callback) { state_->wait(kWrite, std::move(callback)); }
+
+void ReadySocket::when_readable_again(ReadyCallback callback) {
+  state_->wait_again(kRead, std::move(callback));
+}
+
+void ReadySocket::when_writable_again(ReadyCallback callback) {
+  state_->wait_again(kWrite, std::move(callback));
 }
 
 void ReadySocket::soon_readable(ReadyCallback callback) {
-  CHECK(!state_->callbacks[kRead]);
-  state_->callbacks[kRead] = std::move(callback);
-  ++state_->waits[kRead];
-  post(kRead);
+  state_->store(kRead, std::move(callback));
+  state_->post(kRead);
 }
 
-void ReadySocket::post(Direction direction) {
-  state_->loop.post(
-      [state = state_, direction, wait = state_->waits[direction]] { state->run(direction, wait); });
-}
-
-void ReadySocket::cancel() {
-  // Destroying a callback may destroy what owns this socket.
-  const std::array<ReadyCallback, 2> dropped{std::exchange(state_->callbacks[kRead], nullptr),
-                                             std::exchange(state_->callbacks[kWrite], nullptr)};
-  if (fd_ < 0) return;
-  boost::system::error_code ignored;
-  state_->descriptor.cancel(ignored);
-}
-
-void ReadySocket::close() {
-  if (fd_ < 0) return;
-  fd_ = -1;
-  boost::system::error_code ignored;
-  state_->descriptor.close(ignored);
-}
+void ReadySocket::cancel() { state_->cancel(); }
+void ReadySocket::close() { state_->close(); }
 
 void ReadySocket::reset() {
-  if (fd_ < 0) return;
+  if (!is_open()) return;
   const linger abort_on_close{.l_onoff = 1, .l_linger = 0};
-  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &abort_on_close, sizeof abort_on_close);
+  setsockopt(fd(), SOL_SOCKET, SO_LINGER, &abort_on_close, sizeof abort_on_close);
   close();
 }
 
 int ReadySocket::release() {
   CHECK(!state_->callbacks[kRead] && !state_->callbacks[kWrite]);
-  if (fd_ < 0) return -1;
-  fd_ = -1;
-  return state_->descriptor.release();
+  return state_->take_fd();
 }
 
 }  // namespace culvert::net

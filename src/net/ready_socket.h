@@ -1,5 +1,4 @@
 #pragma once
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <memory>
 
 #include "net/byte_stream.h"
@@ -18,14 +17,18 @@ class ReadySocket {
   ReadySocket(ReadySocket&& other) noexcept;
   ReadySocket& operator=(ReadySocket&&) = delete;
 
-  int fd() const { return fd_; }  // -1 once closed
-  bool is_open() const { return fd_ >= 0; }
+  int fd() const;  // -1 once closed
+  bool is_open() const { return fd() >= 0; }
   EventLoop& loop() const;
 
   // Once, from the loop, never from inside the call; on a closed socket as well. One waiter for each
-  // direction.
-  void when_readable(ReadyCallback callback) { when(kRead, std::move(callback)); }
-  void when_writable(ReadyCallback callback) { when(kWrite, std::move(callback)); }
+  // direction. Ready sockets are told of at once, which costs a system call.
+  void when_readable(ReadyCallback callback);
+  void when_writable(ReadyCallback callback);
+  // The same without a system call, for an owner whose last try found nothing more: EAGAIN, or fewer bytes
+  // than it wanted. After anything else it might wait for ever.
+  void when_readable_again(ReadyCallback callback);
+  void when_writable_again(ReadyCallback callback);
   // Runs the callback soon, ready or not: for a layer that holds bytes the kernel does not know of.
   void soon_readable(ReadyCallback callback);
 
@@ -36,14 +39,9 @@ class ReadySocket {
   int release();  // the descriptor is the caller's now; nothing may wait on it
 
  private:
-  enum Direction { kRead, kWrite };
   struct State;
 
-  void when(Direction direction, ReadyCallback callback);
-  void post(Direction direction);
-
-  std::shared_ptr<State> state_;
-  int fd_;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace culvert::net

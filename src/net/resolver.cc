@@ -6,8 +6,6 @@
 #include <array>
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <fstream>
 #include <list>
 #include <sstream>
@@ -105,11 +103,7 @@ class ResolverSlot : public boost::asio::execution_context::service {
   using key_type = ResolverSlot;
   static inline boost::asio::execution_context::id id;
 
-  // Asio ends its services in the reverse order, so those of sockets and timers have to be there first.
-  explicit ResolverSlot(boost::asio::io_context& context) : service(context) {
-    const boost::asio::posix::basic_stream_descriptor<Executor> socket(context);
-    const boost::asio::steady_timer::rebind_executor<Executor>::other timer(context);
-  }
+  explicit ResolverSlot(boost::asio::io_context& context) : service(context) {}
 
   static std::unique_ptr<Resolver>& of(EventLoop& loop) {
     auto& resolver = boost::asio::use_service<ResolverSlot>(loop.context()).resolver_;

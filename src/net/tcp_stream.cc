@@ -65,6 +65,7 @@ IoResult TcpStream::try_read(MutableBytes into) {
   do {
     count = ::recv(socket_->fd(), into.data(), into.size(), MSG_DONTWAIT);
   } while (count < 0 && errno == EINTR);
+  drained_ = count > 0 ? static_cast<size_t>(count) < into.size() : count < 0 && errno == EAGAIN;
   if (count > 0) return {IoStatus::kOk, static_cast<size_t>(count)};
   // The kernel tells of an RST once: a write that met it leaves a read that looks like a clean end. After a
   // FIN the write would have failed with EPIPE.
@@ -83,10 +84,13 @@ IoResult TcpStream::try_write(std::span<const ByteView> from) {
     parts[i] = {const_cast<uint8_t*>(from[i].data()), from[i].size()};
   }
   CHECK(message.msg_iovlen > 0);
+  size_t wanted = 0;
+  for (size_t i = 0; i < message.msg_iovlen; ++i) wanted += parts[i].iov_len;
   ssize_t count;
   do {
     count = ::sendmsg(socket_->fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   } while (count < 0 && errno == EINTR);
+  filled_ = count >= 0 ? static_cast<size_t>(count) < wanted : errno == EAGAIN;
   if (count >= 0) return {IoStatus::kOk, static_cast<size_t>(count)};
   if (errno == ECONNRESET) reset_ = true;
   return failed(IoStatus::kWantWrite);
@@ -95,6 +99,16 @@ IoResult TcpStream::try_write(std::span<const ByteView> from) {
 IoResult TcpStream::try_finish() {
   if (::shutdown(socket_->fd(), SHUT_WR) == 0) return {IoStatus::kOk};
   return failed(IoStatus::kWantWrite);
+}
+
+void TcpStream::when_readable(ReadyCallback callback) {
+  if (std::exchange(drained_, false)) return socket_->when_readable_again(std::move(callback));
+  socket_->when_readable(std::move(callback));
+}
+
+void TcpStream::when_writable(ReadyCallback callback) {
+  if (std::exchange(filled_, false)) return socket_->when_writable_again(std::move(callback));
+  socket_->when_writable(std::move(callback));
 }
 
 void TcpStream::leave_loop() {

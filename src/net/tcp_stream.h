@@ -25,8 +25,8 @@ class TcpStream final : public ByteStream {
   using ByteStream::try_write;
   IoResult try_write(std::span<const ByteView> from) override;
   IoResult try_finish() override;
-  void when_readable(ReadyCallback callback) override { socket_->when_readable(std::move(callback)); }
-  void when_writable(ReadyCallback callback) override { socket_->when_writable(std::move(callback)); }
+  void when_readable(ReadyCallback callback) override;
+  void when_writable(ReadyCallback callback) override;
   void soon_readable(ReadyCallback callback) override { socket_->soon_readable(std::move(callback)); }
   void cancel() override { socket_->cancel(); }
   void leave_loop() override;
@@ -49,7 +49,9 @@ class TcpStream final : public ByteStream {
   SocketAddr local_;
   SocketAddr remote_;
   int error_ = 0;
-  bool reset_ = false;  // a write met the peer's RST
+  bool reset_ = false;    // a write met the peer's RST
+  bool drained_ = false;  // the last read found nothing more
+  bool filled_ = false;   // the last write found no more room
 };
 
 }  // namespace culvert::net

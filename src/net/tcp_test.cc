@@ -279,8 +279,7 @@ TEST(TcpStream, CancelledWaitsNeitherRunNorStandInTheWay) {
   // Writable at once: the completion of the first wait may be queued when it is cancelled.
   socket.when_readable([&] { old_ran = true; });
   socket.when_writable([&] { old_ran = true; });
-  loop.context().restart();
-  loop.context().poll_one();
+  loop.run_ready();
   if (old_ran) socket.when_writable([&] { FAIL(); });
   old_ran = false;
   socket.cancel();
@@ -415,8 +414,7 @@ TEST(TcpListener, CloseEndsThePauseOfAFullTable) {
   TaskGroup tasks(loop);
   std::optional<Result<std::unique_ptr<ByteStream>>> accepted;
   tasks.spawn(keep_result(listener->accept(), accepted));
-  loop.context().restart();
-  loop.context().poll();
+  loop.run_ready();
   EXPECT_FALSE(accepted);
   listener.reset();
   run_until(loop, [&] { return tasks.size() == 0; });

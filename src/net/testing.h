@@ -19,16 +19,15 @@ template <class Condition>
 void run_until(EventLoop& loop, Condition condition) {
   const TimePoint give_up = soon();
   while (!condition() && monotonic_now() < give_up) {
-    loop.context().restart();
-    loop.context().run_one_for(20ms);
+    loop.run_once(loop.now() + 20ms);
   }
   EXPECT_TRUE(condition()) << "gave up waiting";
 }
 
 // Everything that is ready, and what it causes.
 inline void drain(EventLoop& loop) {
-  loop.context().restart();
-  loop.context().run_for(20ms);
+  const TimePoint end = loop.now() + 20ms;
+  while (loop.now() < end) loop.run_once(end);
 }
 
 template <class T>
