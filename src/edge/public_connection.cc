@@ -1,10 +1,12 @@
 #include "edge/public_connection.h"
 
+#include "base/check.h"
 #include "edge/answers.h"
 
 namespace culvert::edge {
 
 void PublicConnection::detach() {
+  CHECK(!use);  // sessions belong to their loop
   if (pending) pending->detach();
   in_transit.emplace(std::move(socket));
 }

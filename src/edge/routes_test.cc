@@ -1,0 +1,118 @@
+// Changes of routes at a whole edge: what they cut, and that they touch nothing else.
+#include <gtest/gtest.h>
+
+#include "edge/edge_fixture.h"
+
+namespace culvert::edge {
+namespace {
+
+using namespace testing;
+
+using EdgeRoutesTest = EdgeFixture;
+
+TEST_F(EdgeRoutesTest, AnAgentWhoseLastRouteGoesIsCutWithItsStreams) {
+  FakeAgent agent(loop_, 1);
+  start_with(agent);
+  net::ByteStream& socket = keep(tcp());
+  Bytes hello = client_hello("pass.test");
+  send(socket, hello);
+  Received& answer = read(socket);
+  wait([&] { return answer.bytes == hello; });
+  set_routes({});
+  wait([&] { return agent.closed.has_value() && answer.ended(); });
+  EXPECT_EQ(agent.closed->code, tunnel::kCloseRevoked);
+  EXPECT_TRUE(answer.broken) << "a cut must not look like an end";
+  EXPECT_EQ(say_hello("pass.test").bytes, kUnrecognizedName);
+}
+
+TEST_F(EdgeRoutesTest, ARouteThatGoesTakesOnlyItsOwnStreams) {
+  FakeAgent agent(loop_, 1);
+  start_with(agent);
+  set_routes({route("pass.test", route::TlsMode::kPassthrough, {agent.id()}),
+              route("also.test", route::TlsMode::kPassthrough, {agent.id()})});
+  net::ByteStream& goes = keep(tcp());
+  net::ByteStream& stays = keep(tcp());
+  send(goes, client_hello("pass.test"));
+  Received& cut = read(goes);
+  wait([&] { return !cut.bytes.empty(); });
+  send(stays, client_hello("also.test"));
+  Received& kept = read(stays);
+  wait([&] { return !kept.bytes.empty(); });
+  set_routes({route("also.test", route::TlsMode::kPassthrough, {agent.id()})});
+  wait([&] { return cut.ended(); });
+  EXPECT_TRUE(cut.broken);
+  size_t before = kept.bytes.size();
+  send(stays, as_bytes("still here"));
+  wait([&] { return kept.bytes.size() == before + 10; });
+  EXPECT_FALSE(agent.closed);
+}
+
+TEST_F(EdgeRoutesTest, AChangeOfOneTenantsRoutesTouchesNoConnectionOfAnother) {
+  FakeAgent agent(loop_, 1), other(loop_, 2);
+  Config several = config();
+  several.options.workers = 2;
+  start(std::move(several));
+  const route::Route theirs = route("their.test", route::TlsMode::kPassthrough, {other.id()});
+  set_routes({route("pass.test", route::TlsMode::kPassthrough, {agent.id()}),
+              route("keep.test", route::TlsMode::kPassthrough, {agent.id()}), theirs});
+  connect(agent);
+  connect(other);
+  const auto open = [&](std::string_view host) -> Received& {
+    net::ByteStream& socket = keep(tcp());
+    send(socket, client_hello(host));
+    Received& answer = read(socket);
+    wait([&] { return !answer.bytes.empty(); });
+    return answer;
+  };
+  std::vector<Received*> kept;
+  for (int i = 0; i < 20; ++i) kept.push_back(&open("their.test"));
+  kept.push_back(&open("keep.test"));
+  Received& cut = open("pass.test");
+  EXPECT_EQ(counters().connections_rechecked, 0u);
+
+  const route::Delta delta{.from = version_,
+                           .to = version_ + 1,
+                           .upserts = {route("new.test", route::TlsMode::kPassthrough, {agent.id()})},
+                           .removals = {route("pass.test", route::TlsMode::kPassthrough, {}).id()}};
+  EXPECT_TRUE(edge_->apply_routes(delta));
+  wait([&] { return cut.ended(); });
+  EXPECT_TRUE(cut.broken);
+  EXPECT_EQ(counters().connections_rechecked, 1u) << "of 22";
+  kept.push_back(&open("new.test"));
+  for (Received* each : kept) EXPECT_FALSE(each->ended());
+
+  auto refused = edge_->apply_routes(delta);
+  ASSERT_FALSE(refused) << "it is one of the routes before";
+  EXPECT_EQ(refused.error().code, ErrorCode::kConflict);
+  ++version_;
+  set_routes({theirs});
+  wait([&] { return agent.closed.has_value(); });
+  EXPECT_EQ(agent.closed->code, tunnel::kCloseRevoked);
+  wait([&] { return kept[20]->ended() && kept[21]->ended(); });
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(kept[static_cast<size_t>(i)]->ended());
+  EXPECT_FALSE(other.closed);
+}
+
+TEST_F(EdgeRoutesTest, ARouteOfExactlyANameTakesItFromTheAgentsOfTheWildcard) {
+  FakeAgent agent(loop_, 1), other(loop_, 2);
+  start(config());
+  const route::Route wildcard = route("*.w.test", route::TlsMode::kPassthrough, {agent.id()});
+  set_routes({wildcard, route("other.test", route::TlsMode::kPassthrough, {other.id()})});
+  connect(agent);
+  connect(other);
+  std::vector<Received*> answers;
+  for (std::string_view host : {"x.w.test", "y.w.test"}) {
+    net::ByteStream& socket = keep(tcp());
+    send(socket, client_hello(host));
+    answers.push_back(&read(socket));
+    wait([&] { return !answers.back()->bytes.empty(); });
+  }
+  set_routes({wildcard, route("x.w.test", route::TlsMode::kPassthrough, {other.id()})});
+  wait([&] { return answers[0]->ended(); });
+  EXPECT_TRUE(answers[0]->broken);
+  EXPECT_EQ(counters().connections_rechecked, 1u);
+  EXPECT_FALSE(answers[1]->ended());
+}
+
+}  // namespace
+}  // namespace culvert::edge
