@@ -41,7 +41,10 @@ class MemoryStream final : public net::ByteStream {
   }
   void when_readable(net::ReadyCallback callback) override { loop_.post(std::move(callback)); }
   void when_writable(net::ReadyCallback callback) override { loop_.post(std::move(callback)); }
+  void soon_readable(net::ReadyCallback callback) override { loop_.post(std::move(callback)); }
   void cancel() override {}
+  void leave_loop() override {}
+  void join_loop(net::EventLoop&) override {}
   void close() override {
     open_ = false;
     out_.ended = true;
