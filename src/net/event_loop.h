@@ -39,8 +39,9 @@ class EventLoop {
   void run();
   // Until stop(), also while nothing waits: for a loop that others post to.
   void run_until_stopped();
-  // Runs what is ready and what is due; if there is nothing, waits for it until `deadline`.
-  void run_once(TimePoint deadline) { turn(deadline, true); }
+  // Runs what is ready and what is due; if there is nothing, waits for it until `deadline`. False: nothing is
+  // left to wait for.
+  bool run_once(TimePoint deadline) { return turn(deadline, false); }
   void stop();
   template <class F>
   void post(F&& work) {

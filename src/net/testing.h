@@ -27,7 +27,8 @@ void run_until(EventLoop& loop, Condition condition) {
 // Everything that is ready, and what it causes.
 inline void drain(EventLoop& loop) {
   const TimePoint end = loop.now() + 20ms;
-  while (loop.now() < end) loop.run_once(end);
+  while (loop.now() < end && loop.run_once(end)) {
+  }
 }
 
 template <class T>
