@@ -111,6 +111,14 @@ def test_the_time_is_asked_of_the_loop(tree):
                        "src/edge/loop.cc": "x = loop.unix_now() + loop_->unix_now();\n"}) == []
 
 
+def test_a_dependency_may_be_for_some_tests_only(tree):
+    table = TABLE.replace("tests = true", 'tests = "src/route/sim/*"')
+    errors = tree(files={"tests/layers.toml": table})
+    assert any("src/route/table_test.cc:1: only tests of route may include net" in error for error in errors), errors
+    files = {"tests/layers.toml": table, "src/route/table_test.cc": "int x;\n", "src/route/sim/world.h": '#include "net/tcp.h"\n'}
+    assert tree(files=files) == []
+
+
 @pytest.mark.parametrize("replace,by,complaint", [
     ('from = "edge"\nto = "net"', 'from = "edge"\nto = "base"', "edge -> base is used no more"),
     ('["edge"]]', '["edge"], ["gone"]]', "src/gone/ is gone"),

@@ -22,9 +22,10 @@ const SocketAddr kOutsideAddress = SocketAddr::v4({10, 0, 0, 2}, 0);
 // docs/protocol.md, 5.2: no agent waits longer than 4 s between attempts. One that is told of the loss at
 // once, or by the answer to its next PING, 2 s later, is back within 5 s; a handshake adds a few round trips.
 constexpr Duration kBackAfterRestart = seconds(6);
-// One whose packets vanished is in the middle of a dial (10 s at most) or a declaration, or waits for a PING
-// of its own to be sent again. Then it is as above.
-constexpr Duration kBackAfterSilence = seconds(16);
+// One that was cut off, or moved, may have another path than its first one, and the core (noq-proto 1.4)
+// recognizes no stateless reset there: it learns of a restart from QUIC's idle timeout, 30 s, which a new
+// path begins again within its first half. Then it is as above.
+constexpr Duration kBackAfterSilence = seconds(52);
 // The agent asks its own public address until that answers, at most 4 s between attempts of at most 5 s.
 constexpr Duration kProven = seconds(10);
 // A hub looks at the wall clock this often at least, and an agent that is refused for good asks seldom.
@@ -88,6 +89,20 @@ void World::tell(std::string what) {
 std::optional<std::string> World::run() {
   for (const auto phase : {&World::begin, &World::disturb, &World::recover, &World::check_lost_rights,
                            &World::check_rest, &World::end}) {
+    if (auto fault = (this->*phase)()) return fault;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> World::run_restart_during_an_outage() {
+  is_gentle_ = false;
+  if (auto fault = begin()) return fault;
+  cut_for(*agents_.front().machine, *node_machine_, seconds(30));
+  if (auto fault = run_for(seconds(9))) return fault;
+  stop_node(true);  // the next one is on another machine, which is not cut off
+  ++coming_back_;
+  start_node_later(seconds(1));
+  for (const auto phase : {&World::recover, &World::check_rest, &World::end}) {
     if (auto fault = (this->*phase)()) return fault;
   }
   return std::nullopt;

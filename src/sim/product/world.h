@@ -48,6 +48,9 @@ class World {
   // Runs everything, disturbs it for a while, and lets it recover; then ends it. The first thing that was not
   // as it must be; nullopt: all was well.
   std::optional<std::string> run();
+  // An agent is cut off for so long that its transport looks for another path, and the node is killed and
+  // started meanwhile: nothing that the agent sends then is known there.
+  std::optional<std::string> run_restart_during_an_outage();
 
   uint64_t digest() const { return simulation_.digest(); }
   size_t actions() const { return actions_; }
