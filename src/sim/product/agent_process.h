@@ -30,6 +30,8 @@ class AgentProcess final : private agent::AgentObserver {
 
   // The agent says that it is connected and that its service answers.
   bool is_ready() const { return is_ready_; }
+  // How often it lost its last edge.
+  size_t losses() const { return losses_; }
   size_t echoes() const { return origin_.echoes(); }
   size_t open_connections() const { return agent_.open_connections(); }
   const std::string& last_refusal() const { return last_refusal_; }
@@ -37,7 +39,10 @@ class AgentProcess final : private agent::AgentObserver {
  private:
   net::Task<> run();
   void ready(const std::vector<std::string>& /*urls*/) override { is_ready_ = true; }
-  void lost() override { is_ready_ = false; }
+  void lost() override {
+    is_ready_ = false;
+    ++losses_;
+  }
   void refused(const agent::HubRefusal& refusal) override { last_refusal_ = refusal.error.message; }
   void hub_unreachable(const Error& /*error*/, Duration /*elapsed*/) override {}
   void hub_reached(Duration /*elapsed*/) override {}
@@ -52,6 +57,7 @@ class AgentProcess final : private agent::AgentObserver {
   Origin origin_;
   agent::Agent agent_;
   bool is_ready_ = false;
+  size_t losses_ = 0;
   std::string last_refusal_;
   std::optional<TimePoint> stopped_at_;
   std::optional<TimePoint> ended_at_;

@@ -397,7 +397,13 @@ World::Fault World::check_rest() {
     return std::ranges::all_of(visits_, [](const Visited& visited) { return visited.result.is_over; });
   };
   if (!run_until(visits_are_over, minutes(5))) return "a visit does not end";
+  std::vector<size_t> losses;
+  for (const AgentSlot& slot : agents_) losses.push_back(slot.process ? slot.process->losses() : 0);
   if (auto fault = run_for(kAllForgotten)) return fault;
+  for (size_t i = 0; i < agents_.size(); ++i) {
+    if (agents_[i].process && agents_[i].process->losses() != losses[i])
+      return tenants_[agents_[i].tenant].hostname + " was lost although nothing happened";
+  }
   const size_t expected = serving_agents();
   if (node_->leases() != expected) return fmt::format("{} leases for {} agents", node_->leases(), expected);
   const edge::Counters& counters = node_->counters();
