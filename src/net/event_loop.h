@@ -41,7 +41,7 @@ class EventLoop {
   void run_until_stopped();
   // Runs what is ready and what is due; if there is nothing, waits for it until `deadline`. False: nothing is
   // left to wait for.
-  bool run_once(TimePoint deadline) { return turn(deadline, false); }
+  bool run_once(TimePoint deadline) { return run_ready() || turn(deadline, false); }
   void stop();
   template <class F>
   void post(F&& work) {
