@@ -96,7 +96,8 @@ class Exposition {
 
   // {name="value",name="value"}
   void read_labels(std::string_view text) {
-    static const std::set<std::string_view> kKnown = {"direction", "reason", "result", "state", "version"};
+    static const std::set<std::string_view> kKnown = {"alpn",   "direction", "reason",
+                                                      "result", "state",     "version"};
     if (!text.ends_with('}')) return fault(fmt::format("labels {}", text));
     std::set<std::string_view> seen;
     std::string_view rest = text.substr(1, text.size() - 2);
@@ -111,7 +112,8 @@ class Exposition {
       if (quote == std::string_view::npos) return fault(fmt::format("labels {}", text));
       const std::string_view value = rest.substr(0, quote);
       const bool is_word = !value.empty() && std::ranges::all_of(value, [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-' ||
+               c == '/';
       });
       if (!is_word) fault(fmt::format("label value {}", value));
       rest.remove_prefix(quote + 1);

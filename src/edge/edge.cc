@@ -1,7 +1,9 @@
 #include "edge/edge.h"
 
 #include "base/check.h"
+#include "endpoint/endpoint.h"
 #include "net/bind.h"
+#include "tunnel/protocol.h"
 
 namespace culvert::edge {
 namespace {
@@ -97,6 +99,11 @@ void Edge::join() {
   for (std::thread& thread : threads_) {
     if (thread.joinable()) thread.join();
   }
+}
+
+void describe_metrics(Metrics& metrics) {
+  report(Counters{}, metrics);
+  endpoint::report_refused(tunnel::kTunnelAlpn, 0, metrics);
 }
 
 }  // namespace culvert::edge

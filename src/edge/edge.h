@@ -55,4 +55,7 @@ class Edge {
   bool stopping_ = false;
 };
 
+// The series that an edge and its endpoint have, without values.
+void describe_metrics(Metrics& metrics);
+
 }  // namespace culvert::edge

@@ -380,11 +380,7 @@ Task<Result<ConnectionPtr>> EndpointImpl::accept(std::string alpn) {
 
 void EndpointImpl::report(Metrics& metrics) const {
   quic::report(driver_->engine().counters(), metrics);
-  for (const auto& [alpn, queue] : queues_) {
-    metrics.counter("culvert_quic_accept_queue_full_total",
-                    "Connections that were closed because too many of their protocol waited to be accepted.",
-                    queue.refused, {{"alpn", alpn}});
-  }
+  for (const auto& [alpn, queue] : queues_) report_refused(alpn, queue.refused, metrics);
 }
 
 // ---- Streams
@@ -447,6 +443,12 @@ Task<Result<>> write_all(net::EventLoop& loop, StreamPtr stream, ByteView from, 
     stream->set_writer(nullptr);
     if (!in_time) co_return fail(ErrorCode::kTimeout, "the peer took nothing from the stream in time");
   }
+}
+
+void report_refused(const std::string& alpn, uint64_t refused, Metrics& metrics) {
+  metrics.counter("culvert_quic_accept_queue_full_total",
+                  "Connections that were closed because too many of their protocol waited to be accepted.",
+                  refused, {{"alpn", alpn}});
 }
 
 }  // namespace culvert::endpoint

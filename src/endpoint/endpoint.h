@@ -130,6 +130,9 @@ class Endpoint {
   virtual void close(AppCode code, std::string reason) = 0;
 };
 
+// The series of one protocol: how many connections were refused because its queue was full.
+void report_refused(const std::string& alpn, uint64_t refused, Metrics& metrics);
+
 // Coroutine forms for streams.
 // read_some: 0 bytes at the clean end. kReset when the peer reset the stream, kClosed when the connection
 // ended.

@@ -92,7 +92,6 @@ bool EventLoop::run_ready() {
   if (is_stopped()) return false;
   if (poller_) poller_->poll(Duration::zero());
   bool worked = deadlines_.run(now());
-  if (!worked && !has_work_ && runs_by_platform_) return false;
   context_.restart();  // it stops whenever it is empty
   worked = context_.poll() > 0 || worked;
   has_work_ = false;

@@ -24,7 +24,9 @@ std::optional<SocketAddr> parse_ip_literal(const std::string& host) {
     return SocketAddr::v4(bytes, 0);
   }
   const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
-  return parse_ip(bracketed ? host.substr(1, host.size() - 2) : host);
+  auto ip = parse_ip(bracketed ? host.substr(1, host.size() - 2) : host);
+  if (bracketed && ip && ip->is_v4()) return std::nullopt;
+  return ip;
 }
 
 bool is_localhost(std::string_view host) {

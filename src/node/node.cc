@@ -204,7 +204,7 @@ void describe(SettingsBuilder& settings, Config& config) {
 
 void describe_metrics(Metrics& metrics) {
   ops::report_process(kVersion, UnixTime{}, metrics);
-  edge::report(edge::Counters{}, metrics);
+  edge::describe_metrics(metrics);
   quic::report(quic::EngineCounters{}, metrics);
   hub::report(hub::Status{}, metrics);
   report(HubDoor::Counters{}, metrics);

@@ -25,6 +25,13 @@ Task<> keep(Task<T> task, std::optional<T>& out) {
 
 class MachineTest : public ::testing::Test {
  public:
+  // A machine ends without open sockets: what was closed has to say so to its peer first.
+  void TearDown() override {
+    client_.reset();
+    server_.reset();
+    listener_.reset();
+    simulation_.run_for(10min);
+  }
   // What the task returns, within a simulated hour.
   template <class T>
   T run(Task<T> task) {
