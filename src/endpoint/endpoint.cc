@@ -24,8 +24,10 @@ Error connect_error(const CloseReason& reason, const std::string& peer, const st
   if (reason.code == kNoApplicationProtocol) {
     return {ErrorCode::kInvalid, fmt::format("{} does not speak \"{}\"", peer, alpn)};
   }
-  if (reason.kind == CloseReason::Kind::kHandshake && reason.code != 0) {
-    return {ErrorCode::kUnauthorized, fmt::format("{}: {}", peer, reason.message)};
+  if (reason.kind == CloseReason::Kind::kHandshake) {
+    // The transport's own deadline has no code.
+    const ErrorCode code = reason.code == 0 ? ErrorCode::kTimeout : ErrorCode::kUnauthorized;
+    return {code, fmt::format("{}: {}", peer, reason.message)};
   }
   return {ErrorCode::kUnavailable, fmt::format("{}: {}", peer, reason.message)};
 }

@@ -74,6 +74,7 @@ def test_a_second_culvert_http_for_one_name_says_that_it_shares_it(world):
     token = world.invite(node, "only.example.test")
     first = world.http(token)
     first.wait_for(r"https://only\.example\.test", stream="stdout")
+    first.wait_for(r"the token is kept")
     second = world.http(None)  # with the token that the first one kept
     second.wait_for(r"1 other agent of this invite serves only\.example\.test too")
     second.wait_for(r"https://only\.example\.test", stream="stdout")
