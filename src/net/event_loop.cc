@@ -40,26 +40,18 @@ template <class Handler>
 struct EventLoop::Suspended::With final : Suspended {
   explicit With(Handler&& its_handler) : handler(std::move(its_handler)) {}
   void resume(EventLoop& loop) override {
-    loop.note_work();
     asio::post(loop.context_, std::move(handler));
     delete this;
   }
   Handler handler;
 };
 
-struct EventLoop::Suspensions {
-  bool is_empty() const { return list.empty(); }
-  // Frames that are destroyed may destroy others.
-  void destroy() {
-    while (!list.empty()) delete &list.front();
-  }
-  boost::intrusive::list<Suspended, boost::intrusive::constant_time_size<false>> list;
-};
+struct EventLoop::Suspensions
+    : boost::intrusive::list<Suspended, boost::intrusive::constant_time_size<false>> {};
 
 EventLoop::EventLoop(Platform& platform)
     : platform_(platform),
-      runs_by_platform_(platform.runs_loops()),
-      poller_(runs_by_platform_ ? nullptr : std::make_unique<Poller>()),
+      poller_(platform.runs_loops() ? nullptr : std::make_unique<Poller>()),
       suspended_(std::make_unique<Suspensions>()),
       context_(1) {
   platform_.loop_begins(*this);
@@ -67,7 +59,7 @@ EventLoop::EventLoop(Platform& platform)
 
 EventLoop::~EventLoop() {
   platform_.loop_ends(*this);
-  suspended_->destroy();
+  while (!suspended_->empty()) delete &suspended_->front();  // one frame may destroy others
 }
 
 void EventLoop::run() {
@@ -91,23 +83,19 @@ void EventLoop::wake() {
 bool EventLoop::run_ready() {
   if (is_stopped()) return false;
   if (poller_) poller_->poll(Duration::zero());
-  bool worked = deadlines_.run(now());
-  context_.restart();  // it stops whenever it is empty
-  worked = context_.poll() > 0 || worked;
-  has_work_ = false;
-  return worked;
+  return run_queued();
 }
 
 TimePoint EventLoop::next_deadline() const { return is_stopped() ? TimePoint::max() : deadlines_.next(); }
 
 bool EventLoop::is_idle() const {
-  return waiting_sockets_ == 0 && deadlines_.is_empty() && suspended_->is_empty();
+  return waiting_sockets_ == 0 && deadlines_.is_empty() && suspended_->empty();
 }
 
 // Runs what is due and what is queued; false: nothing was.
 bool EventLoop::run_queued() {
   bool worked = deadlines_.run(now());
-  context_.restart();
+  context_.restart();  // it stops whenever it is empty
   for (int i = 0; i < kQueuedPerTurn && !is_stopped() && context_.poll_one() > 0; ++i) worked = true;
   return worked;
 }
@@ -117,7 +105,7 @@ bool EventLoop::run_queued() {
 bool EventLoop::turn(TimePoint until, bool keeps_waiting) {
   run_queued();
   poller_->prepare();
-  // What was posted before has woken nobody.
+  // What was posted before did not end a wait.
   const bool worked = run_queued();
   if (is_stopped()) return true;
   if (!worked && !keeps_waiting && is_idle()) return false;
@@ -181,7 +169,7 @@ struct EventLoop::Sleep : Deadlines::Entry {
     auto cancellation = asio::get_associated_cancellation_slot(handler);
     if (cancellation.is_connected()) cancellation.assign([this](asio::cancellation_type) { wake(); });
     suspended = new Suspended::With<Handler>(std::move(handler));
-    loop.suspended_->list.push_back(*suspended);
+    loop.suspended_->push_back(*suspended);
   }
   void wake() {
     if (Suspended* const waiting = std::exchange(suspended, nullptr)) waiting->resume(loop);
@@ -218,7 +206,6 @@ struct Notify::Waiter final : EventLoop::Sleep {
 };
 
 void Notify::notify() {
-  if (first_) loop_.note_work();
   for (Waiter* waiter = std::exchange(first_, nullptr); waiter; waiter = waiter->next) {
     waiter->head = nullptr;
     waiter->wake();
@@ -281,7 +268,6 @@ void TaskGroup::spawn(Task<> task) {
     state->tasks.erase(place);
     if (state->tasks.empty()) idle_.notify();
   };
-  loop_.note_work();
   asio::co_spawn(loop_.executor(), std::move(task),
                  asio::bind_cancellation_slot(place->slot(), std::move(ended)));
 }

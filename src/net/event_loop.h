@@ -45,7 +45,6 @@ class EventLoop {
   void stop();
   template <class F>
   void post(F&& work) {
-    note_work();
     boost::asio::post(context_, std::forward<F>(work));
     wake();
   }
@@ -70,17 +69,12 @@ class EventLoop {
  private:
   friend class Timer;
   friend class Notify;
-  friend class TaskGroup;
   friend class ReadySocket;
   struct Sleep;      // a coroutine's wait
   struct Suspended;  // what resumes one
   struct Suspensions;
   friend Task<> sleep_until(EventLoop& loop, TimePoint when);
 
-  // Tells a platform that runs this loop that there is something to run.
-  void note_work() {
-    if (runs_by_platform_) has_work_ = true;
-  }
   // One more callback of a socket waits, or one less.
   void note_wait(int change) { waiting_sockets_ += change; }
   Poller& poller() { return *poller_; }
@@ -90,8 +84,6 @@ class EventLoop {
   bool turn(TimePoint until, bool keeps_waiting);
 
   Platform& platform_;
-  const bool runs_by_platform_;
-  bool has_work_ = false;
   std::atomic<bool> is_stopped_ = false;
   ptrdiff_t waiting_sockets_ = 0;
   // Coroutines that die with the context still take their sockets and deadlines out.

@@ -202,7 +202,7 @@ TEST(Notify, WakesThoseWaitingNowAndNobodyLater) {
   Notify notify(loop);
   TaskGroup tasks(loop);
   int woken = 0;
-  notify.notify();  // nobody waits: forgotten
+  notify.notify();  // no waiter: forgotten
   tasks.spawn(wait_and_count(notify, woken));
   tasks.spawn(wait_and_count(notify, woken));
   loop.run_ready();

@@ -43,8 +43,8 @@ class Platform {
   virtual Result<SocketAddr> source_address_for(const SocketAddr& remote) = 0;
   virtual std::optional<size_t> path_mtu(const SocketAddr& remote) = 0;
 
-  // True: nobody calls run() of its loops. The platform runs them, by EventLoop::run_ready and next_deadline,
-  // and keeps the time that they see.
+  // True: run() of its loops is never called. The platform runs them, by EventLoop::run_ready and
+  // next_deadline, and keeps the time that they see.
   virtual bool runs_loops() const { return false; }
   // A loop begins and ends.
   virtual void loop_begins(EventLoop& /*loop*/) {}

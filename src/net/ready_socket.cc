@@ -29,8 +29,8 @@ struct ReadySocket::State final : Poller::Watched {
     loop.poller().leave(token);
   }
 
-  // Edge-triggered: what comes while nobody waits is noted. A peer's FIN may be told of together with bytes
-  // before it, and an end does not pass.
+  // Edge-triggered: what comes while no callback waits is noted. A peer's FIN may be told of together with
+  // bytes before it, and an end does not pass.
   void on_events(uint32_t events) override {
     if (events & (EPOLLRDHUP | EPOLLHUP)) ended[kRead] = true;
     if (events & EPOLLHUP) ended[kWrite] = true;
@@ -85,19 +85,19 @@ struct ReadySocket::State final : Poller::Watched {
     const std::array<ReadyCallback, 2> dropped{take(kRead), take(kWrite)};
   }
 
-  // Ends the watch; -1: it was closed before.
-  int take_fd() {
+  int release() {
     if (fd >= 0) loop.poller().remove(fd);
     return std::exchange(fd, -1);
   }
 
-  bool close_fd() {
-    const int taken = take_fd();
-    return taken >= 0 && ::close(taken) == 0;
+  // Ends the watch too. Where a duplicate keeps it alive, its events find no token any more.
+  void close_fd() {
+    if (fd >= 0) ::close(std::exchange(fd, -1));
   }
 
   void close() {
-    if (!close_fd()) return;
+    if (fd < 0) return;
+    close_fd();
     if (callbacks[kRead]) post(kRead);
     if (callbacks[kWrite]) post(kWrite);
   }
@@ -146,7 +146,7 @@ void ReadySocket::reset() {
 
 int ReadySocket::release() {
   CHECK(!state_->callbacks[kRead] && !state_->callbacks[kWrite]);
-  return state_->take_fd();
+  return state_->release();
 }
 
 }  // namespace culvert::net

@@ -79,13 +79,13 @@ IoResult TcpStream::try_write(std::span<const ByteView> from) {
   msghdr message{};
   message.msg_iov = parts.data();
   message.msg_iovlen = std::min(from.size(), parts.size());
+  size_t wanted = 0;
   for (size_t i = 0; i < message.msg_iovlen; ++i) {
     CHECK(!from[i].empty());
     parts[i] = {const_cast<uint8_t*>(from[i].data()), from[i].size()};
+    wanted += from[i].size();
   }
   CHECK(message.msg_iovlen > 0);
-  size_t wanted = 0;
-  for (size_t i = 0; i < message.msg_iovlen; ++i) wanted += parts[i].iov_len;
   ssize_t count;
   do {
     count = ::sendmsg(socket_->fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
