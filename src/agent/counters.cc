@@ -28,13 +28,12 @@ void Counters::count(const tunnel::PumpResult& result) {
 }
 
 void report(const Counters& counters, Metrics& metrics) {
-  const auto declared = [&](std::string_view result, uint64_t count) {
-    metrics.counter("culvert_agent_declarations_total", "Declarations to the hub, by their result.", count,
-                    {{"result", result}});
-  };
-  declared("granted", counters.declarations_granted);
-  declared("refused", counters.declarations_refused);
-  declared("unanswered", counters.declarations_unanswered);
+  metrics.counters("culvert_agent_declarations_total", "Declarations to the hub, by their result.", "result",
+                   {
+                       {"granted", counters.declarations_granted},
+                       {"refused", counters.declarations_refused},
+                       {"unanswered", counters.declarations_unanswered},
+                   });
 
   metrics.counter("culvert_agent_tunnels_total", "Tunnels that an edge welcomed.", counters.tunnels_opened);
   metrics.counter("culvert_agent_lost_tunnels_total", "Tunnels that closed before the agent stopped.",
@@ -43,46 +42,36 @@ void report(const Counters& counters, Metrics& metrics) {
                   counters.dials_failed);
 
   metrics.counter("culvert_agent_streams_total", "Streams that edges opened.", counters.streams_accepted);
-  const auto failed = [&](std::string_view reason, uint64_t count) {
-    metrics.counter("culvert_agent_failed_streams_total",
-                    "Streams that were refused or did not end cleanly, by reason.", count,
-                    {{"reason", reason}});
-  };
-  failed("limit", counters.refused_limit);
-  failed("unnamed_edge", counters.refused_edge);
-  failed("bad_header", counters.refused_header);
-  failed("unknown_service", counters.refused_service);
-  failed("origin_unreachable", counters.origin_unreachable);
-  failed("origin_timeout", counters.origin_timeout);
-  failed("origin_lost", counters.origin_lost);
-  failed("origin_reset", counters.socket_reset);
-  failed("stream_reset", counters.stream_reset);
-  failed("tunnel_lost", counters.tunnel_lost);
-  failed("idle", counters.idle);
-  failed("cut", counters.cut);
+  metrics.counters("culvert_agent_failed_streams_total",
+                   "Streams that were refused or did not end cleanly, by reason.", "reason",
+                   {
+                       {"limit", counters.refused_limit},
+                       {"unnamed_edge", counters.refused_edge},
+                       {"bad_header", counters.refused_header},
+                       {"unknown_service", counters.refused_service},
+                       {"origin_unreachable", counters.origin_unreachable},
+                       {"origin_timeout", counters.origin_timeout},
+                       {"origin_lost", counters.origin_lost},
+                       {"origin_reset", counters.socket_reset},
+                       {"stream_reset", counters.stream_reset},
+                       {"tunnel_lost", counters.tunnel_lost},
+                       {"idle", counters.idle},
+                       {"cut", counters.cut},
+                   });
   metrics.counter("culvert_agent_finished_streams_total", "Streams that ended cleanly in both directions.",
                   counters.finished);
-  constexpr std::string_view kBytes = "culvert_agent_bytes_total";
-  constexpr std::string_view kBytesHelp = "Bytes of streams that have ended, by direction.";
-  metrics.counter(kBytes, kBytesHelp, counters.bytes_to_origin, {{"direction", "to_origin"}});
-  metrics.counter(kBytes, kBytesHelp, counters.bytes_to_edge, {{"direction", "to_edge"}});
+  metrics.counters("culvert_agent_bytes_total", "Bytes of streams that have ended, by direction.",
+                   "direction",
+                   {{"to_origin", counters.bytes_to_origin}, {"to_edge", counters.bytes_to_edge}});
 }
 
 void report(const State& state, Metrics& metrics) {
   metrics.gauge("culvert_agent_lease", "1 while the agent holds a lease, otherwise 0.",
                 state.has_lease ? 1 : 0);
-  const auto services = [&](std::string_view which, size_t count) {
-    metrics.gauge("culvert_agent_services", "Services of the agent, by whether the hub accepts them.",
-                  static_cast<double>(count), {{"state", which}});
-  };
-  services("accepted", state.services_accepted);
-  services("refused", state.services_refused);
-  const auto edges = [&](std::string_view which, size_t count) {
-    metrics.gauge("culvert_agent_edges", "Edges that the hub names, and those of them with an open tunnel.",
-                  static_cast<double>(count), {{"state", which}});
-  };
-  edges("named", state.edges_named);
-  edges("connected", state.edges_connected);
+  metrics.gauges("culvert_agent_services", "Services of the agent, by whether the hub accepts them.", "state",
+                 {{"accepted", state.services_accepted}, {"refused", state.services_refused}});
+  metrics.gauges("culvert_agent_edges", "Edges that the hub names, and those of them with an open tunnel.",
+                 "state", {{"named", state.edges_named}, {"connected", state.edges_connected}});
   metrics.gauge("culvert_agent_streams", "Streams that are served now.", static_cast<double>(state.streams));
 }
 

@@ -54,6 +54,14 @@ void Metrics::gauge(std::string_view name, std::string_view help, double value, 
   add(Type::kGauge, name, help, value, labels);
 }
 
+void Metrics::counters(std::string_view name, std::string_view help, std::string_view label, Values values) {
+  for (const auto& [text, value] : values) counter(name, help, value, {{label, text}});
+}
+
+void Metrics::gauges(std::string_view name, std::string_view help, std::string_view label, Values values) {
+  for (const auto& [text, value] : values) gauge(name, help, static_cast<double>(value), {{label, text}});
+}
+
 void Metrics::add(Type type, std::string_view name, std::string_view help, double value, Labels labels) {
   Family& place = family(type, name, help);
   place.samples[print(labels)] += value;

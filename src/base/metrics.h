@@ -21,6 +21,11 @@ class Metrics {
   // Goes up and down. Names carry their unit: "_seconds", "_bytes".
   void gauge(std::string_view name, std::string_view help, double value, Labels labels = {});
 
+  // The series of a family that differ in one label, each with the label's value: {{"limit", 3}, ...}.
+  using Values = std::initializer_list<std::pair<std::string_view, uint64_t>>;
+  void counters(std::string_view name, std::string_view help, std::string_view label, Values values);
+  void gauges(std::string_view name, std::string_view help, std::string_view label, Values values);
+
   // Adds what another part of the process reported.
   void add(const Metrics& other);
 

@@ -37,6 +37,16 @@ TEST(Metrics, ReportsOfPartsAreAdded) {
       "# HELP a_total A.\n# TYPE a_total counter\na_total{x=\"y\"} 5\n# HELP b B.\n# TYPE b gauge\nb 6\n");
 }
 
+TEST(Metrics, SeriesOfOneLabelAreGivenTogether) {
+  Metrics metrics;
+  metrics.counters("a_total", "A.", "reason", {{"limit", 1}, {"hello", 2}});
+  metrics.gauges("b", "B.", "state", {{"open", 3}, {"stuck", 0}});
+  EXPECT_EQ(
+      metrics.to_text(),
+      "# HELP a_total A.\n# TYPE a_total counter\na_total{reason=\"hello\"} 2\na_total{reason=\"limit\"} 1\n"
+      "# HELP b B.\n# TYPE b gauge\nb{state=\"open\"} 3\nb{state=\"stuck\"} 0\n");
+}
+
 TEST(Metrics, TextOfOthersCannotAddLines) {
   Metrics metrics;
   metrics.gauge("a", "Line\nbreak \\ \"quote\".", 1, {{"x", "1\"} 2\n# \\"}, {"y", "z"}});

@@ -130,14 +130,13 @@ void report(const Status& status, Metrics& metrics) {
   metrics.gauge("culvert_hub_unstored_revocations",
                 "Revocations that the database refused and that a restart would undo.",
                 static_cast<double>(status.unstored_revocations));
-  const auto failed = [&](std::string_view reason, uint64_t count) {
-    metrics.counter("culvert_hub_failed_writes_total",
-                    "Writes of the operator's calls that the database did not store, by reason.", count,
-                    {{"reason", reason}});
-  };
-  failed("queue_full", status.store.refused_full);
-  failed("timeout", status.store.timed_out);
-  failed("refused", status.store.refused);
+  metrics.counters("culvert_hub_failed_writes_total",
+                   "Writes of the operator's calls that the database did not store, by reason.", "reason",
+                   {
+                       {"queue_full", status.store.refused_full},
+                       {"timeout", status.store.timed_out},
+                       {"refused", status.store.refused},
+                   });
 }
 
 Result<std::unique_ptr<Hub>> Hub::open(net::EventLoop& loop, Config config) {

@@ -72,13 +72,9 @@ void HubDoor::make_room() {
 void report(const HubDoor::Counters& counters, Metrics& metrics) {
   metrics.gauge("culvert_hub_connections", "Connections to the hub open now.",
                 static_cast<double>(counters.open));
-  const auto refused = [&](std::string_view reason, uint64_t count) {
-    metrics.counter("culvert_hub_refused_connections_total",
-                    "Connections to the hub that were refused or lost their place, by reason.", count,
-                    {{"reason", reason}});
-  };
-  refused("full", counters.dropped);
-  refused("source_full", counters.refused_of_source);
+  metrics.counters("culvert_hub_refused_connections_total",
+                   "Connections to the hub that were refused or lost their place, by reason.", "reason",
+                   {{"full", counters.dropped}, {"source_full", counters.refused_of_source}});
 }
 
 void HubDoor::drop(Entries::iterator victim) {

@@ -9,12 +9,8 @@
 namespace culvert::node {
 
 void report(const WorkerStates& workers, Metrics& metrics) {
-  const auto state = [&](std::string_view which, size_t count) {
-    metrics.gauge("culvert_workers", "Worker threads, by whether they answer.", static_cast<double>(count),
-                  {{"state", which}});
-  };
-  state("answering", workers.answering);
-  state("stuck", workers.stuck);
+  metrics.gauges("culvert_workers", "Worker threads, by whether they answer.", "state",
+                 {{"answering", workers.answering}, {"stuck", workers.stuck}});
 }
 
 // Shared with the workers, one of which may answer after the question was given up.

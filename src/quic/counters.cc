@@ -9,27 +9,26 @@ void report(const EngineCounters& counters, Metrics& metrics) {
                   "UDP datagrams that are malformed or of no known connection.", counters.datagrams_dropped);
   metrics.counter("culvert_quic_handshakes_total", "Handshakes that peers started.",
                   counters.handshakes_started);
-  const auto failed = [&](std::string_view reason, uint64_t count) {
-    metrics.counter("culvert_quic_failed_handshakes_total",
-                    "Handshakes of peers that did not succeed, by reason.", count, {{"reason", reason}});
-  };
-  failed("limit", counters.handshakes_refused);
-  failed("tls_first_packet", counters.handshakes_rejected);
-  failed("later", counters.handshakes_failed);
+  metrics.counters("culvert_quic_failed_handshakes_total",
+                   "Handshakes of peers that did not succeed, by reason.", "reason",
+                   {
+                       {"limit", counters.handshakes_refused},
+                       {"tls_first_packet", counters.handshakes_rejected},
+                       {"later", counters.handshakes_failed},
+                   });
   metrics.counter("culvert_quic_retries_total", "Retry packets sent.", counters.retries_sent);
   metrics.counter("culvert_quic_keys_verified_total", "Signatures of peers' keys verified.",
                   counters.keys_verified);
   metrics.counter("culvert_quic_stateless_packets_total", "Version negotiations and stateless resets sent.",
                   counters.stateless_sent);
-  const auto evicted = [&](std::string_view reason, uint64_t count) {
-    metrics.counter("culvert_quic_evicted_streams_total",
-                    "Streams that were reset because too much of them waits in memory, by the cap.", count,
-                    {{"reason", reason}});
-  };
-  evicted("endpoint", counters.evicted_endpoint_full);
-  evicted("connection", counters.evicted_connection_full);
-  evicted("small_frames", counters.evicted_small_frames);
-  evicted("sending", counters.evicted_senders);
+  metrics.counters("culvert_quic_evicted_streams_total",
+                   "Streams that were reset because too much of them waits in memory, by the cap.", "reason",
+                   {
+                       {"endpoint", counters.evicted_endpoint_full},
+                       {"connection", counters.evicted_connection_full},
+                       {"small_frames", counters.evicted_small_frames},
+                       {"sending", counters.evicted_senders},
+                   });
   metrics.counter(
       "culvert_quic_evicted_connections_total",
       "Connections that were closed because the send memory was full and their peers acknowledged "
