@@ -223,13 +223,12 @@ void report(const ResolverCounters& counters, Metrics& metrics) {
                   counters.cache_hits);
   metrics.counter("culvert_resolver_hosts_hits_total", "Lookups that the hosts file answered.",
                   counters.hosts_hits);
-  const auto failed = [&](std::string_view reason, uint64_t count) {
-    metrics.counter("culvert_resolver_failures_total", "Lookups that failed, by reason.", count,
-                    {{"reason", reason}});
-  };
-  failed("timeout", counters.timeouts);
-  failed("answer", counters.failures);
-  failed("limit", counters.refused);
+  metrics.counters("culvert_resolver_failures_total", "Lookups that failed, by reason.", "reason",
+                   {
+                       {"timeout", counters.timeouts},
+                       {"answer", counters.failures},
+                       {"limit", counters.refused},
+                   });
 }
 
 Task<std::vector<Result<Addresses>>> resolve_all(EventLoop& loop, std::vector<HostPort> hosts,
