@@ -85,7 +85,7 @@ bool H1Exchange::has_body(int status) const {
 std::string H1Exchange::encode_head(int status, Headers headers, size_t body_size) {
   if (!headers.find("date")) headers.add("Date", context_.date());
   // A client that was not asked for its body may send it or not: what comes next has no clear beginning.
-  if (expects_continue_ || context_.is_draining()) keeps_connection_ = false;
+  if (expects_continue_) keeps_connection_ = false;
   if (headers.lists("connection", "close")) {
     keeps_connection_ = false;
   } else if (!keeps_connection_) {

@@ -15,7 +15,6 @@ class H1Exchange final : public Exchange {
     H1Input& input;  // has read the request's head
     Duration write_time;
     std::function<std::string()> date;           // for answers without a Date
-    std::function<bool()> is_draining;           // the connection takes no further request
     std::function<void()> on_request = nullptr;  // the request has come completely
   };
 

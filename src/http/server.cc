@@ -51,7 +51,6 @@ struct Server::Connection {
                   const auto& wall_clock = server.options_.wall_clock;
                   return format_date(wall_clock ? wall_clock() : server.loop_.unix_now());
                 },
-            .is_draining = [this] { return server.draining_; },
             .on_request = on_request};
   }
 
@@ -60,7 +59,6 @@ struct Server::Connection {
   std::function<void()> on_request;
   H1Input input;
   SocketAddr client;
-  bool is_idle = true;  // waits for a request
   std::shared_ptr<std::list<Connection*>> open;
   std::list<Connection*>::iterator place;
 };
@@ -78,25 +76,15 @@ Server::Server(net::EventLoop& loop, ServerOptions options, Handler handler)
 
 Server::~Server() { close(); }
 
-void Server::drain() {
-  draining_ = true;
-  // A connection that is closed may end its task at once, which takes it off the list.
-  const auto open = *open_;
-  for (Connection* connection : open) {
-    if (!connection->is_idle) continue;
-    connection->stream.try_finish();
-    connection->stream.close();
-  }
-}
-
 void Server::close() {
   closed_ = true;
+  // A connection that is closed may end its task at once, which takes it off the list.
   const auto open = *open_;
   for (Connection* connection : open) connection->stream.close();
 }
 
 net::Task<> Server::serve(std::unique_ptr<net::ByteStream> stream, std::function<void()> on_request) {
-  if (!closed_ && !draining_) {
+  if (!closed_) {
     Connection connection(*this, *stream, std::move(on_request));
     co_await serve_requests(connection);
   }
@@ -106,10 +94,8 @@ net::Task<> Server::serve(std::unique_ptr<net::ByteStream> stream, std::function
 net::Task<> Server::serve_requests(Connection& connection) {
   H1Input& input = connection.input;
   Duration patience = options_.request_time;  // who connects has something to say
-  while (!closed_ && !draining_) {
-    connection.is_idle = input.is_idle();
+  while (!closed_) {
     auto begun = co_await input.wait_for_message(loop_.now() + patience);
-    connection.is_idle = false;
     if (!begun || !*begun) co_return;
     patience = options_.idle_time;
     const bool goes_on = co_await serve_request(connection);

@@ -39,8 +39,6 @@ class Server {
   net::Task<> serve(std::unique_ptr<net::ByteStream> stream, std::function<void()> on_request = nullptr);
   size_t size() const { return open_->size(); }
 
-  // Takes no further requests: idle connections end at once, the others with the answer under way.
-  void drain();
   // Ends all connections at once, and what is served later.
   void close();
 
@@ -57,7 +55,6 @@ class Server {
   Handler handler_;
   // Shared with the connections: a task that is destroyed with its loop may be the last to go.
   std::shared_ptr<std::list<Connection*>> open_ = std::make_shared<std::list<Connection*>>();
-  bool draining_ = false;
   bool closed_ = false;
 };
 

@@ -354,24 +354,6 @@ TEST_F(HttpServer, AnAnswerThatIsNotCompleteNeverLooksSo) {
   }
 }
 
-TEST_F(HttpServer, DrainEndsTheIdleAndLetsTheBusyFinish) {
-  auto idle = connect();
-  auto busy = connect();
-  ASSERT_TRUE(
-      run_task(loop_, net::write_all(*busy, as_bytes("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n"), soon())));
-  run_until(loop_, [this] { return holding_ == 1; });
-  server_->drain();
-  run_until(loop_, [this] { return server_->size() == 1; });
-  told_.notify();
-  const std::string got = run_task(loop_, exchange_bytes(*busy, "", false));
-  EXPECT_THAT(got, HasSubstr("\r\nConnection: close\r\n"));
-  EXPECT_THAT(got, EndsWith("held"));
-  EXPECT_EQ(server_->size(), 0u);
-  std::array<uint8_t, 1> byte;
-  auto end = run_task(loop_, net::read_some(*idle, byte, soon()));
-  EXPECT_TRUE(end && *end == 0);
-}
-
 TEST_F(HttpServer, CloseEndsAllAtOnce) {
   auto idle = connect();
   auto busy = connect();
