@@ -6,9 +6,6 @@
 namespace culvert::http {
 namespace {
 
-// More than our heads have, so that a message does not move while it grows and leaves no copy.
-constexpr size_t kHeadSize = 2048;
-
 Error over_cap(size_t cap) {
   return {ErrorCode::kLimit, fmt::format("the response's body is over {} bytes", cap)};
 }
@@ -52,16 +49,6 @@ net::Task<Result<>> Client::send_head(RequestHead head, TimePoint deadline) {
   co_return sent;
 }
 
-net::Task<Result<>> Client::write(ByteView data, TimePoint deadline) {
-  auto written = co_await output_.write(data, deadline);
-  co_return written;
-}
-
-net::Task<Result<>> Client::end(Headers trailers, TimePoint deadline) {
-  auto ended = co_await output_.end(std::move(trailers), deadline);
-  co_return ended;
-}
-
 net::Task<Result<ResponseHead>> Client::read_head(TimePoint deadline) {
   for (;;) {
     auto event = co_await input_.read_head(deadline);
@@ -78,11 +65,6 @@ net::Task<Result<ResponseHead>> Client::read_head(TimePoint deadline) {
     keeps_alive_ = keeps_alive_ && head.keeps_alive() && !until_end;
     co_return std::move(head);
   }
-}
-
-net::Task<Result<ByteView>> Client::read(TimePoint deadline) {
-  auto piece = co_await input_.read_body(deadline);
-  co_return piece;
 }
 
 net::Task<Result<std::string>> Client::read_all(size_t cap, TimePoint deadline) {

@@ -21,8 +21,10 @@ class Client {
   net::Task<Result<>> send(Request request, TimePoint deadline);
   // A request whose body follows: as long as its Content-Length, or in chunks.
   net::Task<Result<>> send_head(RequestHead head, TimePoint deadline);
-  net::Task<Result<>> write(ByteView data, TimePoint deadline);
-  net::Task<Result<>> end(Headers trailers, TimePoint deadline);
+  net::Task<Result<>> write(ByteView data, TimePoint deadline) { return output_.write(data, deadline); }
+  net::Task<Result<>> end(Headers trailers, TimePoint deadline) {
+    return output_.end(std::move(trailers), deadline);
+  }
 
   // The final answer's head. It may come before the request is sent. Informational ones are passed to
   // `on_interim`. Errors as H1Input's.
@@ -31,7 +33,7 @@ class Client {
   // The length of its body, where the answer announces it; 0 without a body.
   std::optional<uint64_t> body_length() { return input_.decoder().body_length(); }
   // The next piece of its body, valid until the next call; empty: it has ended.
-  net::Task<Result<ByteView>> read(TimePoint deadline);
+  net::Task<Result<ByteView>> read(TimePoint deadline) { return input_.read_body(deadline); }
   // The body, or its rest. kLimit: it is longer than `cap`.
   net::Task<Result<std::string>> read_all(size_t cap, TimePoint deadline);
   const Headers& trailers() const { return input_.trailers(); }

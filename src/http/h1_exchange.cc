@@ -5,12 +5,6 @@
 #include "base/secret.h"
 
 namespace culvert::http {
-namespace {
-
-// More than our heads have, so that a message does not move while it grows and leaves no copy.
-constexpr size_t kHeadSize = 2048;
-
-}  // namespace
 
 H1Exchange::H1Exchange(Context context) : context_(std::move(context)), output_(context_.stream) {
   RequestHead& head = context_.input.decoder().request();
@@ -29,21 +23,15 @@ H1Exchange::H1Exchange(Context context) : context_(std::move(context)), output_(
              .body = {}};
 }
 
-net::Task<Result<>> H1Exchange::ask_for_body(TimePoint deadline) {
-  expects_continue_ = false;
-  if (context_.input.has_more()) co_return Result<>();  // it did not wait
-  std::string head;
-  append_response_head(head, 100, {});
-  H1Output interim(context_.stream);
-  auto sent = co_await interim.send(std::move(head), deadline);
-  co_return sent;
-}
-
 net::Task<Result<ByteView>> H1Exchange::read(TimePoint until) {
   if (read_error_) co_return std::unexpected(*read_error_);
   if (expects_continue_ && !has_answered()) {
-    auto asked = co_await ask_for_body(until);
-    if (!asked) co_return std::unexpected(asked.error());
+    expects_continue_ = false;
+    const bool waits = !context_.input.has_more();
+    if (waits) {
+      auto asked = co_await send_interim(100, {}, until);
+      if (!asked) co_return std::unexpected(asked.error());
+    }
   }
   const bool had_ended = context_.input.body_ended();
   auto piece = co_await context_.input.read_body(until);
@@ -144,16 +132,6 @@ net::Task<Result<>> H1Exchange::send_head(int status, Headers headers, TimePoint
   std::string head = encode_head(status, std::move(headers), 0);
   auto sent = co_await output_.begin(std::move(head), body, length.value_or(0), until);
   co_return sent;
-}
-
-net::Task<Result<>> H1Exchange::write(ByteView data, TimePoint until) {
-  auto written = co_await output_.write(data, until);
-  co_return written;
-}
-
-net::Task<Result<>> H1Exchange::end(Headers trailers, TimePoint until) {
-  auto ended = co_await output_.end(std::move(trailers), until);
-  co_return ended;
 }
 
 void H1Exchange::abort() {

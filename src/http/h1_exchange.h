@@ -39,8 +39,12 @@ class H1Exchange final : public Exchange {
   net::Task<Result<>> respond(Response response) override;
   net::Task<Result<>> send_interim(int status, Headers headers, TimePoint deadline) override;
   net::Task<Result<>> send_head(int status, Headers headers, TimePoint deadline) override;
-  net::Task<Result<>> write(ByteView data, TimePoint deadline) override;
-  net::Task<Result<>> end(Headers trailers, TimePoint deadline) override;
+  net::Task<Result<>> write(ByteView data, TimePoint deadline) override {
+    return output_.write(data, deadline);
+  }
+  net::Task<Result<>> end(Headers trailers, TimePoint deadline) override {
+    return output_.end(std::move(trailers), deadline);
+  }
   bool has_answered() const override { return output_.has_begun(); }
   void abort() override;
 
@@ -48,7 +52,6 @@ class H1Exchange final : public Exchange {
   // With room for a body of that size.
   std::string encode_head(int status, Headers headers, size_t body_size);
   bool has_body(int status) const;
-  net::Task<Result<>> ask_for_body(TimePoint deadline);
 
   Context context_;
   H1Output output_;

@@ -7,6 +7,10 @@
 
 namespace culvert::http {
 
+// To reserve for a head: more than ours have, so that a message does not move while it grows and leaves no
+// copy.
+constexpr size_t kHeadSize = 2048;
+
 // The sending half of one HTTP/1.1 message. A call returns when the stream has taken its bytes, so that a
 // slow receiver slows its sender. After an error the stream holds half a message, and can only be reset.
 class H1Output {
