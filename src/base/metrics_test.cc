@@ -72,7 +72,7 @@ TEST(Metrics, TellsWhatItHasForTheReference) {
   EXPECT_EQ(rows[1].labels.at("reason"), (std::set<std::string>{"x", "y"}));
 }
 
-// The reader that the tests of programs use finds what it is for.
+// The tests of the programs rely on this reader.
 TEST(Exposition, FindsWhatBreaksTheRules) {
   using ::testing::Contains;
   using ::testing::HasSubstr;
@@ -92,21 +92,21 @@ TEST(Exposition, FindsWhatBreaksTheRules) {
   for (const auto& [from, to, fault] : std::initializer_list<Case>{
            {"culvert_b 0.5\n", "culvert_b 0.5", "line feed"},
            {"culvert_b 0.5\n", "", "no sample"},
-           {"culvert_b 0.5", "culvert_b x", "value of"},
-           {"culvert_b 0.5", "culvert_b NaN", "value of"},
+           {"culvert_b 0.5", "culvert_b x", "invalid value"},
+           {"culvert_b 0.5", "culvert_b NaN", "invalid value"},
            {"culvert_b 0.5", "culvert_c 0.5", "outside its family"},
-           {"# TYPE culvert_b gauge", "# TYPE culvert_b counter", "is a counter"},
+           {"# TYPE culvert_b gauge", "# TYPE culvert_b counter", "has the type counter"},
            {"# TYPE culvert_b gauge\n", "", "outside its family"},
            {"# HELP culvert_b B.\n", "", "misplaced"},
-           {"# HELP culvert_b B.", "# HELP culvert_b", "no sentence"},
+           {"# HELP culvert_b B.", "# HELP culvert_b", "not a sentence"},
            {"# HELP culvert_b B.", "# HELP culvert_b B \\x.", "escape"},
            {"# HELP culvert_b B.", "# HELP culvert_a_total B.", "two HELP"},
            {"{reason=\"y\"}", "{reason=\"x\"}", "twice"},
-           {"{reason=\"y\"}", "{hostname=\"y\"}", "many values"},
-           {"{reason=\"y\"}", "{reason=\"Y z\"}", "label value"},
+           {"{reason=\"y\"}", "{hostname=\"y\"}", "known labels"},
+           {"{reason=\"y\"}", "{reason=\"Y z\"}", "unexpected label value"},
            {"{reason=\"y\"}", "{reason=\"y\",reason=\"z\"}", "appears twice"},
            {"{reason=\"y\"} 2", "{reason=\"y\"} -2", "negative"},
-           {"{reason=\"y\"}", "{reason=\"y\"", "labels"},
+           {"{reason=\"y\"}", "{reason=\"y\"", "malformed labels"},
        }) {
     std::string bad = good;
     bad.replace(bad.find(from), std::string_view(from).size(), to);

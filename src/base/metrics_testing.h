@@ -51,7 +51,8 @@ class Exposition {
   void read_line(std::string_view line) {
     if (line.starts_with("# HELP ")) return begin_family(line.substr(7));
     if (line.starts_with("# TYPE ")) return read_type(line.substr(7));
-    if (line.empty() || line.starts_with('#')) return fault(fmt::format("line of no use: {}", line));
+    if (line.empty() || line.starts_with('#'))
+      return fault(fmt::format("neither HELP, TYPE nor sample: {}", line));
     read_sample(line);
   }
 
@@ -59,10 +60,11 @@ class Exposition {
     if (pending_type_) fault(fmt::format("{} has no sample", family_));
     const std::string_view name = rest.substr(0, rest.find(' '));
     const std::string_view help = rest.substr(std::min(rest.size(), name.size() + 1));
-    if (!is_name(name) || !name.starts_with("culvert_")) fault(fmt::format("name of a family: {}", name));
+    if (!is_name(name) || !name.starts_with("culvert_")) fault(fmt::format("invalid family name {}", name));
     if (types_.contains(std::string(name))) fault(fmt::format("{} has two HELP lines", name));
     if (!family_.empty() && name <= family_) fault(fmt::format("{} comes after {}", name, family_));
-    if (!help.ends_with('.') || help.contains("  ")) fault(fmt::format("{}: help is no sentence", name));
+    if (!help.ends_with('.') || help.contains("  "))
+      fault(fmt::format("{}: the help text is not a sentence", name));
     check_escapes(help, "\\n");
     family_ = name;
     types_[family_] = "";
@@ -72,9 +74,9 @@ class Exposition {
   void read_type(std::string_view rest) {
     const std::string_view name = rest.substr(0, rest.find(' '));
     const std::string_view type = rest.substr(std::min(rest.size(), name.size() + 1));
-    if (name != family_ || !types_[family_].empty()) fault(fmt::format("TYPE of {} is misplaced", name));
-    if (type != "counter" && type != "gauge") fault(fmt::format("type of {}: {}", name, type));
-    if ((type == "counter") != name.ends_with("_total")) fault(fmt::format("{} is a {}", name, type));
+    if (name != family_ || !types_[family_].empty()) fault(fmt::format("misplaced TYPE line of {}", name));
+    if (type != "counter" && type != "gauge") fault(fmt::format("unexpected type of {}: {}", name, type));
+    if ((type == "counter") != name.ends_with("_total")) fault(fmt::format("{} has the type {}", name, type));
     types_[family_] = type;
   }
 
@@ -85,9 +87,11 @@ class Exposition {
     const std::string number(line.substr(space + 1));
     char* end = nullptr;
     const double value = std::strtod(number.c_str(), &end);
-    if (number.empty() || *end != '\0' || !std::isfinite(value)) fault(fmt::format("value of {}", line));
+    if (number.empty() || *end != '\0' || !std::isfinite(value))
+      fault(fmt::format("invalid value: {}", line));
     const std::string_view name = series.substr(0, series.find('{'));
-    if (name != family_ || types_[family_].empty()) fault(fmt::format("{} stands outside its family", name));
+    if (name != family_ || types_[family_].empty())
+      fault(fmt::format("sample of {} outside its family", name));
     if (types_[family_] == "counter" && value < 0) fault(fmt::format("{} is negative", series));
     if (name.size() < series.size()) read_labels(series.substr(name.size()));
     if (!samples_.emplace(series, value).second) fault(fmt::format("{} appears twice", series));
@@ -98,27 +102,28 @@ class Exposition {
   void read_labels(std::string_view text) {
     static const std::set<std::string_view> kKnown = {"alpn",   "direction", "reason",
                                                       "result", "state",     "version"};
-    if (!text.ends_with('}')) return fault(fmt::format("labels {}", text));
+    if (!text.ends_with('}')) return fault(fmt::format("malformed labels {}", text));
     std::set<std::string_view> seen;
     std::string_view rest = text.substr(1, text.size() - 2);
     while (true) {
       const size_t equals = rest.find("=\"");
       const std::string_view name = rest.substr(0, equals);
-      if (equals == std::string_view::npos || !is_name(name)) return fault(fmt::format("labels {}", text));
-      if (!kKnown.contains(name)) fault(fmt::format("label {} may have many values", name));
+      if (equals == std::string_view::npos || !is_name(name))
+        return fault(fmt::format("malformed labels {}", text));
+      if (!kKnown.contains(name)) fault(fmt::format("label {} is not in the list of known labels", name));
       if (!seen.insert(name).second) fault(fmt::format("label {} appears twice", name));
       rest.remove_prefix(equals + 2);
       const size_t quote = rest.find('"');  // the values of enums have no quotes
-      if (quote == std::string_view::npos) return fault(fmt::format("labels {}", text));
+      if (quote == std::string_view::npos) return fault(fmt::format("malformed labels {}", text));
       const std::string_view value = rest.substr(0, quote);
       const bool is_word = !value.empty() && std::ranges::all_of(value, [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-' ||
                c == '/';
       });
-      if (!is_word) fault(fmt::format("label value {}", value));
+      if (!is_word) fault(fmt::format("unexpected label value {}", value));
       rest.remove_prefix(quote + 1);
       if (rest.empty()) return;
-      if (!rest.starts_with(',')) return fault(fmt::format("labels {}", text));
+      if (!rest.starts_with(',')) return fault(fmt::format("malformed labels {}", text));
       rest.remove_prefix(1);
     }
   }
@@ -126,7 +131,7 @@ class Exposition {
   void check_escapes(std::string_view text, std::string_view allowed) {
     for (size_t at = text.find('\\'); at != std::string_view::npos; at = text.find('\\', at + 2)) {
       if (at + 1 == text.size() || !allowed.contains(text[at + 1]))
-        return fault(fmt::format("escape in {}", text));
+        return fault(fmt::format("invalid escape in {}", text));
     }
   }
 

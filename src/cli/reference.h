@@ -10,10 +10,9 @@
 // Those parts of docs/configuration.md and docs/metrics.md that follow from declarations in the code.
 namespace culvert::cli {
 
-// The document with every part between a line `<!-- settings of COMMAND -->`, `<!-- example of COMMAND -->`
-// or
-// `<!-- metrics of COMMAND -->` and the next `<!-- end -->` generated again. kInvalid: an unknown command, or
-// a part without an end.
+// The document, in which every part from a line `<!-- settings of COMMAND -->`, `<!-- example of COMMAND -->`
+// or `<!-- metrics of COMMAND -->` to the next `<!-- end -->` is generated again. kInvalid: an unknown
+// command, or a part without an end.
 Result<std::string> fill_document(std::string_view document,
                                   const std::vector<std::unique_ptr<Command>>& commands);
 

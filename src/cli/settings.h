@@ -34,7 +34,6 @@ class Settings {
   // Applies every value that was given. The file is that of --config or CULVERT_CONFIG. kInvalid:
   // "--flag: ...", "CULVERT_X: ..." or "FILE:LINE:COLUMN: KEY: ...".
   Result<> resolve(const Arguments& arguments, const Environment& environment);
-  // After resolve(): some source gave it.
   // After resolve(): how a message should call the setting: the flag, variable or place in the file that gave
   // it.
   std::string source(std::string_view flag) const;
