@@ -51,7 +51,7 @@ int main(int argc, char** argv) {
   }
   const auto* target = std::ranges::find(kTargets, std::string_view(argv[1]), &Target::name);
   if (target == std::end(kTargets)) {
-    std::fprintf(stderr, "fuzz_replay: there is no target %s\n", argv[1]);
+    std::fprintf(stderr, "fuzz_replay: unknown target %s\n", argv[1]);
     return 2;
   }
   std::vector<std::filesystem::path> files;

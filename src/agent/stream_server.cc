@@ -11,7 +11,7 @@
 namespace culvert::agent {
 namespace {
 
-// The edge writes the header together with the stream's first packet; longer than this is no edge of ours.
+// The edge writes the header together with the stream's first packet; an edge of ours never takes longer.
 constexpr Duration kHeaderDeadline = std::chrono::seconds(10);
 
 // One read of an origin: four of the QUIC send buffer's chunks, small enough that an idle agent stays small.

@@ -36,7 +36,8 @@ class StreamServer {
   size_t active() const { return active_; }
   // Of these, connections that their origin has taken.
   size_t connected() const { return connected_; }
-  // The owner is about to cancel what is being served: what fails from now on is no fault of an origin.
+  // The owner is about to cancel what is being served: failures from now on are not counted against an
+  // origin.
   void stop() { stopping_ = true; }
   // Called whenever active() falls.
   void set_ended_callback(std::function<void()> callback) { on_ended_ = std::move(callback); }

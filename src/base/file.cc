@@ -131,7 +131,8 @@ Result<> replace_file(const fs::path& path, ByteView content, unsigned mode) {
   // Renaming over a device or a pipe, also one behind a link such as /dev/stdout, would remove it.
   struct stat status;
   if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
-    return fail(ErrorCode::kIo, "cannot replace {}: it is no regular file; name another", path.string());
+    return fail(ErrorCode::kIo, "cannot replace {}: it is not a regular file; choose another path",
+                path.string());
   }
   auto draft = Draft::write(path, content, static_cast<mode_t>(mode));
   if (!draft) return std::unexpected(draft.error());

@@ -123,9 +123,9 @@ std::string describe_stray(std::string_view word, std::string_view command, bool
     return "a token is not expected there; give it with --token or CULVERT_TOKEN";
   if (word.size() >= kKeySize)
     return fmt::format("a word of {} characters is not expected there", word.size());
-  if (word.starts_with('-')) return fmt::format("{} is no flag of {}", quoted(word), command);
-  if (wants_command) return fmt::format("{} is no command of {}", quoted(word), command);
-  return fmt::format("{} is one word too many", quoted(word));
+  if (word.starts_with('-')) return fmt::format("unknown flag {} for {}", quoted(word), command);
+  if (wants_command) return fmt::format("unknown command {} for {}", quoted(word), command);
+  return fmt::format("unexpected argument {}", quoted(word));
 }
 
 }  // namespace culvert::cli

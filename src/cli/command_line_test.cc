@@ -62,12 +62,12 @@ TEST(CommandLine, ErrorsNameTheWordAndTheHelp) {
            {{"--name", "--json", "word"}, "--name: needs a value."},
            {{"--json=1"}, "--json: takes no value."},
            {{"--help=1"}, "--help: takes no value."},
-           {{"a", "b"}, "\"b\" is one word too many."},
+           {{"a", "b"}, "unexpected argument \"b\"."},
            {{"--nmae", "x"},
-            "\"--nmae\" is no flag of culvert carry; did you mean --name? See `culvert carry --help`"},
-           {{"--nonsense"}, "\"--nonsense\" is no flag of culvert carry. See"},
-           {{"-n"}, "\"-n\" is no flag of culvert carry"},
-           {{"---"}, "is no flag"},
+            "unknown flag \"--nmae\" for culvert carry; did you mean --name? See `culvert carry --help`"},
+           {{"--nonsense"}, "unknown flag \"--nonsense\" for culvert carry. See"},
+           {{"-n"}, "unknown flag \"-n\" for culvert carry"},
+           {{"---"}, "unknown flag"},
        }) {
     EXPECT_THAT(error(c.words), HasSubstr(c.expected));
   }

@@ -247,7 +247,7 @@ Result<> InviteRevokeCommand::resolve(const Arguments& arguments, const Environm
   id_ = arguments.positional;
   if (!is_invite_id(id_)) {
     return fail(ErrorCode::kInvalid,
-                "ID: is no invite's; copy it from `culvert invite list` (22 characters)");
+                "ID: not an invite ID; copy it from `culvert invite list` (22 characters)");
   }
   return access_.find(settings_, environment);
 }

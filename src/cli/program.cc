@@ -60,13 +60,13 @@ bool is_help(std::string_view word) { return word == "--help" || word == "-h"; }
 
 // For words that begin with no command: help, the version, or what is wrong.
 int serve_others(const Commands& commands, std::span<const std::string> words) {
-  if (words.empty()) return complain_of_usage("a command is missing", "culvert");
+  if (words.empty()) return complain_of_usage("missing command", "culvert");
   if (is_help(words[0])) return show(program_help(commands));
   if (words[0] == "--version") return show(version_text() + "\n");
   const CommandGroup* group = find_group(words[0]);
   if (group == nullptr) return complain_of_usage(describe_stray(words[0], "culvert", true), "culvert");
   const std::string name = fmt::format("culvert {}", group->name);
-  if (words.size() == 1) return complain_of_usage("a command is missing", name);
+  if (words.size() == 1) return complain_of_usage("missing command", name);
   if (is_help(words[1])) return show(group_help(*group, commands));
   return complain_of_usage(describe_stray(words[1], name, true), name);
 }

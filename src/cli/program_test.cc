@@ -51,16 +51,16 @@ TEST(Program, HelpOfEveryCommandHasExamples) {
 
 TEST(Program, BadUsageIsTwoAndSaysWhatAndWhere) {
   for (auto [arguments, expected] : std::initializer_list<std::pair<std::vector<std::string>, const char*>>{
-           {{}, "culvert --help"},
-           {{"nope"}, "\"nope\" is no command of culvert"},
-           {{"invite"}, "culvert invite --help"},
-           {{"invite", "make"}, "\"make\" is no command of culvert invite"},
+           {{}, "missing command. See `culvert --help`"},
+           {{"nope"}, "unknown command \"nope\" for culvert"},
+           {{"invite"}, "missing command. See `culvert invite --help`"},
+           {{"invite", "make"}, "unknown command \"make\" for culvert invite"},
            {{"node", "--nope"}, "culvert node --help"},
            {{"node", "--listen"}, "culvert node --help"},
            {{"node", "stray"}, "culvert node --help"},
            {{"http"}, "TARGET: is missing. See `culvert http --help`"},
            {{"invite", "revoke"}, "ID: is missing."},
-           {{"invite", "revoke", "a", "b"}, "\"b\" is one word too many. See `culvert invite revoke --help`"},
+           {{"invite", "revoke", "a", "b"}, "unexpected argument \"b\". See `culvert invite revoke --help`"},
            {{"invite", "list", "--json=x"}, "--json: takes no value."},
            {{"ca", "export", "--out"}, "--out: needs a value."},
            {{"ca", "export", "--out=", "--data-dir", "/d"}, "--out: is empty"},

@@ -49,7 +49,7 @@ H1LineReader::Outcome H1LineReader::take(ByteView& input, size_t room) {
   return Outcome::kLine;
 }
 
-// So that nobody waits for the end of a TLS record or of a head with bare line feeds.
+// Before the line is complete, so that a TLS record or a head with bare line feeds is refused at once.
 bool H1LineReader::check(std::string_view piece, bool is_complete) {
   bool after_return = begun_.ends_with('\r');
   for (const char c : piece) {

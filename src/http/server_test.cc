@@ -337,7 +337,7 @@ TEST_F(HttpServer, WhatCannotBeReadIsAnsweredAndClosed) {
 
 TEST_F(HttpServer, AnAnswerSurvivesWhatIsStillUnderWay) {
   const std::string head = "POST /unread HTTP/1.1\r\nHost: h\r\nContent-Length: ";
-  // A small body that nobody wanted does not stand in the way of the next request.
+  // A small unread body does not delay the next request.
   const std::string next = "GET /none HTTP/1.1\r\nHost: h\r\n\r\n";
   const std::string small = talk(head + "1000\r\n\r\n" + std::string(1000, 'x') + next);
   EXPECT_THAT(small, HasSubstr("HTTP/1.1 204 "));

@@ -72,8 +72,9 @@ Result<> check_wrapping(std::string_view text) {
 // What stands before the first dot: "cvt_inv_1" or an explanation.
 Result<> check_prefix(std::string_view prefix) {
   if (!prefix.starts_with(kFamily)) {
-    return bad_token("it does not start with cvt_inv_1, so it is no Culvert invite or its start is missing",
-                     kCopyAgain);
+    return bad_token(
+        "it does not start with cvt_inv_1, so it is not a Culvert invite, or its beginning is missing",
+        kCopyAgain);
   }
   const std::string_view version = prefix.substr(kFamily.size());
   if (version == kVersion) return {};

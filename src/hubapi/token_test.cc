@@ -40,7 +40,7 @@ std::string join(const std::vector<std::string>& parts) {
   return out;
 }
 
-// The sample with one part replaced, as somebody damages it: the checksum stays.
+// The sample with one part replaced, as damage on the way would do: the checksum stays.
 std::string damaged(size_t part, const std::string& text) {
   auto parts = parts_of(sample().encode());
   parts[part] = text;

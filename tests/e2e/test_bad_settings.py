@@ -120,7 +120,7 @@ def test_words_and_flags_that_a_command_does_not_take(world, command):
     if words:
         refused(world, *command, says=["is missing", help_text], status=BAD_USAGE)
     if len(command) > 1:
-        refused(world, command[0], says=["a command is missing", f"`culvert {command[0]} --help`"], status=BAD_USAGE)
+        refused(world, command[0], says=["missing command", f"`culvert {command[0]} --help`"], status=BAD_USAGE)
         refused(world, command[0], "nonsense", says=['"nonsense"'], status=BAD_USAGE)
 
 
