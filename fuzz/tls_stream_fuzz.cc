@@ -102,10 +102,7 @@ void expect_no_plaintext(net::ByteStream& stream) {
 }
 
 void run(net::EventLoop& loop, net::TaskGroup& tasks) {
-  while (tasks.size() > 0) {
-    loop.context().restart();
-    loop.context().run_one();
-  }
+  while (tasks.size() > 0) loop.run_once(deadline());
 }
 
 }  // namespace

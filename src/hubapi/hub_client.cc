@@ -68,8 +68,7 @@ Error explain(Error handshake, const PublicKey& expected) {
   if (is_another(handshake)) {
     handshake.message = fmt::format(
         "another hub or server answers there, without the hub key {}; a hub whose data directory was lost "
-        "has "
-        "a new key and needs new tokens",
+        "has a new key and needs new tokens",
         expected.short_text());
   }
   return handshake;
