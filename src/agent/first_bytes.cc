@@ -50,16 +50,13 @@ const char* hint(Refusal refusal) {
   switch (refusal) {
     case Refusal::kProxyProtocol:
       return "the connection began with a PROXY header because proxy_protocol is v2; set it to none for this "
-             "service, "
-             "or make the origin accept PROXY protocol v2";
+             "service, or make the origin accept PROXY protocol v2";
     case Refusal::kPlainHttp:
       return "the origin seems to speak plain HTTP where TLS was passed through; set tls_mode to terminate "
-             "for this "
-             "service";
+             "for this service";
     case Refusal::kHttps:
       return "the origin expects TLS, but tls_mode terminate sends it plain HTTP; give the origin's HTTP "
-             "port, or "
-             "set tls_mode to passthrough for this service";
+             "port, or set tls_mode to passthrough for this service";
   }
   return "";
 }

@@ -19,16 +19,13 @@ std::string silent_edge(net::EventLoop& loop, const std::vector<std::string>& na
     if (!mtu || *mtu >= least_mtu(address)) continue;
     return fmt::format(
         "no answer from UDP {}: the path to {} carries packets of {} bytes at most, and QUIC needs {}; raise "
-        "the MTU of "
-        "the interface or tunnel on this path",
+        "the MTU of the interface or tunnel on this path",
         fmt::join(names, ", "), address.to_string(), *mtu, least_mtu(address));
   }
   return fmt::format(
       "no answer from UDP {}; open this UDP port in the firewalls of the node's host and of its provider, "
-      "and let UDP "
-      "out here. If it is open, the path may not carry packets of 1248 bytes, which QUIC needs: check the "
-      "MTU of "
-      "tunnels on it",
+      "and let UDP out here. If it is open, the path may not carry packets of 1248 bytes, which QUIC needs: "
+      "check the MTU of tunnels on it",
       fmt::join(names, ", "));
 }
 

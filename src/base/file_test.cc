@@ -121,7 +121,7 @@ TEST_F(FileTest, ReplaceSwapsTheWholeFile) {
   EXPECT_EQ(text(dir_ / "root.pem"), "new");
   std::string seen;
   std::getline(reader, seen);
-  EXPECT_EQ(seen, "old, and longer") << "whoever had it open keeps the old file";
+  EXPECT_EQ(seen, "old, and longer") << "a process that had it open keeps the old file";
   EXPECT_EQ(entries(), 1u);
 }
 

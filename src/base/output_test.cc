@@ -25,7 +25,7 @@ constexpr Duration kLong = 30s;
 
 std::string report(uint64_t lines) { return fmt::format("lost {}\n", lines); }
 
-// A pipe that holds one page; nobody reads until take().
+// A pipe that holds one page, without a reader until take().
 class Pipe {
  public:
   Pipe() {

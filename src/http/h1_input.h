@@ -32,8 +32,8 @@ class H1Input {
   net::Task<Result<ByteView>> read_body(TimePoint deadline);
   bool body_ended() const { return body_ended_; }
   const Headers& trailers() const { return trailers_; }
-  // Reads and forgets what still comes, up to `cap` bytes: for who has answered and closes. False: not all of
-  // it came in time.
+  // Reads and forgets what still comes, up to `cap` bytes: for an end that has answered and closes. False:
+  // not all of it came in time.
   net::Task<bool> discard(size_t cap, TimePoint deadline);
 
  private:

@@ -93,7 +93,7 @@ net::Task<> Server::serve(std::unique_ptr<net::ByteStream> stream, std::function
 
 net::Task<> Server::serve_requests(Connection& connection) {
   H1Input& input = connection.input;
-  Duration patience = options_.request_time;  // who connects has something to say
+  Duration patience = options_.request_time;  // for the first request
   while (!closed_) {
     auto begun = co_await input.wait_for_message(loop_.now() + patience);
     if (!begun || !*begun) co_return;

@@ -258,7 +258,7 @@ TEST_F(HttpServer, BodiesOfAnySizeStreamBothWays) {
   EXPECT_EQ(complete_requests_, 1);
 }
 
-TEST_F(HttpServer, ABodyThatNobodyReadsStopsItsSender) {
+TEST_F(HttpServer, ABodyWithoutAReaderStopsItsSender) {
   auto stream = connect();
   const std::string head = "POST /held HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n";
   ASSERT_TRUE(run_task(loop_, net::write_all(*stream, as_bytes(head), soon())));
@@ -287,11 +287,11 @@ TEST_F(HttpServer, AClientThatExpectsToBeAskedIsAsked) {
   ASSERT_TRUE(asked);
   EXPECT_EQ(as_text(ByteView(chunk).first(*asked)), "HTTP/1.1 100 Continue\r\n\r\n");
   EXPECT_THAT(run_task(loop_, exchange_bytes(*client, "body", true)), EndsWith("\r\n\r\nbody"));
-  // Who did not wait is not asked, nor who has no body.
+  // A client that did not wait is not asked, nor is one without a body.
   EXPECT_THAT(talk("GET /text HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\r\n"),
               StartsWith("HTTP/1.1 200 OK\r\n"));
   EXPECT_THAT(talk(head + "body"), StartsWith("HTTP/1.1 200 OK\r\n"));
-  // Who is refused is told so, and may not send its body as a request.
+  // A refused client gets its answer, and its body is never read as a request.
   const std::string refused =
       talk("POST /unread HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n", false);
   EXPECT_THAT(refused, StartsWith("HTTP/1.1 200 OK\r\n"));
@@ -330,7 +330,7 @@ TEST_F(HttpServer, WhatCannotBeReadIsAnsweredAndClosed) {
     EXPECT_THAT(got, HasSubstr("\r\nDate: ")) << c.sent;
     EXPECT_EQ(got.find("HTTP/1.1 "), got.rfind("HTTP/1.1 ")) << "one answer\n" << got;
   }
-  EXPECT_EQ(talk("", false), "") << "who asks nothing is told nothing";
+  EXPECT_EQ(talk("", false), "") << "a connection without a request gets no answer";
   EXPECT_THAT(talk(post + "Content-Length: 1000\r\n\r\n" + std::string(1000, 'x')),
               StartsWith("HTTP/1.1 200 OK\r\n"));
 }
@@ -374,7 +374,7 @@ TEST_F(HttpServer, IdleConnectionsEndByThemselves) {
 
 Task<> say_and_end(net::ByteStream& peer, std::string text) {
   auto written = co_await net::write_all(peer, as_bytes(text), soon());
-  (void)written;  // the client may have had enough
+  (void)written;  // the client may have closed already
   peer.try_finish();
 }
 

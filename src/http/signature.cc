@@ -119,8 +119,7 @@ Result<SignatureParameters> check_parameters(const InnerListMember& input, UnixT
   if (created_at < now - kMaxClockSkew || created_at > now + kMaxClockSkew) {
     return refuse(
         "the clock of the machine that signed it is {} s {} this server's, and at most {} s are accepted; "
-        "set "
-        "the clock that is wrong",
+        "set the clock that is wrong",
         std::abs((created_at - now).count()), created_at < now ? "behind" : "ahead of",
         kMaxClockSkew.count());
   }
