@@ -9,7 +9,7 @@ namespace culvert::cli {
 namespace {
 
 constexpr CommandGroup kGroups[] = {
-    {"invite", "Make, list and revoke the invites that agents connect with"},
+    {"invite", "Create, list and revoke the invites that agents connect with"},
     {"ca", "The node's internal certificate authority"},
     {"token", "Look at an invite token"},
 };
@@ -47,7 +47,7 @@ std::string command_help(const Command& command) {
   if (command.settings() != nullptr)
     append_item(out, "--config FILE", "a TOML file with these settings [CULVERT_CONFIG]");
   for (const Switch& each : info.switches) append_item(out, "--" + each.flag, each.help);
-  append_item(out, "--help", "print this");
+  append_item(out, "--help", "print this help");
   return out + "\nExamples:\n" + info.examples;
 }
 
@@ -72,7 +72,7 @@ std::string group_help(const CommandGroup& group, const std::vector<std::unique_
 
 std::string program_help(const std::vector<std::unique_ptr<Command>>& commands) {
   std::string out =
-      "Carries a local service to a public HTTPS URL, through a QUIC tunnel.\n\n"
+      "Gives local services public HTTPS URLs, through QUIC tunnels to a node of your own.\n\n"
       "Usage: culvert COMMAND [FLAG]...\n\nCommands:\n";
   std::vector<std::pair<std::string, std::string>> rows;
   for (const auto& command : commands) {
@@ -81,7 +81,7 @@ std::string program_help(const std::vector<std::unique_ptr<Command>>& commands) 
   append_list(out, rows);
   return out +
          "\nFlags:\n"
-         "  --help     print this\n"
+         "  --help     print this help\n"
          "  --version  print the version, like `culvert version`\n"
          "\nExamples:\n"
          "  culvert node --public-url https://hub.example.com         # on the public host\n"

@@ -19,7 +19,7 @@ namespace json = boost::json;
 
 CommandInfo create_info() {
   return {.name = "invite create",
-          .summary = "Make an invite and print its token",
+          .summary = "Create an invite and print its token",
           .examples =
               "  culvert invite create --name laptop --hostnames 'app.example.com,*.dev.example.com'\n"
               "  culvert invite create --hostnames app.example.com --expires 30d\n"

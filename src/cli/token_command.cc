@@ -9,7 +9,7 @@ namespace {
 
 CommandInfo command_info() {
   return {.name = "token inspect",
-          .summary = "Check a token and say what it names, without its secrets",
+          .summary = "Check a token and print what it contains, without its secrets",
           .examples =
               "  culvert token inspect --token-file token\n"
               "  CULVERT_TOKEN=cvt_inv_1... culvert token inspect\n"};
