@@ -42,7 +42,8 @@ class AgentObserver {
 
   // The hub granted or renewed the lease.
   virtual void lease_granted(const hubapi::LeaseAnswer&) {}
-  // The public URL of every service that the hub accepted has answered through the public address.
+  // The public URL of every service that the hub accepted has answered through the public address. Again when
+  // these are others.
   virtual void ready(const std::vector<std::string>& urls);
   // The last edge was lost; ready() follows when one is back.
   virtual void lost();

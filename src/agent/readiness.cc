@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "agent/probe.h"
 #include "agent/services.h"
@@ -50,10 +51,10 @@ void Readiness::down(const EndpointId& edge) {
   auto found = edges_.find(edge);
   if (found == edges_.end()) return;
   found->second.is_up = false;
-  found->second.is_ready = false;
+  found->second.proven.clear();
   if (!found->second.is_proving) edges_.erase(found);
-  if (any_up() || !is_ready_ || lifetime_.is_stopping()) return;
-  is_ready_ = false;
+  if (any_up() || ready_.empty() || lifetime_.is_stopping()) return;
+  ready_.clear();
   observer_.lost();
 }
 
@@ -72,10 +73,23 @@ bool Readiness::any_up() const {
   return std::ranges::any_of(edges_, [](const auto& entry) { return entry.second.is_up; });
 }
 
+std::vector<const Service*> Readiness::accepted() const {
+  std::vector<const Service*> services;
+  for (const Service& service : config_.services) {
+    if (leases_.is_accepted(service)) services.push_back(&service);
+  }
+  return services;
+}
+
+std::vector<const Service*> Readiness::unproven(const Edge& edge) const {
+  std::vector<const Service*> services = accepted();
+  std::erase_if(services, [&](const Service* service) { return edge.proven.contains(service); });
+  return services;
+}
+
 void Readiness::begin(const EndpointId& edge) {
   Edge& state = edges_.at(edge);
-  auto accepted = [this](const Service& service) { return leases_.is_accepted(service); };
-  if (state.is_proving || state.is_ready || std::ranges::none_of(config_.services, accepted)) return;
+  if (state.is_proving || unproven(state).empty()) return;
   state.is_proving = true;
   tasks_.spawn(prove(edge));
 }
@@ -83,37 +97,36 @@ void Readiness::begin(const EndpointId& edge) {
 net::Task<> Readiness::prove(EndpointId edge) {
   const TimePoint began = loop_.now();
   Backoff backoff;
-  std::vector<const Service*> left;
-  for (const Service& service : config_.services) {
-    if (!service.hostname.is_wildcard()) left.push_back(&service);  // no one name stands for a wildcard
-  }
-  while (!left.empty() && !lifetime_.is_stopping() && is_up(edge)) {
-    auto silent_ones = co_await ask_all(edge, std::move(left), began);
-    left = std::move(silent_ones);
-    if (!left.empty()) co_await lifetime_.pause(backoff.next(random_));
+  while (!lifetime_.is_stopping() && is_up(edge)) {
+    const std::vector<const Service*> left = unproven(edges_.at(edge));
+    if (left.empty()) break;
+    const bool all_answered = co_await ask_all(edge, left, began);
+    if (!all_answered) co_await lifetime_.pause(backoff.next(random_));
   }
   edges_.at(edge).is_proving = false;
   if (!is_up(edge)) {
     edges_.erase(edge);  // up() begins again
   } else if (!lifetime_.is_stopping()) {
-    proven(edge, began);
+    tell(edges_.at(edge), began);
   }
 }
 
-// Those that did not answer.
-net::Task<std::vector<const Service*>> Readiness::ask_all(EndpointId edge,
-                                                          std::vector<const Service*> services,
-                                                          TimePoint began) {
-  std::vector<const Service*> left;
+net::Task<bool> Readiness::ask_all(EndpointId edge, std::vector<const Service*> services, TimePoint began) {
+  bool all_answered = true;
   for (const Service* service : services) {
-    if (!leases_.is_accepted(*service)) continue;  // the edge has no route to it
-    auto answer = co_await ask(edges_.at(edge).place, *service);
-    if (lifetime_.is_stopping() || !is_up(edge)) break;
-    if (answer.answered) continue;
-    left.push_back(service);
-    silent(*service, std::move(answer), began);
+    if (!leases_.is_accepted(*service)) continue;  // the edge has no route to it any more
+    if (!service->hostname.is_wildcard()) {        // no one name stands for a wildcard
+      auto answer = co_await ask(edges_.at(edge).place, *service);
+      if (lifetime_.is_stopping() || !is_up(edge)) co_return false;
+      if (!answer.answered) {
+        all_answered = false;
+        silent(*service, std::move(answer), began);
+        continue;
+      }
+    }
+    edges_.at(edge).proven.insert(service);
   }
-  co_return left;
+  co_return all_answered;
 }
 
 net::Task<Readiness::Answer> Readiness::ask(HostPort place, const Service& service) {
@@ -142,25 +155,21 @@ void Readiness::silent(const Service& service, Answer answer, TimePoint since) {
   if (reported) reported_.insert(&service);
 }
 
-void Readiness::proven(const EndpointId& edge, TimePoint began) {
-  Edge& state = edges_.at(edge);
-  std::vector<const Service*> served;
-  std::vector<std::string> urls;
-  for (const Service& service : config_.services) {
-    if (!leases_.is_accepted(service)) continue;
-    served.push_back(&service);
-    urls.push_back(public_url(service, state.place.port));
-  }
+// Only what was asked for and answered is ready.
+void Readiness::tell(const Edge& edge, TimePoint began) {
+  const std::vector<const Service*> served = accepted();
   if (served.empty()) return;  // refused in the meantime: lease_changed() begins again
-  state.is_ready = true;
   reported_.clear();
   log_info("ready", "services={} declared={} took_ms={}", served.size(), config_.services.size(),
            std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now() - began).count());
-  if (is_ready_) return;  // through another edge
-  is_ready_ = true;
+  const std::set<const Service*> before = std::exchange(ready_, {served.begin(), served.end()});
+  if (ready_ == before) return;  // told of another edge
+  std::vector<std::string> urls;
+  for (const Service* service : served) urls.push_back(public_url(*service, edge.place.port));
   observer_.ready(urls);
   for (const Service* service : served) {
-    if (!service->hostname.is_wildcard()) tasks_.spawn(check_name(state.place, service->hostname.text()));
+    if (!service->hostname.is_wildcard() && !before.contains(service))
+      tasks_.spawn(check_name(edge.place, service->hostname.text()));
   }
 }
 

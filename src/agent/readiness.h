@@ -28,13 +28,13 @@ class Readiness {
   void lease_changed();
 
  private:
-  //  down ──up()──▶ proving ──every accepted service answered──▶ ready
+  //  down ──up()──▶ proving ──every accepted service answered──▶ ready ──another is accepted──▶ proving
   //  down() leads back from anywhere.
   struct Edge {
     HostPort place;
     bool is_up = false;
     bool is_proving = false;
-    bool is_ready = false;
+    std::set<const Service*> proven = {};  // since it is up
   };
   struct Answer {
     bool answered = false;
@@ -44,11 +44,12 @@ class Readiness {
 
   void begin(const EndpointId& edge);
   net::Task<> prove(EndpointId edge);
-  net::Task<std::vector<const Service*>> ask_all(EndpointId edge, std::vector<const Service*> services,
-                                                 TimePoint began);
+  net::Task<bool> ask_all(EndpointId edge, std::vector<const Service*> services, TimePoint began);
   net::Task<Answer> ask(HostPort place, const Service& service);
   void silent(const Service& service, Answer answer, TimePoint since);
-  void proven(const EndpointId& edge, TimePoint began);
+  void tell(const Edge& edge, TimePoint began);
+  std::vector<const Service*> accepted() const;
+  std::vector<const Service*> unproven(const Edge& edge) const;
   net::Task<> check_name(HostPort place, std::string hostname);
   bool is_up(const EndpointId& edge) const;
   bool any_up() const;
@@ -64,7 +65,7 @@ class Readiness {
   std::string target_;  // of its own requests, so that they are told from those of the public
   std::map<EndpointId, Edge> edges_;
   std::set<const Service*> reported_;  // as silent, until ready
-  bool is_ready_ = false;              // told to the observer
+  std::set<const Service*> ready_;     // told to the observer
 };
 
 }  // namespace culvert::agent

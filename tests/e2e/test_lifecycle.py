@@ -40,6 +40,20 @@ def test_a_killed_agent_may_come_back_with_the_other_tls_mode(world):
     assert [world.status() for _ in range(5)] == ["200"] * 5
 
 
+def test_a_service_that_is_accepted_later_is_ready_once_it_has_answered(world):
+    world.nginx()
+    token = world.invite(world.node())
+    first = world.agent(token, passthrough(), ready=False)
+    wait_until(lambda: world.curl().returncode == 0, "the first one serves")
+    second = world.agent(token, terminate(), passthrough(host="a.w.example.test"), ready=False)
+    second.wait_for(r"event=ready services=1 declared=2")
+    assert HOST not in second.wait_for(r"event=serving urls=(\S+)").group(1)
+    first.kill()
+    second.wait_for(r"event=ready services=2 declared=2", timeout=20)
+    second.wait_for(rf"event=serving urls=\S*{re.escape(HOST)}")
+    assert world.status() == "200"
+
+
 def test_two_live_agents_do_not_get_one_name_in_two_modes(world):
     world.nginx()
     token = world.invite(world.node())
