@@ -75,8 +75,21 @@ class EdgeFixture : public ::testing::Test {
     for (const EndpointId& agent : agents) made.targets.push_back({agent});
     return made;
   }
+  // Both return when every worker has the routes: a client that connects later is served by them.
   void set_routes(std::vector<route::Route> routes) {
     edge_->replace_routes(route::Snapshot::of(std::move(routes), ++version_));
+    wait_for_workers();
+  }
+  void apply_routes(const route::Delta& changes) {
+    ASSERT_TRUE(edge_->apply_routes(changes));
+    version_ = changes.to;
+    wait_for_workers();
+  }
+  // Until every worker has run what was posted to it before.
+  void wait_for_workers() {
+    auto left = std::make_shared<unsigned>(edge_->workers());
+    edge_->ask_workers([this, left](unsigned, const Metrics&) { loop_.post([left] { --*left; }); });
+    wait([&] { return *left == 0; });
   }
   void dial(FakeAgent& agent) { agent.dial(edge_->udp_addr(), key(9).public_key()); }
   void connect(FakeAgent& agent) {
