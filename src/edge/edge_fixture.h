@@ -143,6 +143,19 @@ class EdgeFixture : public ::testing::Test {
     tasks_.spawn(read_all(socket, *received_.back()));
     return *received_.back();
   }
+  // A client of a passthrough route, whose ClientHello an agent has echoed.
+  struct Client {
+    net::ByteStream& socket;
+    Received& answer;
+  };
+  Client open_client(std::string_view host) {
+    net::ByteStream& socket = keep(tcp());
+    const Bytes hello = client_hello(host);
+    send(socket, hello);
+    Received& answer = read(socket);
+    wait([&] { return answer.bytes == hello; });
+    return {socket, answer};
+  }
   // What the edge answers to a hello, until it ends the connection.
   Received say_hello(std::string_view name) {
     net::ByteStream& socket = keep(tcp());
@@ -163,6 +176,17 @@ class EdgeFixture : public ::testing::Test {
     return answer.text();
   }
   void wait(auto condition) { run_until(loop_, condition); }
+  void pause(Duration time) {
+    const TimePoint end = loop_.now() + time;
+    wait([&] { return loop_.now() >= end; });
+  }
+  // Until the edge has called the control plane: `calls` is a list that `mutex_` guards.
+  void wait_for_call(const auto& calls) {
+    wait([&] {
+      std::lock_guard lock(mutex_);
+      return !calls.empty();
+    });
+  }
   const Counters& counters() const { return edge_->counters(); }
 
   net::EventLoop loop_;

@@ -146,10 +146,7 @@ TEST_F(EdgeTest, TheHubsConnectionsAreHandedOverWithWhatWasRead) {
   for (std::string_view name : {"", "hub.test"}) {
     Bytes hello = client_hello(name);
     send(keep(tcp()), hello);
-    wait([&] {
-      std::lock_guard lock(mutex_);
-      return !to_hub_.empty();
-    });
+    wait_for_call(to_hub_);
     std::lock_guard lock(mutex_);
     ASSERT_EQ(to_hub_.size(), 1u);
     EXPECT_EQ(to_hub_[0].received, hello);
@@ -386,11 +383,8 @@ TEST_F(EdgeTest, AClientThatResetsIsSeenByTheAgent) {
 TEST_F(EdgeTest, DrainTellsAgentsLetsStreamsEndAndRefusesNewOnes) {
   FakeAgent agent(loop_, 1);
   start_with(agent);
-  net::ByteStream& socket = keep(tcp());
-  Bytes hello = client_hello("pass.test");
-  send(socket, hello);
-  Received& answer = read(socket);
-  wait([&] { return answer.bytes == hello; });
+  const auto [socket, answer] = open_client("pass.test");
+  const size_t echoed = answer.bytes.size();
 
   SocketAddr address = edge_->tcp_addr();
   edge_->stop();
@@ -403,7 +397,7 @@ TEST_F(EdgeTest, DrainTellsAgentsLetsStreamsEndAndRefusesNewOnes) {
   EXPECT_TRUE(run_task(loop_, net::finish(socket, soon())));
   wait([&] { return answer.ended() && stopped_ && agent.closed; });
   EXPECT_TRUE(answer.clean);
-  EXPECT_EQ(answer.bytes.size(), hello.size() + 10);
+  EXPECT_EQ(answer.bytes.size(), echoed + 10);
   EXPECT_EQ(agent.closed->code, tunnel::kCloseDraining);
 }
 
@@ -414,12 +408,8 @@ TEST_F(EdgeTest, ASecondStopCutsWhatIsStillOpen) {
   start(std::move(patient));
   set_usual_routes(agent);
   connect(agent);
-  net::ByteStream& socket = keep(tcp());
-  net::ByteStream& greeting = keep(tcp());
-  send(socket, client_hello("pass.test"));
-  Received& answer = read(socket);
-  Received& silence = read(greeting);
-  wait([&] { return !answer.bytes.empty(); });
+  Received& silence = read(keep(tcp()));
+  Received& answer = open_client("pass.test").answer;
   edge_->stop();
   wait([&] { return agent.heard.size() == 2; });
   EXPECT_FALSE(stopped_ || answer.ended());
@@ -435,10 +425,7 @@ TEST_F(EdgeTest, TheDrainHasAnEnd) {
   start(std::move(hasty));
   set_usual_routes(agent);
   connect(agent);
-  net::ByteStream& socket = keep(tcp());
-  send(socket, client_hello("pass.test"));
-  Received& answer = read(socket);
-  wait([&] { return !answer.bytes.empty(); });
+  Received& answer = open_client("pass.test").answer;
   edge_->stop();
   wait([&] { return stopped_ && answer.ended(); });
   EXPECT_TRUE(answer.broken);

@@ -230,12 +230,7 @@ TEST_F(FailoverTest, AgentsAtTheirLimitAreNotAskedInTurns) {
   set_routes({route("pass.test", route::TlsMode::kPassthrough, {first.id(), second.id()})});
   connect(first);
   connect(second);
-  for (int i = 0; i < 2; ++i) {
-    net::ByteStream& socket = keep(tcp());
-    send(socket, client_hello("pass.test"));
-    Received& echo = read(socket);
-    wait([&] { return !echo.bytes.empty(); });
-  }
+  for (int i = 0; i < 2; ++i) open_client("pass.test");
   const uint64_t moved = counters().connections_moved;
   EXPECT_EQ(say_hello("pass.test").bytes, kInternalError);
   EXPECT_EQ(counters().refused_stream_limit, 1u);

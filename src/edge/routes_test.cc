@@ -13,11 +13,7 @@ using EdgeRoutesTest = EdgeFixture;
 TEST_F(EdgeRoutesTest, AnAgentWhoseLastRouteGoesIsCutWithItsStreams) {
   FakeAgent agent(loop_, 1);
   start_with(agent);
-  net::ByteStream& socket = keep(tcp());
-  Bytes hello = client_hello("pass.test");
-  send(socket, hello);
-  Received& answer = read(socket);
-  wait([&] { return answer.bytes == hello; });
+  Received& answer = open_client("pass.test").answer;
   set_routes({});
   wait([&] { return agent.closed.has_value() && answer.ended(); });
   EXPECT_EQ(agent.closed->code, tunnel::kCloseRevoked);
@@ -30,14 +26,8 @@ TEST_F(EdgeRoutesTest, ARouteThatGoesTakesOnlyItsOwnStreams) {
   start_with(agent);
   set_routes({route("pass.test", route::TlsMode::kPassthrough, {agent.id()}),
               route("also.test", route::TlsMode::kPassthrough, {agent.id()})});
-  net::ByteStream& goes = keep(tcp());
-  net::ByteStream& stays = keep(tcp());
-  send(goes, client_hello("pass.test"));
-  Received& cut = read(goes);
-  wait([&] { return !cut.bytes.empty(); });
-  send(stays, client_hello("also.test"));
-  Received& kept = read(stays);
-  wait([&] { return !kept.bytes.empty(); });
+  Received& cut = open_client("pass.test").answer;
+  const auto [stays, kept] = open_client("also.test");
   set_routes({route("also.test", route::TlsMode::kPassthrough, {agent.id()})});
   wait([&] { return cut.ended(); });
   EXPECT_TRUE(cut.broken);
@@ -57,17 +47,10 @@ TEST_F(EdgeRoutesTest, AChangeOfOneTenantsRoutesTouchesNoConnectionOfAnother) {
               route("keep.test", route::TlsMode::kPassthrough, {agent.id()}), theirs});
   connect(agent);
   connect(other);
-  const auto open = [&](std::string_view host) -> Received& {
-    net::ByteStream& socket = keep(tcp());
-    send(socket, client_hello(host));
-    Received& answer = read(socket);
-    wait([&] { return !answer.bytes.empty(); });
-    return answer;
-  };
   std::vector<Received*> kept;
-  for (int i = 0; i < 20; ++i) kept.push_back(&open("their.test"));
-  kept.push_back(&open("keep.test"));
-  Received& cut = open("pass.test");
+  for (int i = 0; i < 20; ++i) kept.push_back(&open_client("their.test").answer);
+  kept.push_back(&open_client("keep.test").answer);
+  Received& cut = open_client("pass.test").answer;
   EXPECT_EQ(counters().connections_rechecked, 0u);
 
   const route::Delta delta{.from = version_,
@@ -78,7 +61,7 @@ TEST_F(EdgeRoutesTest, AChangeOfOneTenantsRoutesTouchesNoConnectionOfAnother) {
   wait([&] { return cut.ended(); });
   EXPECT_TRUE(cut.broken);
   EXPECT_EQ(counters().connections_rechecked, 1u) << "of 22";
-  kept.push_back(&open("new.test"));
+  kept.push_back(&open_client("new.test").answer);
   for (Received* each : kept) EXPECT_FALSE(each->ended());
 
   auto refused = edge_->apply_routes(delta);
@@ -100,12 +83,7 @@ TEST_F(EdgeRoutesTest, ARouteOfExactlyANameTakesItFromTheAgentsOfTheWildcard) {
   connect(agent);
   connect(other);
   std::vector<Received*> answers;
-  for (std::string_view host : {"x.w.test", "y.w.test"}) {
-    net::ByteStream& socket = keep(tcp());
-    send(socket, client_hello(host));
-    answers.push_back(&read(socket));
-    wait([&] { return !answers.back()->bytes.empty(); });
-  }
+  for (std::string_view host : {"x.w.test", "y.w.test"}) answers.push_back(&open_client(host).answer);
   set_routes({wildcard, route("x.w.test", route::TlsMode::kPassthrough, {other.id()})});
   wait([&] { return answers[0]->ended(); });
   EXPECT_TRUE(answers[0]->broken);

@@ -1,4 +1,4 @@
-// The tunnels of agents at a whole edge: who is let in, who is picked, how they drain and end.
+// The tunnels of agents at a whole edge: which are let in and picked, how they drain and end.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -30,8 +30,7 @@ TEST_F(EdgeTest, ATunnelWaitsForARouteThatIsAboutToCome) {
   FakeAgent agent(loop_, 1);
   start(config());
   dial(agent);
-  tasks_.spawn(net::sleep_for(loop_, 200ms));
-  wait([&] { return tasks_.size() == 0; });
+  pause(200ms);
   EXPECT_FALSE(agent.welcome() || agent.closed);
   set_usual_routes(agent);
   wait([&] { return agent.welcome(); });
@@ -73,7 +72,7 @@ TEST_F(EdgeTest, ATunnelThatSaysNothingOrHalfAHelloIsCutAtItsDeadline) {
   EXPECT_EQ(slow.closed->code, tunnel::kCloseProtocol);
   EXPECT_EQ(silent.closed->message, "no hello in time");
   wait([&] { return counters().refused_tunnel_hello == 2; });
-  EXPECT_FALSE(served.closed) << "who was welcomed has no such deadline";
+  EXPECT_FALSE(served.closed) << "an agent that was welcomed has no such deadline";
 }
 
 TEST_F(EdgeTest, ATunnelSendsLittleUntilItIsWelcomed) {
@@ -81,16 +80,16 @@ TEST_F(EdgeTest, ATunnelSendsLittleUntilItIsWelcomed) {
   Config quick = config();
   quick.tunnel_hello_timeout = 2s;
   start(std::move(quick));
-  FakeAgent stranger(loop_, 1), served(loop_, 3);
+  FakeAgent unwelcomed(loop_, 1), served(loop_, 3);
   set_usual_routes(served);
   connect(served);
-  stranger.dial_silently(edge_->udp_addr(), key(9).public_key());
-  wait([&] { return stranger.connected(); });
-  stranger.flood();
+  unwelcomed.dial_silently(edge_->udp_addr(), key(9).public_key());
+  wait([&] { return unwelcomed.connected(); });
+  unwelcomed.flood();
   uint64_t sent = 0;
   wait([&] {
-    sent = std::max(sent, stranger.bytes_sent());
-    return stranger.closed.has_value();
+    sent = std::max(sent, unwelcomed.bytes_sent());
+    return unwelcomed.closed.has_value();
   });
   EXPECT_LT(sent, kLittle);
   served.flood();
@@ -172,8 +171,7 @@ TEST_F(EdgeTest, AnAgentHasATunnelOnEachWorkerAndNothingMovesThen) {
       wait([&] { return counters().tunnels_accepted == dialled + 1; });
       ++dialled;
     }
-    tasks_.spawn(net::sleep_for(loop_, 1s));
-    wait([&] { return tasks_.size() == 0; });
+    pause(1s);
   }
   ASSERT_EQ(open(), kWorkers);
   std::erase_if(tunnels, [](const auto& each) {
@@ -182,8 +180,7 @@ TEST_F(EdgeTest, AnAgentHasATunnelOnEachWorkerAndNothingMovesThen) {
   });
   // Until every worker has heard every tunnel since the last came.
   for (auto& each : tunnels) each->stir();
-  tasks_.spawn(net::sleep_for(loop_, 1s));
-  wait([&] { return tasks_.size() == 0; });
+  pause(1s);
   for (int i = 0; i < 30; ++i) {
     net::ByteStream& socket = keep(tcp());
     send(socket, client_hello("pass.test"));
@@ -201,10 +198,7 @@ TEST_F(EdgeTest, AnAgentHasATunnelOnEachWorkerAndNothingMovesThen) {
     tunnels[left - 1]->leave(tunnel::kCloseOk);
     wait([&] { return counters().tunnels_active == left - 1; });
   }
-  wait([&] {
-    std::lock_guard lock(mutex_);
-    return !closed_.empty();
-  });
+  wait_for_call(closed_);
   std::lock_guard lock(mutex_);
   EXPECT_EQ(closed_, std::vector<EndpointId>{first.id()});
   EXPECT_TRUE(left_.empty());
@@ -221,10 +215,7 @@ TEST_F(EdgeTest, AGoodbyeIsToldToTheControlPlane) {
   elsewhere.leave(tunnel::kCloseWithdrawn);  // it serves through other edges
   wait([&] { return counters().tunnels_active == 1; });
   polite.leave(tunnel::kCloseGoodbye);
-  wait([&] {
-    std::lock_guard lock(mutex_);
-    return !left_.empty();
-  });
+  wait_for_call(left_);
   std::lock_guard lock(mutex_);
   EXPECT_EQ(left_, std::vector<EndpointId>{polite.id()});
 }
@@ -233,10 +224,7 @@ TEST_F(EdgeTest, AnEndWithoutAGoodbyeIsToldToo) {
   FakeAgent agent(loop_, 1);
   start_with(agent);
   agent.leave(tunnel::kCloseOk);
-  wait([&] {
-    std::lock_guard lock(mutex_);
-    return !closed_.empty();
-  });
+  wait_for_call(closed_);
   std::lock_guard lock(mutex_);
   EXPECT_EQ(closed_, std::vector<EndpointId>{agent.id()});
   EXPECT_TRUE(left_.empty());
@@ -313,8 +301,7 @@ TEST_F(EdgeTest, SeveralAgentsShareSeveralNamesEvenly) {
                   route("d.test", route::TlsMode::kTerminate, ids)});
       for (auto& agent : agents) connect(*agent);
       for (auto& agent : agents) agent->stir();
-      tasks_.spawn(net::sleep_for(loop_, 1s));  // until every worker knows
-      wait([&] { return tasks_.size() == 0; });
+      pause(1s);  // until every worker knows
       const auto ask = [&](const std::string& name, bool terminated) {
         net::ByteStream* socket = nullptr;
         if (terminated) {
@@ -353,19 +340,13 @@ TEST_F(EdgeTest, LeastConnectionsGivesTheIdleAgentWhatComes) {
   FakeAgent one(loop_, 1), two(loop_, 2);
   set_routes({route("a.test", route::TlsMode::kPassthrough, {one.id(), two.id()})});
   const auto open = [&](int count) {
-    for (int i = 0; i < count; ++i) {
-      net::ByteStream& socket = keep(tcp());
-      send(socket, client_hello("a.test"));
-      Received& answer = read(socket);
-      wait([&] { return !answer.bytes.empty(); });
-    }
+    for (int i = 0; i < count; ++i) open_client("a.test");
   };
   connect(one);
   open(4);
   connect(two);
   one.stir();
-  tasks_.spawn(net::sleep_for(loop_, 1s));  // until the edge knows
-  wait([&] { return tasks_.size() == 4; });
+  pause(1s);  // until the edge knows
   open(4);
   EXPECT_EQ(two.headers.size(), 4u) << "turns would be two each";
   EXPECT_EQ(one.headers.size(), 4u);
@@ -453,11 +434,7 @@ TEST_F(EdgeTest, AnAgentThatDrainsGetsNothingNewAndIsToldWhenAllHasEnded) {
   set_routes({route("a.test", route::TlsMode::kPassthrough, {one.id(), two.id()}),
               route("b.test", route::TlsMode::kPassthrough, {one.id()})});
   connect(one);
-  const Bytes hello = client_hello("a.test");
-  net::ByteStream& before = keep(tcp());
-  send(before, hello);
-  Received& answer = read(before);
-  wait([&] { return answer.bytes == hello; });
+  const auto [before, answer] = open_client("a.test");
   connect(two);
   one.say(tunnel::Drain{});
   one.say(tunnel::Drain{});  // no more than one
@@ -476,7 +453,7 @@ TEST_F(EdgeTest, AnAgentThatDrainsGetsNothingNewAndIsToldWhenAllHasEnded) {
   };
   wait_until_refused("b.test");
   const size_t opened = one.headers.size();
-  for (int i = 0; i < 6; ++i) send(keep(tcp()), hello);
+  for (int i = 0; i < 6; ++i) send(keep(tcp()), client_hello("a.test"));
   wait([&] { return two.headers.size() == 6; });
   EXPECT_EQ(one.headers.size(), opened);
   EXPECT_FALSE(one.drained());
