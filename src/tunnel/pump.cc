@@ -330,6 +330,7 @@ void Pump::end(PumpEnd why, quic::AppCode code) {
   done_ = true;
   auto keep = std::move(self_);
   timer_.cancel();
+  config_.socket->cancel();  // callbacks that wait there hold this
   config_.stream->set_observer(nullptr);
   net::EventLoop& loop = config_.socket->loop();
   PumpResult result{.end = why,
@@ -346,10 +347,8 @@ void Pump::end(PumpEnd why, quic::AppCode code) {
     give_up_stream(why, code);
     bool refused = why == PumpEnd::kStreamReset && counters_.to_socket == 0;
     if (refused && config_.return_refused_socket && config_.socket->is_open()) {
-      config_.socket->cancel();
       result.refused_socket = std::move(config_.socket);
     } else if (is_unanswered(why)) {
-      config_.socket->cancel();
       result.unanswered_socket = std::move(config_.socket);
       result.initial = std::move(config_.initial);
     } else {
