@@ -9,8 +9,8 @@
 
 namespace culvert::edge {
 
-// What a worker refuses and cuts: counts it, and writes a line about it now and then, since clients that
-// nobody knows can cause all of it.
+// What a worker refuses and cuts: counts it, and limits the rate of the lines about it, since unauthenticated
+// clients can cause all of it.
 class Refusals {
  public:
   // Both outlive it.
