@@ -5,26 +5,14 @@
 #include <map>
 
 #include "base/random.h"
+#include "route/testing.h"
 
 namespace culvert::edge {
 namespace {
 
 using route::TlsMode;
-
-EndpointId id(uint8_t fill) {
-  static std::map<uint8_t, EndpointId> made;
-  auto found = made.find(fill);
-  if (found == made.end())
-    found = made.emplace(fill, SecretKey::from_seed(Bytes(32, fill)).value().public_key()).first;
-  return found->second;
-}
-
-route::Route route(std::string_view host, const std::vector<EndpointId>& agents,
-                   TlsMode mode = TlsMode::kPassthrough) {
-  route::Route made{route::HostPattern::parse(host).value(), id(99), mode, {}};
-  for (const EndpointId& agent : agents) made.targets.push_back({agent});
-  return made;
-}
+using route::testing::id;
+using route::testing::route;
 
 class CarriedTest : public ::testing::Test {
  protected:

@@ -9,6 +9,7 @@
 #include "edge/edge.h"
 #include "edge/testing.h"
 #include "net/tcp.h"
+#include "route/testing.h"
 #include "wire/client_hello.h"
 
 // For tests of edge: a whole edge, its workers on their threads, over loopback; clients and agents on the
@@ -71,9 +72,7 @@ class EdgeFixture : public ::testing::Test {
 
   static route::Route route(std::string_view host, route::TlsMode mode,
                             const std::vector<EndpointId>& agents) {
-    route::Route made{route::HostPattern::parse(host).value(), key(50).public_key(), mode, {}};
-    for (const EndpointId& agent : agents) made.targets.push_back({agent});
-    return made;
+    return route::testing::route(host, agents, mode);
   }
   // Both return when every worker has the routes: a client that connects later is served by them.
   void set_routes(std::vector<route::Route> routes) {

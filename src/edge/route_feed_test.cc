@@ -3,19 +3,17 @@
 #include <gtest/gtest.h>
 
 #include "net/testing.h"
+#include "route/testing.h"
 
 namespace culvert::edge {
 namespace {
 
 using namespace std::chrono_literals;
 using net::testing::run_until;
-
-EndpointId id(uint8_t fill) { return SecretKey::from_seed(Bytes(32, fill)).value().public_key(); }
+using route::testing::id;
 
 RouteUpdate update(uint64_t number, const EndpointId& agent) {
-  route::Route route{
-      route::HostPattern::parse("a.test").value(), agent, route::TlsMode::kPassthrough, {{agent}}};
-  return {number, route::Snapshot::of({std::move(route)}, number),
+  return {number, route::Snapshot::of({route::testing::route("a.test", {agent})}, number),
           std::make_shared<const route::Delta>(number - 1, number), nullptr};
 }
 

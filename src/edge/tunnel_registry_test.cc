@@ -4,25 +4,16 @@
 
 #include <map>
 
+#include "route/testing.h"
+
 namespace culvert::edge {
 namespace {
 
 using namespace std::chrono_literals;
+using route::testing::id;
+using route::testing::route;
 
-EndpointId id(uint8_t fill) {
-  static std::map<uint8_t, EndpointId> made;
-  auto found = made.find(fill);
-  if (found == made.end())
-    found = made.emplace(fill, SecretKey::from_seed(Bytes(32, fill)).value().public_key()).first;
-  return found->second;
-}
 const TimePoint kStart{1h};
-
-route::Route route(std::string_view host, const std::vector<EndpointId>& agents) {
-  route::Route made{route::HostPattern::parse(host).value(), id(99), route::TlsMode::kTerminate, {}};
-  for (const EndpointId& agent : agents) made.targets.push_back({agent});
-  return made;
-}
 
 class TunnelRegistryTest : public ::testing::Test {
  protected:
@@ -138,7 +129,7 @@ TEST_F(TunnelRegistryTest, ANewAgentJoinsTheTurnsAndIsNotFlooded) {
   EXPECT_EQ(got[id(1)], 5);
   for (int i = 0; i < 2; ++i) EXPECT_EQ(pick(both_, kStart + 2s + route::Picker::kSilence + 1ms), id(2));
   registry_.set_closed(id(2), second);
-  EXPECT_EQ(pick(both_, kStart + 1h), id(1)) << "whoever is left serves, heard or not";
+  EXPECT_EQ(pick(both_, kStart + 1h), id(1)) << "the agent that is left serves, heard or not";
   EXPECT_EQ(registry_.remove(id(2), second), 0u) << "closed is not removed";
   registry_.set_closed(id(1), first);
   EXPECT_EQ(pick(both_), id(0));
@@ -184,7 +175,7 @@ TEST_F(TunnelRegistryTest, SuspectsAreAskedOnlyWhereThereIsNothingBetter) {
       EXPECT_EQ(pick(both_, when), id(1)) << "the youngest is no better, heard or not";
   }
   registry_.set_suspect(id(1), first, true);
-  EXPECT_NE(pick(both_), id(0)) << "a suspect is better than nobody";
+  EXPECT_NE(pick(both_), id(0)) << "a suspect is better than no agent";
   registry_.set_suspect(id(2), second, false);
   for (int i = 0; i < 4; ++i) EXPECT_EQ(pick(both_), id(2));
   registry_.set_suspect(id(1), first + 7, false);  // of another tunnel

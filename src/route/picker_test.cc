@@ -5,27 +5,21 @@
 #include <map>
 
 #include "base/random.h"
+#include "route/testing.h"
 
 namespace culvert::route {
 namespace {
 
 using namespace std::chrono_literals;
 using enum Candidate::Tried;
+using testing::id;
 
 const TimePoint kNow{1h};
 
-EndpointId id(uint8_t fill) {
-  static std::map<uint8_t, EndpointId> made;
-  auto found = made.find(fill);
-  if (found == made.end())
-    found = made.emplace(fill, SecretKey::from_seed(Bytes(32, fill)).value().public_key()).first;
-  return found->second;
-}
-
 Route route(std::string_view host, uint8_t targets) {
-  Route made{HostPattern::parse(host).value(), id(200), TlsMode::kPassthrough, {}};
-  for (uint8_t i = 1; i <= targets; ++i) made.targets.push_back({id(i)});
-  return made;
+  std::vector<EndpointId> agents;
+  for (uint8_t i = 1; i <= targets; ++i) agents.push_back(id(i));
+  return testing::route(host, agents);
 }
 
 // Healthy ones.
@@ -46,7 +40,7 @@ TEST(Picker, TurnsAreEvenOnEveryRouteInAnyOrderOfAsking) {
     std::map<std::string, int> asked;
     for (int i = 0; i < 900; ++i) {
       const Route& each = routes[random.below(routes.size())];
-      // Whoever asks may know the targets in another order.
+      // Callers may list the targets in another order.
       for (size_t n = all.size(); n > 1; --n) std::swap(all[n - 1], all[random.below(n)]);
       ++got[each.match.text()][all[picker.pick(each, all, kNow).value()].agent];
       ++asked[each.match.text()];

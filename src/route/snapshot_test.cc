@@ -7,23 +7,15 @@
 #include <map>
 
 #include "base/random.h"
+#include "route/testing.h"
 
 namespace culvert::route {
 namespace {
 
-PublicKey key(uint8_t fill) {
-  static std::map<uint8_t, PublicKey> made;
-  auto found = made.find(fill);
-  if (found == made.end())
-    found = made.emplace(fill, SecretKey::from_seed(Bytes(32, fill))->public_key()).first;
-  return found->second;
-}
+PublicKey key(uint8_t number) { return testing::id(number); }
 
 Route route(std::string_view host, uint8_t agent, TlsMode mode = TlsMode::kPassthrough) {
-  return {.match = HostPattern::parse(host).value(),
-          .tenant = key(100),
-          .tls_mode = mode,
-          .targets = {{key(agent)}}};
+  return testing::route(host, {key(agent)}, mode);
 }
 RouteId id(std::string_view host) { return RouteId(HostPattern::parse(host).value()); }
 
@@ -74,7 +66,7 @@ TEST(Snapshot, KnowsWhichAgentsItServes) {
   const auto snapshot = Snapshot::of({route("a.example.eu", 1), route("c.example.eu", 2), shared}, 1);
   for (uint8_t agent = 1; agent <= 3; ++agent) EXPECT_TRUE(snapshot->serves(key(agent)));
   EXPECT_FALSE(snapshot->serves(key(4)));
-  EXPECT_FALSE(snapshot->serves(key(100))) << "a tenant is no agent";
+  EXPECT_FALSE(snapshot->serves(key(200))) << "a tenant is no agent";
   EXPECT_FALSE(Snapshot().serves(key(1)));
   EXPECT_EQ(snapshot->size(), 3u);
   const auto of_two = snapshot->routes_of(key(2));
