@@ -1,8 +1,6 @@
 #include "node/hub_door.h"
 
 #include <algorithm>
-#include <functional>
-#include <optional>
 
 #include "edge/testing.h"
 #include "net/tcp.h"
@@ -12,10 +10,6 @@ namespace culvert::node {
 namespace {
 
 using namespace testing;
-using net::testing::Received;
-using net::testing::run_task;
-using net::testing::run_until;
-using net::testing::soon;
 
 class HubDoorTest : public NodeTest {
  public:
@@ -40,10 +34,10 @@ class HubDoorTest : public NodeTest {
     door_->close();
     hub_.reset();
     clients_.clear();
-    EXPECT_TRUE(run_task(loop_, everybody_gone()));
+    EXPECT_TRUE(run_task(loop_, all_gone()));
   }
 
-  net::Task<bool> everybody_gone() {
+  net::Task<bool> all_gone() {
     co_await door_->join();
     co_return true;
   }
@@ -113,7 +107,7 @@ TEST_F(HubDoorTest, RequestsDoNotKeepHandshakesOut) {
   net::ByteStream& first = ask();
   for (int i = 0; i < 3; ++i) ask();
   auto honest = connect();
-  EXPECT_TRUE(dropped(first)) << "when everybody has asked, the oldest goes";
+  EXPECT_TRUE(dropped(first)) << "when all have asked, the oldest goes";
   ask();  // the newcomers of such a flood have asked nothing yet, either
   auto tls = handshake(std::move(honest));
   EXPECT_TRUE(tls) << tls.error().message;

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "net/testing.h"
 #include "node/data_dir.h"
 #include "node/node.h"
 
@@ -13,6 +14,9 @@
 namespace culvert::node::testing {
 
 using namespace std::chrono_literals;
+using net::testing::run_task;
+using net::testing::run_until;
+using net::testing::soon;
 namespace fs = std::filesystem;
 
 class NodeTest : public ::testing::Test {

@@ -15,9 +15,6 @@ namespace {
 
 using namespace testing;
 using edge::testing::FakeAgent;
-using net::testing::run_task;
-using net::testing::run_until;
-using net::testing::soon;
 
 class RunningNodeTest : public NodeTest {
  public:
@@ -47,6 +44,15 @@ class RunningNodeTest : public NodeTest {
     if (begin == std::string::npos) return "";
     begin += key.size();
     return json.substr(begin, json.find('"', begin) - begin);
+  }
+  struct Invite {
+    std::string path;  // in the API
+    hubapi::InviteToken token;
+  };
+  Invite create_invite(const std::string& hostname) {
+    auto created = call("POST", "/v1/invites", fmt::format(R"({{"hostnames":["{}"]}})", hostname)).value();
+    return {"/v1/invites/" + member(created, "invite_id"),
+            hubapi::parse_invite_token(member(created, "token")).value()};
   }
   Result<hubapi::LeaseAnswer> declare(const hubapi::InviteToken& token, const FakeAgent& agent,
                                       std::string_view host,
@@ -121,10 +127,7 @@ TEST_F(RunningNodeTest, FromAnInviteToAnAnswerAndToTheRevocation) {
 
 TEST_F(RunningNodeTest, AFullDiskStopsNeitherTheStartNorARevocation) {
   start(config());
-  auto created = call("POST", "/v1/invites", R"({"hostnames":["app.test"]})");
-  ASSERT_TRUE(created) << created.error().message;
-  auto token = hubapi::parse_invite_token(member(*created, "token")).value();
-  const std::string invite = "/v1/invites/" + member(*created, "invite_id");
+  const auto [invite, token] = create_invite("app.test");
   Config same = config();
   same.edge.tcp_listen = node_->tcp_addr();
   same.edge.udp_listen = node_->udp_addr();
@@ -162,9 +165,7 @@ TEST_F(RunningNodeTest, AGoodbyeTakesTheRouteAtOnce) {
   Config several = config();
   several.edge.workers = 2;
   start(std::move(several));
-  auto created = call("POST", "/v1/invites", R"({"hostnames":["app.test"]})");
-  ASSERT_TRUE(created) << created.error().message;
-  auto token = hubapi::parse_invite_token(member(*created, "token")).value();
+  const hubapi::InviteToken token = create_invite("app.test").token;
   FakeAgent agent(loop_, 1);
   agent.greeting = "HTTP/1.1 200 OK\r\n\r\n";
   ASSERT_TRUE(declare(token, agent, "app.test"));
@@ -179,26 +180,22 @@ TEST_F(RunningNodeTest, TheNewestModeWinsOnceTheOtherAgentIsGone) {
   Config several = config();
   several.edge.workers = 2;
   start(std::move(several));
-  auto created = call("POST", "/v1/invites", R"({"hostnames":["app.test"]})");
-  ASSERT_TRUE(created) << created.error().message;
-  auto token = hubapi::parse_invite_token(member(*created, "token")).value();
+  const hubapi::InviteToken token = create_invite("app.test").token;
   FakeAgent old(loop_, 1), newest(loop_, 2);
   newest.greeting = "HTTP/1.1 200 OK\r\n\r\n";
   ASSERT_TRUE(declare(token, old, "app.test", route::TlsMode::kPassthrough));
   old.dial(node_->udp_addr(), node_->id());
   run_until(loop_, [&] { return old.welcome(); });
-  const auto accepted = [&] {
-    // Slower than the rate of an invite without leases.
-    const TimePoint next = monotonic_now() + hub::DeclarationLimits::kInviteInterval;
+  const auto pause = [&](Duration time) {
+    const TimePoint next = monotonic_now() + time;
     run_until(loop_, [&] { return monotonic_now() >= next; });
+  };
+  const auto accepted = [&] {
+    pause(hub::DeclarationLimits::kInviteInterval);  // slower than the rate of an invite without leases
     auto answer = declare(token, newest, "app.test");
     EXPECT_TRUE(answer) << answer.error().message;
     if (answer && !answer->services[0].accepted) EXPECT_TRUE(answer->services[0].retry_after);
     return answer && answer->services[0].accepted;
-  };
-  const auto pause = [&](Duration time) {
-    const TimePoint next = monotonic_now() + time;
-    run_until(loop_, [&] { return monotonic_now() >= next; });
   };
   // What keeps the first alive past the moment after its declaration is what the edge reports of its tunnel.
   const TimePoint end = monotonic_now() + 10s;
