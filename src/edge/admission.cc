@@ -1,7 +1,5 @@
 #include "edge/admission.h"
 
-#include <vector>
-
 #include "edge/shared.h"
 
 namespace culvert::edge {

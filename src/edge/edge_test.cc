@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
 #include "edge/edge_fixture.h"
 #include "net/network_watch.h"
 #include "net/tcp.h"

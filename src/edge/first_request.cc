@@ -10,7 +10,9 @@ namespace {
 constexpr std::array<std::string_view, 4> kSafeMethods = {"GET ", "HEAD ", "OPTIONS ", "TRACE "};
 
 // One past the empty line that ends the head; npos: it has not ended. A bare LF ends a line too: origins
-// accept it (RFC 9112, 2.2).
+// accept it (RFC 9112, 2.2). Not http::H1Decoder, which has one reading of a message and says nothing before
+// a line is complete: here a second request must not be missed by any reading that an origin may have, and
+// first bytes may end anywhere.
 size_t end_of_head(std::string_view text) {
   for (size_t line = text.find('\n'); line != std::string_view::npos; line = text.find('\n', line + 1)) {
     const std::string_view rest = text.substr(line + 1);

@@ -1,8 +1,7 @@
 #pragma once
 #include <algorithm>
-#include <functional>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -85,7 +84,7 @@ class FakeAgent {
   }
   // Something that the edge hears, as a keep-alive would be.
   void stir() { connection_->try_open_bidi()->write(as_bytes("x")); }
-  // As much as the edge lets it send, on streams that nobody reads.
+  // As much as the edge lets it send, on streams that the edge does not read.
   void flood() {
     for (int i = 0; i < 3; ++i) {
       endpoint::StreamPtr stream = connection_->try_open_bidi();

@@ -29,7 +29,7 @@ class Worker final : public Peer {
   net::EventLoop& loop() { return loop_; }
   unsigned index() const { return context_.index; }
 
-  // Serves until the end of shutdown(), as long as somebody runs the loop; then calls `on_end` there and
+  // Serves until the end of shutdown(), as long as the loop is run; then calls `on_end` there and
   // stops the loop.
   void start(std::function<void()> on_end);
 

@@ -57,7 +57,7 @@ net::Task<> Api::respond(http::Exchange& exchange, const Answer& answer) {
   // What expired must neither be served nor stand in the way of this request.
   leases_.expire(exchange.now, config_.wall_clock());
   http::Response response = co_await answer(exchange);
-  // The new table is out before the answer: who reads "revoked" may rely on it.
+  // The edge has the new routes before the answer goes out: a client that reads "revoked" may rely on it.
   leases_changed_();
   auto sent = co_await exchange.respond(std::move(response));
   (void)sent;

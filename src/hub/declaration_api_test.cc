@@ -58,7 +58,7 @@ TEST_F(ApiTest, ChecksADeclarationInOrder) {
   auto bad_key = handle(signed_request(body, SecretKey::generate(random_), g_wall));
   EXPECT_EQ(bad_secret.status, 401);
   EXPECT_EQ(bad_secret.status, bad_key.status);
-  EXPECT_EQ(bad_secret.body, bad_key.body) << "which of the two is wrong is nobody's business";
+  EXPECT_EQ(bad_secret.body, bad_key.body) << "the answer does not tell which of the two is wrong";
   EXPECT_EQ(api_->counters().bad_signatures, 7u);
 }
 
@@ -142,23 +142,23 @@ TEST_F(ApiTest, AnExpiredInviteNeitherDeclaresNorServes) {
 TEST_F(ApiTest, LimitsEachInviteByItself) {
   auto token = invite();
   auto other = invite(R"({"hostnames":["*.b.eu"]})");
-  auto declare_anew = [&](const hubapi::InviteToken& with, std::string_view host) {
+  auto declare_new_agent = [&](const hubapi::InviteToken& with, std::string_view host) {
     agent_ = SecretKey::generate(random_).public_key();
     auto response = declare(with, host);
     leases_.end_agent(agent_);  // the cap on leases is not in question
     return response;
   };
   for (uint32_t i = 0; i < DeclarationLimits::kInviteBurst; ++i)
-    ASSERT_EQ(declare_anew(token, "x.a.eu").status, 200) << i;
-  auto refused = declare_anew(token, "x.a.eu");
+    ASSERT_EQ(declare_new_agent(token, "x.a.eu").status, 200) << i;
+  auto refused = declare_new_agent(token, "x.a.eu");
   EXPECT_EQ(refused.status, 429);
   EXPECT_EQ(error_code(refused), "rate_limited");
   EXPECT_NE(refused.headers.find("Retry-After"), nullptr);
   EXPECT_EQ(api_->counters().rate_limited, 1u);
-  EXPECT_EQ(declare_anew(other, "x.b.eu").status, 200) << "one tenant's flood is not another's";
+  EXPECT_EQ(declare_new_agent(other, "x.b.eu").status, 200) << "one tenant's flood is not another's";
   now_ += DeclarationLimits::kInviteInterval;
-  EXPECT_EQ(declare_anew(token, "x.a.eu").status, 200);
-  EXPECT_EQ(declare_anew(token, "x.a.eu").status, 429);
+  EXPECT_EQ(declare_new_agent(token, "x.a.eu").status, 200);
+  EXPECT_EQ(declare_new_agent(token, "x.a.eu").status, 429);
 }
 
 TEST_F(ApiTest, LimitsTheRenewalsOfEachLeaseByItself) {
@@ -253,7 +253,7 @@ TEST_F(ApiTest, UnauthenticatedClientsCannotUseUpATenantsRate) {
   EXPECT_EQ(declare(token).status, 200);
 }
 
-// docs/protocol.md states these to those who write agents.
+// docs/protocol.md states these for authors of agents.
 TEST_F(ApiTest, TheRatesAreThoseOfTheProtocol) {
   static_assert(Leases::kMaxPerInvite == 64 && DeclarationLimits::kInviteBurst == 64 &&
                 DeclarationLimits::kInviteInterval == 250ms);

@@ -18,8 +18,6 @@
 
 namespace culvert::hub {
 
-class Store;
-
 struct Config {
   std::filesystem::path database;        // SQLite file, made when missing
   SecretString operator_key;             // bearer secret of the operator's API calls

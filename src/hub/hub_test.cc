@@ -327,7 +327,7 @@ class HubTest : public ::testing::Test {
     EXPECT_TRUE(serves("x.a.eu"));
     TimePoint give_up = monotonic_now() + 30s;
     while (serves("x.a.eu") && monotonic_now() < give_up) co_await net::sleep_for(loop_, 20ms);
-    EXPECT_FALSE(serves("x.a.eu")) << "nobody asked, and yet the routes must change";
+    EXPECT_FALSE(serves("x.a.eu")) << "the routes must change without a request";
     auto refused = co_await client_->declare(*token, declaration(*token, "x.a.eu"));
     EXPECT_EQ(refused.error().code, ErrorCode::kUnauthorized);
     EXPECT_NE(refused.error().message.find("expired"), std::string::npos);

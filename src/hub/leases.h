@@ -34,7 +34,7 @@ class Leases {
   static constexpr Duration kSilence = std::chrono::seconds(7);
   // A tunnel that closed without a goodbye is opened again within this time, or its agent is taken for dead.
   static constexpr Duration kReturnTime = std::chrono::seconds(3);
-  // Wall clocks can be set: expiry of invites is looked at anew at least this often.
+  // Wall clocks can be set: the expiry of invites is checked at least this often.
   static constexpr Duration kMaxWallWait = std::chrono::seconds(30);
 
   // Grants, renews or replaces the agent's lease; one verdict for each service, in order. A service is

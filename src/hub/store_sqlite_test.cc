@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "base/file.h"
 #include "hub/store_testing.h"
 

@@ -18,7 +18,7 @@
 
 namespace culvert::node {
 
-// Hub and edge of one node, and the ways between them: tables go to the edge; what the edge hears of agents,
+// Hub and edge of one node, and the ways between them: routes go to the edge; what the edge hears of agents,
 // and the connections for the hub's own names, go to the hub. Lives on the control loop; the edge's workers
 // have loops of their own on the same platform.
 class Assembly {

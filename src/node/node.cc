@@ -18,6 +18,7 @@ namespace {
 
 // After everything was told to end: for the hub's connections to notice.
 constexpr Duration kLastWait = std::chrono::seconds(1);
+
 Result<> check(const Config& config) {
   if (config.data_dir.empty())
     return fail(ErrorCode::kInvalid, "no data directory given; name one with --data-dir");

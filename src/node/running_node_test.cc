@@ -1,5 +1,4 @@
 // A node at work: invites, leases, traffic, revocation and its stop.
-#include <algorithm>
 #include <optional>
 #include <thread>
 
