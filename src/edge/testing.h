@@ -110,6 +110,8 @@ class FakeAgent {
 
   std::vector<tunnel::ControlMessage> heard;
   std::optional<endpoint::CloseReason> closed;
+  // In place of `closed` where the close came together with the end of the handshake.
+  std::optional<Error> dial_error;
   std::vector<tunnel::StreamHeader> headers;
   Bytes after_header;  // of all streams, in order of arrival
   size_t resets_seen = 0;
@@ -119,7 +121,10 @@ class FakeAgent {
  private:
   net::Task<> run(endpoint::EndpointAddr address, Bytes first_words) {
     auto connection = co_await endpoint_->connect(address, tunnel::kTunnelAlpn, soon());
-    if (!connection) co_return;
+    if (!connection) {
+      dial_error = connection.error();
+      co_return;
+    }
     connection_ = *connection;
     auto stream = co_await connection_->open_bidi();
     if (!stream) co_return;
