@@ -175,7 +175,8 @@ void StreamReading::evict(Stream& stream, uint64_t& counter) {
   half.reset_code = context_.limits().overload_code;
   core::cq_stream_stop(context_.endpoint(), context_.core, stream.id_, context_.limits().overload_code);
   half.done = true;
-  registry_.mark_readable(stream);
+  registry_.mark_readable(stream);  // keeps the stream until its observer is notified
+  registry_.forget_if_done(stream);
   context_.mark_dirty();
 }
 

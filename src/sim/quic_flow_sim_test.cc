@@ -72,6 +72,25 @@ TEST(QuicFlow, StalledReadersAreGivenUpAtTheCap) {
   EXPECT_TRUE(world.net.run_until([&] { return world.server().receivers.back()->finished(); }, 60s));
 }
 
+TEST(QuicFlow, AnEvictedStreamIsFreedWhenItsUserDropsIt) {
+  quic::Limits limits;
+  limits.max_connection_buffered = 1'000'000;
+  TwoHosts world(28, {}, limits);
+  world.server_answer = 1000;  // these are sent and acknowledged before the eviction
+  ASSERT_TRUE(world.connect());
+  world.server().paused = true;
+  for (int i = 0; i < 8; ++i) world.client().send(1'000'000);
+  world.net.run_for(5s);
+  std::vector<std::weak_ptr<quic::Stream>> evicted;
+  for (auto& receiver : world.server().receivers) {
+    if (receiver->stream().was_evicted()) evicted.push_back(receiver->stream().weak_from_this());
+  }
+  ASSERT_FALSE(evicted.empty());
+  world.server().receivers.clear();
+  world.server().senders.clear();
+  EXPECT_TRUE(std::ranges::all_of(evicted, [](const auto& stream) { return stream.expired(); }));
+}
+
 // A reader that takes what has come every 20 ms: between its turns it holds more than any of those that never
 // read.
 TEST(QuicFlow, ASteadyReaderOutlivesStalledOnesAtTheCap) {
