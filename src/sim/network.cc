@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "base/check.h"
-
 namespace culvert::sim {
 namespace {
 
@@ -164,15 +162,15 @@ void Network::transmit_one(const SocketAddr& source, const SocketAddr& destinati
       return Duration(static_cast<int64_t>(bytes * 8 * 1'000'000'000 / config.bits_per_second));
     };
     line_time = nanoseconds(data.size() + 28);
-    link.busy_until = std::max(link.busy_until, now_);
-    waiting = link.busy_until - now_;
+    link.busy_until = std::max(link.busy_until, now());
+    waiting = link.busy_until - now();
     lost = waiting > nanoseconds(config.queue_bytes);
     if (!lost) link.busy_until += line_time;
     if (config.congestion_marks && ecn != 0 && waiting > nanoseconds(config.queue_bytes / 2)) {
       ecn = kCongestionExperienced;
     }
   }
-  note({static_cast<uint64_t>(now_.time_since_epoch().count()), source.port(), destination.port(),
+  note({static_cast<uint64_t>(now().time_since_epoch().count()), source.port(), destination.port(),
         data.size(), lost});
   if (lost) {
     ++dropped_;
@@ -189,15 +187,15 @@ void Network::transmit_one(const SocketAddr& source, const SocketAddr& destinati
 
 void Network::deliver(const SocketAddr& source, const SocketAddr& destination, Bytes data, uint8_t ecn,
                       Duration delay) {
-  at(now_ + delay, [this, source, destination, ecn, data = std::move(data)] {
+  at(now() + delay, [this, source, destination, ecn, data = std::move(data)] {
     Host* host = nullptr;
     std::optional<SocketAddr> local;
     for (size_t i = 0; i < hosts_.size() && !local; ++i)
       local = (host = hosts_[i])->local_for(source, destination);
-    note({static_cast<uint64_t>(now_.time_since_epoch().count()), data.size(), local.has_value()});
+    note({static_cast<uint64_t>(now().time_since_epoch().count()), data.size(), local.has_value()});
     if (!local) return;
     ++delivered_;
-    host->engine_->receive({data, source, *local, ecn}, now_);
+    host->engine_->receive({data, source, *local, ecn}, now());
     host->flush_wanted_ = true;
   });
 }
@@ -206,54 +204,25 @@ void Network::inject(const SocketAddr& source, const SocketAddr& destination, By
   deliver(source, destination, std::move(data), 0, Duration(0));
 }
 
-void Network::at(TimePoint when, std::function<void()> action) {
-  events_.push({std::max(when, now_), next_order_++, std::move(action)});
-}
-
-bool Network::step() {
+bool Network::run_ready() {
   bool worked = false;
-  while (!events_.empty() && events_.top().when <= now_) {
-    auto action = std::move(const_cast<Event&>(events_.top()).action);
-    events_.pop();
-    action();
-    worked = true;
-  }
   for (Host* host : hosts_) {
-    if (host->engine_->deadline() <= now_) {
-      host->engine_->on_deadline(now_);
+    if (host->engine_->deadline() <= now()) {
+      host->engine_->on_deadline(now());
       worked = true;
     }
     if (std::exchange(host->flush_wanted_, false)) {
-      host->engine_->flush(now_);
+      host->engine_->flush(now());
       worked = true;
     }
   }
   return worked;
 }
 
-TimePoint Network::next_event() const {
-  TimePoint next = events_.empty() ? TimePoint::max() : events_.top().when;
+TimePoint Network::next_ready() const {
+  TimePoint next = TimePoint::max();
   for (Host* host : hosts_) next = std::min(next, host->engine_->deadline());
   return next;
-}
-
-bool Network::run_until(const std::function<bool()>& done, Duration limit) {
-  const TimePoint end = now_ + limit;
-  while (true) {
-    // An engine that keeps wanting something at one moment is a bug, not slowness.
-    for (int rounds = 0; step(); ++rounds) CHECK(rounds < 100'000);
-    if (done()) return true;
-    TimePoint next = next_event();
-    if (next > end) {
-      now_ = end;
-      return false;
-    }
-    now_ = std::max(now_, next);
-  }
-}
-
-void Network::run_for(Duration time) {
-  run_until([] { return false; }, time);
 }
 
 }  // namespace culvert::sim

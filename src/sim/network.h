@@ -3,12 +3,12 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <queue>
 #include <set>
 #include <vector>
 
 #include "base/random.h"
 #include "quic/engine.h"
+#include "sim/timeline.h"
 
 // Tests only: QUIC engines over a simulated network with its own clock. Everything follows from the seed.
 namespace culvert::sim {
@@ -105,11 +105,10 @@ class Host final : private quic::EngineHost {
   std::unique_ptr<quic::Engine> engine_;
 };
 
-class Network {
+class Network final : public Timeline {
  public:
   explicit Network(uint64_t seed) : random_(seed) {}
 
-  TimePoint now() const { return now_; }
   Random& random() { return random_; }
   // Applies to every direction without a config of its own.
   void set_default_link(const LinkConfig& config);
@@ -117,11 +116,6 @@ class Network {
   // Applies to datagrams between these addresses, as the network sees them, before any other config.
   void set_path(const SocketAddr& from, const SocketAddr& to, const LinkConfig& config);
 
-  // Runs until the condition holds; false when `limit` of simulated time went by first, or nothing more can
-  // happen.
-  bool run_until(const std::function<bool()>& done, Duration limit);
-  void run_for(Duration time);
-  void at(TimePoint when, std::function<void()> action);
   // A datagram out of nowhere, as an attacker with a spoofed source would send it.
   void inject(const SocketAddr& source, const SocketAddr& destination, Bytes data);
 
@@ -137,14 +131,6 @@ class Network {
 
  private:
   friend class Host;
-  struct Event {
-    TimePoint when;
-    uint64_t order;
-    std::function<void()> action;
-    bool operator>(const Event& other) const {
-      return std::pair(when, order) > std::pair(other.when, other.order);
-    }
-  };
   struct Link {
     LinkConfig config;
     TimePoint busy_until{};
@@ -161,19 +147,15 @@ class Network {
   bool is_relayed(const SocketAddr& address) const;
   bool chance(double probability);
   void note(std::initializer_list<uint64_t> values);
-  // Handles what is due at now_. False when nothing was.
-  bool step();
-  TimePoint next_event() const;
+  bool run_ready() override;
+  TimePoint next_ready() const override;
 
-  TimePoint now_{std::chrono::hours(1)};
   SeededRandom random_;
   LinkConfig default_link_;
   std::map<std::pair<const Host*, const Host*>, LinkConfig> configs_;
   std::map<std::pair<SocketAddr, SocketAddr>, LinkConfig> path_configs_;
   std::map<std::pair<SocketAddr, SocketAddr>, Link> links_;
   std::vector<Host*> hosts_;
-  std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
-  uint64_t next_order_ = 0;
   Tap tap_;
   uint64_t digest_ = 0xcbf29ce484222325;
   uint64_t delivered_ = 0;

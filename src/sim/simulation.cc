@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/check.h"
 #include "sim/machine.h"
 
 namespace culvert::sim {
@@ -37,47 +36,17 @@ Machine* Simulation::machine_at(const SocketAddr& address) const {
   return found == machines_.end() ? nullptr : *found;
 }
 
-void Simulation::at(TimePoint when, std::function<void()> action) {
-  events_.push({std::max(when, now_), next_order_++, std::move(action)});
-}
-
-bool Simulation::step() {
+bool Simulation::run_ready() {
   bool worked = false;
-  while (!events_.empty() && events_.top().when <= now_) {
-    auto action = std::move(const_cast<Event&>(events_.top()).action);
-    events_.pop();
-    action();
-    worked = true;
-  }
   // By index: a loop may begin meanwhile.
   for (size_t i = 0; i < loops_.size(); ++i) worked = loops_[i]->run_ready() || worked;
   return worked;
 }
 
-TimePoint Simulation::next_event() const {
-  TimePoint next = events_.empty() ? TimePoint::max() : events_.top().when;
+TimePoint Simulation::next_ready() const {
+  TimePoint next = TimePoint::max();
   for (const net::EventLoop* loop : loops_) next = std::min(next, loop->next_deadline());
   return next;
-}
-
-bool Simulation::run_until(const std::function<bool()>& condition, Duration limit) {
-  const TimePoint end = now_ + limit;
-  while (true) {
-    // Something that is ready again and again at one moment is a bug, not slowness.
-    for (int rounds = 0; step(); ++rounds) CHECK(rounds < 100'000);
-    if (condition()) return true;
-    const TimePoint next = next_event();
-    if (next > end) {
-      now_ = end;
-      return false;
-    }
-    now_ = std::max(now_, next);
-    note(static_cast<uint64_t>(now_.time_since_epoch().count()));
-  }
-}
-
-void Simulation::run_for(Duration time) {
-  run_until([] { return false; }, time);
 }
 
 }  // namespace culvert::sim

@@ -1,15 +1,13 @@
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <map>
-#include <queue>
 #include <utility>
 #include <vector>
 
-#include "base/clock.h"
 #include "base/random.h"
 #include "base/socket_addr.h"
 #include "net/event_loop.h"
+#include "sim/timeline.h"
 
 // Tests only: event loops in simulated time, on machines with a simulated network between them.
 namespace culvert::sim {
@@ -25,15 +23,11 @@ struct Wire {
   bool is_cut = false;   // nothing arrives
 };
 
-// One world: its time, its machines, and their loops. Time stands still while anything is ready to run, and
-// then jumps to the next moment at which something happens. A run follows from the seed. Outlives its
-// machines.
-class Simulation {
+// One world: its time, its machines, and their loops. A run follows from the seed. Outlives its machines.
+class Simulation final : public Timeline {
  public:
   explicit Simulation(uint64_t seed) : random_(seed) {}
-  Simulation(const Simulation&) = delete;
 
-  TimePoint now() const { return now_; }
   Random& random() { return random_; }
   bool chance(double probability);
   Duration up_to(Duration most);
@@ -47,13 +41,7 @@ class Simulation {
   void reset_wires() { wires_.clear(); }
   const Wire& wire(const Machine& from, const Machine& to) const;
 
-  // False: the condition did not hold within this time.
-  bool run_until(const std::function<bool()>& condition, Duration limit);
-  void run_for(Duration time);
-
   // For machines and their sockets.
-  void at(TimePoint when, std::function<void()> action);
-  void after(Duration delay, std::function<void()> action) { at(now_ + delay, std::move(action)); }
   Machine* machine_at(const SocketAddr& address) const;  // nullptr: there is none
   // Two runs of one seed that differ have different digests.
   uint64_t digest() const { return digest_; }
@@ -61,26 +49,16 @@ class Simulation {
 
  private:
   friend class Machine;
-  struct Event {
-    TimePoint when;
-    uint64_t order;
-    std::function<void()> action;
-    bool operator<(const Event& other) const {
-      return std::tie(other.when, other.order) < std::tie(when, order);
-    }
-  };
 
-  bool step();
-  TimePoint next_event() const;
+  bool run_ready() override;
+  TimePoint next_ready() const override;
+  void on_advanced() override { note(static_cast<uint64_t>(now().time_since_epoch().count())); }
 
   SeededRandom random_;
-  TimePoint now_{std::chrono::hours(1)};
   Wire default_wire_;
   std::map<std::pair<uint64_t, uint64_t>, Wire> wires_;  // by the machines' numbers, the lower first
   std::vector<Machine*> machines_;
   std::vector<net::EventLoop*> loops_;
-  std::priority_queue<Event> events_;
-  uint64_t next_order_ = 0;
   uint64_t next_number_ = 0;
   uint64_t digest_ = 0xcbf29ce484222325;
 };
