@@ -158,7 +158,7 @@ void Connection::network_changed(TimePoint now) {
   if (!is_usable()) return;
   context_.now = now;
   // Each path goes on with its next connection id: an observer of both networks cannot link them (RFC 9000,
-  // 9.5). The core's other way, new paths, loses stateless resets: it looks for them on path 0.
+  // 9.5). The core's other way, new paths, begins congestion control again.
   core::cq_connection_network_changed(context_.endpoint(), context_.core, core::to_core(now), true);
   watch_.network_changed(now);
   context_.mark_dirty();

@@ -223,6 +223,37 @@ TEST(QuicSim, RestartedServerResetsOldConnections) {
   }
 }
 
+// A client that was cut off has opened another path (quic::ProgressWatch), before or after the restart.
+TEST(QuicSim, RestartedServerResetsConnectionsOnAnotherPath) {
+  quic::Limits limits;
+  limits.keep_alive = 2s;
+  for (bool validated : {false, true}) {
+    TwoHosts world(12, {}, limits);
+    ASSERT_TRUE(world.connect());
+    world.net.run_for(2s);
+    LinkConfig dead;
+    dead.loss = 1;
+    world.set_links(dead, dead);
+    const auto has_other_path = [&] {
+      return std::ranges::any_of(world.client().connection().paths().all(), [&](const quic::PathStats& path) {
+        return path.id > 0 && path.established == validated;
+      });
+    };
+    world.net.run_for(12s);
+    if (validated) {
+      world.set_links({}, {});
+      world.net.run_for(10s);
+    }
+    ASSERT_TRUE(has_other_path()) << validated;
+    ASSERT_FALSE(world.client().closed) << validated;
+    world.servers.clear();
+    world.server_host.restart(TwoHosts::server_config(limits));
+    world.set_links({}, {});
+    ASSERT_TRUE(world.net.run_until([&] { return world.client().closed.has_value(); }, 5s)) << validated;
+    EXPECT_EQ(world.client().closed->kind, Kind::kStatelessReset) << validated;
+  }
+}
+
 TEST(QuicSim, PathMtuIsDiscovered) {
   for (size_t mtu : {1200u, 1300u, 1452u}) {
     LinkConfig link;

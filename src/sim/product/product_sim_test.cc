@@ -12,7 +12,7 @@
 namespace culvert::sim {
 namespace {
 
-// CULVERT_SIM_SEEDS: how many; CULVERT_SIM_SEED: only this one, with its story on standard error.
+// CULVERT_SIM_SEEDS: how many; CULVERT_SIM_SEED: only this one, with what happens on standard error.
 uint64_t number_in(const char* variable, uint64_t otherwise) {
   const char* text = std::getenv(variable);
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);

@@ -22,10 +22,9 @@ const SocketAddr kOutsideAddress = SocketAddr::v4({10, 0, 0, 2}, 0);
 // docs/protocol.md, 5.2: no agent waits longer than 4 s between attempts. One that is told of the loss at
 // once, or by the answer to its next PING, 2 s later, is back within 5 s; a handshake adds a few round trips.
 constexpr Duration kBackAfterRestart = seconds(6);
-// One that was cut off, or moved, may have another path than its first one, and the core (noq-proto 1.4)
-// recognizes no stateless reset there: it learns of a restart from QUIC's idle timeout, 30 s, which a new
-// path begins again within its first half. Then it is as above.
-constexpr Duration kBackAfterSilence = seconds(52);
+// One that was cut off, or moved, may be in the middle of a declaration then, over a TCP connection that is
+// gone: that takes up to 15 s (hubapi::HubClient), and then it is as above.
+constexpr Duration kBackAfterSilence = seconds(15) + kBackAfterRestart;
 // The agent asks its own public address until that answers, at most 4 s between attempts of at most 5 s.
 constexpr Duration kProven = seconds(10);
 // A hub looks at the wall clock this often at least, and an agent that is refused for good asks seldom.
@@ -114,7 +113,7 @@ bool World::run_until(const std::function<bool()>& condition, Duration limit) {
 
 World::Fault World::run_for(Duration time) {
   simulation_.run_for(time);
-  return bury();
+  return remove_ended();
 }
 
 // ---- Processes
@@ -176,7 +175,7 @@ void World::stop_agent(AgentSlot& slot, bool is_killed) {
   ending_agents_.push_back(std::move(slot.process));
 }
 
-World::Fault World::bury() {
+World::Fault World::remove_ended() {
   Fault fault;
   const auto is_over = [&fault](const auto& process, Duration limit, const char* what) {
     if (!process->has_ended()) return false;
@@ -291,7 +290,7 @@ void World::cut_for(const Machine& a, const Machine& b, Duration time) {
   simulation_.set_wire(a, b, wire);
   // By their numbers: a machine may be gone by then.
   simulation_.after(
-      time, [this, first = a.number(), second = b.number()] { simulation_.mend_wire(first, second); });
+      time, [this, first = a.number(), second = b.number()] { simulation_.restore_wire(first, second); });
 }
 
 Wire World::random_wire() {
@@ -302,7 +301,7 @@ Wire World::random_wire() {
           .duplicate = static_cast<double>(random.below(10)) / 1000};
 }
 
-// ---- What must be
+// ---- Checks
 
 World::Fault World::recover() {
   simulation_.reset_wires();
@@ -432,7 +431,7 @@ World::Fault World::end() {
            std::ranges::all_of(ending_agents_, [](const auto& agent) { return agent->has_ended(); });
   };
   if (!run_until(all_ended, seconds(30))) return "a process does not end";
-  if (auto fault = bury()) return fault;
+  if (auto fault = remove_ended()) return fault;
   if (!run_until([this] { return tasks_.size() == 0; }, seconds(30))) return "a task outside does not end";
   node_machine_.reset();
   for (AgentSlot& slot : agents_) slot.machine.reset();
@@ -443,7 +442,7 @@ World::Fault World::end() {
   return std::nullopt;
 }
 
-// ---- Looks
+// ---- Observations
 
 Visited& World::visit(size_t tenant, size_t bytes, size_t piece, Duration pause) {
   const Tenant& to = tenants_[tenant];

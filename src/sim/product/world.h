@@ -92,7 +92,7 @@ class World {
   bool all_served() const;
   std::string who_is_not() const;
   // Destroys what has ended.
-  Fault bury();
+  Fault remove_ended();
   bool run_until(const std::function<bool()>& condition, Duration limit);
   Fault run_for(Duration time);
 

@@ -244,7 +244,13 @@ impl Conn {
 
     pub fn network_changed(&mut self, now: Instant, recoverable: bool) {
         self.validated_by = now + LONGEST_VALIDATION.max(self.longest_rtt() * 10);
+        let last = self.inner.paths().last().copied();
         self.inner.handle_network_change(Some(&Recoverable(recoverable)), now);
+        if self.inner.paths().last().copied() > last {
+            // noq registers the stateless reset token of a path's first id only with the handshake. A new path takes its
+            // second id, whose token it does register, so that a restarted peer can end the connection there.
+            self.inner.handle_network_change(Some(&Recoverable(true)), now);
+        }
     }
 
     /// Timers of a validation must not fire before their time: the path would be given up. noq does not tell when it
