@@ -67,7 +67,7 @@ TEST_F(SendBudgetTest, FewHogsLeaveRoomForTheNext) {
   }
 }
 
-// And then some of them have more than is fair: there is somebody to evict from.
+// And then some of them have more than is fair: the engine can evict from these.
 TEST_F(SendBudgetTest, ManyHogsNeverTakeMoreThanThereIs) {
   for (int i = 0; i < 2000; ++i) hog(share());
   SendBudget::Share& newcomer = share();

@@ -62,7 +62,7 @@ net::IoResult TcpEnd::finish() {
   return {net::IoStatus::kOk};
 }
 
-// RFC 1122, 4.2.2.13: bytes that nobody will read are answered with RST.
+// RFC 1122, 4.2.2.13: bytes without a reader are answered with RST.
 void TcpEnd::close() {
   if (!is_open_) return;
   if (!received_.empty()) return reset();

@@ -33,7 +33,7 @@ class TcpEnd : public std::enable_shared_from_this<TcpEnd> {
   // The machine ends the connection, with an RST for the peer.
   void kill();
 
-  // Called when is_readable() or is_writable() may have become true. Empty: nobody is interested.
+  // Called when is_readable() or is_writable() may have become true. Empty: there is no observer.
   void set_on_change(std::function<void()> on_change) { on_change_ = std::move(on_change); }
 
  private:

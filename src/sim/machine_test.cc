@@ -133,7 +133,7 @@ TEST_F(MachineTest, TcpAnswersBytesForAClosedSocketWithAReset) {
   EXPECT_FALSE(send(*client_, as_bytes("x")));
 }
 
-TEST_F(MachineTest, TcpRefusesWhereNobodyListensAndIsSilentWhereNobodyIs) {
+TEST_F(MachineTest, TcpRefusesWithoutAListenerAndIsSilentWithoutAMachine) {
   auto refused = run(net::tcp_connect(loop_, kThere.with_port(9), loop_.now() + 10s));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kUnavailable);

@@ -18,7 +18,7 @@ void Simulation::set_wire(const Machine& a, const Machine& b, const Wire& wire) 
   wires_[std::minmax(a.number(), b.number())] = wire;
 }
 
-void Simulation::mend_wire(uint64_t a, uint64_t b) {
+void Simulation::restore_wire(uint64_t a, uint64_t b) {
   const auto found = wires_.find(std::minmax(a, b));
   if (found != wires_.end()) found->second.is_cut = false;
 }

@@ -36,7 +36,7 @@ class Simulation final : public Timeline {
   void set_wire(const Machine& a, const Machine& b, const Wire& wire);
   void set_default_wire(const Wire& wire) { default_wire_ = wire; }
   // The wire between two machines, by their numbers, is no longer cut.
-  void mend_wire(uint64_t a, uint64_t b);
+  void restore_wire(uint64_t a, uint64_t b);
   // Every pair has the default again.
   void reset_wires() { wires_.clear(); }
   const Wire& wire(const Machine& from, const Machine& to) const;
