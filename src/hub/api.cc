@@ -18,15 +18,15 @@ http::Router::Refusals refusals() {
 
 }  // namespace
 
-Api::Api(const Config& config, Store& store, Leases& leases, Random& random,
+Api::Api(const Config& config, State& state, Ledger& ledger, Leases& leases, Random& random,
          std::function<void()> leases_changed)
     : config_(config),
       leases_(leases),
       leases_changed_(std::move(leases_changed)),
       limits_(leases, counters_),
       operator_auth_(config.operator_key, counters_),
-      lease_handler_(config, store, leases, limits_, failures_, counters_),
-      invite_handlers_(config, store, leases, limits_, failures_, random, leases_changed_),
+      lease_handler_(config, state.invites, ledger.hash_key(), leases, limits_, failures_, counters_),
+      invite_handlers_(config, state.invites, ledger, leases, limits_, failures_, random, leases_changed_),
       router_(refusals()) {
   using http::Exchange;
   http::Router::Step operators_only = [this](const Exchange& e) { return operator_auth_.refuse(e); };

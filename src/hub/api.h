@@ -7,21 +7,22 @@
 #include "hub/invite_handlers.h"
 #include "hub/lease_handler.h"
 #include "hub/leases.h"
+#include "hub/ledger.h"
 #include "hub/operator_auth.h"
-#include "hub/store.h"
+#include "hub/state.h"
 #include "hub/store_failures.h"
 
 namespace culvert::hub {
 
 // The hub's HTTP API: the routes, and what their handlers share. It does no I/O but through the exchange and
-// the store; time comes with each exchange. Effects are in the store and the leases.
+// the ledger; time comes with each exchange. Effects are in the state and the leases.
 class Api {
  public:
   static constexpr size_t kMaxBody = hubapi::kMaxDeclarationBytes;  // of a request: the longest there is
 
   // All must outlive it. `leases_changed` is called whenever an exchange may have changed the leases, and
   // before its answer.
-  Api(const Config& config, Store& store, Leases& leases, Random& random,
+  Api(const Config& config, State& state, Ledger& ledger, Leases& leases, Random& random,
       std::function<void()> leases_changed);
   Api(const Api&) = delete;
   Api& operator=(const Api&) = delete;

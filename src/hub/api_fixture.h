@@ -9,7 +9,9 @@
 #include "base/json.h"
 #include "http/testing.h"
 #include "hub/api.h"
-#include "hub/store_sqlite.h"
+#include "hub/ledger.h"
+#include "hub/record_store.h"
+#include "hub/state.h"
 #include "hubapi/token.h"
 #include "net/testing.h"
 
@@ -45,15 +47,22 @@ class ApiTest : public testing::Test {
     std::string name = (fs::temp_directory_path() / "culvert-api-XXXXXX").native();
     ASSERT_NE(mkdtemp(name.data()), nullptr);
     directory_ = name;
-    store_ = *open_sqlite_store(loop_, directory_ / "hub.db", random_);
-    api_.emplace(config_, *store_, leases_, random_, [] {});
+    open({});
   }
   void TearDown() override {
     api_.reset();
-    store_.reset();
+    ledger_.reset();
     fs::remove_all(directory_);
   }
 
+  void open(StoreOptions options) {
+    api_.reset();
+    ledger_.reset();
+    state_ = {};
+    ledger_.emplace(loop_, *open_sqlite_store(loop_, directory_ / "hub.db", random_, options), state_,
+                    options);
+    api_.emplace(config_, state_, *ledger_, leases_, random_, [] {});
+  }
   http::Response call(std::string method, std::string target, std::string body = "",
                       std::optional<std::string> bearer = kOperatorKey) {
     http::Request request{
@@ -108,7 +117,8 @@ class ApiTest : public testing::Test {
                  .internal_ca_pem = "PEM",
                  .wall_clock = fake_wall};
   fs::path directory_;
-  std::unique_ptr<Store> store_;
+  State state_;
+  std::optional<Ledger> ledger_;
   Leases leases_;
   std::optional<Api> api_;
   SocketAddr client_ = SocketAddr::v4({192, 0, 2, 50}, 1234);

@@ -84,8 +84,8 @@ TEST_F(ApiTest, CreatesAnInviteWhoseTokenWorks) {
   EXPECT_EQ(token->hub_key, hub_key_);
   EXPECT_EQ(body.at("tenant_id").as_string(), token->tenant_key.public_key().to_string());
   EXPECT_EQ(body.at("invite_id").as_string(), to_base64url(token->invite_id));
-  auto kept = run_task(loop_, store_->find_invite(token->invite_id));
-  ASSERT_TRUE(kept && *kept);
+  auto kept = state_.invites.find(token->invite_id);
+  ASSERT_TRUE(kept && *kept != nullptr);
   EXPECT_FALSE(std::ranges::equal((*kept)->secret_hash, token->invite_secret.expose()))
       << "the secret itself is never kept";
   EXPECT_EQ(declare(*token, "x.b.eu").status, 200);
@@ -107,7 +107,7 @@ class DashingRandom final : public Random {
 
 TEST_F(ApiTest, NoInviteIdLooksLikeAFlag) {
   DashingRandom random;
-  api_.emplace(config_, *store_, leases_, random, [] {});
+  api_.emplace(config_, state_, *ledger_, leases_, random, [] {});
   auto token = invite();
   EXPECT_EQ(random.dashes, 0u) << "the id was not drawn again";
   EXPECT_NE(to_base64url(token.invite_id).front(), '-');
@@ -233,9 +233,7 @@ TEST_F(ApiTest, ARevocationThatIsNotStoredCutsAtOnce) {
 }
 
 TEST_F(ApiTest, ARevocationThatASlowDatabaseDoesNotStoreSaysSo) {
-  api_.reset();
-  store_ = *open_sqlite_store(loop_, directory_ / "hub.db", random_, {.answer_time = 50ms});
-  api_.emplace(config_, *store_, leases_, random_, [] {});
+  open({.answer_time = 50ms});
   auto token = invite();
   sqlite3* other = nullptr;
   ASSERT_EQ(sqlite3_open((directory_ / "hub.db").c_str(), &other), SQLITE_OK);
@@ -251,13 +249,13 @@ TEST_F(ApiTest, FailsClosedWhenTheDatabaseDoes) {
   auto token = invite();
   sqlite3* other = nullptr;
   ASSERT_EQ(sqlite3_open((directory_ / "hub.db").c_str(), &other), SQLITE_OK);
-  ASSERT_EQ(sqlite3_exec(other, "DROP TABLE invite_hostnames", nullptr, nullptr, nullptr), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(other, "DROP TABLE records", nullptr, nullptr, nullptr), SQLITE_OK);
   sqlite3_close(other);
   auto response = call("POST", "/v1/invites", R"({"hostnames":["b.eu"]})");
   EXPECT_EQ(response.status, 503);
   EXPECT_EQ(error_code(response), "storage");
-  EXPECT_EQ(store_->counters().refused, 1u);
-  EXPECT_EQ(response.body.find("invite_hostnames"), std::string::npos) << "details are for the log";
+  EXPECT_EQ(ledger_->counters().refused, 1u);
+  EXPECT_EQ(response.body.find("records"), std::string::npos) << "details are for the log";
   EXPECT_EQ(parse(call("GET", "/v1/invites")).at("invites").as_array().size(), 1u);
   EXPECT_EQ(declare(token).status, 200) << "what is known is in memory";
 }

@@ -1,7 +1,7 @@
 #include "hub/declaration_limits.h"
 
 #include "base/log.h"
-#include "hub/store.h"
+#include "hub/invites.h"
 
 namespace culvert::hub {
 
@@ -27,7 +27,7 @@ bool DeclarationLimits::allow_declaration(const InviteId& invite, const Endpoint
     allowed = renewals->allow(now);
   } else {
     // Removed invites leave entries behind; dropping all is rare and costs one burst each.
-    if (invites_.size() >= 2 * Store::kMaxInvites) invites_.clear();
+    if (invites_.size() >= 2 * Invites::kMax) invites_.clear();
     allowed = invites_.try_emplace(invite, kInviteBurst, kInviteInterval).first->second.allow(now);
   }
   if (!allowed) ++counters_.rate_limited;

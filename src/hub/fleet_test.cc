@@ -10,7 +10,9 @@
 #include "base/backoff.h"
 #include "http/testing.h"
 #include "hub/api.h"
-#include "hub/store_sqlite.h"
+#include "hub/ledger.h"
+#include "hub/record_store.h"
+#include "hub/state.h"
 #include "hubapi/hub_client.h"
 #include "hubapi/token.h"
 #include "net/testing.h"
@@ -42,14 +44,14 @@ class FleetTest : public testing::Test {
     std::string name = (fs::temp_directory_path() / "culvert-fleet-XXXXXX").native();
     ASSERT_NE(mkdtemp(name.data()), nullptr);
     directory_ = name;
-    store_ = *open_sqlite_store(loop_, directory_ / "hub.db", random_);
+    ledger_.emplace(loop_, *open_sqlite_store(loop_, directory_ / "hub.db", random_), state_, StoreOptions{});
     move_to(kStart);
     restart_hub();
   }
   void TearDown() override {
     api_.reset();
     leases_.reset();
-    store_.reset();
+    ledger_.reset();
     fs::remove_all(directory_);
   }
 
@@ -65,7 +67,7 @@ class FleetTest : public testing::Test {
   void restart_hub() {
     stop_hub();
     leases_.emplace();
-    api_.emplace(config_, *store_, *leases_, random_, [] {});
+    api_.emplace(config_, state_, *ledger_, *leases_, random_, [] {});
   }
   http::Response handle(http::Request request) {
     http::testing::MemoryExchange exchange(std::move(request));
@@ -170,7 +172,8 @@ class FleetTest : public testing::Test {
                  .wall_clock = fake_wall};
   SocketAddr client_ = SocketAddr::v4({198, 51, 100, 9}, 1);  // one NAT for all
   fs::path directory_;
-  std::unique_ptr<Store> store_;
+  State state_;
+  std::optional<Ledger> ledger_;
   std::optional<Leases> leases_;
   std::optional<Api> api_;
   std::vector<hubapi::InviteToken> tokens_;
@@ -206,7 +209,7 @@ TEST_F(FleetTest, AFullFleetKeepsItsLeasesForAnHourAndAfterARestart) {
 TEST_F(FleetTest, RefusedAgentsBehindTheSameAddressDoNotDisturbIt) {
   size_t token = invite("fleet.eu");
   size_t revoked = invite("revoked.eu");
-  ASSERT_TRUE(store_->revoke_now(tokens_[revoked].invite_id));
+  ASSERT_TRUE(state_.invites.revoke(tokens_[revoked].invite_id, {}));
   add_agents(Leases::kMaxPerInvite, token);
   add_agents(Leases::kMaxPerInvite, revoked);
   run_until(now_ + 10s);

@@ -7,7 +7,7 @@
 #include "hub/answers.h"
 #include "hub/api.h"
 #include "hub/leases.h"
-#include "hub/store_sqlite.h"
+#include "hub/ledger.h"
 
 namespace culvert::hub {
 namespace {
@@ -32,11 +32,11 @@ http::Response refusal(int status, const Error& reason, const SocketAddr& client
 
 // What the hub's connections share. Outlives the Hub for as long as one of them is still unwinding.
 struct Core : std::enable_shared_from_this<Core> {
-  Core(net::EventLoop& its_loop, Config its_config, std::unique_ptr<Store> its_store)
+  Core(net::EventLoop& its_loop, Config its_config, std::unique_ptr<RecordStore> store)
       : loop(its_loop),
         config(std::move(its_config)),
-        store(std::move(its_store)),
-        api(config, *store, leases, loop.random(), [this] { refresh(); }),
+        ledger(loop, std::move(store), state, config.store),
+        api(config, state, ledger, leases, loop.random(), [this] { refresh(); }),
         server(loop,
                {.request_time = config.request_time,
                 .wall_clock = [this] { return config.wall_clock(); },
@@ -64,13 +64,14 @@ struct Core : std::enable_shared_from_this<Core> {
     closing = true;
     listener = nullptr;
     timer.cancel();
-    store->close();
+    ledger.close();
     server.close();
   }
 
   net::EventLoop& loop;
   Config config;
-  std::unique_ptr<Store> store;
+  State state;
+  Ledger ledger;
   Leases leases;
   Api api;
   http::Server server;
@@ -105,8 +106,8 @@ class HubImpl final : public Hub {
     core_->leases.tunnel_closed(agent, core_->loop.now());
   }
   Status status() const override {
-    return {core_->api.counters(), core_->store->counters(), core_->leases.size(),
-            core_->store->unstored_revocations()};
+    return {core_->api.counters(), core_->ledger.counters(), core_->leases.size(),
+            core_->state.invites.unstored_revocations().size()};
   }
   net::Task<> serve(std::unique_ptr<net::ByteStream> stream, std::function<void()> on_request) override {
     return serve_connection(core_, std::move(stream), std::move(on_request));
@@ -133,9 +134,9 @@ void report(const Status& status, Metrics& metrics) {
   metrics.counters("culvert_hub_failed_writes_total",
                    "Writes of the operator's calls that the database did not store, by reason.", "reason",
                    {
-                       {"queue_full", status.store.refused_full},
-                       {"timeout", status.store.timed_out},
-                       {"refused", status.store.refused},
+                       {"queue_full", status.ledger.refused_full},
+                       {"timeout", status.ledger.timed_out},
+                       {"refused", status.ledger.refused},
                    });
 }
 
@@ -148,7 +149,7 @@ Result<std::unique_ptr<Hub>> Hub::open(net::EventLoop& loop, Config config) {
 }
 
 Result<std::unique_ptr<Hub>> Hub::with_store(net::EventLoop& loop, Config config,
-                                             std::unique_ptr<Store> store) {
+                                             std::unique_ptr<RecordStore> store) {
   auto valid = check(config);
   if (!valid) return std::unexpected(valid.error());
   return std::make_unique<HubImpl>(std::make_shared<Core>(loop, std::move(config), std::move(store)));

@@ -9,7 +9,8 @@
 #include "base/metrics.h"
 #include "base/secret.h"
 #include "hub/api_counters.h"
-#include "hub/store.h"
+#include "hub/ledger.h"
+#include "hub/record_store.h"
 #include "hub/store_options.h"
 #include "hubapi/declaration.h"
 #include "net/byte_stream.h"
@@ -34,7 +35,7 @@ struct Config {
 // What a hub reports of itself at one moment.
 struct Status {
   ApiCounters api = {};
-  Store::Counters store = {};
+  Ledger::Counters ledger = {};
   size_t leases = 0;
   size_t unstored_revocations = 0;
 };
@@ -50,7 +51,7 @@ class Hub {
   static Result<std::unique_ptr<Hub>> open(net::EventLoop& loop, Config config);
   // The same over a store of the caller's: `config.database` and `config.store` are not used.
   static Result<std::unique_ptr<Hub>> with_store(net::EventLoop& loop, Config config,
-                                                 std::unique_ptr<Store> store);
+                                                 std::unique_ptr<RecordStore> store);
   virtual ~Hub() = default;
 
   // All routes as of now.

@@ -8,7 +8,6 @@
 #include "base/encoding.h"
 #include "base/full_disk.h"
 #include "http/signature.h"
-#include "hub/store_database.h"
 #include "hub/store_testing.h"
 #include "hubapi/hub_client.h"
 #include "net/tcp.h"
@@ -224,9 +223,11 @@ class HubTest : public ::testing::Test {
     for (int tries = 0; tries < 100; ++tries) {
       co_await net::sleep_for(loop_, 50ms);
       SeededRandom random(1);
-      auto stored = StoreDatabase::open(directory_ / "hub.db", random, 2s);
+      auto stored = SqliteDatabase::open(directory_ / "hub.db", random, 2s);
       EXPECT_TRUE(stored.has_value());
-      if ((*stored)->load().value().front().invite.value().revoked) break;
+      Invites invites;
+      for (const Record& record : (*stored)->load().value().records) invites.apply(record);
+      if (invites.list(std::nullopt, 1).value().front().revoked) break;
       EXPECT_LT(tries, 99) << "was not stored when there was room";
     }
     auto twice = co_await client_->call_operator("DELETE", path, "", kOperatorKey);

@@ -16,6 +16,7 @@ using InviteId = std::array<uint8_t, 16>;
 // What the hub keeps of an invite: nothing in it lets anyone act as the tenant.
 struct Invite {
   InviteId id;
+  int64_t sequence = 0;  // of its creation: invites are listed in this order
   std::string name;
   PublicKey tenant;
   Sha256 secret_hash;  // HMAC of the invite secret under the database's hash key

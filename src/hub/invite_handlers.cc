@@ -3,10 +3,10 @@
 #include <algorithm>
 
 #include "base/crypto.h"
-#include "base/encoding.h"
 #include "base/log.h"
 #include "hub/answers.h"
 #include "hub/invite_json.h"
+#include "hub/invite_record.h"
 #include "hubapi/pet_name.h"
 #include "hubapi/token.h"
 
@@ -23,6 +23,8 @@ std::optional<std::string> own_name_among(const std::vector<route::HostPattern>&
   }
   return std::nullopt;
 }
+
+constexpr const char* kOperator = "operator";  // in the audit log
 
 std::string not_stored_text(const Error& error) {
   constexpr std::string_view kDone =
@@ -72,20 +74,39 @@ net::Task<http::Response> InviteHandlers::create(const http::Exchange& exchange)
   Invite invite{.id = id,
                 .name = wanted->name ? *wanted->name : hubapi::pet_name(random_),
                 .tenant = tenant_key.public_key(),
-                .secret_hash = hmac_sha256(store_.hash_key(), secret.expose()),
+                .secret_hash = hmac_sha256(ledger_.hash_key(), secret.expose()),
                 .hostnames = std::move(wanted->hostnames),
                 .created_at = wall,
                 .expires_at = std::nullopt,
                 .revoked = false};
   if (wanted->expires_in) invite.expires_at = wall + *wanted->expires_in;
-  auto added = co_await store_.add_invite(invite, wall);
+  auto added = co_await ledger_.commit(
+      {.touches = {std::string(kInviteKind)},
+       .judge = [&]() -> Result<Batch> {
+         auto records = invites_.add(invite, wall);
+         if (!records) return std::unexpected(records.error());
+         return Batch{.records = std::move(*records),
+                      .audit = {{.at = wall,
+                                 .actor = kOperator,
+                                 .action = "invite.create",
+                                 .subject = invite_key(id),
+                                 .before = {},
+                                 .after = invite_json(invite, wall)}}};
+       },
+       .stored_too_late =
+           [this, id] {
+             log_warn("invite_revoked", "invite={} meaning={}", invite_key(id),
+                      culvert::quoted("it was stored too late for its token to be shown"));
+             (void)invites_.revoke(id, revocation_of(id));
+             ledger_.flush_later();
+           }});
   if (!added) {
     const Error& error = added.error();
     if (error.code == ErrorCode::kLimit) co_return error_response(409, "invite_limit", error.message);
     if (error.code == ErrorCode::kConflict) co_return error_response(409, "hostname_conflict", error.message);
     co_return failures_.answer(error, exchange.now);
   }
-  log_info("invite_created", "invite={} name={} hostnames={}", to_base64url(id), culvert::quoted(invite.name),
+  log_info("invite_created", "invite={} name={} hostnames={}", invite_key(id), culvert::quoted(invite.name),
            invite.hostnames.size());
   hubapi::InviteToken token{config_.public_urls, config_.hub_key, id, secret, tenant_key};
   co_return json_response(200, created_invite_json(invite, SecretString::take(token.encode())));
@@ -100,13 +121,22 @@ net::Task<http::Response> InviteHandlers::list(const http::Exchange& exchange) {
     if (query.starts_with(kAfter)) after = parse_invite_id(query.substr(kAfter.size()));
     if (!after) co_return error_response(400, "invalid_request", "the only query here is after=<invite id>");
   }
-  auto invites = co_await store_.list_invites(after, kMaxPageInvites + 1);
-  if (!invites) {
-    if (invites.error().code == ErrorCode::kNotFound)
-      co_return error_response(404, "not_found", invites.error().message);
-    co_return failures_.answer(invites.error(), exchange.now);
-  }
+  auto invites = invites_.list(after, kMaxPageInvites + 1);
+  if (!invites) co_return error_response(404, "not_found", invites.error().message);
   co_return json_response(200, invite_page_json(*invites, config_.wall_clock()));
+}
+
+AuditEntry InviteHandlers::revocation_of(const InviteId& id) const {
+  const UnixTime wall = config_.wall_clock();
+  AuditEntry entry{.at = wall,
+                   .actor = kOperator,
+                   .action = "invite.revoke",
+                   .subject = invite_key(id),
+                   .before = {},
+                   .after = {}};
+  if (auto invite = invites_.find(id); invite && *invite != nullptr)
+    entry.before = invite_json(**invite, wall);
+  return entry;
 }
 
 void InviteHandlers::end_invite(const InviteId& id) {
@@ -121,16 +151,16 @@ net::Task<http::Response> InviteHandlers::revoke(const http::Exchange& exchange)
     co_return error_response(400, "invalid_request", "the invite id is not 16 bytes in unpadded base64url");
   }
   // The agents are cut off before the database is asked: it may be slow, or full.
-  auto revoked = store_.revoke_now(*id);
+  auto revoked = invites_.revoke(*id, revocation_of(*id));
   if (!revoked) co_return error_response(404, "not_found", revoked.error().message);
   end_invite(*id);
-  auto stored = co_await store_.store_revocation(*id);
+  auto stored = co_await ledger_.flush();
   if (!stored) {
-    log_error("invite_revocation_not_stored", "invite={} reason={}", to_base64url(*id),
+    log_error("invite_revocation_not_stored", "invite={} reason={}", invite_key(*id),
               culvert::quoted(stored.error().message));
     co_return error_response(507, "not_stored", not_stored_text(stored.error()));
   }
-  log_info("invite_revoked", "invite={}", to_base64url(*id));
+  log_info("invite_revoked", "invite={}", invite_key(*id));
   co_return json_response(200, R"({"status":"revoked"})");
 }
 

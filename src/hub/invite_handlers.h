@@ -6,8 +6,9 @@
 #include "http/router.h"
 #include "hub/declaration_limits.h"
 #include "hub/hub.h"
+#include "hub/invites.h"
 #include "hub/leases.h"
-#include "hub/store.h"
+#include "hub/ledger.h"
 #include "hub/store_failures.h"
 
 namespace culvert::hub {
@@ -16,10 +17,12 @@ namespace culvert::hub {
 class InviteHandlers {
  public:
   // All outlive it. `leases_changed` is called when a handler has changed them and goes on to wait.
-  InviteHandlers(const Config& config, Store& store, Leases& leases, DeclarationLimits& limits,
-                 StoreFailures& failures, Random& random, std::function<void()> leases_changed)
+  InviteHandlers(const Config& config, Invites& invites, Ledger& ledger, Leases& leases,
+                 DeclarationLimits& limits, StoreFailures& failures, Random& random,
+                 std::function<void()> leases_changed)
       : config_(config),
-        store_(store),
+        invites_(invites),
+        ledger_(ledger),
         leases_(leases),
         limits_(limits),
         failures_(failures),
@@ -34,9 +37,11 @@ class InviteHandlers {
  private:
   InviteId new_id();
   void end_invite(const InviteId& id);
+  AuditEntry revocation_of(const InviteId& id) const;
 
   const Config& config_;
-  Store& store_;
+  Invites& invites_;
+  Ledger& ledger_;
   Leases& leases_;
   DeclarationLimits& limits_;
   StoreFailures& failures_;

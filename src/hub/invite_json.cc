@@ -33,6 +33,16 @@ const char* status_text(const Invite& invite, UnixTime now) {
   return invite.expired(now) ? "expired" : "live";
 }
 
+json::object listed(const Invite& invite, UnixTime now) {
+  return {{"invite_id", to_base64url(invite.id)},
+          {"name", invite.name},
+          {"tenant_id", invite.tenant.to_string()},
+          {"hostnames", pattern_list(invite.hostnames)},
+          {"status", status_text(invite, now)},
+          {"created_at", invite.created_at.time_since_epoch().count()},
+          {"expires_at", optional_time(invite.expires_at)}};
+}
+
 // Names end up in terminals and logs.
 bool is_good_name(std::string_view name) {
   return !name.empty() && name.size() <= InviteRequest::kMaxNameLength && name.front() != ' ' &&
@@ -107,13 +117,7 @@ std::string invite_page_json(std::span<const Invite> invites, UnixTime now) {
     if (size > kPageBytes || entries.size() == kMaxPageInvites) break;
     size += 400 + 2 * invite.name.size();  // fixed members and punctuation
     for (const auto& pattern : invite.hostnames) size += pattern.text().size() + 3;
-    entries.push_back(json::object{{"invite_id", to_base64url(invite.id)},
-                                   {"name", invite.name},
-                                   {"tenant_id", invite.tenant.to_string()},
-                                   {"hostnames", pattern_list(invite.hostnames)},
-                                   {"status", status_text(invite, now)},
-                                   {"created_at", invite.created_at.time_since_epoch().count()},
-                                   {"expires_at", optional_time(invite.expires_at)}});
+    entries.push_back(listed(invite, now));
   }
   bool more = entries.size() < invites.size();
   json::object body{{"status", "ok"}};
@@ -122,12 +126,6 @@ std::string invite_page_json(std::span<const Invite> invites, UnixTime now) {
   return json::serialize(body);
 }
 
-std::optional<InviteId> parse_invite_id(std::string_view text) {
-  auto bytes = from_base64url(text);
-  InviteId id;
-  if (!bytes || bytes->size() != id.size()) return std::nullopt;
-  std::ranges::copy(*bytes, id.begin());
-  return id;
-}
+std::string invite_json(const Invite& invite, UnixTime now) { return json::serialize(listed(invite, now)); }
 
 }  // namespace culvert::hub

@@ -31,7 +31,7 @@ std::string created_invite_json(const Invite& invite, const SecretString& token)
 constexpr size_t kMaxPageInvites = 5'000;
 std::string invite_page_json(std::span<const Invite> invites, UnixTime now);
 
-// 16 bytes in unpadded base64url.
-std::optional<InviteId> parse_invite_id(std::string_view text);
+// As the listing shows it, for the audit log.
+std::string invite_json(const Invite& invite, UnixTime now);
 
 }  // namespace culvert::hub

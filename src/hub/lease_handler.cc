@@ -9,12 +9,12 @@
 // away from the next what it can refuse, from the cheapest to those that change something:
 //
 //  1. Decode. The body is bounded by Api::kMaxBody; nothing in it is proven yet.
-//  2. The rate of refusals of the source, before a signature is verified or the store is asked. Who names a
+//  2. The rate of refusals of the source, before a signature is verified. Who names a
 //     lease that exists is exempt: only the agent, its hub and its edges know invite id and agent id
 //     together, and other hosts behind its address must not make it lose its lease.
 //  3. What could not be decoded is refused. Every refusal of steps 3 to 12 with a status 4xx counts for 2.
 //  4. The signature, with its time: the body is what the holder of its key sent.
-//  5. The invite, from the store.
+//  5. The invite.
 //  6. Key and secret of the invite, compared in constant time; one answer for both, so that it does not tell
 //     which of them is wrong.
 //  7. The agent's own signature, when there is one: who claims to hold the key of agent_id must prove it.
@@ -35,7 +35,7 @@ net::Task<http::Response> LeaseHandler::declare(const http::Exchange& exchange) 
   }
   http::Response response;
   if (declaration) {
-    response = co_await judge(exchange, *declaration);
+    response = judge(exchange, *declaration);
   } else {  // 3
     ++counters_.invalid;
     bool version = declaration.error().code == ErrorCode::kConflict;
@@ -47,68 +47,67 @@ net::Task<http::Response> LeaseHandler::declare(const http::Exchange& exchange) 
   co_return response;
 }
 
-net::Task<http::Response> LeaseHandler::judge(const http::Exchange& exchange,
-                                              const hubapi::Declaration& declaration) {
+http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi::Declaration& declaration) {
   const TimePoint now = exchange.now;
   UnixTime wall = config_.wall_clock();
   auto signature = http::verify_request(exchange.request, hubapi::kLeaseTag, wall);  // 4
-  if (!signature) co_return refuse(401, "invalid_signature", signature.error().message, now);
+  if (!signature) return refuse(401, "invalid_signature", signature.error().message, now);
 
-  auto found = co_await store_.find_invite(declaration.invite_id);  // 5
+  auto found = invites_.find(declaration.invite_id);  // 5
   if (!found) {
     ++counters_.busy;
-    co_return failures_.answer(found.error(), now);
+    return failures_.answer(found.error(), now);
   }
-  if (!*found) {
+  if (*found == nullptr) {
     ++counters_.unknown_invites;
-    co_return error_response(404, "unknown_invite", "unknown invite; ask the hub's operator for a new token");
+    return error_response(404, "unknown_invite", "unknown invite; ask the hub's operator for a new token");
   }
   const Invite& invite = **found;
 
-  Sha256 shown = hmac_sha256(store_.hash_key(), declaration.invite_secret.expose());  // 6
+  Sha256 shown = hmac_sha256(hash_key_, declaration.invite_secret.expose());  // 6
   bool right_secret = equal_constant_time(shown, invite.secret_hash);
   bool right_key = signature->key == invite.tenant;
   if (!right_secret || !right_key) {
-    co_return refuse(401, "unauthorized", "the token's key or secret is not this invite's", now);
+    return refuse(401, "unauthorized", "the token's key or secret is not this invite's", now);
   }
   const bool claims_key = http::has_signature(exchange.request, hubapi::kAgentTag);  // 7
   if (claims_key) {
     auto proof = http::verify_request(exchange.request, hubapi::kAgentTag, wall);
-    if (!proof) co_return refuse(401, "invalid_signature", proof.error().message, now);
+    if (!proof) return refuse(401, "invalid_signature", proof.error().message, now);
     if (proof->key != declaration.agent_id) {
-      co_return refuse(401, "invalid_signature", "the agent's signature is by another key than its agent_id",
-                       now);
+      return refuse(401, "invalid_signature", "the agent's signature is by another key than its agent_id",
+                    now);
     }
   }
   if (invite.revoked || invite.expired(wall)) ++counters_.ended_invites;
   if (invite.revoked) {  // 8
-    co_return error_response(401, "invite_revoked",
-                             "the invite was revoked; ask the hub's operator for a new token");
+    return error_response(401, "invite_revoked",
+                          "the invite was revoked; ask the hub's operator for a new token");
   }
   if (invite.expired(wall)) {  // 9
-    co_return error_response(410, "invite_expired",
-                             "the invite has expired; ask the hub's operator for a new token");
+    return error_response(410, "invite_expired",
+                          "the invite has expired; ask the hub's operator for a new token");
   }
   if (!limits_.allow_declaration(invite.id, declaration.agent_id, now)) {  // 10
-    co_return retry_response(429, "rate_limited", "too many declarations with this invite; slow down");
+    return retry_response(429, "rate_limited", "too many declarations with this invite; slow down");
   }
   if (auto admitted = replays_.admit(*signature, wall); !admitted) {  // 11
     if (admitted.error().code == ErrorCode::kLimit) {
       ++counters_.busy;
-      co_return error_response(503, "busy", admitted.error().message);
+      return error_response(503, "busy", admitted.error().message);
     }
-    co_return refuse(401, "replayed", admitted.error().message, now);
+    return refuse(401, "replayed", admitted.error().message, now);
   }
   auto verdicts = leases_.declare(invite, declaration.agent_id, declaration.services, now,
                                   claims_key);  // 12
   if (!verdicts) {
     bool limit = verdicts.error().code == ErrorCode::kLimit;
     ++(limit ? counters_.lease_limits : counters_.agent_conflicts);
-    co_return error_response(limit ? 429 : 409, limit ? "lease_limit" : "agent_conflict",
-                             verdicts.error().message);
+    return error_response(limit ? 429 : 409, limit ? "lease_limit" : "agent_conflict",
+                          verdicts.error().message);
   }
   ++counters_.declarations;
-  co_return grant(invite, std::move(*verdicts));
+  return grant(invite, std::move(*verdicts));
 }
 
 http::Response LeaseHandler::refuse(int status, std::string_view code, std::string_view message,

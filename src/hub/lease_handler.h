@@ -4,8 +4,8 @@
 #include "hub/api_counters.h"
 #include "hub/declaration_limits.h"
 #include "hub/hub.h"
+#include "hub/invites.h"
 #include "hub/leases.h"
-#include "hub/store.h"
 #include "hub/store_failures.h"
 
 namespace culvert::hub {
@@ -14,10 +14,11 @@ namespace culvert::hub {
 class LeaseHandler {
  public:
   // All outlive it.
-  LeaseHandler(const Config& config, Store& store, Leases& leases, DeclarationLimits& limits,
-               StoreFailures& failures, ApiCounters& counters)
+  LeaseHandler(const Config& config, const Invites& invites, ByteView hash_key, Leases& leases,
+               DeclarationLimits& limits, StoreFailures& failures, ApiCounters& counters)
       : config_(config),
-        store_(store),
+        invites_(invites),
+        hash_key_(hash_key),
         leases_(leases),
         limits_(limits),
         failures_(failures),
@@ -26,12 +27,13 @@ class LeaseHandler {
   net::Task<http::Response> declare(const http::Exchange& exchange);
 
  private:
-  net::Task<http::Response> judge(const http::Exchange& exchange, const hubapi::Declaration& declaration);
+  http::Response judge(const http::Exchange& exchange, const hubapi::Declaration& declaration);
   http::Response refuse(int status, std::string_view code, std::string_view message, TimePoint now);
   http::Response grant(const Invite& invite, std::vector<hubapi::ServiceVerdict> verdicts) const;
 
   const Config& config_;
-  Store& store_;
+  const Invites& invites_;
+  const ByteView hash_key_;
   Leases& leases_;
   DeclarationLimits& limits_;
   StoreFailures& failures_;

@@ -7,11 +7,14 @@
 #include <utility>
 #include <vector>
 
-#include "hub/store_database.h"
-#include "hub/store_sqlite.h"
+#include "hub/invite_record.h"
+#include "hub/ledger.h"
+#include "hub/record_store.h"
+#include "hub/sqlite_database.h"
+#include "hub/state.h"
 #include "net/testing.h"
 
-// For tests: a store whose operations are awaited on the spot, and another program at its file.
+// For tests: what a hub keeps, with operations that are awaited on the spot, and another program at its file.
 namespace culvert::hub::testing {
 
 // Runs SQL on the file as another program would; a transaction that is left open holds its lock until this is
@@ -35,30 +38,52 @@ class ForeignDatabase {
   sqlite3* database_ = nullptr;
 };
 
-class SyncStore {
+// The state of a hub and its ledger.
+class Kept {
  public:
-  SyncStore(net::EventLoop& loop, std::unique_ptr<Store> store) : loop_(loop), store_(std::move(store)) {}
+  Kept(net::EventLoop& loop, std::unique_ptr<RecordStore> store, StoreOptions options)
+      : loop_(loop), ledger_(loop, std::move(store), state_, options) {}
+
+  net::Task<Result<>> adding(Invite invite, UnixTime now) {
+    auto added = co_await ledger_.commit({.touches = {std::string(kInviteKind)},
+                                          .judge = [&]() -> Result<Batch> {
+                                            auto records = state_.invites.add(invite, now);
+                                            if (!records) return std::unexpected(records.error());
+                                            return Batch{.records = std::move(*records)};
+                                          },
+                                          .stored_too_late =
+                                              [this, id = invite.id] {
+                                                (void)revoke_now(id);
+                                                ledger_.flush_later();
+                                              }});
+    co_return added;
+  }
+  Result<> revoke_now(const InviteId& id) { return state_.invites.revoke(id, {}); }
 
   Result<> add_invite(Invite invite, UnixTime now) {
-    return net::testing::run_task(loop_, store_->add_invite(std::move(invite), now));
+    return net::testing::run_task(loop_, adding(std::move(invite), now));
   }
   Result<std::optional<Invite>> find_invite(const InviteId& id) {
-    return net::testing::run_task(loop_, store_->find_invite(id));
+    auto found = state_.invites.find(id);
+    if (!found) return std::unexpected(found.error());
+    return *found == nullptr ? std::nullopt : std::optional(**found);
   }
   Result<std::vector<Invite>> list_invites(const std::optional<InviteId>& after, size_t limit) {
-    return net::testing::run_task(loop_, store_->list_invites(after, limit));
+    return state_.invites.list(after, limit);
   }
   Result<> revoke_invite(const InviteId& id) {
-    auto revoked = store_->revoke_now(id);
+    auto revoked = revoke_now(id);
     if (!revoked) return revoked;
-    return net::testing::run_task(loop_, store_->store_revocation(id));
+    return net::testing::run_task(loop_, ledger_.flush());
   }
-  ByteView hash_key() const { return store_->hash_key(); }
-  Store& store() { return *store_; }
+  ByteView hash_key() const { return ledger_.hash_key(); }
+  State& state() { return state_; }
+  Ledger& ledger() { return ledger_; }
 
  private:
   net::EventLoop& loop_;
-  std::unique_ptr<Store> store_;
+  State state_;
+  Ledger ledger_;
 };
 
 // A directory for a database, and invites to put in it.
@@ -74,19 +99,20 @@ class StoreFixture : public ::testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }
 
-  Result<std::unique_ptr<SyncStore>> open_at(const std::filesystem::path& path) {
+  Result<std::unique_ptr<Kept>> open_at(const std::filesystem::path& path) {
     auto store = open_sqlite_store(loop_, path, random_, options_);
     if (!store) return std::unexpected(store.error());
-    return std::make_unique<SyncStore>(loop_, std::move(*store));
+    return std::make_unique<Kept>(loop_, std::move(*store), options_);
   }
-  Result<std::unique_ptr<SyncStore>> open() { return open_at(path_); }
-  std::unique_ptr<SyncStore> must_open() {
+  Result<std::unique_ptr<Kept>> open() { return open_at(path_); }
+  std::unique_ptr<Kept> must_open() {
     auto store = open();
     EXPECT_TRUE(store.has_value()) << store.error().message;
     return std::move(*store);
   }
   Invite make_invite(std::vector<std::string> hostnames, std::optional<UnixTime> expires_at = std::nullopt) {
     Invite invite{.id = {},
+                  .sequence = 0,
                   .name = fmt::format("invite {}", ++count_),
                   .tenant = SecretKey::generate(random_).public_key(),
                   .secret_hash = {},
@@ -101,14 +127,15 @@ class StoreFixture : public ::testing::Test {
   void foreign_sql(const std::string& sql) { ForeignDatabase(path_).run(sql); }
   // What the file holds, whatever a store that has it open says.
   std::optional<Invite> in_file(const InviteId& id) {
-    auto database = StoreDatabase::open(path_, random_, std::chrono::seconds(2));
+    auto database = SqliteDatabase::open(path_, random_, std::chrono::seconds(2));
     EXPECT_TRUE(database) << database.error().message;
-    auto rows = (*database)->load();
-    EXPECT_TRUE(rows);
-    for (const StoreDatabase::Row& row : *rows) {
-      if (row.id == id && row.invite) return *row.invite;
-    }
-    return std::nullopt;
+    auto content = (*database)->load();
+    EXPECT_TRUE(content);
+    Invites invites;
+    for (const Record& record : content->records) invites.apply(record);
+    auto found = invites.find(id);
+    if (!found || *found == nullptr) return std::nullopt;
+    return **found;
   }
 
   net::EventLoop loop_;

@@ -14,7 +14,7 @@ namespace culvert::hub {
 // The thread's own share of it; outlives both.
 struct StoreThread::Shared {
   // The database, and the loop that is told of work done: while `closing` is false it exists.
-  std::unique_ptr<StoreDatabase> database;
+  std::unique_ptr<RecordDatabase> database;
   net::EventLoop& loop;
   const size_t max_waiting;
   // Only the loop's thread looks behind it.
@@ -29,7 +29,7 @@ struct StoreThread::Shared {
   bool ended = false;
 };
 
-StoreThread::StoreThread(net::EventLoop& loop, std::unique_ptr<StoreDatabase> database, size_t max_waiting)
+StoreThread::StoreThread(net::EventLoop& loop, std::unique_ptr<RecordDatabase> database, size_t max_waiting)
     : shared_(new Shared{.database = std::move(database),
                          .loop = loop,
                          .max_waiting = max_waiting,

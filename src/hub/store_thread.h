@@ -6,7 +6,7 @@
 #include <optional>
 #include <thread>
 
-#include "hub/store_database.h"
+#include "hub/record_database.h"
 #include "net/event_loop.h"
 
 namespace culvert::hub {
@@ -17,12 +17,12 @@ class StoreThread {
  public:
   // On the thread. Owns all that it touches besides the database: a thread that hangs in a dead disk outlives
   // its owner.
-  using Work = std::move_only_function<void(StoreDatabase&)>;
+  using Work = std::move_only_function<void(RecordDatabase&)>;
   // On the loop, once, unless the work is cancelled. False: the thread was closed before the work was done.
   using Then = std::move_only_function<void(bool done)>;
   using Ticket = uint64_t;
 
-  StoreThread(net::EventLoop& loop, std::unique_ptr<StoreDatabase> database, size_t max_waiting);
+  StoreThread(net::EventLoop& loop, std::unique_ptr<RecordDatabase> database, size_t max_waiting);
   ~StoreThread() { close(Duration::zero()); }
   StoreThread(const StoreThread&) = delete;
   StoreThread& operator=(const StoreThread&) = delete;

@@ -10,7 +10,7 @@
 #include "base/secret.h"
 #include "edge/edge.h"
 #include "hub/hub.h"
-#include "hub/store.h"
+#include "hub/record_store.h"
 #include "net/event_loop.h"
 #include "node/hub_door.h"
 #include "node/hub_queue.h"
@@ -31,7 +31,7 @@ class Assembly {
     std::vector<std::string> edge_addrs;   // as node::Config
     edge::Options edge;
     std::filesystem::path database;
-    std::unique_ptr<hub::Store> store;  // in place of the database, if there is one
+    std::unique_ptr<hub::RecordStore> store;  // in place of the database, if there is one
   };
 
   // Binds everything. Errors name the address, file or setting.

@@ -1,55 +1,53 @@
 #include "sim/product/memory_store.h"
 
-#include <algorithm>
+#include "base/check.h"
 
 namespace culvert::sim {
 namespace {
 
 constexpr uint64_t kMostMilliseconds = 50;
 
-net::Task<Result<>> write(net::EventLoop& loop, std::shared_ptr<bool> is_open) {
-  co_await net::sleep_for(loop, std::chrono::milliseconds(loop.random().below(kMostMilliseconds)));
-  if (!*is_open) co_return fail(ErrorCode::kUnavailable, "the hub ends");
-  co_return Result<>();
-}
-
 }  // namespace
 
 MemoryStore::MemoryStore(net::EventLoop& loop, std::shared_ptr<Disk> disk)
-    : loop_(loop), disk_(std::move(disk)) {
+    : loop_(loop), disk_(std::move(disk)), timer_(loop) {
   if (disk_->hash_key.empty()) {
     disk_->hash_key.resize(32);
     loop.random().fill(disk_->hash_key);
   }
-  for (const auto& [sequence, invite] : disk_->invites) index_.insert(sequence, invite);
 }
 
-net::Task<Result<>> MemoryStore::add_invite(hub::Invite invite, UnixTime /*now*/) {
-  auto written = co_await write(loop_, is_open_);
-  if (!written) co_return written;
-  const int64_t sequence = disk_->invites.empty() ? 1 : disk_->invites.rbegin()->first + 1;
-  disk_->invites.emplace(sequence, invite);
-  index_.insert(sequence, std::move(invite));
-  co_return Result<>();
+std::vector<hub::Record> MemoryStore::take_records() {
+  std::vector<hub::Record> records;
+  for (const auto& [key, record] : disk_->records) records.push_back(record);
+  return records;
 }
 
-net::Task<Result<std::optional<hub::Invite>>> MemoryStore::find_invite(hub::InviteId id) {
-  auto found = index_.find(id);
-  if (!found) co_return std::unexpected(found.error());
-  co_return *found ? std::optional(**found) : std::nullopt;
+void MemoryStore::write(const hub::Batch& batch) {
+  ++disk_->revision;
+  for (const hub::Record& record : batch.records) {
+    if (record.body) {
+      disk_->records[{record.kind, record.key}] = record;
+    } else {
+      disk_->records.erase({record.kind, record.key});
+    }
+  }
 }
 
-net::Task<Result<std::vector<hub::Invite>>> MemoryStore::list_invites(std::optional<hub::InviteId> after,
-                                                                      size_t limit) {
-  co_return index_.list(after, limit);
+void MemoryStore::commit(uint64_t at, hub::Batch batch,
+                         std::function<void(Result<hub::CommitOutcome>)> then) {
+  CHECK(at == disk_->revision && !then_);
+  then_ = std::move(then);
+  timer_.after(std::chrono::milliseconds(loop_.random().below(kMostMilliseconds)),
+               [this, batch = std::move(batch)] {
+                 write(batch);
+                 std::exchange(then_, nullptr)(hub::CommitOutcome{.revision = disk_->revision});
+               });
 }
 
-net::Task<Result<>> MemoryStore::store_revocation(hub::InviteId id) {
-  auto written = co_await write(loop_, is_open_);
-  if (!written) co_return written;
-  for (auto& [sequence, invite] : disk_->invites) invite.revoked = invite.revoked || invite.id == id;
-  index_.mark_stored({id});
-  co_return Result<>();
+void MemoryStore::close(hub::Batch /*last*/, std::function<void(Result<hub::CommitOutcome>)> /*then*/) {
+  timer_.cancel();
+  if (then_) std::exchange(then_, nullptr)(fail(ErrorCode::kUnavailable, "the hub ends"));
 }
 
 }  // namespace culvert::sim

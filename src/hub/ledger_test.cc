@@ -1,5 +1,5 @@
-// The store while its database is slow, gone or in the hands of others.
-#include "hub/store_sqlite.h"
+// The ledger while its database is slow, gone or in the hands of others.
+#include "hub/ledger.h"
 
 #include <gtest/gtest.h>
 
@@ -14,11 +14,11 @@ using namespace std::chrono_literals;
 using net::testing::drain;
 using net::testing::run_until;
 using testing::ForeignDatabase;
-using testing::SyncStore;
+using testing::Kept;
 
-class SqliteStoreTest : public testing::StoreFixture {
+class LedgerTest : public testing::StoreFixture {
  public:
-  SqliteStoreTest() {
+  LedgerTest() {
     // Nothing ends by itself unless a test asks for it.
     options_ = {.busy_time = 60s, .answer_time = 60s, .retry = 60s, .check_interval = 60s, .close_time = 20s};
   }
@@ -28,16 +28,16 @@ class SqliteStoreTest : public testing::StoreFixture {
     bool ok() const { return result && *result; }
     ErrorCode code() const { return result->error().code; }
   };
-  Answer& add(SyncStore& store, const Invite& invite) {
+  Answer& add(Kept& store, const Invite& invite) {
     answers_.push_back(std::make_unique<Answer>());
-    tasks_.spawn(net::testing::keep_result(store.store().add_invite(invite, kNow), answers_.back()->result));
+    tasks_.spawn(net::testing::keep_result(store.adding(invite, kNow), answers_.back()->result));
     drain(loop_);
     return *answers_.back();
   }
-  Answer& revoke(SyncStore& store, const InviteId& id) {
+  Answer& revoke(Kept& store, const InviteId& id) {
     answers_.push_back(std::make_unique<Answer>());
-    EXPECT_TRUE(store.store().revoke_now(id));
-    tasks_.spawn(net::testing::keep_result(store.store().store_revocation(id), answers_.back()->result));
+    EXPECT_TRUE(store.revoke_now(id));
+    tasks_.spawn(net::testing::keep_result(store.ledger().flush(), answers_.back()->result));
     drain(loop_);
     return *answers_.back();
   }
@@ -52,7 +52,7 @@ class SqliteStoreTest : public testing::StoreFixture {
   std::vector<std::unique_ptr<Answer>> answers_;
 };
 
-TEST_F(SqliteStoreTest, ReadsAndRevocationsDoNotWaitForABusyDatabase) {
+TEST_F(LedgerTest, ReadsAndRevocationsDoNotWaitForABusyDatabase) {
   auto store = must_open();
   Invite known = make_invite({"a.eu"}), made = make_invite({"b.eu"});
   ASSERT_TRUE(store->add_invite(known, kNow));
@@ -73,7 +73,7 @@ TEST_F(SqliteStoreTest, ReadsAndRevocationsDoNotWaitForABusyDatabase) {
   EXPECT_FALSE(in_file(made.id)->revoked);
 }
 
-TEST_F(SqliteStoreTest, OperationsKeepTheirOrder) {
+TEST_F(LedgerTest, OperationsKeepTheirOrder) {
   auto store = must_open();
   Invite first = make_invite({"a.eu"}), second = make_invite({"a.eu"}), third = make_invite({"a.eu"});
   ASSERT_TRUE(store->add_invite(first, kNow));
@@ -88,7 +88,7 @@ TEST_F(SqliteStoreTest, OperationsKeepTheirOrder) {
   EXPECT_TRUE(in_time.ok());
 }
 
-TEST_F(SqliteStoreTest, WhatWaitsIsBoundedAndCounted) {
+TEST_F(LedgerTest, WhatWaitsIsBoundedAndCounted) {
   options_.max_waiting = 2;
   auto store = must_open();
   Invite known = make_invite({"a.eu"});
@@ -100,7 +100,7 @@ TEST_F(SqliteStoreTest, WhatWaitsIsBoundedAndCounted) {
   Answer& refused = add(*store, make_invite({"y.eu"}));
   ASSERT_TRUE(refused.result);
   EXPECT_EQ(refused.code(), ErrorCode::kUnavailable);
-  EXPECT_EQ(store->store().counters().refused_full, 1u);
+  EXPECT_EQ(store->ledger().counters().refused_full, 1u);
   Answer& revoking = revoke(*store, known.id);
   ASSERT_TRUE(revoking.result);
   EXPECT_EQ(revoking.code(), ErrorCode::kUnavailable);
@@ -113,7 +113,7 @@ TEST_F(SqliteStoreTest, WhatWaitsIsBoundedAndCounted) {
   EXPECT_TRUE(in_file(known.id)->revoked);
 }
 
-TEST_F(SqliteStoreTest, AnInviteThatIsStoredTooLateIsRevoked) {
+TEST_F(LedgerTest, AnInviteThatIsStoredTooLateIsRevoked) {
   options_.answer_time = 50ms;
   options_.retry = 20ms;
   auto store = must_open();
@@ -124,7 +124,7 @@ TEST_F(SqliteStoreTest, AnInviteThatIsStoredTooLateIsRevoked) {
   run_until(loop_, [&] { return first.result && second.result; });
   EXPECT_EQ(first.code(), ErrorCode::kUnavailable);
   EXPECT_EQ(second.code(), ErrorCode::kUnavailable);
-  EXPECT_EQ(store->store().counters().timed_out, 2u);
+  EXPECT_EQ(store->ledger().counters().timed_out, 2u);
   other.reset();
   run_until(loop_, [&] { return store->find_invite(begun.id).value().has_value(); });
   EXPECT_TRUE(store->find_invite(begun.id).value()->revoked) << "nobody has its token";
@@ -133,7 +133,7 @@ TEST_F(SqliteStoreTest, AnInviteThatIsStoredTooLateIsRevoked) {
   EXPECT_TRUE(store->add_invite(make_invite({"a.eu"}), kNow)) << "its names are free";
 }
 
-TEST_F(SqliteStoreTest, ClosingCompletesWhatIsUnderWay) {
+TEST_F(LedgerTest, ClosingCompletesWhatIsUnderWay) {
   auto store = must_open();
   Invite known = make_invite({"a.eu"}), made = make_invite({"b.eu"});
   ASSERT_TRUE(store->add_invite(known, kNow));
@@ -144,7 +144,7 @@ TEST_F(SqliteStoreTest, ClosingCompletesWhatIsUnderWay) {
     std::this_thread::sleep_for(100ms);
     other.reset();
   });
-  store->store().close();
+  store->ledger().close();
   releases.join();
   run_until(loop_, [&] { return adding.result && revoking.result; });
   EXPECT_TRUE(adding.ok());
@@ -154,7 +154,7 @@ TEST_F(SqliteStoreTest, ClosingCompletesWhatIsUnderWay) {
   EXPECT_EQ(store->add_invite(make_invite({"c.eu"}), kNow).error().code, ErrorCode::kUnavailable);
 }
 
-TEST_F(SqliteStoreTest, ClosingIsBoundedAndFailsWhatIsNotDone) {
+TEST_F(LedgerTest, ClosingIsBoundedAndFailsWhatIsNotDone) {
   options_.close_time = 50ms;
   auto store = must_open();
   Invite known = make_invite({"a.eu"});
@@ -163,10 +163,10 @@ TEST_F(SqliteStoreTest, ClosingIsBoundedAndFailsWhatIsNotDone) {
   Answer& adding = add(*store, make_invite({"b.eu"}));
   Answer& revoking = revoke(*store, known.id);
   ::testing::internal::CaptureStderr();
-  store->store().close();
+  store->ledger().close();
   const std::string log = ::testing::internal::GetCapturedStderr();
   EXPECT_NE(log.find("event=hub_database_stuck"), std::string::npos) << log;
-  EXPECT_NE(log.find("event=invite_revocation_lost"), std::string::npos) << log;
+  EXPECT_NE(log.find("event=hub_change_lost"), std::string::npos) << log;
   run_until(loop_, [&] { return adding.result && revoking.result; });
   EXPECT_EQ(adding.code(), ErrorCode::kUnavailable);
   EXPECT_EQ(revoking.code(), ErrorCode::kUnavailable);
@@ -181,7 +181,7 @@ TEST_F(SqliteStoreTest, ClosingIsBoundedAndFailsWhatIsNotDone) {
   });
 }
 
-TEST_F(SqliteStoreTest, ARemovedFileIsWrittenAgain) {
+TEST_F(LedgerTest, ARemovedFileIsWrittenAgain) {
   auto store = must_open();
   Invite kept = make_invite({"a.eu"}), revoked = make_invite({"b.eu"}), more = make_invite({"c.eu"});
   const Bytes hash_key = to_bytes(store->hash_key());
@@ -204,7 +204,7 @@ TEST_F(SqliteStoreTest, ARemovedFileIsWrittenAgain) {
   EXPECT_TRUE(store->find_invite(more.id).value().has_value());
 }
 
-TEST_F(SqliteStoreTest, ARemovedFileIsNoticedWithoutAWrite) {
+TEST_F(LedgerTest, ARemovedFileIsNoticedWithoutAWrite) {
   options_.check_interval = 20ms;
   auto store = must_open();
   Invite invite = make_invite({"a.eu"});
@@ -214,7 +214,7 @@ TEST_F(SqliteStoreTest, ARemovedFileIsNoticedWithoutAWrite) {
   EXPECT_TRUE(in_file(invite.id));
 }
 
-TEST_F(SqliteStoreTest, ARemovedFileThatCannotBeWrittenAgainIsTold) {
+TEST_F(LedgerTest, ARemovedFileThatCannotBeWrittenAgainIsTold) {
   auto store = must_open();
   Invite invite = make_invite({"a.eu"}), more = make_invite({"b.eu"});
   ASSERT_TRUE(store->add_invite(invite, kNow));
@@ -240,7 +240,7 @@ TEST_F(SqliteStoreTest, ARemovedFileThatCannotBeWrittenAgainIsTold) {
   EXPECT_TRUE(in_file(invite.id)->revoked);
 }
 
-TEST_F(SqliteStoreTest, AReplacedFileIsLeftAlone) {
+TEST_F(LedgerTest, AReplacedFileIsLeftAlone) {
   auto store = must_open();
   Invite invite = make_invite({"a.eu"}), more = make_invite({"b.eu"});
   fs::copy_file(path_, directory_ / "backup.db");
@@ -258,6 +258,148 @@ TEST_F(SqliteStoreTest, AReplacedFileIsLeftAlone) {
   fs::rename(directory_ / "former.db", path_);
   EXPECT_TRUE(store->add_invite(more, kNow));
   EXPECT_TRUE(in_file(invite.id)->revoked);
+}
+
+// A database in memory that answers when a test says so, and that others may have changed.
+class SlowStore final : public RecordStore {
+ public:
+  ByteView hash_key() const override { return {}; }
+  uint64_t revision() const override { return 0; }
+  std::vector<Record> take_records() override { return {}; }
+  void commit(uint64_t at, Batch batch, std::function<void(Result<CommitOutcome>)> then) override {
+    commits.push_back({at, std::move(batch), std::move(then)});
+  }
+  void close(Batch /*last*/, std::function<void(Result<CommitOutcome>)> /*then*/) override {}
+
+  struct Commit {
+    uint64_t at;
+    Batch batch;
+    std::function<void(Result<CommitOutcome>)> then;
+  };
+  std::vector<Commit> commits;
+};
+
+class CommitTest : public ::testing::Test {
+ protected:
+  CommitTest() {
+    auto store = std::make_unique<SlowStore>();
+    store_ = store.get();
+    ledger_.emplace(loop_, std::move(store), state_, StoreOptions{.answer_time = 60s});
+  }
+  std::optional<Result<>>& commit(std::vector<std::string> touches, const std::string& key) {
+    results_.push_back(std::make_unique<std::optional<Result<>>>());
+    Ledger::Command command{.touches = std::move(touches), .judge = [this, key]() -> Result<Batch> {
+                              judged_.push_back(key);
+                              if (key == "refused") return fail(ErrorCode::kConflict, "no");
+                              return Batch{.records = {{.kind = "thing", .key = key, .body = "{}"}}};
+                            }};
+    tasks_.spawn(net::testing::keep_result(ledger_->commit(std::move(command)), *results_.back()));
+    drain(loop_);
+    return *results_.back();
+  }
+  static std::vector<std::string> keys(const Batch& batch) {
+    std::vector<std::string> keys;
+    for (const Record& record : batch.records) keys.push_back(record.key);
+    return keys;
+  }
+  void answer(size_t commit, CommitOutcome outcome) {
+    store_->commits[commit].then(std::move(outcome));
+    drain(loop_);
+  }
+
+  net::EventLoop loop_;
+  State state_;
+  SlowStore* store_ = nullptr;
+  std::vector<std::string> judged_;
+  std::vector<std::unique_ptr<std::optional<Result<>>>> results_;
+  std::optional<Ledger> ledger_;
+  net::TaskGroup tasks_{loop_};
+};
+
+using Keys = std::vector<std::string>;
+
+TEST_F(CommitTest, CommandsThatTouchDifferentThingsShareACommit) {
+  auto& first = commit({"x"}, "1");
+  commit({"a"}, "2");
+  auto& same = commit({"a", "b"}, "3");
+  commit({"b"}, "4");
+  auto& other = commit({"c"}, "5");
+  auto& refused = commit({"d"}, "refused");
+  ASSERT_EQ(store_->commits.size(), 1u);
+  EXPECT_EQ(judged_, Keys{"1"}) << "what waits is judged when its turn comes";
+  answer(0, {.revision = 1});
+  EXPECT_TRUE(first && *first);
+  ASSERT_EQ(store_->commits.size(), 2u);
+  EXPECT_EQ(store_->commits[1].at, 1u);
+  EXPECT_EQ(keys(store_->commits[1].batch), (Keys{"2", "5"})) << "4 is behind 3, which is behind 2";
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->error().code, ErrorCode::kConflict);
+  answer(1, {.revision = 2});
+  EXPECT_TRUE(other && *other);
+  EXPECT_FALSE(same);
+  EXPECT_EQ(keys(store_->commits[2].batch), Keys{"3"});
+  answer(2, {.revision = 3});
+  EXPECT_TRUE(same && *same);
+  EXPECT_EQ(keys(store_->commits[3].batch), Keys{"4"});
+}
+
+TEST_F(CommitTest, WhatAnotherHubWroteIsReadAndTheCommandJudgedAgain) {
+  auto& result = commit({"a"}, "1");
+  SeededRandom random(3);
+  const Invite theirs{.id = {1},
+                      .sequence = 1,
+                      .name = "theirs",
+                      .tenant = SecretKey::generate(random).public_key(),
+                      .secret_hash = {},
+                      .hostnames = {},
+                      .created_at = {},
+                      .expires_at = std::nullopt};
+  answer(0, {.has_moved = true, .revision = 7, .newer = {invite_record(theirs)}});
+  EXPECT_EQ((*state_.invites.find(theirs.id))->name, "theirs");
+  EXPECT_FALSE(result);
+  EXPECT_EQ(judged_, (Keys{"1", "1"}));
+  ASSERT_EQ(store_->commits.size(), 2u);
+  EXPECT_EQ(store_->commits[1].at, 7u);
+  answer(1, {.revision = 8});
+  EXPECT_TRUE(result && *result);
+}
+
+TEST_F(CommitTest, AFailedCommitFailsAllThatShareItAndNothingElse) {
+  commit({"x"}, "1");
+  auto& a = commit({"a"}, "2");
+  auto& b = commit({"b"}, "3");
+  auto& behind = commit({"b"}, "4");
+  answer(0, {.revision = 1});
+  store_->commits[1].then(fail(ErrorCode::kIo, "disk full"));
+  drain(loop_);
+  ASSERT_TRUE(a && b);
+  EXPECT_EQ(a->error().code, ErrorCode::kIo);
+  EXPECT_EQ(b->error().code, ErrorCode::kIo);
+  EXPECT_EQ(ledger_->counters().refused, 2u);
+  ASSERT_EQ(store_->commits.size(), 3u);
+  EXPECT_EQ(store_->commits[2].at, 1u);
+  answer(2, {.revision = 2});
+  EXPECT_TRUE(behind && *behind);
+}
+
+// The task of a request may be ended while its command waits, and what judge() refers to is gone with it.
+TEST_F(CommitTest, ACommandWhoseCallerIsGoneIsNotJudged) {
+  commit({"x"}, "1");
+  {
+    net::TaskGroup group(loop_);
+    std::optional<Result<>> result;
+    group.spawn(net::testing::keep_result(ledger_->commit({.touches = {},
+                                                           .judge = []() -> Result<Batch> {
+                                                             ADD_FAILURE() << "judged";
+                                                             return Batch();
+                                                           }}),
+                                          result));
+    drain(loop_);
+    group.cancel();
+    drain(loop_);
+  }
+  answer(0, {.revision = 1});
+  EXPECT_EQ(store_->commits.size(), 1u);
 }
 
 }  // namespace

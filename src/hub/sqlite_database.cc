@@ -1,13 +1,17 @@
-#include "hub/store_database.h"
+#include "hub/sqlite_database.h"
 
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <optional>
+#include <vector>
 
+#include "base/encoding.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/secret.h"
-#include "hub/store_statement.h"
+#include "hub/invite_record.h"
+#include "hub/sqlite_statement.h"
 
 namespace culvert::hub {
 namespace {
@@ -17,36 +21,43 @@ namespace fs = std::filesystem;
 constexpr int kApplicationId = 0x43565431;  // "CVT1": tells our files from another program's
 constexpr uintmax_t kMinFileSize = 4096;    // one page
 
+// `revision` of a record is that of the commit that wrote it last; one without a body is removed, and stays
+// for those that follow the revisions.
 constexpr const char* kSchema = R"sql(
-  CREATE TABLE meta (
+  CREATE TABLE IF NOT EXISTS meta (
     key TEXT PRIMARY KEY,
     value BLOB NOT NULL
   ) WITHOUT ROWID;
-  CREATE TABLE invites (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    id BLOB NOT NULL UNIQUE,
-    name TEXT NOT NULL,
-    tenant BLOB NOT NULL UNIQUE,
-    secret_hash BLOB NOT NULL,
-    created_at INTEGER NOT NULL,
-    expires_at INTEGER,
-    revoked INTEGER NOT NULL DEFAULT 0
-  );
-  CREATE TABLE invite_hostnames (
-    invite INTEGER NOT NULL REFERENCES invites (sequence) ON DELETE CASCADE,
-    position INTEGER NOT NULL,
-    pattern TEXT NOT NULL,
-    PRIMARY KEY (invite, position)
+  CREATE TABLE records (
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    body TEXT,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (kind, key)
   ) WITHOUT ROWID;
+  CREATE INDEX records_by_revision ON records (revision);
+  CREATE TABLE audit (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    revision INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    before TEXT NOT NULL,
+    after TEXT NOT NULL
+  );
+  INSERT INTO meta (key, value) VALUES ('revision', 0);
 )sql";
 
-// Columns in the order that read_invite() expects.
-constexpr const char* kSelectInvite = R"sql(
+constexpr const char* kSelectRevision = "SELECT value FROM meta WHERE key = 'revision'";
+
+// Of schema 1, in the order that read_invite() expects.
+constexpr const char* kSelectOldInvites = R"sql(
   SELECT id, name, tenant, secret_hash, created_at, expires_at, revoked,
          (SELECT group_concat(pattern) FROM
             (SELECT pattern FROM invite_hostnames WHERE invite = invites.sequence ORDER BY position)),
          sequence
-  FROM invites
+  FROM invites ORDER BY sequence
 )sql";
 constexpr int kSequenceColumn = 8;
 
@@ -57,19 +68,18 @@ using Database = std::unique_ptr<sqlite3, CloseDatabase>;
 
 bool is_damage(int code) { return (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB; }
 
-Result<Invite> read_invite(Statement& row) {
-  auto damaged = [](const char* what) { return fail(ErrorCode::kIo, "an invite's {} is damaged", what); };
+// An invite of schema 1; nullopt when its row is damaged.
+std::optional<Invite> read_invite(Statement& row) {
   InviteId id;
   Sha256 secret_hash;
-  if (row.blob(0).size() != id.size()) return damaged("id");
+  if (row.blob(0).size() != id.size() || row.blob(3).size() != secret_hash.size()) return std::nullopt;
   std::ranges::copy(row.blob(0), id.begin());
-  auto tenant = PublicKey::from_bytes(row.blob(2));
-  if (!tenant) return damaged("tenant key");
-  if (row.blob(3).size() != secret_hash.size()) return damaged("secret hash");
   std::ranges::copy(row.blob(3), secret_hash.begin());
+  auto tenant = PublicKey::from_bytes(row.blob(2));
   auto hostnames = route::parse_host_patterns(row.text(7));
-  if (!hostnames) return damaged("hostname list");
+  if (!tenant || !hostnames) return std::nullopt;
   Invite invite{.id = id,
+                .sequence = row.integer(kSequenceColumn),
                 .name = std::string(row.text(1)),
                 .tenant = *tenant,
                 .secret_hash = secret_hash,
@@ -81,12 +91,43 @@ Result<Invite> read_invite(Statement& row) {
   return invite;
 }
 
+Result<> put_record(sqlite3* database, const Record& record, uint64_t revision) {
+  Statement row(
+      database,
+      "INSERT INTO records (kind, key, body, revision) VALUES (?, ?, ?, ?) ON CONFLICT (kind, key) DO "
+      "UPDATE SET body = excluded.body, revision = excluded.revision");
+  row.bind(std::string_view(record.kind)).bind(std::string_view(record.key));
+  if (record.body) {
+    row.bind(std::string_view(*record.body));
+  } else {
+    row.bind_null();
+  }
+  return row.bind(static_cast<int64_t>(revision)).run();
+}
+
+Result<> put_audit(sqlite3* database, const AuditEntry& entry, uint64_t revision) {
+  Statement row(
+      database,
+      "INSERT INTO audit (revision, at, actor, action, subject, before, after) VALUES (?, ?, ?, ?, ?, "
+      "?, ?)");
+  row.bind(static_cast<int64_t>(revision)).bind(entry.at.time_since_epoch().count());
+  for (const std::string* text : {&entry.actor, &entry.action, &entry.subject, &entry.before, &entry.after})
+    row.bind(std::string_view(*text));
+  return row.run();
+}
+
+Record read_record(Statement& row) {
+  Record record{.kind = std::string(row.text(0)), .key = std::string(row.text(1)), .body = std::nullopt};
+  if (!row.is_null(2)) record.body = std::string(row.text(2));
+  return record;
+}
+
 }  // namespace
 
-struct StoreDatabase::Impl {
+struct SqliteDatabase::Impl {
   fs::path path;
   Database database;
-  SecretBytes<StoreDatabase::kHashKeySize> hash_key;
+  SecretBytes<SqliteDatabase::kHashKeySize> hash_key;
   Duration busy_time;
   FileIdentity identity;  // of the open file
   // Of what write_again() made and could not open yet.
@@ -105,16 +146,15 @@ struct StoreDatabase::Impl {
   }
   Result<> connect();
   Result<> check_kind();
-  Result<> create_schema(Random& random);
+  Result<> make_schema(Random& random);
+  Result<> convert_invites();
   Result<> load_hash_key();
   Result<> check_integrity();
   void check_writable();
-  Result<> set_revoked(const std::set<InviteId>& ids);
   Error explain(const Error& error);
 
-  Result<> check_overlap(const Invite& invite, UnixTime now);
-  Result<std::optional<InviteId>> make_room(UnixTime now, size_t max_invites);
-  Result<int64_t> insert(const Invite& invite);
+  Result<std::vector<Record>> records_after(uint64_t revision);
+  Result<CommitOutcome> write(uint64_t at, const Batch& batch);
 
   Result<> open_file();
   Result<> set_modes();
@@ -124,7 +164,7 @@ struct StoreDatabase::Impl {
 };
 
 // Why an open failed, for the person who must repair it.
-Error StoreDatabase::Impl::explain(const Error& error) {
+Error SqliteDatabase::Impl::explain(const Error& error) {
   if (!database || !is_damage(sqlite3_errcode(database.get()))) return error;
   std::string detail = sqlite3_errmsg(database.get());
   Statement check(database.get(), "PRAGMA quick_check(1)");
@@ -132,7 +172,7 @@ Error StoreDatabase::Impl::explain(const Error& error) {
   return corrupt(detail);
 }
 
-Result<> StoreDatabase::Impl::connect() {
+Result<> SqliteDatabase::Impl::connect() {
   std::error_code ec;
   auto status = fs::status(path, ec);
   if (fs::is_directory(status)) {
@@ -162,7 +202,7 @@ Result<> StoreDatabase::Impl::connect() {
 }
 
 // Keeps the open database when that of the path cannot be opened: its file may be all that is left.
-Result<> StoreDatabase::Impl::open_file() {
+Result<> SqliteDatabase::Impl::open_file() {
   sqlite3* raw = nullptr;
   int code = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
   Database opened(raw);
@@ -192,7 +232,7 @@ Result<> StoreDatabase::Impl::open_file() {
 }
 
 // After check_kind(): these may change the file.
-Result<> StoreDatabase::Impl::set_modes() {
+Result<> SqliteDatabase::Impl::set_modes() {
   // A rollback journal and not a WAL: whatever is committed is in this one file, so that a copy of it is a
   // backup; there are too few writes for a WAL's speed to matter, and no checkpoint that could fail. FULL:
   // an invite whose token was printed must survive a power cut.
@@ -202,7 +242,7 @@ Result<> StoreDatabase::Impl::set_modes() {
   return {};
 }
 
-Result<> StoreDatabase::Impl::check_kind() {
+Result<> SqliteDatabase::Impl::check_kind() {
   auto version = query_integer(database.get(), "PRAGMA user_version");
   if (!version) return failed("read", version.error());
   auto application = query_integer(database.get(), "PRAGMA application_id");
@@ -228,29 +268,54 @@ Result<> StoreDatabase::Impl::check_kind() {
   return {};
 }
 
-Result<> StoreDatabase::Impl::create_schema(Random& random) {
+// The current schema, in a new file or in the place of an earlier one.
+Result<> SqliteDatabase::Impl::make_schema(Random& random) {
   auto transaction = Transaction::begin(database.get());
   if (!transaction) return failed("write", transaction.error());
   // Another process may have been first.
   auto version = query_integer(database.get(), "PRAGMA user_version");
   if (!version) return failed("read", version.error());
-  if (*version != 0) return {};
-  auto created = execute(database.get(), kSchema);
-  if (!created) return failed("write", created.error());
-  auto key = SecretBytes<kHashKeySize>::random(random);
-  Statement insert(database.get(), "INSERT INTO meta (key, value) VALUES ('hash_key', ?)");
-  auto inserted = insert.bind(ByteView(key.expose())).run();
-  if (!inserted) return failed("write", inserted.error());
+  if (*version == kSchemaVersion) return {};
+  auto made = execute(database.get(), kSchema);
+  if (!made) return failed("write", made.error());
+  if (*version == 0) {
+    auto key = SecretBytes<kHashKeySize>::random(random);
+    Statement insert(database.get(), "INSERT INTO meta (key, value) VALUES ('hash_key', ?)");
+    auto inserted = insert.bind(ByteView(key.expose())).run();
+    if (!inserted) return failed("write", inserted.error());
+  } else if (auto converted = convert_invites(); !converted) {
+    return failed("convert", converted.error());
+  }
   auto marks =
       fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kApplicationId, kSchemaVersion);
   auto marked = execute(database.get(), marks.c_str());
   if (!marked) return failed("write", marked.error());
   auto committed = transaction->commit();
   if (!committed) return failed("write", committed.error());
+  if (*version != 0) {
+    log_info("hub_database_converted", "path={} from_schema={} to_schema={}", culvert::quoted(path.native()),
+             *version, kSchemaVersion);
+  }
   return {};
 }
 
-Result<> StoreDatabase::Impl::load_hash_key() {
+Result<> SqliteDatabase::Impl::convert_invites() {
+  Statement select(database.get(), kSelectOldInvites);
+  while (true) {
+    auto row = select.step();
+    if (!row) return std::unexpected(row.error());
+    if (!*row) break;
+    auto invite = read_invite(select);
+    // A damaged one stays in the way of nothing, but is told of and can be revoked.
+    const Record record =
+        invite ? invite_record(*invite)
+               : Record{.kind = std::string(kInviteKind), .key = to_base64url(select.blob(0)), .body = "{}"};
+    if (auto put = put_record(database.get(), record, 0); !put) return put;
+  }
+  return execute(database.get(), "DROP TABLE invite_hostnames; DROP TABLE invites");
+}
+
+Result<> SqliteDatabase::Impl::load_hash_key() {
   Statement select(database.get(), "SELECT value FROM meta WHERE key = 'hash_key'");
   auto row = select.step();
   if (!row) return failed("read", row.error());
@@ -264,7 +329,7 @@ Result<> StoreDatabase::Impl::load_hash_key() {
 
 // SQLite completes a short last page with zeros, which damages a row but no structure: the length is
 // compared. The rest is what quick_check finds.
-Result<> StoreDatabase::Impl::check_integrity() {
+Result<> SqliteDatabase::Impl::check_integrity() {
   auto pages = query_integer(database.get(), "PRAGMA page_count");
   if (!pages) return failed("read", pages.error());
   auto page_size = query_integer(database.get(), "PRAGMA page_size");
@@ -295,7 +360,7 @@ Result<> StoreDatabase::Impl::check_integrity() {
 
 // One write that changes nothing (SQLite leaves out that of an equal row, not that of a pragma), so that a
 // full disk is reported at the start and not at the first revocation.
-void StoreDatabase::Impl::check_writable() {
+void SqliteDatabase::Impl::check_writable() {
   auto written = [&]() -> Result<> {
     auto transaction = Transaction::begin(database.get());
     if (!transaction) return std::unexpected(transaction.error());
@@ -304,14 +369,14 @@ void StoreDatabase::Impl::check_writable() {
     return transaction->commit();
   }();
   if (written) return;
-  log_error("hub_database_not_writable", "path={} reason={} meaning={}", culvert::quoted(path.native()),
-            culvert::quoted(written.error().message),
-            culvert::quoted(
-                "agents are served; invites cannot be created, and a revocation is kept in memory only"));
+  log_error(
+      "hub_database_not_writable", "path={} reason={} meaning={}", culvert::quoted(path.native()),
+      culvert::quoted(written.error().message),
+      culvert::quoted("agents are served; nothing can be changed, and a revocation is kept in memory only"));
 }
 
-Result<std::unique_ptr<StoreDatabase>> StoreDatabase::open(const fs::path& path, Random& random,
-                                                           Duration busy_time) {
+Result<std::unique_ptr<SqliteDatabase>> SqliteDatabase::open(const fs::path& path, Random& random,
+                                                             Duration busy_time) {
   auto impl = std::make_unique<Impl>();
   impl->path = path;
   impl->busy_time = busy_time;
@@ -321,154 +386,85 @@ Result<std::unique_ptr<StoreDatabase>> StoreDatabase::open(const fs::path& path,
     if (auto done = impl->set_modes(); !done) return done;
     auto version = query_integer(impl->database.get(), "PRAGMA user_version");
     if (!version) return impl->failed("read", version.error());
-    if (*version == 0) {
-      if (auto done = impl->create_schema(random); !done) return done;
+    // An earlier file is checked before it is converted.
+    if (*version != 0) {
+      if (auto done = impl->check_integrity(); !done) return done;
     }
-    if (auto done = impl->load_hash_key(); !done) return done;
-    // Touches the other tables, so that a damaged schema is told now and not to the first agent.
-    Statement probe(impl->database.get(), std::string(kSelectInvite) + " LIMIT 1");
-    auto row = probe.step();
-    if (!row) return impl->failed("read", row.error());
-    if (auto done = impl->check_integrity(); !done) return done;
-    return {};
+    if (*version != kSchemaVersion) {
+      if (auto done = impl->make_schema(random); !done) return done;
+    }
+    return impl->load_hash_key();
   }();
   if (!opened) return std::unexpected(impl->explain(opened.error()));
   impl->check_writable();
-  return std::unique_ptr<StoreDatabase>(new StoreDatabase(std::move(impl)));
+  return std::unique_ptr<SqliteDatabase>(new SqliteDatabase(std::move(impl)));
 }
 
-StoreDatabase::StoreDatabase(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-StoreDatabase::~StoreDatabase() = default;
+SqliteDatabase::SqliteDatabase(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+SqliteDatabase::~SqliteDatabase() = default;
 
-ByteView StoreDatabase::hash_key() const { return impl_->hash_key.expose(); }
+ByteView SqliteDatabase::hash_key() const { return impl_->hash_key.expose(); }
 
-Result<std::vector<StoreDatabase::Row>> StoreDatabase::load() {
-  Statement select(impl_->database.get(), std::string(kSelectInvite) + " ORDER BY sequence");
-  std::vector<Row> rows;
+Result<RecordDatabase::Content> SqliteDatabase::load() {
+  auto revision = query_integer(impl_->database.get(), kSelectRevision);
+  if (!revision) return impl_->failed("read", revision.error());
+  Content content{.revision = static_cast<uint64_t>(*revision), .records = {}};
+  Statement select(impl_->database.get(), "SELECT kind, key, body FROM records WHERE body IS NOT NULL");
   while (true) {
     auto row = select.step();
     if (!row) return impl_->failed("read", row.error());
-    if (!*row) return rows;
-    Row out{.sequence = select.integer(kSequenceColumn), .id = {}, .invite = read_invite(select)};
-    if (select.blob(0).size() == out.id.size()) {
-      std::ranges::copy(select.blob(0), out.id.begin());
-      rows.push_back(std::move(out));
-    } else {
-      log_error("hub_database_row_damaged", "path={} sequence={}", culvert::quoted(impl_->path.native()),
-                out.sequence);
-    }
+    if (!*row) return content;
+    content.records.push_back(read_record(select));
   }
 }
 
-Result<> StoreDatabase::Impl::check_overlap(const Invite& invite, UnixTime now) {
-  Statement select(database.get(), std::string(kSelectInvite) +
-                                       " WHERE revoked = 0 AND (expires_at IS NULL OR expires_at > ?)");
-  select.bind(now.time_since_epoch().count());
+Result<std::vector<Record>> SqliteDatabase::Impl::records_after(uint64_t revision) {
+  Statement select(database.get(),
+                   "SELECT kind, key, body FROM records WHERE revision > ? ORDER BY revision");
+  select.bind(static_cast<int64_t>(revision));
+  std::vector<Record> records;
   while (true) {
     auto row = select.step();
     if (!row) return std::unexpected(row.error());
-    if (!*row) return {};
-    auto other = read_invite(select);
-    if (!other) return std::unexpected(other.error());
-    for (const auto& wanted : invite.hostnames) {
-      for (const auto& held : other->hostnames) {
-        if (!wanted.overlaps(held)) continue;
-        return fail(ErrorCode::kConflict,
-                    "hostname {} overlaps {} of the invite {}; revoke that one or choose another name",
-                    wanted.text(), held.text(), culvert::quoted(other->name));
-      }
-    }
+    if (!*row) return records;
+    records.push_back(read_record(select));
   }
 }
 
-Result<std::optional<InviteId>> StoreDatabase::Impl::make_room(UnixTime now, size_t max_invites) {
-  auto count = query_integer(database.get(), "SELECT count(*) FROM invites");
-  if (!count) return std::unexpected(count.error());
-  if (static_cast<size_t>(*count) < max_invites) return std::optional<InviteId>();
-  Statement remove(database.get(), R"sql(
-    DELETE FROM invites WHERE sequence =
-      (SELECT sequence FROM invites WHERE revoked != 0 OR expires_at <= ? ORDER BY sequence LIMIT 1)
-      RETURNING id)sql");
-  auto removed = remove.bind(now.time_since_epoch().count()).step();
-  if (!removed) return std::unexpected(removed.error());
-  if (!*removed) {
-    return fail(ErrorCode::kLimit, "there are {} live invites, the most this hub keeps; revoke some",
-                max_invites);
+Result<CommitOutcome> SqliteDatabase::Impl::write(uint64_t at, const Batch& batch) {
+  auto transaction = Transaction::begin(database.get());
+  if (!transaction) return std::unexpected(transaction.error());
+  auto read = query_integer(database.get(), kSelectRevision);
+  if (!read) return std::unexpected(read.error());
+  const auto revision = static_cast<uint64_t>(*read);
+  if (revision != at) {
+    auto newer = records_after(at);
+    if (!newer) return std::unexpected(newer.error());
+    return CommitOutcome{.has_moved = true, .revision = revision, .newer = std::move(*newer)};
   }
-  InviteId id{};
-  if (remove.blob(0).size() == id.size()) std::ranges::copy(remove.blob(0), id.begin());
-  // The row is removed when the statement has ended.
-  auto ended = remove.run();
-  if (!ended) return std::unexpected(ended.error());
-  return std::optional(id);
+  for (const Record& record : batch.records) {
+    if (auto done = put_record(database.get(), record, revision + 1); !done)
+      return std::unexpected(done.error());
+  }
+  for (const AuditEntry& entry : batch.audit) {
+    if (auto done = put_audit(database.get(), entry, revision + 1); !done)
+      return std::unexpected(done.error());
+  }
+  Statement count(database.get(), "UPDATE meta SET value = value + 1 WHERE key = 'revision'");
+  if (auto done = count.run(); !done) return std::unexpected(done.error());
+  if (auto done = transaction->commit(); !done) return std::unexpected(done.error());
+  return CommitOutcome{.revision = revision + 1};
 }
 
-Result<int64_t> StoreDatabase::Impl::insert(const Invite& invite) {
-  Statement row(database.get(), R"sql(
-    INSERT INTO invites (id, name, tenant, secret_hash, created_at, expires_at, revoked) VALUES (?, ?, ?, ?, ?, ?, ?))sql");
-  row.bind(ByteView(invite.id))
-      .bind(std::string_view(invite.name))
-      .bind(ByteView(invite.tenant.bytes()))
-      .bind(ByteView(invite.secret_hash))
-      .bind(invite.created_at.time_since_epoch().count());
-  if (invite.expires_at) {
-    row.bind(invite.expires_at->time_since_epoch().count());
-  } else {
-    row.bind_null();
-  }
-  auto inserted = row.bind(int64_t{invite.revoked}).run();
-  if (!inserted) return std::unexpected(inserted.error());
-  int64_t sequence = sqlite3_last_insert_rowid(database.get());
-  for (size_t i = 0; i < invite.hostnames.size(); ++i) {
-    Statement hostname(database.get(),
-                       "INSERT INTO invite_hostnames (invite, position, pattern) VALUES (?, ?, ?)");
-    hostname.bind(sequence).bind(static_cast<int64_t>(i)).bind(std::string_view(invite.hostnames[i].text()));
-    if (auto done = hostname.run(); !done) return std::unexpected(done.error());
-  }
-  return sequence;
-}
-
-Result<StoreDatabase::Added> StoreDatabase::add_invite(const Invite& invite, UnixTime now,
-                                                       const std::set<InviteId>& revocations,
-                                                       size_t max_invites) {
-  if (auto same_file = check_file(); !same_file) return std::unexpected(same_file.error());
-  auto added = [&]() -> Result<Added> {
-    auto transaction = Transaction::begin(impl_->database.get());
-    if (!transaction) return std::unexpected(transaction.error());
-    // First, since it frees names.
-    if (auto set = impl_->set_revoked(revocations); !set) return std::unexpected(set.error());
-    auto removed = impl_->make_room(now, max_invites);
-    if (!removed) return std::unexpected(removed.error());
-    if (auto free = impl_->check_overlap(invite, now); !free) return std::unexpected(free.error());
-    auto sequence = impl_->insert(invite);
-    if (!sequence) return std::unexpected(sequence.error());
-    if (auto done = transaction->commit(); !done) return std::unexpected(done.error());
-    return Added{.sequence = *sequence, .removed = *removed};
-  }();
-  if (!added && added.error().code == ErrorCode::kIo) return impl_->failed("write", added.error());
-  return added;
-}
-
-Result<> StoreDatabase::Impl::set_revoked(const std::set<InviteId>& ids) {
-  for (const InviteId& id : ids) {
-    Statement update(database.get(), "UPDATE invites SET revoked = 1 WHERE id = ? AND revoked = 0");
-    auto done = update.bind(ByteView(id)).run();
-    if (!done) return done;
-  }
-  return {};
-}
-
-Result<> StoreDatabase::store_revocations(const std::set<InviteId>& ids) {
-  if (auto same_file = check_file(); !same_file) return same_file;
-  auto transaction = Transaction::begin(impl_->database.get());
-  auto done = transaction ? impl_->set_revoked(ids) : std::unexpected(transaction.error());
-  if (done) done = transaction->commit();
-  if (!done) return impl_->failed("write", done.error());
-  return {};
+Result<CommitOutcome> SqliteDatabase::commit(uint64_t at, const Batch& batch) {
+  if (auto same_file = check(); !same_file) return std::unexpected(same_file.error());
+  auto written = impl_->write(at, batch);
+  if (!written) return impl_->failed("write", written.error());
+  return written;
 }
 
 // SQLite goes on with a file that has lost its name, and everything that it writes is gone with the process.
-Result<> StoreDatabase::Impl::look_at_path() {
+Result<> SqliteDatabase::Impl::look_at_path() {
   auto there = file_identity(path);
   if (there && *there == identity) return {};
   if (there && rewritten && *there == *rewritten) return use_written();
@@ -488,7 +484,7 @@ Result<> StoreDatabase::Impl::look_at_path() {
 }
 
 // Everything that is committed, from the file that has no name any more.
-Result<> StoreDatabase::Impl::write_again() {
+Result<> SqliteDatabase::Impl::write_again() {
   sqlite3_int64 size = 0;
   std::unique_ptr<unsigned char, decltype(&sqlite3_free)> content(
       sqlite3_serialize(database.get(), "main", &size, 0), sqlite3_free);
@@ -502,19 +498,19 @@ Result<> StoreDatabase::Impl::write_again() {
   return use_written();
 }
 
-Result<> StoreDatabase::Impl::use_written() {
+Result<> SqliteDatabase::Impl::use_written() {
   auto opened = open_file();
   if (!opened) return opened;
   rewritten.reset();
   auto modes = set_modes();
   if (!modes) return modes;
   log_error("hub_database_restored", "path={} meaning={}", culvert::quoted(path.native()),
-            culvert::quoted("the file was removed while the node runs; it was written again with all invites "
-                            "and revocations"));
+            culvert::quoted("the file was removed while the node runs; it was written again with all that "
+                            "was stored"));
   return {};
 }
 
-Result<> StoreDatabase::check_file() {
+Result<> SqliteDatabase::check() {
   auto looked = impl_->look_at_path();
   if (looked) {
     if (impl_->file_lost) {

@@ -1,4 +1,4 @@
-#include "hub/store_statement.h"
+#include "hub/sqlite_statement.h"
 
 #include <sqlite3.h>
 

@@ -1,0 +1,75 @@
+#include "hub/invite_record.h"
+
+#include <algorithm>
+#include <boost/json/serialize.hpp>
+
+#include "base/encoding.h"
+#include "base/json.h"
+
+namespace culvert::hub {
+namespace {
+
+namespace json = boost::json;
+
+// The last second that a clock in nanoseconds could still hold.
+constexpr int64_t kMaxTime = 9'000'000'000;
+
+}  // namespace
+
+std::string invite_key(const InviteId& id) { return to_base64url(id); }
+
+std::optional<InviteId> parse_invite_id(std::string_view text) {
+  auto bytes = from_base64url(text);
+  InviteId id;
+  if (!bytes || bytes->size() != id.size()) return std::nullopt;
+  std::ranges::copy(*bytes, id.begin());
+  return id;
+}
+
+Record invite_record(const Invite& invite) {
+  json::array hostnames;
+  for (const auto& pattern : invite.hostnames) hostnames.push_back(json::string(pattern.text()));
+  json::object body{{"sequence", invite.sequence},
+                    {"name", invite.name},
+                    {"tenant", invite.tenant.to_string()},
+                    {"secret_hash", to_base64url(invite.secret_hash)},
+                    {"hostnames", std::move(hostnames)},
+                    {"created_at", invite.created_at.time_since_epoch().count()},
+                    {"revoked", invite.revoked}};
+  if (invite.expires_at) body["expires_at"] = invite.expires_at->time_since_epoch().count();
+  return {.kind = std::string(kInviteKind), .key = invite_key(invite.id), .body = json::serialize(body)};
+}
+
+Result<Invite> read_invite_record(const InviteId& id, std::string_view text) {
+  constexpr std::string_view kWhat = "the invite's record";
+  auto body = parse_json_object(kWhat, text);
+  if (!body) return std::unexpected(body.error());
+  JsonReader reader(kWhat, *body);
+  const int64_t sequence = reader.integer("sequence", 0, INT64_MAX);
+  std::string name(reader.text("name"));
+  const auto tenant = reader.key("tenant");
+  const Sha256 secret_hash = reader.bytes<std::tuple_size_v<Sha256>>("secret_hash");
+  const UnixTime created_at(std::chrono::seconds(reader.integer("created_at", 0, kMaxTime)));
+  const bool revoked = reader.boolean("revoked");
+  std::vector<route::HostPattern> hostnames;
+  for (const std::string& hostname : reader.texts("hostnames")) {
+    auto pattern = route::HostPattern::parse(hostname);
+    if (!pattern) return std::unexpected(pattern.error());
+    hostnames.push_back(std::move(*pattern));
+  }
+  std::optional<UnixTime> expires_at;
+  if (reader.has("expires_at"))
+    expires_at = UnixTime(std::chrono::seconds(reader.integer("expires_at", 0, kMaxTime)));
+  if (reader.error()) return std::unexpected(*reader.error());
+  return Invite{.id = id,
+                .sequence = sequence,
+                .name = std::move(name),
+                .tenant = *tenant,
+                .secret_hash = secret_hash,
+                .hostnames = std::move(hostnames),
+                .created_at = created_at,
+                .expires_at = expires_at,
+                .revoked = revoked};
+}
+
+}  // namespace culvert::hub

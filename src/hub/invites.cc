@@ -1,0 +1,138 @@
+#include "hub/invites.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "hub/invite_record.h"
+
+namespace culvert::hub {
+
+void Invites::apply(const Record& record) {
+  const auto id = parse_invite_id(record.key);
+  if (!id) {
+    log_error("hub_record_damaged", "kind={} key={}", record.kind, culvert::quoted(record.key));
+    return;
+  }
+  erase(*id);
+  if (!record.body) {
+    unstored_.erase(*id);
+    return;
+  }
+  auto invite = read_invite_record(*id, *record.body);
+  if (!invite) {
+    log_error("hub_invite_damaged", "invite={} reason={}", record.key,
+              culvert::quoted(invite.error().message));
+    if (!unstored_.contains(*id)) damaged_.insert(*id);
+    return;
+  }
+  if (invite->revoked) unstored_.erase(*id);
+  // Others may have written it before they knew.
+  invite->revoked = invite->revoked || unstored_.contains(*id);
+  insert(std::move(*invite));
+}
+
+void Invites::insert(Invite invite) {
+  for (const auto& pattern : invite.hostnames) grants_.add(pattern, invite.id);
+  sequences_[invite.id] = invite.sequence;
+  const bool is_new = invites_.emplace(invite.sequence, std::move(invite)).second;
+  CHECK(is_new);
+}
+
+void Invites::erase(const InviteId& id) {
+  damaged_.erase(id);
+  auto sequence = sequences_.find(id);
+  if (sequence == sequences_.end()) return;
+  auto invite = invites_.find(sequence->second);
+  for (const auto& pattern : invite->second.hostnames) grants_.remove(pattern, id);
+  invites_.erase(invite);
+  sequences_.erase(sequence);
+}
+
+Result<const Invite*> Invites::find(const InviteId& id) const {
+  auto sequence = sequences_.find(id);
+  if (sequence != sequences_.end()) return &invites_.at(sequence->second);
+  if (damaged_.contains(id)) return fail(ErrorCode::kIo, "the invite is damaged in the database");
+  return nullptr;
+}
+
+Result<std::vector<Invite>> Invites::list(const std::optional<InviteId>& after, size_t limit) const {
+  auto next = invites_.begin();
+  if (after) {
+    auto sequence = sequences_.find(*after);
+    if (sequence == sequences_.end()) return fail(ErrorCode::kNotFound, "unknown invite to list after");
+    next = invites_.upper_bound(sequence->second);
+  }
+  std::vector<Invite> out;
+  for (; next != invites_.end() && out.size() < limit; ++next) out.push_back(next->second);
+  return out;
+}
+
+Result<> Invites::check_free(std::span<const route::HostPattern> hostnames, UnixTime now) const {
+  if (!damaged_.empty()) {
+    return fail(ErrorCode::kIo,
+                "the invite {} is damaged in the database, and may have the hostname; revoke it",
+                invite_key(*damaged_.begin()));
+  }
+  const auto is_live = [&](const Grants::Grant& grant) {
+    return invites_.at(sequences_.at(grant.holder)).live(now);
+  };
+  for (const auto& wanted : hostnames) {
+    const Grants::Grant* held = grants_.find_overlap(wanted, is_live);
+    if (held == nullptr) continue;
+    return fail(ErrorCode::kConflict,
+                "hostname {} overlaps {} of the invite {}; revoke that one or choose another name",
+                wanted.text(), held->pattern.text(),
+                culvert::quoted(invites_.at(sequences_.at(held->holder)).name));
+  }
+  return {};
+}
+
+Result<std::vector<Record>> Invites::add(Invite& invite, UnixTime now) const {
+  std::vector<Record> records;
+  if (invites_.size() >= kMax) {
+    const auto ended =
+        std::ranges::find_if(invites_, [&](const auto& each) { return !each.second.live(now); });
+    if (ended == invites_.end()) {
+      return fail(ErrorCode::kLimit, "there are {} live invites, the most this hub keeps; revoke some", kMax);
+    }
+    records.push_back(
+        {.kind = std::string(kInviteKind), .key = invite_key(ended->second.id), .body = std::nullopt});
+  }
+  if (auto free = check_free(invite.hostnames, now); !free) return std::unexpected(free.error());
+  invite.sequence = invites_.empty() ? 1 : invites_.rbegin()->first + 1;
+  records.push_back(invite_record(invite));
+  return records;
+}
+
+Result<> Invites::revoke(const InviteId& id, AuditEntry audit) {
+  auto sequence = sequences_.find(id);
+  if (sequence != sequences_.end()) {
+    Invite& invite = invites_.at(sequence->second);
+    if (std::exchange(invite.revoked, true) && !unstored_.contains(id)) {
+      return fail(ErrorCode::kNotFound, "no such invite, or it is revoked already");
+    }
+  } else if (damaged_.erase(id) == 0 && !unstored_.contains(id)) {
+    return fail(ErrorCode::kNotFound, "no such invite, or it is revoked already");
+  }
+  unstored_.emplace(id, std::move(audit));
+  return {};
+}
+
+Batch Invites::unstored() const {
+  Batch batch;
+  for (const auto& [id, audit] : unstored_) {
+    const auto sequence = sequences_.find(id);
+    // Without one it is damaged: nothing but its removal can be stored of it.
+    batch.records.push_back(
+        sequence != sequences_.end()
+            ? invite_record(invites_.at(sequence->second))
+            : Record{.kind = std::string(kInviteKind), .key = invite_key(id), .body = {}});
+    batch.audit.push_back(audit);
+  }
+  return batch;
+}
+
+}  // namespace culvert::hub

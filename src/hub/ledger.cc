@@ -1,0 +1,167 @@
+#include "hub/ledger.h"
+
+#include <algorithm>
+#include <iterator>
+#include <set>
+#include <utility>
+
+#include "base/log.h"
+
+namespace culvert::hub {
+namespace {
+
+// Of one commit: some milliseconds of the database.
+constexpr size_t kMaxRecords = 1024;
+
+}  // namespace
+
+struct Ledger::Waiting {
+  Waiting(net::EventLoop& loop, Command its_command) : command(std::move(its_command)), ended(loop) {}
+  Command command;
+  net::Notify ended;
+  std::optional<Result<>> result;
+  bool is_awaited = true;
+};
+
+Ledger::Ledger(net::EventLoop& loop, std::unique_ptr<RecordStore> store, State& state, StoreOptions options)
+    : loop_(loop),
+      state_(state),
+      options_(options),
+      store_(std::move(store)),
+      revision_(store_->revision()),
+      retry_timer_(loop) {
+  apply(store_->take_records());
+}
+
+void Ledger::apply(const std::vector<Record>& records) {
+  for (const Record& record : records) state_.apply(record);
+}
+
+void Ledger::finish(Waiting& waiting, Result<> result) {
+  waiting.result = std::move(result);
+  waiting.ended.notify();
+}
+
+net::Task<Result<>> Ledger::commit(Command command) {
+  if (closed_) co_return fail(ErrorCode::kUnavailable, "the hub ends");
+  if (queue_.size() >= options_.max_waiting) {
+    ++counters_.refused_full;
+    co_return fail(ErrorCode::kUnavailable,
+                   "the hub's database is busy and too much waits for it already; nothing was changed, try "
+                   "again");
+  }
+  const auto waiting = std::make_shared<Waiting>(loop_, std::move(command));
+  queue_.push_back(waiting);
+  advance();
+  // Whichever way this ends: what judge() refers to may be gone then.
+  struct Leaving {
+    Ledger& ledger;
+    const WaitingPtr& waiting;
+    ~Leaving() {
+      waiting->is_awaited = false;
+      std::erase(ledger.queue_, waiting);
+    }
+  } leaving{*this, waiting};
+  const TimePoint deadline = loop_.now() + options_.answer_time;
+  bool in_time = true;
+  while (!waiting->result && in_time) in_time = co_await waiting->ended.wait_until(deadline);
+  if (waiting->result) co_return std::move(*waiting->result);
+  ++counters_.timed_out;
+  co_return fail(ErrorCode::kUnavailable, "the hub's database did not answer in time; try again");
+}
+
+void Ledger::flush_later() {
+  flush_wanted_ = true;
+  advance();
+}
+
+// One commit at a time: what waits meanwhile shares the next.
+void Ledger::advance() {
+  while (!is_flying_ && !closed_ && (!queue_.empty() || flush_wanted_)) {
+    flush_wanted_ = false;
+    Batch batch = state_.unstored();
+    std::set<std::string> touched;
+    std::deque<WaitingPtr> later;
+    for (WaitingPtr& waiting : std::exchange(queue_, {})) {
+      const auto& touches = waiting->command.touches;
+      const bool has_turn =
+          batch.records.size() < kMaxRecords &&
+          std::ranges::none_of(touches, [&](const std::string& each) { return touched.contains(each); });
+      touched.insert(touches.begin(), touches.end());
+      if (!has_turn) {
+        later.push_back(std::move(waiting));
+        continue;
+      }
+      Result<Batch> judged;
+      if (waiting->command.judge) judged = waiting->command.judge();
+      if (!judged) {
+        finish(*waiting, std::unexpected(judged.error()));
+        continue;
+      }
+      std::ranges::move(judged->records, std::back_inserter(batch.records));
+      std::ranges::move(judged->audit, std::back_inserter(batch.audit));
+      flying_.push_back(std::move(waiting));
+    }
+    queue_ = std::move(later);
+    if (batch.empty()) {
+      for (const WaitingPtr& waiting : std::exchange(flying_, {})) finish(*waiting, {});
+      continue;
+    }
+    is_flying_ = true;
+    store_->commit(revision_, batch,
+                   [this, batch](Result<CommitOutcome> outcome) { landed(batch, std::move(outcome)); });
+  }
+}
+
+void Ledger::landed(const Batch& batch, Result<CommitOutcome> outcome) {
+  is_flying_ = false;
+  std::vector<WaitingPtr> flying = std::exchange(flying_, {});
+  if (!outcome) {
+    const ErrorCode code = outcome.error().code;
+    const bool was_refused = code == ErrorCode::kIo || code == ErrorCode::kClosed;
+    for (const WaitingPtr& waiting : flying) {
+      if (waiting->is_awaited && was_refused) ++counters_.refused;
+      finish(*waiting, std::unexpected(outcome.error()));
+    }
+    if (!closed_ && !std::exchange(retry_set_, true)) {
+      retry_timer_.after(options_.retry, [this] {
+        retry_set_ = false;
+        flush_later();
+      });
+    }
+  } else if (outcome->has_moved) {
+    apply(outcome->newer);
+    revision_ = outcome->revision;
+    std::erase_if(flying, [](const WaitingPtr& waiting) { return !waiting->is_awaited; });
+    queue_.insert(queue_.begin(), std::make_move_iterator(flying.begin()),
+                  std::make_move_iterator(flying.end()));
+  } else {
+    revision_ = outcome->revision;
+    apply(batch.records);
+    for (const WaitingPtr& waiting : flying) {
+      finish(*waiting, {});
+      if (!waiting->is_awaited && waiting->command.stored_too_late) waiting->command.stored_too_late();
+    }
+  }
+  advance();
+}
+
+void Ledger::close() {
+  if (std::exchange(closed_, true)) return;
+  retry_timer_.cancel();
+  const Batch last = state_.unstored();
+  store_->close(last, [this, last](Result<CommitOutcome> outcome) {
+    if (outcome && !outcome->has_moved) apply(last.records);
+  });
+  const Batch lost = state_.unstored();
+  for (const AuditEntry& entry : lost.audit) {
+    log_error("hub_change_lost", "action={} subject={} meaning={}", entry.action, entry.subject,
+              culvert::quoted("it is not stored; repeat it after the next start"));
+  }
+  for (const WaitingPtr& waiting : std::exchange(queue_, {})) {
+    const bool is_done = !waiting->command.judge && lost.empty();
+    finish(*waiting, is_done ? Result<>() : fail(ErrorCode::kUnavailable, "the hub ends"));
+  }
+}
+
+}  // namespace culvert::hub

@@ -1,0 +1,40 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+
+#include "base/random.h"
+#include "hub/record.h"
+#include "hub/store_options.h"
+#include "net/event_loop.h"
+
+namespace culvert::hub {
+
+// A database of records as the hub's loop sees it: no call waits for it but close().
+class RecordStore {
+ public:
+  virtual ~RecordStore() = default;
+
+  // The key of all secret hashes, 32 bytes, made with the database.
+  virtual ByteView hash_key() const = 0;
+  // What was there when it was opened.
+  virtual uint64_t revision() const = 0;
+  virtual std::vector<Record> take_records() = 0;
+
+  // Writes `batch` if the database is at revision `at`. `then` is called on the loop, once, and also after
+  // close(). Errors: kUnavailable, the hub ends, or too much waits; kIo, the database refused (full disk,
+  // lock, damage); kClosed, it is no longer the one that was opened, the message says what to do. After an
+  // error nothing was written.
+  virtual void commit(uint64_t at, Batch batch, std::function<void(Result<CommitOutcome>)> then) = 0;
+
+  // Writes `last`, if there is anything in it, behind what is under way, and waits for both for a bounded
+  // time; blocks. Every `then` was called when it returns.
+  virtual void close(Batch last, std::function<void(Result<CommitOutcome>)> then) = 0;
+};
+
+// Opens the SQLite file at `path`, or makes it; see SqliteDatabase::open() for the errors.
+Result<std::unique_ptr<RecordStore>> open_sqlite_store(net::EventLoop& loop,
+                                                       const std::filesystem::path& path, Random& random,
+                                                       StoreOptions options = {});
+
+}  // namespace culvert::hub

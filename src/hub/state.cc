@@ -1,0 +1,11 @@
+#include "hub/state.h"
+
+#include "hub/invite_record.h"
+
+namespace culvert::hub {
+
+void State::apply(const Record& record) {
+  if (record.kind == kInviteKind) invites.apply(record);
+}
+
+}  // namespace culvert::hub

@@ -1,0 +1,77 @@
+#include "hub/threaded_store.h"
+
+#include <utility>
+
+#include "hub/sqlite_database.h"
+
+namespace culvert::hub {
+namespace {
+
+// The commit that is under way, the next one, and a check.
+constexpr size_t kMaxWaiting = 4;
+
+Result<CommitOutcome> ended() { return fail(ErrorCode::kUnavailable, "the hub ends"); }
+
+}  // namespace
+
+ThreadedStore::ThreadedStore(net::EventLoop& loop, std::unique_ptr<RecordDatabase> database,
+                             RecordDatabase::Content content, StoreOptions options)
+    : options_(options),
+      hash_key_(HashKey::from(database->hash_key())),
+      content_(std::move(content)),
+      check_timer_(loop),
+      thread_(loop, std::move(database), kMaxWaiting) {
+  check_later();
+}
+
+Result<std::unique_ptr<RecordStore>> ThreadedStore::open(net::EventLoop& loop,
+                                                         std::unique_ptr<RecordDatabase> database,
+                                                         StoreOptions options) {
+  auto content = database->load();
+  if (!content) return std::unexpected(content.error());
+  return std::unique_ptr<RecordStore>(
+      new ThreadedStore(loop, std::move(database), std::move(*content), options));
+}
+
+void ThreadedStore::commit(uint64_t at, Batch batch, std::function<void(Result<CommitOutcome>)> then) {
+  // Written on the thread before the loop hears of it; never shared after the thread has left it.
+  auto out = std::make_shared<Result<CommitOutcome>>();
+  auto work = [out, at, batch = std::move(batch), left_at = left_at_](RecordDatabase& database) {
+    *out = database.commit(at, batch);
+    if (*out) *left_at = (*out)->revision;
+  };
+  auto done = [out, then](bool is_done) { then(is_done ? std::move(*out) : ended()); };
+  if (!thread_.post(std::move(work), std::move(done))) then(ended());
+}
+
+void ThreadedStore::check_later() {
+  if (closed_) return;
+  check_timer_.after(options_.check_interval, [this] {
+    // One at a time: the next is set when this one is done. It logs by itself.
+    auto ticket = thread_.post([](RecordDatabase& database) { (void)database.check(); },
+                               [this](bool /*done*/) { check_later(); });
+    if (!ticket) check_later();
+  });
+}
+
+void ThreadedStore::close(Batch last, std::function<void(Result<CommitOutcome>)> then) {
+  if (std::exchange(closed_, true)) return;
+  check_timer_.cancel();
+  if (!last.empty()) {
+    auto out = std::make_shared<Result<CommitOutcome>>();
+    thread_.post_last([out, last = std::move(last), left_at = left_at_](
+                          RecordDatabase& database) { *out = database.commit(*left_at, last); },
+                      [out, then](bool is_done) { then(is_done ? std::move(*out) : ended()); });
+  }
+  thread_.close(options_.close_time);
+}
+
+Result<std::unique_ptr<RecordStore>> open_sqlite_store(net::EventLoop& loop,
+                                                       const std::filesystem::path& path, Random& random,
+                                                       StoreOptions options) {
+  auto database = SqliteDatabase::open(path, random, options.busy_time);
+  if (!database) return std::unexpected(database.error());
+  return ThreadedStore::open(loop, std::move(*database), options);
+}
+
+}  // namespace culvert::hub

@@ -1,0 +1,43 @@
+#pragma once
+#include <memory>
+
+#include "base/secret.h"
+#include "hub/record_database.h"
+#include "hub/record_store.h"
+#include "hub/store_thread.h"
+
+namespace culvert::hub {
+
+// A RecordStore over a database that blocks, which gets a thread of its own.
+class ThreadedStore final : public RecordStore {
+ public:
+  // Reads the database; blocks. Errors: those of RecordDatabase::load().
+  static Result<std::unique_ptr<RecordStore>> open(net::EventLoop& loop,
+                                                   std::unique_ptr<RecordDatabase> database,
+                                                   StoreOptions options);
+  ~ThreadedStore() override { close({}, nullptr); }
+
+  ByteView hash_key() const override { return hash_key_.expose(); }
+  uint64_t revision() const override { return content_.revision; }
+  std::vector<Record> take_records() override { return std::move(content_.records); }
+  void commit(uint64_t at, Batch batch, std::function<void(Result<CommitOutcome>)> then) override;
+  void close(Batch last, std::function<void(Result<CommitOutcome>)> then) override;
+
+ private:
+  using HashKey = SecretBytes<RecordDatabase::kHashKeySize>;
+
+  ThreadedStore(net::EventLoop& loop, std::unique_ptr<RecordDatabase> database,
+                RecordDatabase::Content content, StoreOptions options);
+  void check_later();
+
+  const StoreOptions options_;
+  const HashKey hash_key_;
+  RecordDatabase::Content content_;
+  // Of the database as the last commit left it; the thread's.
+  const std::shared_ptr<uint64_t> left_at_ = std::make_shared<uint64_t>(content_.revision);
+  net::Timer check_timer_;
+  bool closed_ = false;
+  StoreThread thread_;
+};
+
+}  // namespace culvert::hub
