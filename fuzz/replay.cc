@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -22,8 +23,9 @@ using Input = std::vector<uint8_t>;
 
 // A copy of its own size on the heap, so that AddressSanitizer sees a read behind it.
 void run(const Target& target, const Input& input) {
-  const Input exact(input);
-  target.run(exact.data(), exact.size());
+  const auto exact = std::make_unique<uint8_t[]>(input.size());
+  std::ranges::copy(input, exact.get());
+  target.run(exact.get(), input.size());
 }
 
 size_t replay(const Target& target, const Input& seed) {

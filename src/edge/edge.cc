@@ -78,7 +78,7 @@ void Edge::update_routes(route::SnapshotPtr routes, route::Delta changes) {
   for (const auto& worker : workers_) worker->update_routes(update);
 }
 
-void Edge::ask_workers(std::function<void(unsigned, Metrics)> reply) {
+void Edge::ask_workers(const std::function<void(unsigned, Metrics)>& reply) {
   for (const auto& worker : workers_) {
     worker->loop().post([each = worker.get(), reply] { reply(each->index(), each->report()); });
   }

@@ -25,7 +25,7 @@ class Edge {
   SocketAddr udp_addr() const { return *shared_.config.options.udp_listen; }
   unsigned workers() const { return shared_.config.options.workers; }
   // Each worker that runs reports the series of its thread; `reply` is called there.
-  void ask_workers(std::function<void(unsigned worker, Metrics)> reply);
+  void ask_workers(const std::function<void(unsigned worker, Metrics)>& reply);
   const Counters& counters() const { return shared_.counters; }
   // Before start(): both follow from the addresses that were bound.
   void set_names(std::unordered_set<std::string> hub_names, std::string public_addr);

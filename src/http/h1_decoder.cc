@@ -64,7 +64,7 @@ H1Decoder::Event H1Decoder::next(ByteView& input) {
       case State::kChunkEnd:
         if (!is_strict()) break;
         if (input.empty()) return Event::kMore;
-        if (input.front() != kChunkEnd[chunk_end_taken_]) {
+        if (input.front() != static_cast<uint8_t>(kChunkEnd[chunk_end_taken_])) {
           return refuse(ErrorCode::kInvalid, "a chunk is longer than its size");
         }
         input = input.subspan(1);

@@ -8,7 +8,8 @@ namespace culvert::http::testing {
 
 inline std::string text_of(const Headers& headers) {
   std::string out;
-  for (const auto& [name, value] : headers) out += " [" + name + ": " + value + "]";
+  for (const auto& [name, value] : headers)
+    out.append(" [").append(name).append(": ").append(value).append("]");
   return out;
 }
 

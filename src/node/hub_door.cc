@@ -78,7 +78,7 @@ void report(const HubDoor::Counters& counters, Metrics& metrics) {
 }
 
 void HubDoor::drop(Entries::iterator victim) {
-  std::shared_ptr<Entry> entry = *victim;
+  const std::shared_ptr<Entry> entry = std::move(*victim);
   entries_.erase(victim);
   // Wakes the entry's task, which may end at once.
   entry->socket->reset();

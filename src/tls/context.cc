@@ -83,6 +83,7 @@ DerIdentity to_der(const Identity& identity) {
   DerIdentity out{.chain = {der_of(i2d_X509, SSL_CTX_get0_certificate(context))},
                   .key = der_of(i2d_PrivateKey, SSL_CTX_get0_privatekey(context))};
   STACK_OF(X509)* issuers = nullptr;
+  // NOLINTNEXTLINE(bugprone-multi-level-implicit-pointer-conversion): in a macro of OpenSSL's
   CHECK(SSL_CTX_get0_chain_certs(context, &issuers) == 1);
   for (int i = 0; i < sk_X509_num(issuers); ++i) {
     out.chain.push_back(der_of(i2d_X509, sk_X509_value(issuers, i)));
