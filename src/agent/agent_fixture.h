@@ -81,6 +81,9 @@ class AgentTest : public ::testing::Test, public AgentObserver {
   }
   void hub_unreachable(const Error&, Duration) override { ++unreachable_; }
   void hub_reached(Duration) override { ++reached_; }
+  void suspended(bool is_suspended) override {
+    suspensions_.push_back(is_suspended ? "suspended" : "resumed");
+  }
   void clock_differs(const std::string& message) override { clock_messages_.push_back(message); }
   void shared(const std::string& hostname, size_t others) override {
     shared_.push_back(fmt::format("{} {}", hostname, others));
@@ -118,7 +121,8 @@ class AgentTest : public ::testing::Test, public AgentObserver {
                                       .services = verdicts_,
                                       .public_port = 443,
                                       .internal_ca_pem = "",
-                                      .renew_after = renew_after_});
+                                      .renew_after = renew_after_,
+                                      .is_suspended = is_suspended_});
   }
 
   std::unique_ptr<endpoint::Endpoint> bind_edge(uint8_t fill) {
@@ -225,6 +229,8 @@ class AgentTest : public ::testing::Test, public AgentObserver {
   http::Server hub_server_{loop_, {}, [this](http::Exchange& exchange) { return respond(exchange); }};
   std::optional<UnixTime> hub_time_;  // in its answers
   Duration renew_after_ = 30s;
+  bool is_suspended_ = false;
+  Events suspensions_;
   bool hold_answers_ = false;  // declarations are taken and not answered
   bool answers_drain_ = true;  // as soon as it is asked
   int unwelcome_ = 0;          // tunnels that the edge closes at once

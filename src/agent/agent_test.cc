@@ -166,6 +166,20 @@ TEST_F(AgentTest, AnotherAgentOfTheSameNameIsReportedOnce) {
   EXPECT_EQ(shared_, Events{"pass.test 2"});
 }
 
+TEST_F(AgentTest, ASuspensionIsToldOnceAndKeepsTheTunnel) {
+  is_suspended_ = true;
+  renew_after_ = 1s;
+  start_and_link();
+  wait([&] { return std::ranges::count(events_, std::string("declared")) == 3; });
+  EXPECT_EQ(suspensions_, Events{"suspended"});
+  EXPECT_EQ(agent_->faults(), Events{"the hub's operator has suspended this tenant"});
+  is_suspended_ = false;
+  wait([&] { return suspensions_.size() == 2; });
+  EXPECT_EQ(suspensions_[1], "resumed");
+  EXPECT_TRUE(agent_->faults().empty());
+  EXPECT_EQ(links_.size(), 1u);
+}
+
 TEST_F(AgentTest, AClockThatDiffersFromTheHubsIsNamedOnce) {
   hub_time_ = unix_now() + 75s;
   renew_after_ = 1s;

@@ -92,6 +92,7 @@ bool LeaseKeeper::is_accepted(const Service& service) const {
 std::optional<std::string> LeaseKeeper::fault() const {
   if (is_refused_) return fmt::format("the hub refuses the declaration: {}", failure_->message);
   if (!lease_) return failure_ ? failure_->message : "the hub has not answered yet";
+  if (is_suspended()) return "the hub's operator has suspended this tenant";
   if (std::ranges::any_of(lease_->services, &hubapi::ServiceVerdict::accepted)) return std::nullopt;
   return lease_->services.empty()
              ? "the hub's answer names no service"
@@ -104,6 +105,7 @@ void LeaseKeeper::adopt(hubapi::LeaseAnswer answer, uint64_t number) {
   is_refused_ = false;
   if (auto elapsed = silence_.ended(loop_.now())) observer_.hub_reached(*elapsed);
   const bool is_first = !lease_;
+  const bool was_suspended = is_suspended();
   lease_ = std::move(answer);
   granted_ = number;
   report_refusals();
@@ -113,6 +115,7 @@ void LeaseKeeper::adopt(hubapi::LeaseAnswer answer, uint64_t number) {
              accepted, config_.services.size(), lease_->edges.size());
   }
   observer_.lease_granted(*lease_);
+  if (is_suspended() != was_suspended) observer_.suspended(is_suspended());
   report_shared();
   changed_.notify();
   if (lease_->edges.empty()) {
@@ -133,7 +136,7 @@ void LeaseKeeper::report_refusals() {
   if (refusal.error.message.empty()) {
     last_refusal_.clear();
   } else {
-    refused(std::move(refusal));
+    refused(refusal);
   }
 }
 

@@ -37,6 +37,8 @@ class LeaseKeeper {
   // As the newest answer names it; nullptr: it does not.
   const hubapi::EdgeInfo* find_edge(const EndpointId& edge) const;
   // A name that the answer does not mention is not refused.
+  // Its names are leased, and no client reaches them.
+  bool is_suspended() const { return lease_ && lease_->is_suspended; }
   bool is_accepted(const Service& service) const;
   // Why the agent holds no lease, as far as it knows; nullopt: it holds one. A hub that does not answer ends
   // none: the edges keep it alive.

@@ -46,6 +46,14 @@ void AgentObserver::shared(const std::string& hostname, size_t others) {
   log_info("hostname_shared", "service={} other_agents={}", hostname, others);
 }
 
+void AgentObserver::suspended(bool is_suspended) {
+  if (is_suspended) {
+    log_warn("tenant_suspended", "hint=\"clients are refused until the hub's operator resumes the tenant\"");
+  } else {
+    log_info("tenant_resumed", "");
+  }
+}
+
 bool AgentObserver::service_silent(const Silence& silence) {
   if (silence.elapsed < kSilence) return false;
   log_warn("not_ready", "service={} reason={}", silence.service.hostname.text(), quoted(silence.reason));

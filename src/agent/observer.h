@@ -58,6 +58,9 @@ class AgentObserver {
   virtual void clock_differs(const std::string& message);
   // `others` further agents of the same invite serve this hostname and share its connections.
   virtual void shared(const std::string& hostname, size_t others);
+  // The hub's operator has suspended the tenant: agents keep their tunnels, and clients are refused; or has
+  // resumed it.
+  virtual void suspended(bool is_suspended);
   // Called for every attempt in vain until it returns true: then this service was reported, and is not again
   // before the next ready().
   virtual bool service_silent(const Silence& silence);

@@ -75,6 +75,7 @@ bool Readiness::any_up() const {
 
 std::vector<const Service*> Readiness::accepted() const {
   std::vector<const Service*> services;
+  if (leases_.is_suspended()) return services;
   for (const Service& service : config_.services) {
     if (leases_.is_accepted(service)) services.push_back(&service);
   }
@@ -114,8 +115,9 @@ net::Task<> Readiness::prove(EndpointId edge) {
 net::Task<bool> Readiness::ask_all(EndpointId edge, std::vector<const Service*> services, TimePoint began) {
   bool all_answered = true;
   for (const Service* service : services) {
-    if (!leases_.is_accepted(*service)) continue;  // the edge has no route to it any more
-    if (!service->hostname.is_wildcard()) {        // no one name stands for a wildcard
+    // The edge has no route to it any more, or refuses its clients.
+    if (!leases_.is_accepted(*service) || leases_.is_suspended()) continue;
+    if (!service->hostname.is_wildcard()) {  // no one name stands for a wildcard
       auto answer = co_await ask(edges_.at(edge).place, *service);
       if (lifetime_.is_stopping() || !is_up(edge)) co_return false;
       if (!answer.answered) {

@@ -41,6 +41,10 @@ Bytes no_agent_answer() {
       502, "502: this name is known here, but the tunnel's agent is not connected. Start the agent again.");
 }
 
+Bytes suspended_answer() {
+  return http_answer(503, "503: this service is suspended by the operator of this edge.");
+}
+
 Bytes stream_limit_answer() {
   return http_answer(
       503, "503: the tunnel's agent serves as many connections as it allows. Try again in a moment.");

@@ -14,6 +14,7 @@ namespace culvert::edge {
 Bytes http_answer(int status, std::string_view text);
 
 Bytes no_agent_answer();
+Bytes suspended_answer();
 Bytes stream_limit_answer();
 Bytes tenant_limit_answer();
 // For a client that speaks HTTP where TLS is expected.

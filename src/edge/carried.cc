@@ -61,7 +61,8 @@ std::vector<uint64_t> Carried::recheck(const route::Snapshot& routes, const rout
     const PublicConnection& connection = carried.connection;
     const EndpointId& agent = connection.pick->agent;
     const route::Route* route = routes.match(connection.host);
-    if (route == nullptr || route->tls_mode != connection.tls_mode || !route->leads_to(agent)) {
+    if (route == nullptr || route->is_suspended || route->tls_mode != connection.tls_mode ||
+        !route->leads_to(agent)) {
       if (routes.serves(agent)) unrouted.push_back(id);
       continue;
     }

@@ -47,10 +47,11 @@ net::Task<> answer_request(PublicConnection connection, Bytes answer, TimePoint 
 
 }  // namespace
 
-// nullptr: the hostname has none, or none in this mode.
+// nullptr: the hostname has none that carries, or none in this mode.
 const route::Route* Carrier::route_of(const PublicConnection& connection) const {
   const route::Route* route = context_.routes.current().match(connection.host);
-  return route != nullptr && route->tls_mode == connection.tls_mode ? route : nullptr;
+  const bool carries = route != nullptr && !route->is_suspended && route->tls_mode == connection.tls_mode;
+  return carries ? route : nullptr;
 }
 
 bool Carrier::has_other_agent(const PublicConnection& connection) const {
@@ -72,6 +73,11 @@ net::Task<> Carrier::refuse_unanswered(PublicConnection connection) {
   if (connection.limited) {
     count(context_.shared.counters.refused_stream_limit);
     co_return co_await refuse_known(std::move(connection), stream_limit_answer());
+  }
+  const route::Route* route = context_.routes.current().match(connection.host);
+  if (route != nullptr && route->is_suspended) {
+    context_.refusals.suspended(connection.host, connection.client);
+    co_return co_await refuse_known(std::move(connection), suspended_answer());
   }
   context_.refusals.no_agent(connection.host, connection.client);
   co_await refuse_known(std::move(connection), no_agent_answer());

@@ -35,6 +35,7 @@ void report(const Counters& counters, Metrics& metrics) {
                        {"certificate", counters.refused_certificate},
                        {"unknown_hostname", counters.refused_unknown_hostname},
                        {"no_agent", counters.refused_no_agent},
+                       {"suspended", counters.refused_suspended},
                        {"stream_limit", counters.refused_stream_limit},
                        {"stalled_client", counters.stalled_clients_cut},
                        {"agent", counters.refused_by_agent},

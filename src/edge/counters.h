@@ -33,7 +33,8 @@ struct Counters {
   Count refused_plain_http{0};
   Count refused_certificate{0};  // none could be made for the hostname
   Count refused_unknown_hostname{0};
-  Count refused_no_agent{0};  // no open tunnel, or none whose agent answers
+  Count refused_no_agent{0};   // no open tunnel, or none whose agent answers
+  Count refused_suspended{0};  // the tenant is
   Count refused_stream_limit{0};
   Count stalled_clients_cut{0};
   Count refused_by_agent{0};  // reset before the first byte of an answer

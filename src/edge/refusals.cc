@@ -48,6 +48,13 @@ void Refusals::no_agent(std::string_view host, const SocketAddr& client) {
            no_agent_lines_.take_refused());
 }
 
+void Refusals::suspended(std::string_view host, const SocketAddr& client) {
+  count(counters_.refused_suspended);
+  if (!suspended_lines_.allow(loop_.now())) return;
+  log_info("tenant_suspended", "host={} client={} suppressed={}", culvert::quoted(host), client.to_string(),
+           suspended_lines_.take_refused());
+}
+
 void Refusals::plain_http(const SocketAddr& client) {
   count(counters_.refused_plain_http);
   if (!plain_http_lines_.allow(loop_.now())) return;

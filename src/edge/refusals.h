@@ -23,6 +23,7 @@ class Refusals {
   void tenant_full(std::string_view host, size_t cap);
   void unknown_hostname(std::string_view host, const SocketAddr& client);
   void no_agent(std::string_view host, const SocketAddr& client);
+  void suspended(std::string_view host, const SocketAddr& client);
   void plain_http(const SocketAddr& client);
   void no_certificate(std::string_view host, const Error& error);
   void stalled_client(std::string_view host, const SocketAddr& client);
@@ -40,6 +41,7 @@ class Refusals {
   RateLimit tenant_full_lines_{1, std::chrono::seconds(10)};
   RateLimit unknown_hostname_lines_{5, std::chrono::seconds(2)};
   RateLimit no_agent_lines_{5, std::chrono::seconds(2)};
+  RateLimit suspended_lines_{5, std::chrono::seconds(2)};
   RateLimit plain_http_lines_{1, std::chrono::seconds(10)};
   RateLimit no_certificate_lines_{1, std::chrono::seconds(10)};
   RateLimit stalled_client_lines_{1, std::chrono::seconds(10)};

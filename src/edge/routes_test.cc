@@ -91,5 +91,29 @@ TEST_F(EdgeRoutesTest, ARouteOfExactlyANameTakesItFromTheAgentsOfTheWildcard) {
   EXPECT_FALSE(answers[1]->ended());
 }
 
+TEST_F(EdgeRoutesTest, ASuspendedTenantIsRefusedAndKeepsItsTunnels) {
+  FakeAgent agent(loop_, 1);
+  start_with(agent);
+  const auto with = [&](bool is_suspended) {
+    std::vector<route::Route> routes = {route("pass.test", route::TlsMode::kPassthrough, {agent.id()}),
+                                        route("term.test", route::TlsMode::kTerminate, {agent.id()})};
+    for (route::Route& each : routes) each.is_suspended = is_suspended;
+    return routes;
+  };
+  set_routes(with(false));
+  Received& cut = open_client("pass.test").answer;
+  set_routes(with(true));
+  wait([&] { return cut.ended(); });
+  EXPECT_TRUE(cut.broken);
+  EXPECT_EQ(say_hello("pass.test").bytes, kInternalError);
+  EXPECT_TRUE(get("term.test").contains("503: this service is suspended")) << "a page where we end TLS";
+  EXPECT_EQ(counters().refused_suspended, 2u);
+  EXPECT_EQ(counters().refused_no_agent, 0u);
+  EXPECT_FALSE(agent.closed);
+  set_routes(with(false));
+  open_client("pass.test");
+  EXPECT_FALSE(agent.closed) << "it never had to come back";
+}
+
 }  // namespace
 }  // namespace culvert::edge

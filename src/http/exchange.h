@@ -30,6 +30,8 @@ class Exchange {
   TimePoint now;       // when the request's head, or its body after read_all(), had come
   TimePoint deadline;  // when a request must have come completely, for read_all()
   std::string rest;    // set by the router: what the '*' of its pattern stands for
+  std::string user;    // set by a step of the router that authenticates
+  Headers always;      // added to every answer
 
   // The target without its query.
   std::string_view path() const {

@@ -14,9 +14,9 @@ namespace culvert::http {
 class Router {
  public:
   using Handler = std::function<net::Task<>(Exchange&)>;
-  // Runs before a handler and before the request's body is read, for example to authenticate. An answer ends
-  // the exchange: the handler is not called.
-  using Step = std::function<std::optional<Response>(const Exchange&)>;
+  // Runs before a handler and before the request's body is read, for example to authenticate
+  // (Exchange::user). An answer ends the exchange: the handler is not called.
+  using Step = std::function<std::optional<Response>(Exchange&)>;
   struct Refusals {
     std::function<Response()> not_found;  // 404
     // 405; the router adds the Allow field.

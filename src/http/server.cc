@@ -118,6 +118,7 @@ net::Task<bool> Server::serve_request(Connection& connection) {
   exchange.client = connection.client;
   exchange.now = loop_.now();
   exchange.deadline = deadline;
+  if (options_.prepare) options_.prepare(exchange);
   if (!head) {
     co_await refuse(exchange, status_of(head.error(), true), head.error());
     co_return false;

@@ -18,6 +18,8 @@ struct ServerOptions {
   Duration idle_time = std::chrono::seconds(60);   // between the requests of one connection
   Duration write_time = std::chrono::seconds(10);  // for an answer in one write
   std::function<UnixTime()> wall_clock = {};       // of the Date field; not set: the loop's
+  // Called first with each exchange, also with one whose request could not be read: to set Exchange::always.
+  std::function<void(Exchange&)> prepare = {};
   // The body of an answer that the server gives itself: 400, 408, 413, 417, 431, 500.
   std::function<Response(int status, const Error& reason, const SocketAddr& client)> refusal = {};
 };

@@ -1,7 +1,10 @@
 #include "hub/api.h"
 
+#include <array>
 #include <boost/json/serialize.hpp>
 
+#include "base/encoding.h"
+#include "base/text.h"
 #include "base/version.h"
 #include "hub/answers.h"
 
@@ -16,30 +19,81 @@ http::Router::Refusals refusals() {
               }};
 }
 
+bool is_request_id(std::string_view text) {
+  constexpr size_t kMaxLength = 128;
+  return !text.empty() && text.size() <= kMaxLength && is_printable(text) && text.find(' ') == text.npos;
+}
+
 }  // namespace
 
 Api::Api(const Config& config, State& state, Ledger& ledger, Leases& leases, Random& random,
          std::function<void()> leases_changed)
     : config_(config),
+      state_(state),
       leases_(leases),
+      random_(random),
       leases_changed_(std::move(leases_changed)),
       limits_(leases, counters_),
-      operator_auth_(config.operator_key, counters_),
+      operator_auth_(config.operator_key, state.operator_keys, ledger.hash_key(), counters_),
       lease_handler_(config, state.invites, ledger.hash_key(), leases, limits_, failures_, counters_),
-      invite_handlers_(config, state.invites, ledger, leases, limits_, failures_, random, leases_changed_),
+      invite_handlers_(config, state.invites, ledger, failures_, random),
+      operator_key_handlers_(config, state.operator_keys, ledger, failures_, random),
+      lists_(config, state.invites, leases, ledger, failures_),
       router_(refusals()) {
   using http::Exchange;
-  http::Router::Step operators_only = [this](const Exchange& e) { return operator_auth_.refuse(e); };
+  using Response = net::Task<http::Response>;
+  state_.invites.set_listener([this](const InviteId& id) { invite_changed(id); });
 
   add("GET", "/v1/health", [this](const Exchange&) { return health(); });
   add("POST", "/v1/leases", [this](const Exchange& e) { return lease_handler_.declare(e); });
-  add("GET", "/v1/invites", [this](const Exchange& e) { return invite_handlers_.list(e); }, operators_only);
-  add(
-      "POST", "/v1/invites", [this](const Exchange& e) { return invite_handlers_.create(e); },
-      operators_only);
-  add(
-      "DELETE", "/v1/invites/*", [this](const Exchange& e) { return invite_handlers_.revoke(e); },
-      operators_only);
+
+  const auto operators = [this](std::string method, std::string pattern, Answer answer) {
+    add(std::move(method), std::move(pattern), std::move(answer),
+        [this](Exchange& e) { return operator_auth_.refuse(e); });
+  };
+  for (const char* resource : {"/v1/invites", "/v1/tenants"}) {
+    const std::string one = fmt::format("{}/*", resource);
+    operators("GET", resource, [this](const Exchange& e) { return invite_handlers_.list(e); });
+    operators("GET", one, [this](const Exchange& e) { return invite_handlers_.show(e); });
+    operators("PATCH", one, [this](const Exchange& e) { return invite_handlers_.change(e); });
+    operators("DELETE", one, [this](const Exchange& e) { return invite_handlers_.revoke(e); });
+  }
+  operators("POST", "/v1/invites", [this](const Exchange& e) { return invite_handlers_.create(e); });
+  operators("GET", "/v1/operator-keys",
+            [this](const Exchange&) -> Response { co_return operator_key_handlers_.list(); });
+  operators("POST", "/v1/operator-keys",
+            [this](const Exchange& e) { return operator_key_handlers_.create(e); });
+  operators("DELETE", "/v1/operator-keys/*",
+            [this](const Exchange& e) { return operator_key_handlers_.revoke(e); });
+  operators("GET", "/v1/agents", [this](const Exchange& e) -> Response { co_return lists_.agents(e); });
+  operators("GET", "/v1/routes", [this](const Exchange& e) -> Response { co_return lists_.routes(e); });
+  operators("GET", "/v1/audit", [this](const Exchange& e) { return lists_.audit(e); });
+}
+
+Api::~Api() { state_.invites.set_listener(nullptr); }
+
+void Api::prepare(http::Exchange& exchange) const {
+  constexpr std::string_view kName = "x-request-id";
+  const std::string* given = exchange.request.headers.find(kName);
+  if (given != nullptr && is_request_id(*given)) {
+    exchange.always.add(std::string(kName), *given);
+    return;
+  }
+  std::array<uint8_t, 16> id;
+  random_.fill(id);
+  exchange.always.add(std::string(kName), to_hex(id));
+}
+
+// Also when another hub has changed it.
+void Api::invite_changed(const InviteId& id) {
+  auto invite = state_.invites.find(id);
+  if (invite && *invite != nullptr && !(*invite)->revoked) {
+    leases_.set_invite(**invite);
+  } else {
+    leases_.end_invite(id);
+    limits_.end_invite(id);
+  }
+  leases_changed_();
 }
 
 void Api::add(std::string method, std::string pattern, Answer answer, http::Router::Step before) {

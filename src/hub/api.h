@@ -8,7 +8,9 @@
 #include "hub/lease_handler.h"
 #include "hub/leases.h"
 #include "hub/ledger.h"
+#include "hub/lists.h"
 #include "hub/operator_auth.h"
+#include "hub/operator_key_handlers.h"
 #include "hub/state.h"
 #include "hub/store_failures.h"
 
@@ -20,12 +22,16 @@ class Api {
  public:
   static constexpr size_t kMaxBody = hubapi::kMaxDeclarationBytes;  // of a request: the longest there is
 
-  // All must outlive it. `leases_changed` is called whenever an exchange may have changed the leases, and
-  // before its answer.
+  // All must outlive it. `leases_changed` is called whenever the leases may have changed, and before the
+  // answer of the exchange that changed them.
   Api(const Config& config, State& state, Ledger& ledger, Leases& leases, Random& random,
       std::function<void()> leases_changed);
+  ~Api();
   Api(const Api&) = delete;
   Api& operator=(const Api&) = delete;
+
+  // Names the request in its answer, x-request-id: as the client did, if that is a name.
+  void prepare(http::Exchange& exchange) const;
 
   // Several may run at once. The exchange and the API outlive the task.
   net::Task<> handle(http::Exchange& exchange) const { return router_.handle(exchange); }
@@ -40,9 +46,12 @@ class Api {
   void add(std::string method, std::string pattern, Answer answer, http::Router::Step before = nullptr);
   net::Task<> respond(http::Exchange& exchange, const Answer& answer);
   net::Task<http::Response> health() const;
+  void invite_changed(const InviteId& id);
 
   const Config& config_;
+  State& state_;
   Leases& leases_;
+  Random& random_;
   std::function<void()> leases_changed_;
   ApiCounters counters_;
   DeclarationLimits limits_;
@@ -50,6 +59,8 @@ class Api {
   OperatorAuth operator_auth_;
   LeaseHandler lease_handler_;
   InviteHandlers invite_handlers_;
+  OperatorKeyHandlers operator_key_handlers_;
+  Lists lists_;
   http::Router router_;
 };
 

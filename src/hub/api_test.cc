@@ -1,5 +1,7 @@
 #include <sqlite3.h>
 
+#include <boost/json/serialize.hpp>
+
 #include "base/full_disk.h"
 #include "hub/api_fixture.h"
 
@@ -29,9 +31,10 @@ TEST_F(ApiTest, UnknownPathsAndMethodsAreToldApart) {
     const char* path;
     const char* allow;
   };
-  for (const Case& c : {Case{"POST", "/v1/health", "GET"}, Case{"HEAD", "/v1/health", "GET"},
-                        Case{"GET", "/v1/leases", "POST"}, Case{"PUT", "/v1/invites", "GET, POST"},
-                        Case{"GET", "/v1/invites/x", "DELETE"}, Case{"get", "/v1/health", "GET"}}) {
+  for (const Case& c :
+       {Case{"POST", "/v1/health", "GET"}, Case{"HEAD", "/v1/health", "GET"},
+        Case{"GET", "/v1/leases", "POST"}, Case{"PUT", "/v1/invites", "GET, POST"},
+        Case{"POST", "/v1/invites/x", "GET, PATCH, DELETE"}, Case{"get", "/v1/health", "GET"}}) {
     auto response = call(c.method, c.path);
     EXPECT_EQ(response.status, 405) << c.method << c.path;
     EXPECT_EQ(error_code(response), "method_not_allowed");
@@ -258,6 +261,203 @@ TEST_F(ApiTest, FailsClosedWhenTheDatabaseDoes) {
   EXPECT_EQ(response.body.find("records"), std::string::npos) << "details are for the log";
   EXPECT_EQ(parse(call("GET", "/v1/invites")).at("invites").as_array().size(), 1u);
   EXPECT_EQ(declare(token).status, 200) << "what is known is in memory";
+}
+
+class OperatorApiTest : public ApiTest {
+ protected:
+  std::string path_of(const hubapi::InviteToken& token) {
+    return "/v1/invites/" + to_base64url(token.invite_id);
+  }
+  std::string create_key(std::string_view name, std::string_view role) {
+    auto response =
+        call("POST", "/v1/operator-keys", fmt::format(R"({{"name":"{}","role":"{}"}})", name, role));
+    EXPECT_EQ(response.status, 200) << response.body;
+    return std::string(parse(response).at("key").as_string());
+  }
+  json::array audit(std::string_view query = "") {
+    return parse(call("GET", fmt::format("/v1/audit{}", query))).at("entries").as_array();
+  }
+};
+
+TEST_F(OperatorApiTest, AChangeOfAnInviteAppliesToItsAgentsAtOnce) {
+  auto token = invite(R"({"name":"home","hostnames":["*.a.eu","b.eu"]})");
+  ASSERT_EQ(declare(token, "x.a.eu").status, 200);
+  ASSERT_EQ(leases_.size(), 1u);
+  auto changed =
+      call("PATCH", path_of(token),
+           R"({"name":"work","add_hostnames":["c.eu"],"remove_hostnames":["*.a.eu"],"expires_in_secs":60})");
+  ASSERT_EQ(changed.status, 200) << changed.body;
+  auto body = parse(changed);
+  EXPECT_EQ(body.at("name").as_string(), "work");
+  EXPECT_EQ(json::serialize(body.at("hostnames")), R"(["b.eu","c.eu"])");
+  EXPECT_EQ(body.at("expires_at").as_int64(), 1'700'000'060);
+  EXPECT_EQ(leases_.size(), 0u) << "what is not granted any more is not served";
+  EXPECT_EQ(call("GET", path_of(token)).body, changed.body);
+  EXPECT_EQ(call("GET", "/v1/tenants/" + token.tenant_key.public_key().to_string()).body, changed.body);
+  EXPECT_EQ(parse(call("PATCH", path_of(token), R"({"expires_in_secs":null})")).at("expires_at"), nullptr);
+  invite(R"({"hostnames":["*.a.eu"]})");  // is free again
+  EXPECT_EQ(error_code(call("PATCH", path_of(token), R"({"add_hostnames":["x.a.eu"]})")),
+            "hostname_conflict");
+  open({});
+  EXPECT_EQ(json::serialize(parse(call("GET", path_of(token))).at("hostnames")), R"(["b.eu","c.eu"])")
+      << "it is stored";
+}
+
+TEST_F(OperatorApiTest, BadChangesAreNamedAndChangeNothing) {
+  auto token = invite(R"({"hostnames":["a.eu"]})");
+  const std::string before = call("GET", path_of(token)).body;
+  for (const char* bad : {"", "{}", "[]", R"({"hostname":["b.eu"]})", R"({"hostnames":[]})",
+                          R"({"remove_hostnames":["a.eu"]})", R"({"remove_hostnames":["b.eu"]})",
+                          R"({"add_hostnames":["b.eu","b.eu"]})", R"({"add_hostnames":[1]})",
+                          R"({"hostnames":["b.eu"],"add_hostnames":["c.eu"]})", R"({"expires_in_secs":0})",
+                          R"({"suspended":1})", R"({"name":""})", R"({"add_hostnames":["hub.example"]})"}) {
+    auto response = call("PATCH", path_of(token), bad);
+    EXPECT_EQ(response.status, 400) << bad << ' ' << response.body;
+  }
+  EXPECT_EQ(call("GET", path_of(token)).body, before);
+  EXPECT_EQ(call("PATCH", "/v1/invites/" + to_base64url(InviteId{}), R"({"name":"x"})").status, 404);
+  EXPECT_EQ(call("PATCH", "/v1/invites/nonsense", R"({"name":"x"})").status, 404);
+  EXPECT_EQ(call("DELETE", path_of(token)).status, 200);
+  EXPECT_EQ(call("PATCH", path_of(token), R"({"name":"x"})").status, 404) << "revoked";
+}
+
+TEST_F(OperatorApiTest, ASuspendedTenantKeepsItsLeasesAndIsNotServed) {
+  auto token = invite();
+  ASSERT_EQ(declare(token).status, 200);
+  (void)leases_.take_delta();
+  ASSERT_EQ(call("PATCH", path_of(token), R"({"suspended":true})").status, 200);
+  EXPECT_EQ(parse(call("GET", path_of(token))).at("status").as_string(), "suspended");
+  auto delta = leases_.take_delta();
+  ASSERT_TRUE(delta && delta->upserts.size() == 1);
+  EXPECT_TRUE(delta->upserts[0].is_suspended);
+  EXPECT_EQ(leases_.size(), 1u);
+  auto renewed = declare(token);
+  EXPECT_EQ(renewed.status, 200);
+  EXPECT_TRUE(hubapi::decode_lease_answer(renewed.body)->is_suspended) << "the agent is told";
+  EXPECT_FALSE(leases_.take_delta());
+  agent_ = SecretKey::generate(random_).public_key();
+  EXPECT_EQ(declare(token, "new.a.eu").status, 200);
+  EXPECT_TRUE(leases_.take_delta()->upserts[0].is_suspended) << "nor is what it declares now";
+  ASSERT_EQ(call("PATCH", path_of(token), R"({"suspended":false})").status, 200);
+  delta = leases_.take_delta();
+  ASSERT_TRUE(delta && delta->upserts.size() == 2);
+  EXPECT_FALSE(delta->upserts[0].is_suspended || delta->upserts[1].is_suspended);
+}
+
+TEST_F(OperatorApiTest, KeysHaveRolesAndAreShownOnce) {
+  const std::string admin = create_key("ops", "admin"), reader = create_key("grafana", "read-only");
+  EXPECT_EQ(call("GET", "/v1/invites", "", reader).status, 200);
+  auto forbidden = call("POST", "/v1/invites", R"({"hostnames":["a.eu"]})", reader);
+  EXPECT_EQ(forbidden.status, 403);
+  EXPECT_EQ(error_code(forbidden), "read_only");
+  EXPECT_EQ(call("POST", "/v1/invites", R"({"hostnames":["a.eu"]})", admin).status, 200);
+  auto listed = call("GET", "/v1/operator-keys");
+  EXPECT_EQ(parse(listed).at("keys").as_array().size(), 2u);
+  for (const std::string& key : {admin, reader}) EXPECT_EQ(listed.body.find(key), std::string::npos);
+  EXPECT_EQ(error_code(call("POST", "/v1/operator-keys", R"({"name":"ops"})")), "name_conflict");
+  open({});
+  EXPECT_EQ(call("GET", "/v1/invites", "", reader).status, 200) << "they are stored";
+  EXPECT_EQ(call("DELETE", "/v1/operator-keys/ops", "", admin).status, 200) << "a key may revoke itself";
+  EXPECT_EQ(call("GET", "/v1/invites", "", admin).status, 401);
+  EXPECT_EQ(call("DELETE", "/v1/operator-keys/ops").status, 404);
+  EXPECT_EQ(call("GET", "/v1/invites", "", reader).status, 200);
+  for (const char* bad :
+       {"{}", R"({"name":""})", R"({"name":"a b"})", R"({"name":"-a"})", R"({"name":"a/b"})",
+        R"({"name":"operator.key"})", R"({"name":"x","role":"root"})", R"({"name":"x","x":1})"}) {
+    EXPECT_EQ(call("POST", "/v1/operator-keys", bad).status, 400) << bad;
+  }
+}
+
+TEST_F(OperatorApiTest, EveryChangeIsInTheAuditLog) {
+  const std::string admin = create_key("ops", "admin");
+  auto created = call("POST", "/v1/invites", R"({"name":"home","hostnames":["a.eu"]})", admin);
+  const std::string id(parse(created).at("invite_id").as_string());
+  ASSERT_EQ(call("PATCH", "/v1/invites/" + id, R"({"suspended":true})", admin).status, 200);
+  ASSERT_EQ(call("DELETE", "/v1/invites/" + id).status, 200);
+  ASSERT_EQ(call("DELETE", "/v1/operator-keys/ops").status, 200);
+  const json::array entries = audit();
+  std::vector<std::string> seen;
+  for (const json::value& entry : entries) {
+    seen.push_back(fmt::format("{} {} {}", std::string_view(entry.at("actor").as_string()),
+                               std::string_view(entry.at("action").as_string()),
+                               entry.at("subject").as_string() == "ops" ? "ops" : "invite"));
+  }
+  EXPECT_EQ(seen,
+            (std::vector<std::string>{"operator.key operator-key.revoke ops",
+                                      "operator.key invite.revoke invite", "ops invite.change invite",
+                                      "ops invite.create invite", "operator.key operator-key.create ops"}));
+  EXPECT_EQ(entries[2].at("before").at("status").as_string(), "live");
+  EXPECT_EQ(entries[2].at("after").at("status").as_string(), "suspended");
+  EXPECT_EQ(entries[2].at("subject").as_string(), id);
+  EXPECT_EQ(audit("?before=3").size(), 2u);
+  EXPECT_EQ(call("GET", "/v1/audit?before=x").status, 400);
+  EXPECT_EQ(call("GET", "/v1/audit?after=1").status, 400);
+  const std::string all = call("GET", "/v1/audit").body;
+  EXPECT_EQ(all.find(admin), std::string::npos);
+  EXPECT_EQ(all.find("secret"), std::string::npos) << "not even a hash of it";
+}
+
+TEST_F(OperatorApiTest, AgentsAndRoutesAreListed) {
+  auto token = invite();
+  ASSERT_EQ(declare(token).status, 200);
+  auto agents = parse(call("GET", "/v1/agents")).at("agents").as_array();
+  ASSERT_EQ(agents.size(), 1u);
+  EXPECT_EQ(agents[0].at("agent_id").as_string(), agent_.to_string());
+  EXPECT_EQ(agents[0].at("invite_id").as_string(), to_base64url(token.invite_id));
+  EXPECT_EQ(agents[0].at("lease_ends_in_secs").as_int64(), 90);
+  auto routes = parse(call("GET", "/v1/routes")).at("routes").as_array();
+  ASSERT_EQ(routes.size(), 1u);
+  EXPECT_EQ(routes[0].at("hostname").as_string(), "x.a.eu");
+  EXPECT_EQ(routes[0].at("agents").at(0).as_string(), agent_.to_string());
+  EXPECT_TRUE(parse(call("GET", "/v1/routes?after=x.a.eu")).at("routes").as_array().empty());
+  EXPECT_EQ(call("GET", "/v1/agents?after=x").status, 400);
+}
+
+TEST_F(OperatorApiTest, ListsHavePages) {
+  auto token = invite();
+  std::vector<hubapi::DeclaredService> services;
+  for (size_t i = 0; i < hubapi::kMaxServices; ++i) {
+    services.push_back(
+        {*route::HostPattern::parse(fmt::format("h{:03}.a.eu", i)), route::TlsMode::kTerminate});
+  }
+  size_t declared = 0;
+  while (declared <= 2 * Lists::kPage) {
+    for (auto& service : services)
+      service.hostname = *route::HostPattern::parse(fmt::format("h{:05}.a.eu", declared++));
+    agent_ = SecretKey::generate(random_).public_key();
+    hubapi::Declaration more = declaration(token);
+    more.services = services;
+    ASSERT_EQ(handle(signed_request(hubapi::encode(more), token.tenant_key, g_wall)).status, 200);
+  }
+  size_t seen = 0, pages = 0;
+  std::string path = "/v1/routes";
+  while (true) {
+    auto page = parse(call("GET", path));
+    seen += page.at("routes").as_array().size();
+    ++pages;
+    const json::value* next = page.if_contains("next");
+    if (next == nullptr) break;
+    path = fmt::format("/v1/routes?after={}", std::string_view(next->as_string()));
+  }
+  EXPECT_EQ(seen, declared);
+  EXPECT_EQ(pages, 3u);
+}
+
+TEST_F(OperatorApiTest, RequestsAreNamedInTheirAnswers) {
+  const auto id_for = [&](std::optional<std::string> given) {
+    http::Request request{.method = "GET", .target = "/v1/health", .headers = {}, .body = {}};
+    if (given) request.headers.add("X-Request-Id", *given);
+    http::testing::MemoryExchange exchange(std::move(request));
+    api_->prepare(exchange);
+    return *exchange.always.find("x-request-id");
+  };
+  EXPECT_EQ(id_for("abc-1"), "abc-1");
+  const std::string made = id_for(std::nullopt);
+  EXPECT_EQ(made.size(), 32u);
+  EXPECT_NE(id_for(std::nullopt), made);
+  for (const std::string& bad :
+       {std::string(""), std::string("a b"), std::string("a\x7f"), std::string(129, 'a')})
+    EXPECT_EQ(id_for(bad).size(), 32u) << bad;
 }
 
 }  // namespace

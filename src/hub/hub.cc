@@ -40,6 +40,7 @@ struct Core : std::enable_shared_from_this<Core> {
         server(loop,
                {.request_time = config.request_time,
                 .wall_clock = [this] { return config.wall_clock(); },
+                .prepare = [this](http::Exchange& exchange) { api.prepare(exchange); },
                 .refusal = refusal},
                [this](http::Exchange& exchange) { return api.handle(exchange); }),
         timer(loop) {

@@ -24,6 +24,7 @@ struct Invite {
   UnixTime created_at;
   std::optional<UnixTime> expires_at;
   bool revoked = false;
+  bool suspended = false;
 
   bool expired(UnixTime now) const { return expires_at && *expires_at <= now; }
   bool live(UnixTime now) const { return !revoked && !expired(now); }

@@ -24,7 +24,9 @@ std::optional<std::string> own_name_among(const std::vector<route::HostPattern>&
   return std::nullopt;
 }
 
-constexpr const char* kOperator = "operator";  // in the audit log
+std::string own_name_text(std::string_view own) {
+  return fmt::format("hostname {} is the hub's own: it answers there itself; choose another", own);
+}
 
 std::string not_stored_text(const Error& error) {
   constexpr std::string_view kDone =
@@ -63,9 +65,7 @@ net::Task<http::Response> InviteHandlers::create(const http::Exchange& exchange)
   auto wanted = parse_invite_request(exchange.request.body);
   if (!wanted) co_return error_response(400, "invalid_request", wanted.error().message);
   if (auto own = own_name_among(wanted->hostnames, config_.public_urls)) {
-    co_return error_response(
-        400, "invalid_request",
-        fmt::format("hostname {} is the hub's own: it answers there itself; choose another", *own));
+    co_return error_response(400, "invalid_request", own_name_text(*own));
   }
   InviteId id = new_id();
   auto secret = SecretBytes<32>::random(random_);
@@ -87,17 +87,17 @@ net::Task<http::Response> InviteHandlers::create(const http::Exchange& exchange)
          if (!records) return std::unexpected(records.error());
          return Batch{.records = std::move(*records),
                       .audit = {{.at = wall,
-                                 .actor = kOperator,
+                                 .actor = exchange.user,
                                  .action = "invite.create",
                                  .subject = invite_key(id),
                                  .before = {},
                                  .after = invite_json(invite, wall)}}};
        },
        .stored_too_late =
-           [this, id] {
+           [this, id, actor = exchange.user] {
              log_warn("invite_revoked", "invite={} meaning={}", invite_key(id),
                       culvert::quoted("it was stored too late for its token to be shown"));
-             (void)invites_.revoke(id, revocation_of(id));
+             (void)invites_.revoke(id, revocation_of(id, actor));
              ledger_.flush_later();
            }});
   if (!added) {
@@ -126,10 +126,10 @@ net::Task<http::Response> InviteHandlers::list(const http::Exchange& exchange) {
   co_return json_response(200, invite_page_json(*invites, config_.wall_clock()));
 }
 
-AuditEntry InviteHandlers::revocation_of(const InviteId& id) const {
+AuditEntry InviteHandlers::revocation_of(const InviteId& id, const std::string& actor) const {
   const UnixTime wall = config_.wall_clock();
   AuditEntry entry{.at = wall,
-                   .actor = kOperator,
+                   .actor = actor,
                    .action = "invite.revoke",
                    .subject = invite_key(id),
                    .before = {},
@@ -139,21 +139,83 @@ AuditEntry InviteHandlers::revocation_of(const InviteId& id) const {
   return entry;
 }
 
-void InviteHandlers::end_invite(const InviteId& id) {
-  leases_.end_invite(id);
-  limits_.end_invite(id);
-  leases_changed_();
+net::Task<http::Response> InviteHandlers::show(const http::Exchange& exchange) {
+  auto invite = find(exchange.rest);
+  if (!invite) co_return error_response(404, "not_found", invite.error().message);
+  co_return json_response(200, invite_json(**invite, config_.wall_clock()));
+}
+
+// 404 for what is unknown, damaged or not an id. The text is an invite's id, or its tenant's.
+Result<const Invite*> InviteHandlers::find(std::string_view text) const {
+  if (auto tenant = PublicKey::parse(text)) {
+    if (const Invite* invite = invites_.find_tenant(*tenant)) return invite;
+  } else if (auto id = parse_invite_id(text)) {
+    auto invite = invites_.find(*id);
+    if (!invite || *invite != nullptr) return invite;
+  }
+  return fail(ErrorCode::kNotFound, "no invite or tenant has the id {}", culvert::quoted(text));
+}
+
+Result<Batch> InviteHandlers::judge_change(const InviteId& id, const InviteChange& wanted,
+                                           const std::string& actor, UnixTime wall) const {
+  auto found = invites_.find(id);
+  if (!found) return std::unexpected(found.error());
+  if (*found == nullptr || (*found)->revoked)
+    return fail(ErrorCode::kNotFound, "the invite is revoked, and cannot be changed; create another one");
+  auto changed = wanted.applied_to(**found, wall);
+  if (!changed) return std::unexpected(changed.error());
+  auto records = invites_.change(*changed, wall);
+  if (!records) return std::unexpected(records.error());
+  return Batch{.records = std::move(*records),
+               .audit = {{.at = wall,
+                          .actor = actor,
+                          .action = "invite.change",
+                          .subject = invite_key(id),
+                          .before = invite_json(**found, wall),
+                          .after = invite_json(*changed, wall)}}};
+}
+
+net::Task<http::Response> InviteHandlers::change(const http::Exchange& exchange) {
+  auto wanted = parse_invite_change(exchange.request.body);
+  if (!wanted) co_return error_response(400, "invalid_request", wanted.error().message);
+  for (const auto* patterns : {&wanted->added, wanted->hostnames ? &*wanted->hostnames : nullptr}) {
+    if (patterns == nullptr) continue;
+    if (auto own = own_name_among(*patterns, config_.public_urls))
+      co_return error_response(400, "invalid_request", own_name_text(*own));
+  }
+  auto named = find(exchange.rest);
+  if (!named) co_return error_response(404, "not_found", named.error().message);
+  const InviteId id = (*named)->id;
+  const UnixTime wall = config_.wall_clock();
+  auto changed = co_await ledger_.commit({.touches = {std::string(kInviteKind)}, .judge = [&] {
+                                            return judge_change(id, *wanted, exchange.user, wall);
+                                          }});
+  if (!changed) {
+    const Error& error = changed.error();
+    if (error.code == ErrorCode::kInvalid) co_return error_response(400, "invalid_request", error.message);
+    if (error.code == ErrorCode::kNotFound) co_return error_response(404, "not_found", error.message);
+    if (error.code == ErrorCode::kConflict) co_return error_response(409, "hostname_conflict", error.message);
+    co_return failures_.answer(error, exchange.now);
+  }
+  log_info("invite_changed", "invite={} by={}", invite_key(id), culvert::quoted(exchange.user));
+  auto now = invites_.find(id);
+  if (!now || *now == nullptr) co_return error_response(404, "not_found", "the invite was removed meanwhile");
+  co_return json_response(200, invite_json(**now, wall));
 }
 
 net::Task<http::Response> InviteHandlers::revoke(const http::Exchange& exchange) {
   auto id = parse_invite_id(exchange.rest);
+  if (const auto tenant = PublicKey::parse(exchange.rest); !id && tenant) {
+    if (const Invite* invite = invites_.find_tenant(*tenant)) id = invite->id;
+  }
   if (!id) {
-    co_return error_response(400, "invalid_request", "the invite id is not 16 bytes in unpadded base64url");
+    co_return error_response(
+        400, "invalid_request",
+        "the id is neither an invite's (16 bytes in unpadded base64url) nor that of a tenant that is known");
   }
   // The agents are cut off before the database is asked: it may be slow, or full.
-  auto revoked = invites_.revoke(*id, revocation_of(*id));
+  auto revoked = invites_.revoke(*id, revocation_of(*id, exchange.user));
   if (!revoked) co_return error_response(404, "not_found", revoked.error().message);
-  end_invite(*id);
   auto stored = co_await ledger_.flush();
   if (!stored) {
     log_error("invite_revocation_not_stored", "invite={} reason={}", invite_key(*id),

@@ -30,7 +30,8 @@ json::array pattern_list(const std::vector<route::HostPattern>& patterns) {
 
 const char* status_text(const Invite& invite, UnixTime now) {
   if (invite.revoked) return "revoked";
-  return invite.expired(now) ? "expired" : "live";
+  if (invite.expired(now)) return "expired";
+  return invite.suspended ? "suspended" : "live";
 }
 
 json::object listed(const Invite& invite, UnixTime now) {
@@ -49,51 +50,142 @@ bool is_good_name(std::string_view name) {
          name.back() != ' ' && is_printable(name);
 }
 
+using Patterns = std::vector<route::HostPattern>;
+
+// The members of a request, with the first error. A member that is null counts as absent, but for lifetime().
+class BodyReader {
+ public:
+  explicit BodyReader(const json::object& body) : body_(body) {}
+
+  std::optional<std::string> name() {
+    const json::value* member = find("name");
+    if (member == nullptr) return std::nullopt;
+    if (member->is_string() && is_good_name(member->get_string())) return std::string(member->get_string());
+    set_error(fmt::format("\"name\" is not 1 to {} characters without control characters",
+                          InviteRequest::kMaxNameLength));
+    return std::nullopt;
+  }
+
+  std::optional<Patterns> patterns(std::string_view key) {
+    const json::value* member = find(key);
+    if (member == nullptr) return std::nullopt;
+    Patterns patterns;
+    if (!member->is_array()) {
+      set_error(fmt::format("\"{}\" is not an array", key));
+    } else if (member->get_array().size() > InviteRequest::kMaxHostnames) {
+      set_error(fmt::format("at most {} hostnames fit an invite", InviteRequest::kMaxHostnames));
+    } else {
+      for (const json::value& entry : member->get_array()) add_pattern(patterns, key, entry);
+    }
+    return patterns;
+  }
+
+  // The inner nullopt: it never ends.
+  std::optional<std::optional<std::chrono::seconds>> lifetime() {
+    const json::value* member = body_.if_contains("expires_in_secs");
+    if (member == nullptr) return std::nullopt;
+    if (member->is_null()) return std::optional<std::chrono::seconds>();
+    const bool is_in_range = member->is_int64() && member->get_int64() >= 1 &&
+                             member->get_int64() <= hubapi::kMaxInviteExpiry.count();
+    if (is_in_range) return std::chrono::seconds(member->get_int64());
+    set_error(
+        fmt::format("\"expires_in_secs\" is not an integer from 1 to {}; null is for an invite that never "
+                    "expires",
+                    hubapi::kMaxInviteExpiry.count()));
+    return std::nullopt;
+  }
+
+  std::optional<bool> boolean(std::string_view key) {
+    const json::value* member = find(key);
+    if (member == nullptr) return std::nullopt;
+    if (member->is_bool()) return member->get_bool();
+    set_error(fmt::format("\"{}\" is neither true nor false", key));
+    return std::nullopt;
+  }
+
+  const std::optional<Error>& error() const { return error_; }
+
+ private:
+  const json::value* find(std::string_view key) const {
+    const json::value* member = body_.if_contains(json::string_view(key.data(), key.size()));
+    return member == nullptr || member->is_null() ? nullptr : member;
+  }
+  void add_pattern(Patterns& patterns, std::string_view key, const json::value& entry) {
+    if (!entry.is_string()) return set_error(fmt::format("\"{}\" holds something that is not a string", key));
+    auto pattern = route::HostPattern::parse(std::string_view(entry.get_string()));
+    if (!pattern) return set_error(pattern.error().message);
+    if (std::ranges::find(patterns, *pattern) != patterns.end())
+      return set_error(fmt::format("hostname {} is there twice", pattern->text()));
+    patterns.push_back(std::move(*pattern));
+  }
+  void set_error(std::string message) {
+    if (!error_) error_ = Error{ErrorCode::kInvalid, std::move(message)};
+  }
+
+  const json::object& body_;
+  std::optional<Error> error_;
+};
+
 }  // namespace
 
 Result<InviteRequest> parse_invite_request(std::string_view body) {
-  auto invalid = [](std::string message) { return fail(ErrorCode::kInvalid, "{}", message); };
   auto object = parse_json_object("the body", body);
   if (!object) return std::unexpected(object.error());
-  InviteRequest request;
-  for (const auto& [key, member] : *object) {
-    if (key == "name") {
-      if (member.is_null()) continue;
-      if (!member.is_string() || !is_good_name(member.get_string())) {
-        return invalid(fmt::format("\"name\" is not 1 to {} characters without control characters",
-                                   InviteRequest::kMaxNameLength));
-      }
-      request.name = std::string(member.get_string());
-    } else if (key == "hostnames") {
-      if (!member.is_array()) return invalid("\"hostnames\" is not an array");
-      if (member.get_array().size() > InviteRequest::kMaxHostnames) {
-        return invalid(fmt::format("at most {} hostnames fit an invite", InviteRequest::kMaxHostnames));
-      }
-      for (const json::value& entry : member.get_array()) {
-        if (!entry.is_string()) return invalid("\"hostnames\" holds something that is not a string");
-        auto pattern = route::HostPattern::parse(std::string_view(entry.get_string()));
-        if (!pattern) return std::unexpected(pattern.error());
-        if (std::ranges::find(request.hostnames, *pattern) != request.hostnames.end()) {
-          return invalid(fmt::format("hostname {} is there twice", pattern->text()));
-        }
-        request.hostnames.push_back(std::move(*pattern));
-      }
-    } else if (key == "expires_in_secs") {
-      if (member.is_null()) continue;
-      if (!member.is_int64() || member.get_int64() < 1 ||
-          member.get_int64() > hubapi::kMaxInviteExpiry.count()) {
-        return invalid(
-            fmt::format("\"expires_in_secs\" is not an integer from 1 to {}; leave it out for an invite that "
-                        "never expires",
-                        hubapi::kMaxInviteExpiry.count()));
-      }
-      request.expires_in = std::chrono::seconds(member.get_int64());
-    } else {
-      return invalid(fmt::format("unknown member {}", culvert::quoted(std::string_view(key))));
-    }
-  }
-  if (request.hostnames.empty()) return invalid("\"hostnames\" is missing or empty");
+  if (auto known = refuse_unknown_members("the body", *object, {"name", "hostnames", "expires_in_secs"});
+      !known)
+    return std::unexpected(known.error());
+  BodyReader reader(*object);
+  InviteRequest request{.name = reader.name(),
+                        .hostnames = reader.patterns("hostnames").value_or(Patterns()),
+                        .expires_in = reader.lifetime().value_or(std::nullopt)};
+  if (reader.error()) return std::unexpected(*reader.error());
+  if (request.hostnames.empty()) return fail(ErrorCode::kInvalid, "\"hostnames\" is missing or empty");
   return request;
+}
+
+Result<InviteChange> parse_invite_change(std::string_view body) {
+  auto object = parse_json_object("the body", body);
+  if (!object) return std::unexpected(object.error());
+  if (auto known = refuse_unknown_members(
+          "the body", *object,
+          {"name", "hostnames", "add_hostnames", "remove_hostnames", "expires_in_secs", "suspended"});
+      !known)
+    return std::unexpected(known.error());
+  BodyReader reader(*object);
+  InviteChange change{.name = reader.name(),
+                      .hostnames = reader.patterns("hostnames"),
+                      .added = reader.patterns("add_hostnames").value_or(Patterns()),
+                      .removed = reader.patterns("remove_hostnames").value_or(Patterns()),
+                      .expires_in = reader.lifetime(),
+                      .suspended = reader.boolean("suspended")};
+  if (reader.error()) return std::unexpected(*reader.error());
+  if (object->empty()) return fail(ErrorCode::kInvalid, "the body has no member; name what is to be changed");
+  if (change.hostnames && !(change.added.empty() && change.removed.empty())) {
+    return fail(ErrorCode::kInvalid,
+                "\"hostnames\" replaces all of them; leave out \"add_hostnames\" and \"remove_hostnames\"");
+  }
+  return change;
+}
+
+Result<Invite> InviteChange::applied_to(Invite invite, UnixTime now) const {
+  if (name) invite.name = *name;
+  if (hostnames) invite.hostnames = *hostnames;
+  for (const auto& pattern : removed) {
+    if (std::erase(invite.hostnames, pattern) == 0)
+      return fail(ErrorCode::kInvalid, "the invite does not have the hostname {}", pattern.text());
+  }
+  for (const auto& pattern : added) {
+    if (std::ranges::find(invite.hostnames, pattern) == invite.hostnames.end())
+      invite.hostnames.push_back(pattern);
+  }
+  if (invite.hostnames.empty()) {
+    return fail(ErrorCode::kInvalid, "an invite without a hostname is of no use; revoke it, or suspend it");
+  }
+  if (invite.hostnames.size() > InviteRequest::kMaxHostnames)
+    return fail(ErrorCode::kInvalid, "at most {} hostnames fit an invite", InviteRequest::kMaxHostnames);
+  if (expires_in) invite.expires_at = *expires_in ? std::optional(now + **expires_in) : std::nullopt;
+  if (suspended) invite.suspended = *suspended;
+  return invite;
 }
 
 std::string created_invite_json(const Invite& invite, const SecretString& token) {

@@ -24,14 +24,28 @@ struct InviteRequest {
 // The body of a request to create an invite. kInvalid names the member that is wrong.
 Result<InviteRequest> parse_invite_request(std::string_view body);
 
-// The answer to it.
+struct InviteChange {
+  std::optional<std::string> name;
+  std::optional<std::vector<route::HostPattern>> hostnames;  // instead of those that are there
+  std::vector<route::HostPattern> added;
+  std::vector<route::HostPattern> removed;
+  std::optional<std::optional<std::chrono::seconds>> expires_in;  // the inner nullopt: never
+  std::optional<bool> suspended;
+
+  // kInvalid: it has none of a hostname that is to be removed, or the number of the rest is wrong.
+  Result<Invite> applied_to(Invite invite, UnixTime now) const;
+};
+// The body of a request to change an invite. kInvalid names the member that is wrong.
+Result<InviteChange> parse_invite_change(std::string_view body);
+
+// The answer to a request to create one.
 std::string created_invite_json(const Invite& invite, const SecretString& token);
 
 // A page of the listing: the first of `invites`, and "next" when not all of them fit.
 constexpr size_t kMaxPageInvites = 5'000;
 std::string invite_page_json(std::span<const Invite> invites, UnixTime now);
 
-// As the listing shows it, for the audit log.
+// As the listing shows it.
 std::string invite_json(const Invite& invite, UnixTime now);
 
 }  // namespace culvert::hub

@@ -29,13 +29,11 @@ std::optional<InviteId> parse_invite_id(std::string_view text) {
 Record invite_record(const Invite& invite) {
   json::array hostnames;
   for (const auto& pattern : invite.hostnames) hostnames.push_back(json::string(pattern.text()));
-  json::object body{{"sequence", invite.sequence},
-                    {"name", invite.name},
-                    {"tenant", invite.tenant.to_string()},
-                    {"secret_hash", to_base64url(invite.secret_hash)},
-                    {"hostnames", std::move(hostnames)},
-                    {"created_at", invite.created_at.time_since_epoch().count()},
-                    {"revoked", invite.revoked}};
+  json::object body{
+      {"sequence", invite.sequence},         {"name", invite.name},
+      {"tenant", invite.tenant.to_string()}, {"secret_hash", to_base64url(invite.secret_hash)},
+      {"hostnames", std::move(hostnames)},   {"created_at", invite.created_at.time_since_epoch().count()},
+      {"revoked", invite.revoked},           {"suspended", invite.suspended}};
   if (invite.expires_at) body["expires_at"] = invite.expires_at->time_since_epoch().count();
   return {.kind = std::string(kInviteKind), .key = invite_key(invite.id), .body = json::serialize(body)};
 }
@@ -51,6 +49,7 @@ Result<Invite> read_invite_record(const InviteId& id, std::string_view text) {
   const Sha256 secret_hash = reader.bytes<std::tuple_size_v<Sha256>>("secret_hash");
   const UnixTime created_at(std::chrono::seconds(reader.integer("created_at", 0, kMaxTime)));
   const bool revoked = reader.boolean("revoked");
+  const bool suspended = reader.has("suspended") && reader.boolean("suspended");
   std::vector<route::HostPattern> hostnames;
   for (const std::string& hostname : reader.texts("hostnames")) {
     auto pattern = route::HostPattern::parse(hostname);
@@ -69,7 +68,8 @@ Result<Invite> read_invite_record(const InviteId& id, std::string_view text) {
                 .hostnames = std::move(hostnames),
                 .created_at = created_at,
                 .expires_at = expires_at,
-                .revoked = revoked};
+                .revoked = revoked,
+                .suspended = suspended};
 }
 
 }  // namespace culvert::hub

@@ -17,26 +17,32 @@ void Invites::apply(const Record& record) {
     return;
   }
   erase(*id);
+  put(*id, record);
+  if (listener_) listener_(*id);
+}
+
+void Invites::put(const InviteId& id, const Record& record) {
   if (!record.body) {
-    unstored_.erase(*id);
+    unstored_.erase(id);
     return;
   }
-  auto invite = read_invite_record(*id, *record.body);
+  auto invite = read_invite_record(id, *record.body);
   if (!invite) {
     log_error("hub_invite_damaged", "invite={} reason={}", record.key,
               culvert::quoted(invite.error().message));
-    if (!unstored_.contains(*id)) damaged_.insert(*id);
+    if (!unstored_.contains(id)) damaged_.insert(id);
     return;
   }
-  if (invite->revoked) unstored_.erase(*id);
+  if (invite->revoked) unstored_.erase(id);
   // Others may have written it before they knew.
-  invite->revoked = invite->revoked || unstored_.contains(*id);
+  invite->revoked = invite->revoked || unstored_.contains(id);
   insert(std::move(*invite));
 }
 
 void Invites::insert(Invite invite) {
   for (const auto& pattern : invite.hostnames) grants_.add(pattern, invite.id);
   sequences_[invite.id] = invite.sequence;
+  tenants_.insert_or_assign(invite.tenant, invite.id);
   const bool is_new = invites_.emplace(invite.sequence, std::move(invite)).second;
   CHECK(is_new);
 }
@@ -47,6 +53,7 @@ void Invites::erase(const InviteId& id) {
   if (sequence == sequences_.end()) return;
   auto invite = invites_.find(sequence->second);
   for (const auto& pattern : invite->second.hostnames) grants_.remove(pattern, id);
+  tenants_.erase(invite->second.tenant);
   invites_.erase(invite);
   sequences_.erase(sequence);
 }
@@ -56,6 +63,11 @@ Result<const Invite*> Invites::find(const InviteId& id) const {
   if (sequence != sequences_.end()) return &invites_.at(sequence->second);
   if (damaged_.contains(id)) return fail(ErrorCode::kIo, "the invite is damaged in the database");
   return nullptr;
+}
+
+const Invite* Invites::find_tenant(const PublicKey& tenant) const {
+  const auto id = tenants_.find(tenant);
+  return id == tenants_.end() ? nullptr : &invites_.at(sequences_.at(id->second));
 }
 
 Result<std::vector<Invite>> Invites::list(const std::optional<InviteId>& after, size_t limit) const {
@@ -70,17 +82,17 @@ Result<std::vector<Invite>> Invites::list(const std::optional<InviteId>& after, 
   return out;
 }
 
-Result<> Invites::check_free(std::span<const route::HostPattern> hostnames, UnixTime now) const {
+Result<> Invites::check_free(const Invite& wanting, UnixTime now) const {
   if (!damaged_.empty()) {
     return fail(ErrorCode::kIo,
                 "the invite {} is damaged in the database, and may have the hostname; revoke it",
                 invite_key(*damaged_.begin()));
   }
-  const auto is_live = [&](const Grants::Grant& grant) {
-    return invites_.at(sequences_.at(grant.holder)).live(now);
+  const auto is_of_another = [&](const Grants::Grant& grant) {
+    return grant.holder != wanting.id && invites_.at(sequences_.at(grant.holder)).live(now);
   };
-  for (const auto& wanted : hostnames) {
-    const Grants::Grant* held = grants_.find_overlap(wanted, is_live);
+  for (const auto& wanted : wanting.hostnames) {
+    const Grants::Grant* held = grants_.find_overlap(wanted, is_of_another);
     if (held == nullptr) continue;
     return fail(ErrorCode::kConflict,
                 "hostname {} overlaps {} of the invite {}; revoke that one or choose another name",
@@ -101,10 +113,15 @@ Result<std::vector<Record>> Invites::add(Invite& invite, UnixTime now) const {
     records.push_back(
         {.kind = std::string(kInviteKind), .key = invite_key(ended->second.id), .body = std::nullopt});
   }
-  if (auto free = check_free(invite.hostnames, now); !free) return std::unexpected(free.error());
+  if (auto free = check_free(invite, now); !free) return std::unexpected(free.error());
   invite.sequence = invites_.empty() ? 1 : invites_.rbegin()->first + 1;
   records.push_back(invite_record(invite));
   return records;
+}
+
+Result<std::vector<Record>> Invites::change(const Invite& changed, UnixTime now) const {
+  if (auto free = check_free(changed, now); !free) return std::unexpected(free.error());
+  return std::vector{invite_record(changed)};
 }
 
 Result<> Invites::revoke(const InviteId& id, AuditEntry audit) {
@@ -118,6 +135,7 @@ Result<> Invites::revoke(const InviteId& id, AuditEntry audit) {
     return fail(ErrorCode::kNotFound, "no such invite, or it is revoked already");
   }
   unstored_.emplace(id, std::move(audit));
+  if (listener_) listener_(id);
   return {};
 }
 

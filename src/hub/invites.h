@@ -1,9 +1,10 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
-#include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
@@ -19,11 +20,16 @@ class Invites {
  public:
   static constexpr size_t kMax = 10'000;
 
+  // Called with the id of each invite that has changed: `listener` looks it up, and does not call back.
+  void set_listener(std::function<void(const InviteId&)> listener) { listener_ = std::move(listener); }
+
   // A record of kInviteKind, as it is in the database from now on.
   void apply(const Record& record);
 
   // nullptr: unknown. kIo: damaged in the database.
   Result<const Invite*> find(const InviteId& id) const;
+  // nullptr: unknown, or damaged.
+  const Invite* find_tenant(const PublicKey& tenant) const;
   // At most `limit`, beginning behind `after`; kNotFound when that is unknown.
   Result<std::vector<Invite>> list(const std::optional<InviteId>& after, size_t limit) const;
   size_t size() const { return invites_.size(); }
@@ -33,6 +39,9 @@ class Invites {
   // pattern and invite; kLimit, there are kMax live ones; kIo, a damaged one may overlap.
   Result<std::vector<Record>> add(Invite& invite, UnixTime now) const;
 
+  // What puts `changed` in the place of the invite with its id, which is there. Errors: as add().
+  Result<std::vector<Record>> change(const Invite& changed, UnixTime now) const;
+
   // In force at once; also when it was revoked before, as long as that is not stored. `audit` is written when
   // it is. kNotFound: unknown, or revoked and stored.
   Result<> revoke(const InviteId& id, AuditEntry audit);
@@ -41,15 +50,18 @@ class Invites {
   const std::map<InviteId, AuditEntry>& unstored_revocations() const { return unstored_; }
 
  private:
+  void put(const InviteId& id, const Record& record);
   void insert(Invite invite);
   void erase(const InviteId& id);
-  Result<> check_free(std::span<const route::HostPattern> hostnames, UnixTime now) const;
+  Result<> check_free(const Invite& wanting, UnixTime now) const;
 
   std::map<int64_t, Invite> invites_;
   std::map<InviteId, int64_t> sequences_;
+  std::unordered_map<PublicKey, InviteId> tenants_;
   Grants grants_;
   std::set<InviteId> damaged_;
   std::map<InviteId, AuditEntry> unstored_;
+  std::function<void(const InviteId&)> listener_;
 };
 
 }  // namespace culvert::hub

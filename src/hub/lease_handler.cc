@@ -127,7 +127,8 @@ http::Response LeaseHandler::grant(const Invite& invite, std::vector<hubapi::Ser
                              .services = std::move(verdicts),
                              .public_port = config_.public_port,
                              .internal_ca_pem = config_.internal_ca_pem,
-                             .renew_after = Leases::kRenewAfter};
+                             .renew_after = Leases::kRenewAfter,
+                             .is_suspended = invite.suspended};
   for (const auto& pattern : invite.hostnames) answer.granted.push_back(pattern.text());
   return json_response(200, hubapi::encode(answer));
 }

@@ -1,7 +1,9 @@
 #include "hub/leases.h"
 
 #include <algorithm>
+#include <iterator>
 #include <string_view>
+#include <unordered_map>
 
 #include "base/check.h"
 
@@ -85,12 +87,12 @@ Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
   }
 
   const bool is_new = held == leases_.end() || is_of_another;
-  const auto count = per_invite_.find(invite.id);
-  if (is_new && count != per_invite_.end() && count->second >= kMaxPerInvite) {
+  const auto agents = agents_.find(invite.id);
+  if (is_new && agents != agents_.end() && agents->second.size() >= kMaxPerInvite) {
     return fail(ErrorCode::kLimit,
                 "{} agents hold leases of this invite, the most that one may have; stop some, or wait "
                 "{} s for those that died",
-                count->second, std::chrono::duration_cast<std::chrono::seconds>(kLifetime).count());
+                agents->second.size(), std::chrono::duration_cast<std::chrono::seconds>(kLifetime).count());
   }
   if (is_of_another) end(held);  // its agent declared a key that it does not have
   TimePoint ends_at = now + kLifetime;
@@ -104,7 +106,7 @@ Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
     hold_names(invite, agent, gained);
     lease.services = std::move(accepted);
   } else {
-    ++per_invite_[invite.id];
+    agents_[invite.id].insert(agent);
     take_over(agent, accepted);
     hold_names(invite, agent, accepted);
     leases_.emplace(agent, Lease{.invite = invite.id,
@@ -152,7 +154,8 @@ void Leases::hold_names(const Invite& invite, const EndpointId& agent,
                                                                           .invite = invite.id,
                                                                           .tenant = invite.tenant,
                                                                           .tls_mode = service.tls_mode,
-                                                                          .agents = {}});
+                                                                          .agents = {},
+                                                                          .is_suspended = invite.suspended});
     CHECK(fresh || (name->second.invite == invite.id && name->second.tls_mode == service.tls_mode));
     name->second.agents.push_back(agent);
   }
@@ -170,9 +173,10 @@ void Leases::drop_names(const EndpointId& agent, const std::vector<hubapi::Decla
 
 Leases::LeaseMap::iterator Leases::end(LeaseMap::iterator lease) {
   drop_names(lease->first, lease->second.services);
-  auto count = per_invite_.find(lease->second.invite);
-  CHECK(count != per_invite_.end());
-  if (--count->second == 0) per_invite_.erase(count);
+  auto agents = agents_.find(lease->second.invite);
+  CHECK(agents != agents_.end());
+  agents->second.erase(lease->first);
+  if (agents->second.empty()) agents_.erase(agents);
   return leases_.erase(lease);
 }
 
@@ -199,8 +203,31 @@ void Leases::end_agent(const EndpointId& agent) {
 }
 
 void Leases::end_invite(const InviteId& invite) {
-  for (auto lease = leases_.begin(); lease != leases_.end();) {
-    lease = lease->second.invite == invite ? end(lease) : std::next(lease);
+  const auto agents = agents_.find(invite);
+  if (agents == agents_.end()) return;
+  for (const EndpointId& agent : std::set(agents->second)) end_agent(agent);
+}
+
+void Leases::set_invite(const Invite& invite) {
+  const auto agents = agents_.find(invite.id);
+  if (agents == agents_.end()) return;
+  for (const EndpointId& agent : std::set(agents->second)) {
+    const auto lease = leases_.find(agent);
+    Lease& held = lease->second;
+    held.invite_expires_at = invite.expires_at;
+    if (invite.expires_at) earliest_wall_end_ = std::min(earliest_wall_end_, *invite.expires_at);
+    std::vector<hubapi::DeclaredService> lost;
+    std::ranges::copy_if(held.services, std::back_inserter(lost), [&](const auto& service) {
+      return std::ranges::none_of(invite.hostnames,
+                                  [&](const auto& own) { return own.grants(service.hostname); });
+    });
+    drop_names(agent, lost);
+    held.services = without(held.services, lost);
+    for (const auto& service : held.services) {
+      remember(service.hostname.text());
+      names_.at(service.hostname.text()).is_suspended = invite.suspended;
+    }
+    if (held.services.empty()) end(lease);
   }
 }
 
@@ -235,6 +262,7 @@ std::optional<TimePoint> Leases::next_expiry(TimePoint now, UnixTime wall) const
 route::Route Leases::route_of(const Name& name) {
   route::Route route{name.pattern, name.tenant, name.tls_mode, {}};
   for (const EndpointId& agent : name.agents) route.targets.push_back({agent});
+  route.is_suspended = name.is_suspended;
   return route;
 }
 
@@ -257,6 +285,14 @@ std::optional<route::Delta> Leases::take_delta() {
   if (delta.empty()) return std::nullopt;
   version_ = delta.to;
   return delta;
+}
+
+std::vector<route::Route> Leases::routes_after(std::string_view after, size_t limit) const {
+  std::vector<route::Route> routes;
+  for (auto name = names_.upper_bound(std::string(after)); name != names_.end() && routes.size() < limit;
+       ++name)
+    routes.push_back(route_of(name->second));
+  return routes;
 }
 
 route::SnapshotPtr Leases::snapshot() const {

@@ -1,8 +1,9 @@
 #pragma once
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
-#include <unordered_map>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -56,6 +57,8 @@ class Leases {
   void tunnel_closed(const EndpointId& agent, TimePoint now);
   void end_agent(const EndpointId& agent);
   void end_invite(const InviteId& invite);
+  // The invite was changed: what it does not grant any more is lost, and its routes follow its suspension.
+  void set_invite(const Invite& invite);
 
   // Ends what is over by now. Cheap when nothing can be.
   void expire(TimePoint now, UnixTime wall);
@@ -67,9 +70,10 @@ class Leases {
   std::optional<route::Delta> take_delta();
   // All routes as of now, with the version of the last delta. Costs O(routes).
   route::SnapshotPtr snapshot() const;
+  // At most `limit` of them, in the order of their patterns, beginning behind `after`.
+  std::vector<route::Route> routes_after(std::string_view after, size_t limit) const;
   size_t size() const { return leases_.size(); }
 
- private:
   struct Lease {
     InviteId invite;
     std::optional<UnixTime> invite_expires_at;
@@ -79,14 +83,18 @@ class Leases {
     TimePoint lives_until;  // from then on its agent is silent
     RateLimit renewals{kRenewBurst, kRenewInterval};
   };
+  using LeaseMap = std::map<EndpointId, Lease>;
+  const LeaseMap& all() const { return leases_; }
+
+ private:
   struct Name {
     route::HostPattern pattern;
     InviteId invite;
     PublicKey tenant;
     route::TlsMode tls_mode;
     std::vector<EndpointId> agents;  // longest holder first
+    bool is_suspended = false;
   };
-  using LeaseMap = std::unordered_map<EndpointId, Lease>;
 
   hubapi::ServiceVerdict judge(const Invite& invite, const EndpointId& agent,
                                const hubapi::DeclaredService& service, TimePoint now) const;
@@ -102,8 +110,8 @@ class Leases {
   void remember(const std::string& pattern);
 
   LeaseMap leases_;
-  std::map<std::string, Name> names_;  // by pattern
-  std::map<InviteId, size_t> per_invite_;
+  std::map<std::string, Name> names_;                          // by pattern
+  std::map<InviteId, std::set<EndpointId>> agents_;            // that hold leases, by invite
   TimePoint earliest_end_ = TimePoint::max();                  // no lease ends before
   UnixTime earliest_wall_end_ = UnixTime::max();               // no lease's invite expires before
   std::map<std::string, std::optional<route::Route>> before_;  // of names that changed since the last delta

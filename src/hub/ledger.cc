@@ -70,6 +70,25 @@ net::Task<Result<>> Ledger::commit(Command command) {
   co_return fail(ErrorCode::kUnavailable, "the hub's database did not answer in time; try again");
 }
 
+net::Task<Result<std::vector<AuditEntry>>> Ledger::audit(std::optional<uint64_t> before, size_t limit) {
+  if (closed_) co_return fail(ErrorCode::kUnavailable, "the hub ends");
+  struct Reading {
+    explicit Reading(net::EventLoop& loop) : ended(loop) {}
+    net::Notify ended;
+    std::optional<Result<std::vector<AuditEntry>>> result;
+  };
+  const auto reading = std::make_shared<Reading>(loop_);
+  store_->read_audit(before, limit, [reading](Result<std::vector<AuditEntry>> entries) {
+    reading->result = std::move(entries);
+    reading->ended.notify();
+  });
+  const TimePoint deadline = loop_.now() + options_.answer_time;
+  bool in_time = true;
+  while (!reading->result && in_time) in_time = co_await reading->ended.wait_until(deadline);
+  if (reading->result) co_return std::move(*reading->result);
+  co_return fail(ErrorCode::kUnavailable, "the hub's database did not answer in time; try again");
+}
+
 void Ledger::flush_later() {
   flush_wanted_ = true;
   advance();

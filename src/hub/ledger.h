@@ -52,6 +52,10 @@ class Ledger {
   // As flush(), without waiting for it.
   void flush_later();
 
+  // At most `limit` entries of the audit log, the newest first, before the entry `before`. Errors:
+  // kUnavailable, kIo, kClosed.
+  net::Task<Result<std::vector<AuditEntry>>> audit(std::optional<uint64_t> before, size_t limit);
+
   // Waits for what is under way and for a last try to write what is unstored, for a bounded time; blocks.
   // What is called afterwards fails.
   void close();

@@ -269,6 +269,10 @@ class SlowStore final : public RecordStore {
   void commit(uint64_t at, Batch batch, std::function<void(Result<CommitOutcome>)> then) override {
     commits.push_back({at, std::move(batch), std::move(then)});
   }
+  void read_audit(std::optional<uint64_t> /*before*/, size_t /*limit*/,
+                  std::function<void(Result<std::vector<AuditEntry>>)> then) override {
+    then(std::vector<AuditEntry>());
+  }
   void close(Batch /*last*/, std::function<void(Result<CommitOutcome>)> /*then*/) override {}
 
   struct Commit {

@@ -6,22 +6,36 @@
 
 namespace culvert::hub {
 
-bool OperatorAuth::shows_key(const http::Request& request) const {
+std::optional<OperatorAuth::Operator> OperatorAuth::find(const http::Request& request) const {
   constexpr std::string_view kScheme = "Bearer ";
   const std::string* given = request.headers.find("authorization");
-  if (!given || request.headers.count("authorization") != 1 || !given->starts_with(kScheme)) return false;
+  if (!given || request.headers.count("authorization") != 1 || !given->starts_with(kScheme))
+    return std::nullopt;
+  const std::string_view shown = std::string_view(*given).substr(kScheme.size());
   // Hashed first, so that not even the length can be timed.
-  Sha256 shown = sha256(as_bytes(std::string_view(*given).substr(kScheme.size())));
-  return equal_constant_time(shown, sha256(as_bytes(key_.expose())));
+  if (equal_constant_time(sha256(as_bytes(shown)), sha256(as_bytes(own_key_.expose()))))
+    return Operator{kOwn, OperatorRole::kAdmin};
+  // Looked up by a hash that who guesses does not know.
+  const OperatorKey* key = keys_.find_by_hash(hmac_sha256(hash_key_, as_bytes(shown)));
+  return key == nullptr ? std::nullopt : std::optional(Operator{key->name, key->role});
 }
 
-std::optional<http::Response> OperatorAuth::refuse(const http::Exchange& exchange) {
-  if (shows_key(exchange.request)) return std::nullopt;
-  ++counters_.bad_bearers;
-  if (log_.allow(exchange.now)) log_warn("operator_key_refused", "total={}", counters_.bad_bearers);
-  auto response = error_response(401, "unauthorized", "the operator's key is missing or wrong");
-  response.headers.add("WWW-Authenticate", "Bearer");
-  return response;
+std::optional<http::Response> OperatorAuth::refuse(http::Exchange& exchange) {
+  const auto who = find(exchange.request);
+  if (!who) {
+    ++counters_.bad_bearers;
+    if (log_.allow(exchange.now)) log_warn("operator_key_refused", "total={}", counters_.bad_bearers);
+    auto response = error_response(401, "unauthorized", "the operator's key is missing or wrong");
+    response.headers.add("WWW-Authenticate", "Bearer");
+    return response;
+  }
+  exchange.user = who->name;
+  if (who->role == OperatorRole::kReadOnly && exchange.request.method != "GET") {
+    return error_response(403, "read_only",
+                          fmt::format("the operator key {} may only read; use one with the role admin",
+                                      culvert::quoted(who->name)));
+  }
+  return std::nullopt;
 }
 
 }  // namespace culvert::hub

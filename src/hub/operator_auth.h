@@ -5,22 +5,35 @@
 #include "base/secret.h"
 #include "http/router.h"
 #include "hub/api_counters.h"
+#include "hub/operator_keys.h"
 
 namespace culvert::hub {
 
-// Checks the operator's key: the step before every handler of the operator's API.
+// Checks operator keys: the step before every handler of the operator's API.
 class OperatorAuth {
  public:
-  // Both outlive it.
-  OperatorAuth(const SecretString& key, ApiCounters& counters) : key_(key), counters_(counters) {}
+  // What the key of the node's own file is called in the audit log. It is an admin's.
+  static constexpr std::string_view kOwn = "operator.key";
 
-  // nullopt: the request shows the key ("Authorization: Bearer ...", exactly once). Otherwise the answer 401.
-  std::optional<http::Response> refuse(const http::Exchange& exchange);
+  // All outlive it.
+  OperatorAuth(const SecretString& own_key, const OperatorKeys& keys, ByteView hash_key,
+               ApiCounters& counters)
+      : own_key_(own_key), keys_(keys), hash_key_(hash_key), counters_(counters) {}
+
+  // nullopt: the request shows a key ("Authorization: Bearer ...", exactly once), whose role may do this;
+  // Exchange::user has its name. Otherwise the answer: 401, or 403 for a read-only key.
+  std::optional<http::Response> refuse(http::Exchange& exchange);
 
  private:
-  bool shows_key(const http::Request& request) const;
+  struct Operator {
+    std::string_view name;
+    OperatorRole role;
+  };
+  std::optional<Operator> find(const http::Request& request) const;
 
-  const SecretString& key_;
+  const SecretString& own_key_;
+  const OperatorKeys& keys_;
+  const ByteView hash_key_;
   ApiCounters& counters_;
   RateLimit log_{5, std::chrono::seconds(10)};
 };

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@ struct Record {
 
 // Who changed what. Written by the commit that changes it.
 struct AuditEntry {
+  uint64_t sequence = 0;  // set by the database, in the order of the changes
   UnixTime at = {};
   std::string actor = {};
   std::string action = {};   // invite.create

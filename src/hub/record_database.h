@@ -27,6 +27,9 @@ class RecordDatabase {
   // Writes all of `batch` if the database is at revision `at`, and nothing otherwise. Errors, after which
   // nothing was written: kIo, the message names the database; kClosed as check().
   virtual Result<CommitOutcome> commit(uint64_t at, const Batch& batch) = 0;
+  // At most `limit` entries of the audit log, the newest first; those before the entry `before`, if there is
+  // one. kIo.
+  virtual Result<std::vector<AuditEntry>> audit(std::optional<uint64_t> before, size_t limit) = 0;
   // Whether it is still the database that was opened; every commit does this first. kClosed: no, and the
   // message says what to do.
   virtual Result<> check() = 0;

@@ -27,6 +27,11 @@ class RecordStore {
   // error nothing was written.
   virtual void commit(uint64_t at, Batch batch, std::function<void(Result<CommitOutcome>)> then) = 0;
 
+  // At most `limit` entries of the audit log, the newest first; those before the entry `before`, if there is
+  // one. Errors as those of commit().
+  virtual void read_audit(std::optional<uint64_t> before, size_t limit,
+                          std::function<void(Result<std::vector<AuditEntry>>)> then) = 0;
+
   // Writes `last`, if there is anything in it, behind what is under way, and waits for both for a bounded
   // time; blocks. Every `then` was called when it returns.
   virtual void close(Batch last, std::function<void(Result<CommitOutcome>)> then) = 0;

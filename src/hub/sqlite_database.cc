@@ -463,6 +463,28 @@ Result<CommitOutcome> SqliteDatabase::commit(uint64_t at, const Batch& batch) {
   return written;
 }
 
+Result<std::vector<AuditEntry>> SqliteDatabase::audit(std::optional<uint64_t> before, size_t limit) {
+  Statement select(
+      impl_->database.get(),
+      "SELECT sequence, at, actor, action, subject, before, after FROM audit WHERE sequence < ? ORDER "
+      "BY sequence DESC LIMIT ?");
+  select.bind(before ? static_cast<int64_t>(std::min<uint64_t>(*before, INT64_MAX)) : INT64_MAX)
+      .bind(static_cast<int64_t>(limit));
+  std::vector<AuditEntry> entries;
+  while (true) {
+    auto row = select.step();
+    if (!row) return impl_->failed("read", row.error());
+    if (!*row) return entries;
+    entries.push_back({.sequence = static_cast<uint64_t>(select.integer(0)),
+                       .at = UnixTime(std::chrono::seconds(select.integer(1))),
+                       .actor = std::string(select.text(2)),
+                       .action = std::string(select.text(3)),
+                       .subject = std::string(select.text(4)),
+                       .before = std::string(select.text(5)),
+                       .after = std::string(select.text(6))});
+  }
+}
+
 // SQLite goes on with a file that has lost its name, and everything that it writes is gone with the process.
 Result<> SqliteDatabase::Impl::look_at_path() {
   auto there = file_identity(path);

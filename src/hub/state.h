@@ -1,5 +1,6 @@
 #pragma once
 #include "hub/invites.h"
+#include "hub/operator_keys.h"
 #include "hub/record.h"
 
 namespace culvert::hub {
@@ -8,6 +9,7 @@ namespace culvert::hub {
 // Sans-I/O. It changes with what the Ledger has committed, and by what is in force before it is stored.
 struct State {
   Invites invites;
+  OperatorKeys operator_keys;
 
   // As it is in the database from now on. Records of a kind that this hub does not know are left alone.
   void apply(const Record& record);

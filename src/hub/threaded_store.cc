@@ -7,10 +7,10 @@
 namespace culvert::hub {
 namespace {
 
-// The commit that is under way, the next one, and a check.
-constexpr size_t kMaxWaiting = 4;
+// The commit that is under way, a check, and readers of the audit log.
+constexpr size_t kMaxWaiting = 16;
 
-Result<CommitOutcome> ended() { return fail(ErrorCode::kUnavailable, "the hub ends"); }
+auto ended() { return fail(ErrorCode::kUnavailable, "the hub ends"); }
 
 }  // namespace
 
@@ -40,8 +40,21 @@ void ThreadedStore::commit(uint64_t at, Batch batch, std::function<void(Result<C
     *out = database.commit(at, batch);
     if (*out) *left_at = (*out)->revision;
   };
-  auto done = [out, then](bool is_done) { then(is_done ? std::move(*out) : ended()); };
+  auto done = [out, then](bool is_done) {
+    then(is_done ? std::move(*out) : decltype(out)::element_type(ended()));
+  };
   if (!thread_.post(std::move(work), std::move(done))) then(ended());
+}
+
+void ThreadedStore::read_audit(std::optional<uint64_t> before, size_t limit,
+                               std::function<void(Result<std::vector<AuditEntry>>)> then) {
+  auto out = std::make_shared<Result<std::vector<AuditEntry>>>();
+  auto work = [out, before, limit](RecordDatabase& database) { *out = database.audit(before, limit); };
+  auto done = [out, then](bool is_done) {
+    then(is_done ? std::move(*out) : decltype(out)::element_type(ended()));
+  };
+  if (!thread_.post(std::move(work), std::move(done)))
+    then(fail(ErrorCode::kUnavailable, "too much waits for the hub's database; try again"));
 }
 
 void ThreadedStore::check_later() {
@@ -61,7 +74,9 @@ void ThreadedStore::close(Batch last, std::function<void(Result<CommitOutcome>)>
     auto out = std::make_shared<Result<CommitOutcome>>();
     thread_.post_last([out, last = std::move(last), left_at = left_at_](
                           RecordDatabase& database) { *out = database.commit(*left_at, last); },
-                      [out, then](bool is_done) { then(is_done ? std::move(*out) : ended()); });
+                      [out, then](bool is_done) {
+                        then(is_done ? std::move(*out) : decltype(out)::element_type(ended()));
+                      });
   }
   thread_.close(options_.close_time);
 }

@@ -21,6 +21,8 @@ class ThreadedStore final : public RecordStore {
   uint64_t revision() const override { return content_.revision; }
   std::vector<Record> take_records() override { return std::move(content_.records); }
   void commit(uint64_t at, Batch batch, std::function<void(Result<CommitOutcome>)> then) override;
+  void read_audit(std::optional<uint64_t> before, size_t limit,
+                  std::function<void(Result<std::vector<AuditEntry>>)> then) override;
   void close(Batch last, std::function<void(Result<CommitOutcome>)> then) override;
 
  private:

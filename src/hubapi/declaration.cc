@@ -145,7 +145,8 @@ std::string encode(const LeaseAnswer& answer) {
       {"services", std::move(services)},
       {"public_port", answer.public_port},
       {"internal_ca", answer.internal_ca_pem},
-      {"renew_after_secs", std::chrono::duration_cast<std::chrono::seconds>(answer.renew_after).count()}});
+      {"renew_after_secs", std::chrono::duration_cast<std::chrono::seconds>(answer.renew_after).count()},
+      {"suspended", answer.is_suspended}});
 }
 
 Result<LeaseAnswer> decode_lease_answer(std::string_view text) {
@@ -158,6 +159,7 @@ Result<LeaseAnswer> decode_lease_answer(std::string_view text) {
   auto port = static_cast<uint16_t>(reader.integer("public_port", 1, UINT16_MAX));
   std::string root(reader.text("internal_ca"));
   std::chrono::seconds renew_after(reader.integer("renew_after_secs", 1, kMaxRenewSeconds));
+  const bool is_suspended = reader.has("suspended") && reader.boolean("suspended");
   std::vector<EdgeInfo> edges;
   for (const json::value& entry : reader.array("edges")) {
     if (!entry.is_object()) return invalid("{}: an edge is not a JSON object", kWhat);
@@ -183,7 +185,7 @@ Result<LeaseAnswer> decode_lease_answer(std::string_view text) {
   }
   if (reader.error()) return std::unexpected(*reader.error());
   return LeaseAnswer{*tenant, std::move(granted), std::move(edges), std::move(services),
-                     port,    std::move(root),    renew_after};
+                     port,    std::move(root),    renew_after,      is_suspended};
 }
 
 }  // namespace culvert::hubapi

@@ -69,6 +69,7 @@ struct LeaseAnswer {
   uint16_t public_port;         // where the public reaches HTTPS
   std::string internal_ca_pem;  // root to check our own certificates with; empty when they are public
   Duration renew_after;         // declare again after this long
+  bool is_suspended = false;    // the tenant is: its names are leased, and clients are refused
 };
 
 std::string encode(const LeaseAnswer& answer);

@@ -41,6 +41,8 @@ struct Route {
   PublicKey tenant;
   TlsMode tls_mode;
   std::vector<Target> targets;
+  // Its tenant is suspended: clients are refused, and its agents keep their tunnels.
+  bool is_suspended = false;
 
   RouteId id() const { return RouteId(match); }
   bool leads_to(const EndpointId& agent) const;

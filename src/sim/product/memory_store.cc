@@ -45,6 +45,11 @@ void MemoryStore::commit(uint64_t at, hub::Batch batch,
                });
 }
 
+void MemoryStore::read_audit(std::optional<uint64_t> /*before*/, size_t /*limit*/,
+                             std::function<void(Result<std::vector<hub::AuditEntry>>)> then) {
+  then(fail(ErrorCode::kUnavailable, "the simulated disk keeps no audit log"));
+}
+
 void MemoryStore::close(hub::Batch /*last*/, std::function<void(Result<hub::CommitOutcome>)> /*then*/) {
   timer_.cancel();
   if (then_) std::exchange(then_, nullptr)(fail(ErrorCode::kUnavailable, "the hub ends"));

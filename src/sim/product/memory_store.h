@@ -25,6 +25,8 @@ class MemoryStore final : public hub::RecordStore {
   uint64_t revision() const override { return disk_->revision; }
   std::vector<hub::Record> take_records() override;
   void commit(uint64_t at, hub::Batch batch, std::function<void(Result<hub::CommitOutcome>)> then) override;
+  void read_audit(std::optional<uint64_t> before, size_t limit,
+                  std::function<void(Result<std::vector<hub::AuditEntry>>)> then) override;
   void close(hub::Batch last, std::function<void(Result<hub::CommitOutcome>)> then) override;
 
  private:

@@ -1,0 +1,37 @@
+#pragma once
+#include "http/router.h"
+#include "hub/hub.h"
+#include "hub/invites.h"
+#include "hub/leases.h"
+#include "hub/ledger.h"
+#include "hub/store_failures.h"
+
+// What the operator may look at besides invites: agents, routes, the audit log. Each answers with a page, and
+// with "next" when there is more: the value of the query's parameter for the next page.
+namespace culvert::hub {
+
+class Lists {
+ public:
+  static constexpr size_t kPage = 500;
+
+  // All outlive it.
+  Lists(const Config& config, const Invites& invites, const Leases& leases, Ledger& ledger,
+        StoreFailures& failures)
+      : config_(config), invites_(invites), leases_(leases), ledger_(ledger), failures_(failures) {}
+
+  // Agents that hold a lease, by their ids; ?after=AGENT.
+  http::Response agents(const http::Exchange& exchange) const;
+  // Routes, by their patterns; ?after=PATTERN.
+  http::Response routes(const http::Exchange& exchange) const;
+  // Entries of the audit log, the newest first; ?before=SEQUENCE.
+  net::Task<http::Response> audit(const http::Exchange& exchange);
+
+ private:
+  const Config& config_;
+  const Invites& invites_;
+  const Leases& leases_;
+  Ledger& ledger_;
+  StoreFailures& failures_;
+};
+
+}  // namespace culvert::hub

@@ -1,0 +1,130 @@
+#include "hub/operator_key_handlers.h"
+
+#include <algorithm>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "base/crypto.h"
+#include "base/encoding.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "hub/answers.h"
+#include "hub/operator_auth.h"
+
+namespace culvert::hub {
+namespace {
+
+namespace json = boost::json;
+
+constexpr size_t kKeySize = 32;
+
+struct KeyRequest {
+  std::string name;
+  OperatorRole role;
+};
+
+// A name is a part of a path and of command lines: letters, digits and what needs no quotes.
+bool is_good_name(std::string_view name) {
+  const auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  };
+  return !name.empty() && name.size() <= OperatorKeys::kMaxNameLength && name.front() != '-' &&
+         name != OperatorAuth::kOwn && std::ranges::all_of(name, is_plain);
+}
+
+Result<KeyRequest> parse_request(std::string_view text) {
+  constexpr std::string_view kWhat = "the body";
+  auto body = parse_json_object(kWhat, text);
+  if (!body) return std::unexpected(body.error());
+  if (auto known = refuse_unknown_members(kWhat, *body, {"name", "role"}); !known)
+    return std::unexpected(known.error());
+  JsonReader reader(kWhat, *body);
+  const std::string_view name = reader.text("name");
+  const std::string_view role = reader.has("role") ? reader.text("role") : "admin";
+  if (reader.error()) return std::unexpected(*reader.error());
+  if (!is_good_name(name)) {
+    return fail(ErrorCode::kInvalid,
+                "\"name\" is not 1 to {} letters, digits, '-', '_' and '.', or begins with '-', or is {}",
+                OperatorKeys::kMaxNameLength, OperatorAuth::kOwn);
+  }
+  const auto parsed = parse_operator_role(role);
+  if (!parsed) {
+    return fail(ErrorCode::kInvalid, "\"role\" is {}; roles are \"admin\" and \"read-only\"",
+                culvert::quoted(role));
+  }
+  return KeyRequest{std::string(name), *parsed};
+}
+
+}  // namespace
+
+http::Response OperatorKeyHandlers::refuse(const Error& error, TimePoint now) {
+  switch (error.code) {
+    case ErrorCode::kConflict:
+      return error_response(409, "name_conflict", error.message);
+    case ErrorCode::kLimit:
+      return error_response(409, "key_limit", error.message);
+    case ErrorCode::kNotFound:
+      return error_response(404, "not_found", error.message);
+    default:
+      return failures_.answer(error, now);
+  }
+}
+
+net::Task<http::Response> OperatorKeyHandlers::create(const http::Exchange& exchange) {
+  auto wanted = parse_request(exchange.request.body);
+  if (!wanted) co_return error_response(400, "invalid_request", wanted.error().message);
+  const auto secret = SecretBytes<kKeySize>::random(random_);
+  const SecretString shown = SecretString::take(to_base64url(secret.expose()));
+  const OperatorKey key{.name = wanted->name,
+                        .role = wanted->role,
+                        .hash = hmac_sha256(ledger_.hash_key(), as_bytes(shown.expose())),
+                        .created_at = config_.wall_clock()};
+  auto added = co_await ledger_.commit(
+      {.touches = {std::string(OperatorKeys::kKind)}, .judge = [&]() -> Result<Batch> {
+         auto record = keys_.add(key);
+         if (!record) return std::unexpected(record.error());
+         return Batch{.records = {std::move(*record)},
+                      .audit = {{.at = key.created_at,
+                                 .actor = exchange.user,
+                                 .action = "operator-key.create",
+                                 .subject = key.name,
+                                 .after = operator_key_json(key)}}};
+       }});
+  if (!added) co_return refuse(added.error(), exchange.now);
+  log_info("operator_key_created", "name={} role={} by={}", key.name, to_string(key.role),
+           culvert::quoted(exchange.user));
+  // The key needs no escapes, and is kept out of a json::object, which is not wiped.
+  constexpr std::string_view kStart = R"({"status":"ok","key":")";
+  const std::string rest = operator_key_json(key);
+  std::string body;
+  body.reserve(kStart.size() + shown.expose().size() + rest.size() + 2);
+  body.append(kStart).append(shown.expose()).append("\",").append(rest, 1);
+  co_return json_response(200, std::move(body));
+}
+
+http::Response OperatorKeyHandlers::list() const {
+  json::array keys;
+  for (const auto& [name, key] : keys_.all()) keys.push_back(json::parse(operator_key_json(key)));
+  return json_response(200, json::serialize(json::object{{"status", "ok"}, {"keys", std::move(keys)}}));
+}
+
+net::Task<http::Response> OperatorKeyHandlers::revoke(const http::Exchange& exchange) {
+  const std::string name = exchange.rest;
+  auto removed = co_await ledger_.commit(
+      {.touches = {std::string(OperatorKeys::kKind)}, .judge = [&]() -> Result<Batch> {
+         auto record = keys_.remove(name);
+         if (!record) return std::unexpected(record.error());
+         return Batch{.records = {std::move(*record)},
+                      .audit = {{.at = config_.wall_clock(),
+                                 .actor = exchange.user,
+                                 .action = "operator-key.revoke",
+                                 .subject = name,
+                                 .before = operator_key_json(*keys_.find(name))}}};
+       }});
+  if (!removed) co_return refuse(removed.error(), exchange.now);
+  log_info("operator_key_revoked", "name={} by={}", culvert::quoted(name), culvert::quoted(exchange.user));
+  co_return json_response(200, R"({"status":"revoked"})");
+}
+
+}  // namespace culvert::hub
