@@ -149,7 +149,7 @@ class Changes {
     }
     timer_.after(std::chrono::milliseconds(1), [this] { tick(); });
   }
-  void apply(route::Delta delta) {
+  void apply(const route::Delta& delta) {
     need(edge_.apply_routes(delta), "routes");
     version_ = delta.to;
   }

@@ -100,7 +100,7 @@ ConfigEntry entry_of(std::string_view section, const toml::key& key, const toml:
 
 std::string ConfigEntry::shown_key() const {
   if (key.empty()) return is_name(section) ? section : "a section";
-  const std::string shown = is_name(key) ? key : "a key";
+  std::string shown = is_name(key) ? key : "a key";
   if (section.empty()) return shown;
   return is_name(section) ? fmt::format("{}.{}", section, shown) : "a section";
 }
