@@ -26,19 +26,18 @@ bool is_request_id(std::string_view text) {
 
 }  // namespace
 
-Api::Api(const Config& config, State& state, Ledger& ledger, Leases& leases, Random& random,
+Api::Api(const Config& config, State& state, Ledger& ledger, Random& random,
          std::function<void()> leases_changed)
     : config_(config),
       state_(state),
-      leases_(leases),
       random_(random),
       leases_changed_(std::move(leases_changed)),
-      limits_(leases, counters_),
+      limits_(state.leases, counters_),
       operator_auth_(config.operator_key, state.operator_keys, ledger.hash_key(), counters_),
-      lease_handler_(config, state.invites, ledger.hash_key(), leases, limits_, failures_, counters_),
+      lease_handler_(config, state, ledger, limits_, failures_, counters_, leases_changed_),
       invite_handlers_(config, state.invites, ledger, failures_, random),
       operator_key_handlers_(config, state.operator_keys, ledger, failures_, random),
-      lists_(config, state.invites, leases, ledger, failures_),
+      lists_(config, state, ledger, failures_),
       router_(refusals()) {
   using http::Exchange;
   using Response = net::Task<http::Response>;
@@ -88,9 +87,9 @@ void Api::prepare(http::Exchange& exchange) const {
 void Api::invite_changed(const InviteId& id) {
   auto invite = state_.invites.find(id);
   if (invite && *invite != nullptr && !(*invite)->revoked) {
-    leases_.set_invite(**invite);
+    state_.leases.set_invite(**invite);
   } else {
-    leases_.end_invite(id);
+    state_.leases.end_invite(id);
     limits_.end_invite(id);
   }
   leases_changed_();
@@ -109,7 +108,7 @@ net::Task<> Api::respond(http::Exchange& exchange, const Answer& answer) {
   if (!body) co_return;                        // the server tells the client why
   WipeAtEnd wipe_body(exchange.request.body);  // declarations hold the secret of their invite
   // What expired must neither be served nor stand in the way of this request.
-  leases_.expire(exchange.now, config_.wall_clock());
+  state_.leases.expire(exchange.now, config_.wall_clock());
   http::Response response = co_await answer(exchange);
   // The edge has the new routes before the answer goes out: a client that reads "revoked" may rely on it.
   leases_changed_();

@@ -17,14 +17,14 @@
 namespace culvert::hub {
 
 // The hub's HTTP API: the routes, and what their handlers share. It does no I/O but through the exchange and
-// the ledger; time comes with each exchange. Effects are in the state and the leases.
+// the ledger; time comes with each exchange. Effects are in the state.
 class Api {
  public:
   static constexpr size_t kMaxBody = hubapi::kMaxDeclarationBytes;  // of a request: the longest there is
 
   // All must outlive it. `leases_changed` is called whenever the leases may have changed, and before the
   // answer of the exchange that changed them.
-  Api(const Config& config, State& state, Ledger& ledger, Leases& leases, Random& random,
+  Api(const Config& config, State& state, Ledger& ledger, Random& random,
       std::function<void()> leases_changed);
   ~Api();
   Api(const Api&) = delete;
@@ -50,7 +50,6 @@ class Api {
 
   const Config& config_;
   State& state_;
-  Leases& leases_;
   Random& random_;
   std::function<void()> leases_changed_;
   ApiCounters counters_;

@@ -61,7 +61,7 @@ class ApiTest : public testing::Test {
     state_ = {};
     ledger_.emplace(loop_, *open_sqlite_store(loop_, directory_ / "hub.db", random_, options), state_,
                     options);
-    api_.emplace(config_, state_, *ledger_, leases_, random_, [] {});
+    api_.emplace(config_, state_, *ledger_, random_, [] {});
   }
   http::Response call(std::string method, std::string target, std::string body = "",
                       std::optional<std::string> bearer = kOperatorKey) {
@@ -117,9 +117,9 @@ class ApiTest : public testing::Test {
                  .internal_ca_pem = "PEM",
                  .wall_clock = fake_wall};
   fs::path directory_;
-  State state_;
   std::optional<Ledger> ledger_;
-  Leases leases_;
+  State state_;
+  Leases& leases_ = state_.leases;
   std::optional<Api> api_;
   SocketAddr client_ = SocketAddr::v4({192, 0, 2, 50}, 1234);
   TimePoint now_{std::chrono::hours(100)};

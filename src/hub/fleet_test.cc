@@ -50,7 +50,6 @@ class FleetTest : public testing::Test {
   }
   void TearDown() override {
     api_.reset();
-    leases_.reset();
     ledger_.reset();
     fs::remove_all(directory_);
   }
@@ -59,15 +58,12 @@ class FleetTest : public testing::Test {
     now_ = now;
     g_wall = kWallStart + std::chrono::duration_cast<std::chrono::seconds>(now - kStart);
   }
-  void stop_hub() {
-    api_.reset();
-    leases_.reset();
-  }
+  void stop_hub() { api_.reset(); }
   // What it knew of leases and rates is gone.
   void restart_hub() {
     stop_hub();
-    leases_.emplace();
-    api_.emplace(config_, state_, *ledger_, *leases_, random_, [] {});
+    leases_ = Leases();
+    api_.emplace(config_, state_, *ledger_, random_, [] {});
   }
   http::Response handle(http::Request request) {
     http::testing::MemoryExchange exchange(std::move(request));
@@ -137,10 +133,9 @@ class FleetTest : public testing::Test {
   // Every agent that was given a lease still has it.
   void check_leases() {
     if (!api_) return;
-    leases_->expire(now_, g_wall);
+    leases_.expire(now_, g_wall);
     for (Agent& agent : agents_) {
-      if (!agent.has_lease || leases_->renewals(tokens_[agent.token].invite_id, agent.id) != nullptr)
-        continue;
+      if (!agent.has_lease || leases_.renewals(tokens_[agent.token].invite_id, agent.id) != nullptr) continue;
       ++lost_;
       agent.has_lease = false;
     }
@@ -174,7 +169,7 @@ class FleetTest : public testing::Test {
   fs::path directory_;
   State state_;
   std::optional<Ledger> ledger_;
-  std::optional<Leases> leases_;
+  Leases& leases_ = state_.leases;
   std::optional<Api> api_;
   std::vector<hubapi::InviteToken> tokens_;
   std::vector<std::string> hosts_;

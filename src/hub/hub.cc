@@ -12,6 +12,8 @@
 namespace culvert::hub {
 namespace {
 
+constexpr Duration kStoreDelay = std::chrono::seconds(1);
+
 // What a request that the server cannot give to the API is told.
 http::Response refusal(int status, const Error& reason, const SocketAddr& client) {
   log_debug("hub_request_refused", "client={} status={} reason={}", client.to_string(), status,
@@ -36,20 +38,23 @@ struct Core : std::enable_shared_from_this<Core> {
       : loop(its_loop),
         config(std::move(its_config)),
         ledger(loop, std::move(store), state, config.store),
-        api(config, state, ledger, leases, loop.random(), [this] { refresh(); }),
+        api(config, state, ledger, loop.random(), [this] { refresh(); }),
         server(loop,
                {.request_time = config.request_time,
                 .wall_clock = [this] { return config.wall_clock(); },
                 .prepare = [this](http::Exchange& exchange) { api.prepare(exchange); },
                 .refusal = refusal},
                [this](http::Exchange& exchange) { return api.handle(exchange); }),
-        timer(loop) {
+        timer(loop),
+        store_timer(loop) {
     if (!config.wall_clock) config.wall_clock = [this] { return loop.unix_now(); };
+    refresh();  // leases that were stored may be over
   }
 
   // After anything that may have changed leases, and when the timer rings.
   void refresh() {
     if (closing) return;
+    Leases& leases = state.leases;
     TimePoint now = loop.now();
     UnixTime wall = config.wall_clock();
     leases.expire(now, wall);
@@ -59,12 +64,23 @@ struct Core : std::enable_shared_from_this<Core> {
     } else {
       timer.cancel();
     }
+    store_soon();
+  }
+
+  // Ends of leases, for which no request waits.
+  void store_soon() {
+    if (!state.leases.has_unstored() || std::exchange(storing, true)) return;
+    store_timer.after(kStoreDelay, [this] {
+      storing = false;
+      ledger.flush_later();
+    });
   }
 
   void stop() {
     closing = true;
     listener = nullptr;
     timer.cancel();
+    store_timer.cancel();
     ledger.close();
     server.close();
   }
@@ -73,10 +89,11 @@ struct Core : std::enable_shared_from_this<Core> {
   Config config;
   State state;
   Ledger ledger;
-  Leases leases;
   Api api;
   http::Server server;
   net::Timer timer;
+  net::Timer store_timer;
+  bool storing = false;
   std::function<void(const route::Delta&)> listener;
   bool closing = false;
 };
@@ -92,22 +109,22 @@ class HubImpl final : public Hub {
   explicit HubImpl(std::shared_ptr<Core> core) : core_(std::move(core)) {}
   ~HubImpl() override { core_->stop(); }
 
-  route::SnapshotPtr routes() const override { return core_->leases.snapshot(); }
+  route::SnapshotPtr routes() const override { return core_->state.leases.snapshot(); }
   void set_route_listener(std::function<void(const route::Delta&)> listener) override {
     core_->listener = std::move(listener);
   }
   void agent_left(const EndpointId& agent) override {
-    core_->leases.end_agent(agent);
+    core_->state.leases.end_agent(agent);
     core_->refresh();
   }
   void agents_heard(const std::vector<route::AgentHeard>& agents) override {
-    for (const route::AgentHeard& heard : agents) core_->leases.heard(heard);
+    for (const route::AgentHeard& heard : agents) core_->state.leases.heard(heard);
   }
   void tunnel_closed(const EndpointId& agent) override {
-    core_->leases.tunnel_closed(agent, core_->loop.now());
+    core_->state.leases.tunnel_closed(agent, core_->loop.now());
   }
   Status status() const override {
-    return {core_->api.counters(), core_->ledger.counters(), core_->leases.size(),
+    return {core_->api.counters(), core_->ledger.counters(), core_->state.leases.size(),
             core_->state.invites.unstored_revocations().size()};
   }
   net::Task<> serve(std::unique_ptr<net::ByteStream> stream, std::function<void()> on_request) override {

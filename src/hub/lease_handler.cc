@@ -26,6 +26,12 @@
 //     faster than its rate.
 // 12. The lease. Nothing is awaited between 5 and here: an invite that is revoked meanwhile gets no lease.
 namespace culvert::hub {
+namespace {
+
+// An agent waits this long for the database at most.
+constexpr Duration kStoreTime = std::chrono::seconds(1);
+
+}  // namespace
 
 net::Task<http::Response> LeaseHandler::declare(const http::Exchange& exchange) {
   auto declaration = hubapi::decode_declaration(exchange.request.body);  // 1
@@ -36,6 +42,7 @@ net::Task<http::Response> LeaseHandler::declare(const http::Exchange& exchange) 
   http::Response response;
   if (declaration) {
     response = judge(exchange, *declaration);
+    co_await store(declaration->agent_id, exchange.now);
   } else {  // 3
     ++counters_.invalid;
     bool version = declaration.error().code == ErrorCode::kConflict;
@@ -45,6 +52,17 @@ net::Task<http::Response> LeaseHandler::declare(const http::Exchange& exchange) 
   bool is_clients_fault = response.status >= 400 && response.status < 500;
   if (is_clients_fault) limits_.count_refusal(exchange.client, exchange.now);
   co_return response;
+}
+
+net::Task<> LeaseHandler::store(const EndpointId& agent, TimePoint now) {
+  if (!leases_.is_unstored(agent)) co_return;
+  leases_changed_();  // edges do not wait for the database
+  auto stored = co_await ledger_.flush(kStoreTime);
+  if (!stored && not_stored_lines_.allow(now)) {
+    log_warn("lease_not_stored", "agent={} reason={} meaning={}", agent.short_text(),
+             culvert::quoted(stored.error().message),
+             culvert::quoted("it is served; the hub tries to store it until it succeeds"));
+  }
 }
 
 http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi::Declaration& declaration) {
@@ -64,7 +82,7 @@ http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi:
   }
   const Invite& invite = **found;
 
-  Sha256 shown = hmac_sha256(hash_key_, declaration.invite_secret.expose());  // 6
+  Sha256 shown = hmac_sha256(ledger_.hash_key(), declaration.invite_secret.expose());  // 6
   bool right_secret = equal_constant_time(shown, invite.secret_hash);
   bool right_key = signature->key == invite.tenant;
   if (!right_secret || !right_key) {

@@ -1,11 +1,13 @@
 #pragma once
+#include <functional>
+
 #include "http/router.h"
 #include "http/signature.h"
 #include "hub/api_counters.h"
 #include "hub/declaration_limits.h"
 #include "hub/hub.h"
-#include "hub/invites.h"
-#include "hub/leases.h"
+#include "hub/ledger.h"
+#include "hub/state.h"
 #include "hub/store_failures.h"
 
 namespace culvert::hub {
@@ -13,33 +15,38 @@ namespace culvert::hub {
 // /v1/leases: agents declare what they serve.
 class LeaseHandler {
  public:
-  // All outlive it.
-  LeaseHandler(const Config& config, const Invites& invites, ByteView hash_key, Leases& leases,
-               DeclarationLimits& limits, StoreFailures& failures, ApiCounters& counters)
+  // All outlive it. `leases_changed` is called when a handler has changed them and goes on to wait.
+  LeaseHandler(const Config& config, State& state, Ledger& ledger, DeclarationLimits& limits,
+               StoreFailures& failures, ApiCounters& counters, const std::function<void()>& leases_changed)
       : config_(config),
-        invites_(invites),
-        hash_key_(hash_key),
-        leases_(leases),
+        invites_(state.invites),
+        leases_(state.leases),
+        ledger_(ledger),
         limits_(limits),
         failures_(failures),
-        counters_(counters) {}
+        counters_(counters),
+        leases_changed_(leases_changed) {}
 
   net::Task<http::Response> declare(const http::Exchange& exchange);
 
  private:
+  // The lease is in the database, or is not and may be lost with a restart: the agent is served all the same.
+  net::Task<> store(const EndpointId& agent, TimePoint now);
   http::Response judge(const http::Exchange& exchange, const hubapi::Declaration& declaration);
   http::Response refuse(int status, std::string_view code, std::string_view message, TimePoint now);
   http::Response grant(const Invite& invite, std::vector<hubapi::ServiceVerdict> verdicts) const;
 
   const Config& config_;
   const Invites& invites_;
-  const ByteView hash_key_;
   Leases& leases_;
+  Ledger& ledger_;
   DeclarationLimits& limits_;
   StoreFailures& failures_;
   ApiCounters& counters_;
+  const std::function<void()>& leases_changed_;
   http::ReplayGuard replays_;
   RateLimit log_{5, std::chrono::seconds(10)};
+  RateLimit not_stored_lines_{1, std::chrono::seconds(10)};
 };
 
 }  // namespace culvert::hub

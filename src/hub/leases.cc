@@ -5,10 +5,17 @@
 #include <string_view>
 #include <unordered_map>
 
+#include <boost/json/serialize.hpp>
+
 #include "base/check.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "hub/invite_record.h"
 
 namespace culvert::hub {
 namespace {
+
+namespace json = boost::json;
 
 // Those of `services` that are not among `others` with the same mode.
 std::vector<hubapi::DeclaredService> without(const std::vector<hubapi::DeclaredService>& services,
@@ -21,6 +28,29 @@ std::vector<hubapi::DeclaredService> without(const std::vector<hubapi::DeclaredS
     if (other == modes.end() || other->second != service.tls_mode) rest.push_back(service);
   }
   return rest;
+}
+
+struct StoredLease {
+  bool is_proven;
+  std::vector<hubapi::DeclaredService> services;
+};
+
+Result<StoredLease> read_services(std::string_view text) {
+  constexpr std::string_view kWhat = "the lease's record";
+  auto body = parse_json_object(kWhat, text);
+  if (!body) return std::unexpected(body.error());
+  JsonReader reader(kWhat, *body);
+  StoredLease stored{.is_proven = reader.boolean("is_proven"), .services = {}};
+  for (const json::value& entry : reader.array("services")) {
+    if (!entry.is_object()) return fail(ErrorCode::kInvalid, "{}: a service is not an object", kWhat);
+    JsonReader service(kWhat, entry.get_object());
+    auto hostname = route::HostPattern::parse(service.text("hostname"));
+    auto mode = route::parse_tls_mode(service.text("tls_mode"));
+    if (!hostname || !mode) return fail(ErrorCode::kInvalid, "{}: a service is damaged", kWhat);
+    stored.services.push_back({std::move(*hostname), *mode});
+  }
+  if (reader.error()) return std::unexpected(*reader.error());
+  return stored;
 }
 
 }  // namespace
@@ -99,6 +129,7 @@ Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
   if (!is_new) {
     Lease& lease = held->second;
     lease.ends_at = std::max(lease.ends_at, ends_at);
+    if (lease.services != accepted || (is_proven && !lease.is_proven)) unstored_.insert(agent);
     lease.is_proven = lease.is_proven || is_proven;
     const auto gained = without(accepted, lease.services);
     drop_names(agent, without(lease.services, accepted));
@@ -107,6 +138,7 @@ Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
     lease.services = std::move(accepted);
   } else {
     agents_[invite.id].insert(agent);
+    unstored_.insert(agent);
     take_over(agent, accepted);
     hold_names(invite, agent, accepted);
     leases_.emplace(agent, Lease{.invite = invite.id,
@@ -141,6 +173,7 @@ void Leases::take_over(const EndpointId& agent, const std::vector<hubapi::Declar
       CHECK(lost != held.end());
       drop_names(holder, {*lost});
       held.erase(lost);
+      unstored_.insert(holder);
       if (held.empty()) end(lease);
     }
   }
@@ -157,7 +190,8 @@ void Leases::hold_names(const Invite& invite, const EndpointId& agent,
                                                                           .agents = {},
                                                                           .is_suspended = invite.suspended});
     CHECK(fresh || (name->second.invite == invite.id && name->second.tls_mode == service.tls_mode));
-    name->second.agents.push_back(agent);
+    auto& agents = name->second.agents;
+    agents.insert(std::ranges::upper_bound(agents, agent), agent);
   }
 }
 
@@ -173,6 +207,7 @@ void Leases::drop_names(const EndpointId& agent, const std::vector<hubapi::Decla
 
 Leases::LeaseMap::iterator Leases::end(LeaseMap::iterator lease) {
   drop_names(lease->first, lease->second.services);
+  unstored_.insert(lease->first);
   auto agents = agents_.find(lease->second.invite);
   CHECK(agents != agents_.end());
   agents->second.erase(lease->first);
@@ -222,6 +257,7 @@ void Leases::set_invite(const Invite& invite) {
                                   [&](const auto& own) { return own.grants(service.hostname); });
     });
     drop_names(agent, lost);
+    if (!lost.empty()) unstored_.insert(agent);
     held.services = without(held.services, lost);
     for (const auto& service : held.services) {
       remember(service.hostname.text());
@@ -229,6 +265,77 @@ void Leases::set_invite(const Invite& invite) {
     }
     if (held.services.empty()) end(lease);
   }
+}
+
+Record Leases::record_of(const EndpointId& agent) const {
+  Record record{.kind = std::string(kKind), .key = agent.to_string()};
+  const auto lease = leases_.find(agent);
+  if (lease == leases_.end()) return record;
+  json::array services;
+  for (const auto& service : lease->second.services) {
+    services.push_back(json::object{{"hostname", service.hostname.text()},
+                                    {"tls_mode", route::to_string(service.tls_mode)}});
+  }
+  record.body = json::serialize(json::object{{"invite_id", invite_key(lease->second.invite)},
+                                             {"is_proven", lease->second.is_proven},
+                                             {"services", std::move(services)}});
+  return record;
+}
+
+Batch Leases::unstored() const {
+  Batch batch;
+  for (const EndpointId& agent : unstored_) batch.records.push_back(record_of(agent));
+  return batch;
+}
+
+std::optional<InviteId> Leases::invite_of(const Record& record) {
+  auto body = parse_json_object("the lease's record", record.body.value_or("{}"));
+  if (!body) return std::nullopt;
+  JsonReader reader("the lease's record", *body);
+  const InviteId id = reader.bytes<std::tuple_size_v<InviteId>>("invite_id");
+  return reader.error() ? std::nullopt : std::optional(id);
+}
+
+void Leases::apply(const Record& record, const Invite* invite, TimePoint now) {
+  const auto agent = PublicKey::parse(record.key);
+  if (!agent) return log_error("hub_record_damaged", "kind={} key={}", kKind, culvert::quoted(record.key));
+  if (unstored_.contains(*agent)) {
+    // What changed since then is written next.
+    if (record_of(*agent) == record) unstored_.erase(*agent);
+    return;
+  }
+  if (const auto held = leases_.find(*agent); held != leases_.end()) {
+    if (record_of(*agent) == record) return;
+    end(held);
+    unstored_.erase(*agent);
+  }
+  if (!record.body) return;
+  auto declared = read_services(*record.body);
+  if (!declared || invite == nullptr) {
+    unstored_.insert(*agent);  // it is removed
+    return;
+  }
+  adopt(*agent, *invite, std::move(declared->services), declared->is_proven, now);
+}
+
+// Of what several hubs wrote at once, the names that this one finds free are kept.
+void Leases::adopt(const EndpointId& agent, const Invite& invite,
+                   std::vector<hubapi::DeclaredService> services, bool is_proven, TimePoint now) {
+  const size_t declared = services.size();
+  std::erase_if(services, [&](const auto& service) { return !judge(invite, agent, service, now).accepted; });
+  if (services.size() != declared) unstored_.insert(agent);
+  if (services.empty()) return;
+  agents_[invite.id].insert(agent);
+  take_over(agent, services);
+  hold_names(invite, agent, services);
+  leases_.emplace(agent, Lease{.invite = invite.id,
+                               .invite_expires_at = invite.expires_at,
+                               .services = std::move(services),
+                               .ends_at = now + kLifetime,
+                               .is_proven = is_proven,
+                               .lives_until = now + kSilence});
+  earliest_end_ = std::min(earliest_end_, now + kLifetime);
+  if (invite.expires_at) earliest_wall_end_ = std::min(earliest_wall_end_, *invite.expires_at);
 }
 
 void Leases::expire(TimePoint now, UnixTime wall) {

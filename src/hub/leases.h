@@ -10,6 +10,7 @@
 #include "base/key.h"
 #include "base/rate_limit.h"
 #include "hub/invite.h"
+#include "hub/record.h"
 #include "hubapi/declaration.h"
 #include "route/liveness.h"
 #include "route/snapshot.h"
@@ -17,8 +18,10 @@
 namespace culvert::hub {
 
 // Who serves what right now: one lease for each agent, gone when it is not renewed, when its agent or invite
-// ends. A declaration renews it, and so does a tunnel that an edge hears. Sans-I/O. Several agents of one
-// invite may hold the same hostname (replicas) in the same TLS mode; different invites never do.
+// ends. In force at once and stored soon after, so that another start of the hub goes on with them; when they
+// were renewed is not stored. A declaration renews it, and so does a tunnel that an edge hears. Sans-I/O.
+// Several agents of one invite may hold the same hostname (replicas) in the same TLS mode; different invites
+// never do.
 class Leases {
  public:
   // An agent may miss two renewals in a row before its names go.
@@ -60,6 +63,18 @@ class Leases {
   // The invite was changed: what it does not grant any more is lost, and its routes follow its suspension.
   void set_invite(const Invite& invite);
 
+  static constexpr std::string_view kKind = "lease";
+  // A record of kKind, as it is in the database from now on. A lease that another start of the hub, or
+  // another hub, has granted is taken over, and lives from now on like one that was just renewed. `invite` is
+  // that of the record, nullptr when there is none that is live.
+  void apply(const Record& record, const Invite* invite, TimePoint now);
+  // The invite that a record of kKind names; nullopt: it is damaged.
+  static std::optional<InviteId> invite_of(const Record& record);
+  // What the database does not have yet.
+  Batch unstored() const;
+  bool has_unstored() const { return !unstored_.empty(); }
+  bool is_unstored(const EndpointId& agent) const { return unstored_.contains(agent); }
+
   // Ends what is over by now. Cheap when nothing can be.
   void expire(TimePoint now, UnixTime wall);
   // When expire() has work next; nullopt without leases.
@@ -92,7 +107,7 @@ class Leases {
     InviteId invite;
     PublicKey tenant;
     route::TlsMode tls_mode;
-    std::vector<EndpointId> agents;  // longest holder first
+    std::vector<EndpointId> agents;  // by their ids, so that all hubs make one route of them
     bool is_suspended = false;
   };
 
@@ -101,6 +116,9 @@ class Leases {
   bool lives(const EndpointId& agent, TimePoint now) const;
   // Takes hostnames from agents that hold them in another mode than `services`.
   void take_over(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services);
+  void adopt(const EndpointId& agent, const Invite& invite, std::vector<hubapi::DeclaredService> services,
+             bool is_proven, TimePoint now);
+  Record record_of(const EndpointId& agent) const;
   void hold_names(const Invite& invite, const EndpointId& agent,
                   const std::vector<hubapi::DeclaredService>& services);
   void drop_names(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services);
@@ -110,7 +128,8 @@ class Leases {
   void remember(const std::string& pattern);
 
   LeaseMap leases_;
-  std::map<std::string, Name> names_;                          // by pattern
+  std::set<EndpointId> unstored_;      // agents whose lease, or whose want of one, the database does not have
+  std::map<std::string, Name> names_;  // by pattern
   std::map<InviteId, std::set<EndpointId>> agents_;            // that hold leases, by invite
   TimePoint earliest_end_ = TimePoint::max();                  // no lease ends before
   UnixTime earliest_wall_end_ = UnixTime::max();               // no lease's invite expires before

@@ -254,7 +254,8 @@ TEST_F(LeasesTest, ReplicasShareAHostname) {
   EndpointId two = agent();
   EXPECT_EQ(declare(invite, one, {service("x.b.eu")}), "y");
   EXPECT_EQ(declare(invite, two, {service("x.b.eu"), service("y.b.eu")}), "yy");
-  EXPECT_EQ(match("x.b.eu")->targets, (std::vector<route::Target>{{one}, {two}}));
+  EXPECT_EQ(match("x.b.eu")->targets,
+            (std::vector<route::Target>{{std::min(one, two)}, {std::max(one, two)}}));
   EXPECT_EQ(match("y.b.eu")->targets, std::vector<route::Target>{{two}});
   leases_.end_agent(one);
   EXPECT_EQ(match("x.b.eu")->targets, std::vector<route::Target>{{two}});
@@ -455,6 +456,94 @@ TEST_F(LeasesTest, BoundsTheLeasesOfOneInvite) {
   EXPECT_EQ(declare(invite, agent(), {service("x.b.eu")}), "y");
   leases_.end_invite(invite.id);
   EXPECT_EQ(declare(invite, agent(), {service("x.b.eu")}), "y");
+}
+
+// As the database returns it to another start of the hub.
+class StoredLeasesTest : public LeasesTest {
+ protected:
+  std::vector<Record> store() {
+    std::vector<Record> records = leases_.unstored().records;
+    for (const Record& record : records) leases_.apply(record, nullptr, kStart);
+    return records;
+  }
+};
+
+TEST_F(StoredLeasesTest, AnotherStartOfTheHubGoesOnWithThem) {
+  const Invite invite = make_invite({"*.a.eu"});
+  const EndpointId first = agent(), second = agent();
+  EXPECT_EQ(declare(invite, first, {service("x.a.eu", TlsMode::kTerminate), service("y.a.eu")}), "yy");
+  EXPECT_EQ(declare(invite, second, {service("x.a.eu", TlsMode::kTerminate)}), "y");
+  const std::vector<Record> records = store();
+  EXPECT_EQ(records.size(), 2u);
+  EXPECT_FALSE(leases_.has_unstored());
+  EXPECT_EQ(declare(invite, first, {service("x.a.eu", TlsMode::kTerminate), service("y.a.eu")}, kStart + 30s),
+            "yy");
+  EXPECT_FALSE(leases_.has_unstored()) << "a renewal writes nothing";
+  match("x.a.eu");
+  const route::SnapshotPtr before = routes_;
+
+  leases_ = Leases();
+  for (const Record& record : records) leases_.apply(record, &invite, kStart + 60s);
+  EXPECT_FALSE(leases_.has_unstored());
+  match("x.a.eu");
+  EXPECT_TRUE(before->changes_to(*routes_).empty());
+  leases_.expire(kStart + 60s + Leases::kLifetime - 1ns, kWall);
+  EXPECT_EQ(leases_.size(), 2u);
+  leases_.expire(kStart + 60s + Leases::kLifetime, kWall);
+  EXPECT_EQ(leases_.size(), 0u) << "an agent that does not come back";
+  ASSERT_EQ(leases_.unstored().records.size(), 2u);
+  EXPECT_FALSE(leases_.unstored().records[0].body);
+}
+
+TEST_F(StoredLeasesTest, LeasesWithoutALiveInviteAndDamagedOnesAreRemoved) {
+  const Invite invite = make_invite({"*.a.eu"});
+  EXPECT_EQ(declare(invite, agent(), {service("x.a.eu", TlsMode::kTerminate)}), "y");
+  Record record = store().at(0);
+  const std::string body = *record.body;
+  for (const std::string& damaged :
+       {std::string("{}"), std::string("nonsense"), body.substr(0, body.size() - 2)}) {
+    leases_ = Leases();
+    record.body = damaged;
+    leases_.apply(record, &invite, kStart);
+    EXPECT_EQ(leases_.size(), 0u) << damaged;
+    ASSERT_EQ(leases_.unstored().records.size(), 1u);
+    EXPECT_FALSE(leases_.unstored().records[0].body);
+  }
+  leases_ = Leases();
+  record.body = body;
+  leases_.apply(record, nullptr, kStart);
+  EXPECT_EQ(leases_.size(), 0u);
+  EXPECT_TRUE(leases_.has_unstored());
+}
+
+TEST_F(StoredLeasesTest, WhatChangesWhileItIsBeingStoredIsStoredAgain) {
+  const Invite invite = make_invite({"*.a.eu"});
+  const EndpointId id = agent();
+  EXPECT_EQ(declare(invite, id, {service("x.a.eu", TlsMode::kTerminate)}), "y");
+  const std::vector<Record> early = leases_.unstored().records;
+  EXPECT_EQ(
+      declare(invite, id, {service("x.a.eu", TlsMode::kTerminate), service("y.a.eu", TlsMode::kTerminate)}),
+      "yy");
+  leases_.apply(early[0], &invite, kStart);
+  EXPECT_TRUE(leases_.has_unstored());
+  EXPECT_NE(match("y.a.eu"), nullptr);
+  store();
+  EXPECT_FALSE(leases_.has_unstored());
+}
+
+// Two hubs granted one name in two modes.
+TEST_F(StoredLeasesTest, WhatAnotherHubGrantedGivesWayToALeaseThatLives) {
+  const Invite invite = make_invite({"*.a.eu"});
+  const EndpointId theirs = agent();
+  EXPECT_EQ(declare(invite, theirs, {service("x.a.eu"), service("y.a.eu")}), "yy");
+  const Record record = store().at(0);
+  leases_ = Leases();
+  EXPECT_EQ(declare(invite, agent(), {service("x.a.eu", TlsMode::kTerminate)}), "y");
+  store();
+  leases_.apply(record, &invite, kStart);
+  EXPECT_EQ(match("x.a.eu")->tls_mode, route::TlsMode::kTerminate);
+  EXPECT_EQ(match("y.a.eu")->targets, std::vector<route::Target>{{theirs}});
+  EXPECT_TRUE(leases_.is_unstored(theirs)) << "what is left of it";
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ Ledger::Ledger(net::EventLoop& loop, std::unique_ptr<RecordStore> store, State& 
 }
 
 void Ledger::apply(const std::vector<Record>& records) {
-  for (const Record& record : records) state_.apply(record);
+  for (const Record& record : records) state_.apply(record, loop_.now());
 }
 
 void Ledger::finish(Waiting& waiting, Result<> result) {
@@ -62,7 +62,7 @@ net::Task<Result<>> Ledger::commit(Command command) {
       std::erase(ledger.queue_, waiting);
     }
   } leaving{*this, waiting};
-  const TimePoint deadline = loop_.now() + options_.answer_time;
+  const TimePoint deadline = loop_.now() + waiting->command.patience.value_or(options_.answer_time);
   bool in_time = true;
   while (!waiting->result && in_time) in_time = co_await waiting->ended.wait_until(deadline);
   if (waiting->result) co_return std::move(*waiting->result);

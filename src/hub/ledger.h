@@ -26,6 +26,7 @@ class Ledger {
     std::move_only_function<Result<Batch>()> judge;
     // It was stored after its caller had been told that no answer came in time.
     std::move_only_function<void()> stored_too_late = nullptr;
+    std::optional<Duration> patience = std::nullopt;  // not set: StoreOptions::answer_time
   };
   struct Counters {
     // Of the commands that have to write; each failed one is in one of these.
@@ -48,7 +49,9 @@ class Ledger {
   // begun when the time was over: that one may still be stored, and becomes true then.
   net::Task<Result<>> commit(Command command);
   // Writes what is unstored.
-  net::Task<Result<>> flush() { return commit({.touches = {}, .judge = nullptr}); }
+  net::Task<Result<>> flush(std::optional<Duration> patience = std::nullopt) {
+    return commit({.touches = {}, .judge = nullptr, .patience = patience});
+  }
   // As flush(), without waiting for it.
   void flush_later();
 

@@ -47,18 +47,18 @@ json::value parsed(const std::string& text) {
 http::Response Lists::agents(const http::Exchange& exchange) const {
   auto query = query_of(exchange, "after");
   if (!query) return bad_query(query.error());
-  auto next = leases_.all().begin();
+  auto next = state_.leases.all().begin();
   if (!query->empty()) {
     auto after = PublicKey::parse(*query);
     if (!after) return bad_query(after.error());
-    next = leases_.all().upper_bound(*after);
+    next = state_.leases.all().upper_bound(*after);
   }
   const TimePoint now = exchange.now;
   const auto seconds_from_now = [&](TimePoint when) {
     return std::chrono::duration_cast<std::chrono::seconds>(when - now).count();
   };
   json::array agents;
-  for (; next != leases_.all().end() && agents.size() < kPage; ++next) {
+  for (; next != state_.leases.all().end() && agents.size() < kPage; ++next) {
     const auto& [agent, lease] = *next;
     json::array services;
     for (const auto& service : lease.services) {
@@ -70,21 +70,21 @@ http::Response Lists::agents(const http::Exchange& exchange) const {
                        {"is_heard", now < lease.lives_until},
                        {"lease_ends_in_secs", seconds_from_now(lease.ends_at)},
                        {"services", std::move(services)}};
-    if (auto invite = invites_.find(lease.invite); invite && *invite != nullptr) {
+    if (auto invite = state_.invites.find(lease.invite); invite && *invite != nullptr) {
       entry["invite_name"] = (*invite)->name;
       entry["tenant_id"] = (*invite)->tenant.to_string();
     }
     agents.push_back(std::move(entry));
   }
   std::optional<json::value> more;
-  if (next != leases_.all().end()) more = json::value(std::prev(next)->first.to_string());
+  if (next != state_.leases.all().end()) more = json::value(std::prev(next)->first.to_string());
   return page("agents", std::move(agents), std::move(more));
 }
 
 http::Response Lists::routes(const http::Exchange& exchange) const {
   auto query = query_of(exchange, "after");
   if (!query) return bad_query(query.error());
-  std::vector<route::Route> found = leases_.routes_after(*query, kPage + 1);
+  std::vector<route::Route> found = state_.leases.routes_after(*query, kPage + 1);
   const bool has_more = found.size() > kPage;
   if (has_more) found.pop_back();
   json::array routes;

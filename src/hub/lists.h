@@ -1,9 +1,8 @@
 #pragma once
 #include "http/router.h"
 #include "hub/hub.h"
-#include "hub/invites.h"
-#include "hub/leases.h"
 #include "hub/ledger.h"
+#include "hub/state.h"
 #include "hub/store_failures.h"
 
 // What the operator may look at besides invites: agents, routes, the audit log. Each answers with a page, and
@@ -15,9 +14,8 @@ class Lists {
   static constexpr size_t kPage = 500;
 
   // All outlive it.
-  Lists(const Config& config, const Invites& invites, const Leases& leases, Ledger& ledger,
-        StoreFailures& failures)
-      : config_(config), invites_(invites), leases_(leases), ledger_(ledger), failures_(failures) {}
+  Lists(const Config& config, const State& state, Ledger& ledger, StoreFailures& failures)
+      : config_(config), state_(state), ledger_(ledger), failures_(failures) {}
 
   // Agents that hold a lease, by their ids; ?after=AGENT.
   http::Response agents(const http::Exchange& exchange) const;
@@ -28,8 +26,7 @@ class Lists {
 
  private:
   const Config& config_;
-  const Invites& invites_;
-  const Leases& leases_;
+  const State& state_;
   Ledger& ledger_;
   StoreFailures& failures_;
 };

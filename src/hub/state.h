@@ -1,5 +1,6 @@
 #pragma once
 #include "hub/invites.h"
+#include "hub/leases.h"
 #include "hub/operator_keys.h"
 #include "hub/record.h"
 
@@ -9,12 +10,13 @@ namespace culvert::hub {
 // Sans-I/O. It changes with what the Ledger has committed, and by what is in force before it is stored.
 struct State {
   Invites invites;
+  Leases leases;
   OperatorKeys operator_keys;
 
   // As it is in the database from now on. Records of a kind that this hub does not know are left alone.
-  void apply(const Record& record);
+  void apply(const Record& record, TimePoint now);
   // What is in force and not in the database.
-  Batch unstored() const { return invites.unstored(); }
+  Batch unstored() const;
 };
 
 }  // namespace culvert::hub

@@ -17,9 +17,8 @@ struct StoreOptions {
   Duration check_interval = std::chrono::seconds(10);
   // For what is under way when the store is closed.
   Duration close_time = std::chrono::seconds(5);
-  // Operations that wait for their turn. Only the operator's calls cause any, at most one for each of its
-  // connections.
-  size_t max_waiting = 64;
+  // Commands that wait for the next commit: at most one for each connection to the hub.
+  size_t max_waiting = 1024;
 };
 
 }  // namespace culvert::hub

@@ -23,6 +23,7 @@ constexpr int kDeclarationVersion = 1;
 struct DeclaredService {
   route::HostPattern hostname;
   route::TlsMode tls_mode;
+  bool operator==(const DeclaredService&) const = default;
 };
 
 struct Declaration {
