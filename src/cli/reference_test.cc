@@ -20,7 +20,7 @@ struct Program {
 
 // The document with its parts filled, which must be what it is already.
 std::string expect_current(const std::string& name, const Program& program) {
-  const auto path = std::filesystem::path(__FILE__).parent_path() / "../.." / name;
+  const auto path = std::filesystem::path(CULVERT_SOURCE_DIR) / name;
   auto document = read_file(path, 4 * 1024 * 1024);
   EXPECT_TRUE(document) << document.error().message;
   if (!document) return "";

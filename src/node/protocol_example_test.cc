@@ -27,7 +27,7 @@ class FixedRandom final : public Random {
 };
 
 std::string document() {
-  auto path = std::filesystem::path(__FILE__).parent_path() / "../../docs/protocol.md";
+  auto path = std::filesystem::path(CULVERT_SOURCE_DIR) / "docs/protocol.md";
   auto content = read_file(path, 1024 * 1024);
   EXPECT_TRUE(content) << (content ? "" : content.error().message);
   return content ? std::string(as_text(*content)) : std::string();
