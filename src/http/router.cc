@@ -16,6 +16,12 @@ void Router::add(std::string method, std::string pattern, Handler handler, Step 
   routes_.push_back({std::move(method), std::move(pattern), std::move(handler), std::move(before)});
 }
 
+std::vector<Router::Entry> Router::entries() const {
+  std::vector<Entry> entries;
+  for (const Route& route : routes_) entries.push_back({route.method, route.pattern});
+  return entries;
+}
+
 const Router::Route* Router::find(Exchange& exchange, Response& refusal) const {
   std::string allowed;
   const Route* found = nullptr;

@@ -29,6 +29,12 @@ class Router {
   // included, and Exchange::rest holds it.
   void add(std::string method, std::string pattern, Handler handler, Step before = nullptr);
 
+  struct Entry {
+    std::string method;
+    std::string pattern;
+  };
+  std::vector<Entry> entries() const;
+
   // `exchange` and the router outlive the task.
   net::Task<> handle(Exchange& exchange) const;
 

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "hub/answers.h"
+#include "hub/openapi.h"
 
 namespace culvert::hub {
 namespace {
@@ -44,6 +45,8 @@ Api::Api(const Config& config, State& state, Ledger& ledger, Random& random,
   state_.invites.set_listener([this](const InviteId& id) { invite_changed(id); });
 
   add("GET", "/v1/health", [this](const Exchange&) { return health(); });
+  add("GET", "/v1/openapi.json",
+      [](const Exchange&) -> Response { co_return json_response(200, std::string(openapi_json())); });
   add("POST", "/v1/leases", [this](const Exchange& e) { return lease_handler_.declare(e); });
 
   const auto operators = [this](std::string method, std::string pattern, Answer answer) {

@@ -36,6 +36,8 @@ class Api {
   // Several may run at once. The exchange and the API outlive the task.
   net::Task<> handle(http::Exchange& exchange) const { return router_.handle(exchange); }
 
+  // What it answers to, for comparison with its description.
+  std::vector<http::Router::Entry> entries() const { return router_.entries(); }
   const ApiCounters& counters() const { return counters_; }
   size_t counted_sources() const { return limits_.counted_sources(); }
 

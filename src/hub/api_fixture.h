@@ -10,6 +10,7 @@
 #include "http/testing.h"
 #include "hub/api.h"
 #include "hub/ledger.h"
+#include "hub/openapi_fixture.h"
 #include "hub/record_store.h"
 #include "hub/state.h"
 #include "hubapi/token.h"
@@ -40,7 +41,7 @@ inline std::string error_code(const http::Response& response) {
   return error ? std::string(error->as_object().at("code").as_string()) : "";
 }
 
-class ApiTest : public testing::Test {
+class ApiTest : public ::testing::Test {
  protected:
   void SetUp() override {
     g_wall = UnixTime(std::chrono::seconds(1'700'000'000));
@@ -75,7 +76,9 @@ class ApiTest : public testing::Test {
     http::testing::MemoryExchange exchange(std::move(request));
     exchange.client = client_;
     exchange.now = now;
-    return run_task(loop_, http::testing::answer_of(*api_, exchange));
+    http::Response response = run_task(loop_, http::testing::answer_of(*api_, exchange));
+    description_.check(exchange.request, response);
+    return response;
   }
   hubapi::InviteToken invite(std::string_view body = R"({"hostnames":["*.a.eu"]})") {
     auto response = call("POST", "/v1/invites", std::string(body));
@@ -104,6 +107,7 @@ class ApiTest : public testing::Test {
     EXPECT_EQ(response.body.find(kOperatorKey), std::string::npos);
   }
 
+  const testing::ApiDescription description_;
   net::EventLoop loop_;
   SeededRandom random_{11};
   EndpointId agent_ = SecretKey::generate(random_).public_key();

@@ -1,6 +1,8 @@
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
+#include <set>
 
 #include "base/full_disk.h"
 #include "hub/api_fixture.h"
@@ -458,6 +460,26 @@ TEST_F(OperatorApiTest, RequestsAreNamedInTheirAnswers) {
   for (const std::string& bad :
        {std::string(""), std::string("a b"), std::string("a\x7f"), std::string(129, 'a')})
     EXPECT_EQ(id_for(bad).size(), 32u) << bad;
+}
+
+// Every answer of these tests is compared with the description as well (ApiTest::handle).
+TEST_F(ApiTest, TheDescriptionHasWhatTheApiHasAndNothingElse) {
+  std::set<std::string> has, described;
+  for (const auto& [method, pattern] : api_->entries()) {
+    std::string path = pattern;
+    if (path.ends_with("/*")) path.replace(path.size() - 1, 1, "{id}");
+    has.insert(method + " " + path);
+  }
+  for (const auto& [path, item] : description_.paths()) {
+    for (const auto& [method, operation] : item.as_object()) {
+      if (method == "parameters") continue;
+      std::string upper(method);
+      std::ranges::transform(upper, upper.begin(), [](char c) { return static_cast<char>(c - 'a' + 'A'); });
+      described.insert(upper + " " + std::string(path));
+    }
+  }
+  EXPECT_EQ(has, described);
+  EXPECT_EQ(call("GET", "/v1/openapi.json", "", std::nullopt).body, openapi_json());
 }
 
 }  // namespace
