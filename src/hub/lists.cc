@@ -103,12 +103,12 @@ http::Response Lists::routes(const http::Exchange& exchange) const {
 }
 
 net::Task<http::Response> Lists::audit(const http::Exchange& exchange) {
-  auto query = query_of(exchange, "before");
+  auto query = query_of(exchange, "after");
   if (!query) co_return bad_query(query.error());
   std::optional<uint64_t> before;
   if (!query->empty()) {
     before = whole_number<uint64_t>(*query);
-    if (!before) co_return error_response(400, "invalid_request", "before=... is not a whole number");
+    if (!before) co_return error_response(400, "invalid_request", "after=... is not a whole number");
   }
   auto read = co_await ledger_.audit(before, kPage + 1);
   if (!read) co_return failures_.answer(read.error(), exchange.now);
@@ -125,7 +125,7 @@ net::Task<http::Response> Lists::audit(const http::Exchange& exchange) {
                                    {"after", parsed(each.after)}});
   }
   std::optional<json::value> more;
-  if (has_more) more = json::value(read->back().sequence);
+  if (has_more) more = json::value(std::to_string(read->back().sequence));
   co_return page("entries", std::move(entries), std::move(more));
 }
 

@@ -6,7 +6,7 @@
 #include "hub/store_failures.h"
 
 // What the operator may look at besides invites: agents, routes, the audit log. Each answers with a page, and
-// with "next" when there is more: the value of the query's parameter for the next page.
+// with "next" when there is more: the value of ?after= for the next page.
 namespace culvert::hub {
 
 class Lists {
@@ -21,7 +21,7 @@ class Lists {
   http::Response agents(const http::Exchange& exchange) const;
   // Routes, by their patterns; ?after=PATTERN.
   http::Response routes(const http::Exchange& exchange) const;
-  // Entries of the audit log, the newest first; ?before=SEQUENCE.
+  // Entries of the audit log, the newest first; ?after=SEQUENCE.
   net::Task<http::Response> audit(const http::Exchange& exchange);
 
  private:
