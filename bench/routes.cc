@@ -129,7 +129,7 @@ class Changes {
     route::Delta all{.from = version_, .to = version_ + 1, .upserts = {std::move(carried)}, .removals = {}};
     for (const route::HostPattern& name : names_)
       all.upserts.push_back(route_to(name, tenant_, {others_[0]}));
-    apply(std::move(all));
+    apply(all);
   }
   void start() {
     began_ = loop_.now();
