@@ -1,5 +1,6 @@
 #include "hub/answers.h"
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 
 namespace culvert::hub {
@@ -12,8 +13,11 @@ http::Response json_response(int status, std::string body) {
 }
 
 http::Response error_response(int status, std::string_view code, std::string_view message) {
-  boost::json::object body{{"error", {{"code", code}, {"message", message}}}};
-  return json_response(status, boost::json::serialize(body));
+  constexpr std::string_view kNextStep = "; ";
+  const size_t end = std::min(message.find(kNextStep), message.size());
+  boost::json::object error{{"code", code}, {"message", message.substr(0, end)}};
+  if (end < message.size()) error["hint"] = message.substr(end + kNextStep.size());
+  return json_response(status, boost::json::serialize(boost::json::object{{"error", std::move(error)}}));
 }
 
 http::Response retry_response(int status, std::string_view code, std::string_view message) {

@@ -6,6 +6,7 @@
 
 #include "base/full_disk.h"
 #include "hub/api_fixture.h"
+#include "hubapi/hub_client.h"
 
 namespace culvert::hub {
 namespace {
@@ -460,6 +461,17 @@ TEST_F(OperatorApiTest, RequestsAreNamedInTheirAnswers) {
   for (const std::string& bad :
        {std::string(""), std::string("a b"), std::string("a\x7f"), std::string(129, 'a')})
     EXPECT_EQ(id_for(bad).size(), 32u) << bad;
+}
+
+TEST_F(ApiTest, AFailureSaysWhatIsWrongAndWhatToDo) {
+  invite(R"({"name":"home","hostnames":["a.eu"]})");
+  auto response = call("POST", "/v1/invites", R"({"hostnames":["a.eu"]})");
+  const json::object error = parse(response).at("error").as_object();
+  EXPECT_EQ(error.at("message").as_string(), R"(hostname a.eu overlaps a.eu of the invite "home")");
+  EXPECT_EQ(error.at("hint").as_string(), "revoke that one or choose another name");
+  EXPECT_EQ(hubapi::error_from_response(response.status, response.body).message,
+            R"(hostname a.eu overlaps a.eu of the invite "home"; revoke that one or choose another name)");
+  EXPECT_FALSE(parse(call("GET", "/v1/nothing")).at("error").as_object().contains("hint"));
 }
 
 // Every answer of these tests is compared with the description as well (ApiTest::handle).

@@ -80,9 +80,13 @@ Error error_from_response(int status, std::string_view body) {
   ErrorCode code = code_for_status(status);
   if (auto answer = parse_json_object("the hub's answer", body)) {
     const boost::json::value* error = answer->if_contains("error");
-    const boost::json::value* message =
-        error && error->is_object() ? error->get_object().if_contains("message") : nullptr;
-    if (message && message->is_string()) return {code, std::string(message->get_string())};
+    const auto text = [&](const char* member) {
+      const boost::json::value* value =
+          error && error->is_object() ? error->get_object().if_contains(member) : nullptr;
+      return value && value->is_string() ? std::string(value->get_string()) : std::string();
+    };
+    const std::string message = text("message"), hint = text("hint");
+    if (!message.empty()) return {code, hint.empty() ? message : message + "; " + hint};
   }
   return {code, fmt::format("the hub answered with status {} and no reason", status)};
 }
