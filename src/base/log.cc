@@ -73,6 +73,7 @@ void describe(SettingsBuilder& settings, LogLevel& level) {
                                .value_name = "LEVEL",
                                .default_text = to_string(level),
                                .flag = "log-level",
+                               .choices = {"debug", "info", "warn", "error"},
                                .apply = store(level, parse_log_level)});
 }
 

@@ -39,7 +39,9 @@ struct Setting {
   std::string example = {};       // a value as a flag would give it
   std::string section = {};       // of the file; empty: above the first section
   std::string flag = {};          // where it is not called as in the file
-  std::string variable = {};      // where it is not CULVERT_ and the flag in capitals
+  char letter = 0;                // of a short flag beside it, 'o' for -o; 0: there is none
+  std::vector<std::string> choices = {};  // all values, where they are few words
+  std::string variable = {};              // where it is not CULVERT_ and the flag in capitals
   SettingForm form = SettingForm::kText;
   // kList: what separates the values in a variable. A comma separates those of a flag as well; a flag may be
   // repeated in any case.

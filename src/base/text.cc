@@ -158,4 +158,18 @@ size_t display_width(std::string_view text) {
   return width;
 }
 
+std::string cut_to_width(std::string_view text, size_t width) {
+  if (display_width(text) <= width) return std::string(text);
+  if (width == 0) return {};
+  size_t kept = 0;
+  size_t columns = 1;  // the ellipsis
+  while (true) {
+    const size_t size = first_character(text.substr(kept)).bytes.size();
+    columns += display_width(text.substr(kept, size));
+    if (columns > width) break;
+    kept += size;
+  }
+  return std::string(text.substr(0, kept)) + "…";
+}
+
 }  // namespace culvert

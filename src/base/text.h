@@ -27,5 +27,7 @@ size_t edit_distance(std::string_view a, std::string_view b);
 // Columns that the text takes on a terminal: none for combining characters, two for wide ones. Bytes that are
 // not UTF-8 take one each.
 size_t display_width(std::string_view text);
+// The text, or as much of its beginning as fits into so many columns together with an ellipsis.
+std::string cut_to_width(std::string_view text, size_t width);
 
 }  // namespace culvert

@@ -66,6 +66,15 @@ TEST(Quoted, EscapesWhatChangesHowTextIsShown) {
   EXPECT_EQ(quoted("caf\xc3\xa9"), "\"caf\xc3\xa9\"");
 }
 
+TEST(CutToWidth, KeepsCharactersAndCountsColumns) {
+  EXPECT_EQ(cut_to_width("abc", 3), "abc");
+  EXPECT_EQ(cut_to_width("abcd", 3), "ab\xe2\x80\xa6");
+  EXPECT_EQ(cut_to_width("\xe6\x97\xa5\xe6\x9c\xac", 3), "\xe6\x97\xa5\xe2\x80\xa6");  // two columns each
+  EXPECT_EQ(cut_to_width("\xe6\x97\xa5\xe6\x9c\xac", 2), "\xe2\x80\xa6");
+  EXPECT_EQ(cut_to_width("e\xcc\x81xy", 2), "e\xcc\x81\xe2\x80\xa6");  // a combining accent
+  EXPECT_EQ(cut_to_width("ab", 0), "");
+}
+
 TEST(Quoted, IsNotCutInsideACharacter) {
   const std::string before(199, 'x');
   EXPECT_EQ(quoted(before + "\xc3\xa9"), '"' + before + "...\"");

@@ -59,6 +59,7 @@ void describe(SettingsBuilder& settings, Options& options) {
                   "last in both.",
        .value_name = "POLICY",
        .default_text = route::to_string(options.balance),
+       .choices = {"round-robin", "least-connections"},
        .apply = store(options.balance, route::parse_balance)});
   tunnel::describe(settings, options.pump);
 }

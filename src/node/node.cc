@@ -194,6 +194,7 @@ void describe(SettingsBuilder& settings, Config& config) {
        .details = "The only choice is `internal`, the internal CA of this node (see `culvert ca export`).",
        .value_name = "internal",
        .default_text = "internal",
+       .choices = {"internal"},
        .apply = [](std::string_view text) -> Result<> {
          if (text == "internal") return {};
          return fail(ErrorCode::kInvalid, "{} is not supported; the only choice is internal",
