@@ -10,9 +10,9 @@ const std::vector<Setting>& Command::declared() const {
 }
 
 Result<Arguments> Command::parse(std::span<const std::string> words) const {
-  std::vector<std::string> flags;
-  for (const Setting& setting : declared()) flags.push_back(setting.flag);
-  if (settings() != nullptr) flags.emplace_back("config");
+  std::vector<ValueFlag> flags;
+  for (const Setting& setting : declared()) flags.push_back({setting.flag, setting.letter});
+  if (settings() != nullptr) flags.push_back({"config"});
   return parse_arguments(info_, flags, words);
 }
 

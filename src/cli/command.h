@@ -7,6 +7,7 @@
 #include "base/metrics.h"
 #include "base/result.h"
 #include "cli/command_line.h"
+#include "cli/exit_status.h"
 #include "cli/settings.h"
 
 namespace culvert::cli {
@@ -28,8 +29,10 @@ class Command {
   Result<Arguments> parse(std::span<const std::string> words) const;
   // Takes values from the command line, the environment and the file. An error is bad usage: exit status 2.
   virtual Result<> resolve(const Arguments& arguments, const Environment& environment) = 0;
-  // An error is a failure at run time: exit status 1.
+  // An error is a failure at run time: failure_status().
   virtual Result<> run() = 0;
+  // After run() failed.
+  virtual ExitStatus failure_status() const { return ExitStatus::kFailed; }
   // The series that the command serves, all of them zero: for the reference.
   virtual void describe_metrics(Metrics& /*metrics*/) const {}
   // After run(), when its output did not reach standard output: what the user has to know besides. May be

@@ -16,8 +16,7 @@ Error bad_usage(const CommandInfo& command, std::string_view what) {
 // Takes the words of one command, one after the other.
 class Reader {
  public:
-  Reader(const CommandInfo& command, const std::vector<std::string>& flags,
-         std::span<const std::string> words)
+  Reader(const CommandInfo& command, const std::vector<ValueFlag>& flags, std::span<const std::string> words)
       : command_(command), flags_(flags), words_(words) {}
 
   Result<Arguments> read() {
@@ -31,7 +30,7 @@ class Reader {
       if (!taken) return std::unexpected(taken.error());
       if (out_.wants_help) return out_;
     }
-    if (command_.positional && !has_positional_)
+    if (command_.positional && !command_.positional->is_optional && !has_positional_)
       return std::unexpected(bad_usage(command_, fmt::format("{}: is missing", command_.positional->name)));
     return std::move(out_);
   }
@@ -49,6 +48,14 @@ class Reader {
            !command_.positional->accepts_dash(word);
   }
 
+  // Without its dashes, and the long one of a letter; empty: no flag is written so.
+  std::string flag_name(std::string_view written) const {
+    if (written.starts_with("--")) return std::string(written.substr(2));
+    if (written.size() != 2) return {};
+    auto found = std::ranges::find(flags_, written[1], &ValueFlag::letter);
+    return found == flags_.end() ? std::string() : found->name;
+  }
+
   Result<> take_word(const std::string& word) {
     if (!command_.positional || has_positional_) return stray(word);
     out_.positional = word;
@@ -59,7 +66,7 @@ class Reader {
   Result<> take_flag(const std::string& word) {
     const size_t equals = word.find('=');
     const bool has_value = equals != std::string::npos;
-    const std::string flag = word.starts_with("--") ? word.substr(2, has_value ? equals - 2 : equals) : "";
+    const std::string flag = flag_name(word.substr(0, equals));
     const bool is_switch = flag == "help" || std::ranges::find(command_.switches, flag, &Switch::flag) !=
                                                  command_.switches.end();
     if (is_switch && has_value)
@@ -72,7 +79,7 @@ class Reader {
       out_.switches.push_back(flag);
       return {};
     }
-    if (std::ranges::find(flags_, flag) == flags_.end()) return stray(word);
+    if (std::ranges::find(flags_, flag, &ValueFlag::name) == flags_.end()) return stray(word);
     if (has_value) {
       out_.values[flag].push_back(word.substr(equals + 1));
       return {};
@@ -88,7 +95,7 @@ class Reader {
     std::string what = describe_stray(word, "culvert " + command_.name, false);
     if (word.starts_with("--")) {
       std::vector<std::string> known;
-      for (const std::string& flag : flags_) known.push_back("--" + flag);
+      for (const ValueFlag& each : flags_) known.push_back("--" + each.name);
       for (const Switch& each : command_.switches) known.push_back("--" + each.flag);
       what += suggestion(word.substr(0, word.find('=')), known);
     }
@@ -96,7 +103,7 @@ class Reader {
   }
 
   const CommandInfo& command_;
-  const std::vector<std::string>& flags_;
+  const std::vector<ValueFlag>& flags_;
   std::span<const std::string> words_;
   Arguments out_;
   bool flags_ended_ = false;
@@ -109,7 +116,7 @@ bool Arguments::has_switch(std::string_view flag) const {
   return std::ranges::find(switches, flag) != switches.end();
 }
 
-Result<Arguments> parse_arguments(const CommandInfo& command, const std::vector<std::string>& flags,
+Result<Arguments> parse_arguments(const CommandInfo& command, const std::vector<ValueFlag>& flags,
                                   std::span<const std::string> words) {
   return Reader(command, flags, words).read();
 }

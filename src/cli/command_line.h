@@ -10,21 +10,31 @@
 #include "base/result.h"
 #include "base/settings.h"
 
-// The command line's grammar: COMMAND [--flag VALUE | --flag=VALUE | --switch | WORD]... [-- WORD...].
+// The command line's grammar:
+//   COMMAND [--flag VALUE | --flag=VALUE | -f VALUE | -f=VALUE | --switch | WORD]... [-- WORD...]
 namespace culvert::cli {
 
-// A word that stands without a flag; required, once.
+// A word that stands without a flag; once.
 struct Positional {
   std::string name;  // "TARGET"
   std::string help;
   // Whether this word is meant although it begins with a dash and no flag is called so.
   std::function<bool(std::string_view word)> accepts_dash = {};
+  std::string example = {};
+  std::vector<std::string> choices = {};  // all words, where they are few
+  bool is_optional = false;
 };
 
 // A flag without a value.
 struct Switch {
   std::string flag;
   std::string help;
+};
+
+// A flag with a value.
+struct ValueFlag {
+  std::string name;
+  char letter = 0;  // 'o' for -o; 0: there is none
 };
 
 // What a command says of itself.
@@ -47,9 +57,9 @@ struct Arguments {
   bool has_switch(std::string_view flag) const;
 };
 
-// Reads the words behind the command's name. `flags` are those with a value. kInvalid says which word is
-// wrong; neither a value nor a word that may be a secret is repeated.
-Result<Arguments> parse_arguments(const CommandInfo& command, const std::vector<std::string>& flags,
+// Reads the words behind the command's name. kInvalid says which word is wrong; neither a value nor a word
+// that may be a secret is repeated.
+Result<Arguments> parse_arguments(const CommandInfo& command, const std::vector<ValueFlag>& flags,
                                   std::span<const std::string> words);
 
 // For a word that no command knows.

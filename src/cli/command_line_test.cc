@@ -20,7 +20,7 @@ const CommandInfo kCommand{
     .switches = {{.flag = "json", .help = ""}}};
 
 Result<Arguments> parse(std::vector<std::string> words) {
-  return parse_arguments(kCommand, {"name", "level", "token"}, words);
+  return parse_arguments(kCommand, {{"name"}, {"level", 'l'}, {"token"}}, words);
 }
 std::string error(std::vector<std::string> words) {
   auto parsed = parse(std::move(words));
@@ -36,6 +36,13 @@ TEST(CommandLine, TakesFlagsSwitchesAndTheWordInAnyOrder) {
   EXPECT_TRUE(given->has_switch("json"));
   EXPECT_EQ(given->positional, "word");
   EXPECT_FALSE(parse({"word"})->has_switch("json"));
+}
+
+TEST(CommandLine, AFlagMayHaveALetter) {
+  EXPECT_THAT(parse({"-l", "a", "word"})->values["level"], ElementsAre("a"));
+  EXPECT_THAT(parse({"-l=a", "word"})->values["level"], ElementsAre("a"));
+  EXPECT_THAT(error({"word", "-l"}), HasSubstr("--level: needs a value."));
+  EXPECT_THAT(error({"word", "-la"}), HasSubstr("unknown flag \"-la\""));
 }
 
 TEST(CommandLine, TheWordMayBeginWithADash) {

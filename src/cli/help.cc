@@ -35,14 +35,16 @@ bool is_in(const CommandGroup& group, const Command& command) {
 
 std::string command_help(const Command& command) {
   const CommandInfo& info = command.info();
-  const std::string words = info.positional ? " " + info.positional->name : "";
+  std::string words = info.positional ? info.positional->name : "";
+  if (info.positional) words = info.positional->is_optional ? " [" + words + "]" : " " + words;
   std::string out = fmt::format("{}\n\nUsage: culvert {} [FLAG]...{}\n\n", info.summary, info.name, words);
   if (info.positional) append_item(out, info.positional->name, info.positional->help);
   for (const Setting& setting : command.declared()) {
     std::string text = setting.help;
     if (!setting.default_text.empty()) text += fmt::format(" (default {})", setting.default_text);
     text += fmt::format(" [{}]", variable_name(setting));
-    append_item(out, fmt::format("--{} {}", setting.flag, setting.value_name), text);
+    const std::string letter = setting.letter == 0 ? "" : fmt::format("-{}, ", setting.letter);
+    append_item(out, fmt::format("{}--{} {}", letter, setting.flag, setting.value_name), text);
   }
   if (command.settings() != nullptr)
     append_item(out, "--config FILE", "a TOML file with these settings [CULVERT_CONFIG]");
@@ -79,10 +81,14 @@ std::string program_help(const std::vector<std::unique_ptr<Command>>& commands) 
     if (!command->info().is_hidden) rows.emplace_back(command->info().name, command->info().summary);
   }
   append_list(out, rows);
+  out +=
+      "\nFlags:\n"
+      "  --help     print this help\n"
+      "  --version  print the version, like `culvert version`\n"
+      "\nExit statuses:\n";
+  for (const ExitStatusInfo& each : exit_statuses())
+    fmt::format_to(std::back_inserter(out), "  {}  {}\n", static_cast<int>(each.status), each.meaning);
   return out +
-         "\nFlags:\n"
-         "  --help     print this help\n"
-         "  --version  print the version, like `culvert version`\n"
          "\nExamples:\n"
          "  culvert node --public-url https://hub.example.com         # on the public host\n"
          "  culvert invite create --name laptop --hostnames '*.example.com'\n"

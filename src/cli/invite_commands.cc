@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/output.h"
-#include "cli/text_table.h"
 #include "cli/values.h"
 
 namespace culvert::cli {
@@ -24,14 +23,18 @@ CommandInfo create_info() {
               "  culvert invite create --name laptop --hostnames 'app.example.com,*.dev.example.com'\n"
               "  culvert invite create --hostnames app.example.com --expires 30d\n"
               "  (umask 077; culvert invite create --hostnames app.example.com > token)\n",
-          .switches = {{.flag = "json", .help = "print the hub's answer as JSON"}}};
+          .switches = {json_switch()}};
 }
 
-CommandInfo list_info() {
-  return {.name = "invite list",
-          .summary = "List the hub's invites",
-          .examples = "  culvert invite list\n  culvert invite list --json\n",
-          .switches = {{.flag = "json", .help = "print the hub's answers as JSON, one page a line"}}};
+const std::vector<Column>& created_columns() {
+  static const std::vector<Column> columns = {
+      {"invite", "invite_id"},
+      {"name", "name"},
+      {"tenant", "tenant_id"},
+      {"hostnames", "hostnames", Show::kList},
+      {"expires", "expires_at", Show::kTime, "never"},
+  };
+  return columns;
 }
 
 bool is_invite_id(std::string_view word) {
@@ -49,13 +52,6 @@ CommandInfo revoke_info() {
                                    .accepts_dash = is_invite_id}};
 }
 
-Result<json::object> parse_answer(std::string_view text) {
-  auto answer = parse_json_object("the hub's answer", text);
-  if (!answer)
-    return fail(ErrorCode::kInvalid, "{}. Is it a Culvert hub of this version?", answer.error().message);
-  return answer;
-}
-
 // Ready to be shown, like everything that comes from the hub.
 std::string text_member(const json::object& object, std::string_view name) {
   const json::value* value = object.if_contains(json::string_view(name.data(), name.size()));
@@ -63,65 +59,38 @@ std::string text_member(const json::object& object, std::string_view name) {
   return text == nullptr ? std::string() : printable({text->data(), text->size()});
 }
 
-std::string time_member(const json::object& object, const char* name, const char* when_absent) {
-  const json::value* value = object.if_contains(name);
-  if (value == nullptr || !value->is_int64()) return when_absent;
-  return format_time(UnixTime(std::chrono::seconds(value->get_int64())));
-}
-
-std::string hostnames_member(const json::object& object) {
-  std::string out;
-  const json::value* value = object.if_contains("hostnames");
-  if (value == nullptr || !value->is_array()) return out;
-  for (const json::value& entry : value->get_array()) {
-    if (!entry.is_string()) continue;
-    out += fmt::format("{}{}", out.empty() ? "" : ",",
-                       std::string_view(entry.get_string().data(), entry.get_string().size()));
-  }
-  return printable(out);
-}
-
 }  // namespace
 
 Result<CreatedInvite> read_created_invite(std::string_view answer_json) {
-  auto answer = parse_answer(answer_json);
+  auto facts = format_facts(answer_json, created_columns());
+  if (!facts) return std::unexpected(facts.error());
+  auto answer = parse_json_object("the hub's answer", answer_json);
   if (!answer) return std::unexpected(answer.error());
-  CreatedInvite invite{
-      .id = text_member(*answer, "invite_id"), .facts = {}, .token = text_member(*answer, "token")};
+  CreatedInvite invite{.id = text_member(*answer, "invite_id"),
+                       .facts = std::move(*facts),
+                       .token = text_member(*answer, "token")};
   if (invite.token.empty())
     return fail(ErrorCode::kInvalid, "hub: its answer holds no token. Is it a Culvert hub of this version?");
-  invite.facts = {fmt::format("invite    {}", invite.id),
-                  fmt::format("name      {}", text_member(*answer, "name")),
-                  fmt::format("tenant    {}", text_member(*answer, "tenant_id")),
-                  fmt::format("hostnames {}", hostnames_member(*answer)),
-                  fmt::format("expires   {}", time_member(*answer, "expires_at", "never")),
-                  "",
-                  "The token is a secret: its holder can serve these hostnames. It is not shown again."};
+  invite.facts += "\nThe token is a secret: its holder can serve these hostnames. It is not shown again.\n";
   return invite;
 }
 
-Result<InvitePage> read_invite_page(std::string_view answer_json) {
-  auto answer = parse_answer(answer_json);
-  if (!answer) return std::unexpected(answer.error());
-  const json::value* invites = answer->if_contains("invites");
-  if (invites == nullptr || !invites->is_array()) {
-    return fail(ErrorCode::kInvalid,
-                "hub: its answer holds no invites. Is it a Culvert hub of this version?");
-  }
-  InvitePage page;
-  for (const json::value& entry : invites->get_array()) {
-    if (!entry.is_object()) continue;
-    const json::object& invite = entry.get_object();
-    page.rows.push_back({text_member(invite, "invite_id"), text_member(invite, "name"),
-                         text_member(invite, "status"), time_member(invite, "expires_at", "never"),
-                         time_member(invite, "created_at", "-"), hostnames_member(invite)});
-  }
-  std::string next = text_member(*answer, "next");
-  if (!next.empty()) page.next = std::move(next);
-  return page;
+ListCommandInfo invite_list_info() {
+  return {.command = {.name = "invite list",
+                      .summary = "List the hub's invites",
+                      .examples = "  culvert invite list\n  culvert invite list -o json\n",
+                      .switches = {json_switch()}},
+          .path = "/v1/invites",
+          .listing = {.member = "invites",
+                      .columns = {{"ID", "invite_id"},
+                                  {"NAME", "name"},
+                                  {"STATUS", "status", Show::kStatus},
+                                  {"EXPIRES", "expires_at", Show::kTime, "never"},
+                                  {"CREATED", "created_at", Show::kTime},
+                                  {"HOSTNAMES", "hostnames", Show::kList}}}};
 }
 
-InviteCreateCommand::InviteCreateCommand() : Command(create_info()), settings_(info().name) {
+InviteCreateCommand::InviteCreateCommand() : OperatorCommand(create_info()) {
   SettingsBuilder builder = settings_.builder();
   builder.section("invite");
   builder.add({.name = "name",
@@ -159,13 +128,15 @@ InviteCreateCommand::InviteCreateCommand() : Command(create_info()), settings_(i
                .default_text = "never",
                .variable = "CULVERT_INVITE_EXPIRES",
                .apply = store(expires_in_, parse_expiry)});
+  describe(builder, output_);
   access_.describe(builder);
 }
 
 Result<> InviteCreateCommand::resolve(const Arguments& arguments, const Environment& environment) {
-  as_json_ = arguments.has_switch("json");
   auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
+  auto completed = complete(output_, arguments, environment);
+  if (!completed) return completed;
   if (hostnames_.empty()) {
     return fail(ErrorCode::kInvalid,
                 "--hostnames: is missing; give e.g. --hostnames 'app.example.com,*.dev.example.com'");
@@ -189,11 +160,13 @@ Result<> InviteCreateCommand::run() {
   auto invite = read_created_invite(*answer);
   if (!invite) return std::unexpected(invite.error());
   created_id_ = invite->id;
-  if (as_json_) {
-    print("{}\n", printable_json(*answer));
+  if (output_.format != OutputFormat::kTable) {
+    auto document = format_object(*answer, created_columns(), output_);
+    if (!document) return std::unexpected(document.error());
+    print("{}", *document);
     return {};
   }
-  for (const std::string& fact : invite->facts) write_line(standard_error(), fact);
+  standard_error().write(invite->facts);
   standard_error().drain(kOutputPatience);  // on a terminal the token comes after them
   print("{}\n", invite->token);
   return {};
@@ -207,36 +180,7 @@ std::string InviteCreateCommand::when_output_is_lost() const {
       created_id_);
 }
 
-InviteListCommand::InviteListCommand() : Command(list_info()), settings_(info().name) {
-  SettingsBuilder builder = settings_.builder();
-  access_.describe(builder);
-}
-
-Result<> InviteListCommand::resolve(const Arguments& arguments, const Environment& environment) {
-  as_json_ = arguments.has_switch("json");
-  auto resolved = settings_.resolve(arguments, environment);
-  if (!resolved) return resolved;
-  return access_.find(settings_, environment);
-}
-
-Result<> InviteListCommand::run() {
-  std::vector<std::vector<std::string>> rows = {{"ID", "NAME", "STATUS", "EXPIRES", "CREATED", "HOSTNAMES"}};
-  std::string path = "/v1/invites";
-  while (true) {
-    auto answer = access_.call("GET", path, "");
-    if (!answer) return std::unexpected(answer.error());
-    auto page = read_invite_page(*answer);
-    if (!page) return std::unexpected(page.error());
-    if (as_json_) print("{}\n", printable_json(*answer));
-    rows.insert(rows.end(), page->rows.begin(), page->rows.end());
-    if (!page->next) break;
-    path = "/v1/invites?after=" + *page->next;
-  }
-  if (!as_json_) print("{}", format_table(std::move(rows)));
-  return {};
-}
-
-InviteRevokeCommand::InviteRevokeCommand() : Command(revoke_info()), settings_(info().name) {
+InviteRevokeCommand::InviteRevokeCommand() : OperatorCommand(revoke_info()) {
   SettingsBuilder builder = settings_.builder();
   access_.describe(builder);
 }
@@ -262,7 +206,7 @@ Result<> InviteRevokeCommand::run() {
 std::vector<std::unique_ptr<Command>> make_invite_commands() {
   std::vector<std::unique_ptr<Command>> commands;
   commands.push_back(std::make_unique<InviteCreateCommand>());
-  commands.push_back(std::make_unique<InviteListCommand>());
+  commands.push_back(std::make_unique<ListCommand>(invite_list_info()));
   commands.push_back(std::make_unique<InviteRevokeCommand>());
   return commands;
 }

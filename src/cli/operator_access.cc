@@ -107,13 +107,14 @@ Result<> OperatorAccess::find(const Settings& settings, const Environment& envir
   return {};
 }
 
-Result<std::string> OperatorAccess::call(std::string method, std::string path, std::string json) const {
+Result<std::string> OperatorAccess::call(std::string method, std::string path, std::string json) {
   net::EventLoop loop;
   hubapi::HubClient hub(loop, urls_, *hub_key_);
   Result<std::string> answer = fail(ErrorCode::kClosed, "the call to the hub was interrupted");
   net::TaskGroup tasks(loop);
   tasks.spawn(call_hub(hub, std::move(method), std::move(path), std::move(json), operator_key_, answer));
   loop.run();
+  failure_status_ = answer ? ExitStatus::kFailed : status_of_call(answer.error().code);
   if (answer) return answer;
   const Error& error = answer.error();
   std::string next_step;

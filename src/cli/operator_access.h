@@ -6,6 +6,7 @@
 #include "base/key.h"
 #include "base/secret.h"
 #include "cli/data_dir.h"
+#include "cli/exit_status.h"
 #include "cli/settings.h"
 #include "hubapi/token.h"
 
@@ -21,7 +22,10 @@ class OperatorAccess {
   Result<> find(const Settings& settings, const Environment& environment);
 
   // One call; the answer's body. Runs a loop of its own until it is answered.
-  Result<std::string> call(std::string method, std::string path, std::string json) const;
+  Result<std::string> call(std::string method, std::string path, std::string json);
+  // What the program ends with after the last call: kFailed when that was answered, and something else
+  // failed.
+  ExitStatus failure_status() const { return failure_status_; }
 
  private:
   DataDir data_dir_;
@@ -29,6 +33,7 @@ class OperatorAccess {
   std::optional<PublicKey> hub_key_;
   SecretString operator_key_;
   std::string operator_key_source_;
+  ExitStatus failure_status_ = ExitStatus::kFailed;
 };
 
 }  // namespace culvert::cli

@@ -15,8 +15,8 @@ namespace {
 
 using Commands = std::vector<std::unique_ptr<Command>>;
 
-constexpr int kFailure = 1;
-constexpr int kBadUsage = 2;
+constexpr int kFailure = static_cast<int>(ExitStatus::kFailed);
+constexpr int kBadUsage = static_cast<int>(ExitStatus::kBadUsage);
 
 int complain(const Error& error, int status) {
   print_message("{}", error.message);
@@ -94,7 +94,7 @@ int run_program(std::vector<std::string> arguments, const Environment& environme
   auto resolved = command->resolve(*given, environment);
   if (!resolved) return complain(resolved.error(), kBadUsage);
   auto done = command->run();
-  if (!done) return complain(done.error(), kFailure);
+  if (!done) return complain(done.error(), static_cast<int>(command->failure_status()));
   return check_output(command);
 }
 

@@ -62,6 +62,7 @@ TEST(Program, BadUsageIsTwoAndSaysWhatAndWhere) {
            {{"invite", "revoke"}, "ID: is missing."},
            {{"invite", "revoke", "a", "b"}, "unexpected argument \"b\". See `culvert invite revoke --help`"},
            {{"invite", "list", "--json=x"}, "--json: takes no value."},
+           {{"version", "-o", "xml"}, "--output: invalid format \"xml\" (expected table, json or yaml)"},
            {{"ca", "export", "--out"}, "--out: needs a value."},
            {{"ca", "export", "--out=", "--data-dir", "/d"}, "--out: is empty"},
            {{"ca", "export", "--config="}, "--config: is empty"},
@@ -81,6 +82,27 @@ TEST(Program, FailureAtRunTimeIsOne) {
   RunResult result = run({"ca", "export", "--data-dir", "/nonexistent"});
   EXPECT_EQ(result.status, 1);
   EXPECT_THAT(result.err, testing::StartsWith("culvert: "));
+}
+
+TEST(Program, AHubThatCannotBeReachedIsFour) {
+  RunResult result = run({"invite", "list", "--hub-url", "https://127.0.0.1:1", "--hub-key",
+                          SecretKey::from_seed(Bytes(32, 1))->public_key().to_string(), "--operator-key",
+                          std::string(42, 'k') + "A"});
+  EXPECT_EQ(result.status, 4) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("hub: "));
+}
+
+TEST(Program, HelpListsTheExitStatuses) {
+  EXPECT_THAT(run({"--help"}).out, HasSubstr("\n  3  the hub refused: "));
+}
+
+TEST(Program, PrintsDocumentsForPrograms) {
+  EXPECT_THAT(run({"version", "-o", "json"}).out,
+              testing::MatchesRegex("\\{\"version\":\"[0-9.]+\",.*\\}\n"));
+  const std::string text = token().encode();
+  RunResult inspected = run({"token", "inspect", "--token", text, "-o", "yaml"});
+  EXPECT_THAT(inspected.out, HasSubstr("hub_urls:\n  - \"https://hub.example.com:8443\"\n"));
+  EXPECT_THAT(inspected.out, Not(HasSubstr("IiIiIi")));
 }
 
 TEST(Program, InspectShowsNoSecret) {

@@ -23,7 +23,8 @@ std::string settings_table(const Command& command) {
   for (const Setting& setting : command.declared()) {
     std::string meaning = setting.help;
     if (!setting.details.empty()) meaning += ". " + setting.details;
-    fmt::format_to(std::back_inserter(out), "| `--{} {}` | `{}` | `{}` | {} | {} |\n", setting.flag,
+    const std::string letter = setting.letter == 0 ? "" : fmt::format("`-{}`, ", setting.letter);
+    fmt::format_to(std::back_inserter(out), "| {}`--{} {}` | `{}` | `{}` | {} | {} |\n", letter, setting.flag,
                    setting.value_name, dotted_name(setting), variable_name(setting), default_cell(setting),
                    meaning);
   }
@@ -65,10 +66,19 @@ std::string example_file(const Command& command) {
   return out + "```\n";
 }
 
+std::string statuses_table() {
+  std::string out = "| status | meaning |\n|---|---|\n";
+  for (const ExitStatusInfo& each : exit_statuses()) {
+    fmt::format_to(std::back_inserter(out), "| {} | {} |\n", static_cast<int>(each.status), each.meaning);
+  }
+  return out;
+}
+
 struct Part {
   std::string_view mark;
   std::string (*fill)(const Command& command);
 };
+constexpr std::string_view kStatuses = "<!-- exit statuses -->\n";
 constexpr Part kParts[] = {{"<!-- settings of ", settings_table},
                            {"<!-- example of ", example_file},
                            {"<!-- metrics of ", metrics_table}};
@@ -99,17 +109,21 @@ Result<std::string> fill_document(std::string_view document,
     document.remove_prefix(line_end);
     const auto* part =
         std::ranges::find_if(kParts, [&](const Part& each) { return line.starts_with(each.mark); });
-    if (part == std::end(kParts)) continue;
-    line.remove_prefix(part->mark.size());
-    const std::string_view name = line.substr(0, line.find(" -->"));
-    const Command* command = find_command(commands, name);
-    if (command == nullptr || command->settings() == nullptr)
-      return fail(ErrorCode::kInvalid, "the document wants the settings of `{}`, which has none", name);
+    const bool is_part = part != std::end(kParts);
+    if (!is_part && line != kStatuses) continue;
+    std::string_view name = "exit statuses";
+    const Command* command = nullptr;
+    if (is_part) {
+      name = line.substr(part->mark.size(), line.find(" -->") - part->mark.size());
+      command = find_command(commands, name);
+      if (command == nullptr || command->settings() == nullptr)
+        return fail(ErrorCode::kInvalid, "the document wants the settings of `{}`, which has none", name);
+    }
     const size_t end = document.find(kEnd);
     if (end == std::string_view::npos)
       return fail(ErrorCode::kInvalid, "the part about `{}` has no end: a line {}", name, kEnd);
     document.remove_prefix(end);
-    out += part->fill(*command);
+    out += is_part ? part->fill(*command) : statuses_table();
   }
   return out;
 }

@@ -11,8 +11,8 @@
 namespace culvert::cli {
 
 // The document, in which every part from a line `<!-- settings of COMMAND -->`, `<!-- example of COMMAND -->`
-// or `<!-- metrics of COMMAND -->` to the next `<!-- end -->` is generated again. kInvalid: an unknown
-// command, or a part without an end.
+// or `<!-- metrics of COMMAND -->`, or the line `<!-- exit statuses -->`, to the next `<!-- end -->` is
+// generated again. kInvalid: an unknown command, or a part without an end.
 Result<std::string> fill_document(std::string_view document,
                                   const std::vector<std::unique_ptr<Command>>& commands);
 

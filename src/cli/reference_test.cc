@@ -50,7 +50,7 @@ TEST(Reference, TheSettingsAreCurrent) {
   const std::string filled = expect_current("docs/configuration.md", program);
   for (const auto& command : program.commands) {
     for (const Setting& setting : command->declared()) {
-      EXPECT_THAT(filled, HasSubstr(fmt::format("| `--{} ", setting.flag))) << "add the command's table";
+      EXPECT_THAT(filled, HasSubstr(fmt::format("`--{} ", setting.flag))) << "add the command's table";
     }
   }
 }
@@ -86,6 +86,9 @@ TEST(Reference, WrongMarksAreNamed) {
       "<!-- example of ca export -->\n```toml\ndata-dir = \"/var/lib/culvert\"\n\n[ca]\n"))
       << *filled;
   EXPECT_TRUE(filled->ends_with("```\n<!-- end -->\nrest\n"));
+  EXPECT_THAT(*fill_document("<!-- exit statuses -->\n<!-- end -->\n", program.commands),
+              HasSubstr("| 2 | bad usage or configuration |\n"));
+  EXPECT_FALSE(fill_document("<!-- exit statuses -->\n", program.commands));
 }
 
 }  // namespace

@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 from lab.process import PATIENCE
-from lab.refusals import BAD_USAGE, SERVICES, flags_of, node_arguments, refused, replace, snapshot, valid_token
+from lab.refusals import (BAD_USAGE, NOT_FOUND, REFUSED, SERVICES, UNREACHABLE, flags_of, node_arguments, refused, replace, snapshot,
+                          valid_token)
 from lab.world import BINARY, CLEAN_ENV, NODE_IP
 
 # Nonsense for every setting, by command. test_every_setting_has_its_nonsense keeps this complete.
@@ -68,22 +69,24 @@ HUB_ACCESS = {
     "hub-key": ["nonsense", "ab" * 31, "zz" * 32, "00" * 33],
     "operator-key": ["nonsense", "A" * 42, "A" * 44, "!" * 43],
 }
+OUTPUT = {"output": ["xml", "JSON", "table,json"]}
 INVITE_CREATE = {
     **HUB_ACCESS,
+    **OUTPUT,
     "name": None,
     "hostnames": ["", "x", ",", "a.example.test,", "a.example.test,a.example.test", "a b.example.test", "*.*.test", "*.test.",
                   "a!.example.test", "x" * 64 + ".example.test", ".".join(["x" * 60] * 5)],
     "expires": ["soon", "48", "-1h", "1y", "h", "99999d", "1ms"],
 }
 CA_EXPORT = {"config": None, "data-dir": None, "out": None}
-TOKEN_INSPECT = {"config": None, "token": None, "token-file": None}
+TOKEN_INSPECT = {"config": None, "token": None, "token-file": None, **OUTPUT}
 # Of every command that takes settings: its own, and the words behind which they can come.
 COMMANDS = {
     ("node",): (NODE, []),
     ("agent",): (AGENT, []),
     ("http",): (HTTP, ["3000"]),
     ("invite", "create"): (INVITE_CREATE, []),
-    ("invite", "list"): (HUB_ACCESS, []),
+    ("invite", "list"): ({**HUB_ACCESS, **OUTPUT}, []),
     ("invite", "revoke"): (HUB_ACCESS, ["A" * 22]),
     ("ca", "export"): (CA_EXPORT, []),
     ("token", "inspect"): (TOKEN_INSPECT, []),
@@ -211,20 +214,20 @@ def test_nonsense_for_every_setting_of_invite(world):
             if value:  # an empty variable counts as unset
                 refused(world, *arguments, env={known[flag]: value}, says=[known[flag]], status=BAD_USAGE)
         # Well formed, and not this hub's.
-        refused(world, *command, *taken, *its_own, "--operator-key", "A" * 43, says=["--operator-key"], secrets=["A" * 43], status=1)
-        refused(world, *command, *taken, *its_own, env={"CULVERT_OPERATOR_KEY": "A" * 43}, says=["CULVERT_OPERATOR_KEY"], status=1)
+        refused(world, *command, *taken, *its_own, "--operator-key", "A" * 43, says=["--operator-key"], secrets=["A" * 43], status=REFUSED)
+        refused(world, *command, *taken, *its_own, env={"CULVERT_OPERATOR_KEY": "A" * 43}, says=["CULVERT_OPERATOR_KEY"], status=REFUSED)
         refused(world, *command, *taken, *its_own, "--hub-key", "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c",
-                says=["another hub or server answers there", "8a88e3dd74"], status=1)
-        refused(world, *command, *taken, *its_own, "--hub-url", f"https://{NODE_IP}:9", says=[f"{NODE_IP}:9", "--hub-url"], status=1)
+                says=["another hub or server answers there", "8a88e3dd74"], status=UNREACHABLE)
+        refused(world, *command, *taken, *its_own, "--hub-url", f"https://{NODE_IP}:9", says=[f"{NODE_IP}:9", "--hub-url"], status=UNREACHABLE)
         elsewhere = {"CULVERT_DATA_DIR": str(world.directory / "nowhere")}
         refused(world, *command, *its_own, env=elsewhere, says=["nowhere", "--hub-url"], status=BAD_USAGE)
         refused(world, *command, *its_own, "--hub-url", f"https://{NODE_IP}", env=elsewhere, says=["CULVERT_HUB_KEY"], status=BAD_USAGE)
         refused(world, *command, *its_own, "--data-dir", node.data_dir / "node.key", says=["node.key", "--data-dir"], status=BAD_USAGE)
     for identifier in ("", "nonsense", "AAAA", "../..", "A" * 1000):
         refused(world, "invite", "revoke", *taken, "--", identifier, says=["ID"], status=BAD_USAGE)
-    refused(world, "invite", "revoke", *taken, "A" * 22, says=["no such invite"], status=1)
+    refused(world, "invite", "revoke", *taken, "A" * 22, says=["no such invite"], status=NOT_FOUND)
     for name in ("a\nb", "x" * 65):
-        refused(world, "invite", "create", *taken, "--name", name, "--hostnames", "x.example.test", says=["name"], status=1)
+        refused(world, "invite", "create", *taken, "--name", name, "--hostnames", "x.example.test", says=["name"], status=REFUSED)
     refused(world, "invite", "create", *taken, says=["--hostnames"], status=BAD_USAGE)
     assert world.culvert("invite", "list", *taken).stdout == before
 

@@ -1,4 +1,5 @@
 """Invites and their ends: revocation, expiry, restarts."""
+import json
 import time
 
 import pytest
@@ -17,6 +18,20 @@ def test_the_output_of_invite_create_is_a_token_file(world):
     path.write_text(made.stdout)
     path.chmod(0o600)
     assert world.culvert("token", "inspect", "--token-file", path).returncode == 0
+
+
+def test_invites_are_listed_as_one_document(world):
+    node = world.node()
+    hub = ["--data-dir", node.data_dir]
+    made = world.culvert("invite", "create", *hub, "--hostnames", HOST, "--name", "first", "-o", "json")
+    assert made.returncode == 0 and json.loads(made.stdout)["token"].startswith("cvt_inv_1."), made
+    world.invite(node, hostnames="second.example.test", name="second")
+    listing = world.culvert("invite", "list", *hub, "--output", "json")
+    assert listing.returncode == 0, listing.stderr
+    assert {invite["name"] for invite in json.loads(listing.stdout)["invites"]} == {"first", "second"}
+    assert world.culvert("invite", "list", *hub, "--json").stdout == listing.stdout
+    as_yaml = world.culvert("invite", "list", *hub, env={"CULVERT_OUTPUT": "yaml"}).stdout
+    assert as_yaml.startswith("invites:\n") and "name: first\n" in as_yaml
 
 
 @pytest.mark.smoke

@@ -10,7 +10,7 @@ from .world import BINARY, CLEAN_ENV, NODE_IP, terminate
 SERVICES = json.dumps([terminate()])
 # As setpriv drops them, even root and the root of a user namespace are bound by file modes and privileged ports.
 UNPRIVILEGED = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--"]
-BAD_USAGE = 2  # the exit status
+BAD_USAGE, REFUSED, UNREACHABLE, NOT_FOUND = 2, 3, 4, 5  # exit statuses
 
 
 def flags_of(*command):
