@@ -26,7 +26,7 @@ class Command {
   const std::vector<Setting>& declared() const;
 
   // The words behind the command's name.
-  Result<Arguments> parse(std::span<const std::string> words) const;
+  virtual Result<Arguments> parse(std::span<const std::string> words) const;
   // Takes values from the command line, the environment and the file. An error is bad usage: exit status 2.
   virtual Result<> resolve(const Arguments& arguments, const Environment& environment) = 0;
   // An error is a failure at run time: failure_status().
@@ -50,6 +50,7 @@ std::vector<std::unique_ptr<Command>> make_invite_commands();
 std::unique_ptr<Command> make_ca_export_command();
 std::unique_ptr<Command> make_token_inspect_command();
 std::unique_ptr<Command> make_version_command();
+std::vector<std::unique_ptr<Command>> make_config_commands();
 // Hidden: fills the generated parts of a document. `commands` outlives it.
 std::unique_ptr<Command> make_docs_command(const std::vector<std::unique_ptr<Command>>& commands);
 // All of them but the hidden one.

@@ -12,6 +12,7 @@ constexpr CommandGroup kGroups[] = {
     {"invite", "Create, list and revoke the invites that agents connect with"},
     {"ca", "The node's internal certificate authority"},
     {"token", "Look at an invite token"},
+    {"config", "Check and show settings, and print their reference"},
 };
 
 // A list of names, each with its line of text, in columns.

@@ -24,8 +24,9 @@ CommandInfo command_info() {
               "  culvert http 3000                         # the token is kept after the first success\n"
               "  culvert http 3000 --hostname app.example.com\n"
               "  culvert http http://192.168.1.20:8080\n",
-          .positional =
-              Positional{.name = "TARGET", .help = "the local service: PORT, HOST:PORT or http://HOST:PORT"}};
+          .positional = Positional{.name = "TARGET",
+                                   .help = "the local service: PORT, HOST:PORT or http://HOST:PORT",
+                                   .example = "3000"}};
 }
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }

@@ -40,6 +40,10 @@ TEST(Program, HelpOfEveryCommandHasExamples) {
            {"token"},
            {"token", "inspect"},
            {"version"},
+           {"config"},
+           {"config", "check"},
+           {"config", "show"},
+           {"config", "reference"},
        }) {
     auto arguments = command;
     arguments.push_back("--help");
@@ -63,6 +67,7 @@ TEST(Program, BadUsageIsTwoAndSaysWhatAndWhere) {
            {{"invite", "revoke", "a", "b"}, "unexpected argument \"b\". See `culvert invite revoke --help`"},
            {{"invite", "list", "--json=x"}, "--json: takes no value."},
            {{"version", "-o", "xml"}, "--output: invalid format \"xml\" (expected table, json or yaml)"},
+           {{"config", "show"}, "COMMAND: is missing."},
            {{"ca", "export", "--out"}, "--out: needs a value."},
            {{"ca", "export", "--out=", "--data-dir", "/d"}, "--out: is empty"},
            {{"ca", "export", "--config="}, "--config: is empty"},

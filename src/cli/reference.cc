@@ -99,6 +99,18 @@ std::string example_line(const Setting& setting) {
   return fmt::format("{} = {}{}{}", setting.name, quote, setting.example, quote);
 }
 
+std::string settings_reference(const std::vector<std::unique_ptr<Command>>& commands, std::string_view only) {
+  std::string out;
+  for (const auto& command : commands) {
+    const CommandInfo& info = command->info();
+    if (command->declared().empty() || info.is_hidden || (!only.empty() && info.name != only)) continue;
+    if (!out.empty()) out += '\n';
+    fmt::format_to(std::back_inserter(out), "## culvert {}\n\n{}.\n\n{}\nEvery setting in a file:\n\n{}",
+                   info.name, info.summary, settings_table(*command), example_file(*command));
+  }
+  return out;
+}
+
 Result<std::string> fill_document(std::string_view document,
                                   const std::vector<std::unique_ptr<Command>>& commands) {
   std::string out;

@@ -16,6 +16,10 @@ namespace culvert::cli {
 Result<std::string> fill_document(std::string_view document,
                                   const std::vector<std::unique_ptr<Command>>& commands);
 
+// The settings of all commands, or of one, as docs/configuration.md has them: tables and example files.
+std::string settings_reference(const std::vector<std::unique_ptr<Command>>& commands,
+                               std::string_view only = {});
+
 // The setting with its example as a file has it: `workers = 4`.
 std::string example_line(const Setting& setting);
 

@@ -1,5 +1,7 @@
 #include "cli/settings.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cstdlib>
 
@@ -82,26 +84,8 @@ Result<ConfigFile> read_file_given(const Arguments& arguments, const Environment
   return read;
 }
 
-}  // namespace
-
-Environment process_environment() {
-  return [](const std::string& name) -> std::optional<std::string> {
-    const char* value = std::getenv(name.c_str());
-    if (value == nullptr || *value == '\0') return std::nullopt;
-    return value;
-  };
-}
-
-std::vector<std::string> culvert_variables() { return environment_names("CULVERT_"); }
-
-std::string Settings::source(std::string_view flag) const {
-  auto found = sources_.find(flag);
-  return found == sources_.end() ? fmt::format("--{}", flag) : found->second;
-}
-
 // A variable's value, or one of a flag that is separated by commas: a list is taken apart.
-Result<> Settings::apply_text(const Setting& setting, std::string_view text, const std::string& source) {
-  sources_[setting.flag] = source;
+Result<> apply_text(const Setting& setting, std::string_view text, const std::string& source) {
   if (setting.form != SettingForm::kList) return apply_one(setting, text, source);
   while (true) {
     size_t end = text.find(setting.separator);
@@ -116,13 +100,12 @@ Result<> Settings::apply_text(const Setting& setting, std::string_view text, con
   }
 }
 
-Result<> Settings::apply_flag(const Setting& setting, const std::vector<std::string>& values) {
+Result<> apply_flag(const Setting& setting, const std::vector<std::string>& values) {
   const std::string source = "--" + setting.flag;
   const bool is_list = setting.form == SettingForm::kList;
   if (values.size() > 1 && !is_list) {
     return fail(ErrorCode::kInvalid, "{}: is given {} times; give it once", source, values.size());
   }
-  sources_[setting.flag] = source;
   for (const std::string& value : values) {
     if (value.empty())
       return fail(ErrorCode::kInvalid, "{}: is empty; give a value, or leave it out", source);
@@ -131,6 +114,44 @@ Result<> Settings::apply_flag(const Setting& setting, const std::vector<std::str
     if (!applied) return applied;
   }
   return {};
+}
+
+// What may be shown of a value: no copy of a secret is made.
+std::string shown_value(const Setting& setting, std::span<const std::string> values) {
+  return setting.is_secret ? "set" : fmt::format("{}", fmt::join(values, ","));
+}
+
+std::string shown_value(const Setting& setting, const ConfigEntry& entry) {
+  if (setting.is_secret) return "set";
+  std::string out;
+  for (const ConfigValue& value : entry.values) out += (out.empty() ? "" : ",") + value.text;
+  return out;
+}
+
+}  // namespace
+
+Environment process_environment() {
+  return [](const std::string& name) -> std::optional<std::string> {
+    const char* value = std::getenv(name.c_str());
+    if (value == nullptr || *value == '\0') return std::nullopt;
+    return value;
+  };
+}
+
+std::vector<std::string> culvert_variables() { return environment_names("CULVERT_"); }
+
+const Settings::Given* Settings::given(std::string_view flag) const {
+  auto found = given_.find(flag);
+  return found == given_.end() ? nullptr : &found->second;
+}
+
+std::string Settings::source(std::string_view flag) const {
+  const Given* found = given(flag);
+  return found == nullptr ? fmt::format("--{}", flag) : found->source;
+}
+
+void Settings::remember(const Setting& setting, std::string source, std::string place, std::string value) {
+  given_[setting.flag] = {std::move(source), std::move(place), std::move(value)};
 }
 
 Result<> Settings::apply_entry(const Setting& setting, const ConfigFile& file, const ConfigEntry& entry) {
@@ -153,62 +174,74 @@ Result<> Settings::apply_entry(const Setting& setting, const ConfigFile& file, c
   return {};
 }
 
-// Keys that are not ours, with what is probably meant.
-Result<> Settings::check_keys(const ConfigFile& file) const {
-  for (const ConfigEntry& given : file.entries) {
-    auto is_given = [&given](const Setting& setting) {
-      return setting.section == given.section && (setting.name == given.key || given.values.empty());
+// What is probably meant by a key that is not ours.
+std::string Settings::hint_for(const ConfigEntry& unknown) const {
+  auto elsewhere = std::ranges::find_if(declared_, [&unknown](const Setting& setting) {
+    return setting.name == unknown.key || setting.flag == unknown.key;
+  });
+  if (elsewhere != declared_.end() && elsewhere->section.empty())
+    return fmt::format("; write {} above the first section", elsewhere->name);
+  if (elsewhere != declared_.end())
+    return fmt::format("; write {} = ... below a line [{}]", elsewhere->name, elsewhere->section);
+  std::vector<std::string> names;
+  for (const Setting& setting : declared_) names.push_back(dotted_name(setting));
+  const std::string hint = suggestion(unknown.shown_key(), names);
+  return hint.empty() ? "; see its --help, and docs/configuration.md for the sections" : hint;
+}
+
+void Settings::check_keys(const ConfigFile& file) {
+  for (const ConfigEntry& entry : file.entries) {
+    auto is_given = [&entry](const Setting& setting) {
+      return setting.section == entry.section && (setting.name == entry.key || entry.values.empty());
     };
     if (std::ranges::any_of(declared_, is_given)) continue;
-    auto elsewhere = std::ranges::find_if(declared_, [&given](const Setting& setting) {
-      return setting.name == given.key || setting.flag == given.key;
-    });
-    std::string hint;
-    if (elsewhere != declared_.end() && elsewhere->section.empty()) {
-      hint = fmt::format("; write {} above the first section", elsewhere->name);
-    } else if (elsewhere != declared_.end()) {
-      hint = fmt::format("; write {} = ... below a line [{}]", elsewhere->name, elsewhere->section);
-    } else {
-      std::vector<std::string> names;
-      for (const Setting& setting : declared_) names.push_back(dotted_name(setting));
-      hint = suggestion(given.shown_key(), names);
-    }
-    if (hint.empty()) hint = "; see its --help, and docs/configuration.md for the sections";
-    return std::unexpected(
-        file.complaint(given, fmt::format("is unknown to `culvert {}`{}", command_, hint)));
+    problems_.push_back(
+        file.complaint(entry, fmt::format("is unknown to `culvert {}`{}", command_, hint_for(entry))));
   }
-  return {};
+}
+
+Result<> Settings::apply(const Setting& setting, const Arguments& arguments, const Environment& environment,
+                         const ConfigFile& file) {
+  auto in_file = std::ranges::find_if(file.entries, [&setting](const ConfigEntry& entry) {
+    return entry.section == setting.section && entry.key == setting.name;
+  });
+  const bool is_in_file = in_file != file.entries.end();
+  if (is_in_file && setting.is_secret && file.others_may_read) {
+    log_warn("secret_in_readable_file", "file={} key={} hint=\"chmod 600\"", culvert::quoted(file.name),
+             dotted_name(setting));
+  }
+  const auto on_command_line = arguments.values.find(setting.flag);
+  if (on_command_line != arguments.values.end()) {
+    const std::string flag = "--" + setting.flag;
+    remember(setting, flag, flag, shown_value(setting, on_command_line->second));
+    return apply_flag(setting, on_command_line->second);
+  }
+  const std::string variable = variable_name(setting);
+  if (const auto value = environment(variable)) {
+    remember(setting, variable, variable, shown_value(setting, std::span(&*value, 1)));
+    return apply_text(setting, *value, variable);
+  }
+  if (!is_in_file) return {};
+  remember(setting, file.place(*in_file), fmt::format("{}:{}", file.name, in_file->line),
+           shown_value(setting, *in_file));
+  return apply_entry(setting, file, *in_file);
 }
 
 Result<> Settings::resolve(const Arguments& arguments, const Environment& environment) {
+  given_.clear();
+  problems_.clear();
   auto file = read_file_given(arguments, environment);
-  if (!file) return std::unexpected(file.error());
-  auto known = check_keys(*file);
-  if (!known) return known;
-
-  for (const Setting& setting : declared_) {
-    auto in_file = std::ranges::find_if(file->entries, [&setting](const ConfigEntry& entry) {
-      return entry.section == setting.section && entry.key == setting.name;
-    });
-    const bool is_in_file = in_file != file->entries.end();
-    if (is_in_file && setting.is_secret && file->others_may_read) {
-      log_warn("secret_in_readable_file", "file={} key={} hint=\"chmod 600\"", culvert::quoted(file->name),
-               dotted_name(setting));
-    }
-    const std::string variable = variable_name(setting);
-    const auto value = environment(variable);
-    const auto on_command_line = arguments.values.find(setting.flag);
-    Result<> applied;
-    if (on_command_line != arguments.values.end()) {
-      applied = apply_flag(setting, on_command_line->second);
-    } else if (value) {
-      applied = apply_text(setting, *value, variable);
-    } else if (is_in_file) {
-      sources_[setting.flag] = file->place(*in_file);
-      applied = apply_entry(setting, *file, *in_file);
-    }
-    if (!applied) return applied;
+  if (file) {
+    check_keys(*file);
+  } else {
+    problems_.push_back(file.error());
+    file = ConfigFile{};
   }
+  for (const Setting& setting : declared_) {
+    auto applied = apply(setting, arguments, environment, *file);
+    if (!applied) problems_.push_back(applied.error());
+  }
+  if (!problems_.empty()) return std::unexpected(problems_.front());
   return {};
 }
 

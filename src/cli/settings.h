@@ -32,23 +32,35 @@ class Settings {
   const std::vector<Setting>& declared() const { return declared_; }
 
   // Applies every value that was given. The file is that of --config or CULVERT_CONFIG. kInvalid:
-  // "--flag: ...", "CULVERT_X: ..." or "FILE:LINE:COLUMN: KEY: ...".
+  // "--flag: ...", "CULVERT_X: ..." or "FILE:LINE:COLUMN: KEY: ...": the first of problems().
   Result<> resolve(const Arguments& arguments, const Environment& environment);
-  // After resolve(): how a message should call the setting: the flag, variable or place in the file that gave
-  // it.
+  // After resolve(): everything that was wrong.
+  const std::vector<Error>& problems() const { return problems_; }
+
+  struct Given {
+    std::string source;  // how a message should call the setting: its flag, variable or place in the file
+    std::string place;   // "--workers", "CULVERT_WORKERS" or "FILE:LINE"
+    std::string value;   // lists joined by commas; of a secret: "set"
+  };
+  // After resolve(); nullptr: the default.
+  const Given* given(std::string_view flag) const;
+  // After resolve(): its Given::source, or the flag.
   std::string source(std::string_view flag) const;
 
   // As a file gives it: checks the form, then applies.
   static Result<> apply_entry(const Setting& setting, const ConfigFile& file, const ConfigEntry& entry);
 
  private:
-  Result<> check_keys(const ConfigFile& file) const;
-  Result<> apply_text(const Setting& setting, std::string_view text, const std::string& source);
-  Result<> apply_flag(const Setting& setting, const std::vector<std::string>& values);
+  void check_keys(const ConfigFile& file);
+  std::string hint_for(const ConfigEntry& unknown) const;
+  Result<> apply(const Setting& setting, const Arguments& arguments, const Environment& environment,
+                 const ConfigFile& file);
+  void remember(const Setting& setting, std::string source, std::string place, std::string value);
 
   std::string command_;
   std::vector<Setting> declared_;
-  std::map<std::string, std::string, std::less<>> sources_;
+  std::map<std::string, Given, std::less<>> given_;  // by flag
+  std::vector<Error> problems_;
 };
 
 }  // namespace culvert::cli
