@@ -25,6 +25,7 @@ std::vector<std::unique_ptr<Command>> make_commands() {
   commands.push_back(make_ca_export_command());
   commands.push_back(make_token_inspect_command());
   for (auto& command : make_config_commands()) commands.push_back(std::move(command));
+  commands.push_back(make_completion_command());
   commands.push_back(make_version_command());
   return commands;
 }

@@ -50,6 +50,7 @@ std::vector<std::unique_ptr<Command>> make_invite_commands();
 std::unique_ptr<Command> make_ca_export_command();
 std::unique_ptr<Command> make_token_inspect_command();
 std::unique_ptr<Command> make_version_command();
+std::unique_ptr<Command> make_completion_command();
 std::vector<std::unique_ptr<Command>> make_config_commands();
 // Hidden: fills the generated parts of a document. `commands` outlives it.
 std::unique_ptr<Command> make_docs_command(const std::vector<std::unique_ptr<Command>>& commands);

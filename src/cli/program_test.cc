@@ -44,6 +44,7 @@ TEST(Program, HelpOfEveryCommandHasExamples) {
            {"config", "check"},
            {"config", "show"},
            {"config", "reference"},
+           {"completion"},
        }) {
     auto arguments = command;
     arguments.push_back("--help");
@@ -67,6 +68,7 @@ TEST(Program, BadUsageIsTwoAndSaysWhatAndWhere) {
            {{"invite", "revoke", "a", "b"}, "unexpected argument \"b\". See `culvert invite revoke --help`"},
            {{"invite", "list", "--json=x"}, "--json: takes no value."},
            {{"version", "-o", "xml"}, "--output: invalid format \"xml\" (expected table, json or yaml)"},
+           {{"completion", "csh"}, "SHELL: unknown shell \"csh\""},
            {{"config", "show"}, "COMMAND: is missing."},
            {{"ca", "export", "--out"}, "--out: needs a value."},
            {{"ca", "export", "--out=", "--data-dir", "/d"}, "--out: is empty"},
