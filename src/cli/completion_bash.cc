@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <iterator>
 #include <map>
 
@@ -91,8 +92,12 @@ std::string bash_completion(const std::vector<std::unique_ptr<Command>>& command
       "  if ((COMP_CWORD == 1)); then\n    _culvert_reply -W \"{} --help --version\"\n    return\n  fi\n",
       fmt::join(first, " "));
   out += "  case \"$command\" in\n";
-  for (const auto& [name, words] : groups)
-    fmt::format_to(std::back_inserter(out), "    {}) words=\"{}--help\" ;;\n", name, words);
+  for (const auto& [name, words] : groups) {
+    // "agent" is a command, and the beginning of "agent list".
+    const bool is_command = std::ranges::find(all, name, &CommandWords::name) != all.end();
+    fmt::format_to(std::back_inserter(out), "    {}) {}words=\"{}--help\" ;;\n", name,
+                   is_command ? "[[ ${COMP_WORDS[2]} == -* ]] || " : "", words);
+  }
   out +=
       "  esac\n"
       "  if [[ -n $words ]]; then\n"

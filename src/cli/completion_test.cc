@@ -65,7 +65,10 @@ TEST(BashCompletion, OffersCommandsAndTheirSecondWords) {
       bash.complete({""}),
       AllOf(IsSupersetOf({"node", "agent", "http", "invite", "config", "--help"}), Not(Contains("docs"))));
   EXPECT_THAT(bash.complete({"in"}), ElementsAre("invite"));
-  EXPECT_THAT(bash.complete({"invite", ""}), ElementsAre("--help", "create", "list", "revoke"));
+  EXPECT_THAT(bash.complete({"invite", ""}),
+              ElementsAre("--help", "create", "edit", "list", "revoke", "show"));
+  EXPECT_THAT(bash.complete({"agent", "li"}), ElementsAre("list"));
+  EXPECT_THAT(bash.complete({"agent", "--serv"}), ElementsAre("--service", "--services", "--services-file"));
   EXPECT_THAT(bash.complete({"nonsense", ""}), IsEmpty());
 }
 

@@ -12,6 +12,10 @@ constexpr CommandGroup kGroups[] = {
     {"invite", "Create, list and revoke the invites that agents connect with"},
     {"ca", "The node's internal certificate authority"},
     {"token", "Look at an invite token"},
+    {"tenant", "Show, suspend and remove the hub's tenants"},
+    {"operator-key", "Create, list and revoke operator keys"},
+    {"route", "List the routes that edges serve"},
+    {"audit", "List who changed what on the hub"},
     {"config", "Check and show settings, and print their reference"},
 };
 

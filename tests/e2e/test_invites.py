@@ -119,3 +119,57 @@ def test_invites_survive_a_restart(world):
     world.node()
     world.agent(token, terminate())
     assert world.status() == "200"
+
+
+@pytest.mark.smoke
+def test_a_suspended_tenant_is_refused_and_served_again_without_a_new_tunnel(world):
+    world.nginx()
+    node = world.node()
+    agent = world.agent(world.invite(node), terminate())
+    assert world.status() == "200"
+
+    def tenant(verb):
+        done = world.culvert("tenant", verb, "--data-dir", node.data_dir, "home")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    tenant("suspend")
+    refused = world.curl()
+    assert "503: this service is suspended" in refused.stdout, refused.stdout
+    assert "suspended" in tenant("show")
+    assert "home" in world.culvert("agent", "list", "--data-dir", node.data_dir).stdout, "its lease stays"
+    agent.wait_for(r"event=tenant_suspended", 40)
+    tenant("resume")
+    assert world.status() == "200", "at once"
+    assert agent.log.count("event=edge_connected") == 1, "the tunnel was never closed"
+    audit = world.culvert("audit", "list", "--data-dir", node.data_dir).stdout
+    assert audit.count("invite.change") == 2 and audit.count("invite.create") == 1
+
+
+def test_a_node_that_is_killed_serves_again_before_its_agents_declare(world):
+    world.nginx()
+    node = world.node()
+    agent = world.agent(world.invite(node), terminate())
+    node.kill()
+    again = world.node(data_dir=node.data_dir)
+    routes = world.culvert("route", "list", "--data-dir", again.data_dir).stdout
+    assert HOST in routes, "leases are stored"
+    wait_until(lambda: world.status() == "200", "it is served", 10)
+    assert agent.log.count("event=lease_granted") == 1
+
+
+def test_an_operator_key_that_may_only_read_changes_nothing(world):
+    node = world.node()
+    world.invite(node)
+    made = world.culvert("operator-key", "create", "--data-dir", node.data_dir, "grafana", "--role", "read-only")
+    assert made.returncode == 0, made.stderr
+    key = made.stdout.strip()
+    assert len(key) == 43 and key not in made.stderr
+    env = {"CULVERT_OPERATOR_KEY": key}
+    assert "home" in world.culvert("invite", "list", "--data-dir", node.data_dir, env=env).stdout
+    for change in (["tenant", "suspend", "home"], ["tenant", "remove", "home"], ["invite", "edit", "home", "--name", "x"]):
+        refused = world.culvert(*change, "--data-dir", node.data_dir, env=env)
+        assert refused.returncode == 3 and "may only read" in refused.stderr, refused.stderr
+    assert world.culvert("operator-key", "revoke", "--data-dir", node.data_dir, "grafana").returncode == 0
+    assert world.culvert("invite", "list", "--data-dir", node.data_dir, env=env).returncode == 3
+    assert world.culvert("tenant", "show", "--data-dir", node.data_dir, "nobody").returncode == 5

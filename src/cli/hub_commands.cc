@@ -1,0 +1,166 @@
+// The commands about what a hub has: each is its words, the path of the API and the columns that are shown.
+#include "cli/invite_edit_command.h"
+#include "cli/named_command.h"
+#include "cli/operator_key_command.h"
+
+namespace culvert::cli {
+namespace {
+
+NamedCommandInfo invite_show() {
+  return {.command = {.name = "invite show",
+                      .summary = "Show one invite and its tenant",
+                      .examples = "  culvert invite show laptop\n  culvert invite show laptop -o json\n",
+                      .positional = invite_word()},
+          .method = "GET",
+          .path = "/v1/invites/",
+          .columns = invite_columns()};
+}
+
+NamedCommandInfo tenant_show() {
+  return {.command = {.name = "tenant show",
+                      .summary = "Show one tenant and its invite",
+                      .examples = "  culvert tenant show laptop\n",
+                      .positional = invite_word()},
+          .method = "GET",
+          .path = "/v1/tenants/",
+          .columns = invite_columns()};
+}
+
+NamedCommandInfo tenant_suspend() {
+  return {.command = {.name = "tenant suspend",
+                      .summary = "Refuse a tenant's clients, and keep all it has",
+                      .examples = "  culvert tenant suspend laptop\n",
+                      .positional = invite_word()},
+          .method = "PATCH",
+          .path = "/v1/tenants/",
+          .body = R"({"suspended":true})",
+          .done = "suspended"};
+}
+
+NamedCommandInfo tenant_resume() {
+  return {.command = {.name = "tenant resume",
+                      .summary = "Serve a suspended tenant again",
+                      .examples = "  culvert tenant resume laptop\n",
+                      .positional = invite_word()},
+          .method = "PATCH",
+          .path = "/v1/tenants/",
+          .body = R"({"suspended":false})",
+          .done = "resumed"};
+}
+
+NamedCommandInfo tenant_remove() {
+  return {.command = {.name = "tenant remove",
+                      .summary = "End a tenant for good: its agents are cut off, its names are free",
+                      .examples = "  culvert tenant remove laptop\n",
+                      .positional = invite_word()},
+          .method = "DELETE",
+          .path = "/v1/tenants/",
+          .done = "removed"};
+}
+
+ListCommandInfo tenant_list() {
+  return {.command = {.name = "tenant list",
+                      .summary = "List the hub's tenants",
+                      .examples = "  culvert tenant list\n  culvert tenant list -o json\n"},
+          .path = "/v1/tenants",
+          .listing = {.member = "invites",
+                      .columns = {{"TENANT", "tenant_id"},
+                                  {"NAME", "name"},
+                                  {"STATUS", "status", Show::kStatus},
+                                  {"HOSTNAMES", "hostnames", Show::kList}}}};
+}
+
+ListCommandInfo agent_list() {
+  return {.command = {.name = "agent list",
+                      .summary = "List the agents that hold a lease",
+                      .examples = "  culvert agent list\n  culvert agent list -o json\n"},
+          .path = "/v1/agents",
+          .listing = {.member = "agents",
+                      .columns = {{"AGENT", "agent_id"},
+                                  {"INVITE", "invite_name"},
+                                  {"CONNECTED", "is_heard", Show::kYesNo},
+                                  {"LEASE ENDS IN (S)", "lease_ends_in_secs"}}}};
+}
+
+ListCommandInfo route_list() {
+  return {.command = {.name = "route list",
+                      .summary = "List the routes that edges serve",
+                      .examples = "  culvert route list\n  culvert route list -o json\n"},
+          .path = "/v1/routes",
+          .listing = {.member = "routes",
+                      .columns = {{"HOSTNAME", "hostname"},
+                                  {"TLS", "tls_mode"},
+                                  {"SUSPENDED", "suspended", Show::kYesNo},
+                                  {"TENANT", "tenant_id"},
+                                  {"AGENTS", "agents", Show::kList}}}};
+}
+
+ListCommandInfo audit_list() {
+  return {.command = {.name = "audit list",
+                      .summary = "List who changed what, the newest first",
+                      .examples = "  culvert audit list\n  culvert audit list -o json\n"},
+          .path = "/v1/audit",
+          .listing = {.member = "entries",
+                      .columns = {{"NUMBER", "sequence"},
+                                  {"AT", "at", Show::kTime},
+                                  {"BY", "actor"},
+                                  {"ACTION", "action"},
+                                  {"SUBJECT", "subject"}}}};
+}
+
+ListCommandInfo operator_key_list() {
+  return {
+      .command = {.name = "operator-key list",
+                  .summary = "List the operator keys besides that of the node's file",
+                  .examples = "  culvert operator-key list\n"},
+      .path = "/v1/operator-keys",
+      .listing = {.member = "keys",
+                  .columns = {{"NAME", "name"}, {"ROLE", "role"}, {"CREATED", "created_at", Show::kTime}}}};
+}
+
+NamedCommandInfo operator_key_revoke() {
+  return {.command = {.name = "operator-key revoke",
+                      .summary = "Revoke an operator key",
+                      .examples = "  culvert operator-key revoke grafana\n",
+                      .positional = Positional{.name = "NAME",
+                                               .help = "its name, as `culvert operator-key list` shows it"}},
+          .method = "DELETE",
+          .path = "/v1/operator-keys/",
+          .names_invite = false,
+          .done = "revoked"};
+}
+
+}  // namespace
+
+const std::vector<Column>& invite_columns() {
+  static const std::vector<Column> columns = {
+      {"invite", "invite_id"},
+      {"tenant", "tenant_id"},
+      {"name", "name"},
+      {"status", "status", Show::kStatus},
+      {"hostnames", "hostnames", Show::kList},
+      {"created", "created_at", Show::kTime},
+      {"expires", "expires_at", Show::kTime, "never"},
+  };
+  return columns;
+}
+
+std::vector<std::unique_ptr<Command>> make_hub_commands() {
+  std::vector<std::unique_ptr<Command>> commands;
+  commands.push_back(std::make_unique<NamedCommand>(invite_show()));
+  commands.push_back(std::make_unique<InviteEditCommand>());
+  commands.push_back(std::make_unique<ListCommand>(tenant_list()));
+  commands.push_back(std::make_unique<NamedCommand>(tenant_show()));
+  commands.push_back(std::make_unique<NamedCommand>(tenant_suspend()));
+  commands.push_back(std::make_unique<NamedCommand>(tenant_resume()));
+  commands.push_back(std::make_unique<NamedCommand>(tenant_remove()));
+  commands.push_back(std::make_unique<ListCommand>(agent_list()));
+  commands.push_back(std::make_unique<ListCommand>(route_list()));
+  commands.push_back(std::make_unique<ListCommand>(audit_list()));
+  commands.push_back(std::make_unique<OperatorKeyCreateCommand>());
+  commands.push_back(std::make_unique<ListCommand>(operator_key_list()));
+  commands.push_back(std::make_unique<NamedCommand>(operator_key_revoke()));
+  return commands;
+}
+
+}  // namespace culvert::cli

@@ -1,0 +1,93 @@
+#include "cli/named_command.h"
+
+#include "cli/command_fixture.h"
+#include "cli/invite_edit_command.h"
+
+namespace culvert::cli {
+namespace {
+
+constexpr const char* kId = "dlh6inyAwMeECNGqOTZxDA";
+
+std::vector<std::string> with_hub(std::vector<std::string> arguments) {
+  for (const std::string& word :
+       {std::string("--hub-url"), std::string("https://hub.example.com"), std::string("--hub-key"),
+        SecretKey::from_seed(Bytes(32, 1))->public_key().to_string(), std::string("--operator-key"),
+        std::string(42, 'k') + "A"}) {
+    arguments.push_back(word);
+  }
+  return arguments;
+}
+
+Result<std::string> no_call(const std::string& path) {
+  ADD_FAILURE() << path;
+  return fail(ErrorCode::kIo, "called");
+}
+
+TEST(FindInvite, TakesIdsAsTheyAre) {
+  EXPECT_EQ(find_invite(kId, no_call).value(), kId);
+  const std::string tenant = SecretKey::from_seed(Bytes(32, 3))->public_key().to_string();
+  EXPECT_EQ(find_invite(tenant, no_call).value(), tenant);
+}
+
+TEST(FindInvite, LooksANameUpOnAllPages) {
+  const auto fetch = [](std::string path) -> Result<std::string> {
+    if (path == "/v1/invites")
+      return R"({"invites":[{"invite_id":"a","name":"one","status":"live"}],"next":"a"})";
+    EXPECT_EQ(path, "/v1/invites?after=a");
+    return R"({"invites":[{"invite_id":"b","name":"two","status":"suspended"},
+                          {"invite_id":"c","name":"two","status":"revoked"},
+                          {"invite_id":"d","name":"three","status":"live"},
+                          {"invite_id":"e","name":"three","status":"expired"}]})";
+  };
+  EXPECT_EQ(find_invite("one", fetch).value(), "a");
+  EXPECT_EQ(find_invite("two", fetch).value(), "b") << "a revoked one does not count";
+  const auto unknown = find_invite("four", fetch);
+  EXPECT_EQ(unknown.error().code, ErrorCode::kNotFound);
+  EXPECT_THAT(unknown.error().message, HasSubstr("four"));
+  const auto several = find_invite("three", fetch);
+  EXPECT_EQ(several.error().code, ErrorCode::kConflict);
+  EXPECT_THAT(several.error().message, HasSubstr("d, e"));
+}
+
+TEST(FindInvite, SaysWhatIsWrongWithTheAnswer) {
+  for (const char* bad : {"", "[]", "{}", R"({"invites":[{}]})", R"({"invites":{}})"}) {
+    EXPECT_FALSE(find_invite("one", [bad](std::string) -> Result<std::string> { return bad; })) << bad;
+  }
+}
+
+TEST(InviteEdit, BuildsTheRequest) {
+  Fixture<InviteEditCommand> f;
+  ASSERT_TRUE(f.resolve(with_hub({"home", "--add-hostnames", "A.com", "--add-hostnames", "b.com",
+                                  "--remove-hostnames", "*.c.com", "--name", "work", "--expires", "never"})));
+  EXPECT_EQ(
+      f.command.request_json(),
+      R"({"name":"work","add_hostnames":["a.com","b.com"],"remove_hostnames":["*.c.com"],"expires_in_secs":null})");
+  Fixture<InviteEditCommand> g;
+  ASSERT_TRUE(g.resolve(with_hub({"home", "--hostnames", "a.com", "--expires", "1h"})));
+  EXPECT_EQ(g.command.request_json(), R"({"hostnames":["a.com"],"expires_in_secs":3600})");
+}
+
+TEST(InviteEdit, RefusesWhatChangesNothingOrContradictsItself) {
+  Fixture<InviteEditCommand> f;
+  EXPECT_THAT(f.error(with_hub({"home"})), HasSubstr("nothing is to be changed"));
+  Fixture<InviteEditCommand> g;
+  EXPECT_THAT(g.error(with_hub({"home", "--hostnames", "a.com", "--add-hostnames", "b.com"})),
+              HasSubstr("--hostnames"));
+  Fixture<InviteEditCommand> h;
+  EXPECT_THAT(h.error(with_hub({"home", "--add-hostnames", "bad name"})), HasSubstr("--add-hostnames"));
+}
+
+// An id may begin with a dash, and is no flag; a flag is no id.
+TEST(NamedCommands, TakeIdsWithADash) {
+  for (const auto& command : make_hub_commands()) {
+    if (!command->info().positional || command->info().positional->name != "INVITE") continue;
+    const std::vector<std::string> id = {"-lh6inyAwMeECNGqOTZxDA"}, help = {"--help"};
+    auto given = command->parse(id);
+    ASSERT_TRUE(given) << command->info().name;
+    EXPECT_EQ(given->positional, id[0]);
+    EXPECT_TRUE(command->parse(help)->wants_help) << command->info().name;
+  }
+}
+
+}  // namespace
+}  // namespace culvert::cli
