@@ -1,4 +1,5 @@
 #include "agent/agent_fixture.h"
+#include "agent/stream_server.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -178,6 +179,37 @@ TEST_F(AgentTest, ASuspensionIsToldOnceAndKeepsTheTunnel) {
   EXPECT_EQ(suspensions_[1], "resumed");
   EXPECT_TRUE(agent_->faults().empty());
   EXPECT_EQ(links_.size(), 1u);
+}
+
+// The hub has withdrawn the edge since its stream came.
+TEST_F(AgentTest, AStreamOfAnEdgeThatIsNotNamedAnyMoreIsRefused) {
+  auto edge = bind_edge(4), agent = bind_edge(3);
+  endpoint::EndpointAddr to_agent{.id = agent->id(), .relay_urls = {}, .ip_addrs = {agent->local_addr()}};
+  std::optional<Result<endpoint::ConnectionPtr>> dialled;
+  tasks_.spawn(net::testing::keep_result(edge->connect(to_agent, tunnel::kTunnelAlpn, soon()), dialled));
+  auto accepted = run_task(loop_, agent->accept(tunnel::kTunnelAlpn)).value();
+  wait([&] { return dialled.has_value(); });
+  auto theirs = run_task(loop_, dialled->value()->open_bidi()).value();
+  const tunnel::StreamHeader header{.client = addr("192.0.2.1:5"),
+                                    .public_addr = addr("192.0.2.2:443"),
+                                    .authority = "term.test",
+                                    .tls_mode = TlsMode::kTerminate,
+                                    .connection_id = 1};
+  theirs->write(tunnel::encode(header));
+  auto ours = run_task(loop_, accepted->accept_bidi()).value();
+  const Config config{.token = {{}, key(9).public_key(), {}, {}, key(7)},
+                      .services = {{*route::HostPattern::parse("term.test"), "127.0.0.1",
+                                    origin_->local_addr().port(), TlsMode::kTerminate, false}},
+                      .options = {}};
+  Counters counters;
+  StreamServer streams(loop_, config, *this, counters);
+  tasks_.spawn(streams.serve(std::move(ours), edge->id(), false));
+  wait([&] { return counters.refused_edge == 1; });
+  EXPECT_EQ(streams.active(), 0u);
+  wait([&] { return theirs->was_reset(); });
+  EXPECT_EQ(theirs->reset_code(), tunnel::kStreamUnknownService);
+  edge->close(0, "");
+  agent->close(0, "");
 }
 
 TEST_F(AgentTest, AClockThatDiffersFromTheHubsIsNamedOnce) {

@@ -51,6 +51,7 @@ Result<Declaration> decode_declaration(std::string_view json);
 struct EdgeInfo {
   EndpointId id;
   std::vector<std::string> addresses;  // "host:port", UDP
+  bool operator==(const EdgeInfo&) const = default;
 };
 
 struct ServiceVerdict {
@@ -60,6 +61,7 @@ struct ServiceVerdict {
   // When not: another declaration after this time may be accepted, with nothing changed by anyone.
   std::optional<std::chrono::seconds> retry_after = {};
   size_t others = 0;  // when accepted: further agents of the invite that live and share its connections
+  bool operator==(const ServiceVerdict&) const = default;
 };
 
 struct LeaseAnswer {
@@ -71,6 +73,7 @@ struct LeaseAnswer {
   std::string internal_ca_pem;  // root to check our own certificates with; empty when they are public
   Duration renew_after;         // declare again after this long
   bool is_suspended = false;    // the tenant is: its names are leased, and clients are refused
+  bool operator==(const LeaseAnswer&) const = default;
 };
 
 std::string encode(const LeaseAnswer& answer);
