@@ -40,7 +40,8 @@ std::string joined(const json::array& array) {
 
 Colour colour_of(std::string_view status) {
   constexpr std::string_view kGood[] = {"active", "live", "ok", "online", "ready", "up"};
-  constexpr std::string_view kBad[] = {"down", "expired", "failed", "lost", "offline", "refused", "revoked"};
+  constexpr std::string_view kBad[] = {"down",    "expired", "failed",  "lost",
+                                       "offline", "refused", "revoked", "suspended"};
   if (std::ranges::find(kGood, status) != std::end(kGood)) return Colour::kGreen;
   if (std::ranges::find(kBad, status) != std::end(kBad)) return Colour::kRed;
   return Colour::kNone;
