@@ -11,8 +11,8 @@ namespace culvert::hub {
 // `body` is a JSON object.
 http::Response json_response(int status, std::string body);
 
-// The error envelope {"error":{"code","message","hint"}} that every failure answers with. `message` says what is
-// wrong and behind a semicolon what to do: that becomes the hint.
+// The error envelope {"error":{"code","message","hint"}} that every failure answers with. `message` says what
+// is wrong and behind a semicolon what to do: that becomes the hint.
 http::Response error_response(int status, std::string_view code, std::string_view message);
 // The same with a Retry-After field of one second.
 http::Response retry_response(int status, std::string_view code, std::string_view message);
