@@ -36,6 +36,7 @@ constexpr const char* kSchema = R"sql(
     PRIMARY KEY (kind, key)
   ) WITHOUT ROWID;
   CREATE INDEX records_by_revision ON records (revision);
+  CREATE INDEX removed_records ON records (revision) WHERE body IS NULL;
   CREATE TABLE audit (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     revision INTEGER NOT NULL,
@@ -438,6 +439,10 @@ Result<CommitOutcome> SqliteDatabase::Impl::write(uint64_t at, const Batch& batc
   if (!read) return std::unexpected(read.error());
   const auto revision = static_cast<uint64_t>(*read);
   if (revision != at) {
+    if (at + kRemovedFor < revision) {
+      return fail(ErrorCode::kIo, "this hub is {} commits behind, more than are kept; restart it",
+                  revision - at);
+    }
     auto newer = records_after(at);
     if (!newer) return std::unexpected(newer.error());
     return CommitOutcome{.has_moved = true, .revision = revision, .newer = std::move(*newer)};
@@ -448,6 +453,11 @@ Result<CommitOutcome> SqliteDatabase::Impl::write(uint64_t at, const Batch& batc
   }
   for (const AuditEntry& entry : batch.audit) {
     if (auto done = put_audit(database.get(), entry, revision + 1); !done)
+      return std::unexpected(done.error());
+  }
+  if (revision > kRemovedFor) {
+    Statement prune(database.get(), "DELETE FROM records WHERE body IS NULL AND revision <= ?");
+    if (auto done = prune.bind(static_cast<int64_t>(revision - kRemovedFor)).run(); !done)
       return std::unexpected(done.error());
   }
   Statement count(database.get(), "UPDATE meta SET value = value + 1 WHERE key = 'revision'");

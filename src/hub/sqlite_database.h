@@ -15,6 +15,8 @@ class SqliteDatabase final : public RecordDatabase {
   // 1: invites in tables of their own. 2: records.
   static constexpr int kSchemaVersion = 2;
   static constexpr Duration kMaxCheckTime = std::chrono::seconds(5);
+  // Removed records are kept for as many commits, for those that follow the revisions.
+  static constexpr uint64_t kRemovedFor = 10'000;
 
   // Makes the file (mode 0600) when missing, and converts that of an earlier schema in one step. Checks its
   // length and, for at most kMaxCheckTime, its structure. A file that cannot be written for want of space is

@@ -554,5 +554,33 @@ TEST_F(SqliteDatabaseTest, ACommitThatWasJudgedAtAnEarlierRevisionWritesNothing)
   EXPECT_EQ(content->records, std::vector{record("b", "{}")});
 }
 
+TEST_F(SqliteDatabaseTest, RemovedRecordsAreKeptForAsManyCommitsAsAHubMayBeBehind) {
+  auto database = SqliteDatabase::open(path_, random_, 2s).value();
+  const auto count = [&] {
+    sqlite3* file = nullptr;
+    EXPECT_EQ(sqlite3_open(path_.c_str(), &file), SQLITE_OK);
+    int rows = -1;
+    sqlite3_exec(
+        file, "SELECT count(*) FROM records",
+        [](void* out, int, char** values, char**) {
+          return *static_cast<int*>(out) = std::atoi(values[0]), 0;
+        },
+        &rows, nullptr);
+    sqlite3_close(file);
+    return rows;
+  };
+  const Record removed{.kind = "thing", .key = "a"}, kept{.kind = "thing", .key = "b", .body = "{}"};
+  ASSERT_TRUE(database->commit(0, {.records = {removed, kept}}));
+  ASSERT_TRUE(database->commit(1, {.records = {kept}}));
+  EXPECT_EQ(count(), 2);
+  foreign_sql(
+      fmt::format("UPDATE meta SET value = {} WHERE key = 'revision'", SqliteDatabase::kRemovedFor + 1));
+  ASSERT_TRUE(database->commit(SqliteDatabase::kRemovedFor + 1, {.records = {kept}}));
+  EXPECT_EQ(count(), 1);
+  auto behind = database->commit(1, {.records = {kept}});
+  ASSERT_FALSE(behind) << "it would not learn what was removed";
+  EXPECT_NE(behind.error().message.find("restart it"), std::string::npos) << behind.error().message;
+}
+
 }  // namespace
 }  // namespace culvert::hub
