@@ -30,6 +30,7 @@ class ConnectionHost {
 
 // What the engine keeps about a connection.
 struct EngineSlot {
+  uint64_t number = 0;                 // of its making: what is done for several is done in this order
   TimePoint armed = TimePoint::max();  // of its timer
   bool dirty = false;
   bool blocked = false;  // the sink was full

@@ -132,6 +132,7 @@ void Engine::add(std::shared_ptr<Connection> connection) {
   Connection& added = *connection;
   connections_.emplace(&added, std::move(connection));
   added.slot.dirty = false;
+  added.slot.number = ++last_number_;
   on_dirty(added);
 }
 
@@ -265,23 +266,27 @@ void Engine::schedule(Connection& connection, TimePoint now) {
   if (connection.slot.blocked) deadline = std::max(deadline, now + kBlockedPause);
   // A later deadline is noticed when the earlier one fires: most of them move with every packet.
   if (deadline >= connection.slot.armed) return;
-  if (connection.slot.armed != TimePoint::max()) timers_.erase({connection.slot.armed, &connection});
+  if (connection.slot.armed != TimePoint::max())
+    timers_.erase({connection.slot.armed, connection.slot.number});
   connection.slot.armed = deadline;
-  timers_.emplace(deadline, &connection);
+  timers_.emplace(std::pair(deadline, connection.slot.number), &connection);
 }
 
 void Engine::remove(Connection& connection) {
   auto found = connections_.find(&connection);
   if (found == connections_.end()) return;
   complete_handshake(connection);
-  if (connection.slot.armed != TimePoint::max()) timers_.erase({connection.slot.armed, &connection});
+  if (connection.slot.armed != TimePoint::max())
+    timers_.erase({connection.slot.armed, connection.slot.number});
   connections_.erase(found);
 }
 
-TimePoint Engine::deadline() const { return timers_.empty() ? TimePoint::max() : timers_.begin()->first; }
+TimePoint Engine::deadline() const {
+  return timers_.empty() ? TimePoint::max() : timers_.begin()->first.first;
+}
 
 void Engine::on_deadline(TimePoint now) {
-  while (!timers_.empty() && timers_.begin()->first <= now) {
+  while (!timers_.empty() && timers_.begin()->first.first <= now) {
     Connection& connection = *timers_.begin()->second;
     timers_.erase(timers_.begin());
     connection.slot.armed = TimePoint::max();
@@ -304,13 +309,18 @@ void Engine::on_writable(TimePoint now) {
 }
 
 void Engine::network_changed(TimePoint now) {
-  for (auto& [raw, connection] : connections_) raw->network_changed(now);
+  for (const std::shared_ptr<Connection>& connection : in_order()) connection->network_changed(now);
+}
+
+std::vector<std::shared_ptr<Connection>> Engine::in_order() const {
+  std::vector<std::shared_ptr<Connection>> all;
+  for (const auto& [raw, connection] : connections_) all.push_back(connection);
+  std::ranges::sort(all, {}, [](const auto& connection) { return connection->slot.number; });
+  return all;
 }
 
 void Engine::close_all(AppCode code, const std::string& reason, TimePoint now) {
-  std::vector<std::shared_ptr<Connection>> all;
-  for (auto& [raw, connection] : connections_) all.push_back(connection);
-  for (const std::shared_ptr<Connection>& connection : all) connection->close(code, reason);
+  for (const std::shared_ptr<Connection>& connection : in_order()) connection->close(code, reason);
   flush(now);
 }
 

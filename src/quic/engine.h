@@ -1,7 +1,7 @@
 #pragma once
+#include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -85,6 +85,7 @@ class Engine final : private ConnectionHost {
   void remove(Connection& connection);
   void complete_handshake(Connection& connection);
   void report_faults(TimePoint now);
+  std::vector<std::shared_ptr<Connection>> in_order() const;
   Shared shared(const Limits& limits) { return {core_, limits, memory_, counters_, *this}; }
 
   Config config_;
@@ -96,7 +97,9 @@ class Engine final : private ConnectionHost {
   size_t unvalidated_ = 0;                       // of those, from addresses that proved nothing
   EndpointMemory memory_;
   MemoryPolicy policy_{memory_, counters_};
-  std::set<std::pair<TimePoint, Connection*>> timers_;
+  // By deadline and number: not by address, so that a simulated run repeats.
+  std::map<std::pair<TimePoint, uint64_t>, Connection*> timers_;
+  uint64_t last_number_ = 0;
   std::vector<std::shared_ptr<Connection>> dirty_;
   std::vector<std::shared_ptr<Connection>> blocked_;  // the sink was full
   bool flushing_ = false;

@@ -60,7 +60,9 @@ TEST(ProductSim, ARunFollowsFromItsSeed) {
   for (uint64_t seed = 1; seed <= 3; ++seed) {
     const Outcome first = run_world(seed);
     EXPECT_EQ(first.fault, std::nullopt);
-    EXPECT_EQ(run_world(seed).digest, first.digest) << "seed " << seed;
+    // More than once: what follows from addresses in memory is the same in most runs.
+    for (int again = 0; again < 3; ++again)
+      EXPECT_EQ(run_world(seed).digest, first.digest) << "seed " << seed;
   }
 }
 
