@@ -38,7 +38,7 @@ Api::Api(const Config& config, State& state, Ledger& ledger, Random& random,
       lease_handler_(config, state, ledger, limits_, failures_, counters_, leases_changed_),
       invite_handlers_(config, state.invites, ledger, failures_, random),
       operator_key_handlers_(config, state.operator_keys, ledger, failures_, random),
-      lists_(config, state, ledger, failures_),
+      lists_(state, ledger, failures_),
       router_(refusals()) {
   using http::Exchange;
   using Response = net::Task<http::Response>;

@@ -1,6 +1,5 @@
 #pragma once
 #include "http/router.h"
-#include "hub/hub.h"
 #include "hub/ledger.h"
 #include "hub/state.h"
 #include "hub/store_failures.h"
@@ -14,8 +13,8 @@ class Lists {
   static constexpr size_t kPage = 500;
 
   // All outlive it.
-  Lists(const Config& config, const State& state, Ledger& ledger, StoreFailures& failures)
-      : config_(config), state_(state), ledger_(ledger), failures_(failures) {}
+  Lists(const State& state, Ledger& ledger, StoreFailures& failures)
+      : state_(state), ledger_(ledger), failures_(failures) {}
 
   // Agents that hold a lease, by their ids; ?after=AGENT.
   http::Response agents(const http::Exchange& exchange) const;
@@ -25,7 +24,6 @@ class Lists {
   net::Task<http::Response> audit(const http::Exchange& exchange);
 
  private:
-  const Config& config_;
   const State& state_;
   Ledger& ledger_;
   StoreFailures& failures_;

@@ -48,23 +48,7 @@ class FakeDns {
  public:
   using Handler = std::function<DnsReply(const std::string& name, uint16_t type)>;
 
-  FakeDns(EventLoop& loop, Handler handler)
-      : loop_(loop),
-        handler_(std::move(handler)),
-        udp_(loop, ::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0)),
-        tcp_(loop, ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    auto* raw = reinterpret_cast<sockaddr*>(&address);
-    if (::bind(udp_.fd(), raw, length) != 0 || ::getsockname(udp_.fd(), raw, &length) != 0 ||
-        ::bind(tcp_.fd(), raw, length) != 0 || ::listen(tcp_.fd(), 16) != 0)
-      std::abort();
-    port_ = ntohs(address.sin_port);
-    wait_udp();
-    wait_tcp();
-  }
+  FakeDns(EventLoop& loop, Handler handler) : FakeDns(loop, std::move(handler), bound_sockets()) {}
 
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
   int asked(const std::string& name, uint16_t type) const {
@@ -75,6 +59,38 @@ class FakeDns {
   int over_tcp() const { return over_tcp_; }
 
  private:
+  struct Sockets {
+    int udp, tcp;
+    uint16_t port;
+  };
+  // Of one port that is free for both, beside whatever else runs here.
+  static Sockets bound_sockets() {
+    for (int tries = 0; tries < 100; ++tries) {
+      const int udp = ::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+      const int tcp = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+      sockaddr_in address{};
+      address.sin_family = AF_INET;
+      address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      socklen_t length = sizeof address;
+      auto* raw = reinterpret_cast<sockaddr*>(&address);
+      if (::bind(udp, raw, length) == 0 && ::getsockname(udp, raw, &length) == 0 &&
+          ::bind(tcp, raw, length) == 0 && ::listen(tcp, 16) == 0)
+        return {udp, tcp, ntohs(address.sin_port)};
+      ::close(udp);
+      ::close(tcp);
+    }
+    std::abort();
+  }
+  FakeDns(EventLoop& loop, Handler handler, Sockets sockets)
+      : loop_(loop),
+        handler_(std::move(handler)),
+        udp_(loop, sockets.udp),
+        tcp_(loop, sockets.tcp),
+        port_(sockets.port) {
+    wait_udp();
+    wait_tcp();
+  }
+
   static void put16(std::string& out, size_t value) {
     out += static_cast<char>(value >> 8);
     out += static_cast<char>(value & 0xff);
