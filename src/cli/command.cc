@@ -1,5 +1,7 @@
 #include "cli/command.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 namespace culvert::cli {
@@ -35,6 +37,16 @@ Command* find_command(const std::vector<std::unique_ptr<Command>>& commands, std
   auto found =
       std::ranges::find_if(commands, [name](const auto& command) { return command->info().name == name; });
   return found == commands.end() ? nullptr : found->get();
+}
+
+std::pair<Command*, size_t> leading_command(const std::vector<std::unique_ptr<Command>>& commands,
+                                            std::span<const std::string> words) {
+  constexpr size_t kLongestName = 2;
+  for (size_t size = std::min(kLongestName, words.size()); size > 0; --size) {
+    const std::string name = fmt::format("{}", fmt::join(words.first(size), " "));
+    if (Command* command = find_command(commands, name)) return {command, size};
+  }
+  return {nullptr, 0};
 }
 
 }  // namespace culvert::cli

@@ -1,7 +1,9 @@
 #pragma once
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/metrics.h"
@@ -60,6 +62,10 @@ std::unique_ptr<Command> make_docs_command(const std::vector<std::unique_ptr<Com
 std::vector<std::unique_ptr<Command>> make_commands();
 // nullptr: none is called so.
 Command* find_command(const std::vector<std::unique_ptr<Command>>& commands, std::string_view name);
+// The command whose name the words begin with, and how many of them are its name. Of several it is the one
+// with the longest name, as "agent list" beside "agent".
+std::pair<Command*, size_t> leading_command(const std::vector<std::unique_ptr<Command>>& commands,
+                                            std::span<const std::string> words);
 std::string version_text();
 
 }  // namespace culvert::cli

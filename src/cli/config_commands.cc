@@ -58,15 +58,6 @@ CommandInfo reference_info() {
                                    .is_optional = true}};
 }
 
-// The command whose name the words begin with, and how many they are.
-std::pair<const Command*, size_t> leading_command(const Commands& commands,
-                                                  std::span<const std::string> words) {
-  if (words.empty()) return {nullptr, 0};
-  if (const Command* found = find_command(commands, words[0])) return {found, 1};
-  if (words.size() < 2) return {nullptr, 0};
-  return {find_command(commands, fmt::format("{} {}", words[0], words[1])), 2};
-}
-
 std::vector<ValueFlag> flags_of(const Command& command) {
   std::vector<ValueFlag> flags;
   for (const Setting& setting : command.declared()) flags.push_back({setting.flag, setting.letter});

@@ -41,6 +41,14 @@ TEST(ConfigShow, ShowsNoSecret) {
   EXPECT_THAT(g.command.json(), Not(HasSubstr("cvt_inv_1")));
 }
 
+TEST(ConfigShow, TakesTheCommandWithTheLongestName) {
+  Fixture<ConfigShowCommand> f;
+  const auto given = f.command.parse(std::vector<std::string>{"agent", "list"});
+  ASSERT_TRUE(given) << given.error().message;
+  EXPECT_EQ(given->positional, "agent list");
+  EXPECT_EQ(f.command.parse(std::vector<std::string>{"agent", "--max-streams", "2"})->positional, "agent");
+}
+
 TEST(ConfigShow, RefusesWhatTheCommandWould) {
   Fixture<ConfigShowCommand> f;
   EXPECT_THAT(f.error({"node", "--workers", "none"}), StartsWith("--workers: "));

@@ -4,8 +4,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include <fmt/ranges.h>
-
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/help.h"
@@ -73,16 +71,6 @@ int serve_others(const Commands& commands, std::span<const std::string> words) {
   return complain_of_usage(describe_stray(words[1], name, true), name);
 }
 
-// The command whose name the words begin with; of several the longest, as "agent list" beside "agent".
-Command* command_among(const Commands& commands, std::span<const std::string> words, size_t& name_size) {
-  constexpr size_t kLongestName = 2;
-  for (name_size = std::min(kLongestName, words.size()); name_size > 0; --name_size) {
-    const std::string name = fmt::format("{}", fmt::join(words.first(name_size), " "));
-    if (Command* command = find_command(commands, name)) return command;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 int run_program(std::vector<std::string> arguments, const Environment& environment,
@@ -91,8 +79,7 @@ int run_program(std::vector<std::string> arguments, const Environment& environme
   commands.push_back(make_docs_command(commands));
 
   std::span<const std::string> words = arguments;
-  size_t name_size = 0;
-  Command* command = command_among(commands, words, name_size);
+  const auto [command, name_size] = leading_command(commands, words);
   if (command == nullptr) return serve_others(commands, words);
   auto given = command->parse(words.subspan(name_size));
   if (!given) return complain(given.error(), kBadUsage);
