@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/json/serialize.hpp>
+#include <utility>
 
 namespace culvert::hub {
 
@@ -10,6 +11,13 @@ http::Response json_response(int status, std::string body) {
   response.headers.add("Content-Type", "application/json");
   response.headers.add("Cache-Control", "no-store");  // tokens must not stay in a proxy
   return response;
+}
+
+std::string with_secret(std::string_view member, const SecretString& secret, std::string_view rest) {
+  std::string out;
+  out.reserve(64 + member.size() + secret.expose().size() + rest.size());
+  out.append(R"({"status":"ok",")").append(member).append(R"(":")").append(secret.expose());
+  return std::move(out.append("\",").append(rest.substr(1)));
 }
 
 http::Response error_response(int status, std::string_view code, std::string_view message) {

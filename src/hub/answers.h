@@ -2,7 +2,7 @@
 #include <string>
 #include <string_view>
 
-#include "base/clock.h"
+#include "base/secret.h"
 #include "http/message.h"
 
 // The forms that all answers of the hub's API have.
@@ -10,6 +10,10 @@ namespace culvert::hub {
 
 // `body` is a JSON object.
 http::Response json_response(int status, std::string body);
+
+// {"status":"ok","MEMBER":"SECRET",...}: the secret needs no escapes, and is kept out of a json::object,
+// which is not wiped. `rest` is a JSON object with the other members, not empty.
+std::string with_secret(std::string_view member, const SecretString& secret, std::string_view rest);
 
 // The error envelope {"error":{"code","message","hint"}} that every failure answers with. `message` says what
 // is wrong and behind a semicolon what to do: that becomes the hint.

@@ -150,7 +150,7 @@ void report(const Status& status, Metrics& metrics) {
                 "Revocations that the database refused and that a restart would undo.",
                 static_cast<double>(status.unstored_revocations));
   metrics.counters("culvert_hub_failed_writes_total",
-                   "Writes of the operator's calls that the database did not store, by reason.", "reason",
+                   "Changes that the database did not store at once, by reason.", "reason",
                    {
                        {"queue_full", status.ledger.refused_full},
                        {"timeout", status.ledger.timed_out},

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <string>
@@ -28,6 +29,9 @@ struct Invite {
 
   bool expired(UnixTime now) const { return expires_at && *expires_at <= now; }
   bool live(UnixTime now) const { return !revoked && !expired(now); }
+  bool grants(const route::HostPattern& wanted) const {
+    return std::ranges::any_of(hostnames, [&](const auto& own) { return own.grants(wanted); });
+  }
 };
 
 }  // namespace culvert::hub

@@ -145,15 +145,20 @@ net::Task<http::Response> InviteHandlers::show(const http::Exchange& exchange) {
   co_return json_response(200, invite_json(**invite, config_.wall_clock()));
 }
 
-// 404 for what is unknown, damaged or not an id. The text is an invite's id, or its tenant's.
+// The text is an invite's id, or that of a tenant that is known.
+std::optional<InviteId> InviteHandlers::id_in(std::string_view text) const {
+  const auto tenant = PublicKey::parse(text);
+  if (!tenant) return parse_invite_id(text);
+  const Invite* invite = invites_.find_tenant(*tenant);
+  return invite == nullptr ? std::nullopt : std::optional(invite->id);
+}
+
 Result<const Invite*> InviteHandlers::find(std::string_view text) const {
-  if (auto tenant = PublicKey::parse(text)) {
-    if (const Invite* invite = invites_.find_tenant(*tenant)) return invite;
-  } else if (auto id = parse_invite_id(text)) {
-    auto invite = invites_.find(*id);
-    if (!invite || *invite != nullptr) return invite;
-  }
-  return fail(ErrorCode::kNotFound, "no invite or tenant has the id {}", culvert::quoted(text));
+  const auto id = id_in(text);
+  auto invite = id ? invites_.find(*id) : Result<const Invite*>(nullptr);
+  if (invite && *invite == nullptr)
+    return fail(ErrorCode::kNotFound, "no invite or tenant has the id {}", culvert::quoted(text));
+  return invite;
 }
 
 Result<Batch> InviteHandlers::judge_change(const InviteId& id, const InviteChange& wanted,
@@ -204,10 +209,7 @@ net::Task<http::Response> InviteHandlers::change(const http::Exchange& exchange)
 }
 
 net::Task<http::Response> InviteHandlers::revoke(const http::Exchange& exchange) {
-  auto id = parse_invite_id(exchange.rest);
-  if (const auto tenant = PublicKey::parse(exchange.rest); !id && tenant) {
-    if (const Invite* invite = invites_.find_tenant(*tenant)) id = invite->id;
-  }
+  const auto id = id_in(exchange.rest);
   if (!id) {
     co_return error_response(
         400, "invalid_request",

@@ -26,6 +26,8 @@ class InviteHandlers {
 
  private:
   InviteId new_id();
+  std::optional<InviteId> id_in(std::string_view text) const;
+  // kNotFound, and kIo for one that is damaged.
   Result<const Invite*> find(std::string_view text) const;
   Result<Batch> judge_change(const InviteId& id, const InviteChange& wanted, const std::string& actor,
                              UnixTime wall) const;

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "http/message.h"
+#include "hub/answers.h"
 #include "hubapi/declaration.h"
 
 namespace culvert::hub {
@@ -194,12 +195,7 @@ std::string created_invite_json(const Invite& invite, const SecretString& token)
                                                         {"name", invite.name},
                                                         {"hostnames", pattern_list(invite.hostnames)},
                                                         {"expires_at", optional_time(invite.expires_at)}});
-  // The token needs no escapes, and is kept out of a json::object, which is not wiped.
-  constexpr std::string_view kStart = R"({"status":"ok","token":")";
-  std::string out;
-  out.reserve(kStart.size() + token.expose().size() + rest.size() + 2);
-  out.append(kStart).append(token.expose()).append("\",").append(rest, 1);
-  return out;
+  return with_secret("token", token, rest);
 }
 
 std::string invite_page_json(std::span<const Invite> invites, UnixTime now) {

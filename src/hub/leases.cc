@@ -35,7 +35,7 @@ struct StoredLease {
   std::vector<hubapi::DeclaredService> services;
 };
 
-Result<StoredLease> read_services(std::string_view text) {
+Result<StoredLease> read_lease(std::string_view text) {
   constexpr std::string_view kWhat = "the lease's record";
   auto body = parse_json_object(kWhat, text);
   if (!body) return std::unexpected(body.error());
@@ -61,9 +61,7 @@ hubapi::ServiceVerdict Leases::judge(const Invite& invite, const EndpointId& age
   auto refused = [&](std::string reason) {
     return hubapi::ServiceVerdict{hostname, false, std::move(reason)};
   };
-  bool granted =
-      std::ranges::any_of(invite.hostnames, [&](const auto& own) { return own.grants(service.hostname); });
-  if (!granted) {
+  if (!invite.grants(service.hostname)) {
     std::string list;
     for (const auto& own : invite.hostnames) list += (list.empty() ? "" : ", ") + own.text();
     return refused(fmt::format("the invite does not grant {}; it grants {}", hostname, list));
@@ -137,16 +135,8 @@ Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
     hold_names(invite, agent, gained);
     lease.services = std::move(accepted);
   } else {
-    agents_[invite.id].insert(agent);
     unstored_.insert(agent);
-    take_over(agent, accepted);
-    hold_names(invite, agent, accepted);
-    leases_.emplace(agent, Lease{.invite = invite.id,
-                                 .invite_expires_at = invite.expires_at,
-                                 .services = std::move(accepted),
-                                 .ends_at = ends_at,
-                                 .is_proven = is_proven,
-                                 .lives_until = now + kSilence});
+    begin(agent, invite, std::move(accepted), is_proven, now);
   }
   for (hubapi::ServiceVerdict& verdict : verdicts) {
     if (!verdict.accepted) continue;
@@ -252,10 +242,8 @@ void Leases::set_invite(const Invite& invite) {
     held.invite_expires_at = invite.expires_at;
     if (invite.expires_at) earliest_wall_end_ = std::min(earliest_wall_end_, *invite.expires_at);
     std::vector<hubapi::DeclaredService> lost;
-    std::ranges::copy_if(held.services, std::back_inserter(lost), [&](const auto& service) {
-      return std::ranges::none_of(invite.hostnames,
-                                  [&](const auto& own) { return own.grants(service.hostname); });
-    });
+    std::ranges::copy_if(held.services, std::back_inserter(lost),
+                         [&](const auto& service) { return !invite.grants(service.hostname); });
     drop_names(agent, lost);
     if (!lost.empty()) unstored_.insert(agent);
     held.services = without(held.services, lost);
@@ -310,7 +298,7 @@ void Leases::apply(const Record& record, const Invite* invite, TimePoint now) {
     unstored_.erase(*agent);
   }
   if (!record.body) return;
-  auto declared = read_services(*record.body);
+  auto declared = read_lease(*record.body);
   if (!declared || invite == nullptr) {
     unstored_.insert(*agent);  // it is removed
     return;
@@ -325,6 +313,11 @@ void Leases::adopt(const EndpointId& agent, const Invite& invite,
   std::erase_if(services, [&](const auto& service) { return !judge(invite, agent, service, now).accepted; });
   if (services.size() != declared) unstored_.insert(agent);
   if (services.empty()) return;
+  begin(agent, invite, std::move(services), is_proven, now);
+}
+
+void Leases::begin(const EndpointId& agent, const Invite& invite,
+                   std::vector<hubapi::DeclaredService> services, bool is_proven, TimePoint now) {
   agents_[invite.id].insert(agent);
   take_over(agent, services);
   hold_names(invite, agent, services);

@@ -118,6 +118,9 @@ class Leases {
   void take_over(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services);
   void adopt(const EndpointId& agent, const Invite& invite, std::vector<hubapi::DeclaredService> services,
              bool is_proven, TimePoint now);
+  // A lease of an agent that holds none.
+  void begin(const EndpointId& agent, const Invite& invite, std::vector<hubapi::DeclaredService> services,
+             bool is_proven, TimePoint now);
   Record record_of(const EndpointId& agent) const;
   void hold_names(const Invite& invite, const EndpointId& agent,
                   const std::vector<hubapi::DeclaredService>& services);

@@ -94,13 +94,7 @@ net::Task<http::Response> OperatorKeyHandlers::create(const http::Exchange& exch
   if (!added) co_return refuse(added.error(), exchange.now);
   log_info("operator_key_created", "name={} role={} by={}", key.name, to_string(key.role),
            culvert::quoted(exchange.user));
-  // The key needs no escapes, and is kept out of a json::object, which is not wiped.
-  constexpr std::string_view kStart = R"({"status":"ok","key":")";
-  const std::string rest = operator_key_json(key);
-  std::string body;
-  body.reserve(kStart.size() + shown.expose().size() + rest.size() + 2);
-  body.append(kStart).append(shown.expose()).append("\",").append(rest, 1);
-  co_return json_response(200, std::move(body));
+  co_return json_response(200, with_secret("key", shown, operator_key_json(key)));
 }
 
 http::Response OperatorKeyHandlers::list() const {

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "hub/sqlite_database.h"
-
 namespace culvert::hub {
 namespace {
 
@@ -79,14 +77,6 @@ void ThreadedStore::close(Batch last, std::function<void(Result<CommitOutcome>)>
                       });
   }
   thread_.close(options_.close_time);
-}
-
-Result<std::unique_ptr<RecordStore>> open_sqlite_store(net::EventLoop& loop,
-                                                       const std::filesystem::path& path, Random& random,
-                                                       StoreOptions options) {
-  auto database = SqliteDatabase::open(path, random, options.busy_time);
-  if (!database) return std::unexpected(database.error());
-  return ThreadedStore::open(loop, std::move(*database), options);
 }
 
 }  // namespace culvert::hub
