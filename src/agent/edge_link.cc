@@ -172,7 +172,7 @@ net::Task<Result<EdgeLink::TunnelPtr>> EdgeLink::dial() {
 HostPort EdgeLink::place_of(const tunnel::Welcome& welcome) const {
   auto reached = parse_host_port(welcome.public_addr);
   if (reached) return std::move(*reached);
-  return {hubapi::hub_urls(agent_.config.token).front().host, agent_.leases.lease()->public_port};
+  return {hubapi::parse_hub_urls(agent_.config.token.hub_urls).front().host, agent_.leases.lease()->public_port};
 }
 
 net::Task<> EdgeLink::watch_control(TunnelPtr tunnel) {

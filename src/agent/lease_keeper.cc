@@ -30,7 +30,7 @@ LeaseKeeper::LeaseKeeper(net::EventLoop& loop, const Config& config, const Secre
       observer_(observer),
       random_(random),
       counters_(counters),
-      hub_(loop, hubapi::hub_urls(config.token), config.token.hub_key),
+      hub_(loop, hubapi::parse_hub_urls(config.token.hub_urls), config.token.hub_key),
       wanted_(loop),
       changed_(loop) {}
 

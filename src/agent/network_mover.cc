@@ -10,7 +10,7 @@ namespace {
 // address, and the default routes, by addresses that are reserved for documentation (RFC 5737, RFC 3849).
 std::set<SocketAddr> first_destinations(const hubapi::InviteToken& token) {
   std::set<SocketAddr> out{*SocketAddr::parse("192.0.2.1:443"), *SocketAddr::parse("[2001:db8::1]:443")};
-  for (const hubapi::HubUrl& url : hubapi::hub_urls(token)) {
+  for (const hubapi::HubUrl& url : hubapi::parse_hub_urls(token.hub_urls)) {
     if (auto address = SocketAddr::parse(HostPort{url.host, url.port}.to_string())) out.insert(*address);
   }
   return out;

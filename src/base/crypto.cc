@@ -5,6 +5,7 @@
 #include <openssl/hmac.h>
 
 #include <climits>
+#include <memory>
 
 #include "base/check.h"
 
@@ -24,6 +25,13 @@ Sha256 hmac_sha256(ByteView key, ByteView data) {
   CHECK(HMAC(EVP_sha256(), key_data, static_cast<int>(key.size()), data.data(), data.size(), digest.data(),
              nullptr) != nullptr);
   return digest;
+}
+
+void shake128(ByteView data, MutableBytes out) {
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+  CHECK(context != nullptr && EVP_DigestInit_ex(context.get(), EVP_shake128(), nullptr) == 1);
+  CHECK(EVP_DigestUpdate(context.get(), data.data(), data.size()) == 1);
+  CHECK(EVP_DigestFinalXOF(context.get(), out.data(), out.size()) == 1);
 }
 
 bool equal_constant_time(ByteView a, ByteView b) {

@@ -31,6 +31,13 @@ TEST(HmacSha256, EmptyKeyAndData) {
   EXPECT_EQ(to_hex(hmac_sha256({}, {})), "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
 }
 
+// FIPS 202: the beginning of SHAKE128 of the empty message.
+TEST(Shake128, KnownVector) {
+  std::array<uint8_t, 32> out;
+  shake128({}, out);
+  EXPECT_EQ(to_hex(out), "7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26");
+}
+
 TEST(EqualConstantTime, Compares) {
   EXPECT_TRUE(equal_constant_time({}, {}));
   EXPECT_TRUE(equal_constant_time(as_bytes("same"), as_bytes("same")));

@@ -100,7 +100,7 @@ Result<> HttpCommand::resolve(const Arguments& arguments, const Environment& env
 // A declaration without services grants nothing and tells what the invite covers.
 Result<> HttpCommand::learn_hostname() {
   net::EventLoop loop;
-  hubapi::HubClient hub(loop, hubapi::hub_urls(*token_), token_->hub_key);
+  hubapi::HubClient hub(loop, hubapi::parse_hub_urls(token_->hub_urls), token_->hub_key);
   hubapi::Declaration declaration{
       token_->invite_id, token_->invite_secret, SecretKey::generate(loop.random()).public_key(), {}};
   Result<hubapi::LeaseAnswer> answer = fail(ErrorCode::kClosed, "interrupted");

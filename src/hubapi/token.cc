@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 #include <algorithm>
-#include <optional>
+#include <initializer_list>
+#include <span>
 
 #include "base/ascii.h"
 #include "base/check.h"
@@ -17,33 +18,61 @@
 namespace culvert::hubapi {
 namespace {
 
-constexpr std::string_view kFamily = "cvt_inv_";
 constexpr std::string_view kVersion = "1";
 constexpr size_t kChecksumSize = 4;
 constexpr size_t kMaxToken = 8192;  // room for every URL below; a paste of something else stops here
-constexpr size_t kMaxHubUrls = 16;  // an agent tries them in order: more would only delay the error
+constexpr size_t kMaxHubUrls = 16;  // they are tried in order: more would only delay the error
 
-constexpr const char* kCopyAgain = "copy the whole token again, from cvt_inv_ to its end";
-constexpr const char* kNewInvite = "ask for a new invite";
-
-// The parts between the dots, in order.
-enum Part : size_t { kUrls, kHubKey, kInviteId, kSecret, kTenantSeed, kChecksum, kPartCount };
 struct PartFacts {
   const char* name;
   size_t size;  // in bytes; 0 is any
 };
-constexpr std::array<PartFacts, kPartCount> kParts = {{{"hub URLs", 0},
-                                                       {"hub key", PublicKey::kSize},
-                                                       {"invite id", 16},
-                                                       {"invite secret", 32},
-                                                       {"tenant key", SecretKey::kSize},
-                                                       {"checksum", kChecksumSize}}};
+constexpr PartFacts kUrlsFacts{"hub URLs", 0};
+constexpr PartFacts kHubKeyFacts{"hub key", PublicKey::kSize};
+constexpr PartFacts kChecksumFacts{"checksum", kChecksumSize};
 
-// Decoded; two of them are secrets.
-using DecodedParts = std::array<SecretBuffer, kPartCount>;
+// One kind of token: what it looks like, and what is said of one that is wrong.
+struct Kind {
+  std::string_view family;  // before its version
+  std::string_view name;
+  std::string_view copy_again;
+  std::string_view renew;
+  std::string_view is_another;  // what it is not, when its prefix is another
+  std::span<const PartFacts>
+      parts;  // between the dots, in order; the first two and the last are the same in all
+};
 
-std::unexpected<Error> bad_token(std::string_view what, std::string_view next_step) {
-  return fail(ErrorCode::kInvalid, "invite token: {}; {}", what, next_step);
+enum CommonPart : size_t { kUrls, kHubKey };
+
+enum InvitePart : size_t { kInviteId = 2, kSecret, kTenantSeed };
+constexpr std::array<PartFacts, 6> kInviteParts = {{kUrlsFacts,
+                                                    kHubKeyFacts,
+                                                    {"invite id", 16},
+                                                    {"invite secret", 32},
+                                                    {"tenant key", SecretKey::kSize},
+                                                    kChecksumFacts}};
+constexpr Kind kInvite{.family = "cvt_inv_",
+                       .name = "invite token",
+                       .copy_again = "copy the whole token again, from cvt_inv_ to its end",
+                       .renew = "ask for a new invite",
+                       .is_another = "a Culvert invite",
+                       .parts = kInviteParts};
+
+enum EdgePart : size_t { kEdgeSeed = 2 };
+constexpr std::array<PartFacts, 4> kEdgeParts = {
+    {kUrlsFacts, kHubKeyFacts, {"edge key", SecretKey::kSize}, kChecksumFacts}};
+constexpr Kind kEdge{.family = "cvt_edge_",
+                     .name = "edge token",
+                     .copy_again = "copy the whole token again, from cvt_edge_ to its end",
+                     .renew = "make a new one with `culvert edge-invite create`",
+                     .is_another = "the token of a Culvert edge",
+                     .parts = kEdgeParts};
+
+// Decoded; some of them are secrets.
+using DecodedParts = std::vector<SecretBuffer>;
+
+std::unexpected<Error> bad_token(const Kind& kind, std::string_view what, std::string_view next_step) {
+  return fail(ErrorCode::kInvalid, "{}: {}; {}", kind.name, what, next_step);
 }
 
 Bytes checksum_of(std::string_view before_its_dot) {
@@ -52,79 +81,89 @@ Bytes checksum_of(std::string_view before_its_dot) {
 }
 
 // What editors, shells and chat programs add to a token.
-Result<> check_wrapping(std::string_view text) {
+Result<> check_wrapping(const Kind& kind, std::string_view text) {
   const auto starts_with_any = [text](std::initializer_list<std::string_view> beginnings) {
     return std::ranges::any_of(beginnings, [text](std::string_view each) { return text.starts_with(each); });
   };
   if (starts_with_any({"\xff\xfe", "\xfe\xff"}) || text.contains('\0')) {
-    return bad_token("it is UTF-16 text, as PowerShell's > writes it",
+    return bad_token(kind, "it is UTF-16 text, as PowerShell's > writes it",
                      "save it as plain ASCII or UTF-8 text");
   }
   if (text.starts_with("\xef\xbb\xbf"))
-    return bad_token("it begins with a byte order mark (BOM)", "save it as UTF-8 without one");
+    return bad_token(kind, "it begins with a byte order mark (BOM)", "save it as UTF-8 without one");
   // Straight, backquotes, and the quotation marks of languages: U+2018 to U+201F, U+00AB, U+00BB.
   if (starts_with_any({"\"", "'", "`", "\xe2\x80\x98", "\xe2\x80\x99", "\xe2\x80\x9a", "\xe2\x80\x9c",
                        "\xe2\x80\x9d", "\xe2\x80\x9e", "\xc2\xab", "\xc2\xbb"}))
-    return bad_token("it begins with a quotation mark", "remove the quotes around it");
+    return bad_token(kind, "it begins with a quotation mark", "remove the quotes around it");
   return {};
 }
 
 // What stands before the first dot: "cvt_inv_1" or an explanation.
-Result<> check_prefix(std::string_view prefix) {
-  if (!prefix.starts_with(kFamily)) {
-    return bad_token(
-        "it does not start with cvt_inv_1, so it is not a Culvert invite, or its beginning is missing",
-        kCopyAgain);
+Result<> check_prefix(const Kind& kind, std::string_view prefix) {
+  if (!prefix.starts_with(kind.family)) {
+    for (const Kind* other : {&kInvite, &kEdge}) {
+      if (prefix.starts_with(other->family)) {
+        return bad_token(kind, fmt::format("it is an {}, which starts with {}", other->name, other->family),
+                         fmt::format("give one that starts with {}{}", kind.family, kVersion));
+      }
+    }
+    return bad_token(kind,
+                     fmt::format("it does not start with {}{}, so it is not {}, or its beginning is missing",
+                                 kind.family, kVersion, kind.is_another),
+                     kind.copy_again);
   }
-  const std::string_view version = prefix.substr(kFamily.size());
+  const std::string_view version = prefix.substr(kind.family.size());
   if (version == kVersion) return {};
   const auto number = whole_number<uint32_t>(version);
   if (!number) {
-    return bad_token("its version, after cvt_inv_, is not a number", kCopyAgain);
+    return bad_token(kind, fmt::format("its version, after {}, is not a number", kind.family),
+                     kind.copy_again);
   }
   if (version.size() > 1 && version.starts_with('0')) {
-    return bad_token("its version, after cvt_inv_, begins with 0, so a character was added", kCopyAgain);
+    return bad_token(
+        kind, fmt::format("its version, after {}, begins with 0, so a character was added", kind.family),
+        kind.copy_again);
   }
   return fail(ErrorCode::kInvalid,
-              "invite token: it has version {} (prefix cvt_inv_{}), this program reads version {}; "
+              "{}: it has version {} (prefix {}{}), this program reads version {}; "
               "use a program as new as the hub, or {}",
-              *number, *number, kVersion, kNewInvite);
+              kind.name, *number, kind.family, *number, kVersion, kind.renew);
 }
 
-Result<DecodedParts> decode_parts(std::string_view parts) {
+Result<DecodedParts> decode_parts(const Kind& kind, std::string_view parts) {
+  const size_t count = kind.parts.size();
   DecodedParts out;
-  size_t found = 0;
-  for (bool more = true; more; ++found) {
+  for (bool more = true; more;) {
     const size_t dot = parts.find('.');
     more = dot != parts.npos;
     const std::string_view part = parts.substr(0, dot);
     parts = more ? parts.substr(dot + 1) : std::string_view();
-    if (found >= kPartCount) return bad_token("it has more than its six parts", kCopyAgain);
-    const PartFacts& facts = kParts[found];
-    if (part.empty())
-      return bad_token(fmt::format("its {} (part {} of 6) is empty", facts.name, found + 1), kCopyAgain);
+    if (out.size() >= count)
+      return bad_token(kind, fmt::format("it has more than its {} parts", count), kind.copy_again);
+    const PartFacts& facts = kind.parts[out.size()];
+    const std::string place = fmt::format("its {} (part {} of {})", facts.name, out.size() + 1, count);
+    if (part.empty()) return bad_token(kind, place + " is empty", kind.copy_again);
     auto bytes = from_base64url(part);
     if (!bytes) {
-      return bad_token(
-          fmt::format("its {} (part {} of 6) is damaged: {}", facts.name, found + 1, bytes.error().message),
-          kCopyAgain);
+      return bad_token(kind, fmt::format("{} is damaged: {}", place, bytes.error().message), kind.copy_again);
     }
-    out[found] = SecretBuffer(std::move(*bytes));
-    const size_t size = out[found].size();
+    out.emplace_back(std::move(*bytes));
+    const size_t size = out.back().size();
     if (facts.size != 0 && size != facts.size) {
-      return bad_token(fmt::format("its {} (part {} of 6) has {} bytes instead of {}", facts.name, found + 1,
-                                   size, facts.size),
-                       kCopyAgain);
+      return bad_token(kind, fmt::format("{} has {} bytes instead of {}", place, size, facts.size),
+                       kind.copy_again);
     }
   }
-  if (found < kPartCount) {
-    return bad_token(fmt::format("it ends after part {} of 6, its {} is missing", found, kParts[found].name),
-                     kCopyAgain);
+  if (out.size() < count) {
+    return bad_token(kind,
+                     fmt::format("it ends after part {} of {}, its {} is missing", out.size(), count,
+                                 kind.parts[out.size()].name),
+                     kind.copy_again);
   }
   return out;
 }
 
-Result<std::vector<std::string>> split_urls(ByteView joined) {
+Result<std::vector<std::string>> split_urls(const Kind& kind, ByteView joined) {
   std::vector<std::string> urls;
   std::string_view rest = as_text(joined);
   for (bool more = true; more;) {
@@ -133,9 +172,10 @@ Result<std::vector<std::string>> split_urls(ByteView joined) {
     urls.emplace_back(rest.substr(0, space));
     rest = more ? rest.substr(space + 1) : std::string_view();
     if (urls.size() > kMaxHubUrls)
-      return bad_token(fmt::format("it names more than {} hub URLs", kMaxHubUrls), kNewInvite);
+      return bad_token(kind, fmt::format("it names more than {} hub URLs", kMaxHubUrls), kind.renew);
     auto url = parse_hub_url(urls.back());
-    if (!url) return bad_token(fmt::format("hub URL {}: {}", urls.size(), url.error().message), kNewInvite);
+    if (!url)
+      return bad_token(kind, fmt::format("hub URL {}: {}", urls.size(), url.error().message), kind.renew);
   }
   return urls;
 }
@@ -148,23 +188,67 @@ bool is_plain_host(const std::string& host) {
   return !is_digit(host[host.rfind('.') + 1]);  // npos + 1 is 0
 }
 
-}  // namespace
-
-std::string InviteToken::encode() const {
+std::string encode_parts(const Kind& kind, const std::vector<std::string>& hub_urls, const PublicKey& hub_key,
+                         std::initializer_list<ByteView> parts) {
   std::string joined;
   for (const std::string& url : hub_urls) {
     CHECK(parse_hub_url(url).has_value());
     if (!joined.empty()) joined += ' ';
     joined += url;
   }
-  std::string text = fmt::format("{}{}", kFamily, kVersion);
-  for (ByteView part : {as_bytes(joined), ByteView(hub_key.bytes()), ByteView(invite_id),
-                        ByteView(invite_secret.expose()), tenant_key.expose_seed()}) {
+  std::string text = fmt::format("{}{}.{}.{}", kind.family, kVersion, to_base64url(as_bytes(joined)),
+                                 to_base64url(hub_key.bytes()));
+  for (ByteView part : parts) {
     text += '.';
     text += to_base64url(part);
   }
   text += '.' + to_base64url(checksum_of(text));
   return text;
+}
+
+// What all tokens have, and the parts with the rest.
+struct Parsed {
+  std::vector<std::string> hub_urls;
+  PublicKey hub_key;
+  DecodedParts parts;
+};
+
+Result<Parsed> parse_token(const Kind& kind, std::string_view text) {
+  const std::string_view token = trim(text);
+  if (token.empty()) return bad_token(kind, "it is empty", kind.copy_again);
+  auto bare = check_wrapping(kind, token);
+  if (!bare) return std::unexpected(bare.error());
+  if (token.size() > kMaxToken)
+    return bad_token(kind, fmt::format("it is longer than {} bytes", kMaxToken), kind.copy_again);
+  if (token.find_first_of(" \t\r\n") != token.npos) {
+    return bad_token(kind, "it has white space inside", "copy the whole token again, as one line");
+  }
+  const size_t dot = token.find('.');
+  auto prefix = check_prefix(kind, token.substr(0, dot));
+  if (!prefix) return std::unexpected(prefix.error());
+  if (dot == token.npos) return bad_token(kind, "nothing follows its prefix", kind.copy_again);
+
+  auto parts = decode_parts(kind, token.substr(dot + 1));
+  if (!parts) return std::unexpected(parts.error());
+  if (!std::ranges::equal(checksum_of(token.substr(0, token.rfind('.'))), parts->back().expose())) {
+    return bad_token(kind, "its checksum does not fit, so a character of it has changed", kind.copy_again);
+  }
+
+  // From here on the token is as it was made: another copy would not help.
+  auto urls = split_urls(kind, (*parts)[kUrls].expose());
+  if (!urls) return std::unexpected(urls.error());
+  auto hub_key = PublicKey::from_bytes((*parts)[kHubKey].expose());
+  if (!hub_key) {
+    return bad_token(kind, fmt::format("its hub key is wrong: {}", hub_key.error().message), kind.renew);
+  }
+  return Parsed{std::move(*urls), *hub_key, std::move(*parts)};
+}
+
+}  // namespace
+
+std::string InviteToken::encode() const {
+  return encode_parts(kInvite, hub_urls, hub_key,
+                      {ByteView(invite_id), ByteView(invite_secret.expose()), tenant_key.expose_seed()});
 }
 
 std::string InviteToken::describe() const {
@@ -173,42 +257,39 @@ std::string InviteToken::describe() const {
 }
 
 Result<InviteToken> parse_invite_token(std::string_view text) {
-  const std::string_view token = trim(text);
-  if (token.empty()) return bad_token("it is empty", kCopyAgain);
-  auto bare = check_wrapping(token);
-  if (!bare) return std::unexpected(bare.error());
-  if (token.size() > kMaxToken)
-    return bad_token(fmt::format("it is longer than {} bytes", kMaxToken), kCopyAgain);
-  if (token.find_first_of(" \t\r\n") != token.npos) {
-    return bad_token("it has white space inside", "copy the whole token again, as one line");
+  auto token = parse_token(kInvite, text);
+  if (!token) return std::unexpected(token.error());
+  auto tenant_key = SecretKey::from_seed(token->parts[kTenantSeed].expose());
+  if (!tenant_key) {
+    return bad_token(kInvite, fmt::format("its tenant key is wrong: {}", tenant_key.error().message),
+                     kInvite.renew);
   }
-  const size_t dot = token.find('.');
-  auto prefix = check_prefix(token.substr(0, dot));
-  if (!prefix) return std::unexpected(prefix.error());
-  if (dot == token.npos) return bad_token("nothing follows its prefix", kCopyAgain);
-
-  auto parts = decode_parts(token.substr(dot + 1));
-  if (!parts) return std::unexpected(parts.error());
-  if (!std::ranges::equal(checksum_of(token.substr(0, token.rfind('.'))), (*parts)[kChecksum].expose())) {
-    return bad_token("its checksum does not fit, so a character of it has changed", kCopyAgain);
-  }
-
-  // From here on the token is as it was made: another copy would not help.
-  auto urls = split_urls((*parts)[kUrls].expose());
-  if (!urls) return std::unexpected(urls.error());
-  auto hub_key = PublicKey::from_bytes((*parts)[kHubKey].expose());
-  if (!hub_key)
-    return bad_token(fmt::format("its hub key is wrong: {}", hub_key.error().message), kNewInvite);
-  auto tenant_key = SecretKey::from_seed((*parts)[kTenantSeed].expose());
-  if (!tenant_key)
-    return bad_token(fmt::format("its tenant key is wrong: {}", tenant_key.error().message), kNewInvite);
   std::array<uint8_t, 16> invite_id;
-  std::ranges::copy((*parts)[kInviteId].expose(), invite_id.begin());
-  return InviteToken{.hub_urls = std::move(*urls),
-                     .hub_key = *hub_key,
+  std::ranges::copy(token->parts[kInviteId].expose(), invite_id.begin());
+  return InviteToken{.hub_urls = std::move(token->hub_urls),
+                     .hub_key = token->hub_key,
                      .invite_id = invite_id,
-                     .invite_secret = SecretBytes<32>::from((*parts)[kSecret].expose()),
+                     .invite_secret = SecretBytes<32>::from(token->parts[kSecret].expose()),
                      .tenant_key = *tenant_key};
+}
+
+std::string EdgeToken::encode() const {
+  return encode_parts(kEdge, hub_urls, hub_key, {edge_key.expose_seed()});
+}
+
+std::string EdgeToken::describe() const {
+  return fmt::format("edge {} of hub {} at {}", edge_key.public_key().short_text(), hub_key.short_text(),
+                     fmt::join(hub_urls, " "));
+}
+
+Result<EdgeToken> parse_edge_token(std::string_view text) {
+  auto token = parse_token(kEdge, text);
+  if (!token) return std::unexpected(token.error());
+  auto edge_key = SecretKey::from_seed(token->parts[kEdgeSeed].expose());
+  if (!edge_key) {
+    return bad_token(kEdge, fmt::format("its edge key is wrong: {}", edge_key.error().message), kEdge.renew);
+  }
+  return EdgeToken{.hub_urls = std::move(token->hub_urls), .hub_key = token->hub_key, .edge_key = *edge_key};
 }
 
 std::string HubUrl::to_string() const {
@@ -254,9 +335,9 @@ Result<HubUrl> parse_hub_url(std::string_view text) {
   return url;
 }
 
-std::vector<HubUrl> hub_urls(const InviteToken& token) {
+std::vector<HubUrl> parse_hub_urls(const std::vector<std::string>& texts) {
   std::vector<HubUrl> urls;
-  for (const std::string& text : token.hub_urls) {
+  for (const std::string& text : texts) {
     auto url = parse_hub_url(text);
     if (url) urls.push_back(std::move(*url));
   }

@@ -30,6 +30,21 @@ struct InviteToken {
 // repeats the token's text.
 Result<InviteToken> parse_invite_token(std::string_view text);
 
+// What the token of an edge carries: the edge proves itself by the key alone. It is a secret, as the
+// invite's.
+struct EdgeToken {
+  std::vector<std::string> hub_urls;  // as in InviteToken
+  PublicKey hub_key;
+  SecretKey edge_key;  // the edge's identity, in tunnels as well
+
+  // "cvt_edge_1." then urls, hub key, edge seed, checksum: as InviteToken::encode().
+  std::string encode() const;
+  std::string describe() const;
+};
+
+// As parse_invite_token(). Tokens of one kind are never read as those of the other.
+Result<EdgeToken> parse_edge_token(std::string_view text);
+
 // An https URL of a hub, taken apart. kInvalid: not https, no host, a path, a query, or 0.0.0.0.
 struct HubUrl {
   std::string host;  // without brackets
@@ -38,8 +53,8 @@ struct HubUrl {
 };
 Result<HubUrl> parse_hub_url(std::string_view text);
 
-// Where the token's hub is, in the order of the token. Texts that are no URLs, which parse_invite_token
-// refuses, are left out.
-std::vector<HubUrl> hub_urls(const InviteToken& token);
+// Where a token's hub is, in the order of the token. Texts that are no URLs, which the parsers above refuse,
+// are left out.
+std::vector<HubUrl> parse_hub_urls(const std::vector<std::string>& texts);
 
 }  // namespace culvert::hubapi

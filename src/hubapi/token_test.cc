@@ -207,7 +207,7 @@ TEST(InviteToken, NamesTheMissingPart) {
                    fmt::format("ends after part {} of 6, its {} is missing", count - 1, names[count]),
                    "copy the whole token again");
   }
-  expect_invalid(sample().encode() + ".AAAA", "more than its six parts", "copy the whole token again");
+  expect_invalid(sample().encode() + ".AAAA", "more than its 6 parts", "copy the whole token again");
 }
 
 TEST(InviteToken, ChecksumCoversEveryPart) {
@@ -321,6 +321,51 @@ TEST(HubUrl, SaysWhatIsWrong) {
         << url.error().message << "\nexpected " << why;
     EXPECT_NE(url.error().message.find("https://hub.example.eu:8443"), std::string::npos);
   }
+}
+
+EdgeToken sample_edge() {
+  return {{"https://hub.example.eu", "https://192.0.2.7:8443"},
+          SecretKey::from_seed(Bytes(32, 1))->public_key(),
+          *SecretKey::from_seed(Bytes(32, 4))};
+}
+
+TEST(EdgeToken, RoundTrips) {
+  const EdgeToken token = sample_edge();
+  auto read = parse_edge_token(" " + token.encode() + "\n");
+  ASSERT_TRUE(read.has_value()) << read.error().message;
+  EXPECT_EQ(read->hub_urls, token.hub_urls);
+  EXPECT_EQ(read->hub_key, token.hub_key);
+  EXPECT_EQ(read->edge_key.public_key(), token.edge_key.public_key());
+}
+
+TEST(EdgeToken, KindsAreNotReadAsEachOther) {
+  auto as_invite = parse_invite_token(sample_edge().encode());
+  ASSERT_FALSE(as_invite.has_value());
+  EXPECT_NE(as_invite.error().message.find("it is an edge token"), std::string::npos)
+      << as_invite.error().message;
+  auto as_edge = parse_edge_token(sample().encode());
+  ASSERT_FALSE(as_edge.has_value());
+  EXPECT_NE(as_edge.error().message.find("it is an invite token"), std::string::npos)
+      << as_edge.error().message;
+}
+
+TEST(EdgeToken, EveryChangedCharacterIsFound) {
+  const std::string text = sample_edge().encode();
+  for (size_t i = 0; i < text.size(); ++i) {
+    std::string changed = text;
+    changed[i] = changed[i] == 'A' ? 'B' : 'A';
+    EXPECT_FALSE(parse_edge_token(changed).has_value()) << i;
+    EXPECT_FALSE(parse_edge_token(text.substr(0, i)).has_value()) << i;
+  }
+}
+
+TEST(EdgeToken, SaysNothingSecret) {
+  const EdgeToken token = sample_edge();
+  const std::string seed = to_base64url(token.edge_key.expose_seed());
+  EXPECT_EQ(token.describe().find(seed), std::string::npos);
+  auto damaged = parse_edge_token(token.encode().substr(0, token.encode().size() - 3));
+  ASSERT_FALSE(damaged.has_value());
+  EXPECT_EQ(damaged.error().message.find(seed), std::string::npos);
 }
 
 }  // namespace
