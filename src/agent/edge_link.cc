@@ -40,8 +40,8 @@ net::Task<> EdgeLink::run() {
       log_warn("edge_unreachable", "edge={} reason={}", edge_.short_text(), quoted(dialled.error().message));
     }
     co_await agent_.lifetime.pause(backoff.next(agent_.random));
-    bool renewed = co_await agent_.leases.renew();
-    if (!renewed) break;
+    const bool goes_on = co_await agent_.leases.renew();
+    if (!goes_on) break;
   }
   agent_.network.forget(edge_);
 }
@@ -172,7 +172,8 @@ net::Task<Result<EdgeLink::TunnelPtr>> EdgeLink::dial() {
 HostPort EdgeLink::place_of(const tunnel::Welcome& welcome) const {
   auto reached = parse_host_port(welcome.public_addr);
   if (reached) return std::move(*reached);
-  return {hubapi::parse_hub_urls(agent_.config.token.hub_urls).front().host, agent_.leases.lease()->public_port};
+  return {hubapi::parse_hub_urls(agent_.config.token.hub_urls).front().host,
+          agent_.leases.lease()->public_port};
 }
 
 net::Task<> EdgeLink::watch_control(TunnelPtr tunnel) {
@@ -192,6 +193,8 @@ net::Task<> EdgeLink::watch_control(TunnelPtr tunnel) {
     } else if (std::holds_alternative<tunnel::Drained>(*message)) {
       tunnel->is_drained = true;
       agent_.drained.notify();
+    } else if (const auto* again = std::get_if<tunnel::DeclareAgain>(&*message)) {
+      agent_.leases.renew_within(again->spread);
     }
   }
 }

@@ -32,6 +32,7 @@ LeaseKeeper::LeaseKeeper(net::EventLoop& loop, const Config& config, const Secre
       counters_(counters),
       hub_(loop, hubapi::parse_hub_urls(config.token.hub_urls), config.token.hub_key),
       wanted_(loop),
+      soon_(loop),
       changed_(loop) {}
 
 hubapi::Declaration LeaseKeeper::declaration() const {
@@ -68,11 +69,23 @@ net::Task<bool> LeaseKeeper::renew() {
   const uint64_t latest = begun_;
   is_wanted_ = true;
   wanted_.notify();
-  while (!lifetime_.is_stopping() && granted_ <= latest) co_await changed_.wait();
+  while (!lifetime_.is_stopping() && granted_ <= latest && !(lease_ && is_unanswered_))
+    co_await changed_.wait();
   co_return !lifetime_.is_stopping();
 }
 
+void LeaseKeeper::renew_within(Duration spread) {
+  if (std::exchange(is_wanted_soon_, true)) return;
+  const auto steps = static_cast<uint64_t>(std::max<Duration>(spread, Duration(1)).count());
+  soon_.after(Duration(static_cast<Duration::rep>(random_.below(steps))), [this] {
+    is_wanted_soon_ = false;
+    is_wanted_ = true;
+    wanted_.notify();
+  });
+}
+
 void LeaseKeeper::stop() {
+  soon_.cancel();
   wanted_.notify();
   changed_.notify();
 }
@@ -101,6 +114,7 @@ std::optional<std::string> LeaseKeeper::fault() const {
 
 void LeaseKeeper::adopt(hubapi::LeaseAnswer answer, uint64_t number) {
   ++counters_.declarations_granted;
+  is_unanswered_ = false;
   failure_.reset();
   is_refused_ = false;
   if (auto elapsed = silence_.ended(loop_.now())) observer_.hub_reached(*elapsed);
@@ -157,12 +171,15 @@ void LeaseKeeper::report_clock() {
 void LeaseKeeper::failed(const Error& error) {
   if (is_refusal(error)) {
     ++counters_.declarations_refused;
+    is_unanswered_ = false;
     is_refused_ = true;
     failure_ = error;
     if (auto elapsed = silence_.ended(loop_.now())) observer_.hub_reached(*elapsed);
     return refused({error});
   }
   ++counters_.declarations_unanswered;
+  is_unanswered_ = true;
+  changed_.notify();
   if (!is_refused_) failure_ = error;
   if (auto elapsed = silence_.failed(error.message, loop_.now())) observer_.hub_unreachable(error, *elapsed);
 }

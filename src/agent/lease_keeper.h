@@ -27,8 +27,12 @@ class LeaseKeeper {
   // Declares now and before the lease ends, or when a refusal may have passed, until the agent stops.
   net::Task<> run();
   // Asks for a declaration that begins after now, and waits for its success; false: the agent stops. The
-  // answer to one that is on its way may tell the state before the loss that made the caller ask.
+  // answer to one that is on its way may tell the state before the loss that made the caller ask. While the
+  // hub does not answer, a lease that it granted before is waited for no longer: edges go on with what they
+  // know.
   net::Task<bool> renew();
+  // Declares once more at some moment within `spread`.
+  void renew_within(Duration spread);
   // Ends the waits of run() and renew(), once the lifetime says so.
   void stop();
 
@@ -36,9 +40,9 @@ class LeaseKeeper {
   const std::optional<hubapi::LeaseAnswer>& lease() const { return lease_; }
   // As the newest answer names it; nullptr: it does not.
   const hubapi::EdgeInfo* find_edge(const EndpointId& edge) const;
-  // A name that the answer does not mention is not refused.
   // Its names are leased, and no client reaches them.
   bool is_suspended() const { return lease_ && lease_->is_suspended; }
+  // A name that the answer does not mention is not refused.
   bool is_accepted(const Service& service) const;
   // Why the agent holds no lease, as far as it knows; nullopt: it holds one. A hub that does not answer ends
   // none: the edges keep it alive.
@@ -64,10 +68,13 @@ class LeaseKeeper {
   std::function<void()> on_granted_;
 
   std::optional<hubapi::LeaseAnswer> lease_;
-  uint64_t begun_ = 0;    // declarations
-  uint64_t granted_ = 0;  // the last one that was, by the same count
+  uint64_t begun_ = 0;          // declarations
+  uint64_t granted_ = 0;        // the last one that was, by the same count
+  bool is_unanswered_ = false;  // the last one was
   bool is_wanted_ = false;
+  bool is_wanted_soon_ = false;
   net::Notify wanted_;
+  net::Timer soon_;
   net::Notify changed_;
   HubSilence silence_;
   std::string last_refusal_;  // as reported

@@ -127,6 +127,17 @@ Result<> create_public_file(const fs::path& path, ByteView content) {
   return create_file(path, content, 0644);
 }
 
+Result<> append_to_file(const fs::path& path, ByteView content) {
+  Descriptor fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  if (!fd) return io_error("open", path);
+  return write_all(fd.get(), content, path);
+}
+
+Result<> truncate_file(const fs::path& path, size_t size) {
+  if (::truncate(path.c_str(), static_cast<off_t>(size)) != 0) return io_error("cut", path);
+  return {};
+}
+
 Result<> replace_file(const fs::path& path, ByteView content, unsigned mode) {
   // Renaming over a device or a pipe, also one behind a link such as /dev/stdout, would remove it.
   struct stat status;

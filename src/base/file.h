@@ -23,6 +23,12 @@ Result<> create_public_file(const std::filesystem::path& path, ByteView content)
 // Replaces `path` atomically (a temporary file renamed over it). mode as in chmod.
 Result<> replace_file(const std::filesystem::path& path, ByteView content, unsigned mode);
 
+// Adds to the end of an existing file. After an error a part of `content` may be there. kIo.
+Result<> append_to_file(const std::filesystem::path& path, ByteView content);
+
+// Cuts an existing file to `size` bytes. kIo.
+Result<> truncate_file(const std::filesystem::path& path, size_t size);
+
 // Removes what interrupted calls of the above for `path` left behind at least `min_age` ago. They do so
 // themselves for what is older than any write takes.
 void remove_drafts(const std::filesystem::path& path, Duration min_age);

@@ -257,5 +257,16 @@ TEST_F(FileTest, OnlyRegularFilesAreReplaced) {
   EXPECT_TRUE(fs::is_fifo(pipe));
 }
 
+TEST_F(FileTest, AddsToFilesThatAreThereAndCutsThem) {
+  const auto path = dir_ / "log";
+  EXPECT_EQ(append_to_file(path, as_bytes("x")).error().code, ErrorCode::kIo);
+  EXPECT_EQ(truncate_file(path, 0).error().code, ErrorCode::kIo);
+  std::ofstream(path) << "one";
+  ASSERT_TRUE(append_to_file(path, as_bytes("two")));
+  EXPECT_EQ(text(path), "onetwo");
+  ASSERT_TRUE(truncate_file(path, 4));
+  EXPECT_EQ(text(path), "onet");
+}
+
 }  // namespace
 }  // namespace culvert

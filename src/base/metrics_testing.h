@@ -100,7 +100,7 @@ class Exposition {
 
   // {name="value",name="value"}
   void read_labels(std::string_view text) {
-    static const std::set<std::string_view> kKnown = {"alpn",   "direction", "reason",
+    static const std::set<std::string_view> kKnown = {"alpn",   "direction", "kind",   "reason",
                                                       "result", "state",     "version"};
     if (!text.ends_with('}')) return fault(fmt::format("malformed labels {}", text));
     std::set<std::string_view> seen;

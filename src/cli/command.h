@@ -45,11 +45,12 @@ class Command {
   CommandInfo info_;
 };
 
-std::unique_ptr<Command> make_node_command();
+// The node, and a hub or an edge alone.
+std::vector<std::unique_ptr<Command>> make_node_commands();
 std::unique_ptr<Command> make_agent_command();
 std::unique_ptr<Command> make_http_command();
 std::vector<std::unique_ptr<Command>> make_invite_commands();
-// About tenants, operator keys, agents, routes and the audit log.
+// About tenants, edges, operator keys, agents, routes and the audit log.
 std::vector<std::unique_ptr<Command>> make_hub_commands();
 std::unique_ptr<Command> make_ca_export_command();
 std::unique_ptr<Command> make_token_inspect_command();

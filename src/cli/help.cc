@@ -14,6 +14,7 @@ constexpr CommandGroup kGroups[] = {
     {"token", "Look at an invite token"},
     {"tenant", "Show, suspend and remove the hub's tenants"},
     {"operator-key", "Create, list and revoke operator keys"},
+    {"edge-invite", "Create, list and revoke the tokens of edges on other hosts"},
     {"route", "List the routes that edges serve"},
     {"audit", "List who changed what on the hub"},
     {"config", "Check and show settings, and print their reference"},

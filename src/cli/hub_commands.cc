@@ -1,4 +1,5 @@
 // The commands about what a hub has: each is its words, the path of the API and the columns that are shown.
+#include "cli/edge_invite_command.h"
 #include "cli/invite_edit_command.h"
 #include "cli/named_command.h"
 #include "cli/operator_key_command.h"
@@ -95,6 +96,45 @@ ListCommandInfo route_list() {
                                   {"AGENTS", "agents", Show::kList}}}};
 }
 
+// Both lists show the same edges: as what was given out, and as what runs.
+ListCommandInfo edge_invite_list() {
+  return {.command = {.name = "edge-invite list",
+                      .summary = "List the tokens of edges that are valid",
+                      .examples = "  culvert edge-invite list\n"},
+          .path = "/v1/edges",
+          .listing = {.member = "edges",
+                      .columns = {{"NAME", "name"},
+                                  {"REGION", "region"},
+                                  {"CREATED", "created_at", Show::kTime},
+                                  {"EDGE", "edge_id"}}}};
+}
+
+ListCommandInfo edge_list() {
+  return {.command = {.name = "edge list",
+                      .summary = "List the edges on other hosts, and whether they follow the hub",
+                      .examples = "  culvert edge list\n  culvert edge list -o json\n"},
+          .path = "/v1/edges",
+          .listing = {.member = "edges",
+                      .columns = {{"NAME", "name"},
+                                  {"REGION", "region"},
+                                  {"STATE", "state"},
+                                  {"AGENTS", "agents"},
+                                  {"VERSION", "version", Show::kText, "-"},
+                                  {"ADDRESSES", "addresses", Show::kList}}}};
+}
+
+NamedCommandInfo edge_invite_revoke() {
+  return {.command = {.name = "edge-invite revoke",
+                      .summary = "Revoke the token of an edge: it is cut off at once",
+                      .examples = "  culvert edge-invite revoke paris\n",
+                      .positional = Positional{.name = "EDGE",
+                                               .help = "its name or id, as `culvert edge list` shows it"}},
+          .method = "DELETE",
+          .path = "/v1/edges/",
+          .names_invite = false,
+          .done = "revoked"};
+}
+
 ListCommandInfo audit_list() {
   return {.command = {.name = "audit list",
                       .summary = "List who changed what, the newest first",
@@ -156,6 +196,10 @@ std::vector<std::unique_ptr<Command>> make_hub_commands() {
   commands.push_back(std::make_unique<NamedCommand>(tenant_remove()));
   commands.push_back(std::make_unique<ListCommand>(agent_list()));
   commands.push_back(std::make_unique<ListCommand>(route_list()));
+  commands.push_back(std::make_unique<EdgeInviteCreateCommand>());
+  commands.push_back(std::make_unique<ListCommand>(edge_invite_list()));
+  commands.push_back(std::make_unique<NamedCommand>(edge_invite_revoke()));
+  commands.push_back(std::make_unique<ListCommand>(edge_list()));
   commands.push_back(std::make_unique<ListCommand>(audit_list()));
   commands.push_back(std::make_unique<OperatorKeyCreateCommand>());
   commands.push_back(std::make_unique<ListCommand>(operator_key_list()));

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "base/text.h"
 #include "cli/output.h"
 #include "net/event_loop.h"
 #include "net/signals.h"
@@ -10,13 +11,46 @@
 namespace culvert::cli {
 namespace {
 
-CommandInfo command_info() {
+CommandInfo command_info(node::Roles roles) {
+  switch (roles) {
+    case node::Roles::kHub:
+      return {.name = "hub",
+              .summary = "Run a hub alone: edges with tokens of their own serve the public",
+              .examples =
+                  "  culvert hub --public-url https://hub.example.com\n"
+                  "  culvert edge-invite create --name paris\n"};
+    case node::Roles::kEdge:
+      return {
+          .name = "edge",
+          .summary = "Run a public edge of a hub on another host",
+          .examples =
+              "  CULVERT_EDGE_TOKEN=cvt_edge_1... culvert edge\n"
+              "  culvert edge --edge-token-file /etc/culvert/edge-token --edge-addr paris.example.com:443\n"};
+    case node::Roles::kHubAndEdge:
+      break;
+  }
   return {.name = "node",
           .summary = "Run a node: the hub and the public edge",
           .examples =
               "  culvert node --public-url https://hub.example.com\n"
               "  culvert node --listen 127.0.0.1:8443 --data-dir ./state    # try it on one machine\n"
               "  culvert node --config /etc/culvert/node.toml\n"};
+}
+
+Setting roles_setting(node::Roles& roles) {
+  return {.name = "roles",
+          .help = "what this process does: hub,edge, or one of them; an edge alone needs --edge-token-file",
+          .value_name = "ROLES",
+          .default_text = node::to_string(roles),
+          .choices = {"hub,edge", "hub", "edge"},
+          .apply = [&roles](std::string_view text) -> Result<> {
+            const auto parsed = node::parse_roles(text);
+            if (!parsed)
+              return fail(ErrorCode::kInvalid, "{} are no roles (expected hub,edge, hub or edge)",
+                          culvert::quoted(text));
+            roles = *parsed;
+            return {};
+          }};
 }
 
 // First signal: drain. Second: stop now. Third: leave whatever the state.
@@ -35,9 +69,12 @@ net::Task<> obey_signals(net::EventLoop& loop, node::Node& node) {
 
 }  // namespace
 
-NodeCommand::NodeCommand() : Command(command_info()), settings_(info().name) {
+NodeCommand::NodeCommand(node::Roles roles) : Command(command_info(roles)), settings_(info().name) {
+  config_.roles = roles;
   SettingsBuilder builder = settings_.builder();
   data_dir_.describe(builder);
+  if (roles == node::Roles::kHubAndEdge) builder.add(roles_setting(config_.roles));
+  if (roles != node::Roles::kHub) edge_token_.describe(builder);
   node::describe(builder, config_);
   describe(builder, log_level_);
 }
@@ -48,6 +85,9 @@ Result<> NodeCommand::resolve(const Arguments& arguments, const Environment& env
   auto data_dir = data_dir_.path(environment);
   if (!data_dir) return std::unexpected(data_dir.error());
   config_.data_dir = std::move(*data_dir);
+  auto token = edge_token_.read(settings_);
+  if (!token) return std::unexpected(token.error());
+  config_.edge_token = std::move(*token);
   return {};
 }
 
@@ -65,6 +105,11 @@ Result<> NodeCommand::run() {
   return {};
 }
 
-std::unique_ptr<Command> make_node_command() { return std::make_unique<NodeCommand>(); }
+std::vector<std::unique_ptr<Command>> make_node_commands() {
+  std::vector<std::unique_ptr<Command>> commands;
+  for (node::Roles roles : {node::Roles::kHubAndEdge, node::Roles::kHub, node::Roles::kEdge})
+    commands.push_back(std::make_unique<NodeCommand>(roles));
+  return commands;
+}
 
 }  // namespace culvert::cli

@@ -2,14 +2,16 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/data_dir.h"
+#include "cli/token_source.h"
 #include "node/node.h"
 
 namespace culvert::cli {
 
-// culvert node: hub and edge in one process.
+// culvert node: hub and edge in one process, or one of them as --roles says; culvert hub and culvert edge:
+// that one.
 class NodeCommand final : public Command {
  public:
-  NodeCommand();
+  explicit NodeCommand(node::Roles roles = node::Roles::kHubAndEdge);
 
   Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
@@ -22,6 +24,7 @@ class NodeCommand final : public Command {
  private:
   Settings settings_;
   DataDir data_dir_;
+  EdgeTokenSource edge_token_;
   node::Config config_;
   LogLevel log_level_ = LogLevel::kInfo;
 };

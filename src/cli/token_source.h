@@ -22,6 +22,19 @@ class TokenSource {
   std::optional<std::filesystem::path> file_;
 };
 
+// Where the token of an edge comes from: --edge-token or --edge-token-file.
+class EdgeTokenSource {
+ public:
+  // In the builder's section.
+  void describe(SettingsBuilder& settings);
+  // After settings were resolved; nullopt: none was given. kInvalid as TokenSource::read().
+  Result<std::optional<hubapi::EdgeToken>> read(const Settings& settings) const;
+
+ private:
+  std::optional<SecretString> text_;
+  std::optional<std::filesystem::path> file_;
+};
+
 struct SavedToken {
   bool was_there = false;                // this token, already
   std::string replaced = {};             // what was there instead, without its secrets; empty: nothing

@@ -24,7 +24,7 @@ Result<std::unique_ptr<Edge>> Edge::bind(Config config, std::shared_ptr<tls::Cer
     auto worker = Worker::bind(edge->shared_, index);
     if (!worker) return std::unexpected(worker.error());
     bound.tcp_listen = (*worker)->tcp_addr();
-    bound.udp_listen = (*worker)->udp_addr();
+    if (const auto udp = (*worker)->udp_addr()) bound.udp_listen = *udp;
     edge->shared_.workers.push_back(worker->get());
     edge->workers_.push_back(std::move(*worker));
   }
@@ -76,6 +76,10 @@ void Edge::update_routes(route::SnapshotPtr routes, route::Delta changes) {
                            std::make_shared<const route::Delta>(std::move(changes)),
                            std::make_shared<std::atomic<unsigned>>(workers())};
   for (const auto& worker : workers_) worker->update_routes(update);
+}
+
+void Edge::declare_again(Duration spread) {
+  for (const auto& worker : workers_) worker->declare_again(spread);
 }
 
 void Edge::ask_workers(const std::function<void(unsigned, Metrics)>& reply) {

@@ -36,6 +36,8 @@ class Edge {
   // changed routes. Error: kConflict, the change is one of other routes than the edge has; replace them.
   Result<> apply_routes(const route::Delta& changes);
   void replace_routes(route::SnapshotPtr routes);
+  // Tells every agent that has a tunnel here to declare again, at a moment of its own within `spread`.
+  void declare_again(Duration spread);
   // Drains and ends; `stopped` of the control plane is called when every worker has. A second call skips the
   // drain.
   void stop();

@@ -27,6 +27,8 @@ struct Config {
   std::unordered_set<std::string> hub_names;
   std::string public_addr;  // told to agents: "host:port" where the public reaches this edge
   std::string version;      // told to agents
+  // Without tunnels there is no UDP socket, and only the hub's names are served.
+  bool takes_tunnels = true;
   Duration tunnel_hello_timeout = std::chrono::seconds(5);
   // How long a connection looks for an agent that answers, while the route has open tunnels.
   Duration open_patience = std::chrono::seconds(5);
@@ -39,7 +41,8 @@ constexpr Duration kReportInterval = std::chrono::seconds(2);
 
 // How the edge tells the control plane. Called from workers' threads.
 struct ControlPlane {
-  // It is detached; its host is a name of the hub, or empty. False: no room, and it was closed.
+  // It is detached; its host is a name of the hub, or empty. False: no room, and it was closed. Not set:
+  // there is no hub here.
   std::function<bool(PublicConnection)> serve_hub;
   std::function<void(EndpointId)> agent_left;  // it said goodbye
   // One report of each worker in kReportInterval at most: the agents that it heard since its last one.

@@ -86,8 +86,8 @@ net::Task<> SniListener::serve(PublicConnection connection) {
   }
   connection.host = reader.hello().server_name.value_or("");
   connection.received = reader.take_received();
-  if (connection.host.empty() || config.hub_names.contains(connection.host))
-    co_return hand_to_hub(std::move(connection));
+  const bool is_for_hub = connection.host.empty() || config.hub_names.contains(connection.host);
+  if (is_for_hub && context_.shared.control.serve_hub) co_return hand_to_hub(std::move(connection));
   connection.id = context_.shared.next_connection.fetch_add(1, std::memory_order_relaxed);
   co_await serve_route(std::move(connection));
 }

@@ -220,6 +220,13 @@ void Tunnels::send_drain() {
   }
 }
 
+void Tunnels::send_declare_again(Duration spread) {
+  for (const auto& [agent, session] : sessions_) {
+    // One that does not take the message declares when its lease is due.
+    (void)session->control().send(tunnel::DeclareAgain{spread});
+  }
+}
+
 // A killed agent's tunnel would keep its clients waiting for QUIC's idle timeout. One that has no other in
 // its place is given that long: its network may come back.
 void Tunnels::look_for_silent() {

@@ -27,6 +27,8 @@ class Tunnels {
   size_t connections() const;
   // Tells every agent that the edge stops.
   void send_drain();
+  // Tells every agent to declare again, each at a moment of its own within `spread`.
+  void send_declare_again(Duration spread);
 
  private:
   net::Task<> serve(endpoint::ConnectionPtr connection);

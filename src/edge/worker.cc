@@ -28,6 +28,7 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
   auto tcp = net::TcpListener::listen(worker->loop_, *config.options.tcp_listen, options);
   if (!tcp) return std::unexpected(tcp.error());
   worker->tcp_ = std::move(*tcp);
+  if (!config.takes_tunnels) return worker;
 
   quic::Limits limits;
   // An agent opens one stream, for control, and sends no datagrams: unauthenticated peers get no more to
@@ -69,6 +70,7 @@ Worker::~Worker() = default;
 void Worker::start(std::function<void()> on_end) {
   on_end_ = std::move(on_end);
   tasks_.spawn(listener_.accept(*tcp_));
+  if (!endpoint_) return;
   tasks_.spawn(tunnels_.accept(*endpoint_));
   tunnels_.watch();
 }
@@ -82,6 +84,10 @@ void Worker::take_routes(const RouteUpdate& update) {
   tunnels_.close_unserved(*before, *update.changes);
   carrier_.recheck(*update.changes);
   if (--*update.workers_left == 0) context_.shared.tunnels.forget(*update.changes);
+}
+
+void Worker::declare_again(Duration spread) {
+  loop_.post([this, spread] { tunnels_.send_declare_again(spread); });
 }
 
 void Worker::adopt(PublicConnection connection) {
@@ -115,7 +121,7 @@ net::Task<> Worker::shut_down() {
     co_await drain_skipped_.wait_until(std::min(deadline, loop_.now() + kDrainLook));
   }
   admission_.drop_all();
-  endpoint_->close(tunnel::kCloseDraining, "the edge has shut down");
+  if (endpoint_) endpoint_->close(tunnel::kCloseDraining, "the edge has shut down");
   last_wait_.after(kLastWait, [this] { end(); });
   co_await tasks_.join();
   end();
@@ -129,7 +135,7 @@ void Worker::end() {
 
 Metrics Worker::report() const {
   Metrics metrics;
-  endpoint_->report(metrics);
+  if (endpoint_) endpoint_->report(metrics);
   return metrics;
 }
 

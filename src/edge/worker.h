@@ -25,7 +25,10 @@ class Worker final : public Peer {
   Worker(const Worker&) = delete;
 
   SocketAddr tcp_addr() const { return tcp_->local_addr(); }
-  SocketAddr udp_addr() const { return endpoint_->local_addr(); }
+  // nullopt: it takes no tunnels.
+  std::optional<SocketAddr> udp_addr() const {
+    return endpoint_ ? std::optional(endpoint_->local_addr()) : std::nullopt;
+  }
   net::EventLoop& loop() { return loop_; }
   unsigned index() const { return context_.index; }
 
@@ -35,6 +38,7 @@ class Worker final : public Peer {
 
   // From any thread.
   void update_routes(RouteUpdate update);
+  void declare_again(Duration spread);
   void adopt(PublicConnection connection) override;
   void drop_pending(uint64_t id) override;
   // Accepts nothing more, tells the agents, and ends when what is open has ended, at latest after the
@@ -64,7 +68,7 @@ class Worker final : public Peer {
   Carrier carrier_;
   SniListener listener_;
   std::unique_ptr<net::TcpListener> tcp_;
-  std::unique_ptr<endpoint::Endpoint> endpoint_;
+  std::unique_ptr<endpoint::Endpoint> endpoint_;  // nullptr: it takes no tunnels
   net::Notify drain_skipped_;
   net::Timer last_wait_;
   std::function<void()> on_end_;

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,6 +33,9 @@ class Exchange {
   std::string rest;    // set by the router: what the '*' of its pattern stands for
   std::string user;    // set by a step of the router that authenticates
   Headers always;      // added to every answer
+  // Tells who accepted the connection that its client is known and stays: it is not to make room for others.
+  // May be empty.
+  std::function<void()> keep;
 
   // The target without its query.
   std::string_view path() const {

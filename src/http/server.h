@@ -11,6 +11,12 @@ namespace culvert::http {
 
 class H1Exchange;
 
+// What the one who accepted a connection is told of it.
+struct ConnectionListener {
+  std::function<void()> on_request = nullptr;  // with each request that has come completely
+  std::function<void()> on_keep = nullptr;     // Exchange::keep
+};
+
 struct ServerOptions {
   // From the first byte of a request to the end of its head, or of its body where the handler wants all of
   // it. A new connection has it for its first byte as well.
@@ -36,9 +42,8 @@ class Server {
   ~Server();
 
   // Until the connection ends, idles or misbehaves. How many there are is the caller's to bound: each costs
-  // some 100 KiB at worst, and what its handler keeps. `on_request` is called with each request that has come
-  // completely. The server outlives the task.
-  net::Task<> serve(std::unique_ptr<net::ByteStream> stream, std::function<void()> on_request = nullptr);
+  // some 100 KiB at worst, and what its handler keeps. The server outlives the task.
+  net::Task<> serve(std::unique_ptr<net::ByteStream> stream, ConnectionListener listener = {});
   size_t size() const { return open_->size(); }
 
   // Ends all connections at once, and what is served later.

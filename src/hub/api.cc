@@ -27,7 +27,7 @@ bool is_request_id(std::string_view text) {
 
 }  // namespace
 
-Api::Api(const Config& config, State& state, Ledger& ledger, Random& random,
+Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_sessions, Random& random,
          std::function<void()> leases_changed)
     : config_(config),
       state_(state),
@@ -38,6 +38,7 @@ Api::Api(const Config& config, State& state, Ledger& ledger, Random& random,
       lease_handler_(config, state, ledger, limits_, failures_, counters_, leases_changed_),
       invite_handlers_(config, state.invites, ledger, failures_, random),
       operator_key_handlers_(config, state.operator_keys, ledger, failures_, random),
+      edge_handlers_(config, state.edges, edge_sessions, ledger, failures_, counters_, random),
       lists_(state, ledger, failures_),
       router_(refusals()) {
   using http::Exchange;
@@ -48,6 +49,12 @@ Api::Api(const Config& config, State& state, Ledger& ledger, Random& random,
   add("GET", "/v1/openapi.json",
       [](const Exchange&) -> Response { co_return json_response(200, std::string(openapi_json())); });
   add("POST", "/v1/leases", [this](const Exchange& e) { return lease_handler_.declare(e); });
+
+  // Above the operators' /v1/edges/*.
+  add("PUT", "/v1/edges/self", [this](const Exchange& e) { return edge_handlers_.announce(e); });
+  add("POST", "/v1/edges/self/tunnels",
+      [this](const Exchange& e) -> Response { co_return edge_handlers_.report(e); });
+  router_.add("GET", "/v1/edges/self/routes", [this](Exchange& e) { return edge_handlers_.follow(e); });
 
   const auto operators = [this](std::string method, std::string pattern, Answer answer) {
     add(std::move(method), std::move(pattern), std::move(answer),
@@ -67,6 +74,12 @@ Api::Api(const Config& config, State& state, Ledger& ledger, Random& random,
             [this](const Exchange& e) { return operator_key_handlers_.create(e); });
   operators("DELETE", "/v1/operator-keys/*",
             [this](const Exchange& e) { return operator_key_handlers_.revoke(e); });
+  operators("GET", "/v1/edges", [this](const Exchange& e) -> Response { co_return edge_handlers_.list(e); });
+  operators("POST", "/v1/edges", [this](const Exchange& e) { return edge_handlers_.create(e); });
+  operators("GET", "/v1/edges/*",
+            [this](const Exchange& e) -> Response { co_return edge_handlers_.show(e); });
+  operators("PATCH", "/v1/edges/*", [this](const Exchange& e) { return edge_handlers_.change(e); });
+  operators("DELETE", "/v1/edges/*", [this](const Exchange& e) { return edge_handlers_.revoke(e); });
   operators("GET", "/v1/agents", [this](const Exchange& e) -> Response { co_return lists_.agents(e); });
   operators("GET", "/v1/routes", [this](const Exchange& e) -> Response { co_return lists_.routes(e); });
   operators("GET", "/v1/audit", [this](const Exchange& e) { return lists_.audit(e); });
@@ -122,7 +135,7 @@ net::Task<> Api::respond(http::Exchange& exchange, const Answer& answer) {
 net::Task<http::Response> Api::health() const {
   boost::json::object body{{"status", "ok"},
                            {"version", kVersion},
-                           {"hub_key", config_.hub_key.to_string()},
+                           {"hub_key", config_.key.public_key().to_string()},
                            {"protocol_version", hubapi::kDeclarationVersion}};
   co_return json_response(200, boost::json::serialize(body));
 }

@@ -3,6 +3,8 @@
 #include "http/router.h"
 #include "hub/api_counters.h"
 #include "hub/declaration_limits.h"
+#include "hub/edge_handlers.h"
+#include "hub/edge_sessions.h"
 #include "hub/hub.h"
 #include "hub/invite_handlers.h"
 #include "hub/lease_handler.h"
@@ -24,7 +26,7 @@ class Api {
 
   // All must outlive it. `leases_changed` is called whenever the leases may have changed, and before the
   // answer of the exchange that changed them.
-  Api(const Config& config, State& state, Ledger& ledger, Random& random,
+  Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_sessions, Random& random,
       std::function<void()> leases_changed);
   ~Api();
   Api(const Api&) = delete;
@@ -61,6 +63,7 @@ class Api {
   LeaseHandler lease_handler_;
   InviteHandlers invite_handlers_;
   OperatorKeyHandlers operator_key_handlers_;
+  EdgeHandlers edge_handlers_;
   Lists lists_;
   http::Router router_;
 };

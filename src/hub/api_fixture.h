@@ -59,10 +59,13 @@ class ApiTest : public ::testing::Test {
   void open(StoreOptions options) {
     api_.reset();
     ledger_.reset();
+    edge_sessions_.reset();
     state_ = {};
     ledger_.emplace(loop_, *open_sqlite_store(loop_, directory_ / "hub.db", random_, options), state_,
                     options);
-    api_.emplace(config_, state_, *ledger_, random_, [] {});
+    publisher_.emplace(hub_secret_, random_.u64());
+    edge_sessions_.emplace(loop_, *publisher_, state_.leases);
+    api_.emplace(config_, state_, *ledger_, *edge_sessions_, random_, [] {});
   }
   http::Response call(std::string method, std::string target, std::string body = "",
                       std::optional<std::string> bearer = kOperatorKey) {
@@ -111,11 +114,12 @@ class ApiTest : public ::testing::Test {
   net::EventLoop loop_;
   SeededRandom random_{11};
   EndpointId agent_ = SecretKey::generate(random_).public_key();
-  EndpointId hub_key_ = SecretKey::generate(random_).public_key();
+  SecretKey hub_secret_ = SecretKey::generate(random_);
+  EndpointId hub_key_ = hub_secret_.public_key();
   Config config_{.database = {},
                  .operator_key = kOperatorKey,
                  .public_urls = {"https://hub.example:8443"},
-                 .hub_key = hub_key_,
+                 .key = hub_secret_,
                  .edges = {{hub_key_, {"192.0.2.1:443"}}},
                  .public_port = 8443,
                  .internal_ca_pem = "PEM",
@@ -124,6 +128,8 @@ class ApiTest : public ::testing::Test {
   std::optional<Ledger> ledger_;
   State state_;
   Leases& leases_ = state_.leases;
+  std::optional<RoutePublisher> publisher_;
+  std::optional<EdgeSessions> edge_sessions_;
   std::optional<Api> api_;
   SocketAddr client_ = SocketAddr::v4({192, 0, 2, 50}, 1234);
   TimePoint now_{std::chrono::hours(100)};

@@ -113,7 +113,7 @@ class DashingRandom final : public Random {
 
 TEST_F(ApiTest, NoInviteIdLooksLikeAFlag) {
   DashingRandom random;
-  api_.emplace(config_, state_, *ledger_, random, [] {});
+  api_.emplace(config_, state_, *ledger_, *edge_sessions_, random, [] {});
   auto token = invite();
   EXPECT_EQ(random.dashes, 0u) << "the id was not drawn again";
   EXPECT_NE(to_base64url(token.invite_id).front(), '-');

@@ -63,7 +63,9 @@ class FleetTest : public testing::Test {
   void restart_hub() {
     stop_hub();
     leases_ = Leases();
-    api_.emplace(config_, state_, *ledger_, random_, [] {});
+    publisher_.emplace(hub_secret_, random_.u64());
+    edge_sessions_.emplace(loop_, *publisher_, state_.leases);
+    api_.emplace(config_, state_, *ledger_, *edge_sessions_, random_, [] {});
   }
   http::Response handle(http::Request request) {
     http::testing::MemoryExchange exchange(std::move(request));
@@ -157,11 +159,12 @@ class FleetTest : public testing::Test {
 
   net::EventLoop loop_;
   SeededRandom random_{17};
-  EndpointId hub_key_ = SecretKey::generate(random_).public_key();
+  SecretKey hub_secret_ = SecretKey::generate(random_);
+  EndpointId hub_key_ = hub_secret_.public_key();
   Config config_{.database = {},
                  .operator_key = "key",
                  .public_urls = {"https://hub.example"},
-                 .hub_key = hub_key_,
+                 .key = hub_secret_,
                  .edges = {{hub_key_, {"192.0.2.1:443"}}},
                  .internal_ca_pem = {},
                  .wall_clock = fake_wall};
@@ -170,6 +173,8 @@ class FleetTest : public testing::Test {
   State state_;
   std::optional<Ledger> ledger_;
   Leases& leases_ = state_.leases;
+  std::optional<RoutePublisher> publisher_;
+  std::optional<EdgeSessions> edge_sessions_;
   std::optional<Api> api_;
   std::vector<hubapi::InviteToken> tokens_;
   std::vector<std::string> hosts_;

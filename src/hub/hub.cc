@@ -1,18 +1,28 @@
 #include "hub/hub.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
 #include "http/server.h"
 #include "hub/answers.h"
 #include "hub/api.h"
+#include "hub/edge_sessions.h"
 #include "hub/leases.h"
 #include "hub/ledger.h"
+#include "hub/route_publisher.h"
 
 namespace culvert::hub {
 namespace {
 
 constexpr Duration kStoreDelay = std::chrono::seconds(1);
+constexpr Duration kPublishDelay = std::chrono::milliseconds(20);
+// Edges that join or leave together are told together.
+constexpr Duration kDeclareDelay = std::chrono::milliseconds(500);
+// Agents declare again at this rate, so that the hub has time for other things.
+constexpr Duration kDeclareTime = std::chrono::milliseconds(2);
+constexpr Duration kMinSpread = std::chrono::seconds(1);
+constexpr Duration kMaxSpread = std::chrono::seconds(60);
 
 // What a request that the server cannot give to the API is told.
 http::Response refusal(int status, const Error& reason, const SocketAddr& client) {
@@ -38,7 +48,9 @@ struct Core : std::enable_shared_from_this<Core> {
       : loop(its_loop),
         config(std::move(its_config)),
         ledger(loop, std::move(store), state, config.store),
-        api(config, state, ledger, loop.random(), [this] { refresh(); }),
+        publisher(config.key, loop.random().u64()),
+        edge_sessions(loop, publisher, state.leases),
+        api(config, state, ledger, edge_sessions, loop.random(), [this] { refresh(); }),
         server(loop,
                {.request_time = config.request_time,
                 .wall_clock = [this] { return config.wall_clock(); },
@@ -46,9 +58,14 @@ struct Core : std::enable_shared_from_this<Core> {
                 .refusal = refusal},
                [this](http::Exchange& exchange) { return api.handle(exchange); }),
         timer(loop),
-        store_timer(loop) {
+        store_timer(loop),
+        publish_timer(loop),
+        declare_timer(loop) {
     if (!config.wall_clock) config.wall_clock = [this] { return loop.unix_now(); };
+    dialled = state.edges.dialled();
+    state.edges.set_listener([this](const EndpointId& edge) { edge_changed(edge); });
     refresh();  // leases that were stored may be over
+    publisher.publish();
   }
 
   // After anything that may have changed leases, and when the timer rings.
@@ -58,13 +75,41 @@ struct Core : std::enable_shared_from_this<Core> {
     TimePoint now = loop.now();
     UnixTime wall = config.wall_clock();
     leases.expire(now, wall);
-    if (auto delta = leases.take_delta(); delta && listener) listener(*delta);
+    if (auto delta = leases.take_delta()) {
+      if (listener) listener(*delta);
+      publisher.add(*delta);
+      publish_soon();
+    }
     if (auto next = leases.next_expiry(now, wall)) {
       timer.at(*next, [this] { refresh(); });
     } else {
       timer.cancel();
     }
     store_soon();
+  }
+
+  // Changes that come together are one version.
+  void publish_soon() {
+    if (!publisher.has_changes() || std::exchange(publishing, true)) return;
+    publish_timer.after(kPublishDelay, [this] {
+      publishing = false;
+      publisher.publish();
+      edge_sessions.published();
+    });
+  }
+
+  // Also when another hub has changed it.
+  void edge_changed(const EndpointId& edge) {
+    if (state.edges.find(edge) == nullptr) edge_sessions.revoke(edge);
+    if (state.edges.dialled() == dialled || std::exchange(declaring, true)) return;
+    declare_timer.after(kDeclareDelay, [this] {
+      declaring = false;
+      dialled = state.edges.dialled();
+      const Duration spread =
+          std::clamp<Duration>(kDeclareTime * state.leases.size(), kMinSpread, kMaxSpread);
+      edge_sessions.declare_again(spread);
+      if (declare_listener) declare_listener(spread);
+    });
   }
 
   // Ends of leases, for which no request waits.
@@ -79,9 +124,13 @@ struct Core : std::enable_shared_from_this<Core> {
   void stop() {
     closing = true;
     listener = nullptr;
+    declare_listener = nullptr;
     timer.cancel();
     store_timer.cancel();
+    publish_timer.cancel();
+    declare_timer.cancel();
     ledger.close();
+    edge_sessions.close();
     server.close();
   }
 
@@ -89,19 +138,27 @@ struct Core : std::enable_shared_from_this<Core> {
   Config config;
   State state;
   Ledger ledger;
+  RoutePublisher publisher;
+  EdgeSessions edge_sessions;
   Api api;
   http::Server server;
   net::Timer timer;
   net::Timer store_timer;
+  net::Timer publish_timer;
+  net::Timer declare_timer;
   bool storing = false;
+  bool publishing = false;
+  bool declaring = false;
+  std::vector<hubapi::EdgeInfo> dialled;  // as agents were told last
   std::function<void(const route::Delta&)> listener;
+  std::function<void(Duration)> declare_listener;
   bool closing = false;
 };
 
 // Keeps what it serves from.
 net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::ByteStream> stream,
-                             std::function<void()> on_request) {
-  co_await core->server.serve(std::move(stream), std::move(on_request));
+                             http::ConnectionListener listener) {
+  co_await core->server.serve(std::move(stream), std::move(listener));
 }
 
 class HubImpl final : public Hub {
@@ -125,10 +182,13 @@ class HubImpl final : public Hub {
   }
   Status status() const override {
     return {core_->api.counters(), core_->ledger.counters(), core_->state.leases.size(),
-            core_->state.invites.unstored_revocations().size()};
+            core_->edge_sessions.streams(), core_->state.invites.unstored_revocations().size()};
   }
-  net::Task<> serve(std::unique_ptr<net::ByteStream> stream, std::function<void()> on_request) override {
-    return serve_connection(core_, std::move(stream), std::move(on_request));
+  void set_declare_listener(std::function<void(Duration)> listener) override {
+    core_->declare_listener = std::move(listener);
+  }
+  net::Task<> serve(std::unique_ptr<net::ByteStream> stream, http::ConnectionListener listener) override {
+    return serve_connection(core_, std::move(stream), std::move(listener));
   }
 
  private:
@@ -146,6 +206,8 @@ Result<> check(const Config& config) {
 void report(const Status& status, Metrics& metrics) {
   report(status.api, metrics);
   metrics.gauge("culvert_hub_leases", "Agents that hold a lease.", static_cast<double>(status.leases));
+  metrics.gauge("culvert_hub_edges_following", "Edges of their own that follow this hub's routes.",
+                static_cast<double>(status.edges_following));
   metrics.gauge("culvert_hub_unstored_revocations",
                 "Revocations that the database refused and that a restart would undo.",
                 static_cast<double>(status.unstored_revocations));

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/secret.h"
+#include "http/server.h"
 #include "hub/api_counters.h"
 #include "hub/ledger.h"
 #include "hub/record_store.h"
@@ -23,8 +24,8 @@ struct Config {
   std::filesystem::path database;        // SQLite file, made when missing
   SecretString operator_key;             // bearer secret of the operator's API calls
   std::vector<std::string> public_urls;  // go into tokens
-  PublicKey hub_key;                     // goes into tokens
-  std::vector<hubapi::EdgeInfo> edges;   // what agents are told to dial
+  SecretKey key;                         // of the hub: tokens name it, and it signs the routes for edges
+  std::vector<hubapi::EdgeInfo> edges;   // of this process; agents are told to dial them
   uint16_t public_port = 443;            // where the public reaches the edge
   std::string internal_ca_pem;
   WallClock wall_clock = {};                         // not set: the loop's
@@ -37,6 +38,7 @@ struct Status {
   ApiCounters api = {};
   Ledger::Counters ledger = {};
   size_t leases = 0;
+  size_t edges_following = 0;
   size_t unstored_revocations = 0;
 };
 void report(const Status& status, Metrics& metrics);
@@ -67,9 +69,13 @@ class Hub {
 
   virtual Status status() const = 0;
 
+  // Called on the hub's loop when agents should declare again, because the edges that they are told to dial
+  // have changed: each at a moment of its own within `spread`.
+  virtual void set_declare_listener(std::function<void(Duration spread)> listener) = 0;
+
   // Serves HTTP/1.1 on a connection whose TLS is done, as http::Server::serve().
   virtual net::Task<> serve(std::unique_ptr<net::ByteStream> stream,
-                            std::function<void()> on_request = nullptr) = 0;
+                            http::ConnectionListener listener = {}) = 0;
 };
 
 }  // namespace culvert::hub

@@ -55,7 +55,7 @@ class HubTest : public ::testing::Test {
     Config config{.database = directory_ / "hub.db",
                   .operator_key = kOperatorKey,
                   .public_urls = {url().to_string()},
-                  .hub_key = hub_key_.public_key(),
+                  .key = hub_key_,
                   .edges = {{hub_key_.public_key(), {"127.0.0.1:443"}}},
                   .public_port = 443,
                   .internal_ca_pem = "",
@@ -443,7 +443,7 @@ TEST(HubOpen, RefusesAnEmptyOperatorKeyAndABadDatabase) {
   Config config{.database = "/",
                 .operator_key = "",
                 .public_urls = {},
-                .hub_key = key_of(1).public_key(),
+                .key = key_of(1),
                 .edges = {},
                 .internal_ca_pem = ""};
   auto no_key = Hub::open(loop, config);

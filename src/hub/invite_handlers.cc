@@ -108,7 +108,7 @@ net::Task<http::Response> InviteHandlers::create(const http::Exchange& exchange)
   }
   log_info("invite_created", "invite={} name={} hostnames={}", invite_key(id), culvert::quoted(invite.name),
            invite.hostnames.size());
-  hubapi::InviteToken token{config_.public_urls, config_.hub_key, id, secret, tenant_key};
+  hubapi::InviteToken token{config_.public_urls, config_.key.public_key(), id, secret, tenant_key};
   co_return json_response(200, created_invite_json(invite, SecretString::take(token.encode())));
 }
 

@@ -1,5 +1,8 @@
 #include "hub/lease_handler.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "base/crypto.h"
 #include "base/log.h"
 #include "hub/answers.h"
@@ -141,12 +144,14 @@ http::Response LeaseHandler::refuse(int status, std::string_view code, std::stri
 http::Response LeaseHandler::grant(const Invite& invite, std::vector<hubapi::ServiceVerdict> verdicts) const {
   hubapi::LeaseAnswer answer{.tenant = invite.tenant,
                              .granted = {},
-                             .edges = config_.edges,
+                             .edges = edges_.dialled(),
                              .services = std::move(verdicts),
                              .public_port = config_.public_port,
                              .internal_ca_pem = config_.internal_ca_pem,
                              .renew_after = Leases::kRenewAfter,
                              .is_suspended = invite.suspended};
+  std::ranges::copy(config_.edges, std::back_inserter(answer.edges));
+  answer.internal_ca_pem += edges_.internal_ca_pem();
   for (const auto& pattern : invite.hostnames) answer.granted.push_back(pattern.text());
   return json_response(200, hubapi::encode(answer));
 }

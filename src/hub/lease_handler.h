@@ -20,6 +20,7 @@ class LeaseHandler {
                StoreFailures& failures, ApiCounters& counters, const std::function<void()>& leases_changed)
       : config_(config),
         invites_(state.invites),
+        edges_(state.edges),
         leases_(state.leases),
         ledger_(ledger),
         limits_(limits),
@@ -38,6 +39,7 @@ class LeaseHandler {
 
   const Config& config_;
   const Invites& invites_;
+  const Edges& edges_;
   Leases& leases_;
   Ledger& ledger_;
   DeclarationLimits& limits_;

@@ -81,8 +81,8 @@ hubapi::ServiceVerdict Leases::judge(const Invite& invite, const EndpointId& age
         "hostname must declare the same mode. Stop that agent, or declare its mode",
         other.short_text(), hostname, route::to_string(name.tls_mode), route::to_string(service.tls_mode)));
     // One second later than the other may be found silent.
-    verdict.retry_after = std::chrono::ceil<std::chrono::seconds>(leases_.at(other).lives_until - now) +
-                          std::chrono::seconds(1);
+    const TimePoint silent_at = hearing_.contains(other) ? now + kSilence : leases_.at(other).lives_until;
+    verdict.retry_after = std::chrono::ceil<std::chrono::seconds>(silent_at - now) + std::chrono::seconds(1);
     return verdict;
   }
   return {hostname, true, ""};
@@ -90,7 +90,7 @@ hubapi::ServiceVerdict Leases::judge(const Invite& invite, const EndpointId& age
 
 bool Leases::lives(const EndpointId& agent, TimePoint now) const {
   auto lease = leases_.find(agent);
-  return lease != leases_.end() && now < lease->second.lives_until;
+  return lease != leases_.end() && (hearing_.contains(agent) || now < lease->second.lives_until);
 }
 
 Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
@@ -217,6 +217,17 @@ void Leases::heard(const route::AgentHeard& heard) {
   lease->second.lives_until = std::max(lease->second.lives_until, heard.when + kSilence);
 }
 
+void Leases::end_hearing(const EndpointId& agent, TimePoint now, TimePoint lives_until) {
+  const auto hearing = hearing_.find(agent);
+  CHECK(hearing != hearing_.end());
+  if (--hearing->second > 0) return;
+  hearing_.erase(hearing);
+  const auto lease = leases_.find(agent);
+  if (lease == leases_.end()) return;
+  lease->second.ends_at = std::max(lease->second.ends_at, now + kLifetime);
+  lease->second.lives_until = std::max(lease->second.lives_until, lives_until);
+}
+
 void Leases::tunnel_closed(const EndpointId& agent, TimePoint now) {
   auto lease = leases_.find(agent);
   if (lease == leases_.end()) return;
@@ -336,7 +347,8 @@ void Leases::expire(TimePoint now, UnixTime wall) {
   earliest_end_ = TimePoint::max();
   earliest_wall_end_ = UnixTime::max();
   for (auto lease = leases_.begin(); lease != leases_.end();) {
-    const Lease& held = lease->second;
+    Lease& held = lease->second;
+    if (held.ends_at <= now && hearing_.contains(lease->first)) held.ends_at = now + kLifetime;
     if (held.ends_at <= now || (held.invite_expires_at && *held.invite_expires_at <= wall)) {
       lease = end(lease);
       continue;

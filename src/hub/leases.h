@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
@@ -56,6 +57,14 @@ class Leases {
   // An edge heard the agent's tunnel: what it declared last stays leased for kLifetime from then. Nothing
   // without a lease: neither a revocation nor an expiry is undone.
   void heard(const route::AgentHeard& heard);
+  // An edge hears the agent from now on, until it says otherwise: meanwhile its lease does not end. Several
+  // edges may; whether it holds a lease does not matter.
+  void begin_hearing(const EndpointId& agent) { ++hearing_[agent]; }
+  // One of these edges does not any more. Without another one the agent lives until `lives_until`, and its
+  // lease goes on for kLifetime.
+  void end_hearing(const EndpointId& agent, TimePoint now, TimePoint lives_until);
+  // Whether the agent was heard within kSilence.
+  bool lives(const EndpointId& agent, TimePoint now) const;
   // Its tunnel closed without a goodbye.
   void tunnel_closed(const EndpointId& agent, TimePoint now);
   void end_agent(const EndpointId& agent);
@@ -113,7 +122,6 @@ class Leases {
 
   hubapi::ServiceVerdict judge(const Invite& invite, const EndpointId& agent,
                                const hubapi::DeclaredService& service, TimePoint now) const;
-  bool lives(const EndpointId& agent, TimePoint now) const;
   // Takes hostnames from agents that hold them in another mode than `services`.
   void take_over(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services);
   void adopt(const EndpointId& agent, const Invite& invite, std::vector<hubapi::DeclaredService> services,
@@ -133,6 +141,7 @@ class Leases {
   LeaseMap leases_;
   std::set<EndpointId> unstored_;      // agents whose lease, or whose want of one, the database does not have
   std::map<std::string, Name> names_;  // by pattern
+  std::unordered_map<EndpointId, unsigned> hearing_;           // by how many edges it is heard
   std::map<InviteId, std::set<EndpointId>> agents_;            // that hold leases, by invite
   TimePoint earliest_end_ = TimePoint::max();                  // no lease ends before
   UnixTime earliest_wall_end_ = UnixTime::max();               // no lease's invite expires before

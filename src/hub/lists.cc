@@ -67,7 +67,7 @@ http::Response Lists::agents(const http::Exchange& exchange) const {
     }
     json::object entry{{"agent_id", agent.to_string()},
                        {"invite_id", invite_key(lease.invite)},
-                       {"is_heard", now < lease.lives_until},
+                       {"is_heard", state_.leases.lives(agent, now)},
                        {"lease_ends_in_secs", seconds_from_now(lease.ends_at)},
                        {"services", std::move(services)}};
     if (auto invite = state_.invites.find(lease.invite); invite && *invite != nullptr) {

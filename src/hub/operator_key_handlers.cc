@@ -1,6 +1,5 @@
 #include "hub/operator_key_handlers.h"
 
-#include <algorithm>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
@@ -9,6 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "hub/answers.h"
+#include "hub/names.h"
 #include "hub/operator_auth.h"
 
 namespace culvert::hub {
@@ -23,16 +23,6 @@ struct KeyRequest {
   OperatorRole role;
 };
 
-// A name is a part of a path and of command lines: letters, digits and what needs no quotes.
-bool is_good_name(std::string_view name) {
-  const auto is_plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.';
-  };
-  return !name.empty() && name.size() <= OperatorKeys::kMaxNameLength && name.front() != '-' &&
-         name != OperatorAuth::kOwn && std::ranges::all_of(name, is_plain);
-}
-
 Result<KeyRequest> parse_request(std::string_view text) {
   constexpr std::string_view kWhat = "the body";
   auto body = parse_json_object(kWhat, text);
@@ -43,10 +33,9 @@ Result<KeyRequest> parse_request(std::string_view text) {
   const std::string_view name = reader.text("name");
   const std::string_view role = reader.has("role") ? reader.text("role") : "admin";
   if (reader.error()) return std::unexpected(*reader.error());
-  if (!is_good_name(name)) {
-    return fail(ErrorCode::kInvalid,
-                "\"name\" is not 1 to {} letters, digits, '-', '_' and '.', or begins with '-', or is {}",
-                OperatorKeys::kMaxNameLength, OperatorAuth::kOwn);
+  if (!is_plain_name(name, OperatorKeys::kMaxNameLength) || name == OperatorAuth::kOwn) {
+    return fail(ErrorCode::kInvalid, "\"name\" is not {}, or is {}",
+                plain_name_rule(OperatorKeys::kMaxNameLength), OperatorAuth::kOwn);
   }
   const auto parsed = parse_operator_role(role);
   if (!parsed) {

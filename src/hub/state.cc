@@ -11,6 +11,8 @@ void State::apply(const Record& record, TimePoint now) {
     invites.apply(record);
   } else if (record.kind == OperatorKeys::kKind) {
     operator_keys.apply(record);
+  } else if (record.kind == Edges::kKind) {
+    edges.apply(record);
   } else if (record.kind == Leases::kKind) {
     const Invite* invite = nullptr;
     if (const auto id = Leases::invite_of(record)) invite = invites.find(*id).value_or(nullptr);

@@ -1,4 +1,5 @@
 #pragma once
+#include "hub/edges.h"
 #include "hub/invites.h"
 #include "hub/leases.h"
 #include "hub/operator_keys.h"
@@ -12,6 +13,7 @@ struct State {
   Invites invites;
   Leases leases;
   OperatorKeys operator_keys;
+  Edges edges;
 
   // As it is in the database from now on. Records of a kind that this hub does not know are left alone.
   void apply(const Record& record, TimePoint now);

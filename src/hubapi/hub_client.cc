@@ -7,16 +7,10 @@
 #include "http/client.h"
 #include "http/date.h"
 #include "http/signature.h"
-#include "net/tcp.h"
-#include "tls/tls.h"
+#include "hubapi/hub_connection.h"
 
 namespace culvert::hubapi {
 namespace {
-
-// A hub that takes longer to connect is as good as down while another URL may answer.
-constexpr Duration kConnectTime = std::chrono::seconds(5);
-// The hub's own deadline for a request is 10 s.
-constexpr Duration kExchangeTime = std::chrono::seconds(15);
 
 ErrorCode code_for_status(int status) {
   switch (status) {
@@ -42,12 +36,6 @@ bool is_success(int status) { return status >= 200 && status < 300; }
 // Broken or overloaded; another URL may lead to one that is not.
 bool cannot_serve(int status) { return status >= 500; }
 
-std::string host_field(const HubUrl& url) {
-  std::string text = url.to_string();
-  constexpr std::string_view kScheme = "https://";
-  return text.starts_with(kScheme) ? text.substr(kScheme.size()) : text;
-}
-
 void add_reason(std::string& reasons, const HubUrl& url, const Error& error) {
   if (!reasons.empty()) reasons += "; ";
   reasons += url.to_string() + ": " + error.message;
@@ -56,22 +44,6 @@ void add_reason(std::string& reasons, const HubUrl& url, const Error& error) {
 std::unexpected<Error> none_served(std::string_view reasons, bool answered) {
   return fail(ErrorCode::kUnavailable, "the hub {} ({})",
               answered ? "cannot serve the request now" : "does not answer", reasons);
-}
-
-// The holder of the pinned key knows its name and proves the key: a server that does neither is another, most
-// often the same node with its data directory lost.
-bool is_another(const Error& handshake) {
-  return handshake.code == ErrorCode::kNotFound || handshake.code == ErrorCode::kUnauthorized;
-}
-
-Error explain(Error handshake, const PublicKey& expected) {
-  if (is_another(handshake)) {
-    handshake.message = fmt::format(
-        "another hub or server answers there, without the hub key {}; a hub whose data directory was lost "
-        "has a new key and needs new tokens",
-        expected.short_text());
-  }
-  return handshake;
 }
 
 }  // namespace
@@ -108,18 +80,12 @@ HubClient::HubClient(net::EventLoop& loop, std::vector<HubUrl> urls, PublicKey h
 
 net::Task<HubClient::Attempt> HubClient::attempt(HubUrl url, http::Request request) {
   WipeAtEnd wipe_body(request.body);  // a declaration holds the secret of its invite
-  TimePoint deadline = loop_.now() + kConnectTime;
-  auto transport = co_await net::tcp_connect(loop_, url.host, url.port, deadline);
-  if (!transport) co_return Attempt{false, std::unexpected(transport.error())};
-  tls::ClientTrust trust{.pinned_key = hub_key_, .root_pem = {}};
-  auto stream = co_await tls::connect(std::move(*transport), hub_key_.tls_name(), std::move(trust), deadline);
-  if (!stream) {
-    const bool met_another = is_another(stream.error());
-    co_return Attempt{false, std::unexpected(explain(std::move(stream.error()), hub_key_)), met_another};
-  }
+  auto stream = co_await connect_to_hub(loop_, url, hub_key_, loop_.now() + kHubConnectTime);
+  if (!stream) co_return Attempt{false, std::unexpected(stream.error()), met_another_hub(stream.error())};
   request.headers.add("Connection", "close");
   const TimePoint asked = loop_.now();
-  auto response = co_await http::fetch(**stream, host_field(url), std::move(request), asked + kExchangeTime);
+  auto response =
+      co_await http::fetch(**stream, host_field(url), std::move(request), asked + kHubExchangeTime);
   (*stream)->close();
   const std::string* date = response ? response->headers.find("Date") : nullptr;
   auto hub_time = date ? http::parse_date(*date) : std::nullopt;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/ascii.h"
+#include "base/check.h"
 #include "base/host_port.h"
 #include "base/text.h"
 #include "base/version.h"
@@ -46,9 +47,9 @@ Result<std::vector<hubapi::HubUrl>> public_urls(net::EventLoop& loop, const Asse
   return urls;
 }
 
-Result<std::vector<std::string>> edge_addresses(const Assembly::Parts& parts, const hubapi::HubUrl& first,
+Result<std::vector<std::string>> edge_addresses(const Assembly::Parts& parts, const std::string& own_host,
                                                 uint16_t udp_port) {
-  if (parts.edge_addrs.empty()) return std::vector{HostPort{first.host, udp_port}.to_string()};
+  if (parts.edge_addrs.empty()) return std::vector{HostPort{own_host, udp_port}.to_string()};
   for (const std::string& address : parts.edge_addrs) {
     auto parsed = parse_host_port(address);
     if (!parsed) return fail(ErrorCode::kInvalid, "edge address {}", parsed.error().message);
@@ -69,22 +70,29 @@ Result<std::unique_ptr<Assembly>> Assembly::open(net::EventLoop& loop, Parts par
 Assembly::~Assembly() { edge_.reset(); }
 
 Result<> Assembly::bind(Parts parts) {
+  auto certificates = std::make_shared<tls::Certificates>(
+      std::move(parts.ca), [&platform = loop_.platform()] { return platform.unix_now(); });
+  auto edge = edge::Edge::bind({.key = parts.key,
+                                .options = parts.edge,
+                                .hub_names = {},
+                                .public_addr = {},
+                                .version = kVersion,
+                                .takes_tunnels = parts.is_edge},
+                               certificates, loop_.platform());
+  if (!edge) return std::unexpected(edge.error());
+  edge_ = std::move(*edge);
+  return parts.token ? bind_link(std::move(parts), *certificates)
+                     : bind_hub(std::move(parts), std::move(certificates));
+}
+
+Result<> Assembly::bind_hub(Parts parts, std::shared_ptr<tls::Certificates> certificates) {
   const PublicKey id = parts.key.public_key();
   auto pinned = tls::self_signed_identity(parts.key, id.tls_name(), loop_.unix_now());
   if (!pinned) return std::unexpected(pinned.error());
-  auto certificates = std::make_shared<tls::Certificates>(
-      std::move(parts.ca), [&platform = loop_.platform()] { return platform.unix_now(); });
-
-  auto edge = edge::Edge::bind(
-      {.key = parts.key, .options = parts.edge, .hub_names = {}, .public_addr = {}, .version = kVersion},
-      certificates, loop_.platform());
-  if (!edge) return std::unexpected(edge.error());
-  edge_ = std::move(*edge);
-
   auto urls = node::public_urls(loop_, parts, edge_->tcp_addr());
   if (!urls) return std::unexpected(urls.error());
-  auto edges = edge_addresses(parts, urls->front(), edge_->udp_addr().port());
-  if (!edges) return std::unexpected(edges.error());
+  auto addresses = edge_addresses(parts, urls->front().host, edge_->udp_addr().port());
+  if (!addresses) return std::unexpected(addresses.error());
   std::unordered_set<std::string> public_hosts;
   for (const hubapi::HubUrl& url : *urls) {
     urls_.push_back(url.to_string());
@@ -97,18 +105,22 @@ Result<> Assembly::bind(Parts parts) {
   hub::Config config{.database = parts.database,
                      .operator_key = std::move(parts.operator_key),
                      .public_urls = urls_,
-                     .hub_key = id,
-                     .edges = {{id, *edges}},
+                     .key = parts.key,
+                     .edges = {},
                      .public_port = urls->front().port,
-                     .internal_ca_pem = certificates->root_pem()};
+                     .internal_ca_pem = parts.is_edge ? certificates->root_pem() : std::string()};
+  if (parts.is_edge) config.edges.push_back({id, std::move(*addresses)});
   auto hub = parts.store ? hub::Hub::with_store(loop_, std::move(config), std::move(parts.store))
                          : hub::Hub::open(loop_, std::move(config));
   if (!hub) return std::unexpected(hub.error());
   hub_ = std::move(*hub);
-  edge_->replace_routes(hub_->routes());
-  hub_->set_route_listener([this](const route::Delta& delta) {
-    if (!edge_->apply_routes(delta)) edge_->replace_routes(hub_->routes());
-  });
+  if (parts.is_edge) {
+    edge_->replace_routes(hub_->routes());
+    hub_->set_declare_listener([this](Duration spread) { edge_->declare_again(spread); });
+    hub_->set_route_listener([this](const route::Delta& delta) {
+      if (!edge_->apply_routes(delta)) edge_->replace_routes(hub_->routes());
+    });
+  }
   door_ = std::make_unique<HubDoor>(loop_, *hub_, *pinned, std::move(certificates), std::move(public_hosts),
                                     HubDoor::Limits{}, loop_.random());
   // A little more than the door takes: that much may come in one turn of the loop.
@@ -118,8 +130,37 @@ Result<> Assembly::bind(Parts parts) {
   return {};
 }
 
+Result<> Assembly::bind_link(Parts parts, const tls::Certificates& certificates) {
+  auto addresses = edge_addresses(parts, own_host(loop_, edge_->udp_addr()), edge_->udp_addr().port());
+  if (!addresses) return std::unexpected(addresses.error());
+  const std::string host = parse_host_port(addresses->front()).value().host;
+  edge_->set_names({}, HostPort{host, edge_->tcp_addr().port()}.to_string());
+  link_ = std::make_unique<HubLink>(
+      loop_, HubLink::Parts{.token = *parts.token,
+                            .announcement = {.addresses = std::move(*addresses),
+                                             .internal_ca_pem = certificates.root_pem(),
+                                             .version = kVersion},
+                            .route_file = parts.route_file,
+                            .replace_routes =
+                                [this](const route::SnapshotPtr& routes) { edge_->replace_routes(routes); },
+                            .apply_routes =
+                                [this](const route::Delta& delta) {
+                                  // The link has made it for the routes that the edge has from it.
+                                  CHECK(edge_->apply_routes(delta));
+                                },
+                            .declare_again = [this](Duration spread) { edge_->declare_again(spread); }});
+  return {};
+}
+
 void Assembly::start(std::function<void()> stopped) {
-  edge_->start({
+  edge::ControlPlane control = link_ ? control_of_link() : control_of_hub();
+  control.stopped = [this, stopped = std::move(stopped)] { loop_.post(stopped); };
+  edge_->start(std::move(control));
+  if (link_) link_->start();
+}
+
+edge::ControlPlane Assembly::control_of_hub() {
+  return {
       .serve_hub =
           [this](edge::PublicConnection connection) {
             return to_hub_->push(std::move(connection), loop_.now());
@@ -142,20 +183,50 @@ void Assembly::start(std::function<void()> stopped) {
               if (hub_) hub_->tunnel_closed(agent);
             });
           },
-      .stopped = [this, stopped = std::move(stopped)] { loop_.post(stopped); },
-  });
+      .stopped = nullptr,
+  };
+}
+
+// The link outlives the workers.
+edge::ControlPlane Assembly::control_of_link() {
+  return {
+      .serve_hub = nullptr,
+      .agent_left = [this](EndpointId agent) { loop_.post([this, agent] { link_->agent_left(agent); }); },
+      .agents_heard =
+          [this](std::vector<route::AgentHeard> agents) {
+            loop_.post([this, heard = std::move(agents)] { link_->agents_heard(heard); });
+          },
+      .tunnel_closed =
+          [this](EndpointId agent) { loop_.post([this, agent] { link_->tunnel_closed(agent); }); },
+      .stopped = nullptr,
+  };
+}
+
+void Assembly::stop() {
+  if (link_) link_->leave();
+  edge_->stop();
 }
 
 void Assembly::close() {
+  if (link_) return link_->close();
   to_hub_->close();
   door_->close();
   hub_.reset();
 }
 
+net::Task<> Assembly::closed() {
+  if (link_) {
+    co_await link_->join();
+  } else {
+    co_await door_->join();
+  }
+}
+
 void Assembly::report(Metrics& metrics) const {
   hub::report(hub_status(), metrics);
-  node::report(door_->counters(), metrics);
-  node::report(to_hub_->counters(), metrics);
+  node::report(door_ ? door_->counters() : HubDoor::Counters{}, metrics);
+  node::report(to_hub_ ? to_hub_->counters() : HubQueue::Counters{}, metrics);
+  node::report(link_ ? link_->counters() : HubLink::Counters{}, metrics);
 }
 
 }  // namespace culvert::node

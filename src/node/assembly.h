@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,27 +12,37 @@
 #include "edge/edge.h"
 #include "hub/hub.h"
 #include "hub/record_store.h"
+#include "hubapi/token.h"
 #include "net/event_loop.h"
 #include "node/hub_door.h"
+#include "node/hub_link.h"
 #include "node/hub_queue.h"
 #include "tls/tls.h"
 
 namespace culvert::node {
 
 // Hub and edge of one node, and the ways between them: routes go to the edge; what the edge hears of agents,
-// and the connections for the hub's own names, go to the hub. Lives on the control loop; the edge's workers
-// have loops of their own on the same platform.
+// and the connections for the hub's own names, go to the hub. Where the hub is another process, a link to it
+// takes its place. Lives on the control loop; the edge's workers have loops of their own on the same
+// platform.
 class Assembly {
  public:
   struct Parts {
-    SecretKey key;
-    SecretString operator_key;
+    SecretKey key;  // of the node, or of the token
     std::unique_ptr<tls::InternalCa> ca;
-    std::vector<std::string> public_urls;  // as node::Config
-    std::vector<std::string> edge_addrs;   // as node::Config
+    std::vector<std::string> edge_addrs;  // as node::Config
     edge::Options edge;
-    std::filesystem::path database;
-    std::unique_ptr<hub::RecordStore> store;  // in place of the database, if there is one
+
+    // Of a hub.
+    SecretString operator_key = {};
+    std::vector<std::string> public_urls = {};  // as node::Config
+    std::filesystem::path database = {};
+    std::unique_ptr<hub::RecordStore> store = nullptr;  // in place of the database, if there is one
+    bool is_edge = true;                                // as well
+
+    // Of an edge without a hub: its token, and where it keeps the hub's routes.
+    std::optional<hubapi::EdgeToken> token = std::nullopt;
+    std::filesystem::path route_file = {};
   };
 
   // Binds everything. Errors name the address, file or setting.
@@ -42,27 +53,34 @@ class Assembly {
   // `stopped` is called on the loop when every worker of the edge has ended.
   void start(std::function<void()> stopped);
   // Drains the edge; a second call skips the drain.
-  void stop() { edge_->stop(); }
+  void stop();
   // After `stopped`: nothing goes to the hub any more, and it ends.
   void close();
   // The hub's connections have ended, soon after close().
-  net::Task<> closed() { return door_->join(); }
+  net::Task<> closed();
 
   edge::Edge& edge() { return *edge_; }
   const edge::Edge& edge() const { return *edge_; }
   const std::vector<std::string>& public_urls() const { return urls_; }
   hub::Status hub_status() const { return hub_ ? hub_->status() : hub::Status{}; }
   void report(Metrics& metrics) const;
+  // Why it cannot serve; nullopt: it can.
+  std::optional<std::string> fault() const { return link_ ? link_->fault() : std::nullopt; }
 
  private:
   explicit Assembly(net::EventLoop& loop) : loop_(loop) {}
   Result<> bind(Parts parts);
+  Result<> bind_hub(Parts parts, std::shared_ptr<tls::Certificates> certificates);
+  Result<> bind_link(Parts parts, const tls::Certificates& certificates);
+  edge::ControlPlane control_of_hub();
+  edge::ControlPlane control_of_link();
 
   net::EventLoop& loop_;
   std::vector<std::string> urls_;
   std::unique_ptr<hub::Hub> hub_;
   std::unique_ptr<HubDoor> door_;
   std::unique_ptr<HubQueue> to_hub_;
+  std::unique_ptr<HubLink> link_;  // in place of these
   std::unique_ptr<edge::Edge> edge_;
 };
 

@@ -62,7 +62,8 @@ Result<> DataDir::create() const {
 }
 
 Result<> DataDir::secure() const {
-  for (const fs::path& file : {node_key(), operator_key(), database(), ca_certificate(), ca_key(), info()}) {
+  for (const fs::path& file :
+       {node_key(), operator_key(), database(), ca_certificate(), ca_key(), info(), routes()}) {
     remove_drafts(file, Duration::zero());
   }
   for (const fs::path& secret : {node_key(), operator_key(), ca_key()}) {

@@ -25,6 +25,8 @@ struct DataDir {
   std::filesystem::path database() const { return path / "hub.db"; }
   std::filesystem::path ca_certificate() const { return path / "ca.pem"; }
   std::filesystem::path ca_key() const { return path / "ca.key"; }
+  // The routes of the hub that an edge on its own follows.
+  std::filesystem::path routes() const { return path / "routes.jsonl"; }
   // What other commands on this host need to find the running node: "key = value" lines, no secrets.
   std::filesystem::path info() const { return path / "node.info"; }
 

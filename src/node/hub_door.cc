@@ -69,6 +69,9 @@ void HubDoor::make_room() {
   drop(victim);
 }
 
+// Its place is free for others; its socket is not looked at any more.
+void HubDoor::keep(const std::shared_ptr<Entry>& entry) { entries_.remove(entry); }
+
 void report(const HubDoor::Counters& counters, Metrics& metrics) {
   metrics.gauge("culvert_hub_connections", "Connections to the hub open now.",
                 static_cast<double>(counters.open));
@@ -109,7 +112,8 @@ net::Task<> HubDoor::serve_until_gone(edge::PublicConnection connection, std::sh
     co_return;
   }
   if (closing_) co_return;
-  co_await hub_.serve(std::move(*tls), [entry] { entry->served = true; });
+  co_await hub_.serve(std::move(*tls), {.on_request = [entry] { entry->served = true; },
+                                        .on_keep = [this, entry] { keep(entry); }});
 }
 
 }  // namespace culvert::node

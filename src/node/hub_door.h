@@ -58,6 +58,7 @@ class HubDoor {
   bool make_room_for_source(const SocketAddr& client, const std::string& source);
   void make_room();
   void drop(Entries::iterator victim);
+  void keep(const std::shared_ptr<Entry>& entry);
 
   net::EventLoop& loop_;
   hub::Hub& hub_;

@@ -18,7 +18,7 @@ class HubDoorTest : public NodeTest {
     hub_ = hub::Hub::open(loop_, {.database = files().database(),
                                   .operator_key = "operator",
                                   .public_urls = {},
-                                  .hub_key = key_.public_key(),
+                                  .key = key_,
                                   .edges = {},
                                   .internal_ca_pem = ""})
                .value();

@@ -27,6 +27,16 @@ Result<> check(const Config& config) {
   }
   if (config.edge.max_connections < 1)
     return fail(ErrorCode::kInvalid, "at least one public connection must be allowed");
+  const bool is_edge_alone = config.roles == Roles::kEdge;
+  if (is_edge_alone && !config.edge_token) {
+    return fail(ErrorCode::kInvalid,
+                "edge-token: there is none. Make one on the hub with `culvert edge-invite create`, then give "
+                "--edge-token-file or CULVERT_EDGE_TOKEN");
+  }
+  if (!is_edge_alone && config.edge_token) {
+    return fail(ErrorCode::kInvalid,
+                "edge-token: a hub needs none; run `culvert edge`, or take the token out");
+  }
   return {};
 }
 
@@ -79,18 +89,24 @@ class RunningNode final : public Node {
 };
 
 Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& files) {
-  auto operator_key = files.load_or_create_operator_key(loop_.random());
-  if (!operator_key) return std::unexpected(operator_key.error());
   auto ca = files.load_or_create_ca(loop_.unix_now());
   if (!ca) return std::unexpected(ca.error());
-  auto assembly = Assembly::open(loop_, {.key = key,
-                                         .operator_key = std::move(*operator_key),
-                                         .ca = std::move(*ca),
-                                         .public_urls = config.public_urls,
-                                         .edge_addrs = config.edge_addrs,
-                                         .edge = config.edge,
-                                         .database = files.database(),
-                                         .store = nullptr});
+  Assembly::Parts parts{.key = key,
+                        .ca = std::move(*ca),
+                        .edge_addrs = config.edge_addrs,
+                        .edge = config.edge,
+                        .is_edge = config.roles != Roles::kHub,
+                        .token = config.edge_token};
+  if (config.edge_token) {
+    parts.route_file = files.routes();
+  } else {
+    auto operator_key = files.load_or_create_operator_key(loop_.random());
+    if (!operator_key) return std::unexpected(operator_key.error());
+    parts.operator_key = std::move(*operator_key);
+    parts.public_urls = config.public_urls;
+    parts.database = files.database();
+  }
+  auto assembly = Assembly::open(loop_, std::move(parts));
   if (!assembly) return std::unexpected(assembly.error());
   assembly_ = std::move(*assembly);
 
@@ -99,15 +115,17 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
     if (!served) return served;
   }
 
+  log_info("node_started", "id={} roles={} tcp={} udp={} url={} workers={} version={}", id_.to_string(),
+           to_string(config.roles), tcp_addr().to_string(),
+           config.roles == Roles::kHub ? "none" : udp_addr().to_string(),
+           public_urls().empty() ? "none" : public_urls().front(), config.edge.workers, kVersion);
+  if (config.edge_token) return {};
   auto written = files.write_info({urls_on_this_host(tcp_addr(), public_urls()), id_});
   if (!written) {
     // A full disk must not keep the routes down.
     log_error("node_info_not_written", "reason={} meaning={}", culvert::quoted(written.error().message),
               culvert::quoted("the node serves; commands on this host may not find it"));
   }
-  log_info("node_started", "id={} tcp={} udp={} url={} workers={} version={}", id_.to_string(),
-           tcp_addr().to_string(), udp_addr().to_string(), public_urls().front(), config.edge.workers,
-           kVersion);
   return {};
 }
 
@@ -131,6 +149,7 @@ void RunningNode::report(Metrics& metrics) const {
 net::Task<ops::Faults> RunningNode::readiness() {
   ops::Faults faults = co_await observer_->health();
   if (is_stopping_) faults.push_back("the node is stopping");
+  if (auto fault = assembly_->fault()) faults.push_back(std::move(*fault));
   co_return faults;
 }
 
@@ -156,9 +175,38 @@ net::Task<> RunningNode::finish() {
   loop_.stop();
 }
 
+Result<std::unique_ptr<Node>> start_edge(Config config, const DataDir& files, FileLock lock) {
+  const SecretKey key = config.edge_token->edge_key;
+  auto node = std::make_unique<RunningNode>(key.public_key(), std::move(lock));
+  auto opened = node->open(std::move(config), key, files);
+  if (!opened) return std::unexpected(opened.error());
+  return node;
+}
+
 }  // namespace
 
-void describe(SettingsBuilder& settings, Config& config) {
+const char* to_string(Roles roles) {
+  switch (roles) {
+    case Roles::kHubAndEdge:
+      return "hub,edge";
+    case Roles::kHub:
+      return "hub";
+    case Roles::kEdge:
+      return "edge";
+  }
+  return "unknown";
+}
+
+std::optional<Roles> parse_roles(std::string_view text) {
+  for (Roles roles : {Roles::kHubAndEdge, Roles::kHub, Roles::kEdge}) {
+    if (text == to_string(roles)) return roles;
+  }
+  return text == "edge,hub" ? std::optional(Roles::kHubAndEdge) : std::nullopt;
+}
+
+namespace {
+
+void describe_hub(SettingsBuilder& settings, Config& config) {
   settings.section("hub");
   settings.add({.name = "public-url",
                 .help = "https URLs at which agents reach this hub; tokens contain them",
@@ -175,20 +223,6 @@ void describe(SettingsBuilder& settings, Config& config) {
                   return {};
                 }});
   settings.add(
-      {.name = "edge-addr",
-       .help = "UDP addresses at which agents reach this edge, where the port is mapped to another one",
-       .value_name = "HOST:PORT,...",
-       .default_text = "the first public URL's host and the UDP port",
-       .default_is_words = true,
-       .example = "hub.example.com:443",
-       .form = SettingForm::kList,
-       .apply = [&config](std::string_view text) -> Result<> {
-         auto address = parse_host_port(text);
-         if (!address) return std::unexpected(address.error());
-         config.edge_addrs.emplace_back(text);
-         return {};
-       }});
-  settings.add(
       {.name = "tls",
        .help = "the certificate authority of terminated services",
        .details = "The only choice is `internal`, the internal CA of this node (see `culvert ca export`).",
@@ -200,7 +234,27 @@ void describe(SettingsBuilder& settings, Config& config) {
          return fail(ErrorCode::kInvalid, "{} is not supported; the only choice is internal",
                      culvert::quoted(text));
        }});
+}
+
+}  // namespace
+
+void describe(SettingsBuilder& settings, Config& config) {
+  if (config.roles != Roles::kEdge) describe_hub(settings, config);
   edge::describe(settings, config.edge);
+  settings.add(
+      {.name = "edge-addr",
+       .help = "UDP addresses at which agents reach this edge, where the port is mapped to another one",
+       .value_name = "HOST:PORT,...",
+       .default_text = "the host of the first public URL, or this host's address, and the UDP port",
+       .default_is_words = true,
+       .example = "hub.example.com:443",
+       .form = SettingForm::kList,
+       .apply = [&config](std::string_view text) -> Result<> {
+         auto address = parse_host_port(text);
+         if (!address) return std::unexpected(address.error());
+         config.edge_addrs.emplace_back(text);
+         return {};
+       }});
   ops::describe(settings, config.ops);
 }
 
@@ -211,6 +265,7 @@ void describe_metrics(Metrics& metrics) {
   hub::report(hub::Status{}, metrics);
   report(HubDoor::Counters{}, metrics);
   report(HubQueue::Counters{}, metrics);
+  report(HubLink::Counters{}, metrics);
   report(WorkerStates{}, metrics);
 }
 
@@ -227,6 +282,7 @@ Result<std::unique_ptr<Node>> Node::start(Config config) {
   if (!lock) return std::unexpected(lock.error());
   auto secured = files.secure();
   if (!secured) return std::unexpected(secured.error());
+  if (config.edge_token) return start_edge(std::move(config), files, std::move(*lock));
   auto complete = files.check_complete();
   if (!complete) return std::unexpected(complete.error());
   std::error_code ignored;

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -13,11 +14,19 @@
 #include "base/settings.h"
 #include "base/socket_addr.h"
 #include "edge/options.h"
+#include "hubapi/token.h"
 #include "ops/options.h"
 
 namespace culvert::node {
 
+// What one process does.
+enum class Roles : uint8_t { kHubAndEdge, kHub, kEdge };
+const char* to_string(Roles roles);  // "hub,edge", "hub", "edge"
+std::optional<Roles> parse_roles(std::string_view text);
+
 struct Config {
+  Roles roles = Roles::kHubAndEdge;
+  std::optional<hubapi::EdgeToken> edge_token = std::nullopt;  // of an edge without a hub
   std::filesystem::path data_dir;        // keys, database, internal CA; made when missing
   std::vector<std::string> public_urls;  // empty: https://<first address of this host>:<tcp port>
   std::vector<std::string>
@@ -26,12 +35,13 @@ struct Config {
   ops::Options ops = {};
 };
 
-// Sections [hub], [edge] and [metrics]; the data directory is not among them.
+// Sections [hub], [edge] and [metrics], without [hub] for an edge alone. The data directory, the roles and
+// the edge's token are not among them.
 void describe(SettingsBuilder& settings, Config& config);
 // The series of a node, all of them zero: for the reference.
 void describe_metrics(Metrics& metrics);
 
-// Hub and edge in one process: the default on one VPS.
+// Hub and edge in one process, the default on one VPS, or one of them alone.
 class Node {
  public:
   // Makes what is missing in the data directory, binds everything, answers when done. Errors name the file,
@@ -48,6 +58,7 @@ class Node {
   virtual SocketAddr tcp_addr() const = 0;  // with the port that was taken
   virtual SocketAddr udp_addr() const = 0;
   virtual std::optional<SocketAddr> metrics_addr() const = 0;
+  // Of the hub; none without one.
   virtual const std::vector<std::string>& public_urls() const = 0;
 };
 

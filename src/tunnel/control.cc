@@ -25,9 +25,14 @@ json::object to_json(const Welcome& welcome) {
 
 json::object to_json(const Drain&) { return {{"type", "drain"}}; }
 json::object to_json(const Drained&) { return {{"type", "drained"}}; }
+json::object to_json(const DeclareAgain& declare) {
+  return {{"type", "declare"},
+          {"spread_ms", std::chrono::duration_cast<std::chrono::milliseconds>(declare.spread).count()}};
+}
 
 constexpr std::string_view kWhat = "control message";
 constexpr int kMaxProtocol = 1'000'000;
+constexpr std::chrono::milliseconds kMaxSpread = std::chrono::hours(1);
 
 Result<ControlMessage> decode_hello(const json::object& object) {
   JsonReader reader(kWhat, object);
@@ -46,6 +51,13 @@ Result<ControlMessage> decode_welcome(const json::object& object) {
   return welcome;
 }
 
+Result<ControlMessage> decode_declare(const json::object& object) {
+  JsonReader reader(kWhat, object);
+  const std::chrono::milliseconds spread(reader.integer("spread_ms", 0, kMaxSpread.count()));
+  if (reader.error()) return std::unexpected(*reader.error());
+  return DeclareAgain{spread};
+}
+
 // nullopt: a type we do not know.
 Result<std::optional<ControlMessage>> decode(std::string_view text) {
   auto object = parse_json_object(kWhat, text);
@@ -56,8 +68,10 @@ Result<std::optional<ControlMessage>> decode(std::string_view text) {
 
   if (type == "drain") return Drain{};
   if (type == "drained") return Drained{};
-  if (type != "hello" && type != "welcome") return std::nullopt;
-  auto message = type == "hello" ? decode_hello(*object) : decode_welcome(*object);
+  if (type != "hello" && type != "welcome" && type != "declare") return std::nullopt;
+  auto message = type == "hello"     ? decode_hello(*object)
+                 : type == "welcome" ? decode_welcome(*object)
+                                     : decode_declare(*object);
   if (!message) return std::unexpected(message.error());
   return std::move(*message);
 }

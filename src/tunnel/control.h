@@ -42,7 +42,13 @@ struct Drained {
   bool operator==(const Drained&) const = default;
 };
 
-using ControlMessage = std::variant<Hello, Welcome, Drain, Drained>;
+// Edge to agent: declare again, at a moment of your own within `spread`, because the hub has other edges now.
+struct DeclareAgain {
+  Duration spread;
+  bool operator==(const DeclareAgain&) const = default;
+};
+
+using ControlMessage = std::variant<Hello, Welcome, Drain, Drained, DeclareAgain>;
 
 // Length and JSON.
 Bytes encode(const ControlMessage& message);

@@ -10,12 +10,10 @@ NodeProcess::NodeProcess(std::shared_ptr<Machine> machine, const NodeIdentity& i
   options.tcp_listen = options.udp_listen = identity.address;
   options.workers = identity.workers;
   auto assembly = node::Assembly::open(loop_, {.key = identity.key,
-                                               .operator_key = identity.operator_key,
                                                .ca = tls::InternalCa::load(identity.ca).value(),
-                                               .public_urls = {},
                                                .edge_addrs = {},
                                                .edge = options,
-                                               .database = {},
+                                               .operator_key = identity.operator_key,
                                                .store = std::make_unique<MemoryStore>(loop_, identity.disk)});
   CHECK(assembly);
   assembly_ = std::move(*assembly);

@@ -1,0 +1,245 @@
+#include <algorithm>
+
+#include "hub/api_fixture.h"
+#include "hubapi/edge_api.h"
+#include "hubapi/route_stream.h"
+
+namespace culvert::hub {
+namespace {
+
+class EdgeApiTest : public ApiTest {
+ protected:
+  hubapi::EdgeToken create(std::string_view body = R"({"name":"paris","region":"eu"})") {
+    auto response = call("POST", "/v1/edges", std::string(body));
+    EXPECT_EQ(response.status, 200) << response.body;
+    auto token = hubapi::parse_edge_token(std::string_view(parse(response).at("token").as_string()));
+    EXPECT_TRUE(token);
+    return *token;
+  }
+  http::Response signed_call(std::string method, std::string target, std::string body, const SecretKey& key,
+                             std::string_view tag = hubapi::kEdgeTag) {
+    http::Request request{
+        .method = std::move(method), .target = std::move(target), .headers = {}, .body = std::move(body)};
+    http::sign_request(request, key, tag, g_wall, random_);
+    return handle(std::move(request));
+  }
+  http::Response announce(const SecretKey& key,
+                          hubapi::EdgeAnnouncement announcement = {.addresses = {"198.51.100.7:443"},
+                                                                   .internal_ca_pem = "EDGE PEM",
+                                                                   .version = "1.0"}) {
+    return signed_call("PUT", "/v1/edges/self", hubapi::encode(announcement), key);
+  }
+  http::Response report(const SecretKey& key, const hubapi::TunnelReport& report) {
+    return signed_call("POST", "/v1/edges/self/tunnels", hubapi::encode(report), key);
+  }
+  json::object show(std::string_view name = "paris") {
+    return parse(call("GET", fmt::format("/v1/edges/{}", name)));
+  }
+};
+
+TEST_F(EdgeApiTest, AnEdgeIsCreatedListedChangedAndRevoked) {
+  const hubapi::EdgeToken token = create();
+  EXPECT_EQ(token.hub_urls, config_.public_urls);
+  EXPECT_EQ(token.hub_key, hub_key_);
+  const std::string id = token.edge_key.public_key().to_string();
+  EXPECT_EQ(show().at("edge_id").as_string(), id);
+  EXPECT_EQ(show(id).at("state").as_string(), "never seen");
+  EXPECT_EQ(call("PATCH", "/v1/edges/paris", R"({"name":"lyon","region":""})").status, 200);
+  EXPECT_EQ(show("lyon").at("region").as_string(), "");
+  EXPECT_EQ(call("GET", "/v1/edges/paris").status, 404);
+  auto list = parse(call("GET", "/v1/edges"));
+  ASSERT_EQ(list.at("edges").as_array().size(), 1U);
+  EXPECT_EQ(call("DELETE", "/v1/edges/lyon").status, 200);
+  EXPECT_EQ(call("DELETE", "/v1/edges/lyon").status, 404);
+  EXPECT_TRUE(parse(call("GET", "/v1/edges")).at("edges").as_array().empty());
+  std::vector<std::string> actions;
+  for (const auto& entry : parse(call("GET", "/v1/audit")).at("entries").as_array())
+    actions.emplace_back(entry.as_object().at("action").as_string());
+  EXPECT_EQ(actions, (std::vector<std::string>{"edge.revoke", "edge.change", "edge.create"}));
+}
+
+TEST_F(EdgeApiTest, OnlyOperatorsMayAdministerEdges) {
+  create();
+  for (const auto& [method, target] :
+       std::vector<std::pair<std::string, std::string>>{{"GET", "/v1/edges"},
+                                                        {"POST", "/v1/edges"},
+                                                        {"GET", "/v1/edges/paris"},
+                                                        {"PATCH", "/v1/edges/paris"},
+                                                        {"DELETE", "/v1/edges/paris"}}) {
+    EXPECT_EQ(call(method, target, "{}", std::nullopt).status, 401) << method << target;
+    EXPECT_EQ(call(method, target, "{}", "wrong").status, 401) << method << target;
+  }
+}
+
+TEST_F(EdgeApiTest, BadRequestsChangeNothing) {
+  create();
+  for (const char* body :
+       {"", "[]", R"({"name":""})", R"({"name":"a b"})", R"({"name":"self"})", R"({"name":"-a"})",
+        R"({"region":"a b"})", R"({"color":"red"})", R"({"name":1})"}) {
+    EXPECT_EQ(call("POST", "/v1/edges", body).status, 400) << body;
+  }
+  EXPECT_EQ(error_code(call("POST", "/v1/edges", R"({"name":"paris"})")), "name_conflict");
+  create(R"({"name":"lyon"})");
+  EXPECT_EQ(error_code(call("PATCH", "/v1/edges/lyon", R"({"name":"paris"})")), "name_conflict");
+  EXPECT_EQ(parse(call("GET", "/v1/edges")).at("edges").as_array().size(), 2U);
+}
+
+TEST_F(EdgeApiTest, WithoutANameItGetsOne) {
+  create("{}");
+  EXPECT_FALSE(
+      parse(call("GET", "/v1/edges")).at("edges").as_array()[0].as_object().at("name").as_string().empty());
+}
+
+TEST_F(EdgeApiTest, AnAnnouncedEdgeIsDialledUntilItLeavesOrIsRevoked) {
+  const hubapi::EdgeToken token = create();
+  const auto tenant = invite();
+  const auto edges = [&] {
+    auto answer = hubapi::decode_lease_answer(declare(tenant).body);
+    EXPECT_TRUE(answer);
+    return *answer;
+  };
+  EXPECT_EQ(edges().edges.size(), 1U);
+  ASSERT_EQ(announce(token.edge_key).status, 200);
+  const auto answer = edges();
+  ASSERT_EQ(answer.edges.size(), 2U);
+  EXPECT_EQ(answer.edges[0].id, token.edge_key.public_key());
+  EXPECT_EQ(answer.edges[0].addresses, std::vector<std::string>{"198.51.100.7:443"});
+  EXPECT_EQ(answer.internal_ca_pem, "PEMEDGE PEM");
+  ASSERT_EQ(
+      announce(
+          token.edge_key,
+          {.addresses = {"198.51.100.7:443"}, .internal_ca_pem = "", .version = "1.0", .is_leaving = true})
+          .status,
+      200);
+  EXPECT_EQ(edges().edges.size(), 1U);
+  EXPECT_EQ(show().at("state").as_string(), "left");
+  ASSERT_EQ(announce(token.edge_key).status, 200);
+  EXPECT_EQ(edges().edges.size(), 2U);
+  ASSERT_EQ(call("DELETE", "/v1/edges/paris").status, 200);
+  EXPECT_EQ(edges().edges.size(), 1U);
+}
+
+// Agents must not drop their tunnels because the hub was started again and edges have not come back yet.
+TEST_F(EdgeApiTest, AnnouncedEdgesSurviveARestart) {
+  const hubapi::EdgeToken token = create();
+  ASSERT_EQ(announce(token.edge_key).status, 200);
+  open({});
+  auto answer = hubapi::decode_lease_answer(declare(invite()).body);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->edges.size(), 2U);
+  EXPECT_EQ(show().at("state").as_string(), "away");
+}
+
+TEST_F(EdgeApiTest, OnlyTheKeyOfATokenSpeaksForAnEdge) {
+  const hubapi::EdgeToken token = create();
+  const SecretKey stranger = SecretKey::generate(random_);
+  const std::string body = hubapi::encode(hubapi::TunnelReport{.session = 1, .number = 0});
+  EXPECT_EQ(error_code(announce(stranger)), "unknown_edge");
+  EXPECT_EQ(error_code(report(stranger, {.session = 1, .number = 0})), "unknown_edge");
+  EXPECT_EQ(error_code(signed_call("GET", "/v1/edges/self/routes", "", stranger)), "unknown_edge");
+  EXPECT_EQ(
+      error_code(signed_call("POST", "/v1/edges/self/tunnels", body, token.edge_key, hubapi::kLeaseTag)),
+      "invalid_signature");
+  EXPECT_EQ(error_code(call("PUT", "/v1/edges/self", "{}")), "invalid_signature");
+  EXPECT_EQ(call("GET", "/v1/edges/self/routes").status, 401);
+  ASSERT_EQ(call("DELETE", "/v1/edges/paris").status, 200);
+  EXPECT_EQ(error_code(announce(token.edge_key)), "unknown_edge");
+}
+
+TEST_F(EdgeApiTest, ARequestIsTakenOnce) {
+  const hubapi::EdgeToken token = create();
+  http::Request request{.method = "POST",
+                        .target = "/v1/edges/self/tunnels",
+                        .headers = {},
+                        .body = hubapi::encode(hubapi::TunnelReport{.session = 1, .number = 0})};
+  http::sign_request(request, token.edge_key, hubapi::kEdgeTag, g_wall, random_);
+  EXPECT_EQ(handle(request).status, 200);
+  EXPECT_EQ(error_code(handle(request)), "replayed");
+}
+
+TEST_F(EdgeApiTest, BadAnnouncementsAndReportsAreRefused) {
+  const hubapi::EdgeToken token = create();
+  const auto announced = [&](std::string body) {
+    return signed_call("PUT", "/v1/edges/self", std::move(body), token.edge_key).status;
+  };
+  for (const char* body :
+       {"", "{}", R"({"addresses":[],"internal_ca":"","version":"","leaving":false})",
+        R"({"addresses":["nonsense"],"internal_ca":"","version":"","leaving":false})",
+        R"({"addresses":["a:1"],"internal_ca":"","version":"","leaving":false,"more":1})",
+        "{\"addresses\":[\"a.b:1\"],\"internal_ca\":\"\",\"version\":\"\\u001b\",\"leaving\":false}"}) {
+    EXPECT_EQ(announced(body), 400) << body;
+  }
+  std::string many = R"({"addresses":["a.b:1")";
+  for (size_t i = 0; i < hubapi::kMaxEdgeAddresses; ++i) many += R"(,"a.b:1")";
+  EXPECT_EQ(announced(many + R"(],"internal_ca":"","version":"","leaving":false})"), 400);
+  for (const char* body :
+       {"", "{}", R"({"session":-1,"number":0,"heard":[],"silent":[],"closed":[],"left":[]})",
+        R"({"session":1,"number":0,"heard":["x"],"silent":[],"closed":[],"left":[]})",
+        R"({"session":1,"number":0,"heard":[],"silent":[],"closed":[],"left":[],"x":1})"}) {
+    EXPECT_EQ(signed_call("POST", "/v1/edges/self/tunnels", body, token.edge_key).status, 400) << body;
+  }
+  EXPECT_EQ(show().at("state").as_string(), "never seen");
+}
+
+TEST_F(EdgeApiTest, WhatAnEdgeHearsKeepsItsLease) {
+  const hubapi::EdgeToken token = create();
+  ASSERT_EQ(declare(invite()).status, 200);
+  ASSERT_EQ(report(token.edge_key, {.session = 5, .number = 0, .heard = {agent_}}).status, 200);
+  EXPECT_EQ(show().at("agents").as_int64(), 1);
+  const TimePoint late = now_ + 2 * Leases::kLifetime;
+  leases_.expire(late, g_wall);
+  EXPECT_EQ(leases_.size(), 1U);
+  EXPECT_TRUE(leases_.lives(agent_, late));
+  ASSERT_EQ(report(token.edge_key, {.session = 5, .number = 1, .silent = {agent_}}).status, 200);
+  EXPECT_EQ(show().at("agents").as_int64(), 0);
+  leases_.expire(late + 2 * Leases::kLifetime, g_wall);
+  EXPECT_EQ(leases_.size(), 0U);
+}
+
+TEST_F(EdgeApiTest, AGoodbyeThatAnEdgeHeardEndsTheLeaseAtOnce) {
+  const hubapi::EdgeToken token = create();
+  ASSERT_EQ(declare(invite()).status, 200);
+  ASSERT_EQ(report(token.edge_key, {.session = 5, .number = 0, .heard = {agent_}}).status, 200);
+  ASSERT_EQ(report(token.edge_key, {.session = 5, .number = 1, .left = {agent_}}).status, 200);
+  EXPECT_EQ(leases_.size(), 0U);
+}
+
+TEST_F(EdgeApiTest, ReportsFollowEachOther) {
+  const hubapi::EdgeToken token = create();
+  const auto code = [&](uint64_t session, uint64_t number) {
+    auto response = report(token.edge_key, {.session = session, .number = number});
+    return response.status == 200 ? std::string("taken") : error_code(response);
+  };
+  EXPECT_EQ(code(1, 1), "unknown_session");  // this hub has no beginning
+  EXPECT_EQ(code(1, 0), "taken");
+  EXPECT_EQ(code(1, 1), "taken");
+  EXPECT_EQ(code(1, 1), "unknown_session");
+  EXPECT_EQ(code(1, 3), "unknown_session");
+  EXPECT_EQ(code(2, 2), "unknown_session");
+  EXPECT_EQ(code(2, 0), "taken");
+  EXPECT_EQ(code(1, 2), "unknown_session");
+}
+
+// Two edges hear an agent, and one of them is revoked.
+TEST_F(EdgeApiTest, AnotherEdgeKeepsWhatOneLost) {
+  const hubapi::EdgeToken paris = create(), lyon = create(R"({"name":"lyon"})");
+  ASSERT_EQ(declare(invite()).status, 200);
+  ASSERT_EQ(report(paris.edge_key, {.session = 1, .number = 0, .heard = {agent_}}).status, 200);
+  ASSERT_EQ(report(lyon.edge_key, {.session = 1, .number = 0, .heard = {agent_}}).status, 200);
+  ASSERT_EQ(report(paris.edge_key, {.session = 1, .number = 1, .closed = {agent_}}).status, 200);
+  EXPECT_TRUE(leases_.lives(agent_, now_ + 1h));
+  edge_sessions_->revoke(lyon.edge_key.public_key());
+  EXPECT_FALSE(leases_.lives(agent_, now_ + 1h));
+}
+
+TEST_F(EdgeApiTest, ADamagedQueryOfTheStreamIsRefused) {
+  const hubapi::EdgeToken token = create();
+  for (const char* query : {"?have=", "?have=1.2.3", "?after=1", "?"}) {
+    EXPECT_EQ(signed_call("GET", fmt::format("/v1/edges/self/routes{}", query), "", token.edge_key).status,
+              400)
+        << query;
+  }
+}
+
+}  // namespace
+}  // namespace culvert::hub

@@ -1,0 +1,263 @@
+#include "hub/edge_handlers.h"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "hub/answers.h"
+#include "hub/names.h"
+#include "hubapi/pet_name.h"
+#include "hubapi/token.h"
+
+namespace culvert::hub {
+namespace {
+
+namespace json = boost::json;
+
+constexpr size_t kPage = 1000;  // as many as there can be
+constexpr size_t kMaxRegion = 64;
+
+struct EdgeRequest {
+  std::optional<std::string> name;
+  std::optional<std::string> region;
+};
+
+Result<EdgeRequest> parse_request(std::string_view text) {
+  constexpr std::string_view kWhat = "the body";
+  auto body = parse_json_object(kWhat, text);
+  if (!body) return std::unexpected(body.error());
+  if (auto known = refuse_unknown_members(kWhat, *body, {"name", "region"}); !known)
+    return std::unexpected(known.error());
+  JsonReader reader(kWhat, *body);
+  EdgeRequest wanted;
+  if (reader.has("name")) wanted.name = reader.text("name");
+  if (reader.has("region")) wanted.region = reader.text("region");
+  if (reader.error()) return std::unexpected(*reader.error());
+  if (wanted.name && (!is_plain_name(*wanted.name, Edges::kMaxNameLength) || *wanted.name == "self")) {
+    return fail(ErrorCode::kInvalid, "\"name\" is not {}, or is self",
+                plain_name_rule(Edges::kMaxNameLength));
+  }
+  if (wanted.region && !wanted.region->empty() && !is_plain_name(*wanted.region, kMaxRegion))
+    return fail(ErrorCode::kInvalid, "\"region\" is not {}", plain_name_rule(kMaxRegion));
+  return wanted;
+}
+
+const char* state_of(const Edge& edge, bool is_connected) {
+  if (edge.announced && edge.announced->is_leaving) return "left";
+  if (is_connected) return "connected";
+  return edge.announced ? "away" : "never seen";
+}
+
+}  // namespace
+
+const Edge* EdgeHandlers::find(std::string_view text) const {
+  if (const Edge* named = edges_.find_name(text)) return named;
+  const auto id = PublicKey::parse(text);
+  return id ? edges_.find(*id) : nullptr;
+}
+
+std::string EdgeHandlers::describe(const Edge& edge) const {
+  const EdgeSessions::State state = sessions_.state_of(edge.id);
+  json::object body = json::parse(edge_json(edge)).as_object();
+  body["state"] = state_of(edge, state.is_connected);
+  body["agents"] = state.agents;
+  return json::serialize(body);
+}
+
+http::Response EdgeHandlers::refuse(const Error& error, TimePoint now) {
+  switch (error.code) {
+    case ErrorCode::kConflict:
+      return error_response(409, "name_conflict", error.message);
+    case ErrorCode::kLimit:
+      return error_response(409, "edge_limit", error.message);
+    case ErrorCode::kNotFound:
+      return error_response(404, "not_found", error.message);
+    default:
+      return failures_.answer(error, now);
+  }
+}
+
+net::Task<http::Response> EdgeHandlers::create(const http::Exchange& exchange) {
+  auto wanted = parse_request(exchange.request.body);
+  if (!wanted) co_return error_response(400, "invalid_request", wanted.error().message);
+  const SecretKey key = SecretKey::generate(random_);
+  const Edge edge{.id = key.public_key(),
+                  .name = wanted->name ? *wanted->name : hubapi::pet_name(random_),
+                  .region = wanted->region.value_or(""),
+                  .created_at = config_.wall_clock()};
+  auto added =
+      co_await ledger_.commit({.touches = {std::string(Edges::kKind)}, .judge = [&]() -> Result<Batch> {
+                                 auto record = edges_.add(edge);
+                                 if (!record) return std::unexpected(record.error());
+                                 return Batch{.records = {std::move(*record)},
+                                              .audit = {{.at = edge.created_at,
+                                                         .actor = exchange.user,
+                                                         .action = "edge.create",
+                                                         .subject = edge.id.to_string(),
+                                                         .after = edge_json(edge)}}};
+                               }});
+  if (!added) co_return refuse(added.error(), exchange.now);
+  log_info("edge_created", "edge={} name={} by={}", edge.id.short_text(), culvert::quoted(edge.name),
+           culvert::quoted(exchange.user));
+  const hubapi::EdgeToken token{config_.public_urls, config_.key.public_key(), key};
+  co_return json_response(200, with_secret("token", SecretString::take(token.encode()), describe(edge)));
+}
+
+http::Response EdgeHandlers::list(const http::Exchange& exchange) const {
+  if (exchange.request.target.contains('?'))
+    return error_response(400, "invalid_request", "this list has no query: it is never longer than a page");
+  static_assert(Edges::kMax <= kPage);
+  json::array edges;
+  for (const auto& [id, edge] : edges_.all()) edges.push_back(json::parse(describe(edge)));
+  return json_response(200, json::serialize(json::object{{"status", "ok"}, {"edges", std::move(edges)}}));
+}
+
+http::Response EdgeHandlers::show(const http::Exchange& exchange) const {
+  const Edge* edge = find(exchange.rest);
+  if (edge == nullptr) return error_response(404, "not_found", "no edge has this id or name");
+  return json_response(200, describe(*edge));
+}
+
+net::Task<http::Response> EdgeHandlers::change(const http::Exchange& exchange) {
+  auto wanted = parse_request(exchange.request.body);
+  if (!wanted) co_return error_response(400, "invalid_request", wanted.error().message);
+  const Edge* named = find(exchange.rest);
+  if (named == nullptr) co_return error_response(404, "not_found", "no edge has this id or name");
+  const EndpointId id = named->id;
+  const UnixTime wall = config_.wall_clock();
+  auto changed =
+      co_await ledger_.commit({.touches = {std::string(Edges::kKind)}, .judge = [&]() -> Result<Batch> {
+                                 const Edge* old = edges_.find(id);
+                                 if (old == nullptr) return std::unexpected(edges_.remove(id).error());
+                                 Edge edge = *old;
+                                 if (wanted->name) edge.name = *wanted->name;
+                                 if (wanted->region) edge.region = *wanted->region;
+                                 auto record = edges_.change(edge);
+                                 if (!record) return std::unexpected(record.error());
+                                 return Batch{.records = {std::move(*record)},
+                                              .audit = {{.at = wall,
+                                                         .actor = exchange.user,
+                                                         .action = "edge.change",
+                                                         .subject = id.to_string(),
+                                                         .before = edge_json(*old),
+                                                         .after = edge_json(edge)}}};
+                               }});
+  if (!changed) co_return refuse(changed.error(), exchange.now);
+  const Edge* edge = edges_.find(id);
+  if (edge == nullptr) co_return error_response(404, "not_found", "the edge was revoked meanwhile");
+  co_return json_response(200, describe(*edge));
+}
+
+net::Task<http::Response> EdgeHandlers::revoke(const http::Exchange& exchange) {
+  const Edge* named = find(exchange.rest);
+  if (named == nullptr) co_return error_response(404, "not_found", "no edge has this id or name");
+  const EndpointId id = named->id;
+  auto removed =
+      co_await ledger_.commit({.touches = {std::string(Edges::kKind)}, .judge = [&]() -> Result<Batch> {
+                                 auto record = edges_.remove(id);
+                                 if (!record) return std::unexpected(record.error());
+                                 return Batch{.records = {std::move(*record)},
+                                              .audit = {{.at = config_.wall_clock(),
+                                                         .actor = exchange.user,
+                                                         .action = "edge.revoke",
+                                                         .subject = id.to_string(),
+                                                         .before = edge_json(*edges_.find(id))}}};
+                               }});
+  if (!removed) co_return refuse(removed.error(), exchange.now);
+  log_info("edge_revoked", "edge={} by={}", id.short_text(), culvert::quoted(exchange.user));
+  co_return json_response(200, R"({"status":"revoked"})");
+}
+
+std::expected<EndpointId, http::Response> EdgeHandlers::authenticate(const http::Exchange& exchange) {
+  const UnixTime wall = config_.wall_clock();
+  const auto refused = [&](std::string_view code, std::string_view message) {
+    ++counters_.bad_signatures;
+    if (log_.allow(exchange.now)) {
+      log_warn("edge_refused", "client={} code={} reason={}", exchange.client.to_string(), code,
+               culvert::quoted(message));
+    }
+    return std::unexpected(error_response(401, code, message));
+  };
+  auto signature = http::verify_request(exchange.request, hubapi::kEdgeTag, wall);
+  if (!signature) return refused("invalid_signature", signature.error().message);
+  const Edge* edge = edges_.find(signature->key);
+  if (edge == nullptr) {
+    return refused(
+        "unknown_edge",
+        "this hub knows no such edge, its token was revoked; make another with `culvert edge-invite "
+        "create`");
+  }
+  if (auto admitted = replays_.admit(*signature, wall); !admitted) {
+    if (admitted.error().code == ErrorCode::kLimit)
+      return std::unexpected(error_response(503, "busy", admitted.error().message));
+    return refused("replayed", admitted.error().message);
+  }
+  return edge->id;
+}
+
+net::Task<http::Response> EdgeHandlers::announce(const http::Exchange& exchange) {
+  auto id = authenticate(exchange);
+  if (!id) co_return std::move(id.error());
+  auto announcement = hubapi::decode_edge_announcement(exchange.request.body);
+  if (!announcement) co_return error_response(400, "invalid_request", announcement.error().message);
+  const auto is_known = [&] {
+    const Edge* edge = edges_.find(*id);
+    return edge != nullptr && edge->announced == *announcement;
+  };
+  if (!is_known()) {
+    auto stored =
+        co_await ledger_.commit({.touches = {std::string(Edges::kKind)}, .judge = [&]() -> Result<Batch> {
+                                   const Edge* old = edges_.find(*id);
+                                   if (old == nullptr) return std::unexpected(edges_.remove(*id).error());
+                                   Edge edge = *old;
+                                   edge.announced = *announcement;
+                                   auto record = edges_.change(edge);
+                                   if (!record) return std::unexpected(record.error());
+                                   return Batch{.records = {std::move(*record)}, .audit = {}};
+                                 }});
+    if (!stored) co_return refuse(stored.error(), exchange.now);
+  }
+  co_return json_response(200, R"({"status":"ok"})");
+}
+
+http::Response EdgeHandlers::report(const http::Exchange& exchange) {
+  auto id = authenticate(exchange);
+  if (!id) return std::move(id.error());
+  auto report = hubapi::decode_tunnel_report(exchange.request.body);
+  if (!report) return error_response(400, "invalid_request", report.error().message);
+  auto taken = sessions_.report(*id, *report);
+  if (!taken) return error_response(409, "unknown_session", taken.error().message);
+  return json_response(200, R"({"status":"ok"})");
+}
+
+net::Task<> EdgeHandlers::follow(http::Exchange& exchange) {
+  constexpr std::string_view kHave = "?have=";
+  auto id = authenticate(exchange);
+  std::optional<hubapi::HeldRoutes> held;
+  std::optional<http::Response> refused;
+  if (!id) refused = std::move(id.error());
+  std::string_view query = exchange.request.target;
+  query.remove_prefix(exchange.path().size());
+  if (!refused && !query.empty()) {
+    auto decoded =
+        query.starts_with(kHave)
+            ? hubapi::decode_held_routes(query.substr(kHave.size()))
+            : Result<hubapi::HeldRoutes>(fail(ErrorCode::kInvalid, "the only query here is have=..."));
+    if (decoded) {
+      held = *decoded;
+    } else {
+      refused = error_response(400, "invalid_request", decoded.error().message);
+    }
+  }
+  if (refused) {
+    auto sent = co_await exchange.respond(std::move(*refused));
+    (void)sent;
+    co_return;
+  }
+  if (exchange.keep) exchange.keep();
+  co_await sessions_.stream(exchange, *id, held);
+}
+
+}  // namespace culvert::hub

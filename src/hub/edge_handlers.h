@@ -1,0 +1,60 @@
+#pragma once
+#include "base/random.h"
+#include "http/router.h"
+#include "http/signature.h"
+#include "hub/api_counters.h"
+#include "hub/edge_sessions.h"
+#include "hub/edges.h"
+#include "hub/hub.h"
+#include "hub/ledger.h"
+#include "hub/store_failures.h"
+
+namespace culvert::hub {
+
+// /v1/edges: what operators do with edges, and /v1/edges/self: what an edge does, by the signature of its
+// key.
+class EdgeHandlers {
+ public:
+  // All outlive it.
+  EdgeHandlers(const Config& config, const Edges& edges, EdgeSessions& sessions, Ledger& ledger,
+               StoreFailures& failures, ApiCounters& counters, Random& random)
+      : config_(config),
+        edges_(edges),
+        sessions_(sessions),
+        ledger_(ledger),
+        failures_(failures),
+        counters_(counters),
+        random_(random) {}
+
+  net::Task<http::Response> create(const http::Exchange& exchange);
+  http::Response list(const http::Exchange& exchange) const;
+  // Exchange::rest is an edge's id or name.
+  http::Response show(const http::Exchange& exchange) const;
+  net::Task<http::Response> change(const http::Exchange& exchange);
+  net::Task<http::Response> revoke(const http::Exchange& exchange);
+
+  // Of the edge itself.
+  net::Task<http::Response> announce(const http::Exchange& exchange);
+  http::Response report(const http::Exchange& exchange);
+  // Streams, unless it refuses.
+  net::Task<> follow(http::Exchange& exchange);
+
+ private:
+  const Edge* find(std::string_view text) const;
+  std::string describe(const Edge& edge) const;
+  // The edge that signed the request, or why not. Its body has come.
+  std::expected<EndpointId, http::Response> authenticate(const http::Exchange& exchange);
+  http::Response refuse(const Error& error, TimePoint now);
+
+  const Config& config_;
+  const Edges& edges_;
+  EdgeSessions& sessions_;
+  Ledger& ledger_;
+  StoreFailures& failures_;
+  ApiCounters& counters_;
+  Random& random_;
+  http::ReplayGuard replays_;
+  RateLimit log_{5, std::chrono::seconds(10)};
+};
+
+}  // namespace culvert::hub

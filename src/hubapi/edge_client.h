@@ -1,0 +1,63 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "http/client.h"
+#include "hubapi/edge_api.h"
+#include "hubapi/hub_clock.h"
+#include "hubapi/route_stream.h"
+#include "hubapi/token.h"
+#include "net/event_loop.h"
+
+namespace culvert::hubapi {
+
+// A hub's API as an edge sees it. Every request is signed by the edge's key, with the hub's time. Lives on
+// one loop.
+class EdgeClient {
+ public:
+  // Without a byte of the stream for so long, the hub is gone: three of its signs of life.
+  static constexpr Duration kStreamSilence = std::chrono::seconds(30);
+
+  explicit EdgeClient(net::EventLoop& loop, const EdgeToken& token);
+  EdgeClient(const EdgeClient&) = delete;
+  ~EdgeClient();
+
+  // All errors: kNotFound, the hub knows no such edge (any more); kUnavailable, no hub answered or it cannot
+  // serve now, the message lists every URL; others as error_from_response().
+  //
+  // One at a time, on a connection that is kept: as long as it stands, one hub is told all.
+  net::Task<Result<>> announce(EdgeAnnouncement announcement);
+  net::Task<Result<>> report(TunnelReport report);  // kConflict: it does not follow the last one
+
+  // Follows the hub's routes: gives each line to `on_line` until the stream ends, which is an error as well,
+  // or `on_line` returns an error. `held` is what the edge has.
+  net::Task<Result<>> follow(std::optional<HeldRoutes> held,
+                             std::function<Result<>(std::string_view line)> on_line);
+  // Ends follow() and what waits for an answer.
+  void close();
+
+ private:
+  struct Connection;
+
+  net::Task<Result<std::shared_ptr<Connection>>> connect();
+  http::Request sign(std::string method, std::string target, const std::string& body);
+  net::Task<Result<>> ask(std::string method, std::string target, std::string body);
+  // On `connection`; the clock of the hub is learned.
+  net::Task<Result<http::ResponseHead>> exchange(Connection& connection, http::Request request);
+  void learn(const http::ResponseHead& head, TimePoint asked);
+
+  net::EventLoop& loop_;
+  const std::vector<HubUrl> urls_;
+  const PublicKey hub_key_;
+  const SecretKey key_;
+  HubClock clock_;
+  size_t preferred_ = 0;  // index of the URL that served last
+  std::shared_ptr<Connection> kept_;
+  std::shared_ptr<Connection> following_;
+};
+
+}  // namespace culvert::hubapi
