@@ -133,6 +133,7 @@ Result<SignatureParameters> check_parameters(const InnerListMember& input, UnixT
 Result<> check_components(const Request& request, const std::vector<std::string>& covered) {
   std::vector<std::string> required{"@method", "@path", "content-digest"};
   if (request.target.find('?') != std::string::npos) required.push_back("@query");
+  if (request.headers.find(kInstanceField)) required.emplace_back(kInstanceField);
   for (const std::string& component : required) {
     if (std::ranges::find(covered, component) == covered.end())
       return refuse("it does not cover \"{}\"", component);
@@ -165,6 +166,7 @@ void sign_request(Request& request, const SecretKey& key, std::string_view tag, 
   random.fill(nonce);
   std::vector<std::string> components{"@method", "@path", "content-digest"};
   if (request.target.find('?') != std::string::npos) components.push_back("@query");
+  if (request.headers.find(kInstanceField)) components.emplace_back(kInstanceField);
   std::string list;
   for (const std::string& component : components) {
     if (!list.empty()) list += ' ';
@@ -216,6 +218,17 @@ Result<VerifiedSignature> verify_request(const Request& request, std::string_vie
   if (!base) return std::unexpected(base.error());
   if (!parameters->key.verify(as_bytes(*base), bytes)) return refuse("it does not verify");
   return VerifiedSignature{parameters->key, parameters->created, std::move(parameters->nonce)};
+}
+
+ReplayGuard::ReplayGuard(Random& random)
+    : instance_([&random] {
+        std::array<uint8_t, kNonceBytes> name;
+        random.fill(name);
+        return to_base64url(name);
+      }()) {}
+
+bool ReplayGuard::is_addressed(const Request& request) const {
+  return combined_field(request, kInstanceField) == instance_;
 }
 
 Result<> ReplayGuard::admit(const VerifiedSignature& signature, UnixTime now) {

@@ -221,8 +221,45 @@ TEST(Signature, AllowsTheClocksToDifferAMinuteAndNoMore) {
   expect_refused(signed_request(kNow + 61s), "61 s ahead of this server's");
 }
 
+// What was captured and is shown to a server that was started since, or to another one, must not pass.
+TEST(ReplayGuard, EveryProcessIsAnotherInstance) {
+  SeededRandom random(1);
+  ReplayGuard before(random);
+  ReplayGuard after(random);
+  EXPECT_EQ(before.instance().size(), 22u);
+  Request request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = "{}"};
+  EXPECT_FALSE(before.is_addressed(request));
+  request.headers.add(std::string(kInstanceField), before.instance());
+  EXPECT_TRUE(before.is_addressed(request));
+  EXPECT_FALSE(after.is_addressed(request));
+  request.headers.add(std::string(kInstanceField), after.instance());
+  EXPECT_FALSE(before.is_addressed(request)) << "not for both";
+  EXPECT_FALSE(after.is_addressed(request));
+}
+
+// The instance is part of what is signed: nobody can readdress a request, or say that it is for nobody.
+TEST(ReplayGuard, TheInstanceIsSigned) {
+  SeededRandom random(1);
+  Request request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = "{}"};
+  request.headers.add(std::string(kInstanceField), "instance-a");
+  sign_request(request, test_key(), "t", kNow, random);
+  EXPECT_TRUE(verify_request(request, "t", kNow));
+  Request unaddressed{.method = "POST", .target = "/v1/leases", .headers = {}, .body = "{}"};
+  sign_request(unaddressed, test_key(), "t", kNow, random);
+  EXPECT_TRUE(verify_request(unaddressed, "t", kNow));
+  unaddressed.headers.add(std::string(kInstanceField), "instance-a");
+  auto added = verify_request(unaddressed, "t", kNow);
+  ASSERT_FALSE(added);
+  EXPECT_NE(added.error().message.find("does not cover \"culvert-hub-instance\""), std::string::npos);
+  Request readdressed{.method = "POST", .target = "/v1/leases", .headers = {}, .body = "{}"};
+  for (const auto& [name, value] : request.headers)
+    readdressed.headers.add(name, name == kInstanceField ? "instance-b" : value);
+  EXPECT_FALSE(verify_request(readdressed, "t", kNow));
+}
+
 TEST(ReplayGuard, RefusesANonceForAsLongAsItsSignatureLives) {
-  ReplayGuard guard;
+  SeededRandom random(1);
+  ReplayGuard guard(random);
   VerifiedSignature one{test_key().public_key(), kNow, "nonce"};
   EXPECT_TRUE(guard.admit(one, kNow).has_value());
   for (auto later : {0s, 30s, 60s}) {
@@ -238,7 +275,8 @@ TEST(ReplayGuard, RefusesANonceForAsLongAsItsSignatureLives) {
 }
 
 TEST(ReplayGuard, IsBoundedAndForgetsWhatIsStale) {
-  ReplayGuard guard;
+  SeededRandom random(1);
+  ReplayGuard guard(random);
   PublicKey key = test_key().public_key();
   for (size_t i = 0; i < ReplayGuard::kMaxEntries; ++i) {
     ASSERT_TRUE(guard.admit({key, kNow, fmt::format("nonce{}", i)}, kNow).has_value());

@@ -35,7 +35,7 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
       leases_changed_(std::move(leases_changed)),
       limits_(state.leases, counters_),
       operator_auth_(config.operator_key, state.operator_keys, ledger.hash_key(), counters_),
-      lease_handler_(config, state, ledger, limits_, failures_, counters_, leases_changed_),
+      lease_handler_(config, state, ledger, limits_, failures_, counters_, leases_changed_, random),
       invite_handlers_(config, state.invites, ledger, failures_, random),
       operator_key_handlers_(config, state.operator_keys, ledger, failures_, random),
       edge_handlers_(config, state.edges, edge_sessions, ledger, failures_, counters_, random),

@@ -41,6 +41,8 @@ class Api {
   // What it answers to, for comparison with its description.
   std::vector<http::Router::Entry> entries() const { return router_.entries(); }
   const ApiCounters& counters() const { return counters_; }
+  // What requests of agents have to be signed for; another one after each start.
+  const std::string& instance() const { return lease_handler_.instance(); }
   size_t counted_sources() const { return limits_.counted_sources(); }
 
  private:

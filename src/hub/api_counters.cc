@@ -12,6 +12,7 @@ void report(const ApiCounters& counters, Metrics& metrics) {
                        {"source_rate", counters.source_limited},
                        {"operator_key", counters.bad_bearers},
                        {"invalid", counters.invalid},
+                       {"instance", counters.other_instance},
                        {"unknown_invite", counters.unknown_invites},
                        {"invite_ended", counters.ended_invites},
                        {"agent_conflict", counters.agent_conflicts},

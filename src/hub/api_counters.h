@@ -13,7 +13,8 @@ struct ApiCounters {
   uint64_t source_limited = 0;  // of a source, without a look at the signature
   uint64_t bad_bearers = 0;
   // Refused declarations whose signature and rate were right, or were not looked at yet.
-  uint64_t invalid = 0;  // could not be decoded
+  uint64_t invalid = 0;         // could not be decoded
+  uint64_t other_instance = 0;  // signed for another one than this
   uint64_t unknown_invites = 0;
   uint64_t ended_invites = 0;    // revoked or expired
   uint64_t agent_conflicts = 0;  // the agent id has a lease of another invite

@@ -99,6 +99,7 @@ class ApiTest : public ::testing::Test {
   http::Request signed_request(std::string body, const SecretKey& key, UnixTime when,
                                std::string_view tag = hubapi::kLeaseTag) {
     http::Request request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = std::move(body)};
+    request.headers.add(std::string(http::kInstanceField), api_->instance());
     http::sign_request(request, key, tag, when, random_);
     return request;
   }

@@ -41,6 +41,8 @@ TEST_F(ApiTest, ChecksADeclarationInOrder) {
   EXPECT_EQ(status(signed_request(R"({"protocol":2})", token.tenant_key, g_wall), "unsupported_version"),
             422);
   http::Request unsigned_request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = body};
+  EXPECT_EQ(status(unsigned_request, "sign_again"), 401);
+  unsigned_request.headers.add(std::string(http::kInstanceField), api_->instance());
   EXPECT_EQ(status(unsigned_request, "invalid_signature"), 401);
   auto tampered = signed_request(body, token.tenant_key, g_wall);
   tampered.body = hubapi::encode(declaration(token, "y.a.eu"));
@@ -124,6 +126,65 @@ TEST_F(ApiTest, RefusesAReplay) {
   leases_.end_agent(agent_);
   EXPECT_EQ(handle(request, now_ + 30s).status, 401) << "a goodbye must not be undone by a replay";
   EXPECT_EQ(leases_.size(), 0u);
+}
+
+// The nonces are in memory: what was captured before a restart must be worth nothing after it, whatever the
+// clocks of agent and hub say.
+TEST_F(ApiTest, ARestartDoesNotForgetWhatWasSeen) {
+  auto token = invite();
+  const std::string body = hubapi::encode(declaration(token));
+  const auto now = signed_request(body, token.tenant_key, g_wall);
+  const auto ahead = signed_request(body, token.tenant_key, g_wall + 60s);
+  EXPECT_EQ(handle(now).status, 200);
+  EXPECT_EQ(handle(ahead).status, 200);
+  leases_.end_agent(agent_);
+  open({});
+  for (const auto wait : {0s, 1s, 59s}) {
+    g_wall += wait;
+    for (const auto& captured : {now, ahead}) {
+      auto refused = handle(captured);
+      EXPECT_EQ(refused.status, 401);
+      EXPECT_EQ(error_code(refused), "sign_again");
+      const std::string* instance = refused.headers.find(http::kInstanceField);
+      ASSERT_NE(instance, nullptr);
+      EXPECT_EQ(*instance, api_->instance());
+      expect_no_secret(refused, token);
+    }
+    EXPECT_EQ(leases_.size(), 0u) << "a goodbye was undone by a replay";
+  }
+  EXPECT_EQ(api_->counters().other_instance, 6u);
+  EXPECT_EQ(declare(token).status, 200) << "who has the token signs again";
+}
+
+// Two hubs on one database: each has seen only its own half of the requests.
+TEST_F(ApiTest, ARequestToOneHubIsWorthNothingAtAnother) {
+  auto token = invite();
+  const auto captured = signed_request(hubapi::encode(declaration(token)), token.tenant_key, g_wall);
+  EXPECT_EQ(handle(captured).status, 200);
+  leases_.end_agent(agent_);
+  const std::string first = api_->instance();
+  api_.reset();
+  api_.emplace(config_, state_, *ledger_, random_, [] {});
+  EXPECT_NE(api_->instance(), first);
+  EXPECT_EQ(error_code(handle(captured)), "sign_again");
+  EXPECT_EQ(leases_.size(), 0u);
+  // Nor can it be readdressed by who does not hold the key.
+  http::Request readdressed{.method = "POST", .target = "/v1/leases", .headers = {}, .body = captured.body};
+  for (const auto& [name, value] : captured.headers)
+    readdressed.headers.add(name, name == http::kInstanceField ? api_->instance() : value);
+  EXPECT_EQ(error_code(handle(readdressed)), "invalid_signature");
+  EXPECT_EQ(leases_.size(), 0u);
+}
+
+// All agents of a hub that was restarted ask once in vain, perhaps from one address: no rate may count that.
+TEST_F(ApiTest, SigningAgainTakesFromNoRate) {
+  auto token = invite();
+  const std::string body = hubapi::encode(declaration(token));
+  for (uint32_t i = 0; i < 2 * DeclarationLimits::kSourceBurst; ++i) {
+    http::Request request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = body};
+    ASSERT_EQ(error_code(handle(request)), "sign_again");
+  }
+  EXPECT_EQ(declare(token).status, 200);
 }
 
 TEST_F(ApiTest, AnExpiredInviteNeitherDeclaresNorServes) {

@@ -36,6 +36,7 @@ class FleetTest : public testing::Test {
     size_t token;
     Backoff backoff;
     TimePoint next;
+    std::string instance = {};  // of the hub, as its last answer told
     bool has_lease = false;
     bool refused = false;  // since it last had one
   };
@@ -101,10 +102,18 @@ class FleetTest : public testing::Test {
           token.invite_secret,
           agent.id,
           {{*route::HostPattern::parse(hosts_[agent.token]), route::TlsMode::kTerminate}}};
-      http::Request request{
-          .method = "POST", .target = "/v1/leases", .headers = {}, .body = hubapi::encode(declaration)};
-      http::sign_request(request, token.tenant_key, hubapi::kLeaseTag, g_wall, random_);
-      auto response = handle(std::move(request));
+      const auto exchange = [&] {
+        http::Request request{
+            .method = "POST", .target = "/v1/leases", .headers = {}, .body = hubapi::encode(declaration)};
+        if (!agent.instance.empty()) request.headers.add(std::string(http::kInstanceField), agent.instance);
+        http::sign_request(request, token.tenant_key, hubapi::kLeaseTag, g_wall, random_);
+        return handle(std::move(request));
+      };
+      auto response = exchange();
+      if (const std::string* instance = response.headers.find(http::kInstanceField)) {
+        agent.instance = *instance;  // signs again, as HubClient does
+        response = exchange();
+      }
       if (response.status != 200) error = hubapi::error_from_response(response.status, response.body);
     } else {
       error = Error{ErrorCode::kUnavailable, "the hub is down"};
@@ -204,6 +213,26 @@ TEST_F(FleetTest, AFullFleetKeepsItsLeasesForAnHourAndAfterARestart) {
     run_until(now_ + 10min);
     EXPECT_EQ(lost_, 0u);
   }
+}
+
+// A proxy, a NAT or a load balancer in front: all agents share what is counted by source.
+TEST_F(FleetTest, TwoHundredAgentsBehindOneAddressComeBackAtOnce) {
+  std::vector<size_t> tenants;
+  for (int i = 0; i < 4; ++i) {
+    tenants.push_back(invite(fmt::format("fleet{}.eu", i)));
+    add_agents(50, tenants.back());
+  }
+  for (Duration down : {Duration(0s), Duration(1s), Duration(60s)}) {
+    restart_after(down);
+    const uint64_t before = requests_;
+    run_until(now_ + 10s);
+    for (size_t tenant : tenants) EXPECT_EQ(without_lease(tenant), 0u) << "10 s after a restart";
+    EXPECT_LE(requests_ - before, agents_.size()) << "one declaration of each is enough";
+    const ApiCounters& counters = api_->counters();
+    EXPECT_EQ(counters.rate_limited + counters.source_limited + counters.bad_signatures, 0u);
+    run_until(now_ + 2min);
+  }
+  EXPECT_EQ(lost_, 0u);
 }
 
 TEST_F(FleetTest, RefusedAgentsBehindTheSameAddressDoNotDisturbIt) {

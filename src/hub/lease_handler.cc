@@ -15,19 +15,23 @@
 //  2. The rate of refusals of the source, before a signature is verified. Who names a
 //     lease that exists is exempt: only the agent, its hub and its edges know invite id and agent id
 //     together, and other hosts behind its address must not make it lose its lease.
-//  3. What could not be decoded is refused. Every refusal of steps 3 to 12 with a status 4xx counts for 2.
-//  4. The signature, with its time: the body is what the holder of its key sent.
-//  5. The invite.
-//  6. Key and secret of the invite, compared in constant time; one answer for both, so that it does not tell
+//  3. What could not be decoded is refused. Every refusal of a step from here on with a status 4xx counts for
+//     2, but for that of step 4.
+//  4. The instance of the hub that it is signed for: http::ReplayGuard. Every agent meets this once with each
+//     start of a hub, so it takes from no rate; nothing was verified, and the answer tells nothing that is
+//     secret.
+//  5. The signature, with its time: the body is what the holder of its key sent, to this instance.
+//  6. The invite.
+//  7. Key and secret of the invite, compared in constant time; one answer for both, so that it does not tell
 //     which of them is wrong.
-//  7. The agent's own signature, when there is one: who claims to hold the key of agent_id must prove it.
-//     Behind 6, so that an unauthenticated peer causes one verification at most.
-//  8. Revoked, and
-//  9. expired: told only to those who hold the token.
-// 10. The rate of the invite or of the lease: behind 6, so that unauthenticated peers cannot use it up.
-// 11. Replays. The guard remembers what it admitted: behind 10, so that only a tenant can fill it, and no
+//  8. The agent's own signature, when there is one: who claims to hold the key of agent_id must prove it.
+//     Behind 7, so that an unauthenticated peer causes one verification at most.
+//  9. Revoked, and
+// 10. expired: told only to those who hold the token.
+// 11. The rate of the invite or of the lease: behind 7, so that unauthenticated peers cannot use it up.
+// 12. Replays. The guard remembers what it admitted: behind 11, so that only a tenant can fill it, and no
 //     faster than its rate.
-// 12. The lease. Nothing is awaited between 5 and here: an invite that is revoked meanwhile gets no lease.
+// 13. The lease. Nothing is awaited between 6 and here: an invite that is revoked meanwhile gets no lease.
 namespace culvert::hub {
 namespace {
 
@@ -43,6 +47,9 @@ net::Task<http::Response> LeaseHandler::declare(const http::Exchange& exchange) 
     co_return retry_response(429, "rate_limited", "too many refused declarations from here; slow down");
   }
   http::Response response;
+  if (declaration && !replays_.is_addressed(exchange.request)) {  // 4
+    co_return sign_again();
+  }
   if (declaration) {
     response = judge(exchange, *declaration);
     co_await store(declaration->agent_id, exchange.now);
@@ -71,10 +78,10 @@ net::Task<> LeaseHandler::store(const EndpointId& agent, TimePoint now) {
 http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi::Declaration& declaration) {
   const TimePoint now = exchange.now;
   UnixTime wall = config_.wall_clock();
-  auto signature = http::verify_request(exchange.request, hubapi::kLeaseTag, wall);  // 4
+  auto signature = http::verify_request(exchange.request, hubapi::kLeaseTag, wall);  // 5
   if (!signature) return refuse(401, "invalid_signature", signature.error().message, now);
 
-  auto found = invites_.find(declaration.invite_id);  // 5
+  auto found = invites_.find(declaration.invite_id);  // 6
   if (!found) {
     ++counters_.busy;
     return failures_.answer(found.error(), now);
@@ -85,13 +92,13 @@ http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi:
   }
   const Invite& invite = **found;
 
-  Sha256 shown = hmac_sha256(ledger_.hash_key(), declaration.invite_secret.expose());  // 6
+  Sha256 shown = hmac_sha256(ledger_.hash_key(), declaration.invite_secret.expose());  // 7
   bool right_secret = equal_constant_time(shown, invite.secret_hash);
   bool right_key = signature->key == invite.tenant;
   if (!right_secret || !right_key) {
     return refuse(401, "unauthorized", "the token's key or secret is not this invite's", now);
   }
-  const bool claims_key = http::has_signature(exchange.request, hubapi::kAgentTag);  // 7
+  const bool claims_key = http::has_signature(exchange.request, hubapi::kAgentTag);  // 8
   if (claims_key) {
     auto proof = http::verify_request(exchange.request, hubapi::kAgentTag, wall);
     if (!proof) return refuse(401, "invalid_signature", proof.error().message, now);
@@ -101,18 +108,18 @@ http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi:
     }
   }
   if (invite.revoked || invite.expired(wall)) ++counters_.ended_invites;
-  if (invite.revoked) {  // 8
+  if (invite.revoked) {  // 9
     return error_response(401, "invite_revoked",
                           "the invite was revoked; ask the hub's operator for a new token");
   }
-  if (invite.expired(wall)) {  // 9
+  if (invite.expired(wall)) {  // 10
     return error_response(410, "invite_expired",
                           "the invite has expired; ask the hub's operator for a new token");
   }
-  if (!limits_.allow_declaration(invite.id, declaration.agent_id, now)) {  // 10
+  if (!limits_.allow_declaration(invite.id, declaration.agent_id, now)) {  // 11
     return retry_response(429, "rate_limited", "too many declarations with this invite; slow down");
   }
-  if (auto admitted = replays_.admit(*signature, wall); !admitted) {  // 11
+  if (auto admitted = replays_.admit(*signature, wall); !admitted) {  // 12
     if (admitted.error().code == ErrorCode::kLimit) {
       ++counters_.busy;
       return error_response(503, "busy", admitted.error().message);
@@ -120,7 +127,7 @@ http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi:
     return refuse(401, "replayed", admitted.error().message, now);
   }
   auto verdicts = leases_.declare(invite, declaration.agent_id, declaration.services, now,
-                                  claims_key);  // 12
+                                  claims_key);  // 13
   if (!verdicts) {
     bool limit = verdicts.error().code == ErrorCode::kLimit;
     ++(limit ? counters_.lease_limits : counters_.agent_conflicts);
@@ -129,6 +136,16 @@ http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi:
   }
   ++counters_.declarations;
   return grant(invite, std::move(*verdicts));
+}
+
+http::Response LeaseHandler::sign_again() {
+  ++counters_.other_instance;
+  auto response = error_response(
+      401, "sign_again",
+      "the request is not signed for this instance of the hub; agents sign again at once, for the one that "
+      "the answer names: one that does not is too old for this hub");
+  response.headers.add(std::string(http::kInstanceField), replays_.instance());
+  return response;
 }
 
 http::Response LeaseHandler::refuse(int status, std::string_view code, std::string_view message,

@@ -17,7 +17,8 @@ class LeaseHandler {
  public:
   // All outlive it. `leases_changed` is called when a handler has changed them and goes on to wait.
   LeaseHandler(const Config& config, State& state, Ledger& ledger, DeclarationLimits& limits,
-               StoreFailures& failures, ApiCounters& counters, const std::function<void()>& leases_changed)
+               StoreFailures& failures, ApiCounters& counters, const std::function<void()>& leases_changed,
+               Random& random)
       : config_(config),
         invites_(state.invites),
         edges_(state.edges),
@@ -26,14 +27,18 @@ class LeaseHandler {
         limits_(limits),
         failures_(failures),
         counters_(counters),
-        leases_changed_(leases_changed) {}
+        leases_changed_(leases_changed),
+        replays_(random) {}
 
   net::Task<http::Response> declare(const http::Exchange& exchange);
+  // What declarations have to be signed for.
+  const std::string& instance() const { return replays_.instance(); }
 
  private:
   // The lease is in the database, or is not and may be lost with a restart: the agent is served all the same.
   net::Task<> store(const EndpointId& agent, TimePoint now);
   http::Response judge(const http::Exchange& exchange, const hubapi::Declaration& declaration);
+  http::Response sign_again();
   http::Response refuse(int status, std::string_view code, std::string_view message, TimePoint now);
   http::Response grant(const Invite& invite, std::vector<hubapi::ServiceVerdict> verdicts) const;
 

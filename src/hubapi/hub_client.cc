@@ -70,43 +70,72 @@ struct HubClient::Attempt {
   bool met_another = false;  // another hub or server answered there
 };
 
+struct HubClient::Connected {
+  std::unique_ptr<net::ByteStream> stream;  // nullptr: there is none, see `failed`
+  std::optional<Attempt> failed = {};
+};
+
 HubClient::HubClient(net::EventLoop& loop, std::vector<HubUrl> urls, PublicKey hub_key, WallClock wall_clock)
     : loop_(loop),
       urls_(std::move(urls)),
       hub_key_(hub_key),
-      clock_(wall_clock ? std::move(wall_clock) : WallClock([&loop] { return loop.unix_now(); })) {
+      clock_(wall_clock ? std::move(wall_clock) : WallClock([&loop] { return loop.unix_now(); })),
+      instances_(urls_.size()) {
   CHECK(!urls_.empty());
 }
 
-net::Task<HubClient::Attempt> HubClient::attempt(HubUrl url, http::Request request) {
-  WipeAtEnd wipe_body(request.body);  // a declaration holds the secret of its invite
+net::Task<HubClient::Connected> HubClient::connect(HubUrl url) {
   auto stream = co_await connect_to_hub(loop_, url, hub_key_, loop_.now() + kHubConnectTime);
-  if (!stream) co_return Attempt{false, std::unexpected(stream.error()), met_another_hub(stream.error())};
-  request.headers.add("Connection", "close");
+  if (stream) co_return Connected{std::move(*stream)};
+  const bool met_another = met_another_hub(stream.error());
+  co_return Connected{nullptr, Attempt{false, std::unexpected(std::move(stream.error())), met_another}};
+}
+
+// `stream` and `url` outlive the call.
+net::Task<HubClient::Attempt> HubClient::exchange(net::ByteStream& stream, const HubUrl& url,
+                                                  http::Request request) {
+  WipeAtEnd wipe_body(request.body);  // a declaration holds the secret of its invite
   const TimePoint asked = loop_.now();
-  auto response =
-      co_await http::fetch(**stream, host_field(url), std::move(request), asked + kHubExchangeTime);
-  (*stream)->close();
+  auto response = co_await http::fetch(stream, host_field(url), std::move(request), asked + kHubExchangeTime);
   const std::string* date = response ? response->headers.find("Date") : nullptr;
   auto hub_time = date ? http::parse_date(*date) : std::nullopt;
   if (hub_time) clock_.learn(*hub_time, asked, loop_.now());
   co_return Attempt{true, std::move(response)};
 }
 
+net::Task<HubClient::Attempt> HubClient::attempt(HubUrl url, http::Request request) {
+  WipeAtEnd wipe_body(request.body);
+  auto connected = co_await connect(url);
+  if (connected.failed) co_return std::move(*connected.failed);
+  request.headers.add("Connection", "close");
+  auto tried = co_await exchange(*connected.stream, url, std::move(request));
+  connected.stream->close();
+  co_return tried;
+}
+
 // The parameters outlive the call.
-net::Task<HubClient::Attempt> HubClient::attempt_declaration(HubUrl url, const InviteToken& token,
+net::Task<HubClient::Attempt> HubClient::attempt_declaration(size_t index, const InviteToken& token,
                                                              const std::optional<SecretKey>& agent_key,
                                                              const std::string& body) {
+  std::string& instance = instances_[index];
+  auto connected = co_await connect(urls_[index]);
+  if (connected.failed) co_return std::move(*connected.failed);
   for (bool is_first = true;; is_first = false) {
     const UnixTime created = clock_.time_at(loop_.now());
     http::Request request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = body};
     request.headers.add("Content-Type", "application/json");
+    if (!instance.empty()) request.headers.add(std::string(http::kInstanceField), instance);
     http::sign_request(request, token.tenant_key, kLeaseTag, created, loop_.random());
     if (agent_key) http::sign_request(request, *agent_key, kAgentTag, created, loop_.random(), "sig2");
-    auto tried = co_await attempt(url, std::move(request));
+    auto tried = co_await exchange(*connected.stream, urls_[index], std::move(request));
+    const std::string* named = tried.response ? tried.response->headers.find(http::kInstanceField) : nullptr;
+    const bool is_for_another = named != nullptr && *named != instance;
+    if (is_for_another) instance = *named;
     const bool was_off = std::chrono::abs(clock_.time_at(loop_.now()) - created) > http::kMaxClockSkew / 2;
     const bool is_refused = tried.response && tried.response->status == 401;
-    if (!is_first || !is_refused || !was_off) co_return tried;
+    if (is_first && is_refused && (was_off || is_for_another)) continue;
+    connected.stream->close();
+    co_return tried;
   }
 }
 
@@ -121,7 +150,7 @@ net::Task<Result<LeaseAnswer>> HubClient::declare(InviteToken token, Declaration
   size_t first = preferred_;
   for (size_t i = 0; i < urls_.size(); ++i) {
     size_t index = (first + i) % urls_.size();
-    auto tried = co_await attempt_declaration(urls_[index], token, agent_key, body);
+    auto tried = co_await attempt_declaration(index, token, agent_key, body);
     if (!tried.response) {
       if (tried.met_another) ++others;
       add_reason(reasons, urls_[index], tried.response.error());

@@ -1,4 +1,5 @@
 #pragma once
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 #include "hubapi/declaration.h"
 #include "hubapi/hub_clock.h"
 #include "hubapi/token.h"
+#include "net/byte_stream.h"
 #include "net/event_loop.h"
 
 namespace culvert::hubapi {
@@ -20,8 +22,8 @@ namespace culvert::hubapi {
 // own.
 Error error_from_response(int status, std::string_view body);
 
-// A hub's API, as its agents and operators see it: one request, one TLS connection to the holder of the
-// pinned key. URLs are tried in order, beginning with the one that served last; names are resolved again on
+// A hub's API, as its agents and operators see it: a TLS connection to the holder of the pinned key for each
+// call. URLs are tried in order, beginning with the one that served last; names are resolved again on
 // each call. A status of 5xx is a hub that cannot serve: the next URL is tried. When none serves the error is
 // kUnavailable and lists every URL with its reason.
 class HubClient {
@@ -32,8 +34,9 @@ class HubClient {
   HubClient& operator=(const HubClient&) = delete;
 
   // POST /v1/leases, signed with the token's tenant key, and with the agent's where it is given; fresh
-  // signatures for every URL tried. They are created by the hub's clock, once an answer told it: a refusal
-  // for the time of a signature is answered by another one at once.
+  // signatures for every URL tried. They are created by the hub's clock and for its instance
+  // (http::ReplayGuard), once an answer told them: a refusal for either is answered by another signature at
+  // once, on the same connection, as behind another one may be another hub.
   net::Task<Result<LeaseAnswer>> declare(InviteToken token, Declaration declaration,
                                          std::optional<SecretKey> agent_key = std::nullopt);
   // What HubClock::warning() says, as of the last answer.
@@ -50,14 +53,18 @@ class HubClient {
 
  private:
   struct Attempt;
+  struct Connected;
+  net::Task<Connected> connect(HubUrl url);
+  net::Task<Attempt> exchange(net::ByteStream& stream, const HubUrl& url, http::Request request);
   net::Task<Attempt> attempt(HubUrl url, http::Request request);
-  net::Task<Attempt> attempt_declaration(HubUrl url, const InviteToken& token,
+  net::Task<Attempt> attempt_declaration(size_t index, const InviteToken& token,
                                          const std::optional<SecretKey>& agent_key, const std::string& body);
 
   net::EventLoop& loop_;
   std::vector<HubUrl> urls_;
   PublicKey hub_key_;
   HubClock clock_;
+  std::vector<std::string> instances_;  // of each URL, as its last answer told; empty: not known
   bool met_only_others_ = false;
   size_t preferred_ = 0;  // index of the URL that served last
 };

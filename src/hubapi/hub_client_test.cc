@@ -56,7 +56,9 @@ class HubClientTest : public testing::Test {
     tls::IdentityPtr identity;
     std::optional<http::Response> answer;  // nullopt: hangs up once the request is there
     std::vector<http::Request> requests;
-    bool checks_time = false;  // of signatures, by kHubTime
+    bool checks_time = false;   // of signatures, by kHubTime
+    std::string instance = {};  // that requests have to be signed for; empty: any
+    size_t connections = 0;
     std::unique_ptr<http::Server> server = nullptr;
   };
 
@@ -97,6 +99,7 @@ class HubClientTest : public testing::Test {
   }
   Task<> serve(FakeHub& hub, std::unique_ptr<net::ByteStream> transport) {
     auto stream = co_await tls::accept(std::move(transport), {}, hub.identity, {}, soon());
+    if (stream) ++hub.connections;
     if (stream) co_await hub.server->serve(std::move(*stream));
   }
   Task<> respond(FakeHub& hub, http::Exchange& exchange) {
@@ -112,6 +115,11 @@ class HubClientTest : public testing::Test {
       answer.headers.add("Date", http::format_date(kHubTime));
       auto verified = http::verify_request(hub.requests.back(), kLeaseTag, kHubTime);
       if (!verified) answer.status = 401;
+    }
+    const std::string* named = exchange.request.headers.find(http::kInstanceField);
+    if (!hub.instance.empty() && (named == nullptr || *named != hub.instance)) {
+      answer = {.status = 401, .headers = {}, .body = R"({"error":{"message":"sign again"}})"};
+      answer.headers.add(std::string(http::kInstanceField), hub.instance);
     }
     auto sent = co_await exchange.respond(std::move(answer));
     (void)sent;
@@ -197,6 +205,26 @@ class HubClientTest : public testing::Test {
     auto answer = co_await client.declare(token(), declaration());
     EXPECT_FALSE(answer.has_value());
     EXPECT_EQ(hubs_[0]->requests.size(), 1u);
+  }
+
+  // Once with every start of the hub, and behind one name that leads to two hubs on the same connection.
+  Task<> signs_for_the_instance() {
+    HubClient client(loop_, urls_, key_.public_key());
+    FakeHub& hub = *hubs_[0];
+    for (const size_t exchanges : {2u, 3u}) {
+      auto answer = co_await client.declare(token(), declaration(), key_of(5));
+      EXPECT_TRUE(answer.has_value()) << answer.error().message;
+      EXPECT_EQ(hub.requests.size(), exchanges);
+    }
+    EXPECT_EQ(hub.connections, 2u) << "signed again on the same connection";
+    EXPECT_EQ(*hub.requests.back().headers.find(http::kInstanceField), "first");
+    EXPECT_TRUE(http::verify_request(hub.requests.back(), kLeaseTag, unix_now()));
+    EXPECT_TRUE(http::verify_request(hub.requests.back(), kAgentTag, unix_now()));
+    hub.instance = "second";
+    auto answer = co_await client.declare(token(), declaration());
+    EXPECT_TRUE(answer.has_value()) << answer.error().message;
+    EXPECT_EQ(hub.requests.size(), 5u);
+    EXPECT_EQ(*hub.requests.back().headers.find(http::kInstanceField), "second");
   }
 
   Task<> lists_every_reason() {
@@ -324,6 +352,12 @@ TEST_F(HubClientTest, SignsWithTheHubsTimeAfterOneRefusal) {
   urls_ = {start(lease(), key_)};
   hubs_[0]->checks_time = true;
   play(signs_with_the_hubs_time());
+}
+
+TEST_F(HubClientTest, SignsForTheInstanceOfTheHub) {
+  urls_ = {start(lease(), key_)};
+  hubs_[0]->instance = "first";
+  play(signs_for_the_instance());
 }
 
 TEST_F(HubClientTest, ARefusalForAnotherReasonIsNotRepeated) {

@@ -59,6 +59,7 @@ http::Request signed_request() {
   hubapi::Declaration declaration{token().invite_id, token().invite_secret, key(0x03).public_key(), {}};
   declaration.services.push_back({*route::HostPattern::parse("app.example.com"), route::TlsMode::kTerminate});
   http::Request request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = encode(declaration)};
+  request.headers.add(std::string(http::kInstanceField), to_base64url(Bytes(16, 0x05)));
   FixedRandom random;
   http::sign_request(request, key(0x02), hubapi::kLeaseTag, UnixTime(std::chrono::seconds(1700000000)),
                      random);
@@ -77,8 +78,10 @@ TEST(ProtocolDocument, HoldsTheDeclarationAndItsSignature) {
     if (name == "Signature-Input") input = value;
   }
   std::string base = fmt::format(
-      "\"@method\": POST\n\"@path\": /v1/leases\n\"content-digest\": {}\n\"@signature-params\": {}",
-      *request.headers.find("Content-Digest"), input.substr(std::string_view("sig1=").size()));
+      "\"@method\": POST\n\"@path\": /v1/leases\n\"content-digest\": {}\n\"culvert-hub-instance\": "
+      "{}\n\"@signature-params\": {}",
+      *request.headers.find("Content-Digest"), *request.headers.find(http::kInstanceField),
+      input.substr(std::string_view("sig1=").size()));
   EXPECT_THAT(text, HasSubstr(base));
   Signature signature = key(0x02).sign(as_bytes(base));
   EXPECT_THAT(text, HasSubstr("Signature: sig1=:" + to_base64(signature) + ":"));
