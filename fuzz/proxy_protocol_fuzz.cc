@@ -4,8 +4,33 @@
 using culvert::ByteView;
 using namespace culvert::wire;
 
+namespace {
+
+// Of either version: what follows the header has no part in it, and one byte less is not enough.
+void check_both(ByteView input) {
+  auto decoded = decode_proxy(input);
+  if (!decoded) {
+    CHECK(!decoded.error().message.empty());
+    return;
+  }
+  if (!*decoded) {
+    CHECK(input.size() < kMaxProxyHeader);
+    return;
+  }
+  const auto& [header, consumed] = **decoded;
+  CHECK(consumed <= input.size() && consumed <= kMaxProxyHeader);
+  auto exact = decode_proxy(input.first(consumed));
+  CHECK(exact && *exact && (*exact)->header == header && (*exact)->consumed == consumed);
+  auto shorter = decode_proxy(input.first(consumed - 1));
+  CHECK(shorter && !*shorter);
+  CHECK(header.local || header.source.is_v4() == header.destination.is_v4() || input.front() != 'P');
+}
+
+}  // namespace
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const ByteView input(data, size);
+  check_both(input);
   auto decoded = decode_proxy_v2(input);
   if (!decoded) {
     CHECK(!decoded.error().message.empty());

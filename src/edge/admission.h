@@ -37,6 +37,7 @@ class Admission {
     void attach(Admission& owner, net::ByteStream& socket);
 
    private:
+    friend class Admission;
     Admission* owner_ = nullptr;
     Unserved::Place place_;
   };
@@ -50,14 +51,19 @@ class Admission {
       : shared_(shared), worker_(worker), refusals_(refusals) {}
   Admission(const Admission&) = delete;
 
-  // nullopt: a cap was met. A client that has to make room for this one is reset.
-  std::optional<Admitted> admit(net::ByteStream& socket);
+  // nullopt: a cap was met. A client that has to make room for this one is reset. `from_proxy`: what the
+  // socket says is not the client's address; identify() follows.
+  std::optional<Admitted> admit(net::ByteStream& socket, bool from_proxy);
+  // A proxy has told who the client is.
+  void identify(Pending& pending, const SocketAddr& client);
   // Lost its place.
   void drop(uint64_t id);
   void drop_all();
   bool empty() const { return sockets_.empty(); }
 
  private:
+  void evict(const Unserved::Entry& entry);
+
   Shared& shared_;
   const unsigned worker_;
   Refusals& refusals_;

@@ -32,6 +32,7 @@ void report(const Counters& counters, Metrics& metrics) {
                        {"hello_timeout", counters.refused_hello_timeout},
                        {"not_tls", counters.refused_not_tls},
                        {"plain_http", counters.refused_plain_http},
+                       {"proxy_header", counters.refused_proxy_header},
                        {"certificate", counters.refused_certificate},
                        {"unknown_hostname", counters.refused_unknown_hostname},
                        {"no_agent", counters.refused_no_agent},

@@ -31,7 +31,8 @@ struct Counters {
   Count refused_hello_timeout{0};  // includes clients that left before their hello was whole
   Count refused_not_tls{0};        // includes hellos past the cap
   Count refused_plain_http{0};
-  Count refused_certificate{0};  // none could be made for the hostname
+  Count refused_proxy_header{0};  // none came from a trusted proxy
+  Count refused_certificate{0};   // none could be made for the hostname
   Count refused_unknown_hostname{0};
   Count refused_no_agent{0};   // no open tunnel, or none whose agent answers
   Count refused_suspended{0};  // the tenant is

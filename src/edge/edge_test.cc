@@ -6,6 +6,7 @@
 #include "edge/edge_fixture.h"
 #include "net/network_watch.h"
 #include "net/tcp.h"
+#include "wire/proxy_protocol.h"
 
 namespace culvert::edge {
 namespace {
@@ -282,6 +283,97 @@ TEST_F(EdgeTest, AFullSourceLosesItsOldestUnservedConnection) {
   for (int i = 0; i < 12; ++i) keep(tcp());
   wait([&] { return counters().dropped_source_full >= 12u; });
   EXPECT_FALSE(carried.ended());
+}
+
+// ---- Behind proxies
+
+Bytes proxied(std::string_view line, ByteView hello) {
+  Bytes bytes = to_bytes(as_bytes(line));
+  bytes.insert(bytes.end(), hello.begin(), hello.end());
+  return bytes;
+}
+
+TEST_F(EdgeTest, ATrustedProxyTellsTheClientsAddress) {
+  Config behind = config();
+  behind.options.trusted_proxies = {*IpPrefix::parse("127.0.0.0/8")};
+  start(std::move(behind));
+  const Bytes hello = client_hello("hub.test");
+  const wire::ProxyHeader header{.local = false,
+                                 .source = *SocketAddr::parse("203.0.113.7:51234"),
+                                 .destination = *SocketAddr::parse("198.51.100.1:443"),
+                                 .tlvs = {}};
+  const Bytes second = *wire::encode_proxy_v2(header);
+  const Bytes local = *wire::encode_proxy_v2({.local = true, .source = {}, .destination = {}, .tlvs = {}});
+  for (const Bytes& whole : {proxied("PROXY TCP4 203.0.113.7 198.51.100.1 51234 443\r\n", hello),
+                             proxied(as_text(second), hello), proxied(as_text(local), hello)}) {
+    const bool is_local = whole.size() == local.size() + hello.size();
+    net::ByteStream& socket = keep(tcp());
+    send(socket, ByteView(whole).first(9));  // in two pieces, and the hello with the rest
+    send(socket, ByteView(whole).subspan(9));
+    wait_for_call(to_hub_);
+    std::lock_guard lock(mutex_);
+    EXPECT_EQ(to_hub_[0].received, hello);
+    EXPECT_EQ(to_hub_[0].client, is_local ? socket.local_addr() : header.source);
+    EXPECT_EQ(to_hub_[0].public_addr, is_local ? edge_->tcp_addr() : header.destination);
+    to_hub_.clear();
+  }
+}
+
+TEST_F(EdgeTest, ATrustedProxyWithoutAHeaderIsCutAndSaid) {
+  Config behind = config();
+  behind.options.trusted_proxies = {*IpPrefix::parse("127.0.0.1")};
+  behind.options.hello_timeout = 500ms;
+  start(std::move(behind));
+  ::testing::internal::CaptureStderr();
+  for (int i = 0; i < 3; ++i) {
+    net::ByteStream& socket = keep(tcp());
+    send(socket, client_hello("hub.test"));
+    Received& answer = read(socket);
+    wait([&] { return answer.ended(); });
+    EXPECT_TRUE(answer.bytes.empty());
+  }
+  EXPECT_EQ(counters().refused_proxy_header, 3u);
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("event=proxy_header_missing proxy=127.0.0.1:"), std::string::npos) << log;
+  EXPECT_EQ(log.find("proxy_header_missing", log.find("proxy_header_missing") + 1), std::string::npos) << log;
+  net::ByteStream& slow = keep(tcp());
+  send(slow, as_bytes("PROXY TCP4 203.0.113.7"));
+  Received& cut = read(slow);
+  wait([&] { return cut.ended(); });
+  wait([&] { return counters().refused_hello_timeout == 1u; });
+}
+
+TEST_F(EdgeTest, OthersMayNotSayWhoTheyAre) {
+  Config behind = config();
+  behind.options.trusted_proxies = {*IpPrefix::parse("192.0.2.0/24")};
+  start(std::move(behind));
+  net::ByteStream& socket = keep(tcp());
+  send(socket, proxied("PROXY TCP4 203.0.113.7 198.51.100.1 51234 443\r\n", client_hello("hub.test")));
+  Received& answer = read(socket);
+  wait([&] { return answer.ended(); });
+  EXPECT_EQ(counters().refused_not_tls, 1u);
+  EXPECT_EQ(counters().connections_to_hub, 0u);
+}
+
+// The cap of a source is the client's, not the proxy's.
+TEST_F(EdgeTest, ClientsBehindAProxyDoNotShareACap) {
+  Config behind = config();
+  behind.options.trusted_proxies = {*IpPrefix::parse("127.0.0.1")};
+  behind.options.max_unserved_per_source = 2;
+  behind.options.hello_timeout = 1h;
+  start(std::move(behind));
+  std::vector<Received*> calm;
+  for (int i = 0; i < 8; ++i) {
+    net::ByteStream& socket = keep(tcp());
+    send(socket, as_bytes(fmt::format("PROXY TCP4 203.0.113.{} 198.51.100.1 51234 443\r\n", i)));
+    calm.push_back(&read(socket));
+  }
+  for (int i = 0; i < 4; ++i) {
+    net::ByteStream& socket = keep(tcp());
+    send(socket, as_bytes("PROXY TCP4 203.0.113.200 198.51.100.1 51234 443\r\n"));
+  }
+  wait([&] { return counters().dropped_source_full == 2u; });
+  for (Received* each : calm) EXPECT_FALSE(each->ended());
 }
 
 // ---- Carrying

@@ -53,6 +53,24 @@ void describe(SettingsBuilder& settings, Options& options) {
                 .example = "2500"},
                options.max_unserved_per_source, 1, kMost);
   settings.add(
+      {.name = "trusted-proxies",
+       .help = "networks of the proxies and load balancers in front, which tell the client's address",
+       .details =
+           "Connections from there have to begin with a PROXY protocol header, version 1 or 2, and count as "
+           "connections of the client that it names; without one they are closed: `proxy_header_missing` in "
+           "the log. From anywhere else such a header is refused.",
+       .value_name = "CIDR,...",
+       .default_text = "none",
+       .default_is_words = true,
+       .example = "10.0.0.0/8",
+       .form = SettingForm::kList,
+       .apply = [&options](std::string_view text) -> Result<> {
+         auto network = IpPrefix::parse(text);
+         if (!network) return std::unexpected(network.error());
+         options.trusted_proxies.push_back(*network);
+         return {};
+       }});
+  settings.add(
       {.name = "balance",
        .help = "how connections are spread over a hostname's agents: round-robin or least-connections",
        .details = "In turns, or to the agent that has the fewest open. Agents that do not answer come "

@@ -1,8 +1,10 @@
 #pragma once
 #include <algorithm>
 #include <optional>
+#include <vector>
 
 #include "base/clock.h"
+#include "base/ip_prefix.h"
 #include "base/settings.h"
 #include "base/socket_addr.h"
 #include "edge/unserved.h"
@@ -24,6 +26,9 @@ struct Options {
   // Clients that have not finished their hello or TLS handshake, and those of one source.
   std::optional<size_t> max_unserved = std::nullopt;
   std::optional<size_t> max_unserved_per_source = std::nullopt;
+  // Proxies and load balancers in front of the public TCP listener: a connection from there begins with a
+  // PROXY header, and counts as one of the client that this names.
+  std::vector<IpPrefix> trusted_proxies = {};
   // Over the agents of a hostname.
   route::Balance balance = route::Balance::kRoundRobin;
   tunnel::PumpLimits pump = {};

@@ -63,6 +63,14 @@ void Refusals::plain_http(const SocketAddr& client) {
            culvert::quoted("an HTTP request without TLS came to the HTTPS port; answered with status 400"));
 }
 
+void Refusals::no_proxy_header(const SocketAddr& proxy, const Error& error) {
+  count(counters_.refused_proxy_header);
+  if (!no_proxy_header_lines_.allow(loop_.now())) return;
+  log_warn("proxy_header_missing", "proxy={} suppressed={} reason={} hint={}", proxy.to_string(),
+           no_proxy_header_lines_.take_refused(), culvert::quoted(error.message),
+           culvert::quoted("turn the PROXY protocol on there, or take it out of --trusted-proxies"));
+}
+
 void Refusals::no_certificate(std::string_view host, const Error& error) {
   count(counters_.refused_certificate);
   if (!no_certificate_lines_.allow(loop_.now())) return;

@@ -25,6 +25,7 @@ class Refusals {
   void no_agent(std::string_view host, const SocketAddr& client);
   void suspended(std::string_view host, const SocketAddr& client);
   void plain_http(const SocketAddr& client);
+  void no_proxy_header(const SocketAddr& proxy, const Error& error);
   void no_certificate(std::string_view host, const Error& error);
   void stalled_client(std::string_view host, const SocketAddr& client);
 
@@ -43,6 +44,7 @@ class Refusals {
   RateLimit no_agent_lines_{5, std::chrono::seconds(2)};
   RateLimit suspended_lines_{5, std::chrono::seconds(2)};
   RateLimit plain_http_lines_{1, std::chrono::seconds(10)};
+  RateLimit no_proxy_header_lines_{1, std::chrono::seconds(10)};
   RateLimit no_certificate_lines_{1, std::chrono::seconds(10)};
   RateLimit stalled_client_lines_{1, std::chrono::seconds(10)};
 };

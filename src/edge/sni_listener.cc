@@ -9,6 +9,7 @@
 #include "edge/answers.h"
 #include "tls/tls.h"
 #include "wire/client_hello.h"
+#include "wire/proxy_protocol.h"
 
 namespace culvert::edge {
 namespace {
@@ -30,6 +31,28 @@ net::Task<Result<>> read_hello(net::ByteStream& socket, wire::ClientHelloReader&
     co_return fail(ErrorCode::kInvalid, "no TLS hello: {}", reader.error());
   }
   co_return Result<>();
+}
+
+struct FromProxy {
+  wire::ProxyHeader header;
+  Bytes rest;  // that came behind it
+};
+
+// Errors as read_hello()'s.
+net::Task<Result<FromProxy>> read_proxy_header(net::ByteStream& socket, TimePoint deadline) {
+  Bytes received;
+  std::array<uint8_t, 2048> chunk;
+  while (true) {
+    auto got = co_await net::read_some(socket, chunk, deadline);
+    if (!got) co_return std::unexpected(got.error());
+    if (*got == 0) co_return fail(ErrorCode::kReset, "the proxy left");
+    received.insert(received.end(), chunk.begin(), chunk.begin() + static_cast<ptrdiff_t>(*got));
+    auto decoded = wire::decode_proxy(received);
+    if (!decoded) co_return std::unexpected(decoded.error());
+    if (!*decoded) continue;
+    const auto rest = ByteView(received).subspan((*decoded)->consumed);
+    co_return FromProxy{std::move((*decoded)->header), to_bytes(rest)};
+  }
 }
 
 // What a client sent instead of a hello begins like an HTTP request (RFC 9112, 3): a method in capitals, and
@@ -60,7 +83,8 @@ net::Task<> SniListener::accept(net::TcpListener& listener) {
     }
     count(shared.counters.connections_accepted);
     std::unique_ptr<net::ByteStream> socket = std::move(*accepted);
-    auto admitted = admission_.admit(*socket);
+    const bool from_proxy = is_proxy(socket->remote_addr());
+    auto admitted = admission_.admit(*socket, from_proxy);
     if (!admitted) {
       socket->reset();
       continue;
@@ -71,13 +95,42 @@ net::Task<> SniListener::accept(net::TcpListener& listener) {
     connection.client = connection.socket->remote_addr();
     connection.public_addr = connection.socket->local_addr();
     connection.accepted = context_.loop.now();
-    context_.tasks.spawn(serve(std::move(connection)));
+    context_.tasks.spawn(from_proxy ? identify_and_serve(std::move(connection))
+                                    : serve(std::move(connection), {}));
   }
 }
 
-net::Task<> SniListener::serve(PublicConnection connection) {
+bool SniListener::is_proxy(const SocketAddr& address) const {
+  return std::ranges::any_of(context_.shared.config.options.trusted_proxies,
+                             [&](const IpPrefix& network) { return network.contains(address); });
+}
+
+net::Task<> SniListener::identify_and_serve(PublicConnection connection) {
+  Shared& shared = context_.shared;
+  auto told = co_await read_proxy_header(*connection.socket,
+                                         connection.accepted + shared.config.options.hello_timeout);
+  if (!told && told.error().code != ErrorCode::kInvalid) {
+    count(shared.counters.refused_hello_timeout);
+    co_return;
+  }
+  if (!told) {
+    context_.refusals.no_proxy_header(connection.client, told.error());
+    connection.socket->reset();
+    co_return;
+  }
+  if (!told->header.local) {
+    connection.client = told->header.source;
+    connection.public_addr = told->header.destination;
+  }
+  admission_.identify(*connection.pending, connection.client);
+  co_await serve(std::move(connection), std::move(told->rest));
+}
+
+// `begun` has come already.
+net::Task<> SniListener::serve(PublicConnection connection, Bytes begun) {
   const Config& config = context_.shared.config;
   wire::ClientHelloReader reader;
+  if (!begun.empty()) reader.feed(begun);
   auto complete =
       co_await read_hello(*connection.socket, reader, connection.accepted + config.options.hello_timeout);
   if (!complete) {

@@ -23,7 +23,9 @@ class SniListener {
   net::Task<> accept(net::TcpListener& listener);
 
  private:
-  net::Task<> serve(PublicConnection connection);
+  bool is_proxy(const SocketAddr& address) const;
+  net::Task<> identify_and_serve(PublicConnection connection);
+  net::Task<> serve(PublicConnection connection, Bytes begun);
   net::Task<> serve_route(PublicConnection connection);
   net::Task<std::optional<PublicConnection>> end_tls(PublicConnection connection, std::string pattern);
   net::Task<> refuse_hello(PublicConnection connection, ErrorCode why, Bytes received);

@@ -26,22 +26,45 @@ void Unserved::Place::move_to(unsigned worker) {
   if (entry != source->second.end()) entry->second = worker;
 }
 
+std::optional<Unserved::Entry> Unserved::Place::move_to_source(const SocketAddr& client) {
+  std::lock_guard lock(owner_->mutex_);
+  auto old = owner_->by_source_.find(source_);
+  auto entry =
+      old == owner_->by_source_.end() ? std::map<uint64_t, unsigned>::node_type() : old->second.extract(id_);
+  if (entry.empty()) return std::nullopt;
+  if (old->second.empty()) owner_->by_source_.erase(old);
+  source_ = client.source_prefix();
+  const auto dropped = owner_->drop_oldest(source_, owner_->limits_.per_source);
+  owner_->by_source_[source_].insert(std::move(entry));
+  return dropped;
+}
+
 Unserved::Admitted Unserved::admit(const SocketAddr& client, unsigned worker) {
-  std::string source = client.source_prefix();
+  return admit(client.source_prefix(), limits_.per_source, worker);
+}
+
+// Prefixes of addresses are never empty.
+Unserved::Admitted Unserved::admit_from_proxy(unsigned worker) { return admit("", limits_.total, worker); }
+
+Unserved::Admitted Unserved::admit(std::string source, size_t per_source, unsigned worker) {
   std::lock_guard lock(mutex_);
   Admitted admitted;
-  auto entries = by_source_.find(source);
-  if (entries != by_source_.end() && entries->second.size() >= limits_.per_source) {
-    auto oldest = entries->second.begin();
-    admitted.dropped = Entry{oldest->second, oldest->first};
-    entries->second.erase(oldest);
-    --size_;
-  }
+  admitted.dropped = drop_oldest(source, per_source);
   if (size_ >= limits_.total) return admitted;
   ++size_;
   by_source_[source].emplace(++ids_, worker);
   admitted.place.emplace(Place(this, std::move(source), ids_));
   return admitted;
+}
+
+std::optional<Unserved::Entry> Unserved::drop_oldest(const std::string& source, size_t per_source) {
+  auto entries = by_source_.find(source);
+  if (entries == by_source_.end() || entries->second.size() < per_source) return std::nullopt;
+  auto oldest = entries->second.begin();
+  const Entry dropped{oldest->second, oldest->first};
+  entries->second.erase(oldest);
+  --size_;
+  return dropped;
 }
 
 void Unserved::give_back(const std::string& source, uint64_t id) {

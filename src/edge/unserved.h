@@ -35,6 +35,9 @@ class Unserved {
     uint64_t id() const { return id_; }
     // The connection lives on another worker from now on.
     void move_to(unsigned worker);
+    // A proxy has told whose connection it is: it counts for that source from now on. The oldest other one of
+    // that source, if it is full: its worker is to reset it.
+    std::optional<Entry> move_to_source(const SocketAddr& client);
 
    private:
     friend class Unserved;
@@ -54,12 +57,17 @@ class Unserved {
   Unserved(const Unserved&) = delete;
 
   Admitted admit(const SocketAddr& client, unsigned worker);
+  // From a proxy that has still to tell whose connection it is: no source's, among all.
+  Admitted admit_from_proxy(unsigned worker);
   const Limits& limits() const { return limits_; }
 
  private:
   using BySource =
       std::unordered_map<std::string, std::map<uint64_t, unsigned>>;  // workers by id, oldest first
 
+  Admitted admit(std::string source, size_t per_source, unsigned worker);
+  // What has to go so that the source has room; locked.
+  std::optional<Entry> drop_oldest(const std::string& source, size_t per_source);
   void give_back(const std::string& source, uint64_t id);
 
   const Limits limits_;

@@ -30,12 +30,12 @@ std::optional<int> status_of(const Error& error, bool in_head) {
 }  // namespace
 
 struct Server::Connection {
-  Connection(Server& its_server, net::ByteStream& its_stream, ConnectionListener its_listener)
+  Connection(Server& its_server, net::ByteStream& its_stream, ConnectionOptions its_options)
       : server(its_server),
         stream(its_stream),
-        listener(std::move(its_listener)),
+        options(std::move(its_options)),
         input(stream, H1Decoder::Role::kRequests, H1Rules::kStrict),
-        client(stream.remote_addr()),
+        client(options.client.value_or(stream.remote_addr())),
         open(server.open_),
         place(open->insert(open->end(), this)) {}
   Connection(const Connection&) = delete;
@@ -51,12 +51,12 @@ struct Server::Connection {
                   const auto& wall_clock = server.options_.wall_clock;
                   return format_date(wall_clock ? wall_clock() : server.loop_.unix_now());
                 },
-            .on_request = listener.on_request};
+            .on_request = options.on_request};
   }
 
   Server& server;
   net::ByteStream& stream;
-  ConnectionListener listener;
+  ConnectionOptions options;
   H1Input input;
   SocketAddr client;
   std::shared_ptr<std::list<Connection*>> open;
@@ -83,9 +83,9 @@ void Server::close() {
   for (Connection* connection : open) connection->stream.close();
 }
 
-net::Task<> Server::serve(std::unique_ptr<net::ByteStream> stream, ConnectionListener listener) {
+net::Task<> Server::serve(std::unique_ptr<net::ByteStream> stream, ConnectionOptions options) {
   if (!closed_) {
-    Connection connection(*this, *stream, std::move(listener));
+    Connection connection(*this, *stream, std::move(options));
     co_await serve_requests(connection);
   }
   stream->close();
@@ -118,7 +118,7 @@ net::Task<bool> Server::serve_request(Connection& connection) {
   exchange.client = connection.client;
   exchange.now = loop_.now();
   exchange.deadline = deadline;
-  exchange.keep = connection.listener.on_keep;
+  exchange.keep = connection.options.on_keep;
   if (options_.prepare) options_.prepare(exchange);
   if (!head) {
     co_await refuse(exchange, status_of(head.error(), true), head.error());

@@ -11,10 +11,12 @@ namespace culvert::http {
 
 class H1Exchange;
 
-// What the one who accepted a connection is told of it.
-struct ConnectionListener {
+// What the one who accepted a connection knows and is told of it.
+struct ConnectionOptions {
   std::function<void()> on_request = nullptr;  // with each request that has come completely
   std::function<void()> on_keep = nullptr;     // Exchange::keep
+  // Who the client is, where a proxy has told; otherwise as the stream says.
+  std::optional<SocketAddr> client = std::nullopt;
 };
 
 struct ServerOptions {
@@ -43,7 +45,7 @@ class Server {
 
   // Until the connection ends, idles or misbehaves. How many there are is the caller's to bound: each costs
   // some 100 KiB at worst, and what its handler keeps. The server outlives the task.
-  net::Task<> serve(std::unique_ptr<net::ByteStream> stream, ConnectionListener listener = {});
+  net::Task<> serve(std::unique_ptr<net::ByteStream> stream, ConnectionOptions options = {});
   size_t size() const { return open_->size(); }
 
   // Ends all connections at once, and what is served later.

@@ -157,8 +157,8 @@ struct Core : std::enable_shared_from_this<Core> {
 
 // Keeps what it serves from.
 net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::ByteStream> stream,
-                             http::ConnectionListener listener) {
-  co_await core->server.serve(std::move(stream), std::move(listener));
+                             http::ConnectionOptions options) {
+  co_await core->server.serve(std::move(stream), std::move(options));
 }
 
 class HubImpl final : public Hub {
@@ -187,8 +187,8 @@ class HubImpl final : public Hub {
   void set_declare_listener(std::function<void(Duration)> listener) override {
     core_->declare_listener = std::move(listener);
   }
-  net::Task<> serve(std::unique_ptr<net::ByteStream> stream, http::ConnectionListener listener) override {
-    return serve_connection(core_, std::move(stream), std::move(listener));
+  net::Task<> serve(std::unique_ptr<net::ByteStream> stream, http::ConnectionOptions options) override {
+    return serve_connection(core_, std::move(stream), std::move(options));
   }
 
  private:

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -75,7 +76,7 @@ class Hub {
 
   // Serves HTTP/1.1 on a connection whose TLS is done, as http::Server::serve().
   virtual net::Task<> serve(std::unique_ptr<net::ByteStream> stream,
-                            http::ConnectionListener listener = {}) = 0;
+                            http::ConnectionOptions options = {}) = 0;
 };
 
 }  // namespace culvert::hub

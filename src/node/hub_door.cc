@@ -113,7 +113,8 @@ net::Task<> HubDoor::serve_until_gone(edge::PublicConnection connection, std::sh
   }
   if (closing_) co_return;
   co_await hub_.serve(std::move(*tls), {.on_request = [entry] { entry->served = true; },
-                                        .on_keep = [this, entry] { keep(entry); }});
+                                        .on_keep = [this, entry] { keep(entry); },
+                                        .client = connection.client});
 }
 
 }  // namespace culvert::node

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "edge/testing.h"
 #include "net/tcp.h"
 #include "node/node_fixture.h"
@@ -100,6 +101,25 @@ TEST_F(HubDoorTest, WhenFullOneThatAskedNothingLosesItsPlace) {
   EXPECT_EQ(std::ranges::count_if(silent, [&](net::ByteStream* each) { return open_still(*each); }), 2);
   EXPECT_TRUE(open_still(asked)) << "although it is the oldest";
   EXPECT_EQ(door_->size(), 4u);
+}
+
+// The hub's limits are for the client that a proxy names, not for the proxy.
+TEST_F(HubDoorTest, TheHubIsToldWhoTheClientIs) {
+  open({.connections = 4, .per_source = 100});
+  set_log_level(LogLevel::kDebug);
+  ::testing::internal::CaptureStderr();
+  auto tcp = run_task(loop_, net::tcp_connect(loop_, listener_->local_addr(), soon())).value();
+  edge::PublicConnection connection{.socket = run_task(loop_, listener_->accept()).value()};
+  connection.client = *SocketAddr::parse("203.0.113.7:51234");
+  connection.detach();
+  door_->admit(std::move(connection));
+  auto client = handshake(std::move(tcp)).value();
+  Bytes answer(4096);
+  EXPECT_TRUE(run_task(loop_, net::write_all(*client, as_bytes("no HTTP\r\n\r\n"), soon())));
+  EXPECT_GT(run_task(loop_, net::read_some(*client, answer, soon())).value(), 0u);
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  set_log_level(LogLevel::kInfo);
+  EXPECT_NE(log.find("hub_request_refused client=203.0.113.7:51234"), std::string::npos) << log;
 }
 
 TEST_F(HubDoorTest, RequestsDoNotKeepHandshakesOut) {

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <utility>
+#include <vector>
+
+#include "base/host_port.h"
 
 // Section numbers are those of HAProxy's doc/proxy-protocol.txt.
 namespace culvert::wire {
@@ -108,6 +111,56 @@ Result<> read_tlvs(ByteView whole, ByteReader in, ProxyHeader& header) {
   return {};
 }
 
+// 2.1: one space between the words, no other white space.
+std::vector<std::string_view> words_of(std::string_view line) {
+  std::vector<std::string_view> words;
+  while (true) {
+    const size_t space = line.find(' ');
+    words.push_back(line.substr(0, space));
+    if (space == std::string_view::npos) return words;
+    line.remove_prefix(space + 1);
+  }
+}
+
+std::optional<SocketAddr> read_v1_address(std::string_view ip, std::string_view port, bool is_v4) {
+  // Zero is a port here, and leading zeros are not (2.1).
+  const auto number = port == "0" ? std::optional<uint16_t>(0) : parse_port(port);
+  if (!number || (port.size() > 1 && port.front() == '0')) return std::nullopt;
+  const bool looks_v4 = !ip.contains(':');
+  return looks_v4 == is_v4 ? parse_ip(ip, *number) : std::nullopt;
+}
+
+constexpr std::string_view kV1Begin = "PROXY ";
+
+// Version 1 (2.1): PROXY TCP4|TCP6 SOURCE DESTINATION SOURCE-PORT DESTINATION-PORT, or PROXY UNKNOWN and
+// anything, and CR LF.
+Result<std::optional<DecodedProxy>> decode_proxy_v1(ByteView bytes) {
+  const std::string_view text = as_text(bytes.first(std::min(bytes.size(), kMaxProxyV1Header)));
+  const size_t known = std::min(text.size(), kV1Begin.size());
+  if (text.substr(0, known) != kV1Begin.substr(0, known)) return invalid("of no version that is known");
+  const size_t end = text.find("\r\n");
+  if (end == std::string_view::npos) {
+    if (text.size() == kMaxProxyV1Header) return invalid("the line of version 1 is too long");
+    return std::nullopt;
+  }
+  DecodedProxy out{.header = {}, .consumed = end + 2};
+  const auto words = words_of(text.substr(kV1Begin.size(), end - std::min(end, kV1Begin.size())));
+  if (words.front() == "UNKNOWN") {
+    out.header.local = true;
+    return out;
+  }
+  const bool is_v4 = words.front() == "TCP4";
+  if (!is_v4 && words.front() != "TCP6") return invalid("an unknown protocol in the line of version 1");
+  constexpr size_t kWords = 5;
+  if (words.size() != kWords) return invalid("the line of version 1 does not have its five words");
+  const auto source = read_v1_address(words[1], words[3], is_v4);
+  const auto destination = read_v1_address(words[2], words[4], is_v4);
+  if (!source || !destination) return invalid("a wrong address in the line of version 1");
+  out.header.source = *source;
+  out.header.destination = *destination;
+  return out;
+}
+
 }  // namespace
 
 const ProxyTlv* ProxyHeader::find(uint8_t type) const {
@@ -196,6 +249,11 @@ Result<std::optional<DecodedProxy>> decode_proxy_v2(ByteView bytes) {
   auto tlvs = read_tlvs(whole, in, out.header);
   if (!tlvs) return std::unexpected(tlvs.error());
   return out;
+}
+
+Result<std::optional<DecodedProxy>> decode_proxy(ByteView bytes) {
+  if (bytes.empty()) return std::nullopt;
+  return bytes.front() == kV1Begin.front() ? decode_proxy_v1(bytes) : decode_proxy_v2(bytes);
 }
 
 }  // namespace culvert::wire

@@ -7,7 +7,8 @@
 #include "base/result.h"
 #include "base/socket_addr.h"
 
-// PROXY protocol version 2, as HAProxy's proxy-protocol.txt defines it.
+// The PROXY protocol, as HAProxy's proxy-protocol.txt defines it. Version 2 is read and written; version 1,
+// its text form, is read only.
 namespace culvert::wire {
 
 struct ProxyTlv {
@@ -44,5 +45,10 @@ struct DecodedProxy {
 // nullopt: more bytes are needed. kInvalid: not version 2, a field that contradicts its length, a wrong
 // CRC-32c, or longer than kMaxProxyHeader.
 Result<std::optional<DecodedProxy>> decode_proxy_v2(ByteView bytes);
+
+constexpr size_t kMaxProxyV1Header = 107;  // with its CR LF (2.1)
+
+// Of either version. nullopt: more bytes are needed, kMaxProxyHeader at most. kInvalid: of no version.
+Result<std::optional<DecodedProxy>> decode_proxy(ByteView bytes);
 
 }  // namespace culvert::wire

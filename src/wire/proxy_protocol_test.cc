@@ -57,6 +57,68 @@ TEST(ProxyProtocol, TcpOverIpv6) {
   EXPECT_EQ(decode(bytes), expected);
 }
 
+Result<std::optional<DecodedProxy>> decode_text(std::string_view text) {
+  return decode_proxy(as_bytes(text));
+}
+
+// proxy-protocol.txt, 2.1.
+TEST(ProxyProtocol, Version1IsReadToTheByte) {
+  struct Case {
+    const char* line;
+    const char* source;
+    const char* destination;
+  };
+  for (const Case& c :
+       {Case{"PROXY TCP4 192.0.2.1 203.0.113.5 56324 443\r\n", "192.0.2.1:56324", "203.0.113.5:443"},
+        Case{"PROXY TCP4 255.255.255.255 255.255.255.255 65535 0\r\n", "255.255.255.255:65535",
+             "255.255.255.255:0"},
+        Case{"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n", "[2001:db8::1]:1", "[2001:db8::2]:2"}}) {
+    const std::string_view line = c.line;
+    for (size_t size = 0; size < line.size(); ++size) {
+      auto partial = decode_text(line.substr(0, size));
+      ASSERT_TRUE(partial) << partial.error().message;
+      EXPECT_FALSE(*partial) << size;
+    }
+    auto decoded = decode_text(std::string(line) + "\x16\x03");
+    ASSERT_TRUE(decoded && *decoded) << line;
+    EXPECT_EQ((*decoded)->consumed, line.size());
+    EXPECT_FALSE((*decoded)->header.local);
+    EXPECT_EQ((*decoded)->header.source, addr(c.source));
+    EXPECT_EQ((*decoded)->header.destination, addr(c.destination));
+  }
+  for (const char* line : {"PROXY UNKNOWN\r\n", "PROXY UNKNOWN ffff::1 what ever 1 2\r\n"}) {
+    auto decoded = decode_text(line);
+    ASSERT_TRUE(decoded && *decoded) << line;
+    EXPECT_TRUE((*decoded)->header.local);
+  }
+}
+
+TEST(ProxyProtocol, AWrongLineOfVersion1IsRefused) {
+  for (const char* line :
+       {"GET / HTTP/1.1\r\n", "PROXY\r\n", "PROXY \r\n", "PROXY TCP5 1.2.3.4 1.2.3.4 1 2\r\n",
+        "PROXY TCP4\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2 3\r\n",
+        "PROXY TCP4  1.2.3.4 1.2.3.4 1 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 65536\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 01 2\r\n", "PROXY TCP4 ::1 ::1 1 2\r\n",
+        "PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n", "PROXY TCP4 1.2.3.4.5 1.2.3.4 1 2\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 -1 2\r\n", "proxy TCP4 1.2.3.4 1.2.3.4 1 2\r\n"}) {
+    auto decoded = decode_text(line);
+    EXPECT_FALSE(decoded) << line;
+  }
+  const std::string endless = "PROXY UNKNOWN " + std::string(200, 'x');
+  EXPECT_TRUE(decode_text(endless.substr(0, kMaxProxyV1Header - 1)));
+  EXPECT_FALSE(decode_text(endless.substr(0, kMaxProxyV1Header)));
+}
+
+TEST(ProxyProtocol, EitherVersionIsToldByItsFirstByte) {
+  const Bytes second = header(std::string("2111000c") + kInet);
+  auto decoded = decode_proxy(second);
+  ASSERT_TRUE(decoded && *decoded);
+  EXPECT_EQ((*decoded)->header, inet_header());
+  auto nothing = decode_proxy({});
+  EXPECT_TRUE(nothing && !*nothing);
+  EXPECT_FALSE(decode_text("\x16\x03\x01")) << "a TLS hello";
+}
+
 TEST(ProxyProtocol, MixedFamiliesAreWrittenMapped) {
   ProxyHeader mixed = inet_header();
   mixed.destination = addr("[2001:db8::2]:443");
