@@ -41,7 +41,7 @@ Command* find_command(const std::vector<std::unique_ptr<Command>>& commands, std
 
 std::pair<Command*, size_t> leading_command(const std::vector<std::unique_ptr<Command>>& commands,
                                             std::span<const std::string> words) {
-  constexpr size_t kLongestName = 2;
+  constexpr size_t kLongestName = 3;
   for (size_t size = std::min(kLongestName, words.size()); size > 0; --size) {
     const std::string name = fmt::format("{}", fmt::join(words.first(size), " "));
     if (Command* command = find_command(commands, name)) return {command, size};

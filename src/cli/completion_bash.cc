@@ -20,7 +20,7 @@ _culvert_reply() {
 
 _culvert() {
   local word="${COMP_WORDS[COMP_CWORD]}" flag="${COMP_WORDS[COMP_CWORD - 1]}"
-  local command="${COMP_WORDS[1]}" flags="" words=""
+  local command="${COMP_WORDS[1]}" flags="" words="" at=1
   COMPREPLY=()
   # bash takes --flag=VALUE for three words.
   if [[ $word == "=" ]]; then
@@ -60,7 +60,7 @@ std::map<std::string, std::string> value_cases(const CommandWords& command) {
 std::string command_case(const CommandWords& command) {
   std::vector<std::string> flags;
   for (const FlagWord& flag : command.flags) flags.push_back("--" + flag.name);
-  std::string out = fmt::format("    \"{}\")\n      flags=\"{}\"\n", command.name(), fmt::join(flags, " "));
+  std::string out = fmt::format("    \"{}\")\n      flags=\"{}\"\n", command.name, fmt::join(flags, " "));
   if (!command.choices.empty())
     fmt::format_to(std::back_inserter(out), "      words=\"{}\"\n", fmt::join(command.choices, " "));
   const auto cases = value_cases(command);
@@ -76,37 +76,43 @@ std::string command_case(const CommandWords& command) {
   return out + "      ;;\n";
 }
 
+std::string joined_words(const std::vector<CommandWords>& all, std::string_view prefix) {
+  std::string out;
+  for (const NextWord& next : next_words(all, prefix)) out += (out.empty() ? "" : " ") + next.word;
+  return out;
+}
+
 }  // namespace
 
 std::string bash_completion(const std::vector<std::unique_ptr<Command>>& commands) {
   const std::vector<CommandWords> all = words_of(commands);
-  std::vector<std::string> first = {};
-  std::map<std::string, std::string> groups;  // their second words
-  for (const CommandWords& command : all) {
-    if (first.empty() || first.back() != command.first) first.push_back(command.first);
-    if (!command.second.empty()) groups[command.first] += command.second + " ";
-  }
   std::string out(kBegin);
   fmt::format_to(
       std::back_inserter(out),
       "  if ((COMP_CWORD == 1)); then\n    _culvert_reply -W \"{} --help --version\"\n    return\n  fi\n",
-      fmt::join(first, " "));
-  out += "  case \"$command\" in\n";
-  for (const auto& [name, words] : groups) {
+      joined_words(all, ""));
+  // Word by word, for as long as more follow: at each turn `at` is one nearer to the word that is completed.
+  out +=
+      "  while true; do\n"
+      "    words=\"\"\n"
+      "    case \"$command\" in\n";
+  for (const std::string& prefix : prefixes_of(all)) {
     // "agent" is a command, and the beginning of "agent list".
-    const bool is_command = std::ranges::find(all, name, &CommandWords::name) != all.end();
-    fmt::format_to(std::back_inserter(out), "    {}) {}words=\"{}--help\" ;;\n", name,
-                   is_command ? "[[ ${COMP_WORDS[2]} == -* ]] || " : "", words);
+    const bool is_command = std::ranges::find(all, prefix, &CommandWords::name) != all.end();
+    fmt::format_to(std::back_inserter(out), "      \"{}\") {}words=\"{} --help\" ;;\n", prefix,
+                   is_command ? "[[ ${COMP_WORDS[at + 1]} == -* ]] || " : "", joined_words(all, prefix));
   }
   out +=
-      "  esac\n"
-      "  if [[ -n $words ]]; then\n"
-      "    if ((COMP_CWORD == 2)); then\n"
+      "    esac\n"
+      "    if [[ -z $words ]]; then break; fi\n"
+      "    ((at += 1))\n"
+      "    if ((COMP_CWORD <= at)); then\n"
       "      _culvert_reply -W \"$words\"\n"
       "      return\n"
       "    fi\n"
-      "    command+=\" ${COMP_WORDS[2]}\" words=\"\"\n"
-      "  fi\n"
+      "    command+=\" ${COMP_WORDS[at]}\"\n"
+      "  done\n"
+      "  words=\"\"\n"
       "  case \"$command\" in\n";
   for (const CommandWords& command : all) out += command_case(command);
   return out + "  esac\n" + std::string(kEnd);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <iterator>
 
 #include "cli/completion.h"
@@ -19,12 +20,19 @@ std::string quoted_word(std::string_view text) {
   return out + "'";
 }
 
-// When the command's name stands on the line.
-std::string condition(const CommandWords& command) {
-  std::string out = "__fish_seen_subcommand_from " + command.first;
-  if (!command.second.empty()) out += "; and __fish_seen_subcommand_from " + command.second;
-  return quoted_word(out);
+// When these words stand on the line.
+std::string seen(std::string_view words) {
+  std::string out;
+  for (size_t begin = 0; begin < words.size();) {
+    const size_t end = std::min(words.find(' ', begin), words.size());
+    fmt::format_to(std::back_inserter(out), "{}__fish_seen_subcommand_from {}", out.empty() ? "" : "; and ",
+                   words.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return out;
 }
+
+std::string condition(const CommandWords& command) { return quoted_word(seen(command.name)); }
 
 std::string value_options(const FlagWord& flag) {
   using Value = FlagWord::Value;
@@ -58,22 +66,14 @@ std::string fish_completion(const std::vector<std::unique_ptr<Command>>& command
     fmt::format_to(std::back_inserter(out), "complete -c culvert -n {} -a {} -d {}\n", quoted_word(when),
                    word, quoted_word(summary));
   };
-  std::string group_before;
-  for (const CommandWords& command : all) {
-    const CommandGroup* group = find_group(command.first);
-    if (group == nullptr) {
-      add_word("__fish_use_subcommand", command.first, command.summary);
-      continue;
-    }
-    if (group_before != command.first) add_word("__fish_use_subcommand", group->name, group->summary);
-    group_before = command.first;
-    std::vector<std::string> second;
-    for (const CommandWords& other : all) {
-      if (other.first == command.first) second.push_back(other.second);
-    }
-    add_word(fmt::format("__fish_seen_subcommand_from {}; and not __fish_seen_subcommand_from {}",
-                         command.first, fmt::join(second, " ")),
-             command.second, command.summary);
+  for (const NextWord& next : next_words(all, "")) add_word("__fish_use_subcommand", next.word, next.summary);
+  for (const std::string& prefix : prefixes_of(all)) {
+    if (find_group(prefix) == nullptr) continue;  // a command as well, which takes flags
+    const std::vector<NextWord> next = next_words(all, prefix);
+    std::string words;
+    for (const NextWord& each : next) words += " " + each.word;
+    const std::string when = fmt::format("{}; and not __fish_seen_subcommand_from{}", seen(prefix), words);
+    for (const NextWord& each : next) add_word(when, each.word, each.summary);
   }
   for (const CommandWords& command : all) {
     for (const FlagWord& flag : command.flags) out += flag_line(command, flag);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <sstream>
 
 #include "base/file.h"
 #include "cli/completion_words.h"
@@ -68,6 +69,9 @@ TEST(BashCompletion, OffersCommandsAndTheirSecondWords) {
   EXPECT_THAT(bash.complete({"invite", ""}),
               ElementsAre("--help", "create", "edit", "list", "revoke", "show"));
   EXPECT_THAT(bash.complete({"agent", "li"}), ElementsAre("list"));
+  EXPECT_THAT(bash.complete({"operator", ""}), ElementsAre("--help", "key"));
+  EXPECT_THAT(bash.complete({"operator", "key", ""}), ElementsAre("--help", "create", "list", "revoke"));
+  EXPECT_THAT(bash.complete({"operator", "key", "create", "--role", ""}), ElementsAre("admin", "read-only"));
   EXPECT_THAT(bash.complete({"agent", "--serv"}), ElementsAre("--service", "--services", "--services-file"));
   EXPECT_THAT(bash.complete({"nonsense", ""}), IsEmpty());
 }
@@ -80,9 +84,11 @@ TEST(BashCompletion, OffersFlagsAndSwitches) {
               ElementsAre("--max-connections", "--max-connections-per-tenant"));
   // Every flag of every command is there.
   for (const CommandWords& command : words_of(make_commands())) {
-    std::vector<std::string> words = {command.first, "--"};
-    if (!command.second.empty()) words.insert(words.begin() + 1, command.second);
-    EXPECT_EQ(bash.complete(words).size(), command.flags.size()) << command.name();
+    std::vector<std::string> words;
+    std::istringstream name(command.name);
+    for (std::string word; name >> word;) words.push_back(word);
+    words.emplace_back("--");
+    EXPECT_EQ(bash.complete(words).size(), command.flags.size()) << command.name;
   }
 }
 
@@ -111,6 +117,11 @@ TEST(OtherCompletions, HaveEveryFlag) {
       fish,
       HasSubstr("-n '__fish_seen_subcommand_from invite; and __fish_seen_subcommand_from list' -l output "
                 "-s o -x -a 'table json yaml' -d 'table, json or yaml'\n"));
+  EXPECT_THAT(zsh, HasSubstr("if [[ $name == 'operator key' ]]; then\n"));
+  EXPECT_THAT(zsh, HasSubstr("    'operator key create')\n"));
+  EXPECT_THAT(fish,
+              HasSubstr("-n '__fish_seen_subcommand_from operator; and __fish_seen_subcommand_from key; and "
+                        "not __fish_seen_subcommand_from create list revoke' -a create "));
   for (const CommandWords& command : words_of(commands)) {
     for (const FlagWord& flag : command.flags) {
       EXPECT_THAT(zsh, HasSubstr("--" + flag.name));

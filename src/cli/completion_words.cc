@@ -1,5 +1,9 @@
 #include "cli/completion_words.h"
 
+#include <algorithm>
+
+#include "cli/help.h"
+
 namespace culvert::cli {
 namespace {
 
@@ -38,9 +42,7 @@ std::vector<CommandWords> words_of(const std::vector<std::unique_ptr<Command>>& 
   for (const auto& command : commands) {
     const CommandInfo& info = command->info();
     if (info.is_hidden) continue;
-    const size_t blank = info.name.find(' ');
-    CommandWords words{.first = info.name.substr(0, blank),
-                       .second = blank == info.name.npos ? "" : info.name.substr(blank + 1),
+    CommandWords words{.name = info.name,
                        .summary = info.summary,
                        .positional = {},
                        .choices = {},
@@ -50,6 +52,32 @@ std::vector<CommandWords> words_of(const std::vector<std::unique_ptr<Command>>& 
       words.choices = info.positional->choices;
     }
     out.push_back(std::move(words));
+  }
+  return out;
+}
+
+std::vector<std::string> prefixes_of(const std::vector<CommandWords>& commands) {
+  std::vector<std::string> out;
+  for (const CommandWords& command : commands) {
+    for (size_t end = command.name.find(' '); end != command.name.npos;
+         end = command.name.find(' ', end + 1)) {
+      const std::string prefix = command.name.substr(0, end);
+      if (std::ranges::find(out, prefix) == out.end()) out.push_back(prefix);
+    }
+  }
+  return out;
+}
+
+std::vector<NextWord> next_words(const std::vector<CommandWords>& commands, std::string_view prefix) {
+  const std::string begin = prefix.empty() ? "" : fmt::format("{} ", prefix);
+  std::vector<NextWord> out;
+  for (const CommandWords& command : commands) {
+    if (!command.name.starts_with(begin)) continue;
+    const std::string word =
+        command.name.substr(begin.size(), command.name.find(' ', begin.size()) - begin.size());
+    if (std::ranges::find(out, word, &NextWord::word) != out.end()) continue;
+    const CommandGroup* group = find_group(begin + word);
+    out.push_back({word, group != nullptr ? std::string(group->summary) : command.summary});
   }
   return out;
 }

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/command.h"
@@ -22,16 +23,23 @@ struct FlagWord {
 };
 
 struct CommandWords {
-  std::string first;   // "invite", or "node"
-  std::string second;  // "list", or empty
+  std::string name;  // "node", "invite list", "operator key list"
   std::string summary;
   std::string positional;            // its name; empty: the command takes no word
   std::vector<std::string> choices;  // of the positional
   std::vector<FlagWord> flags;
-
-  std::string name() const { return second.empty() ? first : first + " " + second; }
 };
 
 std::vector<CommandWords> words_of(const std::vector<std::unique_ptr<Command>>& commands);
+
+// What several commands begin with: "invite", "operator", "operator key".
+std::vector<std::string> prefixes_of(const std::vector<CommandWords>& commands);
+
+struct NextWord {
+  std::string word;
+  std::string summary;  // of the command or the group whose name it completes
+};
+// The words that may follow a prefix; empty: those that come first.
+std::vector<NextWord> next_words(const std::vector<CommandWords>& commands, std::string_view prefix);
 
 }  // namespace culvert::cli

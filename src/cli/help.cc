@@ -1,6 +1,7 @@
 #include "cli/help.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <iterator>
@@ -13,7 +14,8 @@ constexpr CommandGroup kGroups[] = {
     {"ca", "The node's internal certificate authority"},
     {"token", "Look at an invite token"},
     {"tenant", "Show, suspend and remove the hub's tenants"},
-    {"operator-key", "Create, list and revoke operator keys"},
+    {"operator", "Keys of those who administer the hub"},
+    {"operator key", "Create, list and revoke operator keys"},
     {"edge-invite", "Create, list and revoke the tokens of edges on other hosts"},
     {"route", "List the routes that edges serve"},
     {"audit", "List who changed what on the hub"},
@@ -62,6 +64,15 @@ std::string command_help(const Command& command) {
 const CommandGroup* find_group(std::string_view name) {
   const auto* found = std::ranges::find(kGroups, name, &CommandGroup::name);
   return found == std::end(kGroups) ? nullptr : found;
+}
+
+std::pair<const CommandGroup*, size_t> leading_group(std::span<const std::string> words) {
+  constexpr size_t kLongestName = 2;
+  for (size_t size = std::min(kLongestName, words.size()); size > 0; --size) {
+    const auto* group = find_group(fmt::format("{}", fmt::join(words.first(size), " ")));
+    if (group != nullptr) return {group, size};
+  }
+  return {nullptr, 0};
 }
 
 std::string group_help(const CommandGroup& group, const std::vector<std::unique_ptr<Command>>& commands) {

@@ -150,20 +150,20 @@ ListCommandInfo audit_list() {
 
 ListCommandInfo operator_key_list() {
   return {
-      .command = {.name = "operator-key list",
+      .command = {.name = "operator key list",
                   .summary = "List the operator keys besides that of the node's file",
-                  .examples = "  culvert operator-key list\n"},
+                  .examples = "  culvert operator key list\n"},
       .path = "/v1/operator-keys",
       .listing = {.member = "keys",
                   .columns = {{"NAME", "name"}, {"ROLE", "role"}, {"CREATED", "created_at", Show::kTime}}}};
 }
 
 NamedCommandInfo operator_key_revoke() {
-  return {.command = {.name = "operator-key revoke",
+  return {.command = {.name = "operator key revoke",
                       .summary = "Revoke an operator key",
-                      .examples = "  culvert operator-key revoke grafana\n",
+                      .examples = "  culvert operator key revoke grafana\n",
                       .positional = Positional{.name = "NAME",
-                                               .help = "its name, as `culvert operator-key list` shows it"}},
+                                               .help = "its name, as `culvert operator key list` shows it"}},
           .method = "DELETE",
           .path = "/v1/operator-keys/",
           .names_invite = false,

@@ -14,11 +14,11 @@ namespace json = boost::json;
 
 CommandInfo create_info() {
   return {
-      .name = "operator-key create",
+      .name = "operator key create",
       .summary = "Create an operator key and print it",
       .examples =
-          "  culvert operator-key create grafana --role read-only\n"
-          "  (umask 077; culvert operator-key create deploy > deploy.key)\n",
+          "  culvert operator key create grafana --role read-only\n"
+          "  (umask 077; culvert operator key create deploy > deploy.key)\n",
       .positional = Positional{.name = "NAME", .help = "what it is called in lists and in the audit log"}};
 }
 
@@ -32,6 +32,7 @@ OperatorKeyCreateCommand::OperatorKeyCreateCommand() : OperatorCommand(create_in
                .value_name = "ROLE",
                .default_text = role_,
                .example = "read-only",
+               .choices = {"admin", "read-only"},
                .variable = "CULVERT_OPERATOR_KEY_ROLE",
                .apply = [this](std::string_view text) -> Result<> {
                  if (text != "admin" && text != "read-only")
@@ -69,7 +70,7 @@ Result<> OperatorKeyCreateCommand::run() {
 std::string OperatorKeyCreateCommand::when_output_is_lost() const {
   if (!is_created_) return {};
   return fmt::format(
-      "the operator key {0} exists all the same, and is not shown again; run `culvert operator-key revoke "
+      "the operator key {0} exists all the same, and is not shown again; run `culvert operator key revoke "
       "{0}` and "
       "create another one",
       printable(name_));

@@ -5,7 +5,7 @@
 
 namespace culvert::cli {
 
-// culvert operator-key create: the key goes to standard output alone, what is to be known of it to standard
+// culvert operator key create: the key goes to standard output alone, what is to be known of it to standard
 // error.
 class OperatorKeyCreateCommand final : public OperatorCommand {
  public:

@@ -63,12 +63,12 @@ int serve_others(const Commands& commands, std::span<const std::string> words) {
   if (words.empty()) return complain_of_usage("missing command", "culvert");
   if (is_help(words[0])) return show(program_help(commands));
   if (words[0] == "--version") return show(version_text() + "\n");
-  const CommandGroup* group = find_group(words[0]);
+  const auto [group, name_size] = leading_group(words);
   if (group == nullptr) return complain_of_usage(describe_stray(words[0], "culvert", true), "culvert");
   const std::string name = fmt::format("culvert {}", group->name);
-  if (words.size() == 1) return complain_of_usage("missing command", name);
-  if (is_help(words[1])) return show(group_help(*group, commands));
-  return complain_of_usage(describe_stray(words[1], name, true), name);
+  if (words.size() == name_size) return complain_of_usage("missing command", name);
+  if (is_help(words[name_size])) return show(group_help(*group, commands));
+  return complain_of_usage(describe_stray(words[name_size], name, true), name);
 }
 
 }  // namespace

@@ -161,7 +161,7 @@ def test_a_node_that_is_killed_serves_again_before_its_agents_declare(world):
 def test_an_operator_key_that_may_only_read_changes_nothing(world):
     node = world.node()
     world.invite(node)
-    made = world.culvert("operator-key", "create", "--data-dir", node.data_dir, "grafana", "--role", "read-only")
+    made = world.culvert("operator", "key", "create", "--data-dir", node.data_dir, "grafana", "--role", "read-only")
     assert made.returncode == 0, made.stderr
     key = made.stdout.strip()
     assert len(key) == 43 and key not in made.stderr
@@ -170,6 +170,6 @@ def test_an_operator_key_that_may_only_read_changes_nothing(world):
     for change in (["tenant", "suspend", "home"], ["tenant", "remove", "home"], ["invite", "edit", "home", "--name", "x"]):
         refused = world.culvert(*change, "--data-dir", node.data_dir, env=env)
         assert refused.returncode == 3 and "may only read" in refused.stderr, refused.stderr
-    assert world.culvert("operator-key", "revoke", "--data-dir", node.data_dir, "grafana").returncode == 0
+    assert world.culvert("operator", "key", "revoke", "--data-dir", node.data_dir, "grafana").returncode == 0
     assert world.culvert("invite", "list", "--data-dir", node.data_dir, env=env).returncode == 3
     assert world.culvert("tenant", "show", "--data-dir", node.data_dir, "nobody").returncode == 5
