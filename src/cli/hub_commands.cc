@@ -1,4 +1,5 @@
 // The commands about what a hub has: each is its words, the path of the API and the columns that are shown.
+#include "cli/audit_command.h"
 #include "cli/edge_invite_command.h"
 #include "cli/invite_edit_command.h"
 #include "cli/named_command.h"
@@ -135,19 +136,6 @@ NamedCommandInfo edge_invite_revoke() {
           .done = "revoked"};
 }
 
-ListCommandInfo audit_list() {
-  return {.command = {.name = "audit list",
-                      .summary = "List who changed what, the newest first",
-                      .examples = "  culvert audit list\n  culvert audit list -o json\n"},
-          .path = "/v1/audit",
-          .listing = {.member = "entries",
-                      .columns = {{"NUMBER", "sequence"},
-                                  {"AT", "at", Show::kTime},
-                                  {"BY", "actor"},
-                                  {"ACTION", "action"},
-                                  {"SUBJECT", "subject"}}}};
-}
-
 ListCommandInfo operator_key_list() {
   return {
       .command = {.name = "operator key list",
@@ -200,7 +188,7 @@ std::vector<std::unique_ptr<Command>> make_hub_commands() {
   commands.push_back(std::make_unique<ListCommand>(edge_invite_list()));
   commands.push_back(std::make_unique<NamedCommand>(edge_invite_revoke()));
   commands.push_back(std::make_unique<ListCommand>(edge_list()));
-  commands.push_back(std::make_unique<ListCommand>(audit_list()));
+  commands.push_back(std::make_unique<AuditListCommand>());
   commands.push_back(std::make_unique<OperatorKeyCreateCommand>());
   commands.push_back(std::make_unique<ListCommand>(operator_key_list()));
   commands.push_back(std::make_unique<NamedCommand>(operator_key_revoke()));

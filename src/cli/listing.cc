@@ -149,7 +149,7 @@ Result<std::string> fetch_listing(const ListingInfo& info, const std::string& pa
     auto next = take_page(info, *answer, entries);
     if (!next) return std::unexpected(next.error());
     if (!next->empty()) {
-      next_path = fmt::format("{}?after={}", path, *next);
+      next_path = fmt::format("{}{}after={}", path, path.contains('?') ? '&' : '?', *next);
       continue;
     }
     if (options.format == OutputFormat::kTable) return format_entries(info, entries, options);

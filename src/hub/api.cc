@@ -39,7 +39,8 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
       invite_handlers_(config, state.invites, ledger, failures_, random),
       operator_key_handlers_(config, state.operator_keys, ledger, failures_, random),
       edge_handlers_(config, state.edges, edge_sessions, ledger, failures_, counters_, random),
-      lists_(state, ledger, failures_),
+      lists_(state),
+      audit_handler_(ledger, failures_),
       router_(refusals()) {
   using http::Exchange;
   using Response = net::Task<http::Response>;
@@ -82,7 +83,7 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
   operators("DELETE", "/v1/edges/*", [this](const Exchange& e) { return edge_handlers_.revoke(e); });
   operators("GET", "/v1/agents", [this](const Exchange& e) -> Response { co_return lists_.agents(e); });
   operators("GET", "/v1/routes", [this](const Exchange& e) -> Response { co_return lists_.routes(e); });
-  operators("GET", "/v1/audit", [this](const Exchange& e) { return lists_.audit(e); });
+  operators("GET", "/v1/audit", [this](const Exchange& e) { return audit_handler_.list(e); });
 }
 
 Api::~Api() { state_.invites.set_listener(nullptr); }

@@ -2,6 +2,7 @@
 #include "base/random.h"
 #include "http/router.h"
 #include "hub/api_counters.h"
+#include "hub/audit_handler.h"
 #include "hub/declaration_limits.h"
 #include "hub/edge_handlers.h"
 #include "hub/edge_sessions.h"
@@ -67,6 +68,7 @@ class Api {
   OperatorKeyHandlers operator_key_handlers_;
   EdgeHandlers edge_handlers_;
   Lists lists_;
+  AuditHandler audit_handler_;
   http::Router router_;
 };
 

@@ -400,6 +400,100 @@ TEST_F(OperatorApiTest, EveryChangeIsInTheAuditLog) {
   EXPECT_EQ(all.find("secret"), std::string::npos) << "not even a hash of it";
 }
 
+TEST_F(OperatorApiTest, TheAuditLogIsSearched) {
+  const std::string ops = create_key("ops", "admin");
+  g_wall += 100s;
+  auto created = call("POST", "/v1/invites", R"({"name":"home","hostnames":["a.eu"]})", ops);
+  const std::string id(parse(created).at("invite_id").as_string());
+  ASSERT_EQ(call("PATCH", "/v1/invites/" + id, R"({"suspended":true})").status, 200);
+  EXPECT_EQ(audit().size(), 3u);
+  EXPECT_EQ(audit("?actor=ops").size(), 1u);
+  EXPECT_EQ(audit("?actor=op").size(), 0u) << "not a part of a name";
+  EXPECT_EQ(audit("?action=invite").size(), 2u);
+  EXPECT_EQ(audit("?action=invite.change").size(), 1u);
+  EXPECT_EQ(audit("?action=invite.ch").size(), 0u);
+  EXPECT_EQ(audit("?subject=" + id).size(), 2u);
+  EXPECT_EQ(audit("?since=1700000100").size(), 2u);
+  EXPECT_EQ(audit("?newer=1").size(), 2u);
+  EXPECT_EQ(audit("?newer=1&actor=operator.key&subject=" + id).size(), 1u);
+  EXPECT_EQ(parse(call("GET", "/v1/audit?actor=nobody")).at("newest").to_number<int>(), 3);
+  // A clock that was set back hides no later entry.
+  g_wall -= 1h;
+  (void)create_key("late", "admin");
+  EXPECT_EQ(audit("?since=1700000100").size(), 2u);
+  for (const char* bad : {"?wait=1", "?newer=1&wait=11", "?newer=x", "?since=-1", "?actor=", "?who=ops"})
+    EXPECT_EQ(call("GET", fmt::format("/v1/audit{}", bad)).status, 400) << bad;
+}
+
+TEST_F(OperatorApiTest, ALongAuditLogIsLookedThroughInPieces) {
+  constexpr size_t kEntries = AuditHandler::kMaxScanned + 2 * AuditHandler::kPage;
+  auto written = run_task(
+      loop_, ledger_->commit({.touches = {}, .judge = [&]() -> Result<Batch> {
+                                Batch batch;
+                                for (size_t i = 0; i < kEntries; ++i) {
+                                  batch.audit.push_back(
+                                      {.at = g_wall, .actor = i < 3 ? "first" : "other", .action = "x"});
+                                }
+                                return batch;
+                              }}));
+  ASSERT_TRUE(written);
+  const auto all = [&](std::string query) {
+    size_t found = 0, pages = 0;
+    for (std::string after; pages < 100; ++pages) {
+      const auto body = parse(call("GET", fmt::format("/v1/audit?{}{}", query, after)));
+      found += body.at("entries").as_array().size();
+      EXPECT_LE(body.at("entries").as_array().size(), AuditHandler::kPage);
+      if (!body.contains("next")) break;
+      after = "&after=" + std::string(body.at("next").as_string());
+    }
+    return std::pair(found, pages);
+  };
+  EXPECT_EQ(all("actor=first"), std::pair(size_t{3}, size_t{1})) << "the first answer is an empty piece";
+  EXPECT_EQ(all("actor=other").first, kEntries - 3);
+  EXPECT_EQ(all("newer=0").first, kEntries);
+  EXPECT_EQ(all(fmt::format("newer={}", kEntries - 1)), std::pair(size_t{1}, size_t{0}));
+}
+
+// `audit list --follow` asks again and again.
+TEST_F(OperatorApiTest, FollowingTheAuditLogWaitsForTheNextEntry) {
+  (void)create_key("one", "admin");
+  http::testing::MemoryExchange waiting(
+      http::Request{.method = "GET", .target = "/v1/audit?newer=1&wait=10", .headers = {}, .body = {}});
+  waiting.request.headers.add("Authorization", std::string("Bearer ") + kOperatorKey);
+  waiting.now = loop_.now();
+  net::TaskGroup tasks(loop_);
+  tasks.spawn(api_->handle(waiting));
+  for (int i = 0; i < 100; ++i) (void)loop_.run_ready();
+  EXPECT_FALSE(waiting.has_answered());
+  (void)create_key("two", "admin");
+  net::testing::run_until(loop_, [&] { return tasks.size() == 0; });
+  description_.check(waiting.request, waiting.response);
+  const auto body = parse(waiting.response);
+  ASSERT_EQ(body.at("entries").as_array().size(), 1u);
+  EXPECT_EQ(body.at("entries").at(0).at("subject").as_string(), "two");
+  EXPECT_EQ(body.at("newest").to_number<int>(), 2);
+
+  http::Request late{.method = "GET", .target = "/v1/audit?newer=2&wait=1", .headers = {}, .body = {}};
+  late.headers.add("Authorization", std::string("Bearer ") + kOperatorKey);
+  const auto nothing = parse(handle(std::move(late), loop_.now() - 1s));
+  EXPECT_EQ(nothing.at("entries").as_array().size(), 0u);
+  EXPECT_EQ(nothing.at("newest").to_number<int>(), 2);
+}
+
+TEST_F(OperatorApiTest, AHubThatEndsAnswersThoseThatWait) {
+  http::testing::MemoryExchange waiting(
+      http::Request{.method = "GET", .target = "/v1/audit?newer=0&wait=10", .headers = {}, .body = {}});
+  waiting.request.headers.add("Authorization", std::string("Bearer ") + kOperatorKey);
+  waiting.now = loop_.now();
+  net::TaskGroup tasks(loop_);
+  tasks.spawn(api_->handle(waiting));
+  for (int i = 0; i < 100; ++i) (void)loop_.run_ready();
+  ledger_->close();
+  net::testing::run_until(loop_, [&] { return tasks.size() == 0; });
+  EXPECT_EQ(waiting.response.status, 200);
+  EXPECT_EQ(parse(waiting.response).at("entries").as_array().size(), 0u);
+}
+
 TEST_F(OperatorApiTest, AgentsAndRoutesAreListed) {
   auto token = invite();
   ASSERT_EQ(declare(token).status, 200);

@@ -7,6 +7,7 @@
 #include "hub/answers.h"
 #include "hub/invite_json.h"
 #include "hub/invite_record.h"
+#include "hub/query.h"
 #include "hubapi/pet_name.h"
 #include "hubapi/token.h"
 
@@ -113,13 +114,12 @@ net::Task<http::Response> InviteHandlers::create(const http::Exchange& exchange)
 }
 
 net::Task<http::Response> InviteHandlers::list(const http::Exchange& exchange) {
-  constexpr std::string_view kAfter = "after=";
+  auto query = Query::read(exchange, {"after"});
+  if (!query) co_return bad_query(query.error());
   std::optional<InviteId> after;
-  const std::string& target = exchange.request.target;
-  if (size_t mark = target.find('?'); mark != std::string::npos) {
-    std::string_view query = std::string_view(target).substr(mark + 1);
-    if (query.starts_with(kAfter)) after = parse_invite_id(query.substr(kAfter.size()));
-    if (!after) co_return error_response(400, "invalid_request", "the only query here is after=<invite id>");
+  if (const auto text = query->text("after")) {
+    after = parse_invite_id(*text);
+    if (!after) co_return error_response(400, "invalid_request", "after=... is not the id of an invite");
   }
   auto invites = invites_.list(after, kMaxPageInvites + 1);
   if (!invites) co_return error_response(404, "not_found", invites.error().message);

@@ -11,9 +11,6 @@ namespace {
 
 namespace json = boost::json;
 
-// The last second that a clock in nanoseconds could still hold.
-constexpr int64_t kMaxTime = 9'000'000'000;
-
 }  // namespace
 
 std::string invite_key(const InviteId& id) { return to_base64url(id); }

@@ -29,12 +29,23 @@ Ledger::Ledger(net::EventLoop& loop, std::unique_ptr<RecordStore> store, State& 
       options_(options),
       store_(std::move(store)),
       revision_(store_->revision()),
+      committed_(loop_),
       retry_timer_(loop) {
   apply(store_->take_records());
 }
 
 void Ledger::apply(const std::vector<Record>& records) {
   for (const Record& record : records) state_.apply(record, loop_.now());
+  ++commits_;
+  committed_.notify();
+}
+
+net::Task<bool> Ledger::commit_after(uint64_t seen, TimePoint deadline) {
+  while (commits_ <= seen && !closed_) {
+    const bool in_time = co_await committed_.wait_until(deadline);
+    if (!in_time) co_return false;
+  }
+  co_return !closed_;
 }
 
 void Ledger::finish(Waiting& waiting, Result<> result) {
@@ -167,6 +178,7 @@ void Ledger::landed(const Batch& batch, Result<CommitOutcome> outcome) {
 
 void Ledger::close() {
   if (std::exchange(closed_, true)) return;
+  committed_.notify();
   retry_timer_.cancel();
   const Batch last = state_.unstored();
   store_->close(last, [this, last](Result<CommitOutcome> outcome) {

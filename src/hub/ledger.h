@@ -59,6 +59,11 @@ class Ledger {
   // kUnavailable, kIo, kClosed.
   net::Task<Result<std::vector<AuditEntry>>> audit(std::optional<uint64_t> before, size_t limit);
 
+  // Commits that this hub knows of, its own and others'.
+  uint64_t commits() const { return commits_; }
+  // Until there are more than `seen`; false when `deadline` came first, or the ledger was closed.
+  net::Task<bool> commit_after(uint64_t seen, TimePoint deadline);
+
   // Waits for what is under way and for a last try to write what is unstored, for a bounded time; blocks.
   // What is called afterwards fails.
   void close();
@@ -79,6 +84,8 @@ class Ledger {
   const StoreOptions options_;
   std::unique_ptr<RecordStore> store_;
   uint64_t revision_;
+  uint64_t commits_ = 0;
+  net::Notify committed_;
   std::deque<WaitingPtr> queue_;
   std::vector<WaitingPtr> flying_;  // in the commit that is under way
   bool is_flying_ = false;

@@ -11,8 +11,6 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr int64_t kMaxTime = 9'000'000'000;  // the last second that a clock in nanoseconds can hold
-
 Result<OperatorKey> read(const std::string& name, std::string_view text) {
   constexpr std::string_view kWhat = "the operator key's record";
   auto body = parse_json_object(kWhat, text);

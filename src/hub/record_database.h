@@ -30,6 +30,9 @@ class RecordDatabase {
   // At most `limit` entries of the audit log, the newest first; those before the entry `before`, if there is
   // one. kIo.
   virtual Result<std::vector<AuditEntry>> audit(std::optional<uint64_t> before, size_t limit) = 0;
+  // Removes the oldest entries of the audit log, so that at least the newest `keep` are left, some thousand
+  // at most for one call. Whether there may be more to remove. kIo.
+  virtual Result<bool> prune_audit(size_t keep) = 0;
   // Whether it is still the database that was opened; every commit does this first. kClosed: no, and the
   // message says what to do.
   virtual Result<> check() = 0;

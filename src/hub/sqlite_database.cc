@@ -495,6 +495,17 @@ Result<std::vector<AuditEntry>> SqliteDatabase::audit(std::optional<uint64_t> be
   }
 }
 
+Result<bool> SqliteDatabase::prune_audit(size_t keep) {
+  constexpr int64_t kAtOnce = 5000;  // some milliseconds, which commits wait for
+  Statement remove(
+      impl_->database.get(),
+      "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM audit WHERE sequence <= (SELECT "
+      "max(sequence) FROM audit) - ? ORDER BY sequence LIMIT ?)");
+  remove.bind(static_cast<int64_t>(keep)).bind(kAtOnce);
+  if (auto done = remove.run(); !done) return impl_->failed("prune", done.error());
+  return sqlite3_changes(impl_->database.get()) == kAtOnce;
+}
+
 // SQLite goes on with a file that has lost its name, and everything that it writes is gone with the process.
 Result<> SqliteDatabase::Impl::look_at_path() {
   auto there = file_identity(path);

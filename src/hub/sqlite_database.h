@@ -30,6 +30,7 @@ class SqliteDatabase final : public RecordDatabase {
   ByteView hash_key() const override;
   Result<Content> load() override;
   Result<CommitOutcome> commit(uint64_t at, const Batch& batch) override;
+  Result<bool> prune_audit(size_t keep) override;
   Result<std::vector<AuditEntry>> audit(std::optional<uint64_t> before, size_t limit) override;
   // A file that was removed is written again with everything that was in it, because no other file was put
   // there. One that was replaced is left alone, and nothing is written to either.

@@ -554,6 +554,26 @@ TEST_F(SqliteDatabaseTest, ACommitThatWasJudgedAtAnEarlierRevisionWritesNothing)
   EXPECT_EQ(content->records, std::vector{record("b", "{}")});
 }
 
+TEST_F(SqliteDatabaseTest, OnlyTheNewestEntriesOfTheAuditLogAreKept) {
+  auto database = SqliteDatabase::open(path_, random_, 2s).value();
+  EXPECT_EQ(database->prune_audit(10).value(), false) << "nothing is there yet";
+  constexpr size_t kEntries = 12'010;
+  Batch batch;
+  batch.audit.resize(kEntries);
+  ASSERT_TRUE(database->commit(0, batch));
+  EXPECT_EQ(database->prune_audit(kEntries).value(), false);
+  EXPECT_EQ(database->audit(std::nullopt, 2 * kEntries)->size(), kEntries);
+  int calls = 1;
+  while (database->prune_audit(10).value()) ++calls;
+  EXPECT_EQ(calls, 3) << "some thousand each time, so that commits do not wait long";
+  auto left = database->audit(std::nullopt, 2 * kEntries).value();
+  ASSERT_EQ(left.size(), 10u);
+  EXPECT_EQ(left.front().sequence, kEntries);
+  EXPECT_EQ(left.back().sequence, kEntries - 9);
+  ASSERT_TRUE(database->commit(1, {.records = {}, .audit = {{}}}));
+  EXPECT_EQ(database->audit(std::nullopt, 1)->front().sequence, kEntries + 1) << "numbers are not used again";
+}
+
 TEST_F(SqliteDatabaseTest, RemovedRecordsAreKeptForAsManyCommitsAsAHubMayBeBehind) {
   auto database = SqliteDatabase::open(path_, random_, 2s).value();
   const auto count = [&] {

@@ -17,6 +17,10 @@ struct StoreOptions {
   Duration check_interval = std::chrono::seconds(10);
   // For what is under way when the store is closed.
   Duration close_time = std::chrono::seconds(5);
+  // Entries of the audit log that are kept: the newest. By number and not by age, so that a clock that is
+  // wrong for a moment takes nothing away. An entry has some 500 bytes.
+  size_t audit_entries = 100'000;
+  Duration prune_interval = std::chrono::hours(1);
   // Commands that wait for the next commit: at most one for each connection to the hub.
   size_t max_waiting = 1024;
 };

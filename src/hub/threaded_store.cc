@@ -18,8 +18,10 @@ ThreadedStore::ThreadedStore(net::EventLoop& loop, std::unique_ptr<RecordDatabas
       hash_key_(HashKey::from(database->hash_key())),
       content_(std::move(content)),
       check_timer_(loop),
+      prune_timer_(loop),
       thread_(loop, std::move(database), kMaxWaiting) {
   check_later();
+  prune_after(options_.check_interval);
 }
 
 Result<std::unique_ptr<RecordStore>> ThreadedStore::open(net::EventLoop& loop,
@@ -65,9 +67,25 @@ void ThreadedStore::check_later() {
   });
 }
 
+// One error is like another for the log that grows meanwhile: the next commit tells it.
+void ThreadedStore::prune_after(Duration delay) {
+  if (closed_) return;
+  prune_timer_.after(delay, [this] {
+    auto has_more = std::make_shared<bool>(false);
+    auto work = [has_more, keep = options_.audit_entries](RecordDatabase& database) {
+      *has_more = database.prune_audit(keep).value_or(false);
+    };
+    auto done = [this, has_more](bool is_done) {
+      prune_after(is_done && *has_more ? Duration::zero() : options_.prune_interval);
+    };
+    if (!thread_.post(std::move(work), std::move(done))) prune_after(options_.prune_interval);
+  });
+}
+
 void ThreadedStore::close(Batch last, std::function<void(Result<CommitOutcome>)> then) {
   if (std::exchange(closed_, true)) return;
   check_timer_.cancel();
+  prune_timer_.cancel();
   if (!last.empty()) {
     auto out = std::make_shared<Result<CommitOutcome>>();
     thread_.post_last([out, last = std::move(last), left_at = left_at_](

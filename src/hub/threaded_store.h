@@ -31,6 +31,7 @@ class ThreadedStore final : public RecordStore {
   ThreadedStore(net::EventLoop& loop, std::unique_ptr<RecordDatabase> database,
                 RecordDatabase::Content content, StoreOptions options);
   void check_later();
+  void prune_after(Duration delay);
 
   const StoreOptions options_;
   const HashKey hash_key_;
@@ -38,6 +39,7 @@ class ThreadedStore final : public RecordStore {
   // Of the database as the last commit left it; the thread's.
   const std::shared_ptr<uint64_t> left_at_ = std::make_shared<uint64_t>(content_.revision);
   net::Timer check_timer_;
+  net::Timer prune_timer_;
   bool closed_ = false;
   StoreThread thread_;
 };

@@ -108,7 +108,8 @@ Result<> Assembly::bind_hub(Parts parts, std::shared_ptr<tls::Certificates> cert
                      .key = parts.key,
                      .edges = {},
                      .public_port = urls->front().port,
-                     .internal_ca_pem = parts.is_edge ? certificates->root_pem() : std::string()};
+                     .internal_ca_pem = parts.is_edge ? certificates->root_pem() : std::string(),
+                     .store = parts.store_options};
   if (parts.is_edge) config.edges.push_back({id, std::move(*addresses)});
   auto hub = parts.store ? hub::Hub::with_store(loop_, std::move(config), std::move(parts.store))
                          : hub::Hub::open(loop_, std::move(config));

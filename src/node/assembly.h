@@ -38,6 +38,7 @@ class Assembly {
     std::vector<std::string> public_urls = {};  // as node::Config
     std::filesystem::path database = {};
     std::unique_ptr<hub::RecordStore> store = nullptr;  // in place of the database, if there is one
+    hub::StoreOptions store_options = {};
     bool is_edge = true;                                // as well
 
     // Of an edge without a hub: its token, and where it keeps the hub's routes.

@@ -105,6 +105,7 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
     parts.operator_key = std::move(*operator_key);
     parts.public_urls = config.public_urls;
     parts.database = files.database();
+    parts.store_options = config.store;
   }
   auto assembly = Assembly::open(loop_, std::move(parts));
   if (!assembly) return std::unexpected(assembly.error());
@@ -234,6 +235,10 @@ void describe_hub(SettingsBuilder& settings, Config& config) {
          return fail(ErrorCode::kInvalid, "{} is not supported; the only choice is internal",
                      culvert::quoted(text));
        }});
+  settings.add({.name = "audit-entries",
+                .help = "how many entries of the audit log are kept, the newest",
+                .details = "An entry has some 500 bytes."},
+               config.store.audit_entries, 1000, 1'000'000'000);
 }
 
 }  // namespace

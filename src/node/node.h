@@ -14,6 +14,7 @@
 #include "base/settings.h"
 #include "base/socket_addr.h"
 #include "edge/options.h"
+#include "hub/store_options.h"
 #include "hubapi/token.h"
 #include "ops/options.h"
 
@@ -31,6 +32,7 @@ struct Config {
   std::vector<std::string> public_urls;  // empty: https://<first address of this host>:<tcp port>
   std::vector<std::string>
       edge_addrs;  // "host:port" for the tunnel's UDP; empty: host of the first URL, the UDP port
+  hub::StoreOptions store = {};
   edge::Options edge = {};
   ops::Options ops = {};
 };

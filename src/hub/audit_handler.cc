@@ -1,0 +1,116 @@
+#include "hub/audit_handler.h"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "hub/answers.h"
+
+namespace culvert::hub {
+namespace {
+
+namespace json = boost::json;
+
+// Entries hold JSON as text.
+json::value parsed(const std::string& text) {
+  std::error_code ec;
+  json::value value = json::parse(text, ec);
+  return ec ? json::value(nullptr) : value;
+}
+
+bool is_or_begins_with(std::string_view action, std::string_view wanted) {
+  return action.starts_with(wanted) && (action.size() == wanted.size() || action[wanted.size()] == '.');
+}
+
+}  // namespace
+
+struct AuditHandler::Filter {
+  std::optional<std::string_view> actor, action, subject;
+  std::optional<UnixTime> since;
+  std::optional<uint64_t> newer;
+
+  bool matches(const AuditEntry& entry) const {
+    return (!actor || entry.actor == *actor) && (!subject || entry.subject == *subject) &&
+           (!action || is_or_begins_with(entry.action, *action)) && (!since || entry.at >= *since);
+  }
+};
+
+struct AuditHandler::Page {
+  std::vector<AuditEntry> entries;
+  std::optional<uint64_t> next;    // before which entry it goes on
+  std::optional<uint64_t> newest;  // of all that was looked at
+};
+
+// Entries are in the order of their numbers. That of their times may differ, where a clock was set: `since`
+// hides entries, and does not end the search.
+net::Task<Result<AuditHandler::Page>> AuditHandler::read(const Filter& filter,
+                                                         std::optional<uint64_t> before) {
+  Page page;
+  size_t scanned = 0;
+  while (true) {
+    auto piece = co_await ledger_.audit(before, kPage + 1);
+    if (!piece) co_return std::unexpected(piece.error());
+    scanned += piece->size();
+    if (!page.newest && !piece->empty()) page.newest = piece->front().sequence;
+    for (AuditEntry& entry : *piece) {
+      if (filter.newer && entry.sequence <= *filter.newer) co_return page;
+      if (filter.matches(entry)) {
+        if (page.entries.size() == kPage) {
+          page.next = page.entries.back().sequence;
+          co_return page;
+        }
+        page.entries.push_back(std::move(entry));
+      }
+      before = entry.sequence;
+    }
+    if (piece->size() <= kPage) co_return page;
+    if (scanned > kMaxScanned) {
+      page.next = before;
+      co_return page;
+    }
+  }
+}
+
+net::Task<http::Response> AuditHandler::list(const http::Exchange& exchange) {
+  auto query = Query::read(exchange, {"after", "newer", "since", "actor", "action", "subject", "wait"});
+  if (!query) co_return bad_query(query.error());
+  auto after = query->number("after");
+  auto newer = query->number("newer");
+  auto since = query->number("since", kMaxTime);
+  auto wait = query->number("wait", static_cast<uint64_t>(kMaxWait.count()));
+  for (const auto* number : {&after, &newer, &since, &wait}) {
+    if (!*number) co_return bad_query(number->error());
+  }
+  if (*wait && !*newer) co_return bad_query({ErrorCode::kInvalid, "wait=... needs newer=... beside it"});
+  Filter filter{.actor = query->text("actor"),
+                .action = query->text("action"),
+                .subject = query->text("subject"),
+                .since = std::nullopt,
+                .newer = *newer};
+  if (*since) filter.since = UnixTime(std::chrono::seconds(**since));
+  const TimePoint deadline = exchange.now + std::chrono::seconds(wait->value_or(0));
+
+  Result<Page> page;
+  for (bool goes_on = true; goes_on;) {
+    const uint64_t seen = ledger_.commits();
+    page = co_await read(filter, *after);
+    if (!page) co_return failures_.answer(page.error(), exchange.now);
+    goes_on = page->entries.empty() && !page->next && *wait;
+    if (goes_on) goes_on = co_await ledger_.commit_after(seen, deadline);
+  }
+  json::array entries;
+  for (const AuditEntry& each : page->entries) {
+    entries.push_back(json::object{{"sequence", each.sequence},
+                                   {"at", each.at.time_since_epoch().count()},
+                                   {"actor", each.actor},
+                                   {"action", each.action},
+                                   {"subject", each.subject},
+                                   {"before", parsed(each.before)},
+                                   {"after", parsed(each.after)}});
+  }
+  json::object body{{"status", "ok"}, {"entries", std::move(entries)}};
+  if (page->newest && !*after) body["newest"] = *page->newest;
+  if (page->next) body["next"] = std::to_string(*page->next);
+  co_return json_response(200, json::serialize(body));
+}
+
+}  // namespace culvert::hub
