@@ -10,7 +10,9 @@
 #include "agent/lifetime.h"
 #include "agent/network_mover.h"
 #include "agent/readiness.h"
+#include "agent/services.h"
 #include "agent/stream_server.h"
+#include "base/version.h"
 #include "endpoint/endpoint.h"
 #include "net/bind.h"
 #include "net/resolver.h"
@@ -65,6 +67,7 @@ struct Agent::Impl {
   State state() const;
   void report(Metrics& metrics) const;
   std::vector<std::string> faults() const;
+  Status status() const;
 
   net::EventLoop& loop;
   Config config;
@@ -198,6 +201,42 @@ std::vector<std::string> Agent::Impl::faults() const {
   return faults;
 }
 
+Status Agent::Impl::status() const {
+  Status out{.version = kVersion,
+             .agent_id = key.public_key().to_string(),
+             .is_suspended = leases.is_suspended(),
+             .services = {},
+             .faults = faults()};
+  const auto& lease = leases.lease();
+  if (lease) out.tenant_id = lease->tenant.to_string();
+  for (const Service& service : config.services) {
+    Status::Service each{.hostname = service.hostname.text(),
+                         .origin = origin_text(service),
+                         .tls_mode = route::to_string(service.tls_mode),
+                         .state = "waiting"};
+    if (lease) {
+      each.state = "accepted";
+      const auto verdict =
+          std::ranges::find(lease->services, each.hostname, &hubapi::ServiceVerdict::hostname);
+      if (verdict != lease->services.end()) {
+        if (!verdict->accepted) each.state = "refused";
+        each.reason = verdict->reason;
+        each.others = verdict->others;
+      }
+    }
+    out.services.push_back(std::move(each));
+  }
+  if (lease) {
+    for (const hubapi::EdgeInfo& edge : lease->edges) {
+      const auto link = links.find(edge.id);
+      out.edges.push_back({.id = edge.id.to_string(),
+                           .addresses = edge.addresses,
+                           .is_connected = link != links.end() && link->second->is_connected()});
+    }
+  }
+  return out;
+}
+
 Agent::Agent(net::EventLoop& loop, Config config, AgentObserver& observer)
     : impl_(std::make_unique<Impl>(loop, std::move(config), observer)) {}
 Agent::~Agent() = default;
@@ -206,6 +245,7 @@ void Agent::stop() { impl_->stop(); }
 size_t Agent::open_connections() const { return impl_->streams.connected(); }
 void Agent::report(Metrics& metrics) const { impl_->report(metrics); }
 std::vector<std::string> Agent::faults() const { return impl_->faults(); }
+Status Agent::status() const { return impl_->status(); }
 
 void describe_metrics(Metrics& metrics) {
   report(Counters{}, metrics);

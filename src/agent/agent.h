@@ -6,6 +6,7 @@
 
 #include "agent/observer.h"
 #include "agent/options.h"
+#include "agent/status.h"
 #include "base/metrics.h"
 #include "hubapi/token.h"
 #include "net/event_loop.h"
@@ -56,6 +57,7 @@ class Agent {
   // Why it serves nothing or not all of its services now, one reason each; none: at least one edge has
   // welcomed it, it holds a lease with all its services, and no origin is known to be unreachable.
   std::vector<std::string> faults() const;
+  Status status() const;
 
  private:
   struct Impl;

@@ -24,6 +24,7 @@ std::vector<std::unique_ptr<Command>> make_commands() {
   commands.push_back(make_agent_command());
   for (auto& command : make_node_commands()) commands.push_back(std::move(command));
   for (auto& command : make_invite_commands()) commands.push_back(std::move(command));
+  for (auto& command : make_status_commands()) commands.push_back(std::move(command));
   for (auto& command : make_hub_commands()) commands.push_back(std::move(command));
   commands.push_back(make_ca_export_command());
   commands.push_back(make_token_inspect_command());

@@ -50,6 +50,8 @@ std::vector<std::unique_ptr<Command>> make_node_commands();
 std::unique_ptr<Command> make_agent_command();
 std::unique_ptr<Command> make_http_command();
 std::vector<std::unique_ptr<Command>> make_invite_commands();
+// About a hub's or an agent's state.
+std::vector<std::unique_ptr<Command>> make_status_commands();
 // About tenants, edges, operator keys, agents, routes and the audit log.
 std::vector<std::unique_ptr<Command>> make_hub_commands();
 std::unique_ptr<Command> make_ca_export_command();

@@ -38,6 +38,8 @@ net::Task<Metrics> metrics_of(const agent::Agent& agent, UnixTime started) {
 
 net::Task<ops::Faults> faults_of(const agent::Agent& agent) { co_return agent.faults(); }
 
+net::Task<std::string> status_of(const agent::Agent& agent) { co_return agent::to_json(agent.status()); }
+
 // An agent has one thread: one that answers is not stuck.
 net::Task<ops::Faults> no_faults() { co_return ops::Faults{}; }
 
@@ -48,7 +50,8 @@ Result<std::unique_ptr<ops::Server>> serve_ops(net::EventLoop& loop, const agent
   auto server = ops::Server::listen(loop, *options.listen,
                                     {.metrics = [&agent, started] { return metrics_of(agent, started); },
                                      .health = no_faults,
-                                     .readiness = [&agent] { return faults_of(agent); }});
+                                     .readiness = [&agent] { return faults_of(agent); },
+                                     .status = [&agent] { return status_of(agent); }});
   if (!server) return fail(server.error().code, "metrics: {}", server.error().message);
   return server;
 }

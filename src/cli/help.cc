@@ -17,7 +17,7 @@ constexpr CommandGroup kGroups[] = {
     {"operator", "Keys of those who administer the hub"},
     {"operator key", "Create, list and revoke operator keys"},
     {"edge-invite", "Create, list and revoke the tokens of edges on other hosts"},
-    {"route", "List the routes that edges serve"},
+    {"route", "List and show the routes that edges serve"},
     {"audit", "List who changed what on the hub"},
     {"config", "Check and show settings, and print their reference"},
 };

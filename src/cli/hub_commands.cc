@@ -146,6 +146,24 @@ ListCommandInfo operator_key_list() {
                   .columns = {{"NAME", "name"}, {"ROLE", "role"}, {"CREATED", "created_at", Show::kTime}}}};
 }
 
+NamedCommandInfo route_show() {
+  return {
+      .command = {.name = "route show",
+                  .summary = "Show the route that serves a hostname",
+                  .examples =
+                      "  culvert route show app.example.com\n  culvert route show '*.example.com' -o json\n",
+                  .positional =
+                      Positional{.name = "HOSTNAME", .help = "a hostname, or the pattern of a route"}},
+      .method = "GET",
+      .path = "/v1/routes/",
+      .names_invite = false,
+      .columns = {{"hostname", "hostname"},
+                  {"TLS", "tls_mode"},
+                  {"tenant", "tenant_id"},
+                  {"suspended", "suspended", Show::kYesNo},
+                  {"agents", "agents", Show::kList}}};
+}
+
 NamedCommandInfo operator_key_revoke() {
   return {.command = {.name = "operator key revoke",
                       .summary = "Revoke an operator key",
@@ -184,6 +202,7 @@ std::vector<std::unique_ptr<Command>> make_hub_commands() {
   commands.push_back(std::make_unique<NamedCommand>(tenant_remove()));
   commands.push_back(std::make_unique<ListCommand>(agent_list()));
   commands.push_back(std::make_unique<ListCommand>(route_list()));
+  commands.push_back(std::make_unique<NamedCommand>(route_show()));
   commands.push_back(std::make_unique<EdgeInviteCreateCommand>());
   commands.push_back(std::make_unique<ListCommand>(edge_invite_list()));
   commands.push_back(std::make_unique<NamedCommand>(edge_invite_revoke()));

@@ -39,9 +39,9 @@ std::string joined(const json::array& array) {
 }
 
 Colour colour_of(std::string_view status) {
-  constexpr std::string_view kGood[] = {"active", "live", "ok", "online", "ready", "up"};
-  constexpr std::string_view kBad[] = {"down",    "expired", "failed",  "lost",
-                                       "offline", "refused", "revoked", "suspended"};
+  constexpr std::string_view kGood[] = {"accepted", "active", "live", "ok", "online", "ready", "up"};
+  constexpr std::string_view kBad[] = {"degraded", "down",    "expired", "failed",  "failing",
+                                       "lost",     "offline", "refused", "revoked", "suspended"};
   if (std::ranges::find(kGood, status) != std::end(kGood)) return Colour::kGreen;
   if (std::ranges::find(kBad, status) != std::end(kBad)) return Colour::kRed;
   return Colour::kNone;
@@ -156,6 +156,20 @@ Result<std::string> fetch_listing(const ListingInfo& info, const std::string& pa
     return format_document(json::serialize(json::object{{info.member, std::move(entries)}}), options.format);
   }
   return fail(ErrorCode::kLimit, "hub: its list of {} has more than {} pages", info.member, kMaxPages);
+}
+
+Result<std::string> format_members(const ListingInfo& info, std::string_view what, std::string_view text,
+                                   const OutputOptions& options) {
+  auto body = parse_json_object(what, text);
+  if (!body) return std::unexpected(body.error());
+  const json::value* members = body->if_contains(info.member);
+  if (members == nullptr || !members->is_array())
+    return fail(ErrorCode::kInvalid, "{} holds no {}", what, info.member);
+  json::array entries;
+  for (const json::value& entry : members->get_array()) {
+    if (entry.is_object()) entries.push_back(entry);
+  }
+  return format_entries(info, entries, options);
 }
 
 Result<std::string> format_facts(std::string_view text, const std::vector<Column>& columns) {

@@ -54,6 +54,10 @@ using Fetch = std::function<Result<std::string>(std::string path)>;
 Result<std::string> fetch_listing(const ListingInfo& info, const std::string& path,
                                   const OutputOptions& options, const Fetch& fetch);
 
+// The array of `info` in one JSON object, as a table. kInvalid: `what` has no such array.
+Result<std::string> format_members(const ListingInfo& info, std::string_view what, std::string_view json,
+                                   const OutputOptions& options);
+
 // One JSON object as lines "heading  value".
 Result<std::string> format_facts(std::string_view json, const std::vector<Column>& columns);
 // One JSON object in the format that was asked for; a table is that of format_facts.

@@ -30,9 +30,13 @@ class Exchange {
   SocketAddr client;   // where the request came from
   TimePoint now;       // when the request's head, or its body after read_all(), had come
   TimePoint deadline;  // when a request must have come completely, for read_all()
-  std::string rest;    // set by the router: what the '*' of its pattern stands for
-  std::string user;    // set by a step of the router that authenticates
-  Headers always;      // added to every answer
+  // Set by the router; the pattern lives as long as the router, and is empty where no route takes the
+  // request.
+  std::string_view pattern;
+  std::string rest;       // what the '*' of the pattern stands for
+  std::string user;       // set by a step of the router that authenticates
+  Headers always;         // added to every answer
+  int answer_status = 0;  // once it has begun
   // Tells who accepted the connection that its client is known and stays: it is not to make room for others.
   // May be empty.
   std::function<void()> keep;

@@ -71,6 +71,7 @@ bool H1Exchange::has_body(int status) const {
 
 // Adds what every final head has, and decides with it whether the connection goes on.
 std::string H1Exchange::encode_head(int status, Headers headers, size_t body_size) {
+  answer_status = status;
   if (!headers.find("date")) headers.add("Date", context_.date());
   for (const auto& [name, value] : always) headers.add(name, value);
   // A client that was not asked for its body may send it or not: what comes next has no clear beginning.

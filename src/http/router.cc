@@ -31,6 +31,7 @@ const Router::Route* Router::find(Exchange& exchange, Response& refusal) const {
     allowed += (allowed.empty() ? "" : ", ") + route.method;
     if (found || route.method != exchange.request.method) continue;
     found = &route;
+    exchange.pattern = route.pattern;
     exchange.rest = *rest;
   }
   if (found) return found;

@@ -66,7 +66,7 @@ struct Server::Connection {
 Server::Server(net::EventLoop& loop, ServerOptions options, Handler handler)
     : loop_(loop), options_(std::move(options)), handler_(std::move(handler)) {
   if (!options_.refusal) {
-    options_.refusal = [](int status, const Error& reason, const SocketAddr&) {
+    options_.refusal = [](int status, const Error& reason, const Exchange&) {
       Response response{.status = status, .headers = {}, .body = reason.message + "\n"};
       response.headers.add("Content-Type", "text/plain; charset=utf-8");
       return response;
@@ -119,6 +119,14 @@ net::Task<bool> Server::serve_request(Connection& connection) {
   exchange.now = loop_.now();
   exchange.deadline = deadline;
   exchange.keep = connection.options.on_keep;
+  struct Ended {
+    const Server& server;
+    const Exchange& exchange;
+    ~Ended() {
+      if (!server.closed_ && exchange.answer_status != 0 && server.options_.ended)
+        server.options_.ended(exchange);
+    }
+  } ended{*this, exchange};
   if (options_.prepare) options_.prepare(exchange);
   if (!head) {
     co_await refuse(exchange, status_of(head.error(), true), head.error());
@@ -157,7 +165,7 @@ net::Task<bool> Server::serve_request(Connection& connection) {
 
 net::Task<> Server::refuse(H1Exchange& exchange, std::optional<int> status, Error reason) {
   if (!status) co_return;
-  auto sent = co_await exchange.respond_and_close(options_.refusal(*status, reason, exchange.client));
+  auto sent = co_await exchange.respond_and_close(options_.refusal(*status, reason, exchange));
   (void)sent;
 }
 

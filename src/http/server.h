@@ -29,7 +29,9 @@ struct ServerOptions {
   // Called first with each exchange, also with one whose request could not be read: to set Exchange::always.
   std::function<void(Exchange&)> prepare = {};
   // The body of an answer that the server gives itself: 400, 408, 413, 417, 431, 500.
-  std::function<Response(int status, const Error& reason, const SocketAddr& client)> refusal = {};
+  std::function<Response(int status, const Error& reason, const Exchange&)> refusal = {};
+  // Called once for each exchange that was answered, by whomever.
+  std::function<void(const Exchange&)> ended = {};
 };
 
 // Serves HTTP/1.1 on connections that others accepted: reads requests, one at a time for each connection, and

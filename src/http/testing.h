@@ -31,11 +31,13 @@ class MemoryExchange final : public Exchange {
   }
   net::Task<Result<>> respond(Response whole) override {
     response = std::move(whole);
+    answer_status = response.status;
     answered_ = ended = true;
     co_return Result<>();
   }
   net::Task<Result<>> send_interim(int, Headers, TimePoint) override { co_return Result<>(); }
   net::Task<Result<>> send_head(int status, Headers headers, TimePoint) override {
+    answer_status = status;
     response = {.status = status, .headers = std::move(headers), .body = {}};
     answered_ = true;
     co_return Result<>();

@@ -4,6 +4,8 @@
 #include <boost/json/serialize.hpp>
 #include <utility>
 
+#include "base/text.h"
+
 namespace culvert::hub {
 
 http::Response json_response(int status, std::string body) {
@@ -26,6 +28,11 @@ http::Response error_response(int status, std::string_view code, std::string_vie
   boost::json::object error{{"code", code}, {"message", message.substr(0, end)}};
   if (end < message.size()) error["hint"] = message.substr(end + kNextStep.size());
   return json_response(status, boost::json::serialize(boost::json::object{{"error", std::move(error)}}));
+}
+
+std::string request_id(const http::Exchange& exchange) {
+  const std::string* id = exchange.always.find(kRequestId);
+  return id == nullptr ? "-" : culvert::quoted(*id);
 }
 
 http::Response retry_response(int status, std::string_view code, std::string_view message) {

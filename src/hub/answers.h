@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "base/secret.h"
+#include "http/exchange.h"
 #include "http/message.h"
 
 // The forms that all answers of the hub's API have.
@@ -20,5 +21,10 @@ std::string with_secret(std::string_view member, const SecretString& secret, std
 http::Response error_response(int status, std::string_view code, std::string_view message);
 // The same with a Retry-After field of one second.
 http::Response retry_response(int status, std::string_view code, std::string_view message);
+
+// The field that names a request, in it and in its answer.
+inline constexpr std::string_view kRequestId = "x-request-id";
+// As a value in a line of the log: the name of the request that it is about.
+std::string request_id(const http::Exchange& exchange);
 
 }  // namespace culvert::hub

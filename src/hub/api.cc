@@ -1,11 +1,10 @@
 #include "hub/api.h"
 
 #include <array>
-#include <boost/json/serialize.hpp>
 
 #include "base/encoding.h"
+#include "base/log.h"
 #include "base/text.h"
-#include "base/version.h"
 #include "hub/answers.h"
 #include "hub/openapi.h"
 
@@ -41,12 +40,13 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
       edge_handlers_(config, state.edges, edge_sessions, ledger, failures_, counters_, random),
       lists_(state),
       audit_handler_(ledger, failures_),
+      status_handler_(config, state, ledger),
       router_(refusals()) {
   using http::Exchange;
   using Response = net::Task<http::Response>;
   state_.invites.set_listener([this](const InviteId& id) { invite_changed(id); });
 
-  add("GET", "/v1/health", [this](const Exchange&) { return health(); });
+  add("GET", "/v1/health", [this](const Exchange&) -> Response { co_return status_handler_.health(); });
   add("GET", "/v1/openapi.json",
       [](const Exchange&) -> Response { co_return json_response(200, std::string(openapi_json())); });
   add("POST", "/v1/leases", [this](const Exchange& e) { return lease_handler_.declare(e); });
@@ -82,6 +82,8 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
   operators("PATCH", "/v1/edges/*", [this](const Exchange& e) { return edge_handlers_.change(e); });
   operators("DELETE", "/v1/edges/*", [this](const Exchange& e) { return edge_handlers_.revoke(e); });
   operators("GET", "/v1/agents", [this](const Exchange& e) -> Response { co_return lists_.agents(e); });
+  operators("GET", "/v1/status", [this](const Exchange&) -> Response { co_return status_handler_.status(); });
+  operators("GET", "/v1/routes/*", [this](const Exchange& e) -> Response { co_return lists_.route(e); });
   operators("GET", "/v1/routes", [this](const Exchange& e) -> Response { co_return lists_.routes(e); });
   operators("GET", "/v1/audit", [this](const Exchange& e) { return audit_handler_.list(e); });
 }
@@ -89,15 +91,14 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
 Api::~Api() { state_.invites.set_listener(nullptr); }
 
 void Api::prepare(http::Exchange& exchange) const {
-  constexpr std::string_view kName = "x-request-id";
-  const std::string* given = exchange.request.headers.find(kName);
+  const std::string* given = exchange.request.headers.find(kRequestId);
   if (given != nullptr && is_request_id(*given)) {
-    exchange.always.add(std::string(kName), *given);
+    exchange.always.add(std::string(kRequestId), *given);
     return;
   }
   std::array<uint8_t, 16> id;
   random_.fill(id);
-  exchange.always.add(std::string(kName), to_hex(id));
+  exchange.always.add(std::string(kRequestId), to_hex(id));
 }
 
 // Also when another hub has changed it.
@@ -133,12 +134,13 @@ net::Task<> Api::respond(http::Exchange& exchange, const Answer& answer) {
   (void)sent;
 }
 
-net::Task<http::Response> Api::health() const {
-  boost::json::object body{{"status", "ok"},
-                           {"version", kVersion},
-                           {"hub_key", config_.key.public_key().to_string()},
-                           {"protocol_version", hubapi::kDeclarationVersion}};
-  co_return json_response(200, boost::json::serialize(body));
+void Api::ended(const http::Exchange& exchange, TimePoint now) {
+  requests_.count(exchange, now);
+  log_debug("hub_request", "method={} path={} status={} ms={} client={} user={} request_id={}",
+            culvert::quoted(exchange.request.method), culvert::quoted(exchange.path()),
+            exchange.answer_status,
+            std::chrono::duration_cast<std::chrono::milliseconds>(now - exchange.now).count(),
+            exchange.client.to_string(), culvert::quoted(exchange.user), request_id(exchange));
 }
 
 }  // namespace culvert::hub

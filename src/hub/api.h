@@ -14,7 +14,9 @@
 #include "hub/lists.h"
 #include "hub/operator_auth.h"
 #include "hub/operator_key_handlers.h"
+#include "hub/request_counters.h"
 #include "hub/state.h"
+#include "hub/status_handler.h"
 #include "hub/store_failures.h"
 
 namespace culvert::hub {
@@ -42,6 +44,9 @@ class Api {
   // What it answers to, for comparison with its description.
   std::vector<http::Router::Entry> entries() const { return router_.entries(); }
   const ApiCounters& counters() const { return counters_; }
+  // An exchange was answered: counts it, and says so at the level debug.
+  void ended(const http::Exchange& exchange, TimePoint now);
+  const RequestCounters& requests() const { return requests_; }
   // What requests of agents have to be signed for; another one after each start.
   const std::string& instance() const { return lease_handler_.instance(); }
   size_t counted_sources() const { return limits_.counted_sources(); }
@@ -52,7 +57,6 @@ class Api {
   // Adds a route whose handler gets the whole body, and answers in one piece.
   void add(std::string method, std::string pattern, Answer answer, http::Router::Step before = nullptr);
   net::Task<> respond(http::Exchange& exchange, const Answer& answer);
-  net::Task<http::Response> health() const;
   void invite_changed(const InviteId& id);
 
   const Config& config_;
@@ -60,6 +64,7 @@ class Api {
   Random& random_;
   std::function<void()> leases_changed_;
   ApiCounters counters_;
+  RequestCounters requests_;
   DeclarationLimits limits_;
   StoreFailures failures_;
   OperatorAuth operator_auth_;
@@ -69,6 +74,7 @@ class Api {
   EdgeHandlers edge_handlers_;
   Lists lists_;
   AuditHandler audit_handler_;
+  StatusHandler status_handler_;
   http::Router router_;
 };
 

@@ -25,9 +25,9 @@ constexpr Duration kMinSpread = std::chrono::seconds(1);
 constexpr Duration kMaxSpread = std::chrono::seconds(60);
 
 // What a request that the server cannot give to the API is told.
-http::Response refusal(int status, const Error& reason, const SocketAddr& client) {
-  log_debug("hub_request_refused", "client={} status={} reason={}", client.to_string(), status,
-            culvert::quoted(reason.message));
+http::Response refusal(int status, const Error& reason, const http::Exchange& exchange) {
+  log_debug("hub_request_refused", "client={} status={} reason={} request_id={}", exchange.client.to_string(),
+            status, culvert::quoted(reason.message), request_id(exchange));
   switch (status) {
     case 408:
       return error_response(408, "request_timeout",
@@ -42,11 +42,16 @@ http::Response refusal(int status, const Error& reason, const SocketAddr& client
   }
 }
 
+Config with_clock(Config config, net::EventLoop& loop) {
+  if (!config.wall_clock) config.wall_clock = [&loop] { return loop.unix_now(); };
+  return config;
+}
+
 // What the hub's connections share. Outlives the Hub for as long as one of them is still unwinding.
 struct Core : std::enable_shared_from_this<Core> {
   Core(net::EventLoop& its_loop, Config its_config, std::unique_ptr<RecordStore> store)
       : loop(its_loop),
-        config(std::move(its_config)),
+        config(with_clock(std::move(its_config), loop)),
         ledger(loop, std::move(store), state, config.store),
         publisher(config.key, loop.random().u64()),
         edge_sessions(loop, publisher, state.leases),
@@ -55,7 +60,8 @@ struct Core : std::enable_shared_from_this<Core> {
                {.request_time = config.request_time,
                 .wall_clock = [this] { return config.wall_clock(); },
                 .prepare = [this](http::Exchange& exchange) { api.prepare(exchange); },
-                .refusal = refusal},
+                .refusal = refusal,
+                .ended = [this](const http::Exchange& exchange) { api.ended(exchange, loop.now()); }},
                [this](http::Exchange& exchange) { return api.handle(exchange); }),
         timer(loop),
         store_timer(loop),
@@ -181,8 +187,13 @@ class HubImpl final : public Hub {
     core_->state.leases.tunnel_closed(agent, core_->loop.now());
   }
   Status status() const override {
-    return {core_->api.counters(), core_->ledger.counters(), core_->state.leases.size(),
-            core_->edge_sessions.streams(), core_->state.invites.unstored_revocations().size()};
+    return {core_->api.counters(),
+            core_->ledger.counters(),
+            core_->state.leases.size(),
+            core_->edge_sessions.streams(),
+            core_->state.invites.unstored_revocations().size(),
+            core_->api.requests(),
+            StatusHandler::faults(core_->state, core_->ledger)};
   }
   void set_declare_listener(std::function<void(Duration)> listener) override {
     core_->declare_listener = std::move(listener);
@@ -205,6 +216,7 @@ Result<> check(const Config& config) {
 
 void report(const Status& status, Metrics& metrics) {
   report(status.api, metrics);
+  status.requests.report(metrics);
   metrics.gauge("culvert_hub_leases", "Agents that hold a lease.", static_cast<double>(status.leases));
   metrics.gauge("culvert_hub_edges_following", "Edges of their own that follow this hub's routes.",
                 static_cast<double>(status.edges_following));

@@ -13,6 +13,7 @@
 #include "hub/api_counters.h"
 #include "hub/ledger.h"
 #include "hub/record_store.h"
+#include "hub/request_counters.h"
 #include "hub/store_options.h"
 #include "hubapi/declaration.h"
 #include "net/byte_stream.h"
@@ -41,6 +42,9 @@ struct Status {
   size_t leases = 0;
   size_t edges_following = 0;
   size_t unstored_revocations = 0;
+  RequestCounters requests = {};
+  // Why it cannot do all of its work; none: it can.
+  std::vector<std::string> faults = {};
 };
 void report(const Status& status, Metrics& metrics);
 

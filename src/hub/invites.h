@@ -33,6 +33,8 @@ class Invites {
   // At most `limit`, beginning behind `after`; kNotFound when that is unknown.
   Result<std::vector<Invite>> list(const std::optional<InviteId>& after, size_t limit) const;
   size_t size() const { return invites_.size(); }
+  // In the order of their creation.
+  const std::map<int64_t, Invite>& all() const { return invites_; }
 
   // What adds `invite`, with the sequence number that it gets, and removes the oldest that is not live if
   // there are kMax. Errors: kConflict, a hostname overlaps a live invite of another tenant, the message names

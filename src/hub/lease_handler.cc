@@ -79,7 +79,7 @@ http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi:
   const TimePoint now = exchange.now;
   UnixTime wall = config_.wall_clock();
   auto signature = http::verify_request(exchange.request, hubapi::kLeaseTag, wall);  // 5
-  if (!signature) return refuse(401, "invalid_signature", signature.error().message, now);
+  if (!signature) return refuse(401, "invalid_signature", signature.error().message, exchange);
 
   auto found = invites_.find(declaration.invite_id);  // 6
   if (!found) {
@@ -96,15 +96,15 @@ http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi:
   bool right_secret = equal_constant_time(shown, invite.secret_hash);
   bool right_key = signature->key == invite.tenant;
   if (!right_secret || !right_key) {
-    return refuse(401, "unauthorized", "the token's key or secret is not this invite's", now);
+    return refuse(401, "unauthorized", "the token's key or secret is not this invite's", exchange);
   }
   const bool claims_key = http::has_signature(exchange.request, hubapi::kAgentTag);  // 8
   if (claims_key) {
     auto proof = http::verify_request(exchange.request, hubapi::kAgentTag, wall);
-    if (!proof) return refuse(401, "invalid_signature", proof.error().message, now);
+    if (!proof) return refuse(401, "invalid_signature", proof.error().message, exchange);
     if (proof->key != declaration.agent_id) {
       return refuse(401, "invalid_signature", "the agent's signature is by another key than its agent_id",
-                    now);
+                    exchange);
     }
   }
   if (invite.revoked || invite.expired(wall)) ++counters_.ended_invites;
@@ -124,7 +124,7 @@ http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi:
       ++counters_.busy;
       return error_response(503, "busy", admitted.error().message);
     }
-    return refuse(401, "replayed", admitted.error().message, now);
+    return refuse(401, "replayed", admitted.error().message, exchange);
   }
   auto verdicts = leases_.declare(invite, declaration.agent_id, declaration.services, now,
                                   claims_key);  // 13
@@ -149,11 +149,12 @@ http::Response LeaseHandler::sign_again() {
 }
 
 http::Response LeaseHandler::refuse(int status, std::string_view code, std::string_view message,
-                                    TimePoint now) {
+                                    const http::Exchange& exchange) {
   ++counters_.bad_signatures;
-  if (log_.allow(now)) {
-    log_warn("declaration_refused", "code={} total={} reason={}", code, counters_.bad_signatures,
-             culvert::quoted(message));
+  if (log_.allow(exchange.now)) {
+    log_warn("declaration_refused", "code={} client={} total={} reason={} request_id={}", code,
+             exchange.client.ip_text(), counters_.bad_signatures, culvert::quoted(message),
+             request_id(exchange));
   }
   return error_response(status, code, message);
 }

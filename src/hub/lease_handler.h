@@ -39,7 +39,8 @@ class LeaseHandler {
   net::Task<> store(const EndpointId& agent, TimePoint now);
   http::Response judge(const http::Exchange& exchange, const hubapi::Declaration& declaration);
   http::Response sign_again();
-  http::Response refuse(int status, std::string_view code, std::string_view message, TimePoint now);
+  http::Response refuse(int status, std::string_view code, std::string_view message,
+                        const http::Exchange& exchange);
   http::Response grant(const Invite& invite, std::vector<hubapi::ServiceVerdict> verdicts) const;
 
   const Config& config_;

@@ -407,6 +407,11 @@ std::vector<route::Route> Leases::routes_after(std::string_view after, size_t li
   return routes;
 }
 
+std::optional<route::Route> Leases::route_named(std::string_view pattern) const {
+  const auto name = names_.find(std::string(pattern));
+  return name == names_.end() ? std::nullopt : std::optional(route_of(name->second));
+}
+
 route::SnapshotPtr Leases::snapshot() const {
   std::vector<route::Route> routes;
   routes.reserve(names_.size());

@@ -97,6 +97,8 @@ class Leases {
   // At most `limit` of them, in the order of their patterns, beginning behind `after`.
   std::vector<route::Route> routes_after(std::string_view after, size_t limit) const;
   size_t size() const { return leases_.size(); }
+  std::optional<route::Route> route_named(std::string_view pattern) const;
+  size_t route_count() const { return names_.size(); }
 
   struct Lease {
     InviteId invite;

@@ -133,7 +133,7 @@ void Ledger::advance() {
       flying_.push_back(std::move(waiting));
     }
     queue_ = std::move(later);
-    if (batch.empty()) {
+    if (batch.empty() && !failure_) {
       for (const WaitingPtr& waiting : std::exchange(flying_, {})) finish(*waiting, {});
       continue;
     }
@@ -146,6 +146,11 @@ void Ledger::advance() {
 void Ledger::landed(const Batch& batch, Result<CommitOutcome> outcome) {
   is_flying_ = false;
   std::vector<WaitingPtr> flying = std::exchange(flying_, {});
+  if (outcome) {
+    failure_.reset();
+  } else {
+    failure_ = Failure{outcome.error(), failure_ ? failure_->since : loop_.unix_now()};
+  }
   if (!outcome) {
     const ErrorCode code = outcome.error().code;
     const bool was_refused = code == ErrorCode::kIo || code == ErrorCode::kClosed;

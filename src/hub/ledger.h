@@ -69,6 +69,15 @@ class Ledger {
   void close();
 
   const Counters& counters() const { return counters_; }
+  uint64_t revision() const { return revision_; }
+
+  // Why the last commit failed, and since when none has succeeded. While there is such a failure the ledger
+  // tries by itself whether the database writes again.
+  struct Failure {
+    Error error;
+    UnixTime since;
+  };
+  const std::optional<Failure>& failure() const { return failure_; }
 
  private:
   struct Waiting;
@@ -89,6 +98,7 @@ class Ledger {
   std::deque<WaitingPtr> queue_;
   std::vector<WaitingPtr> flying_;  // in the commit that is under way
   bool is_flying_ = false;
+  std::optional<Failure> failure_;
   bool flush_wanted_ = false;
   bool retry_set_ = false;
   bool closed_ = false;

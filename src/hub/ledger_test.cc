@@ -386,6 +386,28 @@ TEST_F(CommitTest, AFailedCommitFailsAllThatShareItAndNothingElse) {
   EXPECT_TRUE(behind && *behind);
 }
 
+// What a hub says of its health must not wait for the next change.
+TEST_F(CommitTest, AFailureIsKnownUntilTheDatabaseWritesAgain) {
+  auto store = std::make_unique<SlowStore>();
+  store_ = store.get();
+  ledger_.emplace(loop_, std::move(store), state_, StoreOptions{.answer_time = 60s, .retry = 1ms});
+  EXPECT_FALSE(ledger_->failure());
+  commit({"a"}, "1");
+  for (size_t i = 0; i < 2; ++i) {
+    store_->commits[i].then(fail(ErrorCode::kIo, "disk full"));
+    ASSERT_TRUE(ledger_->failure());
+    EXPECT_EQ(ledger_->failure()->error.message, "disk full");
+    const UnixTime since = ledger_->failure()->since;
+    EXPECT_LE(since, loop_.unix_now());
+    net::testing::run_until(loop_, [&] { return store_->commits.size() == i + 2; });
+    EXPECT_TRUE(store_->commits.back().batch.empty()) << "it is tried whether it writes";
+  }
+  answer(2, {.revision = 1});
+  EXPECT_FALSE(ledger_->failure());
+  EXPECT_EQ(ledger_->revision(), 1u);
+  EXPECT_EQ(store_->commits.size(), 3u);
+}
+
 // The task of a request may be ended while its command waits, and what judge() refers to is gone with it.
 TEST_F(CommitTest, ACommandWhoseCallerIsGoneIsNotJudged) {
   commit({"x"}, "1");

@@ -3,6 +3,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "base/encoding.h"
+#include "base/text.h"
 #include "hub/answers.h"
 #include "hub/invite_record.h"
 #include "hub/query.h"
@@ -17,6 +18,16 @@ http::Response page(std::string_view member, json::array entries, std::optional<
   if (next) body["next"] = std::move(*next);
   body[json::string_view(member.data(), member.size())] = std::move(entries);
   return json_response(200, json::serialize(body));
+}
+
+json::object route_json(const route::Route& route) {
+  json::array agents;
+  for (const route::Target& target : route.targets) agents.push_back(json::string(target.agent.to_string()));
+  return {{"hostname", route.match.text()},
+          {"tls_mode", route::to_string(route.tls_mode)},
+          {"tenant_id", route.tenant.to_string()},
+          {"suspended", route.is_suspended},
+          {"agents", std::move(agents)}};
 }
 
 }  // namespace
@@ -58,6 +69,21 @@ http::Response Lists::agents(const http::Exchange& exchange) const {
   return page("agents", std::move(agents), std::move(more));
 }
 
+http::Response Lists::route(const http::Exchange& exchange) const {
+  const auto wanted = route::HostPattern::parse(exchange.rest);
+  if (!wanted) return error_response(400, "invalid_request", wanted.error().message);
+  std::optional<route::Route> found = state_.leases.route_named(wanted->text());
+  if (!found && !wanted->is_wildcard()) {
+    const std::string text = wanted->text();
+    found = state_.leases.route_named("*" + text.substr(std::min(text.find('.'), text.size())));
+  }
+  if (found) return json_response(200, json::serialize(route_json(*found)));
+  return error_response(
+      404, "not_found",
+      fmt::format("no route serves {}; an agent has to declare it, within what its invite grants",
+                  culvert::quoted(wanted->text())));
+}
+
 http::Response Lists::routes(const http::Exchange& exchange) const {
   auto query = Query::read(exchange, {"after"});
   if (!query) return bad_query(query.error());
@@ -65,15 +91,7 @@ http::Response Lists::routes(const http::Exchange& exchange) const {
   const bool has_more = found.size() > kPage;
   if (has_more) found.pop_back();
   json::array routes;
-  for (const route::Route& each : found) {
-    json::array agents;
-    for (const route::Target& target : each.targets) agents.push_back(json::string(target.agent.to_string()));
-    routes.push_back(json::object{{"hostname", each.match.text()},
-                                  {"tls_mode", route::to_string(each.tls_mode)},
-                                  {"tenant_id", each.tenant.to_string()},
-                                  {"suspended", each.is_suspended},
-                                  {"agents", std::move(agents)}});
-  }
+  for (const route::Route& each : found) routes.push_back(route_json(each));
   std::optional<json::value> more;
   if (has_more) more = json::value(found.back().match.text());
   return page("routes", std::move(routes), std::move(more));

@@ -15,6 +15,8 @@ class Lists {
 
   // Agents that hold a lease, by their ids; ?after=AGENT.
   http::Response agents(const http::Exchange& exchange) const;
+  // The route with this pattern, or the one that serves this hostname.
+  http::Response route(const http::Exchange& exchange) const;
   // Routes, by their patterns; ?after=PATTERN.
   http::Response routes(const http::Exchange& exchange) const;
 

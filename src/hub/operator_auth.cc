@@ -24,7 +24,10 @@ std::optional<http::Response> OperatorAuth::refuse(http::Exchange& exchange) {
   const auto who = find(exchange.request);
   if (!who) {
     ++counters_.bad_bearers;
-    if (log_.allow(exchange.now)) log_warn("operator_key_refused", "total={}", counters_.bad_bearers);
+    if (log_.allow(exchange.now)) {
+      log_warn("operator_key_refused", "client={} total={} request_id={}", exchange.client.ip_text(),
+               counters_.bad_bearers, request_id(exchange));
+    }
     auto response = error_response(401, "unauthorized", "the operator's key is missing or wrong");
     response.headers.add("WWW-Authenticate", "Bearer");
     return response;

@@ -151,6 +151,7 @@ net::Task<ops::Faults> RunningNode::readiness() {
   ops::Faults faults = co_await observer_->health();
   if (is_stopping_) faults.push_back("the node is stopping");
   if (auto fault = assembly_->fault()) faults.push_back(std::move(*fault));
+  for (std::string& fault : assembly_->hub_status().faults) faults.push_back(std::move(fault));
   co_return faults;
 }
 

@@ -38,6 +38,7 @@ class ServerImpl final : public Server {
     router_.add("GET", "/metrics", [this](http::Exchange& e) { return metrics(e); });
     router_.add("GET", "/healthz", [this](http::Exchange& e) { return health(e); });
     router_.add("GET", "/readyz", [this](http::Exchange& e) { return readiness(e); });
+    if (sources_.status) router_.add("GET", "/status", [this](http::Exchange& e) { return status(e); });
     tasks_.spawn(accept());
   }
   ~ServerImpl() override { close(); }
@@ -92,6 +93,12 @@ class ServerImpl final : public Server {
   net::Task<> readiness(http::Exchange& exchange) {
     const Faults faults = co_await sources_.readiness();
     auto sent = co_await exchange.respond(verdict(faults));
+    (void)sent;
+  }
+
+  net::Task<> status(http::Exchange& exchange) {
+    std::string body = co_await sources_.status();
+    auto sent = co_await exchange.respond(text_response(200, std::move(body), "application/json"));
     (void)sent;
   }
 

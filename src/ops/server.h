@@ -22,11 +22,14 @@ struct Sources {
   std::function<net::Task<Faults>()> health;
   // Faults that keep traffic from being served now: no lease, no edge.
   std::function<net::Task<Faults>()> readiness;
+  // What the process says of itself, a JSON object; not set: it has no such thing.
+  std::function<net::Task<std::string>()> status = {};
 };
 
-// Serves GET /metrics (Prometheus text), /healthz and /readyz (200, or 503 with the reasons as text) over
-// plain HTTP. Asks for no credentials: listen on loopback or on a network of operators. At most
-// kMaxConnections at once, further ones are refused; each request has kRequestTime.
+// Serves GET /metrics (Prometheus text), /healthz and /readyz (200, or 503 with the reasons as text), and
+// /status (JSON) where there is one, over plain HTTP. Asks for no credentials: listen on loopback or on a
+// network of operators. At most kMaxConnections at once, further ones are refused; each request has
+// kRequestTime.
 class Server {
  public:
   static constexpr size_t kMaxConnections = 32;

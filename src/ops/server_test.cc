@@ -22,7 +22,8 @@ class OpsServer : public ::testing::Test {
     auto server = Server::listen(loop_, address,
                                  {.metrics = [this] { return metrics(); },
                                   .health = [this] { return faults(health_); },
-                                  .readiness = [this] { return faults(ready_); }});
+                                  .readiness = [this] { return faults(ready_); },
+                                  .status = [] { return status(); }});
     server_ = std::move(server.value());
   }
   void stop() {
@@ -34,6 +35,7 @@ class OpsServer : public ::testing::Test {
     co_await server_->stop();
     co_return true;
   }
+  static net::Task<std::string> status() { co_return R"({"status":"ready"})"; }
   net::Task<Metrics> metrics() {
     Metrics out;
     out.counter("culvert_things_total", "Things.", 3);

@@ -1,0 +1,44 @@
+#include "agent/status.h"
+
+#include <boost/json/serialize.hpp>
+
+namespace culvert::agent {
+namespace {
+
+namespace json = boost::json;
+
+json::array as_array(const std::vector<std::string>& texts) {
+  json::array out;
+  for (const std::string& text : texts) out.push_back(json::string(text));
+  return out;
+}
+
+}  // namespace
+
+std::string to_json(const Status& status) {
+  json::array services, edges;
+  for (const Status::Service& each : status.services) {
+    json::object service{{"hostname", each.hostname},
+                         {"origin", each.origin},
+                         {"tls_mode", each.tls_mode},
+                         {"status", each.state}};
+    if (!each.reason.empty()) service["reason"] = each.reason;
+    if (each.others > 0) service["others"] = each.others;
+    services.push_back(std::move(service));
+  }
+  for (const Status::Edge& each : status.edges) {
+    edges.push_back(json::object{
+        {"edge_id", each.id}, {"addresses", as_array(each.addresses)}, {"connected", each.is_connected}});
+  }
+  json::object out{{"status", status.faults.empty() ? "ready" : "degraded"},
+                   {"version", status.version},
+                   {"agent_id", status.agent_id}};
+  if (!status.tenant_id.empty()) out["tenant_id"] = status.tenant_id;
+  out["suspended"] = status.is_suspended;
+  out["services"] = std::move(services);
+  out["edges"] = std::move(edges);
+  out["faults"] = as_array(status.faults);
+  return json::serialize(out);
+}
+
+}  // namespace culvert::agent

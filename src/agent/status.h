@@ -1,0 +1,34 @@
+#pragma once
+#include <string>
+#include <vector>
+
+namespace culvert::agent {
+
+// What an agent tells its operator of itself at one moment.
+struct Status {
+  struct Service {
+    std::string hostname;
+    std::string origin;
+    std::string tls_mode;
+    std::string state;        // "accepted", "refused", or "waiting": the hub has not answered
+    std::string reason = {};  // why it is refused
+    size_t others = 0;        // agents that share its connections
+  };
+  struct Edge {
+    std::string id;
+    std::vector<std::string> addresses;
+    bool is_connected;
+  };
+  std::string version;
+  std::string agent_id;
+  std::string tenant_id = {};  // empty: the hub has not answered
+  bool is_suspended = false;
+  std::vector<Service> services;
+  std::vector<Edge> edges = {};
+  std::vector<std::string> faults = {};  // Agent::faults()
+};
+
+// A JSON object with these members.
+std::string to_json(const Status& status);
+
+}  // namespace culvert::agent

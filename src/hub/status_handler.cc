@@ -1,0 +1,84 @@
+#include "hub/status_handler.h"
+
+#include <boost/json/serialize.hpp>
+
+#include <algorithm>
+
+#include "base/version.h"
+#include "hub/answers.h"
+#include "hubapi/declaration.h"
+
+namespace culvert::hub {
+namespace {
+
+namespace json = boost::json;
+
+json::array as_array(const std::vector<std::string>& texts) {
+  json::array out;
+  for (const std::string& text : texts) out.push_back(json::string(text));
+  return out;
+}
+
+}  // namespace
+
+StatusHandler::StatusHandler(const Config& config, const State& state, const Ledger& ledger)
+    : config_(config), state_(state), ledger_(ledger), started_at_(config.wall_clock()) {}
+
+// Neither the reason nor a path: these are for the log and for operators.
+std::vector<std::string> StatusHandler::faults(const State& state, const Ledger& ledger) {
+  std::vector<std::string> out;
+  if (ledger.failure()) out.emplace_back("the hub's database refuses changes; agents are served");
+  if (const size_t count = state.invites.unstored_revocations().size(); count > 0) {
+    out.push_back(
+        fmt::format("{} revocations are in force and not stored; a restart would undo them", count));
+  }
+  return out;
+}
+
+// 200 in any case: a hub whose database is away still serves agents and edges, and nobody should take it out
+// of their turns or restart it for that.
+http::Response StatusHandler::health() const {
+  const std::vector<std::string> found = faults(state_, ledger_);
+  json::object body{{"status", found.empty() ? "ok" : "degraded"},
+                    {"version", kVersion},
+                    {"hub_key", config_.key.public_key().to_string()},
+                    {"protocol_version", hubapi::kDeclarationVersion},
+                    {"faults", as_array(found)}};
+  return json_response(200, json::serialize(body));
+}
+
+std::vector<std::string> StatusHandler::warnings() const {
+  std::vector<std::string> out = faults(state_, ledger_);
+  if (const auto& failure = ledger_.failure())
+    out.push_back(fmt::format("the database said: {}", failure->error.message));
+  return out;
+}
+
+http::Response StatusHandler::status() const {
+  const UnixTime now = config_.wall_clock();
+  size_t live = 0, suspended = 0;
+  for (const auto& [sequence, invite] : state_.invites.all()) {
+    if (invite.revoked || invite.expired(now)) continue;
+    ++live;
+    if (invite.suspended) ++suspended;
+  }
+  const auto& failure = ledger_.failure();
+  json::object body{{"status", faults(state_, ledger_).empty() ? "ok" : "degraded"},
+                    {"version", kVersion},
+                    {"hub_key", config_.key.public_key().to_string()},
+                    {"started_at", started_at_.time_since_epoch().count()},
+                    {"urls", as_array(config_.public_urls)},
+                    {"tenants", live},
+                    {"suspended_tenants", suspended},
+                    {"agents", state_.leases.size()},
+                    {"routes", state_.leases.route_count()},
+                    {"edges", config_.edges.size() + state_.edges.dialled().size()},
+                    {"operator_keys", state_.operator_keys.all().size()},
+                    {"database", failure ? "failing" : "ok"},
+                    {"revision", ledger_.revision()},
+                    {"warnings", as_array(warnings())}};
+  if (failure) body["database_failing_since"] = failure->since.time_since_epoch().count();
+  return json_response(200, json::serialize(body));
+}
+
+}  // namespace culvert::hub

@@ -1,0 +1,33 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "http/router.h"
+#include "hub/hub.h"
+#include "hub/ledger.h"
+#include "hub/state.h"
+
+namespace culvert::hub {
+
+// How the hub is: for anyone whether it works (/v1/health), for operators what it has (/v1/status).
+class StatusHandler {
+ public:
+  // All outlive it.
+  StatusHandler(const Config& config, const State& state, const Ledger& ledger);
+
+  http::Response health() const;
+  http::Response status() const;
+
+  // Why it cannot do all of its work; none: it can. Agents are served all the same.
+  static std::vector<std::string> faults(const State& state, const Ledger& ledger);
+
+ private:
+  std::vector<std::string> warnings() const;
+
+  const Config& config_;
+  const State& state_;
+  const Ledger& ledger_;
+  const UnixTime started_at_;
+};
+
+}  // namespace culvert::hub
