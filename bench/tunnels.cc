@@ -66,7 +66,7 @@ T need(Result<T> result, const char* what) {
 net::Task<> open_tunnel(Load& load, Agent& agent, const Invite& invite) {
   SystemRandom random;
   const SecretKey key = SecretKey::generate(random);
-  hubapi::HubClient hub(load.loop, hubapi::hub_urls(invite.token), invite.token.hub_key);
+  hubapi::HubClient hub(load.loop, hubapi::parse_hub_urls(invite.token.hub_urls), invite.token.hub_key);
   hubapi::Declaration declaration{invite.token.invite_id,
                                   invite.token.invite_secret,
                                   key.public_key(),

@@ -51,7 +51,7 @@ class HttpServer : public ::testing::Test {
   std::unique_ptr<net::ByteStream> connect() {
     if (!server_) start();
     TcpPair pair(loop_);
-    tasks_.spawn(server_->serve(std::move(pair.server), [this] { ++complete_requests_; }));
+    tasks_.spawn(server_->serve(std::move(pair.server), {.on_request = [this] { ++complete_requests_; }}));
     return std::move(pair.client);
   }
   // All that comes back for `text`, until the server ends or `ends` and it ends after that.

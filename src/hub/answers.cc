@@ -41,4 +41,13 @@ http::Response retry_response(int status, std::string_view code, std::string_vie
   return response;
 }
 
+http::Response sign_again_response(const http::ReplayGuard& replays) {
+  auto response = error_response(401, "sign_again",
+                                 "the request is not signed for this instance of the hub; sign it again at "
+                                 "once, for the one that the answer "
+                                 "names: a program that does not is too old for this hub");
+  response.headers.add(std::string(http::kInstanceField), replays.instance());
+  return response;
+}
+
 }  // namespace culvert::hub

@@ -5,6 +5,7 @@
 #include "base/secret.h"
 #include "http/exchange.h"
 #include "http/message.h"
+#include "http/signature.h"
 
 // The forms that all answers of the hub's API have.
 namespace culvert::hub {
@@ -26,5 +27,8 @@ http::Response retry_response(int status, std::string_view code, std::string_vie
 inline constexpr std::string_view kRequestId = "x-request-id";
 // As a value in a line of the log: the name of the request that it is about.
 std::string request_id(const http::Exchange& exchange);
+
+// 401: the request is signed for another instance of the hub than the one that this guard names.
+http::Response sign_again_response(const http::ReplayGuard& replays);
 
 }  // namespace culvert::hub

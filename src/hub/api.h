@@ -48,7 +48,7 @@ class Api {
   void ended(const http::Exchange& exchange, TimePoint now);
   const RequestCounters& requests() const { return requests_; }
   // What requests of agents have to be signed for; another one after each start.
-  const std::string& instance() const { return lease_handler_.instance(); }
+  const std::string& instance() const { return replays_.instance(); }
   size_t counted_sources() const { return limits_.counted_sources(); }
 
  private:
@@ -62,6 +62,7 @@ class Api {
   const Config& config_;
   State& state_;
   Random& random_;
+  http::ReplayGuard replays_;
   std::function<void()> leases_changed_;
   ApiCounters counters_;
   RequestCounters requests_;

@@ -20,6 +20,7 @@ class EdgeApiTest : public ApiTest {
                              std::string_view tag = hubapi::kEdgeTag) {
     http::Request request{
         .method = std::move(method), .target = std::move(target), .headers = {}, .body = std::move(body)};
+    request.headers.add(std::string(http::kInstanceField), api_->instance());
     http::sign_request(request, key, tag, g_wall, random_);
     return handle(std::move(request));
   }
@@ -140,7 +141,7 @@ TEST_F(EdgeApiTest, OnlyTheKeyOfATokenSpeaksForAnEdge) {
   EXPECT_EQ(
       error_code(signed_call("POST", "/v1/edges/self/tunnels", body, token.edge_key, hubapi::kLeaseTag)),
       "invalid_signature");
-  EXPECT_EQ(error_code(call("PUT", "/v1/edges/self", "{}")), "invalid_signature");
+  EXPECT_EQ(error_code(call("PUT", "/v1/edges/self", "{}")), "sign_again");
   EXPECT_EQ(call("GET", "/v1/edges/self/routes").status, 401);
   ASSERT_EQ(call("DELETE", "/v1/edges/paris").status, 200);
   EXPECT_EQ(error_code(announce(token.edge_key)), "unknown_edge");
@@ -152,9 +153,12 @@ TEST_F(EdgeApiTest, ARequestIsTakenOnce) {
                         .target = "/v1/edges/self/tunnels",
                         .headers = {},
                         .body = hubapi::encode(hubapi::TunnelReport{.session = 1, .number = 0})};
+  request.headers.add(std::string(http::kInstanceField), api_->instance());
   http::sign_request(request, token.edge_key, hubapi::kEdgeTag, g_wall, random_);
   EXPECT_EQ(handle(request).status, 200);
   EXPECT_EQ(error_code(handle(request)), "replayed");
+  open({});
+  EXPECT_EQ(error_code(handle(request)), "sign_again") << "another start of the hub has not seen it";
 }
 
 TEST_F(EdgeApiTest, BadAnnouncementsAndReportsAreRefused) {

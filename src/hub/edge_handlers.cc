@@ -175,11 +175,15 @@ std::expected<EndpointId, http::Response> EdgeHandlers::authenticate(const http:
   const auto refused = [&](std::string_view code, std::string_view message) {
     ++counters_.bad_signatures;
     if (log_.allow(exchange.now)) {
-      log_warn("edge_refused", "client={} code={} reason={}", exchange.client.to_string(), code,
-               culvert::quoted(message));
+      log_warn("edge_refused", "client={} code={} reason={} request_id={}", exchange.client.to_string(), code,
+               culvert::quoted(message), request_id(exchange));
     }
     return std::unexpected(error_response(401, code, message));
   };
+  if (!replays_.is_addressed(exchange.request)) {
+    ++counters_.other_instance;
+    return std::unexpected(sign_again_response(replays_));
+  }
   auto signature = http::verify_request(exchange.request, hubapi::kEdgeTag, wall);
   if (!signature) return refused("invalid_signature", signature.error().message);
   const Edge* edge = edges_.find(signature->key);

@@ -17,13 +17,14 @@ class EdgeHandlers {
  public:
   // All outlive it.
   EdgeHandlers(const Config& config, const Edges& edges, EdgeSessions& sessions, Ledger& ledger,
-               StoreFailures& failures, ApiCounters& counters, Random& random)
+               StoreFailures& failures, ApiCounters& counters, http::ReplayGuard& replays, Random& random)
       : config_(config),
         edges_(edges),
         sessions_(sessions),
         ledger_(ledger),
         failures_(failures),
         counters_(counters),
+        replays_(replays),
         random_(random) {}
 
   net::Task<http::Response> create(const http::Exchange& exchange);
@@ -52,8 +53,8 @@ class EdgeHandlers {
   Ledger& ledger_;
   StoreFailures& failures_;
   ApiCounters& counters_;
+  http::ReplayGuard& replays_;
   Random& random_;
-  http::ReplayGuard replays_;
   RateLimit log_{5, std::chrono::seconds(10)};
 };
 

@@ -48,7 +48,8 @@ net::Task<http::Response> LeaseHandler::declare(const http::Exchange& exchange) 
   }
   http::Response response;
   if (declaration && !replays_.is_addressed(exchange.request)) {  // 4
-    co_return sign_again();
+    ++counters_.other_instance;
+    co_return sign_again_response(replays_);
   }
   if (declaration) {
     response = judge(exchange, *declaration);
@@ -136,16 +137,6 @@ http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi:
   }
   ++counters_.declarations;
   return grant(invite, std::move(*verdicts));
-}
-
-http::Response LeaseHandler::sign_again() {
-  ++counters_.other_instance;
-  auto response = error_response(
-      401, "sign_again",
-      "the request is not signed for this instance of the hub; agents sign again at once, for the one that "
-      "the answer names: one that does not is too old for this hub");
-  response.headers.add(std::string(http::kInstanceField), replays_.instance());
-  return response;
 }
 
 http::Response LeaseHandler::refuse(int status, std::string_view code, std::string_view message,

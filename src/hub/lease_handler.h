@@ -18,7 +18,7 @@ class LeaseHandler {
   // All outlive it. `leases_changed` is called when a handler has changed them and goes on to wait.
   LeaseHandler(const Config& config, State& state, Ledger& ledger, DeclarationLimits& limits,
                StoreFailures& failures, ApiCounters& counters, const std::function<void()>& leases_changed,
-               Random& random)
+               http::ReplayGuard& replays)
       : config_(config),
         invites_(state.invites),
         edges_(state.edges),
@@ -28,17 +28,14 @@ class LeaseHandler {
         failures_(failures),
         counters_(counters),
         leases_changed_(leases_changed),
-        replays_(random) {}
+        replays_(replays) {}
 
   net::Task<http::Response> declare(const http::Exchange& exchange);
-  // What declarations have to be signed for.
-  const std::string& instance() const { return replays_.instance(); }
 
  private:
   // The lease is in the database, or is not and may be lost with a restart: the agent is served all the same.
   net::Task<> store(const EndpointId& agent, TimePoint now);
   http::Response judge(const http::Exchange& exchange, const hubapi::Declaration& declaration);
-  http::Response sign_again();
   http::Response refuse(int status, std::string_view code, std::string_view message,
                         const http::Exchange& exchange);
   http::Response grant(const Invite& invite, std::vector<hubapi::ServiceVerdict> verdicts) const;
@@ -52,7 +49,7 @@ class LeaseHandler {
   StoreFailures& failures_;
   ApiCounters& counters_;
   const std::function<void()>& leases_changed_;
-  http::ReplayGuard replays_;
+  http::ReplayGuard& replays_;
   RateLimit log_{5, std::chrono::seconds(10)};
   RateLimit not_stored_lines_{1, std::chrono::seconds(10)};
 };

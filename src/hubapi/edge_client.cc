@@ -76,57 +76,58 @@ net::Task<Result<std::shared_ptr<EdgeClient::Connection>>> EdgeClient::connect()
   co_return fail(ErrorCode::kUnavailable, "the hub does not answer ({})", reasons);
 }
 
-http::Request EdgeClient::sign(std::string method, std::string target, const std::string& body) {
-  http::Request request{
-      .method = std::move(method), .target = std::move(target), .headers = {}, .body = body};
-  if (!body.empty()) request.headers.add("Content-Type", "application/json");
-  http::sign_request(request, key_, kEdgeTag, clock_.time_at(loop_.now()), loop_.random());
-  return request;
-}
-
-net::Task<Result<http::ResponseHead>> EdgeClient::exchange(Connection& connection, http::Request request) {
-  const TimePoint asked = loop_.now();
-  const TimePoint deadline = asked + kHubExchangeTime;
-  request.headers.add("Host", host_field(connection.url));
-  auto sent = co_await connection.client.send(std::move(request), deadline);
-  if (!sent) co_return std::unexpected(sent.error());
-  auto head = co_await connection.client.read_head(deadline);
-  if (head) learn(*head, asked);
-  co_return head;
-}
-
-void EdgeClient::learn(const http::ResponseHead& head, TimePoint asked) {
+bool EdgeClient::learn(const http::ResponseHead& head, TimePoint asked, UnixTime created) {
   const std::string* date = head.headers.find("Date");
   auto hub_time = date ? http::parse_date(*date) : std::nullopt;
   if (hub_time) clock_.learn(*hub_time, asked, loop_.now());
+  const bool was_off = std::chrono::abs(clock_.time_at(loop_.now()) - created) > http::kMaxClockSkew / 2;
+  const std::string* named = head.headers.find(http::kInstanceField);
+  const bool is_for_another = named != nullptr && *named != instance_;
+  if (is_for_another) instance_ = *named;
+  return head.status == kUnauthorized && (was_off || is_for_another);
 }
 
-// A connection that was kept may have ended meanwhile, and a signature may have had the wrong time: once more
-// then.
-net::Task<Result<>> EdgeClient::ask(std::string method, std::string target, std::string body) {
+net::Task<Result<EdgeClient::Answer>> EdgeClient::exchange_signed(Connection& connection, std::string method,
+                                                                  std::string target, std::string body) {
   for (bool is_first = true;; is_first = false) {
+    const TimePoint asked = loop_.now();
+    const UnixTime created = clock_.time_at(asked);
+    http::Request request{.method = method, .target = target, .headers = {}, .body = body};
+    request.headers.add("Host", host_field(connection.url));
+    if (!body.empty()) request.headers.add("Content-Type", "application/json");
+    if (!instance_.empty()) request.headers.add(std::string(http::kInstanceField), instance_);
+    http::sign_request(request, key_, kEdgeTag, created, loop_.random());
+    const TimePoint deadline = asked + kHubExchangeTime;
+    auto sent = co_await connection.client.send(std::move(request), deadline);
+    if (!sent) co_return std::unexpected(sent.error());
+    auto head = co_await connection.client.read_head(deadline);
+    if (!head) co_return std::unexpected(head.error());
+    const bool sign_again = learn(*head, asked, created);
+    if (head->status == kOk && method == "GET") co_return Answer{kOk, ""};
+    auto answer = co_await connection.client.read_all(kMaxAnswer, deadline);
+    if (!answer) co_return std::unexpected(answer.error());
+    if (is_first && sign_again && connection.client.is_reusable()) continue;
+    co_return Answer{head->status, std::move(*answer)};
+  }
+}
+
+// A connection that was kept may have ended meanwhile: once more then.
+net::Task<Result<>> EdgeClient::ask(std::string method, std::string target, std::string body) {
+  while (true) {
     const bool is_fresh = !kept_ || !kept_->client.is_reusable();
-    std::shared_ptr<Connection> connection = std::exchange(kept_, nullptr);
     if (is_fresh) {
       auto made = co_await connect();
       if (!made) co_return std::unexpected(made.error());
-      connection = std::move(*made);
+      kept_ = std::move(*made);
     }
-    const UnixTime created = clock_.time_at(loop_.now());
-    kept_ = connection;
-    auto head = co_await exchange(*connection, sign(method, target, body));
-    auto answer = head ? co_await connection->client.read_all(kMaxAnswer, loop_.now() + kHubExchangeTime)
-                       : Result<std::string>(std::unexpected(head.error()));
-    if (!answer) {
-      if (kept_ == connection) kept_ = nullptr;
-      if (!is_fresh && is_first) continue;
-      preferred_ = (preferred_ + 1) % urls_.size();
-      co_return fail(ErrorCode::kUnavailable, "{}: {}", connection->url.to_string(), answer.error().message);
-    }
-    if (head->status == kOk) co_return Result<>();
-    const bool was_off = std::chrono::abs(clock_.time_at(loop_.now()) - created) > http::kMaxClockSkew / 2;
-    if (head->status == kUnauthorized && is_first && was_off) continue;
-    co_return std::unexpected(error_of(head->status, *answer));
+    const std::shared_ptr<Connection> connection = kept_;
+    auto answer = co_await exchange_signed(*connection, method, target, body);
+    if (answer && answer->status == kOk) co_return Result<>();
+    if (answer) co_return std::unexpected(error_of(answer->status, answer->body));
+    if (kept_ == connection) kept_ = nullptr;
+    if (!is_fresh) continue;
+    preferred_ = (preferred_ + 1) % urls_.size();
+    co_return fail(ErrorCode::kUnavailable, "{}: {}", connection->url.to_string(), answer.error().message);
   }
 }
 
@@ -146,13 +147,11 @@ net::Task<Result<>> EdgeClient::follow(std::optional<HeldRoutes> held,
   following_ = connection;
   const std::string target =
       held ? fmt::format("/v1/edges/self/routes?have={}", held->encode()) : "/v1/edges/self/routes";
-  auto head = co_await exchange(*connection, sign("GET", target, ""));
-  if (!head)
-    co_return fail(ErrorCode::kUnavailable, "{}: {}", connection->url.to_string(), head.error().message);
-  if (head->status != kOk) {
-    auto body = co_await connection->client.read_all(kMaxAnswer, loop_.now() + kHubExchangeTime);
-    co_return std::unexpected(error_of(head->status, body.value_or("")));
+  auto answer = co_await exchange_signed(*connection, "GET", target, "");
+  if (!answer) {
+    co_return fail(ErrorCode::kUnavailable, "{}: {}", connection->url.to_string(), answer.error().message);
   }
+  if (answer->status != kOk) co_return std::unexpected(error_of(answer->status, answer->body));
   std::string pending;
   while (true) {
     auto piece = co_await connection->client.read(loop_.now() + kStreamSilence);

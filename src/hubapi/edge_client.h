@@ -42,19 +42,26 @@ class EdgeClient {
 
  private:
   struct Connection;
+  struct Answer {
+    int status;
+    std::string body;  // empty for a stream that has begun
+  };
 
   net::Task<Result<std::shared_ptr<Connection>>> connect();
-  http::Request sign(std::string method, std::string target, const std::string& body);
+  // One exchange on `connection`. A refusal for its signature's time or instance is answered by another
+  // signature.
+  net::Task<Result<Answer>> exchange_signed(Connection& connection, std::string method, std::string target,
+                                            std::string body);
   net::Task<Result<>> ask(std::string method, std::string target, std::string body);
-  // On `connection`; the clock of the hub is learned.
-  net::Task<Result<http::ResponseHead>> exchange(Connection& connection, http::Request request);
-  void learn(const http::ResponseHead& head, TimePoint asked);
+  // False: nothing in the answer says that another signature would fare better.
+  bool learn(const http::ResponseHead& head, TimePoint asked, UnixTime created);
 
   net::EventLoop& loop_;
   const std::vector<HubUrl> urls_;
   const PublicKey hub_key_;
   const SecretKey key_;
   HubClock clock_;
+  std::string instance_;  // of the hub, as its last answer told
   size_t preferred_ = 0;  // index of the URL that served last
   std::shared_ptr<Connection> kept_;
   std::shared_ptr<Connection> following_;

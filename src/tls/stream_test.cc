@@ -73,7 +73,8 @@ TEST(Stream, GarbageInTheStreamIsAnError) {
   auto got = run_task(loop, read_some(*pair.server, buffer, soon()));
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().code, ErrorCode::kReset);
-  EXPECT_THAT(got.error().message, HasSubstr("wrong version"));
+  // As OpenSSL 3.0 and 3.5 say it.
+  EXPECT_THAT(got.error().message, AnyOf(HasSubstr("wrong version"), HasSubstr("record layer failure")));
   EXPECT_EQ(pair.server->try_write(buffer).status, net::IoStatus::kError);
   EXPECT_EQ(pair.server->try_finish().status, net::IoStatus::kError);
 }

@@ -9,12 +9,16 @@ NodeProcess::NodeProcess(std::shared_ptr<Machine> machine, const NodeIdentity& i
   edge::Options options;
   options.tcp_listen = options.udp_listen = identity.address;
   options.workers = identity.workers;
-  auto assembly = node::Assembly::open(loop_, {.key = identity.key,
-                                               .ca = tls::InternalCa::load(identity.ca).value(),
-                                               .edge_addrs = {},
-                                               .edge = options,
-                                               .operator_key = identity.operator_key,
-                                               .store = std::make_unique<MemoryStore>(loop_, identity.disk)});
+  node::Assembly::Parts parts{.key = identity.key,
+                              .ca = tls::InternalCa::load(identity.ca).value(),
+                              .edge_addrs = {},
+                              .edge = options,
+                              .operator_key = identity.operator_key,
+                              .is_edge = identity.is_edge,
+                              .token = identity.token,
+                              .route_file = identity.route_file};
+  if (!identity.token) parts.store = std::make_unique<MemoryStore>(loop_, identity.disk);
+  auto assembly = node::Assembly::open(loop_, std::move(parts));
   CHECK(assembly);
   assembly_ = std::move(*assembly);
   assembly_->start([this] { closing_.spawn(finish()); });

@@ -1,4 +1,5 @@
 #pragma once
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -18,6 +19,9 @@ struct NodeIdentity {
   SocketAddr address;
   unsigned workers;
   std::shared_ptr<Disk> disk;
+  bool is_edge = true;                                    // besides the hub
+  std::optional<hubapi::EdgeToken> token = std::nullopt;  // of an edge without a hub
+  std::filesystem::path route_file = {};                  // of such an edge, on the real disk
 };
 
 // One start of a node: from its construction until has_ended(), after stop() or kill().
@@ -40,6 +44,7 @@ class NodeProcess {
 
   const edge::Counters& counters() const { return assembly_->edge().counters(); }
   size_t leases() const { return assembly_->hub_status().leases; }
+  size_t edges_following() const { return assembly_->hub_status().edges_following; }
 
  private:
   net::Task<> finish();

@@ -26,6 +26,17 @@ net::Task<> Operator::invite(std::string hostname, std::optional<std::chrono::se
   token = hubapi::parse_invite_token(std::string(parsed.at("token").as_string())).value();
 }
 
+net::Task<> Operator::make_edge(std::string name, std::optional<hubapi::EdgeToken>& token) {
+  auto answer = co_await call("POST", "/v1/edges", fmt::format(R"({{"name":"{}"}})", name));
+  auto parsed = parse_json_object("answer", answer).value();
+  token = hubapi::parse_edge_token(std::string(parsed.at("token").as_string())).value();
+}
+
+net::Task<> Operator::revoke_edge(std::string name, bool& is_done) {
+  co_await call("DELETE", "/v1/edges/" + name, "");
+  is_done = true;
+}
+
 net::Task<> Operator::revoke(hubapi::InviteToken token, std::optional<TimePoint>& since) {
   co_await call("DELETE", "/v1/invites/" + to_base64url(token.invite_id), "");
   since = loop_.now();

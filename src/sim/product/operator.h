@@ -19,6 +19,8 @@ class Operator {
 
   net::Task<> invite(std::string hostname, std::optional<std::chrono::seconds> expires_in,
                      std::optional<hubapi::InviteToken>& token);
+  net::Task<> make_edge(std::string name, std::optional<hubapi::EdgeToken>& token);
+  net::Task<> revoke_edge(std::string name, bool& is_done);
   // `since`: when the hub said that it is revoked.
   net::Task<> revoke(hubapi::InviteToken token, std::optional<TimePoint>& since);
 
