@@ -185,13 +185,13 @@ http {{
 
     # --- the public client
 
-    def curl(self, path="/", *options, host=HOST, cacert=None, timeout=60.0, text=True, check=False):
-        """curl in the client's namespace, to `host` at the public address. check: exit status must be 0."""
+    def curl(self, path="/", *options, host=HOST, cacert=None, timeout=60.0, text=True, check=False, at=(NODE_IP,)):
+        """curl in the client's namespace, to `host` at the public addresses `at`. check: exit status must be 0."""
         trust = ["--cacert", str(cacert)] if cacert else ["--insecure"]
         with self.client.entered():
             done = subprocess.run(
                 ["curl", "--silent", "--show-error", *trust, "--noproxy", "*", "--max-time", f"{timeout * PATIENCE:g}",
-                 "--connect-to", f"{host}:443:{NODE_IP}:{NODE_TCP}", *options, f"https://{host}{path}"],
+                 "--resolve", f"{host}:{NODE_TCP}:{','.join(at)}", *options, f"https://{host}{path}"],
                 text=text, capture_output=True)
         if check:
             assert done.returncode == 0, f"curl: {done.returncode} {done.stderr}"
