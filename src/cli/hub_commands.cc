@@ -86,12 +86,13 @@ ListCommandInfo agent_list() {
 
 ListCommandInfo route_list() {
   return {.command = {.name = "route list",
-                      .summary = "List the routes that edges serve",
+                      .summary = "List the routes that follow from the leases",
                       .examples = "  culvert route list\n  culvert route list -o json\n"},
           .path = "/v1/routes",
           .listing = {.member = "routes",
-                      .columns = {{"HOSTNAME", "hostname"},
+                      .columns = {{"FOR", "match"},
                                   {"TLS", "tls_mode"},
+                                  {"SERVICE", "service"},
                                   {"SUSPENDED", "suspended", Show::kYesNo},
                                   {"TENANT", "tenant_id"},
                                   {"AGENTS", "agents", Show::kList}}}};

@@ -48,7 +48,9 @@ std::set<uint64_t> Carried::concerned_by(const route::Delta& changes) const {
     const std::string& pattern = changed.match.text();
     add_route(pattern);
     // A route of exactly this name comes before the wildcard that its connections had until now.
-    if (!changed.match.is_wildcard()) add_host_of_route(route::wildcard_above(pattern), pattern);
+    const route::HostPattern* hostname = changed.match.hostname();
+    if (hostname != nullptr && !hostname->is_wildcard())
+      add_host_of_route(route::wildcard_above(pattern), pattern);
   }
   return ids;
 }

@@ -100,8 +100,8 @@ net::Task<> Carrier::give_to_agent(PublicConnection connection) {
         std::ranges::find(connection.tried, pick->generation) != connection.tried.end())
       pick.reset();
     if (!pick) co_return co_await refuse_unanswered(std::move(connection));
-    if (!connection.slot->take_tenant(shared.tenants, route->tenant)) {
-      context_.refusals.tenant_full(connection.host, shared.tenants.limit());
+    if (!connection.slot->take_tenant(shared.tenants, route->tenant, route->max_connections)) {
+      context_.refusals.tenant_full(connection.host, shared.tenants.limit_for(route->max_connections));
       co_return co_await refuse_known(std::move(connection), tenant_limit_answer());
     }
     if (pick->worker != context_.index) co_return move_to_worker(std::move(connection));

@@ -77,8 +77,8 @@ class ConnectionSlot {
     if (counters_ != nullptr) counters_->connections_active.fetch_sub(1, std::memory_order_relaxed);
   }
   // False: the tenant has as many as it may.
-  bool take_tenant(TenantSlots& slots, const PublicKey& tenant) {
-    if (!tenant_) tenant_ = slots.take(tenant);
+  bool take_tenant(TenantSlots& slots, const PublicKey& tenant, size_t own_limit) {
+    if (!tenant_) tenant_ = slots.take(tenant, own_limit);
     return tenant_.has_value();
   }
 

@@ -78,6 +78,7 @@ TEST_F(EdgeTest, ATenantHasNoMoreConnectionsThanAllowedAndTakesNoneFromOthers) {
     FakeAgent agent(loop_, 1);
     route::Route other = route("other.test", route::TlsMode::kPassthrough, {agent.id()});
     other.tenant = key(51).public_key();
+    other.max_connections = 1;
     set_routes({route("pass.test", route::TlsMode::kPassthrough, {agent.id()}),
                 route("term.test", route::TlsMode::kTerminate, {agent.id()}), other});
     connect(agent);
@@ -95,6 +96,8 @@ TEST_F(EdgeTest, ATenantHasNoMoreConnectionsThanAllowedAndTakesNoneFromOthers) {
     EXPECT_NE(log.find("event=tenant_full host=\"pass.test\" cap=2 refused=1"), std::string::npos) << log;
     send(keep(tcp()), client_hello("other.test"));
     wait([&] { return agent.headers.size() == 3; });
+    EXPECT_EQ(say_hello("other.test").bytes, kInternalError) << "its own limit is lower";
+    EXPECT_EQ(counters().refused_tenant_full, 3u);
     // A place is given back with its connection.
     carried.front()->reset();
     wait([&] { return counters().connections_active == 2; });

@@ -115,5 +115,41 @@ TEST_F(EdgeRoutesTest, ASuspendedTenantIsRefusedAndKeepsItsTunnels) {
   EXPECT_FALSE(agent.closed) << "it never had to come back";
 }
 
+TEST_F(EdgeRoutesTest, AReservedNameIsAnsweredLikeOneWithoutALiveAgentAndNotByTheWildcard) {
+  FakeAgent agent(loop_, 1);
+  start(config());
+  const route::Route wildcard = route("*.w.test", route::TlsMode::kPassthrough, {agent.id()});
+  route::Route reserved = route("x.w.test", route::TlsMode::kPassthrough, {});
+  reserved.tls_mode.reset();
+  set_routes({wildcard, reserved});
+  connect(agent);
+  open_client("y.w.test");
+  EXPECT_EQ(say_hello("x.w.test").bytes, kInternalError);
+  EXPECT_EQ(counters().refused_no_agent, 1u);
+  // One that was open when the name was reserved is cut.
+  set_routes({wildcard});
+  Received& cut = open_client("x.w.test").answer;
+  set_routes({wildcard, reserved});
+  wait([&] { return cut.ended(); });
+  EXPECT_TRUE(cut.broken);
+}
+
+TEST_F(EdgeRoutesTest, RoutesOfPortsAreNotServed) {
+  FakeAgent agent(loop_, 1), other(loop_, 2);
+  start(config());
+  const route::Route port = route::testing::port_route(route::PortProtocol::kTcp, 2222, {other.id()});
+  const route::Route host = route("pass.test", route::TlsMode::kPassthrough, {agent.id()});
+  set_routes({host, port});
+  connect(agent);
+  open_client("pass.test");
+  const route::Route second = route::testing::port_route(route::PortProtocol::kUdp, 2222, {other.id()});
+  apply_routes({.from = version_, .to = version_ + 1, .upserts = {second}, .removals = {}});
+  apply_routes({.from = version_, .to = version_ + 1, .upserts = {}, .removals = {port.id(), second.id()}});
+  EXPECT_EQ(counters().connections_rechecked, 0u);
+  dial(other);
+  wait([&] { return other.closed.has_value(); });
+  EXPECT_EQ(other.closed->code, tunnel::kCloseRevoked);
+}
+
 }  // namespace
 }  // namespace culvert::edge

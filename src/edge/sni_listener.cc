@@ -178,7 +178,8 @@ net::Task<> SniListener::serve_route(PublicConnection connection) {
     context_.refusals.unknown_hostname(connection.host, connection.client);
     co_return co_await refuse(std::move(connection), tls::alert_record(tls::Alert::kUnrecognizedName));
   }
-  connection.tls_mode = route->tls_mode;
+  // One that nobody serves has none: its client is told by an alert, as with passthrough.
+  connection.tls_mode = route->tls_mode.value_or(route::TlsMode::kPassthrough);
   if (connection.tls_mode == route::TlsMode::kTerminate) {
     auto ready = co_await end_tls(std::move(connection), route->match.text());
     if (!ready) co_return;

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
@@ -36,11 +37,13 @@ class TenantSlots {
   TenantSlots(const TenantSlots&) = delete;
 
   size_t limit() const { return limit_; }
+  // What a tenant may have whose own limit this is; 0: it has none. Never more than limit().
+  size_t limit_for(size_t own_limit) const { return own_limit == 0 ? limit_ : std::min(own_limit, limit_); }
   // nullopt: the tenant has as many as it may.
-  std::optional<Slot> take(const PublicKey& tenant) {
+  std::optional<Slot> take(const PublicKey& tenant, size_t own_limit = 0) {
     std::lock_guard lock(mutex_);
     auto count = counts_.try_emplace(tenant, 0).first;
-    if (count->second >= limit_) return std::nullopt;
+    if (count->second >= limit_for(own_limit)) return std::nullopt;
     ++count->second;
     return Slot(this, tenant);
   }

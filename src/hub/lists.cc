@@ -23,11 +23,14 @@ http::Response page(std::string_view member, json::array entries, std::optional<
 json::object route_json(const route::Route& route) {
   json::array agents;
   for (const route::Target& target : route.targets) agents.push_back(json::string(target.agent.to_string()));
-  return {{"hostname", route.match.text()},
-          {"tls_mode", route::to_string(route.tls_mode)},
-          {"tenant_id", route.tenant.to_string()},
-          {"suspended", route.is_suspended},
-          {"agents", std::move(agents)}};
+  json::object entry{{"match", route.match.text()},
+                     {"tenant_id", route.tenant.to_string()},
+                     {"suspended", route.is_suspended},
+                     {"agents", std::move(agents)}};
+  if (const route::HostPattern* hostname = route.match.hostname()) entry["hostname"] = hostname->text();
+  if (route.tls_mode) entry["tls_mode"] = route::to_string(*route.tls_mode);
+  if (!route.service.empty()) entry["service"] = route.service;
+  return entry;
 }
 
 }  // namespace

@@ -7,16 +7,13 @@
 #include <vector>
 
 #include "base/key.h"
-#include "route/hostname.h"
+#include "route/match.h"
 
 namespace culvert::route {
 
 enum class TlsMode : uint8_t { kPassthrough = 1, kTerminate = 2 };
 const char* to_string(TlsMode mode);  // "passthrough", "terminate"
 std::optional<TlsMode> parse_tls_mode(std::string_view text);
-
-// What a public connection must ask for to be given a route.
-using Match = HostPattern;
 
 // Names a route among all: no two routes have the same match. The same in every process and after a restart.
 class RouteId {
@@ -39,10 +36,17 @@ struct Target {
 struct Route {
   Match match;
   PublicKey tenant;
-  TlsMode tls_mode;
+  // Of a hostname that agents serve. None: a port, or a hostname that is only reserved.
+  std::optional<TlsMode> tls_mode;
+  // None: the hostname is the tenant's and no agent serves it. Its clients are told so, and no wildcard of
+  // another tenant gets them.
   std::vector<Target> targets;
   // Its tenant is suspended: clients are refused, and its agents keep their tunnels.
   bool is_suspended = false;
+  // Of a port: what its agents know it by. Goes into the header of each stream.
+  std::string service = {};
+  // Public connections of its tenant that one edge carries at a time; 0: what the edge allows any tenant.
+  uint32_t max_connections = 0;
 
   RouteId id() const { return RouteId(match); }
   bool leads_to(const EndpointId& agent) const;

@@ -44,8 +44,8 @@ Delta Snapshot::changes_to(const Snapshot& other) const {
 }
 
 const Route* Snapshot::match(std::string_view host) const {
-  // A pattern is not a name: no client may ask for "*.b.c" itself.
-  if (host.starts_with('*')) return nullptr;
+  // Neither a pattern nor a port is a name: no client may ask for "*.b.c" or "tcp/22" itself.
+  if (host.starts_with('*') || host.contains('/')) return nullptr;
   if (const Route* exact = find_text(host)) return exact;
   const std::string wildcard = wildcard_above(host);
   return wildcard.empty() ? nullptr : find_text(wildcard);

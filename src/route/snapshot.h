@@ -36,6 +36,8 @@ class Snapshot {
   // The route for a hostname: exact first, then the one-level wildcard. `host` is folded already. nullptr:
   // unknown name.
   const Route* match(std::string_view host) const;
+  // The route for a port; nullptr: none.
+  const Route* match(const PublicPort& port) const { return find_text(port.text()); }
   const Route* find(const RouteId& id) const { return find_text(id.text()); }
   // True when at least one route leads to the agent: what lets its tunnel in and keeps it open.
   bool serves(const EndpointId& agent) const { return by_agent_.find(agent) != nullptr; }

@@ -53,10 +53,10 @@ TEST(Snapshot, AgreesWithThePatterns) {
   const auto snapshot = Snapshot::of(routes, 1);
   for (auto host : {"a.b.c", "b.b.c", "b.c", "x.c", "y.x.c", "y.y.x.c", "c", "q", "xb.c"}) {
     bool any = false;
-    for (const Route& one : routes) any = any || one.match.matches(host);
+    for (const Route& one : routes) any = any || one.match.hostname()->matches(host);
     const Route* got = snapshot->match(host);
     ASSERT_EQ(got != nullptr, any) << host;
-    if (got) EXPECT_TRUE(got->match.matches(host)) << host;
+    if (got) EXPECT_TRUE(got->match.hostname()->matches(host)) << host;
   }
 }
 
@@ -200,6 +200,35 @@ TEST(Snapshot, AgreesWithAMapUnderAnyChanges) {
     }
     for (const auto& [old, old_model] : kept) check(*old, old_model);
   }
+}
+
+TEST(Snapshot, PortsAreFoundByProtocolAndNumberAndByNoName) {
+  const Route tcp = testing::port_route(PortProtocol::kTcp, 2222, {key(1)}, "ssh");
+  const Route udp = testing::port_route(PortProtocol::kUdp, 2222, {key(2)}, "game");
+  const auto snapshot = Snapshot::of({tcp, udp, route("a.eu", 1), route("*.eu", 3)}, 1);
+  EXPECT_EQ(*snapshot->match(PublicPort{PortProtocol::kTcp, 2222}), tcp);
+  EXPECT_EQ(*snapshot->match(PublicPort{PortProtocol::kUdp, 2222}), udp);
+  EXPECT_EQ(snapshot->match(PublicPort{PortProtocol::kTcp, 2223}), nullptr);
+  EXPECT_EQ(matched(snapshot, "tcp/2222"), "none");
+  EXPECT_EQ(snapshot->routes_of(key(1)).size(), 2u);
+  auto without = snapshot->apply({1, 2, {}, {tcp.id()}});
+  ASSERT_TRUE(without);
+  EXPECT_EQ((*without)->match(PublicPort{PortProtocol::kTcp, 2222}), nullptr);
+  EXPECT_EQ((*without)->routes_of(key(1)).size(), 1u);
+  // Only another name of the service: that is a change as well.
+  Route renamed = udp;
+  renamed.service = "other";
+  EXPECT_EQ((*without)->changes_to(**(*without)->apply({2, 3, {renamed}, {}})).upserts, std::vector{renamed});
+}
+
+TEST(Snapshot, ANameWithoutTargetsIsNotTheWildcards) {
+  Route reserved = route("a.b.eu", 1);
+  reserved.targets.clear();
+  reserved.tls_mode.reset();
+  const auto snapshot = Snapshot::of({reserved, route("*.b.eu", 2)}, 1);
+  ASSERT_EQ(matched(snapshot, "a.b.eu"), "a.b.eu");
+  EXPECT_TRUE(snapshot->match("a.b.eu")->targets.empty());
+  EXPECT_EQ(matched(snapshot, "c.b.eu"), "*.b.eu");
 }
 
 TEST(TlsMode, Names) {

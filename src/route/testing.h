@@ -28,4 +28,12 @@ inline Route route(std::string_view host, const std::vector<EndpointId>& agents,
   return made;
 }
 
+inline Route port_route(PortProtocol protocol, uint16_t number, const std::vector<EndpointId>& agents,
+                        std::string service = "game") {
+  Route made{PublicPort{protocol, number}, id(200), std::nullopt, {}};
+  for (const EndpointId& agent : agents) made.targets.push_back({agent});
+  made.service = std::move(service);
+  return made;
+}
+
 }  // namespace culvert::route::testing
