@@ -42,6 +42,70 @@ Result<DeclaredService> decode_service(const json::value& value, size_t index) {
   return DeclaredService{std::move(*pattern), *mode};
 }
 
+// Members of the declaration and of the answer.
+constexpr std::string_view member_of(route::PortProtocol protocol) {
+  return protocol == route::PortProtocol::kTcp ? "tcp_services" : "udp_services";
+}
+constexpr auto kPortProtocols = {route::PortProtocol::kTcp, route::PortProtocol::kUdp};
+
+json::string_view json_text(std::string_view text) { return {text.data(), text.size()}; }
+
+// Appends those of one protocol.
+Result<> decode_ports(route::PortProtocol protocol, const json::array& entries,
+                      std::vector<DeclaredPort>& ports) {
+  const size_t first = ports.size();
+  for (const json::value& entry : entries) {
+    const std::string what =
+        fmt::format("the declaration's {} service {}", route::to_string(protocol), ports.size() - first + 1);
+    if (!entry.is_object()) return invalid("{} is not a JSON object", what);
+    const json::object& object = entry.get_object();
+    if (auto known = refuse_unknown_members(what, object, {"name", "listen_port"}); !known)
+      return std::unexpected(known.error());
+    JsonReader reader(what, object);
+    DeclaredPort port{.protocol = protocol, .name = std::string(reader.text("name"))};
+    if (reader.has("listen_port"))
+      port.listen_port = static_cast<uint16_t>(reader.integer("listen_port", 0, UINT16_MAX));
+    if (reader.error()) return std::unexpected(*reader.error());
+    if (auto good = check_service_name(port.name); !good)
+      return invalid("{}: {}", what, good.error().message);
+    for (size_t i = first; i < ports.size(); ++i) {
+      if (ports[i].name == port.name)
+        return invalid("the declaration has {} service {} twice", route::to_string(protocol),
+                       culvert::quoted(port.name));
+      if (port.listen_port != 0 && ports[i].listen_port == port.listen_port)
+        return invalid("the declaration has {} port {} twice, for {} and {}", route::to_string(protocol),
+                       port.listen_port, culvert::quoted(ports[i].name), culvert::quoted(port.name));
+    }
+    ports.push_back(std::move(port));
+  }
+  return {};
+}
+
+// Appends those of one protocol.
+void read_verdicts(route::PortProtocol protocol, const json::array& entries, std::vector<PortVerdict>& ports,
+                   std::optional<Error>& error) {
+  for (const json::value& entry : entries) {
+    if (!entry.is_object()) {
+      error = Error{ErrorCode::kInvalid, "the hub's answer: a service is not a JSON object"};
+      return;
+    }
+    JsonReader reader("a service in the hub's answer", entry.get_object());
+    PortVerdict verdict{.protocol = protocol,
+                        .name = std::string(reader.text("name")),
+                        .listen_port = static_cast<uint16_t>(reader.integer("listen_port", 0, UINT16_MAX)),
+                        .accepted = reader.boolean("accepted")};
+    if (!verdict.accepted) verdict.reason = reader.text("reason");
+    if (reader.has("retry_after_secs"))
+      verdict.retry_after = std::chrono::seconds(reader.integer("retry_after_secs", 1, kMaxRenewSeconds));
+    if (reader.has("others")) verdict.others = static_cast<size_t>(reader.integer("others", 0, INT32_MAX));
+    if (reader.error()) {
+      error = reader.error();
+      return;
+    }
+    ports.push_back(std::move(verdict));
+  }
+}
+
 json::array to_json(const std::vector<std::string>& texts) {
   json::array out;
   for (const std::string& text : texts) out.push_back(json::string(text));
@@ -49,6 +113,15 @@ json::array to_json(const std::vector<std::string>& texts) {
 }
 
 }  // namespace
+
+Result<> check_service_name(std::string_view name) {
+  constexpr size_t kMaxName = 64;
+  if (name.empty()) return invalid("the name is empty; give the service one");
+  if (name.size() > kMaxName)
+    return invalid("the name {} is longer than {} bytes", culvert::quoted(name), kMaxName);
+  if (!is_printable(name)) return invalid("the name {} has a control character", culvert::quoted(name));
+  return {};
+}
 
 Result<> check_size(const std::vector<DeclaredService>& services) {
   if (services.size() > kMaxServices) {
@@ -73,11 +146,24 @@ std::string encode(const Declaration& declaration) {
     services.push_back(
         json::object{{"hostname", service.hostname.text()}, {"tls_mode", to_string(service.tls_mode)}});
   }
-  return json::serialize(json::object{{"protocol", kDeclarationVersion},
-                                      {"invite_id", to_base64url(declaration.invite_id)},
-                                      {"invite_secret", to_base64url(declaration.invite_secret.expose())},
-                                      {"agent_id", declaration.agent_id.to_string()},
-                                      {"services", std::move(services)}});
+  json::object body{{"protocol", kDeclarationVersion},
+                    {"invite_id", to_base64url(declaration.invite_id)},
+                    {"invite_secret", to_base64url(declaration.invite_secret.expose())},
+                    {"agent_id", declaration.agent_id.to_string()},
+                    {"services", std::move(services)}};
+  // Only where there are such: an older hub refuses members that it does not know.
+  for (const route::PortProtocol protocol : kPortProtocols) {
+    json::array ports;
+    for (const DeclaredPort& port : declaration.ports) {
+      if (port.protocol != protocol) continue;
+      json::object entry{{"name", port.name}};
+      if (port.listen_port != 0) entry["listen_port"] = port.listen_port;
+      ports.push_back(std::move(entry));
+    }
+    if (!ports.empty()) body[json_text(member_of(protocol))] = std::move(ports);
+  }
+  if (declaration.is_exclusive) body["exclusive"] = true;
+  return json::serialize(body);
 }
 
 Result<Declaration> decode_declaration(std::string_view text) {
@@ -95,7 +181,8 @@ Result<Declaration> decode_declaration(std::string_view text) {
         version, kDeclarationVersion);
   }
   if (auto known = refuse_unknown_members(kWhat, *object,
-                                          {"protocol", "invite_id", "invite_secret", "agent_id", "services"});
+                                          {"protocol", "invite_id", "invite_secret", "agent_id", "services",
+                                           "tcp_services", "udp_services", "exclusive"});
       !known) {
     return std::unexpected(known.error());
   }
@@ -103,9 +190,16 @@ Result<Declaration> decode_declaration(std::string_view text) {
   auto invite_secret = reader.secret<32>("invite_secret");
   auto agent_id = reader.key("agent_id");
   const json::array& entries = reader.array("services");
+  static const json::array kNone;
+  const auto ports_of = [&](route::PortProtocol protocol) -> const json::array& {
+    return reader.has(member_of(protocol)) ? reader.array(member_of(protocol)) : kNone;
+  };
+  const bool is_exclusive = reader.has("exclusive") && reader.boolean("exclusive");
+  size_t count = entries.size();
+  for (const route::PortProtocol protocol : kPortProtocols) count += ports_of(protocol).size();
   if (reader.error()) return std::unexpected(*reader.error());
-  if (entries.size() > kMaxServices) {
-    return invalid("the declaration has {} services, at most {} are allowed", entries.size(), kMaxServices);
+  if (count > kMaxServices) {
+    return invalid("the declaration has {} services, at most {} are allowed", count, kMaxServices);
   }
   Declaration declaration{invite_id, invite_secret, *agent_id, {}};
   std::vector<std::string_view> names;
@@ -120,6 +214,11 @@ Result<Declaration> decode_declaration(std::string_view text) {
   if (auto twice = std::ranges::adjacent_find(names); twice != names.end()) {
     return invalid("the declaration has hostname {} twice", *twice);
   }
+  for (const route::PortProtocol protocol : kPortProtocols) {
+    auto decoded = decode_ports(protocol, ports_of(protocol), declaration.ports);
+    if (!decoded) return std::unexpected(decoded.error());
+  }
+  declaration.is_exclusive = is_exclusive;
   return declaration;
 }
 
@@ -136,7 +235,7 @@ std::string encode(const LeaseAnswer& answer) {
     if (verdict.others > 0) entry["others"] = verdict.others;
     services.push_back(std::move(entry));
   }
-  return json::serialize(json::object{
+  json::object body{
       {"status", "ok"},
       {"protocol", kDeclarationVersion},
       {"tenant", answer.tenant.to_string()},
@@ -146,7 +245,21 @@ std::string encode(const LeaseAnswer& answer) {
       {"public_port", answer.public_port},
       {"internal_ca", answer.internal_ca_pem},
       {"renew_after_secs", std::chrono::duration_cast<std::chrono::seconds>(answer.renew_after).count()},
-      {"suspended", answer.is_suspended}});
+      {"suspended", answer.is_suspended}};
+  for (const route::PortProtocol protocol : kPortProtocols) {
+    json::array ports;
+    for (const PortVerdict& verdict : answer.ports) {
+      if (verdict.protocol != protocol) continue;
+      json::object entry{
+          {"name", verdict.name}, {"listen_port", verdict.listen_port}, {"accepted", verdict.accepted}};
+      if (!verdict.accepted) entry["reason"] = verdict.reason;
+      if (verdict.retry_after) entry["retry_after_secs"] = verdict.retry_after->count();
+      if (verdict.others > 0) entry["others"] = verdict.others;
+      ports.push_back(std::move(entry));
+    }
+    if (!ports.empty()) body[json_text(member_of(protocol))] = std::move(ports);
+  }
+  return json::serialize(body);
 }
 
 Result<LeaseAnswer> decode_lease_answer(std::string_view text) {
@@ -183,9 +296,16 @@ Result<LeaseAnswer> decode_lease_answer(std::string_view text) {
     if (service.error()) return std::unexpected(*service.error());
     services.push_back(std::move(verdict));
   }
+  std::vector<PortVerdict> ports;
+  for (const route::PortProtocol protocol : kPortProtocols) {
+    std::optional<Error> wrong;
+    if (reader.has(member_of(protocol)))
+      read_verdicts(protocol, reader.array(member_of(protocol)), ports, wrong);
+    if (wrong) return std::unexpected(*wrong);
+  }
   if (reader.error()) return std::unexpected(*reader.error());
-  return LeaseAnswer{*tenant, std::move(granted), std::move(edges), std::move(services),
-                     port,    std::move(root),    renew_after,      is_suspended};
+  return LeaseAnswer{*tenant,         std::move(granted), std::move(edges), std::move(services), port,
+                     std::move(root), renew_after,        is_suspended,     std::move(ports)};
 }
 
 }  // namespace culvert::hubapi

@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "base/secret.h"
 #include "route/hostname.h"
+#include "route/match.h"
 #include "route/route.h"
 
 // POST /v1/leases: what an agent declares and what the hub answers. JSON both ways; unknown members are
@@ -26,17 +27,33 @@ struct DeclaredService {
   bool operator==(const DeclaredService&) const = default;
 };
 
+// A service that is reached at a public TCP or UDP port.
+struct DeclaredPort {
+  route::PortProtocol protocol;
+  std::string name;          // what the agent knows it by; no two of one protocol have the same
+  uint16_t listen_port = 0;  // 0: the hub picks one, and gives it to this service again later
+  bool operator==(const DeclaredPort&) const = default;
+};
+
+// 1 to 64 bytes without control characters. kInvalid says what is wrong.
+Result<> check_service_name(std::string_view name);
+
 struct Declaration {
   std::array<uint8_t, 16> invite_id;
   SecretBytes<32> invite_secret;
   EndpointId agent_id;
-  std::vector<DeclaredService> services;  // none: only asks what the invite grants
+  std::vector<DeclaredService> services;  // none of these and no ports: only asks what the invite grants
+  std::vector<DeclaredPort> ports = {};
+  // Ends the leases of the invite's other agents, and keeps them from getting others for as long as this one
+  // lasts.
+  bool is_exclusive = false;
 };
 
 // The longest lifetime of an invite.
 constexpr std::chrono::seconds kMaxInviteExpiry = std::chrono::days(3653);
 
-// A declaration over this is refused: more names than one agent has any use for, in a body of 64 KiB.
+// A declaration over this is refused: more names and ports than one agent has any use for, in a body of 64
+// KiB.
 constexpr size_t kMaxServices = 256;
 constexpr size_t kMaxDeclarationBytes = 64 * 1024;
 
@@ -64,6 +81,17 @@ struct ServiceVerdict {
   bool operator==(const ServiceVerdict&) const = default;
 };
 
+struct PortVerdict {
+  route::PortProtocol protocol;
+  std::string name;
+  uint16_t listen_port;  // 0: refused, and none was asked for
+  bool accepted;
+  std::string reason = {};                               // as in ServiceVerdict
+  std::optional<std::chrono::seconds> retry_after = {};  // as in ServiceVerdict
+  size_t others = 0;                                     // as in ServiceVerdict
+  bool operator==(const PortVerdict&) const = default;
+};
+
 struct LeaseAnswer {
   PublicKey tenant;
   std::vector<std::string> granted;  // the invite's patterns
@@ -73,6 +101,7 @@ struct LeaseAnswer {
   std::string internal_ca_pem;  // root to check our own certificates with; empty when they are public
   Duration renew_after;         // declare again after this long
   bool is_suspended = false;    // the tenant is: its names are leased, and clients are refused
+  std::vector<PortVerdict> ports = {};
   bool operator==(const LeaseAnswer&) const = default;
 };
 

@@ -53,6 +53,86 @@ TEST(Declaration, ComesBackAsItWent) {
   EXPECT_EQ(decoded->services[1].tls_mode, route::TlsMode::kTerminate);
 }
 
+Declaration with_ports() {
+  Declaration declaration = sample();
+  declaration.services.pop_back();
+  declaration.ports = {{route::PortProtocol::kTcp, "ssh", 2222},
+                       {route::PortProtocol::kTcp, "db", 0},
+                       {route::PortProtocol::kUdp, "ssh", 2222}};
+  declaration.is_exclusive = true;
+  return declaration;
+}
+
+TEST(Declaration, PortsAndExclusiveAreThereOnlyWhenDeclared) {
+  EXPECT_TRUE(encode(with_ports())
+                  .ends_with(R"("tcp_services":[{"name":"ssh","listen_port":2222},{"name":"db"}],)"
+                             R"("udp_services":[{"name":"ssh","listen_port":2222}],"exclusive":true})"))
+      << encode(with_ports());
+  auto decoded = decode_declaration(encode(with_ports()));
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  EXPECT_EQ(decoded->ports, with_ports().ports);
+  EXPECT_TRUE(decoded->is_exclusive);
+  // That of an agent that knows neither.
+  decoded = decode_declaration(encode(sample()));
+  ASSERT_TRUE(decoded);
+  EXPECT_TRUE(decoded->ports.empty());
+  EXPECT_FALSE(decoded->is_exclusive);
+}
+
+TEST(Declaration, RefusesPortServicesThatAreWrong) {
+  const std::string good = encode(with_ports());
+  const struct {
+    const char* what;
+    const char* with;
+    const char* names;
+  } cases[] = {
+      {R"("name":"db")", R"("name":"ssh")", "twice"},
+      {R"({"name":"db"})", R"({"name":"db","listen_port":2222})", "port 2222 twice"},
+      {R"("name":"db")", R"("name":"")", "the name is empty"},
+      {R"("name":"db")", R"("name":"d\nb")", "control character"},
+      {R"("name":"db")", R"("title":"db")", "title"},
+      {R"("listen_port":2222)", R"("listen_port":65536)", "listen_port"},
+      {R"("listen_port":2222)", R"("listen_port":-1)", "listen_port"},
+      {R"("listen_port":2222)", R"("listen_port":"2222")", "listen_port"},
+      {R"({"name":"db"})", R"("db")", "not a JSON object"},
+      {R"("exclusive":true)", R"("exclusive":1)", "exclusive"},
+  };
+  for (const auto& each : cases) {
+    auto decoded = decode_declaration(replaced(good, each.what, each.with));
+    ASSERT_FALSE(decoded) << each.with;
+    EXPECT_NE(decoded.error().message.find(each.names), std::string::npos) << decoded.error().message;
+  }
+  EXPECT_TRUE(decode_declaration(replaced(good, R"("name":"db")", R"("name":"db","listen_port":0)")));
+  EXPECT_TRUE(
+      decode_declaration(replaced(good, R"("name":"db")", "\"name\":\"" + std::string(64, 'x') + "\"")));
+  EXPECT_FALSE(
+      decode_declaration(replaced(good, R"("name":"db")", "\"name\":\"" + std::string(65, 'x') + "\"")));
+  Declaration many = sample();
+  for (int i = 0; i < static_cast<int>(kMaxServices) - 2; ++i)
+    many.ports.push_back({route::PortProtocol::kTcp, std::to_string(i)});
+  EXPECT_TRUE(decode_declaration(encode(many)));
+  many.ports.push_back({route::PortProtocol::kUdp, "one more"});
+  EXPECT_FALSE(decode_declaration(encode(many))) << "all services count together";
+}
+
+TEST(LeaseAnswer, CarriesVerdictsOnPorts) {
+  LeaseAnswer answer{.tenant = test_key(1),
+                     .granted = {},
+                     .edges = {},
+                     .services = {},
+                     .public_port = 443,
+                     .internal_ca_pem = {},
+                     .renew_after = 30s,
+                     .ports = {{route::PortProtocol::kTcp, "ssh", 2222, true, "", std::nullopt, 1},
+                               {route::PortProtocol::kTcp, "db", 0, false, "no port is free"},
+                               {route::PortProtocol::kUdp, "ssh", 53, false, "taken", 9s}}};
+  auto decoded = decode_lease_answer(encode(answer));
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  EXPECT_EQ(*decoded, answer);
+  answer.ports.clear();
+  EXPECT_EQ(encode(answer).find("tcp_services"), std::string::npos);
+}
+
 TEST(Declaration, FoldsHostnames) {
   auto decoded = decode_declaration(replaced(encode(sample()), "app.example.com", "APP.Example.COM"));
   ASSERT_TRUE(decoded.has_value());

@@ -163,8 +163,16 @@ net::Task<Result<LeaseAnswer>> HubClient::declare(InviteToken token, Declaration
       continue;
     }
     preferred_ = index;
-    if (!is_success(response.status))
-      co_return std::unexpected(error_from_response(response.status, response.body));
+    if (!is_success(response.status)) {
+      Error refused = error_from_response(response.status, response.body);
+      const bool is_new = declaration.is_exclusive || !declaration.ports.empty();
+      if (is_new && refused.code == ErrorCode::kInvalid && refused.message.contains("has an unknown member")) {
+        refused.message +=
+            "; the hub is older than this agent, which declares TCP or UDP services or is exclusive. Upgrade the "
+            "hub, or leave these out";
+      }
+      co_return std::unexpected(std::move(refused));
+    }
     co_return decode_lease_answer(response.body);
   }
   met_only_others_ = others == urls_.size();
