@@ -110,7 +110,7 @@ Result<json::object> parse_json_object(std::string_view what, std::string_view t
 }
 
 Result<> refuse_unknown_members(std::string_view what, const json::object& object,
-                                std::initializer_list<std::string_view> known) {
+                                std::span<const std::string_view> known) {
   for (const auto& member : object) {
     const std::string_view name = member.key();
     if (std::ranges::find(known, name) == known.end()) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,7 +27,11 @@ Result<boost::json::object> parse_json_object(std::string_view what, std::string
 
 // kInvalid names a member that is not one of `known`, and those.
 Result<> refuse_unknown_members(std::string_view what, const boost::json::object& object,
-                                std::initializer_list<std::string_view> known);
+                                std::span<const std::string_view> known);
+inline Result<> refuse_unknown_members(std::string_view what, const boost::json::object& object,
+                                       std::initializer_list<std::string_view> known) {
+  return refuse_unknown_members(what, object, std::span(known.begin(), known.size()));
+}
 
 // Reads the members of one object, which outlives it. A member that is missing or of the wrong type gives an
 // empty value and sets error(); the first error stays.

@@ -45,7 +45,8 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
       router_(refusals()) {
   using http::Exchange;
   using Response = net::Task<http::Response>;
-  state_.invites.set_listener([this](const InviteId& id) { invite_changed(id); });
+  state_.invites.set_listener([this] { invites_changed(); });
+  state_.follow_invites(config_.wall_clock());  // all that were read
 
   add("GET", "/v1/health", [this](const Exchange&) -> Response { co_return status_handler_.health(); });
   add("GET", "/v1/openapi.json",
@@ -85,6 +86,7 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
   operators("GET", "/v1/agents", [this](const Exchange& e) -> Response { co_return lists_.agents(e); });
   operators("GET", "/v1/status", [this](const Exchange&) -> Response { co_return status_handler_.status(); });
   operators("GET", "/v1/routes/*", [this](const Exchange& e) -> Response { co_return lists_.route(e); });
+  operators("GET", "/v1/claims", [this](const Exchange& e) -> Response { co_return lists_.claims(e); });
   operators("GET", "/v1/routes", [this](const Exchange& e) -> Response { co_return lists_.routes(e); });
   operators("GET", "/v1/audit", [this](const Exchange& e) { return audit_handler_.list(e); });
 }
@@ -102,15 +104,9 @@ void Api::prepare(http::Exchange& exchange) const {
   exchange.always.add(std::string(kRequestId), to_hex(id));
 }
 
-// Also when another hub has changed it.
-void Api::invite_changed(const InviteId& id) {
-  auto invite = state_.invites.find(id);
-  if (invite && *invite != nullptr && !(*invite)->revoked) {
-    state_.leases.set_invite(**invite);
-  } else {
-    state_.leases.end_invite(id);
-    limits_.end_invite(id);
-  }
+// Also when another hub has changed them.
+void Api::invites_changed() {
+  state_.follow_invites(config_.wall_clock());
   leases_changed_();
 }
 
@@ -127,7 +123,7 @@ net::Task<> Api::respond(http::Exchange& exchange, const Answer& answer) {
   if (!body) co_return;                        // the server tells the client why
   WipeAtEnd wipe_body(exchange.request.body);  // declarations hold the secret of their invite
   // What expired must neither be served nor stand in the way of this request.
-  state_.leases.expire(exchange.now, config_.wall_clock());
+  state_.expire(exchange.now, config_.wall_clock());
   http::Response response = co_await answer(exchange);
   // The edge has the new routes before the answer goes out: a client that reads "revoked" may rely on it.
   leases_changed_();

@@ -57,7 +57,7 @@ class Api {
   // Adds a route whose handler gets the whole body, and answers in one piece.
   void add(std::string method, std::string pattern, Answer answer, http::Router::Step before = nullptr);
   net::Task<> respond(http::Exchange& exchange, const Answer& answer);
-  void invite_changed(const InviteId& id);
+  void invites_changed();
 
   const Config& config_;
   State& state_;

@@ -306,6 +306,32 @@ TEST_F(OperatorApiTest, AChangeOfAnInviteAppliesToItsAgentsAtOnce) {
       << "it is stored";
 }
 
+TEST_F(OperatorApiTest, QuotasAndPortsAreSetShownAndStored) {
+  auto token =
+      invite(R"({"hostnames":["*.a.eu"],"max_agents":2,"max_connections":100,"ports":["25","2000-2999"]})");
+  auto shown = parse(call("GET", path_of(token)));
+  EXPECT_EQ(shown.at("max_agents").as_int64(), 2);
+  EXPECT_EQ(shown.at("max_hostnames"), nullptr) << "as the hub's default";
+  EXPECT_EQ(json::serialize(shown.at("ports")), R"(["25","2000-2999"])");
+  shown = parse(call("PATCH", path_of(token), R"({"max_agents":null,"max_udp_ports":0,"ports":[]})"));
+  EXPECT_EQ(shown.at("max_agents"), nullptr);
+  EXPECT_EQ(shown.at("max_udp_ports").as_int64(), 0);
+  EXPECT_EQ(shown.at("max_connections").as_int64(), 100) << "what is not named stays";
+  EXPECT_TRUE(shown.at("ports").as_array().empty());
+  ASSERT_EQ(declare(token).status, 200);
+  EXPECT_EQ(leases_.snapshot()->match("x.a.eu")->max_connections, 100u);
+  ASSERT_EQ(call("PATCH", path_of(token), R"({"max_connections":50})").status, 200);
+  EXPECT_EQ(leases_.snapshot()->match("x.a.eu")->max_connections, 50u) << "at once";
+  open({});
+  EXPECT_EQ(parse(call("GET", path_of(token))).at("max_udp_ports").as_int64(), 0);
+  for (const char* bad :
+       {R"({"max_agents":0})", R"({"max_agents":65})", R"({"max_agents":"2"})", R"({"max_tcp_ports":-1})",
+        R"({"ports":"25"})", R"({"ports":["0"]})", R"({"ports":["30-20"]})", R"({"ports":[25]})",
+        R"({"max_things":1})", R"({"allow_overlap":1})"}) {
+    EXPECT_EQ(call("PATCH", path_of(token), bad).status, 400) << bad;
+  }
+}
+
 TEST_F(OperatorApiTest, BadChangesAreNamedAndChangeNothing) {
   auto token = invite(R"({"hostnames":["a.eu"]})");
   const std::string before = call("GET", path_of(token)).body;

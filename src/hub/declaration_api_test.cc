@@ -362,5 +362,120 @@ TEST_F(ApiTest, EveryRefusedDeclarationIsCounted) {
   EXPECT_EQ(counters.bad_signatures + counters.rate_limited + counters.source_limited, 0u);
 }
 
+TEST_F(ApiTest, DeclaredPortsAreClaimedBeforeTheAnswer) {
+  config_.tenants.ports.own = {{route::PortProtocol::kTcp, 443}};
+  auto token =
+      invite(R"({"name":"home","hostnames":["*.a.eu"],"max_tcp_ports":2,"ports":["25","2000-2999"]})");
+  auto declared = declaration(token);
+  declared.ports = {{route::PortProtocol::kTcp, "ssh", 2222},
+                    {route::PortProtocol::kTcp, "mail", 25},
+                    {route::PortProtocol::kTcp, "web", 443},
+                    {route::PortProtocol::kUdp, "game", 0}};
+  auto response = handle(signed_request(hubapi::encode(declared), token.tenant_key, g_wall));
+  ASSERT_EQ(response.status, 200) << response.body;
+  auto answer = hubapi::decode_lease_answer(response.body);
+  ASSERT_TRUE(answer) << answer.error().message;
+  ASSERT_EQ(answer->ports.size(), 4u);
+  EXPECT_TRUE(answer->ports[0].accepted && answer->ports[1].accepted && answer->ports[3].accepted);
+  EXPECT_EQ(answer->ports[2].reason, "the node itself uses tcp/443; choose another port");
+  EXPECT_TRUE(answer->services[0].accepted) << "a refused port takes nothing else with it";
+  const uint16_t picked = answer->ports[3].listen_port;
+  EXPECT_TRUE(2000 <= picked && picked <= 2999) << picked;
+
+  const std::string routes = call("GET", "/v1/routes").body;
+  EXPECT_NE(routes.find(R"("match":"tcp/2222","tenant_id":)"), std::string::npos) << routes;
+  EXPECT_NE(routes.find(R"("service":"ssh")"), std::string::npos) << routes;
+  const std::string agents = call("GET", "/v1/agents").body;
+  EXPECT_NE(agents.find(R"({"protocol":"tcp","name":"ssh","listen_port":2222})"), std::string::npos)
+      << agents;
+  open({});
+  auto claims = parse(call("GET", "/v1/claims")).at("claims").as_array();
+  ASSERT_EQ(claims.size(), 3u) << "they are stored";
+  EXPECT_EQ(claims[0].at("port").as_string(), "tcp/25");
+  EXPECT_EQ(claims[0].at("invite_name").as_string(), "home");
+  EXPECT_EQ(parse(call("GET", "/v1/claims?after=tcp/2222")).at("claims").as_array().size(), 1u);
+  EXPECT_EQ(call("GET", "/v1/claims?after=2222").status, 400);
+  EXPECT_EQ(call("GET", "/v1/claims", "", "wrong").status, 401);
+}
+
+TEST_F(ApiTest, TwoTenantsThatClaimAPortAtOnceDoNotBothGetIt) {
+  auto one = invite(), two = invite(R"({"hostnames":["*.b.eu"]})");
+  const auto request = [&](const hubapi::InviteToken& token, std::string_view host) {
+    auto declared = declaration(token, host);
+    declared.agent_id = SecretKey::generate(random_).public_key();
+    declared.ports = {{route::PortProtocol::kTcp, "ssh", 2222}};
+    auto exchange = std::make_unique<http::testing::MemoryExchange>(
+        signed_request(hubapi::encode(declared), token.tenant_key, g_wall));
+    exchange->client = client_;
+    exchange->now = now_;
+    return exchange;
+  };
+  auto first = request(one, "x.a.eu"), second = request(two, "x.b.eu");
+  net::TaskGroup tasks(loop_);
+  int accepted = 0;
+  for (auto* each : {first.get(), second.get()}) {
+    tasks.spawn([](Api& api, http::testing::MemoryExchange& exchange, int& count) -> net::Task<> {
+      auto response = co_await http::testing::answer_of(api, exchange);
+      auto answer = hubapi::decode_lease_answer(response.body);
+      EXPECT_TRUE(answer) << response.body;
+      if (answer) count += answer->ports.at(0).accepted ? 1 : 0;
+    }(*api_, *each, accepted));
+  }
+  net::testing::run_until(loop_, [&] { return tasks.size() == 0; });
+  EXPECT_EQ(accepted, 1);
+}
+
+TEST_F(ApiTest, APortIsRefusedWhileItsClaimCannotBeStored) {
+  auto token = invite();
+  auto declared = declaration(token);
+  declared.ports = {{route::PortProtocol::kTcp, "ssh", 2222}};
+  ledger_->close();
+  auto response = handle(signed_request(hubapi::encode(declared), token.tenant_key, g_wall));
+  ASSERT_EQ(response.status, 200) << response.body;
+  auto answer = hubapi::decode_lease_answer(response.body);
+  ASSERT_TRUE(answer);
+  EXPECT_TRUE(answer->services[0].accepted) << "its hostname is served all the same";
+  EXPECT_FALSE(answer->ports[0].accepted);
+  EXPECT_NE(answer->ports[0].reason.find("cannot store the claim"), std::string::npos);
+  EXPECT_EQ(answer->ports[0].retry_after, 10s);
+  EXPECT_EQ(leases_.snapshot()->match(route::PublicPort{route::PortProtocol::kTcp, 2222}), nullptr);
+}
+
+TEST_F(ApiTest, AnEvictedAgentIsToldWhy) {
+  auto token = invite();
+  ASSERT_EQ(declare(token).status, 200);
+  const EndpointId first = agent_;
+  agent_ = SecretKey::generate(random_).public_key();
+  auto declared = declaration(token);
+  declared.is_exclusive = true;
+  ASSERT_EQ(handle(signed_request(hubapi::encode(declared), token.tenant_key, g_wall)).status, 200);
+  EXPECT_EQ(leases_.size(), 1u);
+  EXPECT_NE(call("GET", "/v1/agents").body.find(R"("exclusive":true)"), std::string::npos);
+  agent_ = first;
+  now_ += 1s;
+  auto refused = declare(token);
+  EXPECT_EQ(refused.status, 409);
+  EXPECT_EQ(error_code(refused), "agent_evicted");
+  EXPECT_NE(refused.body.find("is exclusive and serves this tenant alone"), std::string::npos)
+      << refused.body;
+  EXPECT_FALSE(leases_.snapshot()->serves(first));
+}
+
+TEST_F(ApiTest, ATenantIsToldWhichNamesAreAnothers) {
+  auto wide = invite();
+  auto narrow = call("POST", "/v1/invites", R"({"hostnames":["x.a.eu"]})");
+  EXPECT_EQ(error_code(narrow), "hostname_conflict");
+  ASSERT_EQ(declare(wide).status, 200);
+  EXPECT_EQ(leases_.size(), 1u);
+  narrow = call("POST", "/v1/invites", R"({"hostnames":["x.a.eu"],"allow_overlap":true})");
+  ASSERT_EQ(narrow.status, 200) << narrow.body;
+  EXPECT_EQ(leases_.size(), 0u);
+  auto answer = hubapi::decode_lease_answer(declare(wide).body);
+  ASSERT_TRUE(answer);
+  EXPECT_FALSE(answer->services[0].accepted);
+  const std::string routes = call("GET", "/v1/routes").body;
+  EXPECT_NE(routes.find(R"("match":"x.a.eu")"), std::string::npos) << "reserved " << routes;
+}
+
 }  // namespace
 }  // namespace culvert::hub

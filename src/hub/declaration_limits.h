@@ -34,7 +34,6 @@ class DeclarationLimits {
   void count_refusal(const SocketAddr& client, TimePoint now);
   // Whether an agent of the invite may declare now; counts those that may not.
   bool allow_declaration(const InviteId& invite, const EndpointId& agent, TimePoint now);
-  void end_invite(const InviteId& invite) { invites_.erase(invite); }
 
   size_t counted_sources() const { return sources_.size(); }
 

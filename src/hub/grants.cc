@@ -31,30 +31,44 @@ void Grants::remove(const route::HostPattern& pattern, const InviteId& holder) {
   }
 }
 
-const Grants::Grant* Grants::find_overlap(const route::HostPattern& wanted,
-                                          const std::function<bool(const Grant&)>& counts) const {
-  const auto among = [&](const std::string& key) -> const Grant* {
-    auto [grant, end] = grants_.equal_range(key);
+// Among those of the pattern itself, and of the wildcards that it is below.
+const Grants::Grant* Grants::find_above(const std::string& key,
+                                        const std::function<bool(const Grant&)>& visit) const {
+  const auto among = [&](const std::string& same) -> const Grant* {
+    auto [grant, end] = grants_.equal_range(same);
     for (; grant != end; ++grant) {
-      if (counts(grant->second)) return &grant->second;
+      if (visit(grant->second)) return &grant->second;
     }
     return nullptr;
   };
-  const std::string key = reversed(wanted.text());
-  // The pattern itself, and the wildcards that it is below.
   if (const Grant* same = among(key)) return same;
-  for (size_t dot = key.find('.'); dot + 1 < key.size(); dot = key.find('.', dot + 1)) {
+  // From the longest suffix, which is all but the first label, to the shortest.
+  for (size_t dot = key.rfind('.', key.size() - 2); dot != std::string::npos && dot > 0;
+       dot = key.rfind('.', dot - 1)) {
     const std::string above = key.substr(0, dot + 1) + "*.";
     if (above == key) continue;
     if (const Grant* wider = among(above)) return wider;
   }
+  return nullptr;
+}
+
+const Grants::Grant* Grants::find_owner(const route::HostPattern& wanted,
+                                        const std::function<bool(const Grant&)>& counts) const {
+  return find_above(reversed(wanted.text()), counts);
+}
+
+const Grants::Grant* Grants::find_overlap(const route::HostPattern& wanted,
+                                          const std::function<bool(const Grant&)>& visit) const {
+  const std::string key = reversed(wanted.text());
+  if (const Grant* found = find_above(key, visit)) return found;
   if (!wanted.is_wildcard()) return nullptr;
   // And what is below it.
   const std::string suffix = key.substr(0, key.size() - 2);
   for (auto grant = grants_.lower_bound(suffix); grant != grants_.end() && grant->first.starts_with(suffix);
        ++grant) {
     const bool is_apex = grant->first.size() == suffix.size();
-    if (!is_apex && counts(grant->second)) return &grant->second;
+    const bool is_same = grant->first == key;
+    if (!is_apex && !is_same && visit(grant->second)) return &grant->second;
   }
   return nullptr;
 }

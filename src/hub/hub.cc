@@ -67,7 +67,6 @@ struct Core : std::enable_shared_from_this<Core> {
         store_timer(loop),
         publish_timer(loop),
         declare_timer(loop) {
-    if (!config.wall_clock) config.wall_clock = [this] { return loop.unix_now(); };
     dialled = state.edges.dialled();
     state.edges.set_listener([this](const EndpointId& edge) { edge_changed(edge); });
     refresh();  // leases that were stored may be over
@@ -80,13 +79,13 @@ struct Core : std::enable_shared_from_this<Core> {
     Leases& leases = state.leases;
     TimePoint now = loop.now();
     UnixTime wall = config.wall_clock();
-    leases.expire(now, wall);
+    state.expire(now, wall);
     if (auto delta = leases.take_delta()) {
       if (listener) listener(*delta);
       publisher.add(*delta);
       publish_soon();
     }
-    if (auto next = leases.next_expiry(now, wall)) {
+    if (auto next = state.next_expiry(now, wall)) {
       timer.at(*next, [this] { refresh(); });
     } else {
       timer.cancel();
@@ -118,9 +117,9 @@ struct Core : std::enable_shared_from_this<Core> {
     });
   }
 
-  // Ends of leases, for which no request waits.
+  // Ends of leases and claims, for which no request waits.
   void store_soon() {
-    if (!state.leases.has_unstored() || std::exchange(storing, true)) return;
+    if (!state.has_unstored() || std::exchange(storing, true)) return;
     store_timer.after(kStoreDelay, [this] {
       storing = false;
       ledger.flush_later();

@@ -15,6 +15,7 @@
 #include "hub/record_store.h"
 #include "hub/request_counters.h"
 #include "hub/store_options.h"
+#include "hub/tenant_limits.h"
 #include "hubapi/declaration.h"
 #include "net/byte_stream.h"
 #include "route/liveness.h"
@@ -30,6 +31,7 @@ struct Config {
   std::vector<hubapi::EdgeInfo> edges;   // of this process; agents are told to dial them
   uint16_t public_port = 443;            // where the public reaches the edge
   std::string internal_ca_pem;
+  TenantRules tenants = {};
   WallClock wall_clock = {};                         // not set: the loop's
   Duration request_time = std::chrono::seconds(10);  // from the first byte of a request to its last
   StoreOptions store = {};

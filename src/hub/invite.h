@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/key.h"
+#include "hub/tenant_limits.h"
 #include "route/hostname.h"
 
 namespace culvert::hub {
@@ -26,6 +27,9 @@ struct Invite {
   std::optional<UnixTime> expires_at;
   bool revoked = false;
   bool suspended = false;
+  Quotas quotas = {};
+  // The TCP and UDP ports that its services may claim; none: every one that the hub's rules allow.
+  std::vector<PortRange> ports = {};
 
   bool expired(UnixTime now) const { return expires_at && *expires_at <= now; }
   bool live(UnixTime now) const { return !revoked && !expired(now); }

@@ -79,12 +79,14 @@ net::Task<http::Response> InviteHandlers::create(const http::Exchange& exchange)
                 .hostnames = std::move(wanted->hostnames),
                 .created_at = wall,
                 .expires_at = std::nullopt,
-                .revoked = false};
+                .revoked = false,
+                .quotas = wanted->quotas,
+                .ports = std::move(wanted->ports)};
   if (wanted->expires_in) invite.expires_at = wall + *wanted->expires_in;
   auto added = co_await ledger_.commit(
       {.touches = {std::string(kInviteKind)},
        .judge = [&]() -> Result<Batch> {
-         auto records = invites_.add(invite, wall);
+         auto records = invites_.add(invite, wall, wanted->allow_overlap);
          if (!records) return std::unexpected(records.error());
          return Batch{.records = std::move(*records),
                       .audit = {{.at = wall,
@@ -169,7 +171,7 @@ Result<Batch> InviteHandlers::judge_change(const InviteId& id, const InviteChang
     return fail(ErrorCode::kNotFound, "the invite is revoked, and cannot be changed; create another one");
   auto changed = wanted.applied_to(**found, wall);
   if (!changed) return std::unexpected(changed.error());
-  auto records = invites_.change(*changed, wall);
+  auto records = invites_.change(*changed, wall, wanted.allow_overlap);
   if (!records) return std::unexpected(records.error());
   return Batch{.records = std::move(*records),
                .audit = {{.at = wall,

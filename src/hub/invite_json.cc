@@ -35,14 +35,31 @@ const char* status_text(const Invite& invite, UnixTime now) {
   return invite.suspended ? "suspended" : "live";
 }
 
+json::string_view json_text(std::string_view text) { return {text.data(), text.size()}; }
+
 json::object listed(const Invite& invite, UnixTime now) {
-  return {{"invite_id", to_base64url(invite.id)},
-          {"name", invite.name},
-          {"tenant_id", invite.tenant.to_string()},
-          {"hostnames", pattern_list(invite.hostnames)},
-          {"status", status_text(invite, now)},
-          {"created_at", invite.created_at.time_since_epoch().count()},
-          {"expires_at", optional_time(invite.expires_at)}};
+  json::array ports;
+  for (const PortRange& range : invite.ports) ports.push_back(json::string(range.text()));
+  json::object entry{{"invite_id", to_base64url(invite.id)},
+                     {"name", invite.name},
+                     {"tenant_id", invite.tenant.to_string()},
+                     {"hostnames", pattern_list(invite.hostnames)},
+                     {"status", status_text(invite, now)},
+                     {"created_at", invite.created_at.time_since_epoch().count()},
+                     {"expires_at", optional_time(invite.expires_at)},
+                     {"ports", std::move(ports)}};
+  for (const QuotaMember& member : kQuotaMembers) {
+    const auto& quota = invite.quotas.*member.quota;
+    entry[json_text(member.name)] = quota ? json::value(*quota) : json::value(nullptr);
+  }
+  return entry;
+}
+
+// Fails for members that a request to create or change an invite does not have.
+Result<> refuse_unknown(const json::object& body, std::vector<std::string_view> known) {
+  known.insert(known.end(), {"name", "hostnames", "expires_in_secs", "ports", "allow_overlap"});
+  for (const QuotaMember& member : kQuotaMembers) known.push_back(member.name);
+  return refuse_unknown_members("the body", body, known);
 }
 
 // Names end up in terminals and logs.
@@ -104,6 +121,42 @@ class BodyReader {
     return std::nullopt;
   }
 
+  // The inner nullopt: null.
+  std::optional<std::optional<uint32_t>> quota(const QuotaMember& wanted) {
+    const json::value* member = body_.if_contains(json_text(wanted.name));
+    if (member == nullptr) return std::nullopt;
+    if (member->is_null()) return std::optional<uint32_t>();
+    const bool is_in_range =
+        member->is_int64() && member->get_int64() >= wanted.least && member->get_int64() <= wanted.most;
+    if (is_in_range) return static_cast<uint32_t>(member->get_int64());
+    set_error(fmt::format("\"{}\" is not an integer from {} to {}; null is for the hub's default",
+                          wanted.name, wanted.least, wanted.most));
+    return std::nullopt;
+  }
+
+  std::optional<std::vector<PortRange>> port_ranges() {
+    const json::value* member = find("ports");
+    if (member == nullptr) return std::nullopt;
+    std::vector<PortRange> ranges;
+    if (!member->is_array()) {
+      set_error("\"ports\" is not an array");
+    } else if (member->get_array().size() > InviteRequest::kMaxPortRanges) {
+      set_error(fmt::format("at most {} ranges of ports fit an invite", InviteRequest::kMaxPortRanges));
+    } else {
+      for (const json::value& entry : member->get_array()) {
+        auto range = entry.is_string()
+                         ? PortRange::parse(std::string_view(entry.get_string()))
+                         : fail(ErrorCode::kInvalid, "\"ports\" holds something that is not a string");
+        if (!range) {
+          set_error(range.error().message);
+        } else {
+          ranges.push_back(*range);
+        }
+      }
+    }
+    return ranges;
+  }
+
   const std::optional<Error>& error() const { return error_; }
 
  private:
@@ -132,13 +185,15 @@ class BodyReader {
 Result<InviteRequest> parse_invite_request(std::string_view body) {
   auto object = parse_json_object("the body", body);
   if (!object) return std::unexpected(object.error());
-  if (auto known = refuse_unknown_members("the body", *object, {"name", "hostnames", "expires_in_secs"});
-      !known)
-    return std::unexpected(known.error());
+  if (auto known = refuse_unknown(*object, {}); !known) return std::unexpected(known.error());
   BodyReader reader(*object);
   InviteRequest request{.name = reader.name(),
                         .hostnames = reader.patterns("hostnames").value_or(Patterns()),
-                        .expires_in = reader.lifetime().value_or(std::nullopt)};
+                        .expires_in = reader.lifetime().value_or(std::nullopt),
+                        .ports = reader.port_ranges().value_or(std::vector<PortRange>()),
+                        .allow_overlap = reader.boolean("allow_overlap").value_or(false)};
+  for (const QuotaMember& member : kQuotaMembers)
+    request.quotas.*member.quota = reader.quota(member).value_or(std::nullopt);
   if (reader.error()) return std::unexpected(*reader.error());
   if (request.hostnames.empty()) return fail(ErrorCode::kInvalid, "\"hostnames\" is missing or empty");
   return request;
@@ -147,10 +202,7 @@ Result<InviteRequest> parse_invite_request(std::string_view body) {
 Result<InviteChange> parse_invite_change(std::string_view body) {
   auto object = parse_json_object("the body", body);
   if (!object) return std::unexpected(object.error());
-  if (auto known = refuse_unknown_members(
-          "the body", *object,
-          {"name", "hostnames", "add_hostnames", "remove_hostnames", "expires_in_secs", "suspended"});
-      !known)
+  if (auto known = refuse_unknown(*object, {"add_hostnames", "remove_hostnames", "suspended"}); !known)
     return std::unexpected(known.error());
   BodyReader reader(*object);
   InviteChange change{.name = reader.name(),
@@ -158,7 +210,13 @@ Result<InviteChange> parse_invite_change(std::string_view body) {
                       .added = reader.patterns("add_hostnames").value_or(Patterns()),
                       .removed = reader.patterns("remove_hostnames").value_or(Patterns()),
                       .expires_in = reader.lifetime(),
-                      .suspended = reader.boolean("suspended")};
+                      .suspended = reader.boolean("suspended"),
+                      .quotas = {},
+                      .ports = reader.port_ranges(),
+                      .allow_overlap = reader.boolean("allow_overlap").value_or(false)};
+  for (const QuotaMember& member : kQuotaMembers) {
+    if (const auto quota = reader.quota(member)) change.quotas.emplace_back(member.quota, *quota);
+  }
   if (reader.error()) return std::unexpected(*reader.error());
   if (object->empty()) return fail(ErrorCode::kInvalid, "the body has no member; name what is to be changed");
   if (change.hostnames && !(change.added.empty() && change.removed.empty())) {
@@ -186,6 +244,8 @@ Result<Invite> InviteChange::applied_to(Invite invite, UnixTime now) const {
     return fail(ErrorCode::kInvalid, "at most {} hostnames fit an invite", InviteRequest::kMaxHostnames);
   if (expires_in) invite.expires_at = *expires_in ? std::optional(now + **expires_in) : std::nullopt;
   if (suspended) invite.suspended = *suspended;
+  for (const auto& [member, quota] : quotas) invite.quotas.*member = quota;
+  if (ports) invite.ports = *ports;
   return invite;
 }
 
@@ -203,7 +263,7 @@ std::string invite_page_json(std::span<const Invite> invites, UnixTime now) {
   size_t size = 0;
   for (const Invite& invite : invites) {
     if (size > kPageBytes || entries.size() == kMaxPageInvites) break;
-    size += 400 + 2 * invite.name.size();  // fixed members and punctuation
+    size += 600 + 2 * invite.name.size() + 14 * invite.ports.size();  // fixed members and punctuation
     for (const auto& pattern : invite.hostnames) size += pattern.text().size() + 3;
     entries.push_back(listed(invite, now));
   }

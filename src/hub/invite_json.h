@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -15,11 +16,15 @@ namespace culvert::hub {
 
 struct InviteRequest {
   static constexpr size_t kMaxHostnames = 100;
+  static constexpr size_t kMaxPortRanges = 100;
   static constexpr size_t kMaxNameLength = 64;
 
   std::optional<std::string> name;
   std::vector<route::HostPattern> hostnames;  // at least one, none twice
   std::optional<std::chrono::seconds> expires_in;
+  Quotas quotas = {};
+  std::vector<PortRange> ports = {};
+  bool allow_overlap = false;  // with hostnames of other invites
 };
 // The body of a request to create an invite. kInvalid names the member that is wrong.
 Result<InviteRequest> parse_invite_request(std::string_view body);
@@ -31,6 +36,10 @@ struct InviteChange {
   std::vector<route::HostPattern> removed;
   std::optional<std::optional<std::chrono::seconds>> expires_in;  // the inner nullopt: never
   std::optional<bool> suspended;
+  // The inner nullopt: as the hub's default.
+  std::vector<std::pair<std::optional<uint32_t> Quotas::*, std::optional<uint32_t>>> quotas;
+  std::optional<std::vector<PortRange>> ports;  // instead of those that are there
+  bool allow_overlap = false;                   // of hostnames that it gets, with those of other invites
 
   // kInvalid: it has none of a hostname that is to be removed, or the number of the rest is wrong.
   Result<Invite> applied_to(Invite invite, UnixTime now) const;

@@ -11,6 +11,8 @@ namespace {
 
 namespace json = boost::json;
 
+json::string_view key_of(const QuotaMember& member) { return {member.name.data(), member.name.size()}; }
+
 }  // namespace
 
 std::string invite_key(const InviteId& id) { return to_base64url(id); }
@@ -32,6 +34,14 @@ Record invite_record(const Invite& invite) {
       {"hostnames", std::move(hostnames)},   {"created_at", invite.created_at.time_since_epoch().count()},
       {"revoked", invite.revoked},           {"suspended", invite.suspended}};
   if (invite.expires_at) body["expires_at"] = invite.expires_at->time_since_epoch().count();
+  for (const QuotaMember& member : kQuotaMembers) {
+    if (const auto& quota = invite.quotas.*member.quota) body[key_of(member)] = *quota;
+  }
+  if (!invite.ports.empty()) {
+    json::array ports;
+    for (const PortRange& range : invite.ports) ports.push_back(json::string(range.text()));
+    body["ports"] = std::move(ports);
+  }
   return {.kind = std::string(kInviteKind), .key = invite_key(invite.id), .body = json::serialize(body)};
 }
 
@@ -56,6 +66,19 @@ Result<Invite> read_invite_record(const InviteId& id, std::string_view text) {
   std::optional<UnixTime> expires_at;
   if (reader.has("expires_at"))
     expires_at = UnixTime(std::chrono::seconds(reader.integer("expires_at", 0, kMaxTime)));
+  Quotas quotas;
+  for (const QuotaMember& member : kQuotaMembers) {
+    if (reader.has(member.name))
+      quotas.*member.quota = static_cast<uint32_t>(reader.integer(member.name, member.least, member.most));
+  }
+  std::vector<PortRange> ports;
+  if (reader.has("ports")) {
+    for (const std::string& each : reader.texts("ports")) {
+      auto range = PortRange::parse(each);
+      if (!range) return std::unexpected(range.error());
+      ports.push_back(*range);
+    }
+  }
   if (reader.error()) return std::unexpected(*reader.error());
   return Invite{.id = id,
                 .sequence = sequence,
@@ -66,7 +89,9 @@ Result<Invite> read_invite_record(const InviteId& id, std::string_view text) {
                 .created_at = created_at,
                 .expires_at = expires_at,
                 .revoked = revoked,
-                .suspended = suspended};
+                .suspended = suspended,
+                .quotas = quotas,
+                .ports = std::move(ports)};
 }
 
 }  // namespace culvert::hub

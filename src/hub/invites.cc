@@ -16,9 +16,24 @@ void Invites::apply(const Record& record) {
     log_error("hub_record_damaged", "kind={} key={}", record.kind, culvert::quoted(record.key));
     return;
   }
+  touched_.insert(*id);
   erase(*id);
   put(*id, record);
-  if (listener_) listener_(*id);
+  changed();
+}
+
+void Invites::changed() const {
+  if (listener_) listener_();
+}
+
+void Invites::touch(const Invite& invite) {
+  touched_.insert(invite.id);
+  for (const auto& pattern : invite.hostnames) {
+    grants_.find_overlap(pattern, [&](const Grants::Grant& grant) {
+      touched_.insert(grant.holder);
+      return false;
+    });
+  }
 }
 
 void Invites::put(const InviteId& id, const Record& record) {
@@ -40,7 +55,9 @@ void Invites::put(const InviteId& id, const Record& record) {
 }
 
 void Invites::insert(Invite invite) {
+  touch(invite);
   for (const auto& pattern : invite.hostnames) grants_.add(pattern, invite.id);
+  if (invite.expires_at) expiries_.emplace(*invite.expires_at, invite.id);
   sequences_[invite.id] = invite.sequence;
   tenants_.insert_or_assign(invite.tenant, invite.id);
   const bool is_new = invites_.emplace(invite.sequence, std::move(invite)).second;
@@ -53,6 +70,8 @@ void Invites::erase(const InviteId& id) {
   if (sequence == sequences_.end()) return;
   auto invite = invites_.find(sequence->second);
   for (const auto& pattern : invite->second.hostnames) grants_.remove(pattern, id);
+  touch(invite->second);
+  if (invite->second.expires_at) expiries_.erase({*invite->second.expires_at, id});
   tenants_.erase(invite->second.tenant);
   invites_.erase(invite);
   sequences_.erase(sequence);
@@ -82,27 +101,71 @@ Result<std::vector<Invite>> Invites::list(const std::optional<InviteId>& after, 
   return out;
 }
 
-Result<> Invites::check_free(const Invite& wanting, UnixTime now) const {
+const Invite* Invites::owner_of(const route::HostPattern& hostname, UnixTime now) const {
+  const Grants::Grant* grant = grants_.find_owner(
+      hostname, [&](const Grants::Grant& each) { return invites_.at(sequences_.at(each.holder)).live(now); });
+  return grant == nullptr ? nullptr : &invites_.at(sequences_.at(grant->holder));
+}
+
+std::vector<route::HostPattern> Invites::overlapped(const Invite& invite, UnixTime now) const {
+  std::vector<route::HostPattern> found;
+  for (const auto& hostname : invite.hostnames) {
+    // A wildcard's route is that of one level, and no two invites have the same wildcard.
+    if (hostname.is_wildcard()) continue;
+    const bool is_covered = grants_.find_owner(hostname, [&](const Grants::Grant& each) {
+      return each.holder != invite.id && invites_.at(sequences_.at(each.holder)).live(now);
+    }) != nullptr;
+    if (is_covered) found.push_back(hostname);
+  }
+  return found;
+}
+
+Invites::Expiries::const_iterator Invites::first_expiry_after(UnixTime time) const {
+  return expiries_.lower_bound({time + std::chrono::seconds(1), InviteId{}});
+}
+
+bool Invites::expire(UnixTime now) {
+  bool any = false;
+  for (auto next = first_expiry_after(expired_until_); next != expiries_.end() && next->first <= now;
+       ++next) {
+    touch(invites_.at(sequences_.at(next->second)));
+    any = true;
+  }
+  expired_until_ = std::max(expired_until_, now);
+  if (any) changed();
+  return any;
+}
+
+std::optional<UnixTime> Invites::next_expiry() const {
+  const auto next = first_expiry_after(expired_until_);
+  return next == expiries_.end() ? std::nullopt : std::optional(next->first);
+}
+
+Result<> Invites::check_free(const Invite& wanting, const std::vector<route::HostPattern>& hostnames,
+                             UnixTime now, bool allow_overlap) const {
   if (!damaged_.empty()) {
     return fail(ErrorCode::kIo,
                 "the invite {} is damaged in the database, and may have the hostname; revoke it",
                 invite_key(*damaged_.begin()));
   }
-  const auto is_of_another = [&](const Grants::Grant& grant) {
-    return grant.holder != wanting.id && invites_.at(sequences_.at(grant.holder)).live(now);
-  };
-  for (const auto& wanted : wanting.hostnames) {
-    const Grants::Grant* held = grants_.find_overlap(wanted, is_of_another);
+  for (const auto& wanted : hostnames) {
+    const Grants::Grant* held = grants_.find_overlap(wanted, [&](const Grants::Grant& grant) {
+      const bool conflicts = !allow_overlap || grant.pattern == wanted;
+      return conflicts && grant.holder != wanting.id && invites_.at(sequences_.at(grant.holder)).live(now);
+    });
     if (held == nullptr) continue;
+    constexpr std::string_view kAllow =
+        ", or allow the overlap (--allow-overlap): the most specific of those that cover a name has it";
     return fail(ErrorCode::kConflict,
-                "hostname {} overlaps {} of the invite {}; revoke that one or choose another name",
+                "hostname {} overlaps {} of the invite {}; revoke that one or choose another name{}",
                 wanted.text(), held->pattern.text(),
-                culvert::quoted(invites_.at(sequences_.at(held->holder)).name));
+                culvert::quoted(invites_.at(sequences_.at(held->holder)).name),
+                held->pattern == wanted ? "" : kAllow);
   }
   return {};
 }
 
-Result<std::vector<Record>> Invites::add(Invite& invite, UnixTime now) const {
+Result<std::vector<Record>> Invites::add(Invite& invite, UnixTime now, bool allow_overlap) const {
   std::vector<Record> records;
   if (invites_.size() >= kMax) {
     const auto ended =
@@ -113,14 +176,22 @@ Result<std::vector<Record>> Invites::add(Invite& invite, UnixTime now) const {
     records.push_back(
         {.kind = std::string(kInviteKind), .key = invite_key(ended->second.id), .body = std::nullopt});
   }
-  if (auto free = check_free(invite, now); !free) return std::unexpected(free.error());
+  if (auto free = check_free(invite, invite.hostnames, now, allow_overlap); !free)
+    return std::unexpected(free.error());
   invite.sequence = invites_.empty() ? 1 : invites_.rbegin()->first + 1;
   records.push_back(invite_record(invite));
   return records;
 }
 
-Result<std::vector<Record>> Invites::change(const Invite& changed, UnixTime now) const {
-  if (auto free = check_free(changed, now); !free) return std::unexpected(free.error());
+Result<std::vector<Record>> Invites::change(const Invite& changed, UnixTime now, bool allow_overlap) const {
+  std::vector<route::HostPattern> added = changed.hostnames;
+  const auto sequence = sequences_.find(changed.id);
+  if (sequence != sequences_.end() && invites_.at(sequence->second).live(now)) {
+    // While it was not, others may have got them.
+    const auto& before = invites_.at(sequence->second).hostnames;
+    std::erase_if(added, [&](const auto& each) { return std::ranges::find(before, each) != before.end(); });
+  }
+  if (auto free = check_free(changed, added, now, allow_overlap); !free) return std::unexpected(free.error());
   return std::vector{invite_record(changed)};
 }
 
@@ -131,11 +202,13 @@ Result<> Invites::revoke(const InviteId& id, AuditEntry audit) {
     if (std::exchange(invite.revoked, true) && !unstored_.contains(id)) {
       return fail(ErrorCode::kNotFound, "no such invite, or it is revoked already");
     }
+    touch(invite);
   } else if (damaged_.erase(id) == 0 && !unstored_.contains(id)) {
     return fail(ErrorCode::kNotFound, "no such invite, or it is revoked already");
   }
   unstored_.emplace(id, std::move(audit));
-  if (listener_) listener_(id);
+  touched_.insert(id);
+  changed();
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -20,8 +21,12 @@ class Invites {
  public:
   static constexpr size_t kMax = 10'000;
 
-  // Called with the id of each invite that has changed: `listener` looks it up, and does not call back.
-  void set_listener(std::function<void(const InviteId&)> listener) { listener_ = std::move(listener); }
+  // Called when invites have changed, after which take_touched() names them: `listener` looks them up, and
+  // changes none.
+  void set_listener(std::function<void()> listener) { listener_ = std::move(listener); }
+  // Invites that were added, changed, revoked or removed since the last call, and those whose grants overlap
+  // theirs.
+  std::set<InviteId> take_touched() { return std::exchange(touched_, {}); }
 
   // A record of kInviteKind, as it is in the database from now on.
   void apply(const Record& record);
@@ -30,6 +35,16 @@ class Invites {
   Result<const Invite*> find(const InviteId& id) const;
   // nullptr: unknown, or damaged.
   const Invite* find_tenant(const PublicKey& tenant) const;
+  // Whose a name, or the names under a wildcard, are: the live invite's with the most specific grant of those
+  // that cover it. nullptr: nobody's.
+  const Invite* owner_of(const route::HostPattern& hostname, UnixTime now) const;
+  // Hostnames of the invite that a wildcard of another live invite covers as well: without a route of their
+  // own, that one's would get their clients.
+  std::vector<route::HostPattern> overlapped(const Invite& invite, UnixTime now) const;
+  // Whether some invite has expired by `now` that had not at the last call; they are touched then.
+  bool expire(UnixTime now);
+  // When the next one does; nullopt: none that is known will.
+  std::optional<UnixTime> next_expiry() const;
   // At most `limit`, beginning behind `after`; kNotFound when that is unknown.
   Result<std::vector<Invite>> list(const std::optional<InviteId>& after, size_t limit) const;
   size_t size() const { return invites_.size(); }
@@ -37,12 +52,15 @@ class Invites {
   const std::map<int64_t, Invite>& all() const { return invites_; }
 
   // What adds `invite`, with the sequence number that it gets, and removes the oldest that is not live if
-  // there are kMax. Errors: kConflict, a hostname overlaps a live invite of another tenant, the message names
-  // pattern and invite; kLimit, there are kMax live ones; kIo, a damaged one may overlap.
-  Result<std::vector<Record>> add(Invite& invite, UnixTime now) const;
+  // there are kMax. With `allow_overlap` a hostname of it may overlap those of other invites, but not be the
+  // same. Errors: kConflict, a hostname is or overlaps one of a live invite of another tenant, the message
+  // names pattern and invite, or its id or key was used before; kLimit, there are kMax live ones; kIo, a
+  // damaged one may overlap.
+  Result<std::vector<Record>> add(Invite& invite, UnixTime now, bool allow_overlap = false) const;
 
-  // What puts `changed` in the place of the invite with its id, which is there. Errors: as add().
-  Result<std::vector<Record>> change(const Invite& changed, UnixTime now) const;
+  // What puts `changed` in the place of the invite with its id, which is there. Hostnames that it has already
+  // are not judged again while it is live. Errors: as add().
+  Result<std::vector<Record>> change(const Invite& changed, UnixTime now, bool allow_overlap = false) const;
 
   // In force at once; also when it was revoked before, as long as that is not stored. `audit` is written when
   // it is. kNotFound: unknown, or revoked and stored.
@@ -52,10 +70,16 @@ class Invites {
   const std::map<InviteId, AuditEntry>& unstored_revocations() const { return unstored_; }
 
  private:
+  using Expiries = std::set<std::pair<UnixTime, InviteId>>;
+
+  Expiries::const_iterator first_expiry_after(UnixTime time) const;
   void put(const InviteId& id, const Record& record);
   void insert(Invite invite);
   void erase(const InviteId& id);
-  Result<> check_free(const Invite& wanting, UnixTime now) const;
+  Result<> check_free(const Invite& wanting, const std::vector<route::HostPattern>& hostnames, UnixTime now,
+                      bool allow_overlap) const;
+  void touch(const Invite& invite);
+  void changed() const;
 
   std::map<int64_t, Invite> invites_;
   std::map<InviteId, int64_t> sequences_;
@@ -63,7 +87,10 @@ class Invites {
   Grants grants_;
   std::set<InviteId> damaged_;
   std::map<InviteId, AuditEntry> unstored_;
-  std::function<void(const InviteId&)> listener_;
+  std::set<InviteId> touched_;
+  Expiries expiries_;
+  UnixTime expired_until_{};  // expiries up to here were told
+  std::function<void()> listener_;
 };
 
 }  // namespace culvert::hub

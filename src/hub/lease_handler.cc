@@ -31,12 +31,20 @@
 // 11. The rate of the invite or of the lease: behind 7, so that unauthenticated peers cannot use it up.
 // 12. Replays. The guard remembers what it admitted: behind 11, so that only a tenant can fill it, and no
 //     faster than its rate.
-// 13. The lease. Nothing is awaited between 6 and here: an invite that is revoked meanwhile gets no lease.
+// 13. Eviction by an exclusive agent: one that is evicted claims no port.
+// 14. The claims of ports, which are stored first. Nothing is awaited before; behind it
+// 15. 9 and 10 once more: an invite that ended meanwhile gets no lease.
+// 16. The lease.
 namespace culvert::hub {
 namespace {
 
 // An agent waits this long for the database at most.
 constexpr Duration kStoreTime = std::chrono::seconds(1);
+// For a claim: without it the port is refused.
+constexpr Duration kClaimTime = std::chrono::seconds(3);
+constexpr std::chrono::seconds kClaimRetry(10);
+// Another declaration may get a port first; each try finds what those before left.
+constexpr int kClaimTries = 5;
 
 }  // namespace
 
@@ -52,7 +60,7 @@ net::Task<http::Response> LeaseHandler::declare(const http::Exchange& exchange) 
     co_return sign_again_response(replays_);
   }
   if (declaration) {
-    response = judge(exchange, *declaration);
+    response = co_await judge(exchange, *declaration);
     co_await store(declaration->agent_id, exchange.now);
   } else {  // 3
     ++counters_.invalid;
@@ -76,7 +84,22 @@ net::Task<> LeaseHandler::store(const EndpointId& agent, TimePoint now) {
   }
 }
 
-http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi::Declaration& declaration) {
+net::Task<http::Response> LeaseHandler::judge(const http::Exchange& exchange,
+                                              const hubapi::Declaration& declaration) {
+  const TimePoint now = exchange.now;
+  if (auto refused = check(exchange, declaration)) co_return std::move(*refused);
+  if (auto evicted =
+          leases_.why_evicted(declaration.invite_id, declaration.agent_id, declaration.is_exclusive)) {  // 13
+    ++counters_.agent_conflicts;
+    co_return error_response(409, "agent_evicted", evicted->message);
+  }
+  auto ports = co_await claim(declaration, now);  // 14
+  co_return lease(declaration, std::move(ports), http::has_signature(exchange.request, hubapi::kAgentTag),
+                  now);
+}
+
+std::optional<http::Response> LeaseHandler::check(const http::Exchange& exchange,
+                                                  const hubapi::Declaration& declaration) {
   const TimePoint now = exchange.now;
   UnixTime wall = config_.wall_clock();
   auto signature = http::verify_request(exchange.request, hubapi::kLeaseTag, wall);  // 5
@@ -87,10 +110,7 @@ http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi:
     ++counters_.busy;
     return failures_.answer(found.error(), now);
   }
-  if (*found == nullptr) {
-    ++counters_.unknown_invites;
-    return error_response(404, "unknown_invite", "unknown invite; ask the hub's operator for a new token");
-  }
+  if (*found == nullptr) return refuse_ended(nullptr);
   const Invite& invite = **found;
 
   Sha256 shown = hmac_sha256(ledger_.hash_key(), declaration.invite_secret.expose());  // 7
@@ -108,15 +128,7 @@ http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi:
                     exchange);
     }
   }
-  if (invite.revoked || invite.expired(wall)) ++counters_.ended_invites;
-  if (invite.revoked) {  // 9
-    return error_response(401, "invite_revoked",
-                          "the invite was revoked; ask the hub's operator for a new token");
-  }
-  if (invite.expired(wall)) {  // 10
-    return error_response(410, "invite_expired",
-                          "the invite has expired; ask the hub's operator for a new token");
-  }
+  if (auto ended = refuse_ended(&invite)) return ended;                    // 9, 10
   if (!limits_.allow_declaration(invite.id, declaration.agent_id, now)) {  // 11
     return retry_response(429, "rate_limited", "too many declarations with this invite; slow down");
   }
@@ -127,16 +139,98 @@ http::Response LeaseHandler::judge(const http::Exchange& exchange, const hubapi:
     }
     return refuse(401, "replayed", admitted.error().message, exchange);
   }
-  auto verdicts = leases_.declare(invite, declaration.agent_id, declaration.services, now,
-                                  claims_key);  // 13
-  if (!verdicts) {
-    bool limit = verdicts.error().code == ErrorCode::kLimit;
+  return std::nullopt;
+}
+
+std::optional<http::Response> LeaseHandler::refuse_ended(const Invite* invite) {
+  if (invite == nullptr) {
+    ++counters_.unknown_invites;
+    return error_response(404, "unknown_invite", "unknown invite; ask the hub's operator for a new token");
+  }
+  const UnixTime wall = config_.wall_clock();
+  if (invite->live(wall)) return std::nullopt;
+  ++counters_.ended_invites;
+  if (invite->revoked) {
+    return error_response(401, "invite_revoked",
+                          "the invite was revoked; ask the hub's operator for a new token");
+  }
+  return error_response(410, "invite_expired",
+                        "the invite has expired; ask the hub's operator for a new token");
+}
+
+Claims::Judgement LeaseHandler::judge_ports(const hubapi::Declaration& declaration, TimePoint now) const {
+  const auto invite = invites_.find(declaration.invite_id);
+  const bool is_live = invite && *invite != nullptr && (*invite)->live(config_.wall_clock());
+  if (!is_live) return {};  // step 15 says so
+  return claims_.judge(**invite, declaration.agent_id, declaration.ports, config_.tenants, leases_, now);
+}
+
+net::Task<std::vector<hubapi::PortVerdict>> LeaseHandler::claim(const hubapi::Declaration& declaration,
+                                                                TimePoint now) {
+  Claims::Judgement judged = judge_ports(declaration, now);
+  Result<> stored;
+  for (int tries = 0; !judged.records.empty() && stored && tries < kClaimTries; ++tries) {
+    stored = co_await ledger_.commit(
+        {.touches = judged.touches,
+         .judge = [&]() -> Result<Batch> { return Batch{.records = judge_ports(declaration, now).records}; },
+         .patience = kClaimTime});
+    judged = judge_ports(declaration, now);
+  }
+  // What could not be stored is refused: another hub may give the port to somebody else.
+  for (hubapi::PortVerdict& verdict : judged.verdicts) {
+    const Claims::Claim* claim = claims_.find({verdict.protocol, verdict.listen_port});
+    const bool is_stored =
+        claim != nullptr && claim->invite == declaration.invite_id && claim->service == verdict.name;
+    if (!verdict.accepted || is_stored) continue;
+    verdict.accepted = false;
+    verdict.reason = stored ? "other agents claimed ports at the same time; ask again"
+                            : "the hub's database cannot store the claim now; ask again";
+    verdict.retry_after = kClaimRetry;
+  }
+  log_refused(declaration, judged.verdicts, now);
+  co_return std::move(judged.verdicts);
+}
+
+void LeaseHandler::log_refused(const hubapi::Declaration& declaration,
+                               const std::vector<hubapi::PortVerdict>& verdicts, TimePoint now) {
+  for (const hubapi::PortVerdict& verdict : verdicts) {
+    if (verdict.accepted || !refused_port_lines_.allow(now)) continue;
+    log_info("claim_refused", "agent={} protocol={} service={} port={} reason={}",
+             declaration.agent_id.short_text(), route::to_string(verdict.protocol),
+             culvert::quoted(verdict.name), verdict.listen_port, culvert::quoted(verdict.reason));
+  }
+}
+
+http::Response LeaseHandler::lease(const hubapi::Declaration& declaration,
+                                   std::vector<hubapi::PortVerdict> ports, bool is_proven, TimePoint now) {
+  const auto found = invites_.find(declaration.invite_id);
+  const Invite* invite = found.value_or(nullptr);
+  if (auto ended = refuse_ended(invite)) return std::move(*ended);  // 15
+  const UnixTime wall = config_.wall_clock();
+  LeaseTerms terms{.is_proven = is_proven,
+                   .is_exclusive = declaration.is_exclusive,
+                   .limits = config_.tenants.limits.with(invite->quotas),
+                   .owns = [&](const route::HostPattern& hostname) {
+                     return invites_.owner_of(hostname, wall) == invite;
+                   }};
+  for (const hubapi::PortVerdict& verdict : ports) {
+    if (verdict.accepted) terms.ports.push_back({verdict.protocol, verdict.name, verdict.listen_port});
+  }
+  auto services =
+      leases_.declare(*invite, declaration.agent_id, declaration.services, now, std::move(terms));  // 16
+  if (!services) {
+    bool limit = services.error().code == ErrorCode::kLimit;
     ++(limit ? counters_.lease_limits : counters_.agent_conflicts);
     return error_response(limit ? 429 : 409, limit ? "lease_limit" : "agent_conflict",
-                          verdicts.error().message);
+                          services.error().message);
+  }
+  for (hubapi::PortVerdict& verdict : ports) {
+    if (!verdict.accepted) continue;
+    const route::PublicPort port{verdict.protocol, verdict.listen_port};
+    verdict.others = leases_.others(port, declaration.agent_id, now);
   }
   ++counters_.declarations;
-  return grant(invite, std::move(*verdicts));
+  return grant(*invite, std::move(*services), std::move(ports));
 }
 
 http::Response LeaseHandler::refuse(int status, std::string_view code, std::string_view message,
@@ -150,15 +244,17 @@ http::Response LeaseHandler::refuse(int status, std::string_view code, std::stri
   return error_response(status, code, message);
 }
 
-http::Response LeaseHandler::grant(const Invite& invite, std::vector<hubapi::ServiceVerdict> verdicts) const {
+http::Response LeaseHandler::grant(const Invite& invite, std::vector<hubapi::ServiceVerdict> services,
+                                   std::vector<hubapi::PortVerdict> ports) const {
   hubapi::LeaseAnswer answer{.tenant = invite.tenant,
                              .granted = {},
                              .edges = edges_.dialled(),
-                             .services = std::move(verdicts),
+                             .services = std::move(services),
                              .public_port = config_.public_port,
                              .internal_ca_pem = config_.internal_ca_pem,
                              .renew_after = Leases::kRenewAfter,
-                             .is_suspended = invite.suspended};
+                             .is_suspended = invite.suspended,
+                             .ports = std::move(ports)};
   std::ranges::copy(config_.edges, std::back_inserter(answer.edges));
   answer.internal_ca_pem += edges_.internal_ca_pem();
   for (const auto& pattern : invite.hostnames) answer.granted.push_back(pattern.text());

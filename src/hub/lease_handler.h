@@ -21,6 +21,7 @@ class LeaseHandler {
                http::ReplayGuard& replays)
       : config_(config),
         invites_(state.invites),
+        claims_(state.claims),
         edges_(state.edges),
         leases_(state.leases),
         ledger_(ledger),
@@ -35,13 +36,26 @@ class LeaseHandler {
  private:
   // The lease is in the database, or is not and may be lost with a restart: the agent is served all the same.
   net::Task<> store(const EndpointId& agent, TimePoint now);
-  http::Response judge(const http::Exchange& exchange, const hubapi::Declaration& declaration);
+  net::Task<http::Response> judge(const http::Exchange& exchange, const hubapi::Declaration& declaration);
+  // Steps 5 to 12; the answer to what they refuse.
+  std::optional<http::Response> check(const http::Exchange& exchange, const hubapi::Declaration& declaration);
+  // The answer to a declaration with an invite that has ended, or that is not known any more.
+  std::optional<http::Response> refuse_ended(const Invite* invite);
+  // Verdicts on the declared ports; what is accepted is stored.
+  net::Task<std::vector<hubapi::PortVerdict>> claim(const hubapi::Declaration& declaration, TimePoint now);
+  Claims::Judgement judge_ports(const hubapi::Declaration& declaration, TimePoint now) const;
+  void log_refused(const hubapi::Declaration& declaration, const std::vector<hubapi::PortVerdict>& verdicts,
+                   TimePoint now);
+  http::Response lease(const hubapi::Declaration& declaration, std::vector<hubapi::PortVerdict> ports,
+                       bool is_proven, TimePoint now);
   http::Response refuse(int status, std::string_view code, std::string_view message,
                         const http::Exchange& exchange);
-  http::Response grant(const Invite& invite, std::vector<hubapi::ServiceVerdict> verdicts) const;
+  http::Response grant(const Invite& invite, std::vector<hubapi::ServiceVerdict> services,
+                       std::vector<hubapi::PortVerdict> ports) const;
 
   const Config& config_;
   const Invites& invites_;
+  const Claims& claims_;
   const Edges& edges_;
   Leases& leases_;
   Ledger& ledger_;
@@ -52,6 +66,7 @@ class LeaseHandler {
   http::ReplayGuard& replays_;
   RateLimit log_{5, std::chrono::seconds(10)};
   RateLimit not_stored_lines_{1, std::chrono::seconds(10)};
+  RateLimit refused_port_lines_{20, std::chrono::seconds(1)};
 };
 
 }  // namespace culvert::hub

@@ -30,9 +30,26 @@ std::vector<hubapi::DeclaredService> without(const std::vector<hubapi::DeclaredS
   return rest;
 }
 
+// One agent has few ports (hubapi::kMaxServices).
+std::vector<hubapi::DeclaredPort> without(const std::vector<hubapi::DeclaredPort>& ports,
+                                          const std::vector<hubapi::DeclaredPort>& others) {
+  std::vector<hubapi::DeclaredPort> rest;
+  for (const auto& port : ports) {
+    if (std::ranges::find(others, port) == others.end()) rest.push_back(port);
+  }
+  return rest;
+}
+
+route::PublicPort port_of(const hubapi::DeclaredPort& declared) {
+  return {declared.protocol, declared.listen_port};
+}
+
 struct StoredLease {
   bool is_proven;
   std::vector<hubapi::DeclaredService> services;
+  std::vector<hubapi::DeclaredPort> ports;
+  bool is_exclusive;
+  std::vector<EndpointId> evicted;
 };
 
 Result<StoredLease> read_lease(std::string_view text) {
@@ -40,7 +57,11 @@ Result<StoredLease> read_lease(std::string_view text) {
   auto body = parse_json_object(kWhat, text);
   if (!body) return std::unexpected(body.error());
   JsonReader reader(kWhat, *body);
-  StoredLease stored{.is_proven = reader.boolean("is_proven"), .services = {}};
+  StoredLease stored{.is_proven = reader.boolean("is_proven"),
+                     .services = {},
+                     .ports = {},
+                     .is_exclusive = reader.has("exclusive") && reader.boolean("exclusive"),
+                     .evicted = {}};
   for (const json::value& entry : reader.array("services")) {
     if (!entry.is_object()) return fail(ErrorCode::kInvalid, "{}: a service is not an object", kWhat);
     JsonReader service(kWhat, entry.get_object());
@@ -48,6 +69,24 @@ Result<StoredLease> read_lease(std::string_view text) {
     auto mode = route::parse_tls_mode(service.text("tls_mode"));
     if (!hostname || !mode) return fail(ErrorCode::kInvalid, "{}: a service is damaged", kWhat);
     stored.services.push_back({std::move(*hostname), *mode});
+  }
+  if (reader.has("ports")) {
+    for (const json::value& entry : reader.array("ports")) {
+      if (!entry.is_object()) return fail(ErrorCode::kInvalid, "{}: a port is not an object", kWhat);
+      JsonReader port(kWhat, entry.get_object());
+      auto match = route::Match::parse(port.text("port"));
+      std::string name(port.text("service"));
+      if (!match || !match->port() || port.error())
+        return fail(ErrorCode::kInvalid, "{}: a port is damaged", kWhat);
+      stored.ports.push_back({match->port()->protocol, std::move(name), match->port()->number});
+    }
+  }
+  if (reader.has("evicted")) {
+    for (const std::string& agent : reader.texts("evicted")) {
+      auto id = PublicKey::parse(agent);
+      if (!id) return std::unexpected(id.error());
+      stored.evicted.push_back(*id);
+    }
   }
   if (reader.error()) return std::unexpected(*reader.error());
   return stored;
@@ -70,16 +109,16 @@ hubapi::ServiceVerdict Leases::judge(const Invite& invite, const EndpointId& age
   if (held == names_.end()) return {hostname, true, ""};
   const Name& name = held->second;
   // A lease of another invite that gives way (declare) no longer holds it then.
-  const bool is_freed = name.agents == std::vector{agent};
+  const bool is_freed = name.agents == std::vector{agent} && !name.is_reserved;
   if (name.invite != invite.id && !is_freed)
     return refused(fmt::format("{} is held by another invite", hostname));
-  if (name.tls_mode == service.tls_mode) return {hostname, true, ""};
+  if (name.agents.empty() || name.tls_mode == service.tls_mode) return {hostname, true, ""};
   for (const EndpointId& other : name.agents) {
     if (other == agent || !lives(other, now)) continue;
     auto verdict = refused(fmt::format(
         "conflict with agent {}, which is connected and serves {} as {}, not as {}; agents of one "
         "hostname must declare the same mode. Stop that agent, or declare its mode",
-        other.short_text(), hostname, route::to_string(name.tls_mode), route::to_string(service.tls_mode)));
+        other.short_text(), hostname, route::to_string(*name.tls_mode), route::to_string(service.tls_mode)));
     // One second later than the other may be found silent.
     const TimePoint silent_at = hearing_.contains(other) ? now + kSilence : leases_.at(other).lives_until;
     verdict.retry_after = std::chrono::ceil<std::chrono::seconds>(silent_at - now) + std::chrono::seconds(1);
@@ -93,115 +132,296 @@ bool Leases::lives(const EndpointId& agent, TimePoint now) const {
   return lease != leases_.end() && (hearing_.contains(agent) || now < lease->second.lives_until);
 }
 
+std::vector<hubapi::ServiceVerdict> Leases::judge_all(const Invite& invite, const EndpointId& agent,
+                                                      const std::vector<hubapi::DeclaredService>& services,
+                                                      const LeaseTerms& terms, TimePoint now) const {
+  const auto is_shared = [&](const std::string& hostname) {
+    const auto name = names_.find(hostname);
+    return name != names_.end() && name->second.invite == invite.id &&
+           std::ranges::any_of(name->second.agents, [&](const auto& other) { return other != agent; });
+  };
+  // Those that this agent holds alone are declared once more, or gone.
+  const auto of_invite = invites_.find(invite.id);
+  size_t hostnames = of_invite == invites_.end() ? 0 : of_invite->second.hostnames;
+  const auto held = leases_.find(agent);
+  if (held != leases_.end() && held->second.invite == invite.id) {
+    for (const auto& service : held->second.services) hostnames -= is_shared(service.hostname.text()) ? 0 : 1;
+  }
+  std::vector<hubapi::ServiceVerdict> verdicts;
+  for (const auto& service : services) {
+    verdicts.push_back(judge(invite, agent, service, now));
+    hubapi::ServiceVerdict& verdict = verdicts.back();
+    if (verdict.accepted && terms.owns && !terms.owns(service.hostname)) {
+      verdict.accepted = false;
+      verdict.reason = fmt::format(
+          "{} is another tenant's: its grant is more specific than this invite's; choose another name",
+          verdict.hostname);
+    }
+    if (!verdict.accepted || is_shared(verdict.hostname)) continue;
+    if (hostnames < terms.limits.hostnames) {
+      ++hostnames;
+      continue;
+    }
+    verdict.accepted = false;
+    verdict.reason = fmt::format(
+        "the tenant may serve {} hostnames and serves as many; remove one, or ask the hub's operator for a "
+        "higher "
+        "quota",
+        terms.limits.hostnames);
+  }
+  return verdicts;
+}
+
+std::optional<Error> Leases::why_evicted(const InviteId& invite, const EndpointId& agent,
+                                         bool is_exclusive) const {
+  const auto of_invite = invites_.find(invite);
+  if (of_invite == invites_.end() || !of_invite->second.exclusive) return std::nullopt;
+  const EndpointId& holder = *of_invite->second.exclusive;
+  if (holder == agent) return std::nullopt;
+  const auto& evicted = leases_.at(holder).evicted;
+  const bool was_evicted = std::ranges::find(evicted, agent) != evicted.end();
+  if (is_exclusive && !was_evicted) return std::nullopt;
+  return Error{
+      ErrorCode::kConflict,
+      fmt::format("agent {} is exclusive and serves this tenant alone{}; stop that agent, or restart this "
+                  "one with --exclusive to take its place",
+                  holder.short_text(), was_evicted ? ", and has ended the lease of this one" : "")};
+}
+
+void Leases::evict_others(const InviteId& invite, const EndpointId& agent, std::vector<EndpointId>& evicted) {
+  const auto of_invite = invites_.find(invite);
+  if (of_invite == invites_.end()) return;
+  if (const auto& before = of_invite->second.exclusive; before && *before != agent) {
+    const auto& by_that = leases_.at(*before).evicted;
+    evicted.insert(evicted.end(), by_that.begin(), by_that.end());
+  }
+  for (const EndpointId& other : std::set(of_invite->second.agents)) {
+    if (other == agent) continue;
+    evicted.push_back(other);
+    end_agent(other);
+  }
+  // The agents that still ask are among the latest.
+  if (evicted.size() > kMaxPerInvite)
+    evicted.erase(evicted.begin(), evicted.end() - static_cast<std::ptrdiff_t>(kMaxPerInvite));
+}
+
 Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
     const Invite& invite, const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services,
-    TimePoint now, bool is_proven) {
+    TimePoint now, LeaseTerms terms) {
   auto held = leases_.find(agent);
   const bool is_of_another = held != leases_.end() && held->second.invite != invite.id;
-  if (is_of_another && (!is_proven || held->second.is_proven)) {
+  if (is_of_another && (!terms.is_proven || held->second.is_proven)) {
     return fail(ErrorCode::kConflict,
                 "agent {} holds a lease of another invite; restart the agent for a fresh key",
                 agent.short_text());
   }
-  std::vector<hubapi::ServiceVerdict> verdicts;
-  std::vector<hubapi::DeclaredService> accepted;
-  for (const auto& service : services) {
-    verdicts.push_back(judge(invite, agent, service, now));
-    if (verdicts.back().accepted) accepted.push_back(service);
+  if (auto evicted = why_evicted(invite.id, agent, terms.is_exclusive)) return std::unexpected(*evicted);
+  // What the others hold does not count: it is free when they are gone.
+  const bool evicts =
+      terms.is_exclusive && (!terms.ports.empty() || std::ranges::any_of(services, [&](const auto& each) {
+        return invite.grants(each.hostname);
+      }));
+  std::vector<EndpointId> evicted;
+  if (evicts) {
+    if (held != leases_.end() && !is_of_another) evicted = held->second.evicted;
+    evict_others(invite.id, agent, evicted);
   }
-  if (accepted.empty()) {
+  std::vector<hubapi::ServiceVerdict> verdicts = judge_all(invite, agent, services, terms, now);
+  std::vector<hubapi::DeclaredService> accepted;
+  for (size_t i = 0; i < services.size(); ++i) {
+    if (verdicts[i].accepted) accepted.push_back(services[i]);
+  }
+  if (accepted.empty() && terms.ports.empty()) {
     if (held != leases_.end()) end(held);
     return verdicts;
   }
 
   const bool is_new = held == leases_.end() || is_of_another;
-  const auto agents = agents_.find(invite.id);
-  if (is_new && agents != agents_.end() && agents->second.size() >= kMaxPerInvite) {
+  const auto of_invite = invites_.find(invite.id);
+  if (is_new && of_invite != invites_.end() && of_invite->second.agents.size() >= terms.limits.agents) {
     return fail(ErrorCode::kLimit,
                 "{} agents hold leases of this invite, the most that one may have; stop some, or wait "
                 "{} s for those that died",
-                agents->second.size(), std::chrono::duration_cast<std::chrono::seconds>(kLifetime).count());
+                of_invite->second.agents.size(),
+                std::chrono::duration_cast<std::chrono::seconds>(kLifetime).count());
   }
   if (is_of_another) end(held);  // its agent declared a key that it does not have
-  TimePoint ends_at = now + kLifetime;
+  const bool is_exclusive = evicts;
   if (!is_new) {
     Lease& lease = held->second;
-    lease.ends_at = std::max(lease.ends_at, ends_at);
-    if (lease.services != accepted || (is_proven && !lease.is_proven)) unstored_.insert(agent);
-    lease.is_proven = lease.is_proven || is_proven;
+    lease.ends_at = std::max(lease.ends_at, now + kLifetime);
+    const bool is_same = lease.services == accepted && lease.ports == terms.ports &&
+                         lease.is_exclusive == is_exclusive && lease.evicted == evicted;
+    if (!is_same || (terms.is_proven && !lease.is_proven)) unstored_.insert(agent);
+    lease.is_proven = lease.is_proven || terms.is_proven;
+    lease.is_exclusive = is_exclusive;
+    lease.evicted = std::move(evicted);
     const auto gained = without(accepted, lease.services);
-    drop_names(agent, without(lease.services, accepted));
+    const auto gained_ports = without(terms.ports, lease.ports);
+    drop(agent, without(lease.services, accepted));
+    drop(agent, without(lease.ports, terms.ports));
     take_over(agent, gained);
-    hold_names(invite, agent, gained);
+    hold(invite, agent, gained);
+    hold(invite, agent, gained_ports);
     lease.services = std::move(accepted);
+    lease.ports = std::move(terms.ports);
+    if (is_exclusive) {
+      invites_[invite.id].exclusive = agent;
+    } else if (auto& exclusive = invites_[invite.id].exclusive; exclusive == agent) {
+      exclusive.reset();
+    }
+    earliest_end_ = std::min(earliest_end_, lease.ends_at);
+    if (invite.expires_at) earliest_wall_end_ = std::min(earliest_wall_end_, *invite.expires_at);
   } else {
     unstored_.insert(agent);
-    begin(agent, invite, std::move(accepted), is_proven, now);
+    begin(agent, invite,
+          Lease{.invite = invite.id,
+                .invite_expires_at = invite.expires_at,
+                .services = std::move(accepted),
+                .ends_at = now + kLifetime,
+                .is_proven = terms.is_proven,
+                .lives_until = now + kSilence,
+                .ports = std::move(terms.ports),
+                .is_exclusive = is_exclusive,
+                .evicted = std::move(evicted)});
   }
-  for (hubapi::ServiceVerdict& verdict : verdicts) {
-    if (!verdict.accepted) continue;
-    verdict.others = static_cast<size_t>(
-        std::ranges::count_if(names_.at(verdict.hostname).agents,
-                              [&](const EndpointId& other) { return other != agent && lives(other, now); }));
+  for (size_t i = 0; i < services.size(); ++i) {
+    if (verdicts[i].accepted) verdicts[i].others = others(services[i].hostname, agent, now);
   }
-  earliest_end_ = std::min(earliest_end_, ends_at);
-  if (invite.expires_at) earliest_wall_end_ = std::min(earliest_wall_end_, *invite.expires_at);
   return verdicts;
+}
+
+size_t Leases::others(const route::Match& match, const EndpointId& agent, TimePoint now) const {
+  const auto name = names_.find(match.text());
+  if (name == names_.end()) return 0;
+  return static_cast<size_t>(std::ranges::count_if(
+      name->second.agents, [&](const EndpointId& other) { return other != agent && lives(other, now); }));
+}
+
+std::optional<Leases::Rival> Leases::rival(const route::PublicPort& port, const EndpointId& agent,
+                                           TimePoint now) const {
+  const auto name = names_.find(port.text());
+  if (name == names_.end()) return std::nullopt;
+  for (const EndpointId& other : name->second.agents) {
+    if (other != agent && lives(other, now)) return Rival{other, leases_.at(other).lives_until};
+  }
+  return std::nullopt;
+}
+
+bool Leases::is_held(const route::PublicPort& port, const std::optional<EndpointId>& except) const {
+  const auto name = names_.find(port.text());
+  return name != names_.end() &&
+         std::ranges::any_of(name->second.agents, [&](const EndpointId& each) { return each != except; });
+}
+
+void Leases::end_match(const route::Match& match) {
+  const auto name = names_.find(match.text());
+  if (name == names_.end()) return;
+  for (const EndpointId& holder : std::vector(name->second.agents)) {
+    const auto lease = leases_.find(holder);
+    CHECK(lease != leases_.end());
+    drop(holder, match);
+    std::erase_if(lease->second.services,
+                  [&](const auto& each) { return each.hostname.text() == match.text(); });
+    std::erase_if(lease->second.ports,
+                  [&](const auto& each) { return port_of(each).text() == match.text(); });
+    unstored_.insert(holder);
+    if (lease->second.is_empty()) end(lease);
+  }
 }
 
 void Leases::take_over(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services) {
   for (const auto& service : services) {
     auto name = names_.find(service.hostname.text());
-    if (name == names_.end() || name->second.tls_mode == service.tls_mode) continue;
-    const std::vector<EndpointId> holders = name->second.agents;
-    for (const EndpointId& holder : holders) {
-      CHECK(holder != agent);
-      auto lease = leases_.find(holder);
-      CHECK(lease != leases_.end());
-      auto& held = lease->second.services;
-      auto lost = std::ranges::find(held, service.hostname, &hubapi::DeclaredService::hostname);
-      CHECK(lost != held.end());
-      drop_names(holder, {*lost});
-      held.erase(lost);
-      unstored_.insert(holder);
-      if (held.empty()) end(lease);
-    }
+    if (name == names_.end() || name->second.agents.empty() || name->second.tls_mode == service.tls_mode)
+      continue;
+    CHECK(std::ranges::find(name->second.agents, agent) == name->second.agents.end());
+    end_match(service.hostname);
   }
 }
 
-void Leases::hold_names(const Invite& invite, const EndpointId& agent,
-                        const std::vector<hubapi::DeclaredService>& services) {
+void Leases::hold(const Invite& invite, const EndpointId& agent,
+                  const std::vector<hubapi::DeclaredService>& services) {
   for (const auto& service : services) {
-    remember(service.hostname.text());
-    auto [name, fresh] = names_.try_emplace(service.hostname.text(), Name{.pattern = service.hostname,
-                                                                          .invite = invite.id,
-                                                                          .tenant = invite.tenant,
-                                                                          .tls_mode = service.tls_mode,
-                                                                          .agents = {},
-                                                                          .is_suspended = invite.suspended});
-    CHECK(fresh || (name->second.invite == invite.id && name->second.tls_mode == service.tls_mode));
-    auto& agents = name->second.agents;
-    agents.insert(std::ranges::upper_bound(agents, agent), agent);
+    hold(invite, agent,
+         Name{.match = service.hostname,
+              .invite = invite.id,
+              .tenant = invite.tenant,
+              .tls_mode = service.tls_mode,
+              .service = {},
+              .agents = {}});
   }
 }
 
-void Leases::drop_names(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services) {
-  for (const auto& service : services) {
-    auto name = names_.find(service.hostname.text());
-    CHECK(name != names_.end());
-    remember(service.hostname.text());
-    std::erase(name->second.agents, agent);
-    if (name->second.agents.empty()) names_.erase(name);
+void Leases::hold(const Invite& invite, const EndpointId& agent,
+                  const std::vector<hubapi::DeclaredPort>& ports) {
+  for (const auto& port : ports) {
+    const auto name = names_.find(port_of(port).text());
+    const bool is_lost =
+        name != names_.end() && (name->second.invite != invite.id || name->second.service != port.name);
+    if (is_lost) end_match(port_of(port));  // the claim says whose it is
+    hold(invite, agent,
+         Name{.match = port_of(port),
+              .invite = invite.id,
+              .tenant = invite.tenant,
+              .tls_mode = std::nullopt,
+              .service = port.name,
+              .agents = {}});
+  }
+}
+
+void Leases::hold(const Invite& invite, const EndpointId& agent, Name wanted) {
+  remember(wanted.match.text());
+  Name& name = names_.try_emplace(wanted.match.text(), wanted).first->second;
+  CHECK(name.invite == invite.id);
+  if (name.agents.empty()) {
+    name.tls_mode = wanted.tls_mode;
+    name.is_suspended = invite.suspended;
+    name.max_connections = invite.quotas.connections.value_or(0);
+    held_changed(name, 1);
+  }
+  CHECK(name.tls_mode == wanted.tls_mode && name.service == wanted.service);
+  name.agents.insert(std::ranges::upper_bound(name.agents, agent), agent);
+}
+
+void Leases::drop(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services) {
+  for (const auto& service : services) drop(agent, route::Match(service.hostname));
+}
+
+void Leases::drop(const EndpointId& agent, const std::vector<hubapi::DeclaredPort>& ports) {
+  for (const auto& port : ports) drop(agent, route::Match(port_of(port)));
+}
+
+void Leases::drop(const EndpointId& agent, const route::Match& match) {
+  const auto found = names_.find(match.text());
+  CHECK(found != names_.end());
+  remember(match.text());
+  Name& name = found->second;
+  std::erase(name.agents, agent);
+  if (!name.agents.empty()) return;
+  held_changed(name, -1);
+  name.tls_mode.reset();
+  if (!name.is_reserved) names_.erase(found);
+}
+
+// It got its first agent, or lost its last.
+void Leases::held_changed(const Name& name, int change) {
+  if (const route::PublicPort* port = name.match.port()) {
+    changed_ports_.push_back(*port);
+  } else {
+    invites_[name.invite].hostnames += static_cast<size_t>(change);
   }
 }
 
 Leases::LeaseMap::iterator Leases::end(LeaseMap::iterator lease) {
-  drop_names(lease->first, lease->second.services);
+  drop(lease->first, lease->second.services);
+  drop(lease->first, lease->second.ports);
   unstored_.insert(lease->first);
-  auto agents = agents_.find(lease->second.invite);
-  CHECK(agents != agents_.end());
-  agents->second.erase(lease->first);
-  if (agents->second.empty()) agents_.erase(agents);
+  auto of_invite = invites_.find(lease->second.invite);
+  CHECK(of_invite != invites_.end());
+  of_invite->second.agents.erase(lease->first);
+  if (of_invite->second.exclusive == lease->first) of_invite->second.exclusive.reset();
+  if (of_invite->second.agents.empty()) invites_.erase(of_invite);
   return leases_.erase(lease);
 }
 
@@ -239,45 +459,97 @@ void Leases::end_agent(const EndpointId& agent) {
 }
 
 void Leases::end_invite(const InviteId& invite) {
-  const auto agents = agents_.find(invite);
-  if (agents == agents_.end()) return;
-  for (const EndpointId& agent : std::set(agents->second)) end_agent(agent);
+  const auto of_invite = invites_.find(invite);
+  if (of_invite == invites_.end()) return;
+  for (const EndpointId& agent : std::set(of_invite->second.agents)) end_agent(agent);
 }
 
-void Leases::set_invite(const Invite& invite) {
-  const auto agents = agents_.find(invite.id);
-  if (agents == agents_.end()) return;
-  for (const EndpointId& agent : std::set(agents->second)) {
+void Leases::set_invite(const Invite& invite, const std::function<bool(const route::HostPattern&)>& owns) {
+  const auto of_invite = invites_.find(invite.id);
+  if (of_invite == invites_.end()) return;
+  const auto follow = [&](const std::string& match) {
+    remember(match);
+    Name& name = names_.at(match);
+    name.is_suspended = invite.suspended;
+    name.max_connections = invite.quotas.connections.value_or(0);
+  };
+  for (const EndpointId& agent : std::set(of_invite->second.agents)) {
     const auto lease = leases_.find(agent);
     Lease& held = lease->second;
     held.invite_expires_at = invite.expires_at;
     if (invite.expires_at) earliest_wall_end_ = std::min(earliest_wall_end_, *invite.expires_at);
     std::vector<hubapi::DeclaredService> lost;
     std::ranges::copy_if(held.services, std::back_inserter(lost),
-                         [&](const auto& service) { return !invite.grants(service.hostname); });
-    drop_names(agent, lost);
+                         [&](const auto& service) { return !owns(service.hostname); });
+    drop(agent, lost);
     if (!lost.empty()) unstored_.insert(agent);
     held.services = without(held.services, lost);
-    for (const auto& service : held.services) {
-      remember(service.hostname.text());
-      names_.at(service.hostname.text()).is_suspended = invite.suspended;
-    }
-    if (held.services.empty()) end(lease);
+    for (const auto& service : held.services) follow(service.hostname.text());
+    for (const auto& port : held.ports) follow(port_of(port).text());
+    if (held.is_empty()) end(lease);
   }
+}
+
+void Leases::set_reserved(const Invite& invite, const std::vector<route::HostPattern>& hostnames) {
+  for (const route::HostPattern& hostname : hostnames) {
+    remember(hostname.text());
+    if (const auto held = names_.find(hostname.text());
+        held != names_.end() && held->second.invite != invite.id)
+      end_match(hostname);
+    Name& name = names_
+                     .try_emplace(hostname.text(), Name{.match = hostname,
+                                                        .invite = invite.id,
+                                                        .tenant = invite.tenant,
+                                                        .tls_mode = std::nullopt,
+                                                        .service = {},
+                                                        .agents = {}})
+                     .first->second;
+    // Two invites have one name only where the database was changed by hand: the first keeps it.
+    if (name.invite != invite.id) continue;
+    name.is_reserved = true;
+    name.is_suspended = invite.suspended;
+    reserved_[invite.id].push_back(hostname.text());
+  }
+}
+
+void Leases::clear_reserved(const InviteId& invite) {
+  const auto reserved = reserved_.find(invite);
+  if (reserved == reserved_.end()) return;
+  for (const std::string& hostname : reserved->second) {
+    remember(hostname);
+    const auto name = names_.find(hostname);
+    name->second.is_reserved = false;
+    if (name->second.agents.empty()) names_.erase(name);
+  }
+  reserved_.erase(reserved);
 }
 
 Record Leases::record_of(const EndpointId& agent) const {
   Record record{.kind = std::string(kKind), .key = agent.to_string()};
-  const auto lease = leases_.find(agent);
-  if (lease == leases_.end()) return record;
+  const auto found = leases_.find(agent);
+  if (found == leases_.end()) return record;
+  const Lease& lease = found->second;
   json::array services;
-  for (const auto& service : lease->second.services) {
+  for (const auto& service : lease.services) {
     services.push_back(json::object{{"hostname", service.hostname.text()},
                                     {"tls_mode", route::to_string(service.tls_mode)}});
   }
-  record.body = json::serialize(json::object{{"invite_id", invite_key(lease->second.invite)},
-                                             {"is_proven", lease->second.is_proven},
-                                             {"services", std::move(services)}});
+  json::object body{{"invite_id", invite_key(lease.invite)},
+                    {"is_proven", lease.is_proven},
+                    {"services", std::move(services)}};
+  if (!lease.ports.empty()) {
+    json::array ports;
+    for (const auto& port : lease.ports)
+      ports.push_back(json::object{{"port", port_of(port).text()}, {"service", port.name}});
+    body["ports"] = std::move(ports);
+  }
+  if (lease.is_exclusive) {
+    json::array evicted;
+    for (const EndpointId& each : lease.evicted) evicted.push_back(json::string(each.to_string()));
+    body["exclusive"] = true;
+    body["evicted"] = std::move(evicted);
+  }
+  record.body = json::serialize(body);
   return record;
 }
 
@@ -314,32 +586,43 @@ void Leases::apply(const Record& record, const Invite* invite, TimePoint now) {
     unstored_.insert(*agent);  // it is removed
     return;
   }
-  adopt(*agent, *invite, std::move(declared->services), declared->is_proven, now);
+  adopt(*agent, *invite,
+        Lease{.invite = invite->id,
+              .invite_expires_at = invite->expires_at,
+              .services = std::move(declared->services),
+              .ends_at = now + kLifetime,
+              .is_proven = declared->is_proven,
+              .lives_until = now + kSilence,
+              .ports = std::move(declared->ports),
+              .is_exclusive = declared->is_exclusive,
+              .evicted = std::move(declared->evicted)},
+        now);
 }
 
 // Of what several hubs wrote at once, the names that this one finds free are kept.
-void Leases::adopt(const EndpointId& agent, const Invite& invite,
-                   std::vector<hubapi::DeclaredService> services, bool is_proven, TimePoint now) {
-  const size_t declared = services.size();
-  std::erase_if(services, [&](const auto& service) { return !judge(invite, agent, service, now).accepted; });
-  if (services.size() != declared) unstored_.insert(agent);
-  if (services.empty()) return;
-  begin(agent, invite, std::move(services), is_proven, now);
+void Leases::adopt(const EndpointId& agent, const Invite& invite, Lease lease, TimePoint now) {
+  const size_t declared = lease.services.size() + lease.ports.size();
+  std::erase_if(lease.services,
+                [&](const auto& service) { return !judge(invite, agent, service, now).accepted; });
+  std::erase_if(lease.ports, [&](const auto& port) {
+    const auto name = names_.find(port_of(port).text());
+    return name != names_.end() && (name->second.invite != invite.id || name->second.service != port.name);
+  });
+  if (lease.services.size() + lease.ports.size() != declared) unstored_.insert(agent);
+  if (lease.is_empty()) return;
+  begin(agent, invite, std::move(lease));
 }
 
-void Leases::begin(const EndpointId& agent, const Invite& invite,
-                   std::vector<hubapi::DeclaredService> services, bool is_proven, TimePoint now) {
-  agents_[invite.id].insert(agent);
-  take_over(agent, services);
-  hold_names(invite, agent, services);
-  leases_.emplace(agent, Lease{.invite = invite.id,
-                               .invite_expires_at = invite.expires_at,
-                               .services = std::move(services),
-                               .ends_at = now + kLifetime,
-                               .is_proven = is_proven,
-                               .lives_until = now + kSilence});
-  earliest_end_ = std::min(earliest_end_, now + kLifetime);
+void Leases::begin(const EndpointId& agent, const Invite& invite, Lease lease) {
+  OfInvite& of_invite = invites_[invite.id];
+  of_invite.agents.insert(agent);
+  if (lease.is_exclusive) of_invite.exclusive = agent;
+  take_over(agent, lease.services);
+  hold(invite, agent, lease.services);
+  hold(invite, agent, lease.ports);
+  earliest_end_ = std::min(earliest_end_, lease.ends_at);
   if (invite.expires_at) earliest_wall_end_ = std::min(earliest_wall_end_, *invite.expires_at);
+  leases_.emplace(agent, std::move(lease));
 }
 
 void Leases::expire(TimePoint now, UnixTime wall) {
@@ -372,16 +655,18 @@ std::optional<TimePoint> Leases::next_expiry(TimePoint now, UnixTime wall) const
 }
 
 route::Route Leases::route_of(const Name& name) {
-  route::Route route{name.pattern, name.tenant, name.tls_mode, {}};
+  route::Route route{name.match, name.tenant, name.tls_mode, {}};
   for (const EndpointId& agent : name.agents) route.targets.push_back({agent});
   route.is_suspended = name.is_suspended;
+  route.service = name.service;
+  route.max_connections = name.max_connections;
   return route;
 }
 
-void Leases::remember(const std::string& pattern) {
-  auto [before, fresh] = before_.try_emplace(pattern);
+void Leases::remember(const std::string& match) {
+  auto [before, fresh] = before_.try_emplace(match);
   if (!fresh) return;
-  if (auto name = names_.find(pattern); name != names_.end()) before->second = route_of(name->second);
+  if (auto name = names_.find(match); name != names_.end()) before->second = route_of(name->second);
 }
 
 std::optional<route::Delta> Leases::take_delta() {

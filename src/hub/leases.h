@@ -1,10 +1,12 @@
 #pragma once
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -18,18 +20,27 @@
 
 namespace culvert::hub {
 
+// What an agent declares besides its hostnames, and what its invite may have.
+struct LeaseTerms {
+  std::vector<hubapi::DeclaredPort> ports = {};  // that the invite has claimed for these services
+  bool is_proven = false;                        // the declaration is signed by the agent's key
+  bool is_exclusive = false;
+  TenantLimits limits = {};
+  // Whether no other invite has a more specific grant of a hostname; not set: none has.
+  std::function<bool(const route::HostPattern&)> owns = nullptr;
+};
+
 // Who serves what right now: one lease for each agent, gone when it is not renewed, when its agent or invite
 // ends. In force at once and stored soon after, so that another start of the hub goes on with them; when they
 // were renewed is not stored. A declaration renews it, and so does a tunnel that an edge hears. Sans-I/O.
-// Several agents of one invite may hold the same hostname (replicas) in the same TLS mode; different invites
-// never do.
+// Several agents of one invite may hold the same hostname (replicas) in the same TLS mode, or the same port
+// for the same service; different invites never do.
 class Leases {
  public:
   // An agent may miss two renewals in a row before its names go.
   static constexpr Duration kLifetime = std::chrono::seconds(90);
   static constexpr Duration kRenewAfter = std::chrono::seconds(30);
-  // More replicas than any tenant runs; bounds what one token can make the hub hold.
-  static constexpr size_t kMaxPerInvite = 64;
+  static constexpr size_t kMaxPerInvite = TenantLimits::kMostAgents;
   // Renewals of each lease. An agent whose tunnels fail asks every 2 s on average (its back-off stops at 4
   // s). One that asks more often is still renewed once in each interval, 45 times in a lifetime.
   static constexpr uint32_t kRenewBurst = 20;
@@ -46,12 +57,33 @@ class Leases {
   // refused alone; an agent with no accepted service holds no lease. A hostname in another TLS mode than its
   // holders' is refused while one of them lives, and taken from them otherwise: the newest declaration wins.
   // An agent lives for kSilence from its first declaration, and then while its tunnel is heard. `invite` is
-  // live; `is_proven`, the declaration is signed by the agent's key: then a lease of another invite, which
-  // is not, gives way. Errors, which change
-  // nothing: kConflict, the agent's id is in use by another invite; kLimit, kMaxPerInvite.
+  // live. A lease of another invite gives way to a declaration that is proven, if it is not itself. Errors,
+  // which change nothing: kConflict, the agent's id is in use by another invite, or why_evicted(); kLimit,
+  // the invite has as many agents as it may.
+  //
+  // An exclusive declaration ends the leases of the invite's other agents. They stay evicted while its own
+  // lasts, also if they say that they are exclusive: two such agents would end each other's leases for ever.
+  // A later agent that is exclusive evicts the one before.
   Result<std::vector<hubapi::ServiceVerdict>> declare(const Invite& invite, const EndpointId& agent,
                                                       const std::vector<hubapi::DeclaredService>& services,
-                                                      TimePoint now, bool is_proven = false);
+                                                      TimePoint now, LeaseTerms terms = {});
+  // Why an agent of the invite gets no lease because of one that is exclusive; nullopt: it may.
+  std::optional<Error> why_evicted(const InviteId& invite, const EndpointId& agent, bool is_exclusive) const;
+
+  // Another agent that lives and serves a port.
+  struct Rival {
+    EndpointId agent;
+    TimePoint lives_until;
+  };
+  std::optional<Rival> rival(const route::PublicPort& port, const EndpointId& agent, TimePoint now) const;
+  // Whether an agent other than `except` holds it, alive or not.
+  bool is_held(const route::PublicPort& port, const std::optional<EndpointId>& except = std::nullopt) const;
+  // Agents but this one that live and share what matches.
+  size_t others(const route::Match& match, const EndpointId& agent, TimePoint now) const;
+  // Nobody holds it any more: its tenant has lost it.
+  void end_match(const route::Match& match);
+  // Ports that are held since the last call, or no longer.
+  std::vector<route::PublicPort> take_changed_ports() { return std::exchange(changed_ports_, {}); }
   // The rate of the renewals of the lease that `agent` holds of this invite; nullptr when it holds none.
   RateLimit* renewals(const InviteId& invite, const EndpointId& agent);
   // An edge heard the agent's tunnel: what it declared last stays leased for kLifetime from then. Nothing
@@ -69,8 +101,13 @@ class Leases {
   void tunnel_closed(const EndpointId& agent, TimePoint now);
   void end_agent(const EndpointId& agent);
   void end_invite(const InviteId& invite);
-  // The invite was changed: what it does not grant any more is lost, and its routes follow its suspension.
-  void set_invite(const Invite& invite);
+  // The invite was changed, or another that overlaps it: hostnames that are not its own any more are lost,
+  // and its routes follow its suspension and quota.
+  void set_invite(const Invite& invite, const std::function<bool(const route::HostPattern&)>& owns);
+  // These hostnames of the invite, for which none is reserved, have a route also while no agent serves them.
+  void set_reserved(const Invite& invite, const std::vector<route::HostPattern>& hostnames);
+  void clear_reserved(const InviteId& invite);
+  bool has_reserved() const { return !reserved_.empty(); }
 
   static constexpr std::string_view kKind = "lease";
   // A record of kKind, as it is in the database from now on. A lease that another start of the hub, or
@@ -106,45 +143,69 @@ class Leases {
     std::vector<hubapi::DeclaredService> services;
     TimePoint ends_at;
     bool is_proven;
-    TimePoint lives_until;  // from then on its agent is silent
+    TimePoint lives_until;                         // from then on its agent is silent
+    std::vector<hubapi::DeclaredPort> ports = {};  // each with its number
+    bool is_exclusive = false;
+    std::vector<EndpointId> evicted = {};  // by this one or those before it, the latest last
     RateLimit renewals{kRenewBurst, kRenewInterval};
+
+    bool is_empty() const { return services.empty() && ports.empty(); }
   };
   using LeaseMap = std::map<EndpointId, Lease>;
   const LeaseMap& all() const { return leases_; }
 
  private:
+  // What at least one agent holds, or what is reserved.
   struct Name {
-    route::HostPattern pattern;
+    route::Match match;
     InviteId invite;
     PublicKey tenant;
-    route::TlsMode tls_mode;
-    std::vector<EndpointId> agents;  // by their ids, so that all hubs make one route of them
+    std::optional<route::TlsMode> tls_mode;  // of a hostname
+    std::string service;                     // of a port
+    std::vector<EndpointId> agents;          // by their ids, so that all hubs make one route of them
     bool is_suspended = false;
+    uint32_t max_connections = 0;
+    bool is_reserved = false;
+  };
+  struct OfInvite {
+    std::set<EndpointId> agents;          // that hold leases
+    std::optional<EndpointId> exclusive;  // one of them
+    size_t hostnames = 0;                 // that these hold
   };
 
+  // Whatever the quota.
   hubapi::ServiceVerdict judge(const Invite& invite, const EndpointId& agent,
                                const hubapi::DeclaredService& service, TimePoint now) const;
+  std::vector<hubapi::ServiceVerdict> judge_all(const Invite& invite, const EndpointId& agent,
+                                                const std::vector<hubapi::DeclaredService>& services,
+                                                const LeaseTerms& terms, TimePoint now) const;
+  void evict_others(const InviteId& invite, const EndpointId& agent, std::vector<EndpointId>& evicted);
   // Takes hostnames from agents that hold them in another mode than `services`.
   void take_over(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services);
-  void adopt(const EndpointId& agent, const Invite& invite, std::vector<hubapi::DeclaredService> services,
-             bool is_proven, TimePoint now);
+  void adopt(const EndpointId& agent, const Invite& invite, Lease lease, TimePoint now);
   // A lease of an agent that holds none.
-  void begin(const EndpointId& agent, const Invite& invite, std::vector<hubapi::DeclaredService> services,
-             bool is_proven, TimePoint now);
+  void begin(const EndpointId& agent, const Invite& invite, Lease lease);
   Record record_of(const EndpointId& agent) const;
-  void hold_names(const Invite& invite, const EndpointId& agent,
-                  const std::vector<hubapi::DeclaredService>& services);
-  void drop_names(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services);
+  void hold(const Invite& invite, const EndpointId& agent,
+            const std::vector<hubapi::DeclaredService>& services);
+  void hold(const Invite& invite, const EndpointId& agent, const std::vector<hubapi::DeclaredPort>& ports);
+  void hold(const Invite& invite, const EndpointId& agent, Name wanted);
+  void drop(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services);
+  void drop(const EndpointId& agent, const std::vector<hubapi::DeclaredPort>& ports);
+  void drop(const EndpointId& agent, const route::Match& match);
+  void held_changed(const Name& name, int change);
   LeaseMap::iterator end(LeaseMap::iterator lease);
   static route::Route route_of(const Name& name);
-  // Before the name's route changes.
-  void remember(const std::string& pattern);
+  // Before the route changes.
+  void remember(const std::string& match);
 
   LeaseMap leases_;
   std::set<EndpointId> unstored_;      // agents whose lease, or whose want of one, the database does not have
-  std::map<std::string, Name> names_;  // by pattern
-  std::unordered_map<EndpointId, unsigned> hearing_;           // by how many edges it is heard
-  std::map<InviteId, std::set<EndpointId>> agents_;            // that hold leases, by invite
+  std::map<std::string, Name> names_;                 // by the text of the match
+  std::unordered_map<EndpointId, unsigned> hearing_;  // by how many edges it is heard
+  std::map<InviteId, OfInvite> invites_;
+  std::map<InviteId, std::vector<std::string>> reserved_;  // hostnames
+  std::vector<route::PublicPort> changed_ports_;
   TimePoint earliest_end_ = TimePoint::max();                  // no lease ends before
   UnixTime earliest_wall_end_ = UnixTime::max();               // no lease's invite expires before
   std::map<std::string, std::optional<route::Route>> before_;  // of names that changed since the last delta

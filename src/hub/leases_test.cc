@@ -406,7 +406,7 @@ TEST_F(LeasesTest, AnAgentIdBelongsToTheDeclarationThatProvesIt) {
   EndpointId id = agent();
   EXPECT_EQ(declare(squatter, id, {service("x.b.eu")}), "y");
   EXPECT_FALSE(leases_.declare(owner, id, {service("x.c.eu")}, kStart).has_value());
-  ASSERT_TRUE(leases_.declare(owner, id, {service("x.c.eu")}, kStart, true).has_value());
+  ASSERT_TRUE(leases_.declare(owner, id, {service("x.c.eu")}, kStart, {.is_proven = true}).has_value());
   EXPECT_EQ(match("x.b.eu"), nullptr);
   EXPECT_EQ(match("x.c.eu")->targets, std::vector<route::Target>{{id}});
   EXPECT_EQ(leases_.size(), 1u);
@@ -423,7 +423,7 @@ TEST_F(LeasesTest, ARefusalAtTheLimitLeavesTheOtherInvitesLease) {
   for (size_t i = 0; i < Leases::kMaxPerInvite; ++i)
     ASSERT_EQ(declare(owner, agent(), {service("x.c.eu")}), "y");
   (void)changed();
-  auto refused = leases_.declare(owner, id, {service("x.c.eu")}, kStart, true);
+  auto refused = leases_.declare(owner, id, {service("x.c.eu")}, kStart, {.is_proven = true});
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, ErrorCode::kLimit);
   EXPECT_FALSE(changed()) << "an error changes nothing";
@@ -435,7 +435,8 @@ TEST_F(LeasesTest, ANameThatALeaseOfAnotherInviteHoldsIsFreeOnceThatGivesWay) {
   Invite owner = make_invite({"x.eu"});
   EndpointId id = agent();
   EXPECT_EQ(declare(squatter, id, {service("x.eu")}), "y");
-  auto verdicts = leases_.declare(owner, id, {service("x.eu", TlsMode::kTerminate)}, kStart, true);
+  auto verdicts =
+      leases_.declare(owner, id, {service("x.eu", TlsMode::kTerminate)}, kStart, {.is_proven = true});
   ASSERT_TRUE(verdicts && verdicts->front().accepted);
   EXPECT_EQ(match("x.eu")->tenant, owner.tenant);
   EXPECT_EQ(match("x.eu")->tls_mode, TlsMode::kTerminate);
@@ -459,6 +460,84 @@ TEST_F(LeasesTest, BoundsTheLeasesOfOneInvite) {
 }
 
 // As the database returns it to another start of the hub.
+TEST_F(LeasesTest, AnExclusiveAgentEndsTheOthersLeasesAndTheyDoNotFight) {
+  const Invite invite = make_invite({"*.a.eu"}), other = make_invite({"*.b.eu"});
+  const EndpointId a = agent(), b = agent(), c = agent(), d = agent();
+  EXPECT_EQ(declare(invite, a, {service("x.a.eu", TlsMode::kTerminate)}), "y");
+  EXPECT_EQ(declare(invite, b, {service("y.a.eu")}), "y");
+  EXPECT_EQ(declare(other, d, {service("x.b.eu")}), "y");
+  const auto exclusive = [&](const EndpointId& id) {
+    return leases_.declare(invite, id, {service("x.a.eu")}, kStart, {.is_exclusive = true});
+  };
+  ASSERT_TRUE(leases_.declare(invite, c, {}, kStart, {.is_exclusive = true}));
+  ASSERT_TRUE(leases_.declare(invite, c, {service("x.org")}, kStart, {.is_exclusive = true}));
+  EXPECT_EQ(leases_.size(), 3u) << "one that serves nothing takes nothing";
+  ASSERT_TRUE(exclusive(c).value()[0].accepted) << "in another mode than the one that it evicts";
+  EXPECT_EQ(leases_.size(), 2u) << "and that of another tenant";
+  EXPECT_EQ(match("x.a.eu")->targets, std::vector<route::Target>{{c}});
+
+  for (const EndpointId& evicted : {a, b}) {
+    EXPECT_NE(declare(invite, evicted, {service("y.a.eu")}).find("is exclusive"), std::string::npos);
+    EXPECT_EQ(exclusive(evicted).error().code, ErrorCode::kConflict) << "saying so as well does not help";
+  }
+  const EndpointId late = agent();
+  EXPECT_NE(declare(invite, late, {service("y.a.eu")}).find("is exclusive"), std::string::npos);
+  EXPECT_TRUE(exclusive(c)) << "renews";
+  // One that starts later takes its place, and that of all before.
+  const EndpointId next = agent();
+  EXPECT_TRUE(exclusive(next));
+  for (const EndpointId& evicted : {a, b, c}) EXPECT_FALSE(exclusive(evicted));
+  leases_.end_agent(next);
+  EXPECT_EQ(declare(invite, a, {service("x.a.eu")}), "y") << "it is gone";
+  EXPECT_EQ(declare(invite, b, {service("y.a.eu")}), "y");
+}
+
+TEST_F(LeasesTest, AnAgentThatIsNoLongerExclusiveLetsOthersIn) {
+  const Invite invite = make_invite({"*.a.eu"});
+  const EndpointId a = agent(), b = agent();
+  EXPECT_EQ(declare(invite, b, {service("x.a.eu")}), "y");
+  ASSERT_TRUE(leases_.declare(invite, a, {service("x.a.eu")}, kStart, {.is_exclusive = true}));
+  EXPECT_EQ(declare(invite, a, {service("x.a.eu")}), "y");
+  EXPECT_EQ(declare(invite, b, {service("x.a.eu")}), "y");
+}
+
+TEST_F(LeasesTest, WhomItEvictedIsRememberedWithinABound) {
+  const Invite invite = make_invite({"*.a.eu"});
+  std::vector<EndpointId> agents;
+  for (size_t i = 0; i < Leases::kMaxPerInvite + 10; ++i) {
+    agents.push_back(agent());
+    ASSERT_TRUE(leases_.declare(invite, agents.back(), {service("x.a.eu")}, kStart, {.is_exclusive = true}));
+  }
+  EXPECT_EQ(leases_.all().at(agents.back()).evicted.size(), Leases::kMaxPerInvite);
+  EXPECT_TRUE(leases_.why_evicted(invite.id, agents[agents.size() - 2], true));
+}
+
+TEST_F(LeasesTest, QuotasOfHostnamesAndAgentsHoldForAllAgentsTogether) {
+  const Invite invite = make_invite({"*.a.eu"});
+  const EndpointId a = agent(), b = agent();
+  const LeaseTerms terms{.limits = {.hostnames = 3, .agents = 2}};
+  const auto declare_within = [&](const EndpointId& id, const std::vector<DeclaredService>& services) {
+    auto verdicts = leases_.declare(invite, id, services, kStart, terms);
+    if (!verdicts) return verdicts.error().message;
+    std::string out;
+    for (const auto& verdict : *verdicts) out += verdict.accepted ? 'y' : 'n';
+    return out;
+  };
+  EXPECT_EQ(declare_within(a, {service("1.a.eu"), service("2.a.eu"), service("*.a.eu"), service("4.a.eu")}),
+            "yyyn");
+  EXPECT_EQ(declare_within(a, {service("1.a.eu"), service("2.a.eu"), service("*.a.eu"), service("4.a.eu")}),
+            "yyyn")
+      << "a renewal changes nothing";
+  EXPECT_EQ(declare_within(b, {service("4.a.eu"), service("1.a.eu")}), "ny") << "a replica takes no place";
+  EXPECT_EQ(declare_within(a, {service("1.a.eu"), service("5.a.eu")}), "yy")
+      << "what goes makes room at once";
+  EXPECT_EQ(declare_within(b, {service("4.a.eu"), service("1.a.eu"), service("6.a.eu")}), "yyn");
+  EXPECT_NE(declare_within(agent(), {service("1.a.eu")}).find("2 agents hold leases"), std::string::npos);
+  leases_.end_agent(a);
+  EXPECT_EQ(declare_within(b, {service("4.a.eu"), service("1.a.eu"), service("6.a.eu"), service("7.a.eu")}),
+            "yyyn");
+}
+
 class StoredLeasesTest : public LeasesTest {
  protected:
   std::vector<Record> store() {
@@ -544,6 +623,23 @@ TEST_F(StoredLeasesTest, WhatAnotherHubGrantedGivesWayToALeaseThatLives) {
   EXPECT_EQ(match("x.a.eu")->tls_mode, route::TlsMode::kTerminate);
   EXPECT_EQ(match("y.a.eu")->targets, std::vector<route::Target>{{theirs}});
   EXPECT_TRUE(leases_.is_unstored(theirs)) << "what is left of it";
+}
+
+TEST_F(StoredLeasesTest, PortsAndEvictionsAreStored) {
+  const Invite invite = make_invite({"*.a.eu"});
+  const EndpointId a = agent(), b = agent();
+  EXPECT_EQ(declare(invite, a, {service("x.a.eu")}), "y");
+  const LeaseTerms terms{.ports = {{route::PortProtocol::kTcp, "ssh", 2222}}, .is_exclusive = true};
+  ASSERT_TRUE(leases_.declare(invite, b, {service("x.a.eu")}, kStart, terms));
+  const std::vector<Record> records = store();
+  leases_ = Leases();
+  for (const Record& record : records) leases_.apply(record, &invite, kStart);
+  routes_ = leases_.snapshot();
+  const route::Route* route = routes_->match(route::PublicPort{route::PortProtocol::kTcp, 2222});
+  ASSERT_NE(route, nullptr);
+  EXPECT_EQ(route->service, "ssh");
+  EXPECT_TRUE(leases_.why_evicted(invite.id, a, true)) << "also after a restart of the hub";
+  EXPECT_FALSE(leases_.has_unstored());
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ Ledger::Ledger(net::EventLoop& loop, std::unique_ptr<RecordStore> store, State& 
 }
 
 void Ledger::apply(const std::vector<Record>& records) {
-  for (const Record& record : records) state_.apply(record, loop_.now());
+  state_.apply(records, loop_.now());
   ++commits_;
   committed_.notify();
 }

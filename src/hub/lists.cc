@@ -56,11 +56,17 @@ http::Response Lists::agents(const http::Exchange& exchange) const {
       services.push_back(json::object{{"hostname", service.hostname.text()},
                                       {"tls_mode", route::to_string(service.tls_mode)}});
     }
-    json::object entry{{"agent_id", agent.to_string()},
-                       {"invite_id", invite_key(lease.invite)},
-                       {"is_heard", state_.leases.lives(agent, now)},
-                       {"lease_ends_in_secs", seconds_from_now(lease.ends_at)},
-                       {"services", std::move(services)}};
+    json::array ports;
+    for (const auto& port : lease.ports) {
+      ports.push_back(json::object{{"protocol", route::to_string(port.protocol)},
+                                   {"name", port.name},
+                                   {"listen_port", port.listen_port}});
+    }
+    json::object entry{
+        {"agent_id", agent.to_string()},       {"invite_id", invite_key(lease.invite)},
+        {"is_heard", state_.leases.lives(agent, now)}, {"lease_ends_in_secs", seconds_from_now(lease.ends_at)},
+        {"services", std::move(services)},     {"ports", std::move(ports)},
+        {"exclusive", lease.is_exclusive}};
     if (auto invite = state_.invites.find(lease.invite); invite && *invite != nullptr) {
       entry["invite_name"] = (*invite)->name;
       entry["tenant_id"] = (*invite)->tenant.to_string();
@@ -73,10 +79,10 @@ http::Response Lists::agents(const http::Exchange& exchange) const {
 }
 
 http::Response Lists::route(const http::Exchange& exchange) const {
-  const auto wanted = route::HostPattern::parse(exchange.rest);
+  const auto wanted = route::Match::parse(exchange.rest);
   if (!wanted) return error_response(400, "invalid_request", wanted.error().message);
   std::optional<route::Route> found = state_.leases.route_named(wanted->text());
-  if (!found && !wanted->is_wildcard()) {
+  if (!found && wanted->hostname() != nullptr && !wanted->hostname()->is_wildcard()) {
     const std::string text = wanted->text();
     found = state_.leases.route_named("*" + text.substr(std::min(text.find('.'), text.size())));
   }
@@ -85,6 +91,37 @@ http::Response Lists::route(const http::Exchange& exchange) const {
       404, "not_found",
       fmt::format("no route serves {}; an agent has to declare it, within what its invite grants",
                   culvert::quoted(wanted->text())));
+}
+
+http::Response Lists::claims(const http::Exchange& exchange) const {
+  auto query = query_of(exchange, "after");
+  if (!query) return bad_query(query.error());
+  const auto& all = state_.claims.all();
+  auto next = all.begin();
+  if (!query->empty()) {
+    const auto after = route::Match::parse(*query);
+    if (!after || after->port() == nullptr)
+      return error_response(400, "invalid_request", "after=... is not a port like tcp/2222");
+    next = all.upper_bound(*after->port());
+  }
+  json::array claims;
+  for (; next != all.end() && claims.size() < kPage; ++next) {
+    const auto& [port, claim] = *next;
+    json::object entry{
+        {"port", port.text()},
+        {"service", claim.service},
+        {"invite_id", invite_key(claim.invite)},
+        {"idle_since", claim.idle_since ? json::value(claim.idle_since->time_since_epoch().count())
+                                        : json::value(nullptr)}};
+    if (auto invite = state_.invites.find(claim.invite); invite && *invite != nullptr) {
+      entry["invite_name"] = (*invite)->name;
+      entry["tenant_id"] = (*invite)->tenant.to_string();
+    }
+    claims.push_back(std::move(entry));
+  }
+  std::optional<json::value> more;
+  if (next != all.end()) more = json::value(std::prev(next)->first.text());
+  return page("claims", std::move(claims), std::move(more));
 }
 
 http::Response Lists::routes(const http::Exchange& exchange) const {

@@ -17,7 +17,9 @@ class Lists {
   http::Response agents(const http::Exchange& exchange) const;
   // The route with this pattern, or the one that serves this hostname.
   http::Response route(const http::Exchange& exchange) const;
-  // Routes, by their patterns; ?after=PATTERN.
+  // Claims of ports, by protocol and number; ?after=PORT, as in tcp/2222.
+  http::Response claims(const http::Exchange& exchange) const;
+  // Routes, by what they match; ?after=MATCH.
   http::Response routes(const http::Exchange& exchange) const;
 
  private:

@@ -124,7 +124,7 @@ TEST_F(SqliteDatabaseTest, BoundsTheNumberOfInvites) {
   for (size_t i = 0; i < Invites::kMax; ++i) {
     ended.sequence = static_cast<int64_t>(i + 1);
     random_.fill(ended.id);
-    store->state().apply(invite_record(ended), {});
+    store->state().apply(std::vector{invite_record(ended)}, {});
   }
   Invite invite = make_invite({"a.example.com"});
   ASSERT_TRUE(store->add_invite(invite, kNow).has_value()) << "an expired one makes room";
@@ -132,7 +132,7 @@ TEST_F(SqliteDatabaseTest, BoundsTheNumberOfInvites) {
   for (const Invite& each : store->list_invites(std::nullopt, Invites::kMax).value()) {
     Invite unending = each;
     unending.expires_at.reset();
-    store->state().apply(invite_record(unending), {});
+    store->state().apply(std::vector{invite_record(unending)}, {});
   }
   auto more = store->add_invite(make_invite({"b.example.com"}), kNow);
   ASSERT_FALSE(more.has_value());

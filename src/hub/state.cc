@@ -1,10 +1,28 @@
 #include "hub/state.h"
 
+#include <algorithm>
+#include <array>
 #include <iterator>
+#include <string_view>
 
 #include "hub/invite_record.h"
 
 namespace culvert::hub {
+namespace {
+
+// What refers to another kind comes behind it.
+constexpr std::array<std::string_view, 4> kOrder = {kInviteKind, Claims::kKind, Leases::kKind,
+                                                    OperatorKeys::kKind};
+
+}  // namespace
+
+void State::apply(const std::vector<Record>& records, TimePoint now) {
+  for (const std::string_view kind : kOrder) {
+    for (const Record& record : records) {
+      if (record.kind == kind) apply(record, now);
+    }
+  }
+}
 
 void State::apply(const Record& record, TimePoint now) {
   if (record.kind == kInviteKind) {
@@ -13,17 +31,93 @@ void State::apply(const Record& record, TimePoint now) {
     operator_keys.apply(record);
   } else if (record.kind == Edges::kKind) {
     edges.apply(record);
+  } else if (record.kind == Claims::kKind) {
+    apply_claim(record);
   } else if (record.kind == Leases::kKind) {
-    const Invite* invite = nullptr;
-    if (const auto id = Leases::invite_of(record)) invite = invites.find(*id).value_or(nullptr);
-    leases.apply(record, invite != nullptr && !invite->revoked ? invite : nullptr, now);
+    apply_lease(record, now);
+  }
+}
+
+void State::apply_claim(const Record& record) {
+  const auto match = route::Match::parse(record.key);
+  const route::PublicPort* port = match ? match->port() : nullptr;
+  const Claims::Claim* held = port == nullptr ? nullptr : claims.find(*port);
+  const auto before = held == nullptr ? std::nullopt : std::optional(*held);
+  claims.apply(record);
+  if (port == nullptr) return;
+  held = claims.find(*port);
+  const bool is_same = before && held && before->invite == held->invite && before->service == held->service;
+  if (!is_same) leases.end_match(*match);
+  if (held == nullptr) return;
+  // One that was revoked meanwhile, or whose record is gone.
+  const auto invite = invites.find(held->invite);
+  if (invite && (*invite == nullptr || (*invite)->revoked)) claims.end(*port);
+}
+
+void State::apply_lease(const Record& record, TimePoint now) {
+  const Invite* invite = nullptr;
+  if (const auto id = Leases::invite_of(record)) invite = invites.find(*id).value_or(nullptr);
+  leases.apply(record, invite != nullptr && !invite->revoked ? invite : nullptr, now);
+  const auto agent = PublicKey::parse(record.key);
+  const auto lease = agent ? leases.all().find(*agent) : leases.all().end();
+  if (lease == leases.all().end()) return;
+  for (const auto& declared : std::vector(lease->second.ports)) {
+    const route::PublicPort port{declared.protocol, declared.listen_port};
+    const Claims::Claim* claim = claims.find(port);
+    const bool is_claimed =
+        claim != nullptr && claim->invite == lease->second.invite && claim->service == declared.name;
+    if (!is_claimed) leases.end_match(port);
   }
 }
 
 Batch State::unstored() const {
   Batch batch = invites.unstored();
+  std::ranges::move(claims.unstored().records, std::back_inserter(batch.records));
   std::ranges::move(leases.unstored().records, std::back_inserter(batch.records));
   return batch;
+}
+
+void State::follow_invites(UnixTime wall) {
+  const std::set<InviteId> touched = invites.take_touched();
+  const auto live = [&](const InviteId& id) -> const Invite* {
+    const auto invite = invites.find(id);
+    return invite && *invite != nullptr && (*invite)->live(wall) ? *invite : nullptr;
+  };
+  // What all of them lose comes before what one of them gains.
+  for (const InviteId& id : touched) {
+    leases.clear_reserved(id);
+    if (const Invite* invite = live(id)) {
+      leases.set_invite(*invite, [&](const route::HostPattern& hostname) {
+        const Invite* owner = invites.owner_of(hostname, wall);
+        return owner != nullptr && owner->id == id;
+      });
+      continue;
+    }
+    leases.end_invite(id);
+    // An invite that expired may be extended: its ports stay reserved as those of agents that are away.
+    const auto invite = invites.find(id);
+    if (invite && (*invite == nullptr || (*invite)->revoked)) claims.end_invite(id);
+  }
+  for (const InviteId& id : touched) {
+    if (const Invite* invite = live(id)) leases.set_reserved(*invite, invites.overlapped(*invite, wall));
+  }
+}
+
+void State::expire(TimePoint now, UnixTime wall) {
+  if (invites.expire(wall)) follow_invites(wall);
+  leases.expire(now, wall);
+  claims.follow(leases.take_changed_ports(), leases, wall);
+  claims.expire(wall);
+}
+
+std::optional<TimePoint> State::next_expiry(TimePoint now, UnixTime wall) const {
+  std::optional<TimePoint> next = leases.next_expiry(now, wall);
+  const auto expiry = invites.next_expiry();
+  if (!expiry || !leases.has_reserved()) return next;
+  // Wall clocks can be set. Compared in seconds first: a far expiry in nanoseconds would overflow.
+  const auto wait = std::max(*expiry - wall, std::chrono::seconds::zero());
+  const TimePoint then = now + (wait < Leases::kMaxWallWait ? Duration(wait) : Leases::kMaxWallWait);
+  return next ? std::min(*next, then) : then;
 }
 
 }  // namespace culvert::hub

@@ -1,4 +1,7 @@
 #pragma once
+#include <vector>
+
+#include "hub/claims.h"
 #include "hub/edges.h"
 #include "hub/invites.h"
 #include "hub/leases.h"
@@ -12,13 +15,30 @@ namespace culvert::hub {
 struct State {
   Invites invites;
   Leases leases;
+  Claims claims;
   OperatorKeys operator_keys;
   Edges edges;
 
-  // As it is in the database from now on. Records of a kind that this hub does not know are left alone.
-  void apply(const Record& record, TimePoint now);
+  // As they are in the database from now on: all that a commit wrote, or all that there is. Records of a kind
+  // that this hub does not know are left alone.
+  void apply(const std::vector<Record>& records, TimePoint now);
   // What is in force and not in the database.
   Batch unstored() const;
+
+  // Gives leases, claims and reserved names what follows from the invites that were touched. Costs what these
+  // have.
+  void follow_invites(UnixTime wall);
+  // Ends what is over by now. Cheap when nothing can be.
+  void expire(TimePoint now, UnixTime wall);
+  // When expire() has work next; nullopt: it is not known.
+  std::optional<TimePoint> next_expiry(TimePoint now, UnixTime wall) const;
+  // Whether anything waits to be stored for which no request waits.
+  bool has_unstored() const { return leases.has_unstored() || claims.has_unstored(); }
+
+ private:
+  void apply(const Record& record, TimePoint now);
+  void apply_lease(const Record& record, TimePoint now);
+  void apply_claim(const Record& record);
 };
 
 }  // namespace culvert::hub

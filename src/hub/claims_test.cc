@@ -1,0 +1,374 @@
+#include "hub/claims.h"
+
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+#include "hub/invite_record.h"
+#include "hub/state.h"
+
+namespace culvert::hub {
+namespace {
+
+using namespace std::chrono_literals;
+using route::PortProtocol;
+using route::PublicPort;
+
+const UnixTime kWall{std::chrono::seconds(1'700'000'000)};
+const TimePoint kStart{std::chrono::hours(100)};
+
+PublicPort tcp(uint16_t number) { return {PortProtocol::kTcp, number}; }
+PublicPort udp(uint16_t number) { return {PortProtocol::kUdp, number}; }
+
+class ClaimsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    state_.invites.set_listener([this] { state_.follow_invites(wall_); });
+  }
+  EndpointId agent() { return SecretKey::generate(random_).public_key(); }
+  Invite make_invite() {
+    Invite invite{.id = {},
+                  .sequence = ++invites_,
+                  .name = "test",
+                  .tenant = agent(),
+                  .secret_hash = {},
+                  .hostnames = {route::HostPattern::parse(fmt::format("*.t{}.eu", invites_)).value()},
+                  .created_at = kWall,
+                  .expires_at = std::nullopt};
+    random_.fill(invite.id);
+    store({invite_record(invite)});
+    return invite;
+  }
+  void store(std::vector<Record> records) {
+    for (const Record& record : records) {
+      database_.insert_or_assign({record.kind, record.key}, record);
+      if (!record.body) database_.erase({record.kind, record.key});
+    }
+    state_.apply(records, now_);
+  }
+  // As the API does it: claims are stored until nothing is left to store, then the lease.
+  std::vector<hubapi::PortVerdict> declare(const Invite& invite, const EndpointId& id,
+                                           std::vector<hubapi::DeclaredPort> ports,
+                                           bool is_exclusive = false) {
+    state_.expire(now_, wall_);
+    const Invite known = *state_.invites.find(invite.id).value();
+    auto judged = state_.claims.judge(known, id, ports, rules_, state_.leases, now_);
+    for (int tries = 0; !judged.records.empty(); ++tries) {
+      EXPECT_LT(tries, 1) << "what one declaration wants is stored at once";
+      if (tries > 2) break;
+      store(judged.records);
+      judged = state_.claims.judge(known, id, ports, rules_, state_.leases, now_);
+    }
+    LeaseTerms terms{.is_proven = true, .is_exclusive = is_exclusive};
+    for (const auto& each : judged.verdicts) {
+      EXPECT_EQ(each.accepted, each.reason.empty()) << each.reason;
+      if (each.accepted) terms.ports.push_back({each.protocol, each.name, each.listen_port});
+    }
+    EXPECT_TRUE(state_.leases.declare(known, id, {}, now_, terms));
+    state_.expire(now_, wall_);
+    return judged.verdicts;
+  }
+  // "ssh:2222" for what was accepted, and the reason otherwise.
+  std::string declared(const Invite& invite, const EndpointId& id, hubapi::DeclaredPort port) {
+    const auto verdict = declare(invite, id, {port}).at(0);
+    return verdict.accepted ? fmt::format("{}:{}", verdict.name, verdict.listen_port) : verdict.reason;
+  }
+  std::string service_at(const PublicPort& port) {
+    const Claims::Claim* claim = state_.claims.find(port);
+    return claim == nullptr ? "-" : claim->service;
+  }
+  const route::Route* route_at(const PublicPort& port) {
+    routes_ = state_.leases.snapshot();
+    return routes_->match(port);
+  }
+  void pass(std::chrono::seconds time) {
+    now_ += time;
+    wall_ += time;
+    state_.expire(now_, wall_);
+  }
+  // Another start of the hub, with what was stored in any order.
+  void restart() {
+    store(state_.unstored().records);
+    std::vector<Record> records;
+    for (const auto& [key, record] : database_) records.push_back(record);
+    std::ranges::reverse(records);
+    state_ = {};
+    state_.apply(records, now_);
+    SetUp();
+    state_.follow_invites(wall_);
+    state_.expire(now_, wall_);
+  }
+
+  SeededRandom random_{3};
+  State state_;
+  TenantRules rules_{.limits = {.tcp_ports = 3, .udp_ports = 2},
+                     .ports = {.picked = {20000, 20003}, .own = {tcp(443), udp(443)}}};
+  TimePoint now_ = kStart;
+  UnixTime wall_ = kWall;
+  int64_t invites_ = 0;
+  std::map<std::pair<std::string, std::string>, Record> database_;
+  route::SnapshotPtr routes_;
+};
+
+TEST_F(ClaimsTest, APortHasOneServiceOfOneTenantInEachProtocol) {
+  const Invite one = make_invite(), two = make_invite();
+  const EndpointId a = agent(), b = agent(), other = agent();
+  EXPECT_EQ(declared(one, a, {PortProtocol::kTcp, "ssh", 2222}), "ssh:2222");
+  EXPECT_EQ(declared(one, b, {PortProtocol::kTcp, "ssh", 2222}), "ssh:2222") << "a replica";
+  EXPECT_EQ(declared(two, other, {PortProtocol::kTcp, "ssh", 2222}),
+            "tcp/2222 is claimed by another tenant; choose another port");
+  EXPECT_EQ(declared(two, other, {PortProtocol::kUdp, "ssh", 2222}), "ssh:2222")
+      << "UDP has ports of its own";
+  const std::string reason = declared(one, agent(), {PortProtocol::kTcp, "db", 2222});
+  EXPECT_TRUE(reason.starts_with("tcp/2222 is claimed by \"ssh\", which agent ")) << reason;
+  const route::Route* route = route_at(tcp(2222));
+  ASSERT_NE(route, nullptr);
+  EXPECT_EQ(route->service, "ssh");
+  EXPECT_EQ(route->tenant, one.tenant);
+  EXPECT_EQ(route->targets.size(), 2u);
+  EXPECT_FALSE(route->tls_mode);
+}
+
+TEST_F(ClaimsTest, PortsOfTheNodeAndPrivilegedOnesAreRefusedUnlessGranted) {
+  Invite invite = make_invite();
+  const EndpointId id = agent();
+  EXPECT_NE(declared(invite, id, {PortProtocol::kTcp, "web", 443}).find("the node itself uses tcp/443"),
+            std::string::npos);
+  EXPECT_NE(declared(invite, id, {PortProtocol::kTcp, "mail", 25}).find("is below 1024"), std::string::npos);
+  EXPECT_NE(declared(invite, id, {PortProtocol::kTcp, "mail", 1023}).find("is below 1024"),
+            std::string::npos);
+  EXPECT_EQ(declared(invite, id, {PortProtocol::kTcp, "mail", 1024}), "mail:1024");
+  invite.ports = {{25, 25}, {443, 443}, {3000, 3001}};
+  store({invite_record(invite)});
+  EXPECT_EQ(declared(invite, id, {PortProtocol::kTcp, "mail", 25}), "mail:25") << "the invite names it";
+  EXPECT_NE(declared(invite, id, {PortProtocol::kTcp, "web", 443}).find("the node itself uses tcp/443"),
+            std::string::npos)
+      << "whoever says so";
+  EXPECT_EQ(declared(invite, id, {PortProtocol::kTcp, "game", 3002}),
+            "the invite does not grant tcp/3002; it grants 25, 443, 3000-3001");
+  EXPECT_EQ(declared(invite, id, {PortProtocol::kTcp, "game", 0}).substr(0, 7), "game:30")
+      << "picked from its own";
+  invite.ports.clear();
+  store({invite_record(invite)});
+  EXPECT_NE(declared(invite, id, {PortProtocol::kTcp, "mail", 25}).find("is below 1024"), std::string::npos)
+      << "what is claimed is judged again";
+  rules_.ports.allow_privileged = true;
+  EXPECT_EQ(declared(invite, id, {PortProtocol::kTcp, "mail", 25}), "mail:25");
+}
+
+TEST_F(ClaimsTest, AServiceMovesUnlessAnAgentThatLivesServesItWhereItIs) {
+  const Invite invite = make_invite(), next = make_invite();
+  const EndpointId a = agent(), b = agent();
+  EXPECT_EQ(declared(invite, a, {PortProtocol::kTcp, "ssh", 2222}), "ssh:2222");
+  EXPECT_EQ(declared(invite, a, {PortProtocol::kTcp, "ssh", 2223}), "ssh:2223");
+  EXPECT_EQ(service_at(tcp(2222)), "-") << "the old port is free at once";
+  EXPECT_EQ(route_at(tcp(2222)), nullptr);
+  EXPECT_EQ(declared(next, agent(), {PortProtocol::kTcp, "ssh", 2222}), "ssh:2222");
+
+  const auto verdict = declare(invite, b, {{PortProtocol::kTcp, "ssh", 2224}}).at(0);
+  EXPECT_TRUE(verdict.reason.starts_with("conflict with agent ")) << verdict.reason;
+  EXPECT_EQ(verdict.retry_after, 8s) << "when the other may be found silent";
+  pass(8s);
+  EXPECT_EQ(declared(invite, b, {PortProtocol::kTcp, "ssh", 2224}), "ssh:2224") << "the other is silent";
+  EXPECT_EQ(service_at(tcp(2223)), "-");
+  EXPECT_EQ(route_at(tcp(2223)), nullptr) << "the silent one holds it no more";
+  EXPECT_EQ(route_at(tcp(2224))->targets, std::vector<route::Target>{{b}});
+}
+
+TEST_F(ClaimsTest, RenamesAndSwapsOfOneDeclarationDoNotDependOnTheOrder) {
+  const Invite invite = make_invite();
+  const EndpointId id = agent();
+  declare(invite, id, {{PortProtocol::kTcp, "a", 2001}, {PortProtocol::kTcp, "b", 2002}});
+  auto verdicts = declare(invite, id, {{PortProtocol::kTcp, "a", 2002}, {PortProtocol::kTcp, "b", 2001}});
+  EXPECT_TRUE(verdicts[0].accepted && verdicts[1].accepted);
+  EXPECT_EQ(service_at(tcp(2001)), "b");
+  EXPECT_EQ(service_at(tcp(2002)), "a");
+  EXPECT_EQ(route_at(tcp(2001))->service, "b");
+  verdicts = declare(invite, id, {{PortProtocol::kTcp, "c", 2001}, {PortProtocol::kTcp, "a", 2002}});
+  EXPECT_TRUE(verdicts[0].accepted && verdicts[1].accepted);
+  EXPECT_EQ(service_at(tcp(2001)), "c") << "renamed";
+  // One that names no port loses the one it had to a service that names it, wherever it stands.
+  verdicts = declare(invite, id, {{PortProtocol::kTcp, "a", 0}, {PortProtocol::kTcp, "d", 2002}});
+  EXPECT_EQ(service_at(tcp(2002)), "d");
+  EXPECT_TRUE(verdicts[0].accepted);
+  EXPECT_NE(verdicts[0].listen_port, 2002);
+}
+
+TEST_F(ClaimsTest, PicksAFreePortAndKeepsItForTheService) {
+  const Invite one = make_invite(), two = make_invite();
+  rules_.ports.own.insert(tcp(20000));
+  std::set<uint16_t> given;
+  const EndpointId a = agent(), b = agent();
+  auto first = declare(one, a, {{PortProtocol::kTcp, "x", 0}, {PortProtocol::kTcp, "y", 0}});
+  auto second = declare(two, b, {{PortProtocol::kTcp, "x", 0}, {PortProtocol::kTcp, "y", 0}});
+  for (const auto* verdicts : {&first, &second}) {
+    for (const auto& each : *verdicts) {
+      if (each.accepted) given.insert(each.listen_port);
+    }
+  }
+  EXPECT_EQ(given, (std::set<uint16_t>{20001, 20002, 20003})) << "all that are free, and not the node's own";
+  EXPECT_EQ(second[1].reason, "no port is free of those that the hub picks from; name one");
+  EXPECT_EQ(second[1].listen_port, 0);
+  state_.leases.end_agent(a);
+  pass(1h);
+  EXPECT_EQ(declare(one, agent(), {{PortProtocol::kTcp, "x", 0}})[0].listen_port, first[0].listen_port);
+  restart();
+  EXPECT_EQ(declare(one, agent(), {{PortProtocol::kTcp, "y", 0}})[0].listen_port, first[1].listen_port);
+}
+
+TEST_F(ClaimsTest, AClaimOutlivesItsLeasesForAWeekAndARestart) {
+  const Invite one = make_invite(), two = make_invite();
+  const EndpointId a = agent();
+  declare(one, a, {{PortProtocol::kTcp, "ssh", 2222}});
+  restart();
+  ASSERT_NE(route_at(tcp(2222)), nullptr) << "lease and claim were stored";
+  EXPECT_EQ(state_.claims.find(tcp(2222))->idle_since, std::nullopt);
+  pass(2min);
+  EXPECT_EQ(route_at(tcp(2222)), nullptr) << "the lease is over";
+  EXPECT_EQ(state_.claims.find(tcp(2222))->idle_since, wall_);
+  pass(Claims::kReserved - 1s);
+  EXPECT_NE(declared(two, agent(), {PortProtocol::kTcp, "x", 2222}).find("another tenant"),
+            std::string::npos);
+  restart();
+  EXPECT_NE(declared(two, agent(), {PortProtocol::kTcp, "x", 2222}).find("another tenant"),
+            std::string::npos);
+  pass(1s);
+  EXPECT_EQ(declared(two, agent(), {PortProtocol::kTcp, "x", 2222}), "x:2222");
+}
+
+TEST_F(ClaimsTest, AServiceThatComesBackEndsTheReservation) {
+  const Invite invite = make_invite();
+  const EndpointId a = agent();
+  declare(invite, a, {{PortProtocol::kTcp, "ssh", 2222}});
+  state_.leases.end_agent(a);
+  pass(Claims::kReserved - 1s);
+  const EndpointId b = agent();
+  declare(invite, b, {{PortProtocol::kTcp, "ssh", 2222}});
+  for (int i = 0; i < 10; ++i) {
+    pass(60s);
+    declare(invite, b, {{PortProtocol::kTcp, "ssh", 2222}});
+  }
+  EXPECT_EQ(service_at(tcp(2222)), "ssh");
+  EXPECT_EQ(state_.claims.find(tcp(2222))->idle_since, std::nullopt);
+}
+
+TEST_F(ClaimsTest, TheQuotaCountsWhatIsServedAndReservedPortsMakeRoom) {
+  const Invite invite = make_invite();
+  const EndpointId a = agent(), b = agent();
+  auto verdicts = declare(invite, a,
+                          {{PortProtocol::kTcp, "a", 2001},
+                           {PortProtocol::kTcp, "b", 2002},
+                           {PortProtocol::kTcp, "c", 2003},
+                           {PortProtocol::kTcp, "d", 2004},
+                           {PortProtocol::kUdp, "a", 2001}});
+  EXPECT_TRUE(verdicts[2].accepted);
+  EXPECT_TRUE(verdicts[3].reason.starts_with("the tenant may claim 3 tcp ports and has as many"))
+      << verdicts[3].reason;
+  EXPECT_TRUE(verdicts[4].accepted) << "each protocol has a quota of its own";
+  EXPECT_FALSE(declare(invite, b, {{PortProtocol::kTcp, "e", 2005}})[0].accepted) << "all agents together";
+  declare(invite, a, {{PortProtocol::kTcp, "c", 2003}});
+  pass(1s);
+  EXPECT_EQ(service_at(tcp(2001)), "a") << "reserved";
+  verdicts = declare(invite, b, {{PortProtocol::kTcp, "e", 2005}, {PortProtocol::kTcp, "f", 2006}});
+  EXPECT_TRUE(verdicts[0].accepted && verdicts[1].accepted);
+  EXPECT_EQ(service_at(tcp(2001)), "-") << "gave way";
+  EXPECT_EQ(service_at(tcp(2002)), "-");
+  EXPECT_EQ(service_at(tcp(2003)), "c") << "is served by another agent";
+
+  verdicts = declare(
+      invite, b,
+      {{PortProtocol::kTcp, "g", 2007}, {PortProtocol::kTcp, "e", 0}, {PortProtocol::kTcp, "f", 2006}});
+  EXPECT_FALSE(verdicts[0].accepted) << "what is new takes no port from what is there";
+  EXPECT_TRUE(verdicts[1].accepted && verdicts[2].accepted);
+
+  Invite less = *state_.invites.find(invite.id).value();
+  less.quotas.tcp_ports = 2;
+  store({invite_record(less)});
+  verdicts = declare(less, b, {{PortProtocol::kTcp, "e", 2005}, {PortProtocol::kTcp, "f", 2006}});
+  EXPECT_TRUE(verdicts[0].accepted);
+  EXPECT_FALSE(verdicts[1].accepted) << "a lower quota holds at the next declaration";
+  EXPECT_EQ(service_at(tcp(2006)), "-");
+}
+
+TEST_F(ClaimsTest, TheEndOfItsInviteFreesAPortAtOnce) {
+  const Invite one = make_invite(), two = make_invite();
+  declare(one, agent(), {{PortProtocol::kTcp, "ssh", 2222}});
+  ASSERT_TRUE(state_.invites.revoke(one.id, {}));
+  EXPECT_EQ(route_at(tcp(2222)), nullptr);
+  EXPECT_EQ(declared(two, agent(), {PortProtocol::kTcp, "x", 2222}), "x:2222");
+  // The record of the claim that was freed comes late.
+  store({{.kind = std::string(Claims::kKind),
+          .key = "tcp/2300",
+          .body = fmt::format(R"({{"invite_id":"{}","service":"late"}})", invite_key(one.id))}});
+  EXPECT_EQ(service_at(tcp(2300)), "-");
+  restart();
+  EXPECT_EQ(service_at(tcp(2222)), "x");
+}
+
+TEST_F(ClaimsTest, ADamagedRecordKeepsThePortFromEverybody) {
+  const Invite invite = make_invite();
+  store({{.kind = std::string(Claims::kKind), .key = "tcp/2222", .body = "{}"}});
+  EXPECT_NE(declared(invite, agent(), {PortProtocol::kTcp, "x", 2222}).find("damaged"), std::string::npos);
+  store({{.kind = std::string(Claims::kKind), .key = "tcp/2222", .body = std::nullopt}});
+  EXPECT_EQ(declared(invite, agent(), {PortProtocol::kTcp, "x", 2222}), "x:2222");
+}
+
+TEST_F(ClaimsTest, ALeaseWhoseClaimIsNotThereServesNothing) {
+  const Invite one = make_invite(), two = make_invite();
+  declare(one, agent(), {{PortProtocol::kTcp, "ssh", 2222}});
+  declare(one, agent(), {{PortProtocol::kTcp, "db", 2223}});
+  database_.erase({std::string(Claims::kKind), "tcp/2222"});
+  store(state_.unstored().records);
+  database_.erase({std::string(Claims::kKind), "tcp/2222"});
+  restart();
+  EXPECT_EQ(route_at(tcp(2222)), nullptr);
+  EXPECT_NE(route_at(tcp(2223)), nullptr);
+  // Another hub gave it to another tenant.
+  store({{.kind = std::string(Claims::kKind),
+          .key = "tcp/2223",
+          .body = fmt::format(R"({{"invite_id":"{}","service":"db"}})", invite_key(two.id))}});
+  EXPECT_EQ(route_at(tcp(2223)), nullptr);
+}
+
+// Whatever tenants, services and ports, and whatever is lost in between.
+TEST_F(ClaimsTest, NoPortEverHasTwoTenants) {
+  std::vector<Invite> invites{make_invite(), make_invite(), make_invite()};
+  std::vector<EndpointId> agents;
+  for (int i = 0; i < 6; ++i) agents.push_back(agent());
+  for (int step = 0; step < 1500; ++step) {
+    const size_t who = random_.below(agents.size());
+    std::vector<hubapi::DeclaredPort> ports;
+    for (uint64_t i = random_.below(4); i > 0; --i) {
+      const hubapi::DeclaredPort port{random_.below(2) ? PortProtocol::kTcp : PortProtocol::kUdp,
+                                      fmt::format("s{}", i), static_cast<uint16_t>(19999 + random_.below(6))};
+      const bool is_twice = std::ranges::any_of(ports, [&](const auto& each) {
+        return each.protocol == port.protocol && each.listen_port == port.listen_port;
+      });
+      if (!is_twice) ports.push_back(port);
+    }
+    if (random_.below(3) == 0) {
+      for (auto& port : ports) port.listen_port = 0;
+    }
+    declare(invites[who % 3], agents[who], ports);
+    if (random_.below(5) == 0) pass(std::chrono::seconds(random_.below(60)));
+    if (random_.below(50) == 0) pass(Claims::kReserved);
+    if (random_.below(40) == 0) restart();
+    const route::SnapshotPtr routes = state_.leases.snapshot();
+    for (const route::Route* route : routes->routes()) {
+      const Claims::Claim* claim = state_.claims.find(*route->match.port());
+      ASSERT_NE(claim, nullptr) << route->match.text();
+      ASSERT_EQ(claim->service, route->service);
+      ASSERT_EQ((*state_.invites.find(claim->invite))->tenant, route->tenant);
+      for (const route::Target& target : route->targets)
+        ASSERT_EQ(state_.leases.all().at(target.agent).invite, claim->invite);
+    }
+    for (const Invite& invite : invites) {
+      size_t count = 0;
+      for (const PublicPort& port : state_.claims.ports_of(invite.id))
+        count += port.protocol == PortProtocol::kTcp;
+      ASSERT_LE(count, 3u);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace culvert::hub
