@@ -31,7 +31,7 @@ Result<RouteReplica::Event> RouteReplica::take(std::string_view line) {
     batch_ =
         Batch{.is_snapshot = false, .missing = changes->routes, .delta = {routes_->version(), 0, {}, {}}};
     for (std::string& id : changes->removals) {
-      auto match = route::HostPattern::parse(id);
+      auto match = route::Match::parse(id);
       if (!match) return fail(ErrorCode::kInvalid, "a removed route: {}", match.error().message);
       batch_->delta.removals.emplace_back(*match);
     }

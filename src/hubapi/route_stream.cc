@@ -122,11 +122,14 @@ Result<std::optional<StreamLine>> decode_stream_line(std::string_view text) {
 std::string encode_route(const route::Route& route) {
   json::array agents;
   for (const route::Target& target : route.targets) agents.push_back(json::string(target.agent.to_string()));
-  return json::serialize(json::object{{"hostname", route.match.text()},
-                                      {"tls_mode", route::to_string(route.tls_mode)},
-                                      {"tenant", route.tenant.to_string()},
-                                      {"suspended", route.is_suspended},
-                                      {"agents", std::move(agents)}});
+  json::object body{{"match", route.match.text()},
+                    {"tenant", route.tenant.to_string()},
+                    {"suspended", route.is_suspended},
+                    {"agents", std::move(agents)}};
+  if (route.tls_mode) body["tls_mode"] = route::to_string(*route.tls_mode);
+  if (!route.service.empty()) body["service"] = route.service;
+  if (route.max_connections != 0) body["max_connections"] = route.max_connections;
+  return json::serialize(body);
 }
 
 Result<route::Route> decode_route(std::string_view text) {
@@ -134,8 +137,12 @@ Result<route::Route> decode_route(std::string_view text) {
   auto object = parse_json_object(kWhat, text);
   if (!object) return std::unexpected(object.error());
   JsonReader reader(kWhat, *object);
-  auto hostname = route::HostPattern::parse(reader.text("hostname"));
-  const auto mode = route::parse_tls_mode(reader.text("tls_mode"));
+  auto match = route::Match::parse(reader.text("match"));
+  const std::string_view mode_text = reader.optional_text("tls_mode");
+  const auto mode = route::parse_tls_mode(mode_text);
+  const std::string_view service = reader.optional_text("service");
+  const int64_t max_connections =
+      reader.has("max_connections") ? reader.integer("max_connections", 0, UINT32_MAX) : 0;
   const auto tenant = reader.key("tenant");
   const bool is_suspended = reader.boolean("suspended");
   std::vector<route::Target> targets;
@@ -145,9 +152,15 @@ Result<route::Route> decode_route(std::string_view text) {
     targets.push_back({*key});
   }
   if (reader.error()) return std::unexpected(*reader.error());
-  if (!hostname) return fail(ErrorCode::kInvalid, "{}: {}", kWhat, hostname.error().message);
-  if (!mode) return fail(ErrorCode::kInvalid, "{}: its TLS mode is not known", kWhat);
-  return route::Route{std::move(*hostname), *tenant, *mode, std::move(targets), is_suspended};
+  if (!match) return fail(ErrorCode::kInvalid, "{}: {}", kWhat, match.error().message);
+  if (!mode && !mode_text.empty()) return fail(ErrorCode::kInvalid, "{}: its TLS mode is not known", kWhat);
+  return route::Route{.match = std::move(*match),
+                      .tenant = *tenant,
+                      .tls_mode = mode,
+                      .targets = std::move(targets),
+                      .is_suspended = is_suspended,
+                      .service = std::string(service),
+                      .max_connections = static_cast<uint32_t>(max_connections)};
 }
 
 }  // namespace culvert::hubapi

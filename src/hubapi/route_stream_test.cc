@@ -80,7 +80,17 @@ TEST(RouteText, RoundTrips) {
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(*read, route);
   EXPECT_FALSE(decode_route("{}"));
-  EXPECT_FALSE(decode_route(R"({"hostname":"a"})"));
+  EXPECT_FALSE(decode_route(R"({"match":"a"})"));
+  const route::Route reserved{*route::HostPattern::parse("a.example.com"), key_of(3).public_key(), std::nullopt, {}};
+  EXPECT_EQ(decode_route(encode_route(reserved)).value(), reserved);
+  const route::Route port{.match = route::PublicPort{route::PortProtocol::kTcp, 2222},
+                          .tenant = key_of(3).public_key(),
+                          .tls_mode = std::nullopt,
+                          .targets = {{key_of(4).public_key()}},
+                          .is_suspended = false,
+                          .service = "ssh \u00e9 \"quoted\"",
+                          .max_connections = 7};
+  EXPECT_EQ(decode_route(encode_route(port)).value(), port);
 }
 
 TEST(RouteDigest, IsASumOverTheSet) {
