@@ -17,8 +17,8 @@
 // JSON.
 //
 //     {"type":"snapshot","routes":2}             or {"type":"delta","routes":2,"removals":["a.example.com"]}
-//     {"hostname":"b.example.com",...}           as many as were announced, complete
-//     {"hostname":"c.example.com",...}
+//     {"match":"b.example.com",...}              as many as were announced, complete
+//     {"match":"tcp/2222",...}
 //     {"type":"seal","epoch":...,"version":...,"routes":...,"digest":...,"signature":...}
 //
 // A seal ends a batch: the hub signs the version that it makes, and the digest of all routes of it. A seal
