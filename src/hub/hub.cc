@@ -69,6 +69,7 @@ struct Core : std::enable_shared_from_this<Core> {
         declare_timer(loop) {
     dialled = state.edges.dialled();
     state.edges.set_listener([this](const EndpointId& edge) { edge_changed(edge); });
+    ledger.set_on_followed([this] { refresh(); });
     refresh();  // leases that were stored may be over
     publisher.publish();
   }
@@ -234,7 +235,9 @@ void report(const Status& status, Metrics& metrics) {
 Result<std::unique_ptr<Hub>> Hub::open(net::EventLoop& loop, Config config) {
   auto valid = check(config);
   if (!valid) return std::unexpected(valid.error());
-  auto store = open_sqlite_store(loop, config.database, loop.random(), config.store);
+  auto store = config.database_url.empty()
+                   ? open_sqlite_store(loop, config.database, loop.random(), config.store)
+                   : open_postgres_store(loop, config.database_url, loop.random(), config.store);
   if (!store) return std::unexpected(store.error());
   return with_store(loop, std::move(config), std::move(*store));
 }

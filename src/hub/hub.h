@@ -25,6 +25,7 @@ namespace culvert::hub {
 
 struct Config {
   std::filesystem::path database;        // SQLite file, made when missing
+  SecretString database_url = {};        // of a PostgreSQL database; not empty: in place of the file
   SecretString operator_key;             // bearer secret of the operator's API calls
   std::vector<std::string> public_urls;  // go into tokens
   SecretKey key;                         // of the hub: tokens name it, and it signs the routes for edges
@@ -50,8 +51,8 @@ struct Status {
 };
 void report(const Status& status, Metrics& metrics);
 
-// The control plane: invites and tenants (kept in SQLite), leases (kept in memory), the API over them, and
-// the routes that follow from them. Lives on one loop.
+// The control plane: invites, tenants and leases (in memory, and kept in a database), the API over them, and
+// the routes that follow from them. Several hubs may share one PostgreSQL database. Lives on one loop.
 class Hub {
  public:
   // Blocks until the database is open and read; afterwards nothing but the end of the hub waits for it, for a

@@ -31,10 +31,10 @@ net::Task<> write_numbers(Ledger& ledger, int first, int told) {
   }
 }
 
-[[noreturn]] void be_a_hub(const std::filesystem::path& path, int first, int told) {
+[[noreturn]] void be_a_hub(Result<std::unique_ptr<RecordDatabase>> database, int first, int told) {
+  if (!database) _exit(2);
   net::EventLoop loop;
-  SeededRandom random(1);
-  auto store = open_sqlite_store(loop, path, random, {});
+  auto store = ThreadedStore::open(loop, std::move(*database), {});
   if (!store) _exit(2);
   State state;
   Ledger ledger(loop, std::move(*store), state, {});
@@ -44,9 +44,10 @@ net::Task<> write_numbers(Ledger& ledger, int first, int told) {
   _exit(5);
 }
 
-using KillTest = testing::StoreFixture;
+using KillTest = testing::AnyStoreFixture;
+CULVERT_ON_EACH_DATABASE(KillTest);
 
-TEST_F(KillTest, NothingThatWasAcceptedIsLostOrHalfThere) {
+TEST_P(KillTest, NothingThatWasAcceptedIsLostOrHalfThere) {
   std::set<int> accepted;
   for (int round = 0; round < 200; ++round) {
     int ends[2];
@@ -54,7 +55,7 @@ TEST_F(KillTest, NothingThatWasAcceptedIsLostOrHalfThere) {
     const pid_t child = ::fork();
     if (child == 0) {
       ::close(ends[0]);
-      be_a_hub(path_, round * 1000, ends[1]);
+      be_a_hub(open_database(), round * 1000, ends[1]);
     }
     ::close(ends[1]);
     // Some are killed while they start.
@@ -70,7 +71,7 @@ TEST_F(KillTest, NothingThatWasAcceptedIsLostOrHalfThere) {
     ::waitpid(child, &status, 0);
     ASSERT_TRUE(WIFSIGNALED(status)) << "it ended by itself: " << status;
   }
-  auto database = SqliteDatabase::open(path_, random_, 2s);
+  auto database = open_database();
   ASSERT_TRUE(database) << database.error().message;
   std::map<int, size_t> parts;
   for (const Record& record : (*database)->load().value().records) ++parts[std::stoi(record.key)];

@@ -201,7 +201,7 @@ class Leases {
 
   LeaseMap leases_;
   std::set<EndpointId> unstored_;      // agents whose lease, or whose want of one, the database does not have
-  std::map<std::string, Name> names_;                 // by the text of the match
+  std::map<std::string, Name> names_;  // by the text of the match
   std::unordered_map<EndpointId, unsigned> hearing_;  // by how many edges it is heard
   std::map<InviteId, OfInvite> invites_;
   std::map<InviteId, std::vector<std::string>> reserved_;  // hostnames

@@ -32,6 +32,7 @@ Ledger::Ledger(net::EventLoop& loop, std::unique_ptr<RecordStore> store, State& 
       committed_(loop_),
       retry_timer_(loop) {
   apply(store_->take_records());
+  store_->set_on_commit([this](std::optional<uint64_t> revision) { told_of_commit(revision); });
 }
 
 void Ledger::apply(const std::vector<Record>& records) {
@@ -105,8 +106,38 @@ void Ledger::flush_later() {
   advance();
 }
 
-// One commit at a time: what waits meanwhile shares the next.
+void Ledger::told_of_commit(std::optional<uint64_t> revision) {
+  if (revision) {
+    told_revision_ = *revision;
+  } else {
+    has_missed_ = true;
+  }
+  advance();
+}
+
+void Ledger::read_newer() {
+  is_flying_ = true;
+  has_missed_ = false;
+  store_->read_newer(revision_, [this](Result<CommitOutcome> outcome) {
+    is_flying_ = false;
+    told_revision_ = 0;  // after an error the next look of the store is waited for
+    if (outcome && outcome->has_moved) follow(*outcome);
+    advance();
+  });
+}
+
+// What others have committed.
+void Ledger::follow(const CommitOutcome& outcome) {
+  if (outcome.is_complete) apply(state_.removals_in(outcome.newer));
+  apply(outcome.newer);
+  revision_ = outcome.revision;
+  if (on_followed_) on_followed_();
+}
+
+// One commit at a time: what waits meanwhile shares the next. What others have committed is read first, so
+// that the commit need not be judged again.
 void Ledger::advance() {
+  if (!is_flying_ && !closed_ && (has_missed_ || told_revision_ > revision_)) read_newer();
   while (!is_flying_ && !closed_ && (!queue_.empty() || flush_wanted_)) {
     flush_wanted_ = false;
     Batch batch = state_.unstored();
@@ -165,8 +196,7 @@ void Ledger::landed(const Batch& batch, Result<CommitOutcome> outcome) {
       });
     }
   } else if (outcome->has_moved) {
-    apply(outcome->newer);
-    revision_ = outcome->revision;
+    follow(*outcome);
     std::erase_if(flying, [](const WaitingPtr& waiting) { return !waiting->is_awaited; });
     queue_.insert(queue_.begin(), std::make_move_iterator(flying.begin()),
                   std::make_move_iterator(flying.end()));

@@ -52,6 +52,11 @@ class Ledger {
   net::Task<Result<>> flush(std::optional<Duration> patience = std::nullopt) {
     return commit({.touches = {}, .judge = nullptr, .patience = patience});
   }
+  // Called on the loop when the state has changed by what another hub has committed.
+  void set_on_followed(std::function<void()> on_followed) { on_followed_ = std::move(on_followed); }
+  // Why nothing can be stored now, as far as is known.
+  std::optional<std::string> fault() const { return closed_ ? std::nullopt : store_->fault(); }
+
   // As flush(), without waiting for it.
   void flush_later();
 
@@ -85,6 +90,9 @@ class Ledger {
 
   void advance();
   void landed(const Batch& batch, Result<CommitOutcome> outcome);
+  void told_of_commit(std::optional<uint64_t> revision);
+  void read_newer();
+  void follow(const CommitOutcome& outcome);
   void apply(const std::vector<Record>& records);
   static void finish(Waiting& waiting, Result<> result);
 
@@ -97,7 +105,10 @@ class Ledger {
   net::Notify committed_;
   std::deque<WaitingPtr> queue_;
   std::vector<WaitingPtr> flying_;  // in the commit that is under way
-  bool is_flying_ = false;
+  bool is_flying_ = false;          // a commit, or a look at what others have committed
+  bool has_missed_ = false;         // others may have committed something that was not told of
+  uint64_t told_revision_ = 0;      // of the last commit that was told of
+  std::function<void()> on_followed_;
   std::optional<Failure> failure_;
   bool flush_wanted_ = false;
   bool retry_set_ = false;

@@ -62,11 +62,13 @@ http::Response Lists::agents(const http::Exchange& exchange) const {
                                    {"name", port.name},
                                    {"listen_port", port.listen_port}});
     }
-    json::object entry{
-        {"agent_id", agent.to_string()},       {"invite_id", invite_key(lease.invite)},
-        {"is_heard", state_.leases.lives(agent, now)}, {"lease_ends_in_secs", seconds_from_now(lease.ends_at)},
-        {"services", std::move(services)},     {"ports", std::move(ports)},
-        {"exclusive", lease.is_exclusive}};
+    json::object entry{{"agent_id", agent.to_string()},
+                       {"invite_id", invite_key(lease.invite)},
+                       {"is_heard", state_.leases.lives(agent, now)},
+                       {"lease_ends_in_secs", seconds_from_now(lease.ends_at)},
+                       {"services", std::move(services)},
+                       {"ports", std::move(ports)},
+                       {"exclusive", lease.is_exclusive}};
     if (auto invite = state_.invites.find(lease.invite); invite && *invite != nullptr) {
       entry["invite_name"] = (*invite)->name;
       entry["tenant_id"] = (*invite)->tenant.to_string();

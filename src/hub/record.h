@@ -45,6 +45,8 @@ struct CommitOutcome {
   bool has_moved = false;
   uint64_t revision = 0;           // of the database now
   std::vector<Record> newer = {};  // if it has moved: what others wrote, in that order
+  // It has moved so far that `newer` is all there is: what is not among it is removed.
+  bool is_complete = false;
 };
 
 }  // namespace culvert::hub

@@ -1,4 +1,6 @@
 #pragma once
+#include <functional>
+#include <memory>
 #include <vector>
 
 #include "base/bytes.h"
@@ -7,11 +9,19 @@
 
 namespace culvert::hub {
 
+// As long as it exists, its owner is told of commits; see RecordDatabase::watch().
+class CommitWatch {
+ public:
+  virtual ~CommitWatch() = default;
+};
+
 // A database of records. Every call may block: for a lock that another process holds, and for the disk or the
 // network. One thread at a time uses it.
 class RecordDatabase {
  public:
   static constexpr size_t kHashKeySize = 32;
+  // Removed records are kept for as many commits, for those that follow the revisions.
+  static constexpr uint64_t kRemovedFor = 10'000;
 
   struct Content {
     uint64_t revision = 0;
@@ -24,18 +34,29 @@ class RecordDatabase {
   virtual ByteView hash_key() const = 0;
   // All that is not removed.
   virtual Result<Content> load() = 0;
-  // Writes all of `batch` if the database is at revision `at`, and nothing otherwise. Errors, after which
-  // nothing was written: kIo, the message names the database; kClosed as check().
-  virtual Result<CommitOutcome> commit(uint64_t at, const Batch& batch) = 0;
+  // Writes all of `batch` if the database is at revision `at`, and nothing otherwise. `id` is this commit's:
+  // a call that is repeated with the same values writes once. Errors: kIo, the message names the database,
+  // and kClosed as check(): this call has written nothing. kReset: the connection was lost, and it may have
+  // been written; the call is to be repeated until there is an outcome, or kClosed.
+  virtual Result<CommitOutcome> commit(uint64_t at, const Batch& batch, uint64_t id) = 0;
+  // What was written since the revision `after`. kIo, kClosed as check().
+  virtual Result<CommitOutcome> newer(uint64_t after) = 0;
   // At most `limit` entries of the audit log, the newest first; those before the entry `before`, if there is
   // one. kIo.
   virtual Result<std::vector<AuditEntry>> audit(std::optional<uint64_t> before, size_t limit) = 0;
   // Removes the oldest entries of the audit log, so that at least the newest `keep` are left, some thousand
   // at most for one call. Whether there may be more to remove. kIo.
   virtual Result<bool> prune_audit(size_t keep) = 0;
-  // Whether it is still the database that was opened; every commit does this first. kClosed: no, and the
-  // message says what to do.
+  // Whether it is there and still the database that was opened, and can be written to again if it could not.
+  // kClosed: it is another one, and the message says what to do; kIo. Does what is to be done now and then.
   virtual Result<> check() = 0;
+
+  // For a database that several hubs share: `on_commit` is called with the revision soon after each commit,
+  // and without one when some may have been missed; on a thread of the watch, until that is destroyed, which
+  // waits for a call that is under way. nullptr: nobody else writes to the database.
+  virtual std::unique_ptr<CommitWatch> watch(std::function<void(std::optional<uint64_t>)> /*on_commit*/) {
+    return nullptr;
+  }
 };
 
 }  // namespace culvert::hub

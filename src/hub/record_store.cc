@@ -1,14 +1,35 @@
 #include "hub/record_store.h"
 
+#include "hub/postgres_database.h"
+#include "hub/postgres_url.h"
 #include "hub/sqlite_database.h"
 #include "hub/threaded_store.h"
 
 namespace culvert::hub {
+namespace {
+
+PostgresConnection::Times postgres_times(const StoreOptions& options) {
+  return {.connect = options.busy_time, .lock = options.busy_time, .statement = options.answer_time};
+}
+
+}  // namespace
 
 Result<std::unique_ptr<RecordStore>> open_sqlite_store(net::EventLoop& loop,
                                                        const std::filesystem::path& path, Random& random,
                                                        StoreOptions options) {
   auto database = SqliteDatabase::open(path, random, options.busy_time);
+  if (!database) return std::unexpected(database.error());
+  return ThreadedStore::open(loop, std::move(*database), options);
+}
+
+Result<> check_database_url(std::string_view text) {
+  auto url = PostgresUrl::parse(text);
+  return url ? Result<>() : std::unexpected(url.error());
+}
+
+Result<std::unique_ptr<RecordStore>> open_postgres_store(net::EventLoop& loop, const SecretString& url,
+                                                         Random& random, StoreOptions options) {
+  auto database = PostgresDatabase::open(url.expose(), random, postgres_times(options));
   if (!database) return std::unexpected(database.error());
   return ThreadedStore::open(loop, std::move(*database), options);
 }

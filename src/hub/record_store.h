@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/random.h"
+#include "base/secret.h"
 #include "hub/record.h"
 #include "hub/store_options.h"
 #include "net/event_loop.h"
@@ -23,14 +24,27 @@ class RecordStore {
 
   // Writes `batch` if the database is at revision `at`. `then` is called on the loop, once, and also after
   // close(). Errors: kUnavailable, the hub ends, or too much waits; kIo, the database refused (full disk,
-  // lock, damage); kClosed, it is no longer the one that was opened, the message says what to do. After an
-  // error nothing was written.
+  // lock, damage) or cannot be reached; kClosed, it is no longer the one that was opened, the message says
+  // what to do. After an error nothing was written, unless the hub ends. When the connection to a database
+  // is lost while it writes, there is no answer before it is known which it is.
   virtual void commit(uint64_t at, Batch batch, std::function<void(Result<CommitOutcome>)> then) = 0;
 
   // At most `limit` entries of the audit log, the newest first; those before the entry `before`, if there is
   // one. Errors as those of commit().
   virtual void read_audit(std::optional<uint64_t> before, size_t limit,
                           std::function<void(Result<std::vector<AuditEntry>>)> then) = 0;
+
+  // For a database that several hubs share. `on_commit` is called on the loop with the revision soon after
+  // each commit of any hub, and without one when some may have been missed.
+  virtual bool is_shared() const { return false; }
+  virtual void set_on_commit(std::function<void(std::optional<uint64_t>)> /*on_commit*/) {}
+  // What was written since the revision `after`. Errors as those of commit().
+  virtual void read_newer(uint64_t after, std::function<void(Result<CommitOutcome>)> then) {
+    then(CommitOutcome{.revision = after});
+  }
+
+  // Why nothing can be written now, as far as is known; looked at again every StoreOptions::check_interval.
+  virtual std::optional<std::string> fault() const { return std::nullopt; }
 
   // Writes `last`, if there is anything in it, behind what is under way, and waits for both for a bounded
   // time; blocks. Every `then` was called when it returns.
@@ -41,5 +55,12 @@ class RecordStore {
 Result<std::unique_ptr<RecordStore>> open_sqlite_store(net::EventLoop& loop,
                                                        const std::filesystem::path& path, Random& random,
                                                        StoreOptions options = {});
+
+// kInvalid: `text` is not the URL of a PostgreSQL database; the message does not repeat it.
+Result<> check_database_url(std::string_view text);
+// Opens the PostgreSQL database at `url`, or makes what it needs there; see PostgresDatabase::open() for the
+// errors.
+Result<std::unique_ptr<RecordStore>> open_postgres_store(net::EventLoop& loop, const SecretString& url,
+                                                         Random& random, StoreOptions options = {});
 
 }  // namespace culvert::hub

@@ -134,6 +134,7 @@ struct SqliteDatabase::Impl {
   // Of what write_again() made and could not open yet.
   std::optional<FileIdentity> rewritten;
   std::optional<Error> file_lost;  // what the last look at the path found wrong
+  bool is_refusing = false;        // the last write failed
 
   std::unexpected<Error> failed(const char* verb, const Error& error) const {
     return fail(error.code, "cannot {} the database {}: {}", verb, path.native(), error.message);
@@ -151,14 +152,16 @@ struct SqliteDatabase::Impl {
   Result<> convert_invites();
   Result<> load_hash_key();
   Result<> check_integrity();
-  void check_writable();
+  Result<> try_write();
   Error explain(const Error& error);
 
+  Result<std::vector<Record>> all_records();
   Result<std::vector<Record>> records_after(uint64_t revision);
   Result<CommitOutcome> write(uint64_t at, const Batch& batch);
 
   Result<> open_file();
   Result<> set_modes();
+  Result<> look();
   Result<> look_at_path();
   Result<> write_again();
   Result<> use_written();
@@ -359,21 +362,13 @@ Result<> SqliteDatabase::Impl::check_integrity() {
   return {};
 }
 
-// One write that changes nothing (SQLite leaves out that of an equal row, not that of a pragma), so that a
-// full disk is reported at the start and not at the first revocation.
-void SqliteDatabase::Impl::check_writable() {
-  auto written = [&]() -> Result<> {
-    auto transaction = Transaction::begin(database.get());
-    if (!transaction) return std::unexpected(transaction.error());
-    auto updated = execute(database.get(), fmt::format("PRAGMA user_version = {}", kSchemaVersion).c_str());
-    if (!updated) return updated;
-    return transaction->commit();
-  }();
-  if (written) return;
-  log_error(
-      "hub_database_not_writable", "path={} reason={} meaning={}", culvert::quoted(path.native()),
-      culvert::quoted(written.error().message),
-      culvert::quoted("agents are served; nothing can be changed, and a revocation is kept in memory only"));
+// One write that changes nothing (SQLite leaves out that of an equal row, not that of a pragma).
+Result<> SqliteDatabase::Impl::try_write() {
+  auto transaction = Transaction::begin(database.get());
+  if (!transaction) return std::unexpected(transaction.error());
+  auto updated = execute(database.get(), fmt::format("PRAGMA user_version = {}", kSchemaVersion).c_str());
+  if (!updated) return updated;
+  return transaction->commit();
 }
 
 Result<std::unique_ptr<SqliteDatabase>> SqliteDatabase::open(const fs::path& path, Random& random,
@@ -397,7 +392,14 @@ Result<std::unique_ptr<SqliteDatabase>> SqliteDatabase::open(const fs::path& pat
     return impl->load_hash_key();
   }();
   if (!opened) return std::unexpected(impl->explain(opened.error()));
-  impl->check_writable();
+  // A full disk is reported at the start and not at the first revocation.
+  if (auto written = impl->try_write(); !written) {
+    impl->is_refusing = true;
+    log_error("hub_database_not_writable", "path={} reason={} meaning={}", culvert::quoted(path.native()),
+              culvert::quoted(written.error().message),
+              culvert::quoted(
+                  "agents are served; nothing can be changed, and a revocation is kept in memory only"));
+  }
   return std::unique_ptr<SqliteDatabase>(new SqliteDatabase(std::move(impl)));
 }
 
@@ -409,19 +411,27 @@ ByteView SqliteDatabase::hash_key() const { return impl_->hash_key.expose(); }
 Result<RecordDatabase::Content> SqliteDatabase::load() {
   auto revision = query_integer(impl_->database.get(), kSelectRevision);
   if (!revision) return impl_->failed("read", revision.error());
-  Content content{.revision = static_cast<uint64_t>(*revision), .records = {}};
-  Statement select(impl_->database.get(), "SELECT kind, key, body FROM records WHERE body IS NOT NULL");
+  auto records = impl_->all_records();
+  if (!records) return impl_->failed("read", records.error());
+  return Content{.revision = static_cast<uint64_t>(*revision), .records = std::move(*records)};
+}
+
+// In the order of the keys: invites before the leases that name them.
+Result<std::vector<Record>> SqliteDatabase::Impl::all_records() {
+  Statement select(database.get(),
+                   "SELECT kind, key, body FROM records WHERE body IS NOT NULL ORDER BY kind, key");
+  std::vector<Record> records;
   while (true) {
     auto row = select.step();
-    if (!row) return impl_->failed("read", row.error());
-    if (!*row) return content;
-    content.records.push_back(read_record(select));
+    if (!row) return std::unexpected(row.error());
+    if (!*row) return records;
+    records.push_back(read_record(select));
   }
 }
 
 Result<std::vector<Record>> SqliteDatabase::Impl::records_after(uint64_t revision) {
   Statement select(database.get(),
-                   "SELECT kind, key, body FROM records WHERE revision > ? ORDER BY revision");
+                   "SELECT kind, key, body FROM records WHERE revision > ? ORDER BY revision, kind, key");
   select.bind(static_cast<int64_t>(revision));
   std::vector<Record> records;
   while (true) {
@@ -439,13 +449,12 @@ Result<CommitOutcome> SqliteDatabase::Impl::write(uint64_t at, const Batch& batc
   if (!read) return std::unexpected(read.error());
   const auto revision = static_cast<uint64_t>(*read);
   if (revision != at) {
-    if (at + kRemovedFor < revision) {
-      return fail(ErrorCode::kIo, "this hub is {} commits behind, more than are kept; restart it",
-                  revision - at);
-    }
-    auto newer = records_after(at);
-    if (!newer) return std::unexpected(newer.error());
-    return CommitOutcome{.has_moved = true, .revision = revision, .newer = std::move(*newer)};
+    auto content = at + kRemovedFor < revision ? all_records() : records_after(at);
+    if (!content) return std::unexpected(content.error());
+    return CommitOutcome{.has_moved = true,
+                         .revision = revision,
+                         .newer = std::move(*content),
+                         .is_complete = at + kRemovedFor < revision};
   }
   for (const Record& record : batch.records) {
     if (auto done = put_record(database.get(), record, revision + 1); !done)
@@ -466,11 +475,23 @@ Result<CommitOutcome> SqliteDatabase::Impl::write(uint64_t at, const Batch& batc
   return CommitOutcome{.revision = revision + 1};
 }
 
-Result<CommitOutcome> SqliteDatabase::commit(uint64_t at, const Batch& batch) {
-  if (auto same_file = check(); !same_file) return std::unexpected(same_file.error());
+Result<CommitOutcome> SqliteDatabase::commit(uint64_t at, const Batch& batch, uint64_t /*id*/) {
+  if (auto same_file = impl_->look(); !same_file) return std::unexpected(same_file.error());
   auto written = impl_->write(at, batch);
+  impl_->is_refusing = !written;
   if (!written) return impl_->failed("write", written.error());
   return written;
+}
+
+Result<CommitOutcome> SqliteDatabase::newer(uint64_t after) {
+  if (auto same_file = impl_->look(); !same_file) return std::unexpected(same_file.error());
+  auto revision = query_integer(impl_->database.get(), kSelectRevision);
+  if (!revision) return impl_->failed("read", revision.error());
+  if (static_cast<uint64_t>(*revision) == after) return CommitOutcome{.revision = after};
+  auto records = impl_->records_after(after);
+  if (!records) return impl_->failed("read", records.error());
+  return CommitOutcome{
+      .has_moved = true, .revision = static_cast<uint64_t>(*revision), .newer = std::move(*records)};
 }
 
 Result<std::vector<AuditEntry>> SqliteDatabase::audit(std::optional<uint64_t> before, size_t limit) {
@@ -553,19 +574,26 @@ Result<> SqliteDatabase::Impl::use_written() {
   return {};
 }
 
-Result<> SqliteDatabase::check() {
-  auto looked = impl_->look_at_path();
+Result<> SqliteDatabase::Impl::look() {
+  auto looked = look_at_path();
   if (looked) {
-    if (impl_->file_lost) {
-      log_info("hub_database_found", "path={}", culvert::quoted(impl_->path.native()));
-    }
-    impl_->file_lost.reset();
+    if (file_lost) log_info("hub_database_found", "path={}", culvert::quoted(path.native()));
+    file_lost.reset();
     return {};
   }
-  const bool is_new = !impl_->file_lost || impl_->file_lost->message != looked.error().message;
+  const bool is_new = !file_lost || file_lost->message != looked.error().message;
   if (is_new) log_error("hub_database_lost", "reason={}", culvert::quoted(looked.error().message));
-  impl_->file_lost = looked.error();
+  file_lost = looked.error();
   return looked;
+}
+
+Result<> SqliteDatabase::check() {
+  if (auto looked = impl_->look(); !looked) return looked;
+  if (!impl_->is_refusing) return {};
+  auto written = impl_->try_write();
+  if (!written) return impl_->failed("write", written.error());
+  impl_->is_refusing = false;
+  return {};
 }
 
 }  // namespace culvert::hub

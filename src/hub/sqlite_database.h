@@ -15,8 +15,6 @@ class SqliteDatabase final : public RecordDatabase {
   // 1: invites in tables of their own. 2: records.
   static constexpr int kSchemaVersion = 2;
   static constexpr Duration kMaxCheckTime = std::chrono::seconds(5);
-  // Removed records are kept for as many commits, for those that follow the revisions.
-  static constexpr uint64_t kRemovedFor = 10'000;
 
   // Makes the file (mode 0600) when missing, and converts that of an earlier schema in one step. Checks its
   // length and, for at most kMaxCheckTime, its structure. A file that cannot be written for want of space is
@@ -29,7 +27,8 @@ class SqliteDatabase final : public RecordDatabase {
 
   ByteView hash_key() const override;
   Result<Content> load() override;
-  Result<CommitOutcome> commit(uint64_t at, const Batch& batch) override;
+  Result<CommitOutcome> commit(uint64_t at, const Batch& batch, uint64_t id) override;
+  Result<CommitOutcome> newer(uint64_t after) override;
   Result<bool> prune_audit(size_t keep) override;
   Result<std::vector<AuditEntry>> audit(std::optional<uint64_t> before, size_t limit) override;
   // A file that was removed is written again with everything that was in it, because no other file was put

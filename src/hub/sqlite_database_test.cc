@@ -29,116 +29,6 @@ class SqliteDatabaseTest : public testing::StoreFixture {
   }
 };
 
-TEST_F(SqliteDatabaseTest, KeepsInvitesAndTheHashKeyOverARestart) {
-  Invite one = make_invite({"a.example.com", "*.b.example.com"});
-  Invite two = make_invite({"c.example.com"}, kNow + 1h);
-  Bytes hash_key;
-  {
-    auto store = must_open();
-    hash_key = to_bytes(store->hash_key());
-    EXPECT_EQ(hash_key.size(), 32u);
-    ASSERT_TRUE(store->add_invite(one, kNow).has_value());
-    ASSERT_TRUE(store->add_invite(two, kNow).has_value());
-  }
-  auto store = must_open();
-  EXPECT_TRUE(std::ranges::equal(store->hash_key(), hash_key));
-  auto found = store->find_invite(one.id);
-  ASSERT_TRUE(found && *found);
-  EXPECT_EQ((*found)->name, one.name);
-  EXPECT_EQ((*found)->tenant, one.tenant);
-  EXPECT_EQ((*found)->secret_hash, one.secret_hash);
-  EXPECT_EQ((*found)->hostnames, one.hostnames);
-  EXPECT_EQ((*found)->created_at, kNow);
-  EXPECT_EQ((*found)->expires_at, std::nullopt);
-  EXPECT_FALSE((*found)->revoked);
-  EXPECT_EQ((*store->find_invite(two.id))->expires_at, kNow + 1h);
-  auto absent = store->find_invite(make_invite({"x.y"}).id);
-  ASSERT_TRUE(absent.has_value());
-  EXPECT_FALSE(absent->has_value());
-}
-
-TEST_F(SqliteDatabaseTest, ListsInPages) {
-  auto store = must_open();
-  std::vector<Invite> added;
-  for (int i = 0; i < 5; ++i) {
-    added.push_back(make_invite({fmt::format("h{}.example.com", i)}));
-    ASSERT_TRUE(store->add_invite(added.back(), kNow).has_value());
-  }
-  auto first = store->list_invites(std::nullopt, 3);
-  ASSERT_TRUE(first.has_value());
-  ASSERT_EQ(first->size(), 3u);
-  EXPECT_EQ((*first)[2].id, added[2].id);
-  auto rest = store->list_invites((*first)[2].id, 3);
-  ASSERT_TRUE(rest.has_value());
-  ASSERT_EQ(rest->size(), 2u);
-  EXPECT_EQ((*rest)[0].id, added[3].id);
-  auto unknown = store->list_invites(InviteId{}, 3);
-  ASSERT_FALSE(unknown.has_value());
-  EXPECT_EQ(unknown.error().code, ErrorCode::kNotFound);
-}
-
-TEST_F(SqliteDatabaseTest, RevokesOnce) {
-  auto store = must_open();
-  Invite invite = make_invite({"a.example.com"});
-  ASSERT_TRUE(store->add_invite(invite, kNow).has_value());
-  EXPECT_TRUE(store->revoke_invite(invite.id).has_value());
-  EXPECT_TRUE((*store->find_invite(invite.id))->revoked);
-  EXPECT_EQ(store->revoke_invite(invite.id).error().code, ErrorCode::kNotFound);
-  EXPECT_EQ(store->revoke_invite(make_invite({"x.y"}).id).error().code, ErrorCode::kNotFound);
-}
-
-TEST_F(SqliteDatabaseTest, NoTwoLiveInvitesOverlap) {
-  auto store = must_open();
-  Invite holder = make_invite({"*.a.eu", "b.eu"});
-  ASSERT_TRUE(store->add_invite(holder, kNow).has_value());
-  for (const char* taken : {"app.a.eu", "x.y.a.eu", "*.a.eu", "*.sub.a.eu", "b.eu", "*.eu"}) {
-    auto added = store->add_invite(make_invite({"free.org", taken}), kNow);
-    ASSERT_FALSE(added.has_value()) << taken;
-    EXPECT_EQ(added.error().code, ErrorCode::kConflict);
-    EXPECT_NE(added.error().message.find(taken), std::string::npos) << added.error().message;
-    EXPECT_NE(added.error().message.find(holder.name), std::string::npos) << added.error().message;
-  }
-  EXPECT_EQ(store->list_invites(std::nullopt, 10)->size(), 1u) << "a refused invite left something behind";
-  for (const char* free : {"a.eu", "evila.eu", "x.b.eu", "*.evila.eu"}) {
-    EXPECT_TRUE(store->add_invite(make_invite({free}), kNow).has_value()) << free;
-  }
-}
-
-TEST_F(SqliteDatabaseTest, RevokedAndExpiredInvitesFreeTheirNames) {
-  auto store = must_open();
-  Invite revoked = make_invite({"*.a.eu"});
-  Invite expired = make_invite({"b.eu"}, kNow + 10s);
-  ASSERT_TRUE(store->add_invite(revoked, kNow).has_value());
-  ASSERT_TRUE(store->add_invite(expired, kNow).has_value());
-  EXPECT_FALSE(store->add_invite(make_invite({"x.a.eu"}), kNow).has_value());
-  EXPECT_FALSE(store->add_invite(make_invite({"b.eu"}), kNow + 9s).has_value());
-  ASSERT_TRUE(store->revoke_invite(revoked.id).has_value());
-  EXPECT_TRUE(store->add_invite(make_invite({"x.a.eu"}), kNow).has_value());
-  EXPECT_TRUE(store->add_invite(make_invite({"b.eu"}), kNow + 10s).has_value());
-}
-
-TEST_F(SqliteDatabaseTest, BoundsTheNumberOfInvites) {
-  auto store = must_open();
-  // Through the state alone: ten thousand synced writes would take long.
-  Invite ended = make_invite({"ended.example.com"}, kNow - 1s);
-  for (size_t i = 0; i < Invites::kMax; ++i) {
-    ended.sequence = static_cast<int64_t>(i + 1);
-    random_.fill(ended.id);
-    store->state().apply(std::vector{invite_record(ended)}, {});
-  }
-  Invite invite = make_invite({"a.example.com"});
-  ASSERT_TRUE(store->add_invite(invite, kNow).has_value()) << "an expired one makes room";
-  EXPECT_EQ(store->state().invites.size(), Invites::kMax);
-  for (const Invite& each : store->list_invites(std::nullopt, Invites::kMax).value()) {
-    Invite unending = each;
-    unending.expires_at.reset();
-    store->state().apply(std::vector{invite_record(unending)}, {});
-  }
-  auto more = store->add_invite(make_invite({"b.example.com"}), kNow);
-  ASSERT_FALSE(more.has_value());
-  EXPECT_EQ(more.error().code, ErrorCode::kLimit) << more.error().message;
-}
-
 TEST_F(SqliteDatabaseTest, IsPrivate) {
   auto store = must_open();
   ASSERT_TRUE(store->add_invite(make_invite({"a.example.com"}), kNow).has_value());
@@ -386,6 +276,21 @@ TEST_F(SqliteDatabaseTest, ServesReadsOnAFullDiskAndStoresRevocationsLater) {
   net::testing::run_until(loop_, [&] { return !store->revoke_now(invite.id).has_value(); });
 }
 
+// What culvert 0.1 wrote.
+constexpr const char* kSchema1 = R"sql(
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+  CREATE TABLE invites (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, name TEXT NOT NULL,
+    tenant BLOB NOT NULL UNIQUE, secret_hash BLOB NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER,
+    revoked INTEGER NOT NULL DEFAULT 0);
+  CREATE TABLE invite_hostnames (
+    invite INTEGER NOT NULL REFERENCES invites (sequence) ON DELETE CASCADE, position INTEGER NOT NULL,
+    pattern TEXT NOT NULL, PRIMARY KEY (invite, position)) WITHOUT ROWID;
+  INSERT INTO meta VALUES ('hash_key', x'000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f');
+  PRAGMA application_id = 1129731121;
+  PRAGMA user_version = 1;
+)sql";
+
 TEST_F(SqliteDatabaseTest, ARevocationThatIsNotStoredYetFreesItsNames) {
   auto store = must_open();
   Invite invite = make_invite({"a.example.com"});
@@ -396,23 +301,6 @@ TEST_F(SqliteDatabaseTest, ARevocationThatIsNotStoredYetFreesItsNames) {
   }
   EXPECT_TRUE(store->add_invite(make_invite({"a.example.com"}), kNow).has_value());
   EXPECT_EQ(store->revoke_invite(invite.id).error().code, ErrorCode::kNotFound);
-}
-
-TEST_F(SqliteDatabaseTest, FailsClosedWhenAnotherHoldsTheLock) {
-  options_.busy_time = 50ms;
-  auto store = must_open();
-  Invite invite = make_invite({"a.example.com"});
-  ASSERT_TRUE(store->add_invite(invite, kNow).has_value());
-  {
-    testing::ForeignDatabase other(path_);
-    other.run("BEGIN IMMEDIATE");
-    auto revoked = store->revoke_invite(invite.id);
-    ASSERT_FALSE(revoked.has_value());
-    EXPECT_EQ(revoked.error().code, ErrorCode::kIo) << "a lock is not \"no such invite\"";
-    EXPECT_EQ(store->add_invite(make_invite({"b.example.com"}), kNow).error().code, ErrorCode::kIo);
-    EXPECT_TRUE(store->find_invite(invite.id)->has_value());
-  }
-  EXPECT_TRUE(store->revoke_invite(invite.id).has_value());
 }
 
 TEST_F(SqliteDatabaseTest, FailsClosedOnATenantKeyOfSmallOrder) {
@@ -447,21 +335,6 @@ TEST_F(SqliteDatabaseTest, FailsClosedOnADamagedRow) {
   EXPECT_EQ(store->revoke_invite(invite.id).error().code, ErrorCode::kNotFound);
   EXPECT_TRUE(store->add_invite(more, kNow));
 }
-
-// What culvert 0.1 wrote.
-constexpr const char* kSchema1 = R"sql(
-  CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-  CREATE TABLE invites (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, name TEXT NOT NULL,
-    tenant BLOB NOT NULL UNIQUE, secret_hash BLOB NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER,
-    revoked INTEGER NOT NULL DEFAULT 0);
-  CREATE TABLE invite_hostnames (
-    invite INTEGER NOT NULL REFERENCES invites (sequence) ON DELETE CASCADE, position INTEGER NOT NULL,
-    pattern TEXT NOT NULL, PRIMARY KEY (invite, position)) WITHOUT ROWID;
-  INSERT INTO meta VALUES ('hash_key', x'000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f');
-  PRAGMA application_id = 1129731121;
-  PRAGMA user_version = 1;
-)sql";
 
 class ConversionTest : public SqliteDatabaseTest {
  protected:
@@ -533,34 +406,13 @@ TEST_F(ConversionTest, WithoutRoomTheFileStaysAsItWas) {
   EXPECT_EQ(must_open()->list_invites(std::nullopt, 10)->size(), 1u);
 }
 
-TEST_F(SqliteDatabaseTest, ACommitThatWasJudgedAtAnEarlierRevisionWritesNothing) {
-  auto database = SqliteDatabase::open(path_, random_, 2s).value();
-  const auto record = [](const char* key, std::optional<std::string> body) {
-    return Record{.kind = "thing", .key = key, .body = std::move(body)};
-  };
-  auto first = database->commit(0, {.records = {record("a", "{}"), record("b", "{}")}, .audit = {{}}});
-  ASSERT_TRUE(first) << first.error().message;
-  EXPECT_FALSE(first->has_moved);
-  EXPECT_EQ(first->revision, 1u);
-  ASSERT_EQ(database->commit(1, {.records = {record("a", std::nullopt)}})->revision, 2u);
-  auto late = database->commit(1, {.records = {record("c", "{}")}, .audit = {{}}});
-  ASSERT_TRUE(late);
-  EXPECT_TRUE(late->has_moved);
-  EXPECT_EQ(late->revision, 2u);
-  EXPECT_EQ(late->newer, std::vector{record("a", std::nullopt)});
-  auto content = database->load();
-  ASSERT_TRUE(content);
-  EXPECT_EQ(content->revision, 2u);
-  EXPECT_EQ(content->records, std::vector{record("b", "{}")});
-}
-
 TEST_F(SqliteDatabaseTest, OnlyTheNewestEntriesOfTheAuditLogAreKept) {
   auto database = SqliteDatabase::open(path_, random_, 2s).value();
   EXPECT_EQ(database->prune_audit(10).value(), false) << "nothing is there yet";
   constexpr size_t kEntries = 12'010;
   Batch batch;
   batch.audit.resize(kEntries);
-  ASSERT_TRUE(database->commit(0, batch));
+  ASSERT_TRUE(database->commit(0, batch, 1));
   EXPECT_EQ(database->prune_audit(kEntries).value(), false);
   EXPECT_EQ(database->audit(std::nullopt, 2 * kEntries)->size(), kEntries);
   int calls = 1;
@@ -570,36 +422,8 @@ TEST_F(SqliteDatabaseTest, OnlyTheNewestEntriesOfTheAuditLogAreKept) {
   ASSERT_EQ(left.size(), 10u);
   EXPECT_EQ(left.front().sequence, kEntries);
   EXPECT_EQ(left.back().sequence, kEntries - 9);
-  ASSERT_TRUE(database->commit(1, {.records = {}, .audit = {{}}}));
+  ASSERT_TRUE(database->commit(1, {.records = {}, .audit = {{}}}, 2));
   EXPECT_EQ(database->audit(std::nullopt, 1)->front().sequence, kEntries + 1) << "numbers are not used again";
-}
-
-TEST_F(SqliteDatabaseTest, RemovedRecordsAreKeptForAsManyCommitsAsAHubMayBeBehind) {
-  auto database = SqliteDatabase::open(path_, random_, 2s).value();
-  const auto count = [&] {
-    sqlite3* file = nullptr;
-    EXPECT_EQ(sqlite3_open(path_.c_str(), &file), SQLITE_OK);
-    int rows = -1;
-    sqlite3_exec(
-        file, "SELECT count(*) FROM records",
-        [](void* out, int, char** values, char**) {
-          return *static_cast<int*>(out) = std::atoi(values[0]), 0;
-        },
-        &rows, nullptr);
-    sqlite3_close(file);
-    return rows;
-  };
-  const Record removed{.kind = "thing", .key = "a"}, kept{.kind = "thing", .key = "b", .body = "{}"};
-  ASSERT_TRUE(database->commit(0, {.records = {removed, kept}}));
-  ASSERT_TRUE(database->commit(1, {.records = {kept}}));
-  EXPECT_EQ(count(), 2);
-  foreign_sql(
-      fmt::format("UPDATE meta SET value = {} WHERE key = 'revision'", SqliteDatabase::kRemovedFor + 1));
-  ASSERT_TRUE(database->commit(SqliteDatabase::kRemovedFor + 1, {.records = {kept}}));
-  EXPECT_EQ(count(), 1);
-  auto behind = database->commit(1, {.records = {kept}});
-  ASSERT_FALSE(behind) << "it would not learn what was removed";
-  EXPECT_NE(behind.error().message.find("restart it"), std::string::npos) << behind.error().message;
 }
 
 }  // namespace

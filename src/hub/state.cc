@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <set>
 #include <string_view>
 
 #include "hub/invite_record.h"
@@ -11,8 +12,8 @@ namespace culvert::hub {
 namespace {
 
 // What refers to another kind comes behind it.
-constexpr std::array<std::string_view, 4> kOrder = {kInviteKind, Claims::kKind, Leases::kKind,
-                                                    OperatorKeys::kKind};
+constexpr std::array<std::string_view, 5> kOrder = {kInviteKind, Claims::kKind, Leases::kKind,
+                                                    OperatorKeys::kKind, Edges::kKind};
 
 }  // namespace
 
@@ -68,6 +69,23 @@ void State::apply_lease(const Record& record, TimePoint now) {
         claim != nullptr && claim->invite == lease->second.invite && claim->service == declared.name;
     if (!is_claimed) leases.end_match(port);
   }
+}
+
+std::vector<Record> State::removals_in(const std::vector<Record>& all) const {
+  std::set<std::pair<std::string_view, std::string_view>> there;
+  for (const Record& record : all) there.emplace(record.kind, record.key);
+  std::vector<Record> removals;
+  const auto look_for = [&](std::string_view kind, std::string key) {
+    if (!there.contains({kind, key}))
+      removals.push_back({.kind = std::string(kind), .key = std::move(key), .body = std::nullopt});
+  };
+  for (const Invite& invite : invites.list(std::nullopt, invites.size()).value())
+    look_for(kInviteKind, invite_key(invite.id));
+  for (const auto& [agent, lease] : leases.all()) look_for(Leases::kKind, agent.to_string());
+  for (const auto& [port, claim] : claims.all()) look_for(Claims::kKind, port.text());
+  for (const auto& [name, key] : operator_keys.all()) look_for(OperatorKeys::kKind, name);
+  for (const auto& [id, edge] : edges.all()) look_for(Edges::kKind, id.to_string());
+  return removals;
 }
 
 Batch State::unstored() const {

@@ -22,6 +22,8 @@ struct State {
   // As they are in the database from now on: all that a commit wrote, or all that there is. Records of a kind
   // that this hub does not know are left alone.
   void apply(const std::vector<Record>& records, TimePoint now);
+  // The removals of what is here and not in `all`, which is all that the database has.
+  std::vector<Record> removals_in(const std::vector<Record>& all) const;
   // What is in force and not in the database.
   Batch unstored() const;
 

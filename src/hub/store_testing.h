@@ -9,9 +9,12 @@
 
 #include "hub/invite_record.h"
 #include "hub/ledger.h"
+#include "hub/postgres_database.h"
+#include "hub/postgres_fixture.h"
 #include "hub/record_store.h"
 #include "hub/sqlite_database.h"
 #include "hub/state.h"
+#include "hub/threaded_store.h"
 #include "net/testing.h"
 
 // For tests: what a hub keeps, with operations that are awaited on the spot, and another program at its file.
@@ -86,7 +89,7 @@ class Kept {
   Ledger ledger_;
 };
 
-// A directory for a database, and invites to put in it.
+// A directory for a database in a file, and invites to put in it.
 class StoreFixture : public ::testing::Test {
  public:
   static constexpr UnixTime kNow{std::chrono::seconds(1'700'000'000)};
@@ -104,7 +107,23 @@ class StoreFixture : public ::testing::Test {
     if (!store) return std::unexpected(store.error());
     return std::make_unique<Kept>(loop_, std::move(*store), options_);
   }
-  Result<std::unique_ptr<Kept>> open() { return open_at(path_); }
+  Result<std::unique_ptr<RecordDatabase>> must_be_database(auto opened) {
+    if (!opened) return std::unexpected(opened.error());
+    return std::unique_ptr<RecordDatabase>(std::move(*opened));
+  }
+  virtual Result<std::unique_ptr<RecordDatabase>> open_database() {
+    return must_be_database(SqliteDatabase::open(path_, random_, options_.busy_time));
+  }
+  Result<std::unique_ptr<RecordStore>> open_store() {
+    auto database = open_database();
+    if (!database) return std::unexpected(database.error());
+    return ThreadedStore::open(loop_, std::move(*database), options_);
+  }
+  Result<std::unique_ptr<Kept>> open() {
+    auto store = open_store();
+    if (!store) return std::unexpected(store.error());
+    return std::make_unique<Kept>(loop_, std::move(*store), options_);
+  }
   std::unique_ptr<Kept> must_open() {
     auto store = open();
     EXPECT_TRUE(store.has_value()) << store.error().message;
@@ -124,10 +143,17 @@ class StoreFixture : public ::testing::Test {
     for (const auto& text : hostnames) invite.hostnames.push_back(*route::HostPattern::parse(text));
     return invite;
   }
-  void foreign_sql(const std::string& sql) { ForeignDatabase(path_).run(sql); }
-  // What the file holds, whatever a store that has it open says.
+  // As another program.
+  virtual void foreign_sql(const std::string& sql) { ForeignDatabase(path_).run(sql); }
+  // Another program's: nothing can be written as long as it lives.
+  virtual std::shared_ptr<void> lock() {
+    auto other = std::make_shared<ForeignDatabase>(path_);
+    other->run("BEGIN EXCLUSIVE");
+    return other;
+  }
+  // What the database holds, whatever a store that has it open says.
   std::optional<Invite> in_file(const InviteId& id) {
-    auto database = SqliteDatabase::open(path_, random_, std::chrono::seconds(2));
+    auto database = open_database();
     EXPECT_TRUE(database) << database.error().message;
     auto content = (*database)->load();
     EXPECT_TRUE(content);
@@ -145,5 +171,54 @@ class StoreFixture : public ::testing::Test {
   std::filesystem::path path_;
   int count_ = 0;
 };
+
+enum class DatabaseKind : uint8_t { kSqlite, kPostgres };
+inline std::string to_string(DatabaseKind kind) {
+  return kind == DatabaseKind::kSqlite ? "Sqlite" : "Postgres";
+}
+
+// The same for each kind of database. A test is TEST_P, and its suite instantiated with
+// CULVERT_ON_EACH_DATABASE(Suite).
+class AnyStoreFixture : public StoreFixture, public ::testing::WithParamInterface<DatabaseKind> {
+ public:
+  void SetUp() override {
+    StoreFixture::SetUp();
+    if (GetParam() != DatabaseKind::kPostgres) return;
+    server_ = PostgresServer::shared();
+    if (server_ == nullptr)
+      GTEST_SKIP() << "Debian's package postgresql is not installed; scripts/deps installs it";
+    url_ = server_->make_database();
+  }
+  Result<std::unique_ptr<RecordDatabase>> open_database() override {
+    if (GetParam() == DatabaseKind::kSqlite) return StoreFixture::open_database();
+    return must_be_database(PostgresDatabase::open(
+        url_, random_,
+        {.connect = options_.busy_time, .lock = options_.busy_time, .statement = std::chrono::seconds(60)}));
+  }
+  void foreign_sql(const std::string& sql) override {
+    if (GetParam() == DatabaseKind::kSqlite) return StoreFixture::foreign_sql(sql);
+    server_->run_at(url_, sql);
+  }
+  std::shared_ptr<void> lock() override {
+    if (GetParam() == DatabaseKind::kSqlite) return StoreFixture::lock();
+    std::shared_ptr<PostgresConnection> other = server_->connect(url_);
+    EXPECT_TRUE(other->run("BEGIN"));
+    EXPECT_TRUE(other->run("SELECT * FROM culvert.hub FOR UPDATE"));
+    return other;
+  }
+  // A table's name in foreign_sql().
+  std::string table(const char* name) const {
+    return GetParam() == DatabaseKind::kSqlite ? name : fmt::format("culvert.{}", name);
+  }
+
+  PostgresServer* server_ = nullptr;
+  std::string url_;
+};
+
+#define CULVERT_ON_EACH_DATABASE(Suite)                                                       \
+  INSTANTIATE_TEST_SUITE_P(, Suite,                                                           \
+                           ::testing::Values(culvert::hub::testing::DatabaseKind::kSqlite,    \
+                                             culvert::hub::testing::DatabaseKind::kPostgres), \
+                           [](const auto& each) { return culvert::hub::testing::to_string(each.param); })
 
 }  // namespace culvert::hub::testing
