@@ -66,12 +66,22 @@ struct Core : std::enable_shared_from_this<Core> {
         timer(loop),
         store_timer(loop),
         publish_timer(loop),
-        declare_timer(loop) {
+        declare_timer(loop),
+        beat_timer(loop) {
     dialled = state.edges.dialled();
     state.edges.set_listener([this](const EndpointId& edge) { edge_changed(edge); });
     ledger.set_on_followed([this] { refresh(); });
     refresh();  // leases that were stored may be over
     publisher.publish();
+    beat();
+  }
+
+  // For the other hubs, if there are any.
+  void beat() {
+    if (!state.leases.hubs().is_shared()) return;
+    state.leases.hubs().beat();
+    ledger.flush_later();
+    beat_timer.after(Hubs::kBeat, [this] { beat(); });
   }
 
   // After anything that may have changed leases, and when the timer rings.
@@ -135,6 +145,7 @@ struct Core : std::enable_shared_from_this<Core> {
     store_timer.cancel();
     publish_timer.cancel();
     declare_timer.cancel();
+    beat_timer.cancel();
     ledger.close();
     edge_sessions.close();
     server.close();
@@ -152,6 +163,7 @@ struct Core : std::enable_shared_from_this<Core> {
   net::Timer store_timer;
   net::Timer publish_timer;
   net::Timer declare_timer;
+  net::Timer beat_timer;
   bool storing = false;
   bool publishing = false;
   bool declaring = false;

@@ -46,6 +46,7 @@ route::PublicPort port_of(const hubapi::DeclaredPort& declared) {
 
 struct StoredLease {
   bool is_proven;
+  std::string keeper;
   std::vector<hubapi::DeclaredService> services;
   std::vector<hubapi::DeclaredPort> ports;
   bool is_exclusive;
@@ -58,6 +59,7 @@ Result<StoredLease> read_lease(std::string_view text) {
   if (!body) return std::unexpected(body.error());
   JsonReader reader(kWhat, *body);
   StoredLease stored{.is_proven = reader.boolean("is_proven"),
+                     .keeper = std::string(reader.optional_text("hub")),
                      .services = {},
                      .ports = {},
                      .is_exclusive = reader.has("exclusive") && reader.boolean("exclusive"),
@@ -119,9 +121,13 @@ hubapi::ServiceVerdict Leases::judge(const Invite& invite, const EndpointId& age
         "conflict with agent {}, which is connected and serves {} as {}, not as {}; agents of one "
         "hostname must declare the same mode. Stop that agent, or declare its mode",
         other.short_text(), hostname, route::to_string(*name.tls_mode), route::to_string(service.tls_mode)));
-    // One second later than the other may be found silent.
-    const TimePoint silent_at = hearing_.contains(other) ? now + kSilence : leases_.at(other).lives_until;
-    verdict.retry_after = std::chrono::ceil<std::chrono::seconds>(silent_at - now) + std::chrono::seconds(1);
+    const Lease& held_by_other = leases_.at(other);
+    const TimePoint silent_at = hearing_.contains(other) ? now + kSilence : held_by_other.lives_until;
+    // One second later than the other may be found silent; when another hub hears it, that hub tells later.
+    verdict.retry_after =
+        is_kept_elsewhere(held_by_other)
+            ? std::chrono::duration_cast<std::chrono::seconds>(kRenewAfter)
+            : std::chrono::ceil<std::chrono::seconds>(silent_at - now) + std::chrono::seconds(1);
     return verdict;
   }
   return {hostname, true, ""};
@@ -129,7 +135,30 @@ hubapi::ServiceVerdict Leases::judge(const Invite& invite, const EndpointId& age
 
 bool Leases::lives(const EndpointId& agent, TimePoint now) const {
   auto lease = leases_.find(agent);
-  return lease != leases_.end() && (hearing_.contains(agent) || now < lease->second.lives_until);
+  return lease != leases_.end() &&
+         (hearing_.contains(agent) || now < lease->second.lives_until || is_kept_elsewhere(lease->second));
+}
+
+bool Leases::is_kept_elsewhere(const Lease& lease) const {
+  return hubs_.is_shared() && lease.keeper != hubs_.self() && hubs_.lives(lease.keeper);
+}
+
+void Leases::keep(const EndpointId& agent, Lease& lease, TimePoint now) {
+  if (hearing_.contains(agent)) lease.renewed_at = std::max(lease.renewed_at, now);
+  if (!hubs_.is_shared() || lease.keeper == hubs_.self() || hubs_.lives(lease.keeper)) return;
+  if (lease.renewed_at + kLetGoAfter <= now) return;
+  lease.keeper = hubs_.self();
+  unstored_.insert(agent);
+  earliest_end_ = std::min(earliest_end_, lease.renewed_at + kLetGoAfter);
+}
+
+void Leases::hub_ended(std::string_view id, TimePoint now) {
+  for (auto& [agent, lease] : leases_) {
+    if (lease.keeper != id) continue;
+    lease.ends_at = std::max(lease.ends_at, now + kLifetime);
+    earliest_end_ = std::min(earliest_end_, lease.ends_at);
+    keep(agent, lease, now);
+  }
 }
 
 std::vector<hubapi::ServiceVerdict> Leases::judge_all(const Invite& invite, const EndpointId& agent,
@@ -250,6 +279,8 @@ Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
   if (!is_new) {
     Lease& lease = held->second;
     lease.ends_at = std::max(lease.ends_at, now + kLifetime);
+    lease.renewed_at = std::max(lease.renewed_at, now);
+    keep(agent, lease, now);
     const bool is_same = lease.services == accepted && lease.ports == terms.ports &&
                          lease.is_exclusive == is_exclusive && lease.evicted == evicted;
     if (!is_same || (terms.is_proven && !lease.is_proven)) unstored_.insert(agent);
@@ -281,9 +312,12 @@ Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
                 .ends_at = now + kLifetime,
                 .is_proven = terms.is_proven,
                 .lives_until = now + kSilence,
+                .renewed_at = now,
+                .keeper = hubs_.self(),
                 .ports = std::move(terms.ports),
                 .is_exclusive = is_exclusive,
                 .evicted = std::move(evicted)});
+    if (hubs_.is_shared()) earliest_end_ = std::min(earliest_end_, now + kLetGoAfter);
   }
   for (size_t i = 0; i < services.size(); ++i) {
     if (verdicts[i].accepted) verdicts[i].others = others(services[i].hostname, agent, now);
@@ -435,6 +469,8 @@ void Leases::heard(const route::AgentHeard& heard) {
   if (lease == leases_.end()) return;
   lease->second.ends_at = std::max(lease->second.ends_at, heard.when + kLifetime);
   lease->second.lives_until = std::max(lease->second.lives_until, heard.when + kSilence);
+  lease->second.renewed_at = std::max(lease->second.renewed_at, heard.when);
+  keep(heard.agent, lease->second, heard.when);
 }
 
 void Leases::end_hearing(const EndpointId& agent, TimePoint now, TimePoint lives_until) {
@@ -446,6 +482,7 @@ void Leases::end_hearing(const EndpointId& agent, TimePoint now, TimePoint lives
   if (lease == leases_.end()) return;
   lease->second.ends_at = std::max(lease->second.ends_at, now + kLifetime);
   lease->second.lives_until = std::max(lease->second.lives_until, lives_until);
+  lease->second.renewed_at = std::max(lease->second.renewed_at, now);
 }
 
 void Leases::tunnel_closed(const EndpointId& agent, TimePoint now) {
@@ -549,6 +586,7 @@ Record Leases::record_of(const EndpointId& agent) const {
     body["exclusive"] = true;
     body["evicted"] = std::move(evicted);
   }
+  if (!lease.keeper.empty()) body["hub"] = lease.keeper;
   record.body = json::serialize(body);
   return record;
 }
@@ -575,13 +613,24 @@ void Leases::apply(const Record& record, const Invite* invite, TimePoint now) {
     if (record_of(*agent) == record) unstored_.erase(*agent);
     return;
   }
-  if (const auto held = leases_.find(*agent); held != leases_.end()) {
-    if (record_of(*agent) == record) return;
+  const auto held = leases_.find(*agent);
+  if (held != leases_.end() && record_of(*agent) == record) return;
+  auto declared = read_lease(record.body.value_or("{}"));
+  if (held != leases_.end()) {
+    Lease& lease = held->second;
+    const bool is_same = declared && invite != nullptr && invite->id == lease.invite &&
+                         declared->services == lease.services && declared->ports == lease.ports &&
+                         declared->is_exclusive == lease.is_exclusive && declared->evicted == lease.evicted &&
+                         declared->is_proven == lease.is_proven;
+    if (is_same) {
+      lease.keeper = std::move(declared->keeper);
+      lease.ends_at = std::max(lease.ends_at, now + kLifetime);
+      return keep(*agent, lease, now);
+    }
     end(held);
     unstored_.erase(*agent);
   }
   if (!record.body) return;
-  auto declared = read_lease(*record.body);
   if (!declared || invite == nullptr) {
     unstored_.insert(*agent);  // it is removed
     return;
@@ -593,6 +642,8 @@ void Leases::apply(const Record& record, const Invite* invite, TimePoint now) {
               .ends_at = now + kLifetime,
               .is_proven = declared->is_proven,
               .lives_until = now + kSilence,
+              .renewed_at = TimePoint::min() + kLetGoAfter,
+              .keeper = hubs_.is_shared() ? std::move(declared->keeper) : std::string(),
               .ports = std::move(declared->ports),
               .is_exclusive = declared->is_exclusive,
               .evicted = std::move(declared->evicted)},
@@ -631,12 +682,22 @@ void Leases::expire(TimePoint now, UnixTime wall) {
   earliest_wall_end_ = UnixTime::max();
   for (auto lease = leases_.begin(); lease != leases_.end();) {
     Lease& held = lease->second;
-    if (held.ends_at <= now && hearing_.contains(lease->first)) held.ends_at = now + kLifetime;
-    if (held.ends_at <= now || (held.invite_expires_at && *held.invite_expires_at <= wall)) {
+    if (hearing_.contains(lease->first)) {
+      held.ends_at = std::max(held.ends_at, now + kLifetime);
+      keep(lease->first, held, now);
+    }
+    const bool is_others = is_kept_elsewhere(held);
+    if ((held.ends_at <= now && !is_others) || (held.invite_expires_at && *held.invite_expires_at <= wall)) {
       lease = end(lease);
       continue;
     }
-    earliest_end_ = std::min(earliest_end_, held.ends_at);
+    const TimePoint lets_go_at = held.renewed_at + kLetGoAfter;
+    if (hubs_.is_shared() && held.keeper == hubs_.self() && lets_go_at <= now) {
+      held.keeper.clear();
+      unstored_.insert(lease->first);
+    }
+    if (!is_others) earliest_end_ = std::min(earliest_end_, held.ends_at);
+    if (hubs_.is_shared() && held.keeper == hubs_.self()) earliest_end_ = std::min(earliest_end_, lets_go_at);
     if (held.invite_expires_at) earliest_wall_end_ = std::min(earliest_wall_end_, *held.invite_expires_at);
     ++lease;
   }

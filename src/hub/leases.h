@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/key.h"
 #include "base/rate_limit.h"
+#include "hub/hubs.h"
 #include "hub/invite.h"
 #include "hub/record.h"
 #include "hubapi/declaration.h"
@@ -50,6 +51,9 @@ class Leases {
   static constexpr Duration kSilence = std::chrono::seconds(7);
   // A tunnel that closed without a goodbye is opened again within this time, or its agent is taken for dead.
   static constexpr Duration kReturnTime = std::chrono::seconds(3);
+  // Where several hubs share a database, each lease has a keeper, the hub that ends it. One that has not
+  // heard the agent for this long lets go of the lease, and another hub that has takes it.
+  static constexpr Duration kLetGoAfter = std::chrono::seconds(60);
   // Wall clocks can be set: the expiry of invites is checked at least this often.
   static constexpr Duration kMaxWallWait = std::chrono::seconds(30);
 
@@ -114,6 +118,11 @@ class Leases {
   // another hub, has granted is taken over, and lives from now on like one that was just renewed. `invite` is
   // that of the record, nullptr when there is none that is live.
   void apply(const Record& record, const Invite* invite, TimePoint now);
+  // The hubs that share the database.
+  Hubs& hubs() { return hubs_; }
+  const Hubs& hubs() const { return hubs_; }
+  // The hub `id` has ended: what it kept ends unless another one hears it.
+  void hub_ended(std::string_view id, TimePoint now);
   // The invite that a record of kKind names; nullopt: it is damaged.
   static std::optional<InviteId> invite_of(const Record& record);
   // What the database does not have yet.
@@ -144,6 +153,8 @@ class Leases {
     TimePoint ends_at;
     bool is_proven;
     TimePoint lives_until;                         // from then on its agent is silent
+    TimePoint renewed_at;                          // at this hub
+    std::string keeper;                            // the hub that ends it; empty: none
     std::vector<hubapi::DeclaredPort> ports = {};  // each with its number
     bool is_exclusive = false;
     std::vector<EndpointId> evicted = {};  // by this one or those before it, the latest last
@@ -153,6 +164,8 @@ class Leases {
   };
   using LeaseMap = std::map<EndpointId, Lease>;
   const LeaseMap& all() const { return leases_; }
+  // Whether the agent's tunnel is heard, as far as this hub knows.
+  bool lives(const EndpointId& agent, TimePoint now) const;
 
  private:
   // What at least one agent holds, or what is reserved.
@@ -180,6 +193,9 @@ class Leases {
                                                 const std::vector<hubapi::DeclaredService>& services,
                                                 const LeaseTerms& terms, TimePoint now) const;
   void evict_others(const InviteId& invite, const EndpointId& agent, std::vector<EndpointId>& evicted);
+  bool is_kept_elsewhere(const Lease& lease) const;
+  // After this hub has heard the agent, or has learnt that nobody keeps its lease.
+  void keep(const EndpointId& agent, Lease& lease, TimePoint now);
   // Takes hostnames from agents that hold them in another mode than `services`.
   void take_over(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services);
   void adopt(const EndpointId& agent, const Invite& invite, Lease lease, TimePoint now);
@@ -199,6 +215,7 @@ class Leases {
   // Before the route changes.
   void remember(const std::string& match);
 
+  Hubs hubs_;
   LeaseMap leases_;
   std::set<EndpointId> unstored_;      // agents whose lease, or whose want of one, the database does not have
   std::map<std::string, Name> names_;  // by the text of the match

@@ -1,10 +1,12 @@
 #include "hub/ledger.h"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <set>
 #include <utility>
 
+#include "base/encoding.h"
 #include "base/log.h"
 
 namespace culvert::hub {
@@ -31,6 +33,11 @@ Ledger::Ledger(net::EventLoop& loop, std::unique_ptr<RecordStore> store, State& 
       revision_(store_->revision()),
       committed_(loop_),
       retry_timer_(loop) {
+  if (store_->is_shared()) {
+    std::array<uint8_t, 8> id;
+    loop.random().fill(id);
+    state_.leases.hubs().join(to_hex(id));
+  }
   apply(store_->take_records());
   store_->set_on_commit([this](std::optional<uint64_t> revision) { told_of_commit(revision); });
 }
@@ -215,7 +222,9 @@ void Ledger::close() {
   if (std::exchange(closed_, true)) return;
   committed_.notify();
   retry_timer_.cancel();
-  const Batch last = state_.unstored();
+  const std::vector<Record> farewell = state_.leases.hubs().farewell();
+  Batch last = state_.unstored();
+  last.records.insert(last.records.end(), farewell.begin(), farewell.end());
   store_->close(last, [this, last](Result<CommitOutcome> outcome) {
     if (outcome && !outcome->has_moved) apply(last.records);
   });

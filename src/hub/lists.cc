@@ -65,7 +65,7 @@ http::Response Lists::agents(const http::Exchange& exchange) const {
     json::object entry{{"agent_id", agent.to_string()},
                        {"invite_id", invite_key(lease.invite)},
                        {"is_heard", state_.leases.lives(agent, now)},
-                       {"lease_ends_in_secs", seconds_from_now(lease.ends_at)},
+                       {"lease_ends_in_secs", seconds_from_now(std::max(lease.ends_at, now))},
                        {"services", std::move(services)},
                        {"ports", std::move(ports)},
                        {"exclusive", lease.is_exclusive}};

@@ -12,8 +12,8 @@ namespace culvert::hub {
 namespace {
 
 // What refers to another kind comes behind it.
-constexpr std::array<std::string_view, 5> kOrder = {kInviteKind, Claims::kKind, Leases::kKind,
-                                                    OperatorKeys::kKind, Edges::kKind};
+constexpr std::array<std::string_view, 6> kOrder = {kInviteKind,   Claims::kKind,       Hubs::kKind,
+                                                    Leases::kKind, OperatorKeys::kKind, Edges::kKind};
 
 }  // namespace
 
@@ -34,6 +34,9 @@ void State::apply(const Record& record, TimePoint now) {
     edges.apply(record);
   } else if (record.kind == Claims::kKind) {
     apply_claim(record);
+  } else if (record.kind == Hubs::kKind) {
+    leases.hubs().apply(record);
+    if (!record.body) leases.hub_ended(record.key, now);
   } else if (record.kind == Leases::kKind) {
     apply_lease(record, now);
   }
@@ -92,6 +95,7 @@ Batch State::unstored() const {
   Batch batch = invites.unstored();
   std::ranges::move(claims.unstored().records, std::back_inserter(batch.records));
   std::ranges::move(leases.unstored().records, std::back_inserter(batch.records));
+  std::ranges::move(leases.hubs().unstored(), std::back_inserter(batch.records));
   return batch;
 }
 
