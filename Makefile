@@ -35,7 +35,7 @@ tsan:
 # Culvert beside nginx, HAProxy and ssh -R on this machine; BENCH_ROUNDS=1 for a quick look.
 bench:
 	@scripts/deps --bench
-	@$(RELEASE) --target culvert bench_raw bench_tunnels bench_routes
+	@$(RELEASE) --target culvert bench_raw bench_tunnels bench_routes bench_fleet
 	@tests/run --exec bench/run
 
 # Two binaries side by side in interleaved rounds: make bench-compare OLD=path NEW=path.

@@ -99,7 +99,7 @@ class Leases {
   // One of these edges does not any more. Without another one the agent lives until `lives_until`, and its
   // lease goes on for kLifetime.
   void end_hearing(const EndpointId& agent, TimePoint now, TimePoint lives_until);
-  // Whether the agent was heard within kSilence.
+  // Whether the agent was heard within kSilence, as far as this hub knows.
   bool lives(const EndpointId& agent, TimePoint now) const;
   // Its tunnel closed without a goodbye.
   void tunnel_closed(const EndpointId& agent, TimePoint now);
@@ -164,8 +164,6 @@ class Leases {
   };
   using LeaseMap = std::map<EndpointId, Lease>;
   const LeaseMap& all() const { return leases_; }
-  // Whether the agent's tunnel is heard, as far as this hub knows.
-  bool lives(const EndpointId& agent, TimePoint now) const;
 
  private:
   // What at least one agent holds, or what is reserved.

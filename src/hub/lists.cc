@@ -96,12 +96,12 @@ http::Response Lists::route(const http::Exchange& exchange) const {
 }
 
 http::Response Lists::claims(const http::Exchange& exchange) const {
-  auto query = query_of(exchange, "after");
+  auto query = Query::read(exchange, {"after"});
   if (!query) return bad_query(query.error());
   const auto& all = state_.claims.all();
   auto next = all.begin();
-  if (!query->empty()) {
-    const auto after = route::Match::parse(*query);
+  if (const auto text = query->text("after")) {
+    const auto after = route::Match::parse(*text);
     if (!after || after->port() == nullptr)
       return error_response(400, "invalid_request", "after=... is not a port like tcp/2222");
     next = all.upper_bound(*after->port());

@@ -114,6 +114,7 @@ TEST_P(RecordDatabaseTest, BoundsTheNumberOfInvites) {
   for (size_t i = 0; i < Invites::kMax; ++i) {
     ended.sequence = static_cast<int64_t>(i + 1);
     random_.fill(ended.id);
+    ended.hostnames = {route::HostPattern::parse(fmt::format("ended{}.example.com", i)).value()};
     store->state().apply(std::vector{invite_record(ended)}, {});
   }
   Invite invite = make_invite({"a.example.com"});

@@ -199,6 +199,26 @@ TEST_F(RoutePublisherTest, ADamagedStreamChangesNothing) {
   }
 }
 
+// A connection ends anywhere: what came is a version, or nothing.
+TEST_F(RoutePublisherTest, AStreamThatIsCutAnywhereLeavesAVersion) {
+  change(upsert({route_to("a.example.com"), route_to("b.example.com")}));
+  const std::string snapshot = snapshot_text(hub_);
+  const auto first = hub_.version();
+  hub_.add(upsert({route_to("c.example.com")}));
+  hub_.add(removal("a.example.com"));
+  hub_.publish();
+  const std::string whole = snapshot + *hub_.after(first);
+  for (size_t size = 0; size <= whole.size(); ++size) {
+    hubapi::RouteReplica edge(hub_key_.public_key());
+    const std::string_view cut = std::string_view(whole).substr(0, size);
+    for (const std::string& line : lines_of(cut.substr(0, cut.rfind('\n') + 1)))
+      ASSERT_TRUE(edge.take(line)) << size;
+    const uint64_t has = edge.held() ? edge.held()->at.version : 0;
+    EXPECT_EQ(has, size == whole.size() ? 2U : size >= snapshot.size() ? 1U : 0U) << size;
+    EXPECT_EQ(edge.routes()->size(), has == 0 ? 0U : 2U);
+  }
+}
+
 TEST_F(RoutePublisherTest, AnotherHubsRoutesAreRefused) {
   RoutePublisher foreign(key_of(2), 0xfeed);
   foreign.add(upsert({route_to("a.example.com")}));
