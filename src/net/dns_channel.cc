@@ -56,6 +56,23 @@ DnsAnswer to_answer(int status, const ares_addrinfo* found) {
   return answer;
 }
 
+DnsTexts to_texts(int status, const unsigned char* reply, int size) {
+  ares_txt_ext* found = nullptr;
+  if (status == ARES_SUCCESS) status = ares_parse_txt_reply_ext(reply, size, &found);
+  DnsTexts answer{.status = status_of(status), .texts = {}, .reason = {}};
+  if (answer.status == DnsAnswer::Status::kFailed) answer.reason = ares_strerror(status);
+  for (const auto* part = found; part; part = part->next) {
+    if (part->record_start != 0) {
+      if (answer.texts.size() == DnsChannel::kMaxTexts) break;
+      answer.texts.emplace_back();
+    }
+    answer.texts.back().append(reinterpret_cast<const char*>(part->txt), part->length);
+  }
+  if (found) ares_free_data(found);
+  if (!answer.texts.empty()) answer.status = DnsAnswer::Status::kFound;
+  return answer;
+}
+
 }  // namespace
 
 struct DnsChannel::Impl {
@@ -177,6 +194,17 @@ struct DnsChannel::Impl {
     if (!question->impl->closing) question->callback(std::move(answer));
   }
 
+  struct TextsQuestion {
+    Impl* impl;
+    TextsCallback callback;
+  };
+
+  static void texts_answered(void* argument, int status, int, unsigned char* reply, int size) {
+    const std::unique_ptr<TextsQuestion> question(static_cast<TextsQuestion*>(argument));
+    --question->impl->pending;
+    if (!question->impl->closing) question->callback(to_texts(status, reply, size));
+  }
+
   EventLoop& loop;
   Timer timer;
   std::string servers;
@@ -207,6 +235,17 @@ void DnsChannel::ask(const std::string& name, int family, Callback callback) {
   auto question = std::make_unique<Impl::Question>(impl_.get(), std::move(callback));
   ares_getaddrinfo(impl_->channel, (name + ".").c_str(), nullptr, &hints, &Impl::answered,
                    question.release());
+  impl_->set_timer();
+}
+
+void DnsChannel::ask_texts(const std::string& name, TextsCallback callback) {
+  if (impl_->init_status != ARES_SUCCESS)
+    return callback({.texts = {}, .reason = ares_strerror(impl_->init_status)});
+  ++impl_->pending;
+  auto question = std::make_unique<Impl::TextsQuestion>(impl_.get(), std::move(callback));
+  constexpr int kInternet = 1, kTxt = 16;  // RFC 1035, 3.2
+  ares_query(impl_->channel, (name + ".").c_str(), kInternet, kTxt, &Impl::texts_answered,
+             question.release());
   impl_->set_timer();
 }
 

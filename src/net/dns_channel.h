@@ -21,6 +21,12 @@ struct DnsAnswer {
   std::string reason;                 // of kFailed
 };
 
+struct DnsTexts {
+  DnsAnswer::Status status = DnsAnswer::Status::kFailed;
+  std::vector<std::string> texts;  // of TXT records, each with its strings joined (RFC 7208, 3.3)
+  std::string reason;              // of kFailed
+};
+
 // c-ares on an event loop: asks the name servers of one configuration, all questions side by side. Inside
 // net/ only. Destroying it drops the callbacks of unanswered questions.
 class DnsChannel {
@@ -30,7 +36,10 @@ class DnsChannel {
   // Less than any lookup's deadline, so that the questions of a dead name do not outlive it for long and take
   // the place of others.
   static constexpr Duration kMaxWait = std::chrono::seconds(8);
+  // TXT records beyond these are dropped: an answer over TCP may have thousands.
+  static constexpr size_t kMaxTexts = 64;
   using Callback = std::move_only_function<void(DnsAnswer)>;
+  using TextsCallback = std::move_only_function<void(DnsTexts)>;
 
   DnsChannel(EventLoop& loop, const ResolvConf& conf);
   ~DnsChannel();
@@ -40,6 +49,8 @@ class DnsChannel {
   // A (AF_INET) or AAAA (AF_INET6) of a complete name. The callback may run inside the call, and may ask;
   // it must not destroy the channel. It comes within kMaxWait.
   void ask(const std::string& name, int family, Callback callback);
+  // TXT; the same holds of the callback.
+  void ask_texts(const std::string& name, TextsCallback callback);
   size_t pending() const;  // questions
   // False when c-ares could not be set up, as without memory: every question fails. A new one may succeed.
   bool is_usable() const;

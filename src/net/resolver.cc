@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "base/ascii.h"
+#include "base/text.h"
 #include "net/dns_channel.h"
 #include "net/host_name.h"
 #include "net/lookup.h"
@@ -78,6 +79,8 @@ class Resolver {
         hosts_state_(options_.hosts) {}
 
   std::shared_ptr<Lookup> look_up(const std::string& given);
+  // False: too many questions are unanswered.
+  bool ask_texts(const std::string& name, DnsChannel::TextsCallback callback);
   const ResolverCounters& counters() const { return *counters_; }
 
  private:
@@ -160,6 +163,22 @@ std::shared_ptr<Lookup> Resolver::look_up_name(const std::string& given) {
     lookup->answer_at_once(local);
   }
   return lookup;
+}
+
+bool Resolver::ask_texts(const std::string& name, DnsChannel::TextsCallback callback) {
+  ++counters_->lookups;
+  notice_changes();
+  if (questions() >= kMaxQuestions) {
+    ++counters_->refused;
+    return false;
+  }
+  channels_.back()->ask_texts(
+      name, [counters = counters_, callback = std::move(callback)](DnsTexts answer) mutable {
+        if (answer.status == DnsAnswer::Status::kTimeout) ++counters->timeouts;
+        if (answer.status == DnsAnswer::Status::kFailed) ++counters->failures;
+        callback(std::move(answer));
+      });
+  return true;
 }
 
 // A file that changed makes all answers old, also those which are still to come.
@@ -261,6 +280,30 @@ Task<Result<Addresses>> resolve(EventLoop& loop, std::string host, uint16_t port
   std::vector<HostPort> hosts{{std::move(host), port}};
   auto results = co_await resolve_all(loop, std::move(hosts), deadline);
   co_return std::move(results.front());
+}
+
+Task<Result<std::vector<std::string>>> resolve_texts(EventLoop& loop, std::string name, TimePoint deadline) {
+  struct Asking {
+    explicit Asking(EventLoop& its_loop) : changed(its_loop) {}
+    Notify changed;
+    std::optional<DnsTexts> answer;
+  };
+  if (!is_plausible_name(name)) co_return fail(ErrorCode::kNotFound, "{} is not a host name", quoted(name));
+  const auto asking = std::make_shared<Asking>(loop);
+  const bool is_asked = ResolverSlot::of(loop)->ask_texts(name, [asking](DnsTexts answer) {
+    asking->answer = std::move(answer);
+    asking->changed.notify();
+  });
+  if (!is_asked) co_return fail(ErrorCode::kLimit, "too many names are being resolved; try again later");
+  bool in_time = true;
+  while (!asking->answer && in_time) in_time = co_await asking->changed.wait_until(deadline);
+  if (!asking->answer || asking->answer->status == DnsAnswer::Status::kTimeout)
+    co_return fail(ErrorCode::kTimeout, "no name server answered in time for the TXT records of {}",
+                   quoted(name));
+  if (asking->answer->status == DnsAnswer::Status::kFailed)
+    co_return fail(ErrorCode::kUnavailable, "the TXT records of {}: {}", quoted(name),
+                   asking->answer->reason);
+  co_return std::move(asking->answer->texts);
 }
 
 void configure_resolver(EventLoop& loop, ResolverOptions options) {

@@ -30,6 +30,11 @@ Task<Result<std::vector<SocketAddr>>> resolve(EventLoop& loop, std::string host,
 Task<std::vector<Result<std::vector<SocketAddr>>>> resolve_all(EventLoop& loop, std::vector<HostPort> hosts,
                                                                TimePoint deadline);
 
+// The TXT records of a complete name, which is not looked for in the domains of resolv.conf; nothing of it is
+// cached. None, when there is none. Errors: kUnavailable, kTimeout, kLimit (too many questions are
+// unanswered); the message names the name.
+Task<Result<std::vector<std::string>>> resolve_texts(EventLoop& loop, std::string name, TimePoint deadline);
+
 // Of one loop. Literals and localhost are not lookups.
 struct ResolverCounters {
   uint64_t lookups = 0;

@@ -354,5 +354,34 @@ TEST_F(ResolverTest, TheLoopMayGoWhileANameIsAskedFor) {
   EXPECT_FALSE(out);
 }
 
+TEST_F(ResolverTest, TextsAreThoseOfAllTxtRecords) {
+  auto& dns = serve([](const std::string& name, uint16_t type) -> DnsReply {
+    if (type != kTypeTxt) return {};
+    if (name == "_a.example.eu") {
+      return {.records = {dns_text(name, {"one"}), dns_text(name, {std::string(200, 'x'), "", "y"}),
+                          dns_text(name, {""})}};
+    }
+    if (name == "many.example.eu")
+      return {.is_truncated = true, .records = std::vector(200, dns_text(name, {"z"}))};
+    if (name == "broken.example.eu") return {.rcode = 2};
+    if (name == "silent.example.eu") return {.is_silent = true};
+    return {.rcode = 3};
+  });
+  use(dns.address());
+  const auto texts = [&](const std::string& name, Duration time = 10s) {
+    return run_task(*loop, resolve_texts(*loop, name, monotonic_now() + time));
+  };
+  EXPECT_EQ(texts("_a.example.eu").value(),
+            (std::vector<std::string>{"one", std::string(200, 'x') + "y", ""}));
+  EXPECT_EQ(texts("many.example.eu").value().size(), 64u) << "a bound";
+  EXPECT_TRUE(texts("none.example.eu").value().empty());
+  EXPECT_EQ(texts("broken.example.eu").error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(texts("silent.example.eu", 300ms).error().code, ErrorCode::kTimeout);
+  EXPECT_EQ(texts("a b").error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(dns.asked("_a.example.eu", kTypeTxt), 1);
+  EXPECT_TRUE(texts("_a.example.eu"));
+  EXPECT_EQ(dns.asked("_a.example.eu", kTypeTxt), 2) << "nothing is cached";
+}
+
 }  // namespace
 }  // namespace culvert::net

@@ -19,13 +19,13 @@
 // For tests: a name server on loopback, on the loop of its client.
 namespace culvert::net::testing {
 
-inline constexpr uint16_t kTypeA = 1, kTypeCname = 5, kTypeAaaa = 28;
+inline constexpr uint16_t kTypeA = 1, kTypeCname = 5, kTypeTxt = 16, kTypeAaaa = 28;
 
 struct DnsRecord {
   std::string name;
   uint16_t type = kTypeA;
   uint32_t ttl = 30;
-  std::string data;  // an address's bytes, or a CNAME's target
+  std::string data;  // an address's bytes, a CNAME's target, or a TXT record's strings
 };
 
 struct DnsReply {
@@ -42,6 +42,13 @@ inline DnsRecord dns_address(std::string name, std::string_view ip, uint32_t ttl
   const ByteView bytes = address.value().ip();
   return {std::move(name), address->is_v4() ? kTypeA : kTypeAaaa, ttl,
           std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())};
+}
+
+// A TXT record of several strings.
+inline DnsRecord dns_text(std::string name, const std::vector<std::string>& strings) {
+  DnsRecord record{.name = std::move(name), .type = kTypeTxt, .data = {}};
+  for (const std::string& each : strings) record.data += static_cast<char>(each.size()) + each;
+  return record;
 }
 
 class FakeDns {
