@@ -50,6 +50,31 @@ TEST_F(AgentMetrics, AnAgentIsReadyOnceAnEdgeHasWelcomedIt) {
   EXPECT_THAT(agent_->faults(), Contains("the agent is stopping"));
 }
 
+TEST_F(AgentMetrics, TheStatusNamesEachServiceWithItsVerdict) {
+  hold_answers_ = true;
+  start();
+  wait([&] { return !events_.empty(); });
+  Status before = agent_->status();
+  ASSERT_EQ(before.services.size(), 2u);
+  EXPECT_EQ(before.services[0].state, "waiting");
+  EXPECT_EQ(before.tenant_id, "");
+  EXPECT_FALSE(before.faults.empty());
+  verdicts_ = {{"pass.test", true, ""}, {"term.test", false, "not granted"}};
+  hold_answers_ = false;
+  wait([&] { return links_.size() == 1 && !agent_->status().edges.empty(); });
+  wait([&] { return agent_->status().edges[0].is_connected; });
+  const Status after = agent_->status();
+  EXPECT_EQ(after.tenant_id, key(7).public_key().to_string());
+  EXPECT_EQ(after.services[0].hostname, "pass.test");
+  EXPECT_EQ(after.services[0].state, "accepted");
+  EXPECT_EQ(after.services[1].state, "refused");
+  EXPECT_EQ(after.services[1].reason, "not granted");
+  EXPECT_EQ(after.edges[0].id, edge_->id().to_string());
+  const std::string json = to_json(after);
+  EXPECT_THAT(json, HasSubstr(R"("status":"degraded")"));
+  EXPECT_THAT(json, HasSubstr(R"("status":"refused","reason":"not granted")"));
+}
+
 TEST_F(AgentMetrics, ALostEdgeIsAFaultUntilAnotherTunnelIsWelcomed) {
   start_and_link();
   wait([&] { return agent_->faults().empty(); });

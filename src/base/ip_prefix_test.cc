@@ -38,8 +38,7 @@ TEST(IpPrefix, RefusesWhatIsNotANetwork) {
     auto parsed = IpPrefix::parse(text);
     ASSERT_FALSE(parsed) << text;
     EXPECT_EQ(parsed.error().code, ErrorCode::kInvalid);
-    EXPECT_NE(parsed.error().message.find(std::string("network '") + text), std::string::npos)
-        << parsed.error().message;
+    EXPECT_NE(parsed.error().message.find(text), std::string::npos) << parsed.error().message;
   }
   EXPECT_EQ(IpPrefix::parse("10.0.0.0/8")->to_string(), "10.0.0.0/8");
   EXPECT_EQ(IpPrefix::parse("2001:DB8::1")->to_string(), "2001:db8::1/128");

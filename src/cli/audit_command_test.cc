@@ -62,7 +62,7 @@ TEST(FormatAuditEntry, OneLineForPeopleAndPrograms) {
   constexpr const char* kEntry =
       R"({"sequence":3,"at":1700000000,"actor":"op\ns","action":"invite.create","subject":"x"})";
   EXPECT_EQ(format_audit_entry(kEntry, OutputFormat::kTable).value(),
-            "2023-11-14 22:13 UTC  op\\ns  invite.create  x\n");
+            "2023-11-14 22:13 UTC  op\\x0as  invite.create  x\n");
   const std::string json = format_audit_entry(kEntry, OutputFormat::kJson).value();
   EXPECT_EQ(json, std::string(kEntry) + "\n");
   EXPECT_THAT(format_audit_entry(kEntry, OutputFormat::kYaml).value(), StartsWith("---\nsequence: 3\n"));

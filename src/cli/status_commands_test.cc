@@ -15,7 +15,7 @@ TEST(HubStatus, IsShownWithItsWarnings) {
   EXPECT_THAT(text, HasSubstr("status             degraded\n"));
   EXPECT_THAT(text, HasSubstr("failing since      2023-11-14 22:14 UTC\n"));
   EXPECT_THAT(text, HasSubstr("URLs               https://h.eu\n"));
-  EXPECT_THAT(text, HasSubstr("\nwarning: one\nwarning: two\\nlines\n"));
+  EXPECT_THAT(text, HasSubstr("\nwarning: one\nwarning: two\\x0alines\n"));
   EXPECT_THAT(format_hub_status(kHub, {.format = OutputFormat::kJson}).value(), HasSubstr("\"warnings\""));
   EXPECT_FALSE(format_hub_status("{}", {}));
   EXPECT_FALSE(format_hub_status("<html>", {}));
