@@ -34,6 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   request.headers.add("Signature", std::string(signature));
   request.headers.add("Content-Digest", std::string(digest));
   request.headers.add("X-Other", std::string(other));
+  request.headers.add(std::string(http::kInstanceField), std::string(other));
   const UnixTime now{std::chrono::seconds(1'700'000'000)};
   (void)http::has_signature(request, "culvert-lease");
   const auto verified = http::verify_request(request, "culvert-lease", now);
@@ -56,7 +57,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   SeededRandom random(size);
   const SecretKey key = SecretKey::generate(random);
   http::Request ours{.method = "POST", .target = "/v1/leases", .headers = {}, .body = std::string(rest)};
+  const http::ReplayGuard guard(random);
+  ours.headers.add(std::string(http::kInstanceField), guard.instance());
   http::sign_request(ours, key, "culvert-lease", now, random);
+  if (!guard.is_addressed(ours)) std::abort();
   auto good = http::verify_request(ours, "culvert-lease", now);
   if (!good || good->key != key.public_key()) std::abort();
   ours.body += "x";

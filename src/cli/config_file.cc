@@ -1,9 +1,21 @@
 #include "cli/config_file.h"
 
-#define TOML_EXCEPTIONS 0
+namespace culvert::cli {
+struct BrokenParser {};  // an assertion of the library does not hold
+}  // namespace culvert::cli
+
+// Some malformed files break assertions of the library (3.3.0: "[[#a]]", "1979-05-27T_7:32:00Z"), which would
+// end the process, or with NDEBUG be taken for facts by the compiler. Here each is checked, and is an error
+// of the file.
+#pragma push_macro("NDEBUG")
+#undef NDEBUG
+#define TOML_ASSERT(expr) ((expr) ? static_cast<void>(0) : throw ::culvert::cli::BrokenParser{})
+#define TOML_EXCEPTIONS 1
 #define TOML_HEADER_ONLY 1
-#include <fmt/format.h>
 #include <toml++/toml.h>
+#pragma pop_macro("NDEBUG")
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cctype>
@@ -115,14 +127,19 @@ Error ConfigFile::complaint(const ConfigEntry& entry, std::string_view reason) c
 
 Result<ConfigFile> parse_config(std::string_view text, std::string name) {
   ConfigFile file{.name = std::move(name), .entries = {}};
-  const toml::parse_result parsed = toml::parse(text);
-  if (!parsed) {
-    const toml::parse_error& error = parsed.error();
+  toml::table parsed;
+  try {
+    parsed = toml::parse(text);
+  } catch (const toml::parse_error& error) {
     const toml::source_position at = error.source().begin;
     return fail(ErrorCode::kInvalid, "{}:{}:{}: {}", file.name, at.line, at.column,
                 explain(line_of(text, at.line), printable(error.description())));
+  } catch (const BrokenParser&) {
+    return fail(ErrorCode::kInvalid,
+                "{}: is not TOML; look for a name or a date with a character that does not belong there",
+                file.name);
   }
-  for (const auto& [key, node] : parsed.table()) {
+  for (const auto& [key, node] : parsed) {
     const toml::table* section = node.as_table();
     if (section == nullptr) {
       file.entries.push_back(entry_of({}, key, node));

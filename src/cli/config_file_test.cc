@@ -126,5 +126,15 @@ TEST(ConfigFile, KnowsWhetherOthersMayRead) {
   std::filesystem::remove(path);
 }
 
+// Found by the fuzzer: these broke assertions of the library.
+TEST(ConfigFile, WhatTheLibraryDoesNotExpectIsAnErrorOfTheFile) {
+  for (const char* text : {"[[#agent.services]]\n", "b = 1979-05-27T_7:32:00Z\n"}) {
+    auto file = parse_config(text, "node.toml");
+    ASSERT_FALSE(file) << text;
+    EXPECT_EQ(file.error().code, ErrorCode::kInvalid);
+    EXPECT_THAT(file.error().message, testing::HasSubstr("node.toml"));
+  }
+}
+
 }  // namespace
 }  // namespace culvert::cli
