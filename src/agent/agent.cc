@@ -59,6 +59,7 @@ struct Agent::Impl {
 
   net::Task<Result<>> run();
   void stop();
+  void set_services(std::vector<Service> services);
   Result<> bind();
   void lease_changed();
   net::Task<> keep_link(std::shared_ptr<EdgeLink> link, EndpointId edge);
@@ -71,6 +72,7 @@ struct Agent::Impl {
 
   net::EventLoop& loop;
   Config config;
+  std::vector<std::vector<Service>> former_services;  // connections that are open may name them
   AgentObserver& observer;
   Random& random = loop.random();
   SecretKey key;
@@ -129,6 +131,14 @@ void Agent::Impl::stop() {
   leases.stop();
   ended.notify();
   for (const auto& [edge, link] : links) link->stop();
+}
+
+// A vector that is moved keeps its elements where they are.
+void Agent::Impl::set_services(std::vector<Service> services) {
+  former_services.push_back(std::exchange(config.services, std::move(services)));
+  streams.services_changed();
+  readiness.services_changed();
+  leases.declare_again();
 }
 
 Result<> Agent::Impl::bind() {
@@ -242,6 +252,7 @@ Agent::Agent(net::EventLoop& loop, Config config, AgentObserver& observer)
 Agent::~Agent() = default;
 net::Task<Result<>> Agent::run() { return impl_->run(); }
 void Agent::stop() { impl_->stop(); }
+void Agent::set_services(std::vector<Service> services) { impl_->set_services(std::move(services)); }
 size_t Agent::open_connections() const { return impl_->streams.connected(); }
 void Agent::report(Metrics& metrics) const { impl_->report(metrics); }
 std::vector<std::string> Agent::faults() const { return impl_->faults(); }

@@ -21,6 +21,7 @@ struct Service {
   uint16_t origin_port;
   route::TlsMode tls_mode = route::TlsMode::kPassthrough;
   bool proxy_protocol = true;  // PROXY v2 to the origin: default on for passthrough, off for terminate
+  bool operator==(const Service&) const = default;
 };
 
 // A JSON array of {"hostname","origin","tls_mode"?,"proxy_protocol"?}; tls_mode is a string or {"mode":
@@ -49,6 +50,10 @@ class Agent {
   net::Task<Result<>> run();
   // Again: open connections are not waited for either.
   void stop();
+  // On the loop: these instead of the services that it had, as if they were its first: declares them at once.
+  // They were checked (check_services). Connections that are open go on, also those of a service that is
+  // gone.
+  void set_services(std::vector<Service> services);
   // Public connections that their origin has taken.
   size_t open_connections() const;
 

@@ -45,6 +45,29 @@ TEST_F(AgentTest, TheOriginIsToldOfTheClientInFrontOfItsFirstBytes) {
   EXPECT_EQ(read(*origin), std::string(as_text(expected)) + "hello") << "as one segment";
 }
 
+// As after a reload of its configuration: with the same key, lease and tunnels.
+TEST_F(AgentTest, OtherServicesAreDeclaredAndServedAtOnceAndOpenStreamsGoOn) {
+  start_and_link();
+  auto before = open(links_[0], "term.test", TlsMode::kTerminate, "one");
+  auto kept = accept_at_origin();
+  EXPECT_EQ(read(*kept), "one");
+  const auto declarations = std::ranges::count(events_, "declared");
+  verdicts_ = {{"new.test", true, ""}};
+  agent_->set_services({{*route::HostPattern::parse("new.test"), "127.0.0.1", origin_->local_addr().port(),
+                         TlsMode::kTerminate, false}});
+  expect_refused(open(links_[0], "term.test", TlsMode::kTerminate, "two"), tunnel::kStreamUnknownService);
+  auto after = open(links_[0], "new.test", TlsMode::kTerminate, "three");
+  auto fresh = accept_at_origin();
+  EXPECT_EQ(read(*fresh), "three");
+  write(*kept, "answer");
+  wait([&] { return !before->readable().empty() || before->was_reset(); });
+  EXPECT_FALSE(before->was_reset());
+  wait([&] { return std::ranges::count(events_, "declared") > declarations; });
+  EXPECT_EQ(std::ranges::count(events_, "dialled"), 1) << "the tunnel stays";
+  wait([&] { return agent_->status().services[0].state == "accepted"; });
+  EXPECT_EQ(agent_->status().services.size(), 1u);
+}
+
 TEST_F(AgentTest, AStreamItCannotServeIsRefusedWithTheReason) {
   start_and_link();
   expect_refused(open(links_[0], "other.test", TlsMode::kTerminate), tunnel::kStreamUnknownService);

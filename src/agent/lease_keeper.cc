@@ -79,9 +79,13 @@ void LeaseKeeper::renew_within(Duration spread) {
   const auto steps = static_cast<uint64_t>(std::max<Duration>(spread, Duration(1)).count());
   soon_.after(Duration(static_cast<Duration::rep>(random_.below(steps))), [this] {
     is_wanted_soon_ = false;
-    is_wanted_ = true;
-    wanted_.notify();
+    declare_again();
   });
+}
+
+void LeaseKeeper::declare_again() {
+  is_wanted_ = true;
+  wanted_.notify();
 }
 
 void LeaseKeeper::stop() {

@@ -33,6 +33,8 @@ class LeaseKeeper {
   net::Task<bool> renew();
   // Declares once more at some moment within `spread`.
   void renew_within(Duration spread);
+  // Declares as soon as it can, without waiting for it: the services have changed.
+  void declare_again();
   // Ends the waits of run() and renew(), once the lifetime says so.
   void stop();
 

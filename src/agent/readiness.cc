@@ -58,6 +58,12 @@ void Readiness::down(const EndpointId& edge) {
   observer_.lost();
 }
 
+void Readiness::services_changed() {
+  for (auto& [edge, state] : edges_) state.proven.clear();
+  reported_.clear();
+  ready_.clear();
+}
+
 void Readiness::lease_changed() {
   for (const auto& [edge, state] : edges_) {
     if (state.is_up) begin(edge);

@@ -24,6 +24,9 @@ class Readiness {
   void up(const EndpointId& edge, HostPort place);
   // It has none any more.
   void down(const EndpointId& edge);
+  // The services of the configuration are others: nothing is proven of them. lease_changed() follows. Those
+  // that it had before outlive this.
+  void services_changed();
   // A service may have been accepted after all.
   void lease_changed();
 

@@ -36,6 +36,11 @@ StreamServer::StreamServer(net::EventLoop& loop, const Config& config, AgentObse
   for (const Service& service : config.services) origins_[&service];
 }
 
+void StreamServer::services_changed() {
+  table_ = ServiceTable(config_.services);
+  for (const Service& service : config_.services) origins_[&service];
+}
+
 net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, bool is_trusted) {
   ++active_;
   ++counters_.streams_accepted;

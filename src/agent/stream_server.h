@@ -32,6 +32,8 @@ class StreamServer {
   // that opened it may still do so.
   net::Task<> serve(endpoint::StreamPtr stream, EndpointId edge, bool is_trusted);
 
+  // The services of the configuration are others. Those that it had before outlive this.
+  void services_changed();
   // Streams that are being served, pumps included.
   size_t active() const { return active_; }
   // Of these, connections that their origin has taken.

@@ -74,6 +74,7 @@ void describe(SettingsBuilder& settings, LogLevel& level) {
                                .default_text = to_string(level),
                                .flag = "log-level",
                                .choices = {"debug", "info", "warn", "error"},
+                               .may_change = true,
                                .apply = store(level, parse_log_level)});
 }
 

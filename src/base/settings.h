@@ -46,7 +46,8 @@ struct Setting {
   // kList: what separates the values in a variable. A comma separates those of a flag as well; a flag may be
   // repeated in any case.
   char separator = ',';
-  bool is_secret = false;  // errors do not repeat it; a file that holds it should be private
+  bool is_secret = false;   // errors do not repeat it; a file that holds it should be private
+  bool may_change = false;  // while the program runs
   // Takes the value; its error says what is wrong and what was expected. Called once, for a list once for
   // each.
   std::function<Result<>(std::string_view value)> apply = {};

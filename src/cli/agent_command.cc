@@ -28,6 +28,10 @@ Result<std::vector<agent::Service>> read_services(std::string_view path) {
   return services;
 }
 
+bool is_another(const hubapi::InviteToken& one, const hubapi::InviteToken& other) {
+  return SecretString::take(one.encode()).expose() != SecretString::take(other.encode()).expose();
+}
+
 }  // namespace
 
 AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
@@ -40,6 +44,7 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
                .example = "app.example.com=localhost:3000,terminate",
                .form = SettingForm::kList,
                .separator = ' ',
+               .may_change = true,
                .apply = [this](std::string_view text) -> Result<> {
                  auto service = agent::parse_service(text);
                  if (!service) return std::unexpected(service.error());
@@ -53,6 +58,7 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
                .example = R"([{"hostname": "app.example.com", "origin": "localhost:3000"}])",
                .variable = "CULVERT_AGENT_SERVICES",
                .form = SettingForm::kJson,
+               .may_change = true,
                .apply = [this](std::string_view text) -> Result<> {
                  auto services = agent::parse_services(text);
                  if (!services) return std::unexpected(services.error());
@@ -65,6 +71,7 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
                .value_name = "FILE",
                .example = "/etc/culvert/services.json",
                .variable = "CULVERT_AGENT_SERVICES_FILE",
+               .may_change = true,
                .apply = [this](std::string_view text) -> Result<> {
                  auto services = read_services(text);
                  if (!services) return std::unexpected(services.error());
@@ -97,6 +104,8 @@ Result<std::vector<agent::Service>> AgentCommand::collect_services() const {
 }
 
 Result<> AgentCommand::resolve(const Arguments& arguments, const Environment& environment) {
+  arguments_ = arguments;
+  environment_ = environment;
   auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
   auto token = token_.read(settings_, {});
@@ -106,6 +115,29 @@ Result<> AgentCommand::resolve(const Arguments& arguments, const Environment& en
   config_.emplace(agent::Config{.token = std::move(*token), .services = std::move(*services)});
   config_->options = options_;
   return {};
+}
+
+Result<ReloadReport> AgentCommand::reload(
+    const std::function<void(std::vector<agent::Service>)>& set_services) {
+  AgentCommand wanted;
+  auto resolved = wanted.resolve(arguments_, environment_);
+  if (!resolved) {
+    Result<ReloadReport> refused = std::unexpected(join_problems(wanted.settings_, resolved.error()));
+    log_reload(refused);
+    return refused;
+  }
+  Result<ReloadReport> report = take_changes(settings_, wanted.settings_);
+  set_log_level(wanted.log_level_);
+  if (is_another(config_->token, wanted.config_->token))
+    report->needs_restart.emplace_back("token: another one");
+  if (wanted.config_->services != config_->services) {
+    report->changed.push_back(
+        fmt::format("services: {}, were {}", wanted.config_->services.size(), config_->services.size()));
+    config_->services = wanted.config_->services;
+    set_services(std::move(wanted.config_->services));
+  }
+  log_reload(report);
+  return report;
 }
 
 Result<> AgentCommand::run() {
@@ -118,7 +150,9 @@ Result<> AgentCommand::run() {
   net::EventLoop loop;
   agent::AgentObserver logging;
   agent::Agent agent(loop, *config_, logging);
-  auto served = run_in_foreground(loop, agent, ops_);
+  auto served = run_in_foreground(loop, agent, ops_, [&] {
+    (void)reload([&agent](std::vector<agent::Service> services) { agent.set_services(std::move(services)); });
+  });
   if (!served) {
     return fail(served.error().code, "the agent did not start, and does not retry: {}",
                 served.error().message);

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/foreground.h"
+#include "cli/reload.h"
 #include "cli/token_source.h"
 
 namespace culvert::cli {
@@ -20,6 +22,10 @@ class AgentCommand final : public Command {
   Result<> run() override;
   const Settings* settings() const override { return &settings_; }
   void describe_metrics(Metrics& metrics) const override { describe_agent_metrics(metrics); }
+
+  // Reads file and variables again, as resolve() did, and takes over what may change: services go to
+  // `set_services`. kInvalid: something is wrong, and all is as it was.
+  Result<ReloadReport> reload(const std::function<void(std::vector<agent::Service>)>& set_services);
 
   // After resolve().
   const agent::Config& config() const { return *config_; }
@@ -37,6 +43,8 @@ class AgentCommand final : public Command {
   ops::Options ops_;
   LogLevel log_level_ = LogLevel::kInfo;
   std::optional<agent::Config> config_;
+  Arguments arguments_;
+  Environment environment_;
 };
 
 }  // namespace culvert::cli

@@ -10,6 +10,7 @@
 
 #include "cli/output.h"
 #include "cli/reference.h"
+#include "cli/reload_command.h"
 
 namespace culvert::cli {
 namespace {
@@ -224,6 +225,7 @@ std::vector<std::unique_ptr<Command>> make_config_commands() {
   commands.push_back(std::make_unique<ConfigCheckCommand>());
   commands.push_back(std::make_unique<ConfigShowCommand>());
   commands.push_back(std::make_unique<ConfigReferenceCommand>());
+  commands.push_back(std::make_unique<ReloadCommand>());
   return commands;
 }
 

@@ -1,5 +1,6 @@
 #include "cli/foreground.h"
 
+#include <csignal>
 #include <cstdlib>
 
 #include "base/version.h"
@@ -75,9 +76,15 @@ struct Ending {
   int status = 0;
 };
 
-net::Task<> obey_signals(net::EventLoop& loop, agent::Agent& agent, Ending& ending) {
-  net::StopSignals signals(loop);
-  co_await signals.next();
+net::Task<> obey_signals(net::EventLoop& loop, agent::Agent& agent, Ending& ending,
+                         std::function<void()> reload) {
+  const net::HangUp hang_up = reload ? net::meaning_of_hang_up() : net::HangUp::kStops;
+  net::StopSignals signals(loop, hang_up);
+  while (true) {
+    const int signal = co_await signals.next();
+    if (signal != SIGHUP || hang_up == net::HangUp::kStops) break;
+    reload();
+  }
   ending.patience.after(kPatience, [] { leave(0); });
   ending.notice.after(kUnnoticed, [&agent] {
     const std::string notice = stopping_notice(agent.open_connections());
@@ -112,13 +119,14 @@ void describe_agent_metrics(Metrics& metrics) {
   agent::describe_metrics(metrics);
 }
 
-Result<> run_in_foreground(net::EventLoop& loop, agent::Agent& agent, const ops::Options& options) {
+Result<> run_in_foreground(net::EventLoop& loop, agent::Agent& agent, const ops::Options& options,
+                           std::function<void()> reload) {
   auto ops = serve_ops(loop, agent, options);
   if (!ops) return std::unexpected(ops.error());
   Ending ending(loop);
   Result<> outcome;
   net::TaskGroup tasks(loop);
-  tasks.spawn(obey_signals(loop, agent, ending));
+  tasks.spawn(obey_signals(loop, agent, ending, std::move(reload)));
   tasks.spawn(serve(loop, agent, ops->get(), outcome));
   loop.run();
   if (ending.status != 0) leave(ending.status);

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <string>
 
 #include "agent/agent.h"
@@ -9,8 +10,10 @@ namespace culvert::cli {
 
 // Runs an agent on this thread until it ends or a stop signal comes: the first says goodbye to the edges, a
 // second ends the process at once. Until then its metrics and health are served where `ops` says. The agent's
-// error when it could not start, or that of the address for metrics.
-Result<> run_in_foreground(net::EventLoop& loop, agent::Agent& agent, const ops::Options& ops);
+// error when it could not start, or that of the address for metrics. `reload` is called where SIGHUP asks for
+// that (net::HangUp).
+Result<> run_in_foreground(net::EventLoop& loop, agent::Agent& agent, const ops::Options& ops,
+                           std::function<void()> reload = nullptr);
 // The series that are served then, all of them zero.
 void describe_agent_metrics(Metrics& metrics);
 

@@ -19,7 +19,7 @@ constexpr CommandGroup kGroups[] = {
     {"edge-invite", "Create, list and revoke the tokens of edges on other hosts"},
     {"route", "List and show the routes that edges serve"},
     {"audit", "List who changed what on the hub"},
-    {"config", "Check and show settings, and print their reference"},
+    {"config", "Check, show and reload settings, and print their reference"},
 };
 
 // A list of names, each with its line of text, in columns.

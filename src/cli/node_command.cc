@@ -1,5 +1,6 @@
 #include "cli/node_command.h"
 
+#include <csignal>
 #include <cstdlib>
 #include <thread>
 
@@ -54,10 +55,16 @@ Setting roles_setting(node::Roles& roles) {
 }
 
 // First signal: drain. Second: stop now. Third: leave whatever the state.
-net::Task<> obey_signals(net::EventLoop& loop, node::Node& node) {
-  net::StopSignals signals(loop);
+net::Task<> obey_signals(net::EventLoop& loop, node::Node& node, std::function<void()> reload) {
+  const net::HangUp hang_up = net::meaning_of_hang_up();
+  net::StopSignals signals(loop, hang_up);
   for (int count = 1;; ++count) {
     int signal = co_await signals.next();
+    if (signal == SIGHUP && hang_up == net::HangUp::kReloads) {
+      node.post(reload);
+      --count;
+      continue;
+    }
     log_info("stop_signal", "signal={} count={}", signal, count);
     if (count == 3) {
       drain_output();
@@ -69,7 +76,8 @@ net::Task<> obey_signals(net::EventLoop& loop, node::Node& node) {
 
 }  // namespace
 
-NodeCommand::NodeCommand(node::Roles roles) : Command(command_info(roles)), settings_(info().name) {
+NodeCommand::NodeCommand(node::Roles roles)
+    : Command(command_info(roles)), preset_(roles), settings_(info().name) {
   config_.roles = roles;
   SettingsBuilder builder = settings_.builder();
   data_dir_.describe(builder);
@@ -80,6 +88,8 @@ NodeCommand::NodeCommand(node::Roles roles) : Command(command_info(roles)), sett
 }
 
 Result<> NodeCommand::resolve(const Arguments& arguments, const Environment& environment) {
+  arguments_ = arguments;
+  environment_ = environment;
   auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
   auto data_dir = data_dir_.path(environment);
@@ -93,16 +103,34 @@ Result<> NodeCommand::resolve(const Arguments& arguments, const Environment& env
 
 Result<> NodeCommand::run() {
   set_log_level(log_level_);
+  config_.reload = [this] { return reload(); };
   auto node = node::Node::start(config_);
   if (!node) return std::unexpected(node.error());
+  node_ = node->get();
   net::EventLoop signal_loop;
   net::TaskGroup signals(signal_loop);
-  signals.spawn(obey_signals(signal_loop, **node));
+  signals.spawn(obey_signals(signal_loop, **node, [this] { (void)reload(); }));
   std::thread signal_thread([&signal_loop] { signal_loop.run(); });
   (*node)->run();
   signal_loop.stop();
   signal_thread.join();
+  node_ = nullptr;
   return {};
+}
+
+Result<ReloadReport> NodeCommand::reload() {
+  NodeCommand wanted(preset_);
+  auto resolved = wanted.resolve(arguments_, environment_);
+  Result<ReloadReport> outcome;
+  if (resolved) {
+    outcome = take_changes(settings_, wanted.settings_);
+    set_log_level(wanted.log_level_);
+    if (node_ != nullptr) node_->reconfigure(wanted.config_);
+  } else {
+    outcome = std::unexpected(join_problems(wanted.settings_, resolved.error()));
+  }
+  log_reload(outcome);
+  return outcome;
 }
 
 std::vector<std::unique_ptr<Command>> make_node_commands() {

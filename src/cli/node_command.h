@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/data_dir.h"
+#include "cli/reload.h"
 #include "cli/token_source.h"
 #include "node/node.h"
 
@@ -18,15 +19,23 @@ class NodeCommand final : public Command {
   const Settings* settings() const override { return &settings_; }
   void describe_metrics(Metrics& metrics) const override { node::describe_metrics(metrics); }
 
+  // Reads file and variables again, as resolve() did, and takes over what may change. kInvalid: something is
+  // wrong, and all is as it was. On the thread that runs the node, while there is one.
+  Result<ReloadReport> reload();
+
   const node::Config& config() const { return config_; }
   LogLevel log_level() const { return log_level_; }
 
  private:
+  const node::Roles preset_;
   Settings settings_;
   DataDir data_dir_;
   EdgeTokenSource edge_token_;
   node::Config config_;
   LogLevel log_level_ = LogLevel::kInfo;
+  Arguments arguments_;
+  Environment environment_;
+  node::Node* node_ = nullptr;  // while it runs
 };
 
 }  // namespace culvert::cli

@@ -23,6 +23,8 @@ std::string settings_table(const Command& command) {
   for (const Setting& setting : command.declared()) {
     std::string meaning = setting.help;
     if (!setting.details.empty()) meaning += ". " + setting.details;
+    if (setting.may_change)
+      meaning += std::string(setting.details.empty() ? "." : "") + " *May change while it runs.*";
     const std::string letter = setting.letter == 0 ? "" : fmt::format("`-{}`, ", setting.letter);
     fmt::format_to(std::back_inserter(out), "| {}`--{} {}` | `{}` | `{}` | {} | {} |\n", letter, setting.flag,
                    setting.value_name, dotted_name(setting), variable_name(setting), default_cell(setting),

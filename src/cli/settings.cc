@@ -6,8 +6,11 @@
 #include <cstdlib>
 
 #include "base/ascii.h"
+#include "base/crypto.h"
+#include "base/encoding.h"
 #include "base/environment.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "cli/suggestion.h"
 
 namespace culvert::cli {
@@ -121,11 +124,17 @@ std::string shown_value(const Setting& setting, std::span<const std::string> val
   return setting.is_secret ? "set" : fmt::format("{}", fmt::join(values, ","));
 }
 
-std::string shown_value(const Setting& setting, const ConfigEntry& entry) {
-  if (setting.is_secret) return "set";
-  std::string out;
-  for (const ConfigValue& value : entry.values) out += (out.empty() ? "" : ",") + value.text;
+std::vector<std::string> texts_of(const ConfigEntry& entry) {
+  std::vector<std::string> out;
+  for (const ConfigValue& value : entry.values) out.push_back(value.text);
   return out;
+}
+
+std::string fingerprint_of(std::span<const std::string> values) {
+  std::string all;
+  WipeAtEnd wipe_all(all);
+  for (const std::string& value : values) all += fmt::format("{}:{},", value.size(), value);
+  return to_hex(sha256(as_bytes(all)));
 }
 
 }  // namespace
@@ -150,8 +159,18 @@ std::string Settings::source(std::string_view flag) const {
   return found == nullptr ? fmt::format("--{}", flag) : found->source;
 }
 
-void Settings::remember(const Setting& setting, std::string source, std::string place, std::string value) {
-  given_[setting.flag] = {std::move(source), std::move(place), std::move(value)};
+void Settings::take(std::string_view flag, const Settings& from) {
+  if (const Given* theirs = from.given(flag)) {
+    given_.insert_or_assign(std::string(flag), *theirs);
+  } else if (const auto ours = given_.find(flag); ours != given_.end()) {
+    given_.erase(ours);
+  }
+}
+
+void Settings::remember(const Setting& setting, std::string source, std::string place,
+                        std::span<const std::string> values) {
+  given_[setting.flag] = {std::move(source), std::move(place), shown_value(setting, values),
+                          fingerprint_of(values)};
 }
 
 Result<> Settings::apply_entry(const Setting& setting, const ConfigFile& file, const ConfigEntry& entry) {
@@ -213,17 +232,16 @@ Result<> Settings::apply(const Setting& setting, const Arguments& arguments, con
   const auto on_command_line = arguments.values.find(setting.flag);
   if (on_command_line != arguments.values.end()) {
     const std::string flag = "--" + setting.flag;
-    remember(setting, flag, flag, shown_value(setting, on_command_line->second));
+    remember(setting, flag, flag, on_command_line->second);
     return apply_flag(setting, on_command_line->second);
   }
   const std::string variable = variable_name(setting);
   if (const auto value = environment(variable)) {
-    remember(setting, variable, variable, shown_value(setting, std::span(&*value, 1)));
+    remember(setting, variable, variable, std::span(&*value, 1));
     return apply_text(setting, *value, variable);
   }
   if (!is_in_file) return {};
-  remember(setting, file.place(*in_file), fmt::format("{}:{}", file.name, in_file->line),
-           shown_value(setting, *in_file));
+  remember(setting, file.place(*in_file), fmt::format("{}:{}", file.name, in_file->line), texts_of(*in_file));
   return apply_entry(setting, file, *in_file);
 }
 

@@ -2,6 +2,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,9 +42,12 @@ class Settings {
     std::string source;  // how a message should call the setting: its flag, variable or place in the file
     std::string place;   // "--workers", "CULVERT_WORKERS" or "FILE:LINE"
     std::string value;   // lists joined by commas; of a secret: "set"
+    std::string fingerprint;  // of the value, also of a secret: equal values have equal ones
   };
   // After resolve(); nullptr: the default.
   const Given* given(std::string_view flag) const;
+  // From here on it is given as it is there.
+  void take(std::string_view flag, const Settings& from);
   // After resolve(): its Given::source, or the flag.
   std::string source(std::string_view flag) const;
 
@@ -55,7 +59,8 @@ class Settings {
   std::string hint_for(const ConfigEntry& unknown) const;
   Result<> apply(const Setting& setting, const Arguments& arguments, const Environment& environment,
                  const ConfigFile& file);
-  void remember(const Setting& setting, std::string source, std::string place, std::string value);
+  void remember(const Setting& setting, std::string source, std::string place,
+                std::span<const std::string> values);
 
   std::string command_;
   std::vector<Setting> declared_;

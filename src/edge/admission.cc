@@ -16,7 +16,7 @@ void Admission::Pending::attach(Admission& owner, net::ByteStream& socket) {
 }
 
 std::optional<Admission::Admitted> Admission::admit(net::ByteStream& socket, bool from_proxy) {
-  const size_t max_connections = shared_.config.options.max_connections;
+  const size_t max_connections = shared_.options.get()->max_connections;
   auto slot = ConnectionSlot::take(shared_.counters, max_connections);
   if (!slot) {
     refusals_.connections_full(max_connections);

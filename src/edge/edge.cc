@@ -64,6 +64,13 @@ void Edge::set_names(std::unordered_set<std::string> hub_names, std::string publ
   shared_.config.public_addr = std::move(public_addr);
 }
 
+void Edge::reconfigure(const Options& wanted) {
+  shared_.options.change(wanted);
+  const auto now = shared_.options.get();
+  shared_.unserved.set_limits(unserved_limits(*now));
+  shared_.tenants.set_limit(tenant_limit(*now));
+}
+
 void Edge::start(ControlPlane control) {
   CHECK(threads_.empty());
   shared_.control = std::move(control);

@@ -38,6 +38,9 @@ class Edge {
   void replace_routes(route::SnapshotPtr routes);
   // Tells every agent that has a tunnel here to declare again, at a moment of its own within `spread`.
   void declare_again(Duration spread);
+  // Takes over those of `wanted` that may change while the edge runs (LiveOptions); any thread. Connections
+  // that are there keep what they have.
+  void reconfigure(const Options& wanted);
   // Drains and ends; `stopped` of the control plane is called when every worker has. A second call skips the
   // drain.
   void stop();

@@ -379,6 +379,38 @@ TEST_F(EdgeTest, ClientsBehindAProxyDoNotShareACap) {
   for (Received* each : calm) EXPECT_FALSE(each->ended());
 }
 
+// ---- Options that change
+
+TEST_F(EdgeTest, LimitsMayChangeWhileItRuns) {
+  Config first = config();
+  first.options.hello_timeout = 1h;
+  start(std::move(first));
+  read(keep(tcp()));
+  wait([&] { return counters().connections_active == 1; });
+  Options wanted;
+  wanted.max_connections = 1;
+  wanted.hello_timeout = 200ms;
+  wanted.workers = 7;
+  edge_->reconfigure(wanted);
+  auto second = run_task(loop_, net::tcp_connect(loop_, edge_->tcp_addr(), soon()));
+  if (second) {
+    Received& refused = read(keep(std::move(*second)));
+    wait([&] { return refused.ended(); });
+  }
+  wait([&] { return counters().refused_max_connections == 1; });
+  EXPECT_FALSE(received_.front()->ended()) << "what is there keeps what it has";
+  EXPECT_EQ(edge_->workers(), 1u) << "what cannot change stays";
+  wanted.max_connections = 10;
+  edge_->reconfigure(wanted);
+  Received& slow = read(keep(tcp()));
+  wait([&] { return slow.ended(); });
+  wait([&] { return counters().refused_hello_timeout == 1u; });
+  wanted.trusted_proxies = {*IpPrefix::parse("127.0.0.1")};
+  edge_->reconfigure(wanted);
+  send(keep(tcp()), proxied("PROXY TCP4 203.0.113.7 198.51.100.1 51234 443\r\n", client_hello("hub.test")));
+  wait_for_call(to_hub_);
+}
+
 // ---- Carrying
 
 TEST_F(EdgeTest, PassthroughCarriesTheHelloAndAllThatFollows) {

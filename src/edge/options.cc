@@ -20,14 +20,18 @@ void describe(SettingsBuilder& settings, Options& options) {
                options.udp_listen);
   settings.add({.name = "workers", .help = "worker threads, each with its own tunnels"}, options.workers, 1,
                256);
-  settings.add({.name = "hello-timeout", .help = "how long a client may take to send its TLS ClientHello"},
+  settings.add({.name = "hello-timeout",
+                .help = "how long a client may take to send its TLS ClientHello",
+                .may_change = true},
                options.hello_timeout, std::chrono::milliseconds(1));
-  settings.add(
-      {.name = "drain-timeout", .help = "how long a stopping node waits for open connections to end"},
-      options.drain_timeout);
+  settings.add({.name = "drain-timeout",
+                .help = "how long a stopping node waits for open connections to end",
+                .may_change = true},
+               options.drain_timeout);
   settings.add({.name = "max-connections",
                 .help = "the most public connections at one time, of all workers together",
-                .details = "Further ones are reset: `connections_full` in the log."},
+                .details = "Further ones are reset: `connections_full` in the log.",
+                .may_change = true},
                options.max_connections, 1, kMost);
   settings.add(
       {.name = "max-connections-per-tenant",
@@ -36,21 +40,24 @@ void describe(SettingsBuilder& settings, Options& options) {
                   "`tenant_full` in the log.",
        .default_text = "as --max-connections",
        .default_is_words = true,
-       .example = "5000"},
+       .example = "5000",
+       .may_change = true},
       options.max_connections_per_tenant, 1, kMost);
   settings.add({.name = "max-handshakes",
                 .help = "the most public connections at one time whose TLS handshake is not complete",
                 .details = "Further ones are reset: `hellos_full` in the log.",
                 .default_text = "half of --max-connections, 64 at least",
                 .default_is_words = true,
-                .example = "10000"},
+                .example = "10000",
+                .may_change = true},
                options.max_unserved, 1, kMost);
   settings.add({.name = "max-handshakes-per-source",
                 .help = "the most of these from one source: an IPv4 address, or the /64 of an IPv6 address",
                 .details = "At the limit the oldest of the source is reset: `source_full` in the log.",
                 .default_text = "a quarter of --max-handshakes, 32 at least",
                 .default_is_words = true,
-                .example = "2500"},
+                .example = "2500",
+                .may_change = true},
                options.max_unserved_per_source, 1, kMost);
   settings.add(
       {.name = "trusted-proxies",
@@ -64,6 +71,7 @@ void describe(SettingsBuilder& settings, Options& options) {
        .default_is_words = true,
        .example = "10.0.0.0/8",
        .form = SettingForm::kList,
+       .may_change = true,
        .apply = [&options](std::string_view text) -> Result<> {
          auto network = IpPrefix::parse(text);
          if (!network) return std::unexpected(network.error());

@@ -8,6 +8,7 @@
 
 #include "base/key.h"
 #include "edge/counters.h"
+#include "edge/live_options.h"
 #include "edge/options.h"
 #include "edge/public_connection.h"
 #include "edge/tenant_slots.h"
@@ -67,6 +68,7 @@ struct Shared {
   Shared(Config c, std::shared_ptr<tls::Certificates> certs, net::Platform& its_platform)
       : platform(its_platform),
         config(std::move(c)),
+        options(config.options),
         certificates(std::move(certs)),
         tunnels(config.options.balance),
         unserved(unserved_limits(config.options)),
@@ -74,7 +76,8 @@ struct Shared {
         next_connection(platform.random().u64()) {}
 
   net::Platform& platform;  // of the workers' loops
-  Config config;
+  Config config;            // its options as they were at the start
+  LiveOptions options;
   std::shared_ptr<tls::Certificates> certificates;
   ControlPlane control;        // set before the workers run
   std::vector<Peer*> workers;  // by index; set before they run

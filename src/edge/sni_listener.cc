@@ -101,14 +101,15 @@ net::Task<> SniListener::accept(net::TcpListener& listener) {
 }
 
 bool SniListener::is_proxy(const SocketAddr& address) const {
-  return std::ranges::any_of(context_.shared.config.options.trusted_proxies,
+  const auto options = context_.shared.options.get();
+  return std::ranges::any_of(options->trusted_proxies,
                              [&](const IpPrefix& network) { return network.contains(address); });
 }
 
 net::Task<> SniListener::identify_and_serve(PublicConnection connection) {
   Shared& shared = context_.shared;
   auto told = co_await read_proxy_header(*connection.socket,
-                                         connection.accepted + shared.config.options.hello_timeout);
+                                         connection.accepted + shared.options.get()->hello_timeout);
   if (!told && told.error().code != ErrorCode::kInvalid) {
     count(shared.counters.refused_hello_timeout);
     co_return;
@@ -131,8 +132,8 @@ net::Task<> SniListener::serve(PublicConnection connection, Bytes begun) {
   const Config& config = context_.shared.config;
   wire::ClientHelloReader reader;
   if (!begun.empty()) reader.feed(begun);
-  auto complete =
-      co_await read_hello(*connection.socket, reader, connection.accepted + config.options.hello_timeout);
+  auto complete = co_await read_hello(*connection.socket, reader,
+                                      connection.accepted + context_.shared.options.get()->hello_timeout);
   if (!complete) {
     co_return co_await refuse_hello(std::move(connection), complete.error().code,
                                     to_bytes(reader.received()));

@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
@@ -36,9 +37,11 @@ class TenantSlots {
   explicit TenantSlots(size_t limit) : limit_(limit) {}
   TenantSlots(const TenantSlots&) = delete;
 
-  size_t limit() const { return limit_; }
+  size_t limit() const { return limit_.load(std::memory_order_relaxed); }
+  // For what comes; connections that are there stay.
+  void set_limit(size_t limit) { limit_.store(limit, std::memory_order_relaxed); }
   // What a tenant may have whose own limit this is; 0: it has none. Never more than limit().
-  size_t limit_for(size_t own_limit) const { return own_limit == 0 ? limit_ : std::min(own_limit, limit_); }
+  size_t limit_for(size_t own_limit) const { return own_limit == 0 ? limit() : std::min(own_limit, limit()); }
   // nullopt: the tenant has as many as it may.
   std::optional<Slot> take(const PublicKey& tenant, size_t own_limit = 0) {
     std::lock_guard lock(mutex_);
@@ -55,7 +58,7 @@ class TenantSlots {
     if (--count->second == 0) counts_.erase(count);
   }
 
-  const size_t limit_;  // at least 1
+  std::atomic<size_t> limit_;  // at least 1
   std::mutex mutex_;
   std::unordered_map<PublicKey, size_t> counts_;
 };

@@ -39,15 +39,28 @@ std::optional<Unserved::Entry> Unserved::Place::move_to_source(const SocketAddr&
   return dropped;
 }
 
+Unserved::Limits Unserved::limits() const {
+  std::lock_guard lock(mutex_);
+  return limits_;
+}
+
+void Unserved::set_limits(Limits limits) {
+  std::lock_guard lock(mutex_);
+  limits_ = limits;
+}
+
 Unserved::Admitted Unserved::admit(const SocketAddr& client, unsigned worker) {
-  return admit(client.source_prefix(), limits_.per_source, worker);
+  std::lock_guard lock(mutex_);
+  return admit_locked(client.source_prefix(), limits_.per_source, worker);
 }
 
 // Prefixes of addresses are never empty.
-Unserved::Admitted Unserved::admit_from_proxy(unsigned worker) { return admit("", limits_.total, worker); }
-
-Unserved::Admitted Unserved::admit(std::string source, size_t per_source, unsigned worker) {
+Unserved::Admitted Unserved::admit_from_proxy(unsigned worker) {
   std::lock_guard lock(mutex_);
+  return admit_locked("", limits_.total, worker);
+}
+
+Unserved::Admitted Unserved::admit_locked(std::string source, size_t per_source, unsigned worker) {
   Admitted admitted;
   admitted.dropped = drop_oldest(source, per_source);
   if (size_ >= limits_.total) return admitted;

@@ -59,19 +59,21 @@ class Unserved {
   Admitted admit(const SocketAddr& client, unsigned worker);
   // From a proxy that has still to tell whose connection it is: no source's, among all.
   Admitted admit_from_proxy(unsigned worker);
-  const Limits& limits() const { return limits_; }
+  Limits limits() const;
+  // For what comes; places that were given stay.
+  void set_limits(Limits limits);
 
  private:
   using BySource =
       std::unordered_map<std::string, std::map<uint64_t, unsigned>>;  // workers by id, oldest first
 
-  Admitted admit(std::string source, size_t per_source, unsigned worker);
+  Admitted admit_locked(std::string source, size_t per_source, unsigned worker);
   // What has to go so that the source has room; locked.
   std::optional<Entry> drop_oldest(const std::string& source, size_t per_source);
   void give_back(const std::string& source, uint64_t id);
 
-  const Limits limits_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  Limits limits_;
   BySource by_source_;
   size_t size_ = 0;
   uint64_t ids_ = 0;

@@ -114,7 +114,7 @@ void Worker::skip_drain() {
 }
 
 net::Task<> Worker::shut_down() {
-  const TimePoint deadline = loop_.now() + context_.shared.config.options.drain_timeout;
+  const TimePoint deadline = loop_.now() + context_.shared.options.get()->drain_timeout;
   tcp_->close();
   tunnels_.send_drain();
   while ((tunnels_.connections() > 0 || !admission_.empty()) && !skip_drain_ && loop_.now() < deadline) {

@@ -85,6 +85,7 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
   operators("DELETE", "/v1/edges/*", [this](const Exchange& e) { return edge_handlers_.revoke(e); });
   operators("GET", "/v1/agents", [this](const Exchange& e) -> Response { co_return lists_.agents(e); });
   operators("GET", "/v1/status", [this](const Exchange&) -> Response { co_return status_handler_.status(); });
+  operators("POST", "/v1/reload", [this](const Exchange& e) { return status_handler_.reload(e); });
   operators("GET", "/v1/routes/*", [this](const Exchange& e) -> Response { co_return lists_.route(e); });
   operators("GET", "/v1/claims", [this](const Exchange& e) -> Response { co_return lists_.claims(e); });
   operators("GET", "/v1/routes", [this](const Exchange& e) -> Response { co_return lists_.routes(e); });

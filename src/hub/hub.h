@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/reload.h"
 #include "base/secret.h"
 #include "http/server.h"
 #include "hub/api_counters.h"
@@ -36,6 +37,7 @@ struct Config {
   WallClock wall_clock = {};                         // not set: the loop's
   Duration request_time = std::chrono::seconds(10);  // from the first byte of a request to its last
   StoreOptions store = {};
+  Reload reload = nullptr;  // of the process that the hub is in; not set: it cannot
 };
 
 // What a hub reports of itself at one moment.

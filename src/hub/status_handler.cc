@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "base/version.h"
 #include "hub/answers.h"
 #include "hubapi/declaration.h"
@@ -21,7 +22,7 @@ json::array as_array(const std::vector<std::string>& texts) {
 
 }  // namespace
 
-StatusHandler::StatusHandler(const Config& config, const State& state, const Ledger& ledger)
+StatusHandler::StatusHandler(const Config& config, const State& state, Ledger& ledger)
     : config_(config), state_(state), ledger_(ledger), started_at_(config.wall_clock()) {}
 
 // Neither the reason nor a path: these are for the log and for operators.
@@ -52,6 +53,35 @@ std::vector<std::string> StatusHandler::warnings() const {
   if (const auto& failure = ledger_.failure())
     out.push_back(fmt::format("the database said: {}", failure->error.message));
   return out;
+}
+
+net::Task<http::Response> StatusHandler::reload(const http::Exchange& exchange) {
+  if (!config_.reload) {
+    co_return error_response(404, "not_found",
+                             "this hub has no configuration to read again; restart it with another one");
+  }
+  const auto report = config_.reload();
+  if (!report) {
+    co_return error_response(422, "invalid_config",
+                             fmt::format("{}; nothing was changed", report.error().message));
+  }
+  const std::string what = json::serialize(json::object{{"changed", as_array(report->changed)},
+                                                        {"needs_restart", as_array(report->needs_restart)}});
+  // It is in force, whatever the database says.
+  auto noted = co_await ledger_.commit({.touches = {}, .judge = [&]() -> Result<Batch> {
+                                          return Batch{.records = {},
+                                                       .audit = {{.at = config_.wall_clock(),
+                                                                  .actor = exchange.user,
+                                                                  .action = "config.reload",
+                                                                  .subject = config_.hub_key.to_string(),
+                                                                  .after = what}}};
+                                        }});
+  if (!noted)
+    log_warn("audit_entry_lost", "action=config.reload reason={}", culvert::quoted(noted.error().message));
+  co_return json_response(200,
+                          json::serialize(json::object{{"status", "ok"},
+                                                       {"changed", as_array(report->changed)},
+                                                       {"needs_restart", as_array(report->needs_restart)}}));
 }
 
 http::Response StatusHandler::status() const {

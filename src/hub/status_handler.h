@@ -9,14 +9,17 @@
 
 namespace culvert::hub {
 
-// How the hub is: for anyone whether it works (/v1/health), for operators what it has (/v1/status).
+// How the hub is: for anyone whether it works (/v1/health), for operators what it has (/v1/status), and to
+// have it read its configuration again (/v1/reload).
 class StatusHandler {
  public:
   // All outlive it.
-  StatusHandler(const Config& config, const State& state, const Ledger& ledger);
+  StatusHandler(const Config& config, const State& state, Ledger& ledger);
 
   http::Response health() const;
   http::Response status() const;
+  // Reads the configuration of the process again.
+  net::Task<http::Response> reload(const http::Exchange& exchange);
 
   // Why it cannot do all of its work; none: it can. Agents are served all the same.
   static std::vector<std::string> faults(const State& state, const Ledger& ledger);
@@ -26,7 +29,7 @@ class StatusHandler {
 
   const Config& config_;
   const State& state_;
-  const Ledger& ledger_;
+  Ledger& ledger_;
   const UnixTime started_at_;
 };
 

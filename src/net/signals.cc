@@ -49,7 +49,14 @@ int open_pipe() {
 
 }  // namespace
 
-StopSignals::StopSignals(EventLoop& loop) : arrived_(loop, open_pipe()) {
+HangUp meaning_of_hang_up() {
+  const int terminal = ::open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+  if (terminal < 0) return HangUp::kReloads;
+  ::close(terminal);
+  return HangUp::kStops;
+}
+
+StopSignals::StopSignals(EventLoop& loop, HangUp hang_up) : arrived_(loop, open_pipe()), hang_up_(hang_up) {
   for (const int number : kSignals) {
     if (number != SIGHUP || !is_ignored(number)) handle_by(number, note_signal);
   }
@@ -69,7 +76,7 @@ Task<int> StopSignals::next() {
     unsigned char number;
     const ssize_t got = ::read(arrived_.fd(), &number, 1);
     if (got == 1 && (number != SIGHUP || !is_stopping_)) {
-      is_stopping_ = true;
+      is_stopping_ = number != SIGHUP || hang_up_ == HangUp::kStops;
       co_return number;
     }
     if (got == 1 || (got < 0 && errno == EINTR)) continue;

@@ -61,6 +61,28 @@ TEST_F(Signals, WhatComesBetweenTwoWaitsIsKept) {
   EXPECT_EQ(got, SIGINT);
 }
 
+TEST(ReloadingHangUp, CountsAsOftenAsItComesUntilTheStop) {
+  std::signal(SIGHUP, SIG_DFL);
+  EventLoop loop;
+  StopSignals signals(loop, HangUp::kReloads);
+  TaskGroup tasks(loop);
+  for (const int number : {SIGHUP, SIGHUP, SIGTERM}) {
+    std::optional<int> got;
+    tasks.spawn(keep_result(signals.next(), got));
+    drain(loop);
+    raise(number);
+    run_until(loop, [&] { return got.has_value(); });
+    EXPECT_EQ(got, number);
+  }
+  std::optional<int> late;
+  tasks.spawn(keep_result(signals.next(), late));
+  raise(SIGHUP);
+  drain(loop);
+  EXPECT_EQ(late, std::nullopt) << "who is stopping reads nothing again";
+  raise(SIGTERM);
+  run_until(loop, [&] { return late.has_value(); });
+}
+
 TEST(IgnoredHangUp, StaysIgnored) {
   std::signal(SIGHUP, SIG_IGN);
   {

@@ -109,7 +109,8 @@ Result<> Assembly::bind_hub(Parts parts, std::shared_ptr<tls::Certificates> cert
                      .edges = {},
                      .public_port = urls->front().port,
                      .internal_ca_pem = parts.is_edge ? certificates->root_pem() : std::string(),
-                     .store = parts.store_options};
+                     .store = parts.store_options,
+                     .reload = parts.reload};
   if (parts.is_edge) config.edges.push_back({id, std::move(*addresses)});
   auto hub = parts.store ? hub::Hub::with_store(loop_, std::move(config), std::move(parts.store))
                          : hub::Hub::open(loop_, std::move(config));

@@ -8,6 +8,7 @@
 
 #include "base/key.h"
 #include "base/metrics.h"
+#include "base/reload.h"
 #include "base/secret.h"
 #include "edge/edge.h"
 #include "hub/hub.h"
@@ -40,6 +41,7 @@ class Assembly {
     std::unique_ptr<hub::RecordStore> store = nullptr;  // in place of the database, if there is one
     hub::StoreOptions store_options = {};
     bool is_edge = true;                                // as well
+    Reload reload = nullptr;                            // as node::Config
 
     // Of an edge without a hub: its token, and where it keeps the hub's routes.
     std::optional<hubapi::EdgeToken> token = std::nullopt;

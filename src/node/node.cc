@@ -61,6 +61,9 @@ class RunningNode final : public Node {
   void run() override;
   void stop() override;
 
+  void reconfigure(const Config& wanted) override { assembly_->edge().reconfigure(wanted.edge); }
+  void post(std::function<void()> work) override { loop_.post(std::move(work)); }
+
   const PublicKey& id() const override { return id_; }
   SocketAddr tcp_addr() const override { return assembly_->edge().tcp_addr(); }
   SocketAddr udp_addr() const override { return assembly_->edge().udp_addr(); }
@@ -106,6 +109,7 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
     parts.public_urls = config.public_urls;
     parts.database = files.database();
     parts.store_options = config.store;
+    parts.reload = config.reload;
   }
   auto assembly = Assembly::open(loop_, std::move(parts));
   if (!assembly) return std::unexpected(assembly.error());

@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 #include "base/clock.h"
 #include "base/key.h"
 #include "base/metrics.h"
+#include "base/reload.h"
 #include "base/result.h"
 #include "base/secret.h"
 #include "base/settings.h"
@@ -35,6 +37,8 @@ struct Config {
   hub::StoreOptions store = {};
   edge::Options edge = {};
   ops::Options ops = {};
+  // Called on the thread that runs the node, for a call of its API. Not set: it cannot.
+  Reload reload = nullptr;
 };
 
 // Sections [hub], [edge] and [metrics], without [hub] for an edge alone. The data directory, the roles and
@@ -55,6 +59,11 @@ class Node {
   // second call skips the drain.
   virtual void run() = 0;
   virtual void stop() = 0;
+
+  // Takes over what may change while it runs (Setting::may_change); on the thread that runs it.
+  virtual void reconfigure(const Config& wanted) = 0;
+  // Has `work` done on the thread that runs it; from any thread.
+  virtual void post(std::function<void()> work) = 0;
 
   virtual const PublicKey& id() const = 0;
   virtual SocketAddr tcp_addr() const = 0;  // with the port that was taken
