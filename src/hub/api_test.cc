@@ -536,6 +536,88 @@ TEST_F(OperatorApiTest, AgentsAndRoutesAreListed) {
   EXPECT_EQ(call("GET", "/v1/agents?after=x").status, 400);
 }
 
+TEST_F(OperatorApiTest, OneRouteIsFoundByPatternOrHostname) {
+  auto token = invite(R"({"hostnames":["*.a.eu"]})");
+  ASSERT_EQ(declare(token, "x.a.eu").status, 200);
+  agent_ = SecretKey::generate(random_).public_key();
+  ASSERT_EQ(declare(token, "*.a.eu").status, 200);
+  const auto shown = [&](const char* name) {
+    auto response = call("GET", std::string("/v1/routes/") + name);
+    return response.status == 200 ? std::string(parse(response).at("hostname").as_string())
+                                  : error_code(response);
+  };
+  EXPECT_EQ(shown("x.a.eu"), "x.a.eu");
+  EXPECT_EQ(shown("X.A.EU"), "x.a.eu");
+  EXPECT_EQ(shown("y.a.eu"), "*.a.eu") << "the one that serves it";
+  EXPECT_EQ(shown("*.a.eu"), "*.a.eu");
+  EXPECT_EQ(shown("x.y.a.eu"), "not_found");
+  EXPECT_EQ(shown("*.b.eu"), "not_found");
+  EXPECT_EQ(shown("no name"), "invalid_request");
+  EXPECT_EQ(shown(""), "invalid_request");
+}
+
+TEST_F(OperatorApiTest, TheStatusSaysWhatThereIs) {
+  auto token = invite();
+  auto suspended = invite(R"({"hostnames":["s.eu"]})");
+  auto revoked = invite(R"({"hostnames":["r.eu"]})");
+  ASSERT_EQ(declare(token).status, 200);
+  ASSERT_EQ(call("PATCH", path_of(suspended), R"({"suspended":true})").status, 200);
+  ASSERT_EQ(call("DELETE", path_of(revoked)).status, 200);
+  (void)create_key("ops", "read-only");
+  g_wall += 5s;
+  const auto body = parse(call("GET", "/v1/status"));
+  EXPECT_EQ(body.at("status").as_string(), "ok");
+  EXPECT_EQ(body.at("started_at").as_int64(), 1'700'000'000);
+  EXPECT_EQ(json::serialize(body.at("urls")), R"(["https://hub.example:8443"])");
+  for (const auto& [member, count] :
+       {std::pair{"tenants", 2}, std::pair{"suspended_tenants", 1}, std::pair{"agents", 1},
+        std::pair{"routes", 1}, std::pair{"edges", 1}, std::pair{"operator_keys", 1}}) {
+    EXPECT_EQ(body.at(member).to_number<int>(), count) << member;
+  }
+  EXPECT_EQ(body.at("database").as_string(), "ok");
+  EXPECT_TRUE(body.at("warnings").as_array().empty());
+}
+
+// Agents are served all the same: no load balancer may take it for dead.
+TEST_F(OperatorApiTest, ADatabaseThatFailsIsAFaultUntilItWritesAgain) {
+  open({.retry = 1ms});
+  auto token = invite();
+  {
+    FullDisk full;
+    EXPECT_EQ(call("DELETE", path_of(token)).status, 507);
+    const auto health = call("GET", "/v1/health", "", std::nullopt);
+    EXPECT_EQ(health.status, 200);
+    EXPECT_EQ(parse(health).at("status").as_string(), "degraded");
+    EXPECT_EQ(parse(health).at("faults").as_array().size(), 2u) << "and a revocation that is not stored";
+    EXPECT_EQ(health.body.find("hub.db"), std::string::npos) << "nothing of the machine for anyone";
+    const auto status = parse(call("GET", "/v1/status"));
+    EXPECT_EQ(status.at("database").as_string(), "failing");
+    EXPECT_TRUE(status.contains("database_failing_since"));
+    EXPECT_NE(json::serialize(status.at("warnings")).find("the database said"), std::string::npos);
+  }
+  net::testing::run_until(loop_, [&] { return !ledger_->failure(); });
+  EXPECT_EQ(parse(call("GET", "/v1/health")).at("status").as_string(), "ok");
+  EXPECT_EQ(parse(call("GET", "/v1/status")).at("database").as_string(), "ok");
+}
+
+TEST_F(OperatorApiTest, AReloadSaysWhatBecameOfIt) {
+  EXPECT_EQ(error_code(call("POST", "/v1/reload")), "not_found") << "a hub that has no file";
+  Result<ReloadReport> outcome =
+      ReloadReport{.changed = {"log.level: debug, was info"}, .needs_restart = {"x"}};
+  config_.reload = [&] { return outcome; };
+  auto done = call("POST", "/v1/reload");
+  ASSERT_EQ(done.status, 200) << done.body;
+  EXPECT_EQ(json::serialize(parse(done).at("changed")), R"(["log.level: debug, was info"])");
+  EXPECT_EQ(json::serialize(parse(done).at("needs_restart")), R"(["x"])");
+  EXPECT_EQ(audit()[0].at("action").as_string(), "config.reload");
+  outcome = fail(ErrorCode::kInvalid, "node.toml:3:1: is unknown");
+  auto refused = call("POST", "/v1/reload");
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_NE(refused.body.find("node.toml:3:1"), std::string::npos);
+  EXPECT_EQ(audit().size(), 1u);
+  EXPECT_EQ(call("POST", "/v1/reload", "", create_key("looks", "read-only")).status, 403);
+}
+
 TEST_F(OperatorApiTest, ListsHavePages) {
   auto token = invite();
   std::vector<hubapi::DeclaredService> services;
