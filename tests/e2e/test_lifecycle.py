@@ -2,6 +2,7 @@
 import contextlib
 import re
 import signal
+import sys
 import stat
 import threading
 import time
@@ -413,10 +414,23 @@ def test_an_origin_that_refuses_the_proxy_header_is_named_in_one_line(world):
     assert len(lines) <= 3, lines
 
 
+# Runs a program in a terminal of its own, with our standard output and error; SIGHUP closes the terminal.
+IN_A_TERMINAL = """
+import os, pty, signal, sys
+out, err = os.dup(1), os.dup(2)
+pid, terminal = pty.fork()
+if pid == 0:
+    os.dup2(out, 1), os.dup2(err, 2)
+    os.execvp(sys.argv[1], sys.argv[1:])
+signal.signal(signal.SIGHUP, lambda *_: os.close(terminal))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
 def test_a_closed_terminal_is_a_stop_with_a_goodbye(world):
     world.nginx()
     node = world.node()
-    agent = world.agent(world.invite(node), terminate())
+    agent = world.agent(world.invite(node), terminate(), prefix=(sys.executable, "-c", IN_A_TERMINAL))
     agent.signal(signal.SIGHUP)
     assert agent.wait() == 0
     node.wait_for(r"event=agent_disconnected .*by=agent code=7")
