@@ -54,6 +54,7 @@ std::vector<std::unique_ptr<Command>> make_invite_commands();
 std::vector<std::unique_ptr<Command>> make_status_commands();
 // About tenants, edges, operator keys, agents, routes and the audit log.
 std::vector<std::unique_ptr<Command>> make_hub_commands();
+std::vector<std::unique_ptr<Command>> make_hub_archive_commands();
 std::unique_ptr<Command> make_ca_export_command();
 std::unique_ptr<Command> make_token_inspect_command();
 std::unique_ptr<Command> make_version_command();

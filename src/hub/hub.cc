@@ -247,9 +247,7 @@ void report(const Status& status, Metrics& metrics) {
 Result<std::unique_ptr<Hub>> Hub::open(net::EventLoop& loop, Config config) {
   auto valid = check(config);
   if (!valid) return std::unexpected(valid.error());
-  auto store = config.database_url.empty()
-                   ? open_sqlite_store(loop, config.database, loop.random(), config.store)
-                   : open_postgres_store(loop, config.database_url, loop.random(), config.store);
+  auto store = open_store(loop, config.database, config.database_url, loop.random(), config.store);
   if (!store) return std::unexpected(store.error());
   return with_store(loop, std::move(config), std::move(*store));
 }

@@ -16,9 +16,10 @@ int64_t milliseconds(Duration duration) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
 }
 
-// libpq ends its messages with line feeds, and some have several lines.
+// libpq ends its messages with line feeds, and some have several lines, indented by tabs.
 std::string one_line(std::string text) {
   while (text.ends_with('\n')) text.pop_back();
+  std::erase(text, '\t');
   for (size_t at = 0; (at = text.find('\n', at)) != std::string::npos;) text.replace(at, 1, "; ");
   return printable(text);
 }

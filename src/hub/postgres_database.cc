@@ -10,6 +10,7 @@
 
 #include "base/encoding.h"
 #include "base/log.h"
+#include "hub/hubs.h"
 #include "hub/postgres_schema.h"
 #include "hub/postgres_watch.h"
 
@@ -57,6 +58,11 @@ constexpr const char* kNewer =
     "SELECT h.revision, r.kind, r.key, r.body FROM culvert.hub h"
     " LEFT JOIN culvert.records r ON r.revision > $1::bigint ORDER BY r.revision, r.kind, r.key";
 
+constexpr const char* kAuditBefore =
+    "SELECT sequence, at, actor, action, subject, before, after FROM culvert.audit WHERE sequence < "
+    "$1::bigint"
+    " ORDER BY sequence DESC LIMIT $2::bigint";
+
 // The lock is tried: of several hubs one does it, and the others need not wait.
 constexpr const char* kPrune = R"sql(
   WITH turn AS (
@@ -85,7 +91,8 @@ std::string records_json(const std::vector<Record>& records) {
 std::string audit_json(const std::vector<AuditEntry>& entries) {
   json::array out;
   for (const AuditEntry& entry : entries) {
-    out.push_back(json::object{{"at", entry.at.time_since_epoch().count()},
+    out.push_back(json::object{{"sequence", entry.sequence},
+                               {"at", entry.at.time_since_epoch().count()},
                                {"actor", entry.actor},
                                {"action", entry.action},
                                {"subject", entry.subject},
@@ -106,6 +113,20 @@ std::vector<Record> read_records(const PostgresRows& rows) {
     records.push_back(std::move(record));
   }
   return records;
+}
+
+std::vector<AuditEntry> read_entries(const PostgresRows& rows) {
+  std::vector<AuditEntry> entries;
+  for (int row = 0; row < rows.size(); ++row) {
+    entries.push_back({.sequence = static_cast<uint64_t>(rows.integer(row, 0)),
+                       .at = UnixTime(std::chrono::seconds(rows.integer(row, 1))),
+                       .actor = std::string(rows.text(row, 2)),
+                       .action = std::string(rows.text(row, 3)),
+                       .subject = std::string(rows.text(row, 4)),
+                       .before = std::string(rows.text(row, 5)),
+                       .after = std::string(rows.text(row, 6))});
+  }
+  return entries;
 }
 
 }  // namespace
@@ -274,6 +295,7 @@ Result<CommitOutcome> PostgresDatabase::commit(uint64_t at, const Batch& batch, 
     may_be_done = true;
     rows = run_once(kCommit, {number(at), number(id), records, audit});
   }
+  is_refusing_ = !rows;
   if (!rows) {
     return failed("write to", {may_be_done ? ErrorCode::kReset : ErrorCode::kIo, rows.error().message});
   }
@@ -288,23 +310,89 @@ Result<CommitOutcome> PostgresDatabase::commit(uint64_t at, const Batch& batch, 
 
 Result<std::vector<AuditEntry>> PostgresDatabase::audit(std::optional<uint64_t> before, size_t limit) {
   const uint64_t end = std::min<uint64_t>(before.value_or(INT64_MAX), INT64_MAX);
-  auto rows =
-      run("SELECT sequence, at, actor, action, subject, before, after FROM culvert.audit WHERE sequence < "
-          "$1::bigint"
-          " ORDER BY sequence DESC LIMIT $2::bigint",
-          {number(end), number(limit)});
+  auto rows = run(kAuditBefore, {number(end), number(limit)});
   if (!rows) return failed("read", rows.error());
-  std::vector<AuditEntry> entries;
-  for (int row = 0; row < rows->size(); ++row) {
-    entries.push_back({.sequence = static_cast<uint64_t>(rows->integer(row, 0)),
-                       .at = UnixTime(std::chrono::seconds(rows->integer(row, 1))),
-                       .actor = std::string(rows->text(row, 2)),
-                       .action = std::string(rows->text(row, 3)),
-                       .subject = std::string(rows->text(row, 4)),
-                       .before = std::string(rows->text(row, 5)),
-                       .after = std::string(rows->text(row, 6))});
+  return read_entries(*rows);
+}
+
+// One statement sees one state, and a transaction that reads repeatably sees one in all of its statements.
+Result<RecordDatabase::Archive> PostgresDatabase::read_archive() {
+  auto read = [&]() -> Result<Archive> {
+    auto begun = run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    if (!begun) return std::unexpected(begun.error());
+    Archive archive{.hash_key = hash_key_};
+    auto rows = run_once(kLoad);
+    if (!rows) return std::unexpected(rows.error());
+    if (rows->size() != 0) archive.revision = static_cast<uint64_t>(rows->integer(0, 0));
+    archive.records = read_records(*rows);
+    std::erase_if(archive.records, [](const Record& record) { return record.kind == Hubs::kKind; });
+    auto entries = run_once(kAuditBefore, {number(INT64_MAX), number(INT64_MAX)});
+    if (!entries) return std::unexpected(entries.error());
+    archive.audit = read_entries(*entries);
+    std::ranges::reverse(archive.audit);
+    return archive;
+  }();
+  if (connection_) (void)run_once("ROLLBACK");
+  if (!read) return failed("read", {ErrorCode::kIo, read.error().message});
+  return read;
+}
+
+Result<> PostgresDatabase::write_archive(const Archive& archive, bool only_if_empty) {
+  auto begun = run("BEGIN");
+  Result<> written = begun ? replace(archive, only_if_empty) : std::unexpected(begun.error());
+  if (written) {
+    auto committed = run_once("COMMIT");
+    if (!committed) written = std::unexpected(committed.error());
   }
-  return entries;
+  if (!written) {
+    connection_.reset();  // and with it the transaction
+    const ErrorCode code =
+        written.error().code == ErrorCode::kConflict ? ErrorCode::kConflict : ErrorCode::kIo;
+    return failed("write to", {code, written.error().message});
+  }
+  hash_key_ = archive.hash_key;
+  return {};
+}
+
+Result<> PostgresDatabase::replace(const Archive& archive, bool only_if_empty) {
+  // Commits of hubs wait for this row.
+  auto row = run_once("SELECT revision FROM culvert.hub FOR UPDATE");
+  if (!row) return std::unexpected(row.error());
+  const uint64_t before = row->size() == 0 ? 0 : static_cast<uint64_t>(row->integer(0, 0));
+  const std::string revision = number(std::max(archive.revision, before) + kRemovedFor + 1);
+  auto there =
+      run_once("SELECT count(*) FROM culvert.records WHERE body IS NOT NULL AND kind <> $1", {Hubs::kKind});
+  if (!there) return std::unexpected(there.error());
+  if (only_if_empty && there->integer(0, 0) != 0)
+    return fail(ErrorCode::kConflict, "it has {} records already", there->integer(0, 0));
+  Result<> done;
+  const auto step = [&](const char* sql, std::initializer_list<std::optional<std::string_view>> values = {}) {
+    if (!done) return;
+    if (auto ran = run_once(sql, values); !ran) done = std::unexpected(ran.error());
+  };
+  std::string key = to_hex(archive.hash_key.expose());
+  WipeAtEnd wipe(key);
+  step("DELETE FROM culvert.records");
+  step("DELETE FROM culvert.audit");
+  step("DELETE FROM culvert.commits");
+  step(
+      "INSERT INTO culvert.records (kind, key, body, revision) SELECT r.kind, r.key, r.body, $1::bigint"
+      " FROM json_to_recordset($2::json) AS r (kind text, key text, body text)",
+      {revision, records_json(archive.records)});
+  step(
+      "INSERT INTO culvert.audit (sequence, revision, at, actor, action, subject, before, after)"
+      " SELECT e.sequence, $1::bigint, e.at, e.actor, e.action, e.subject, e.before, e.after"
+      " FROM json_to_recordset($2::json) AS e (sequence bigint, at bigint, actor text, action text, subject "
+      "text,"
+      " before text, after text)",
+      {revision, audit_json(archive.audit)});
+  // New entries are numbered behind these.
+  step(
+      "SELECT setval(pg_get_serial_sequence('culvert.audit', 'sequence'),"
+      " (SELECT coalesce(max(sequence), 0) + 1 FROM culvert.audit), false)");
+  step("UPDATE culvert.hub SET revision = $1::bigint, hash_key = decode($2, 'hex')", {revision, key});
+  step("SELECT pg_notify('culvert_commit', $1)", {revision});
+  return done;
 }
 
 // Hubs that do this at the same time remove different entries, or wait for each other a moment.
@@ -330,8 +418,11 @@ Result<> PostgresDatabase::check() {
                 "restart the hub to use what is there now",
                 url_.name());
   }
-  auto pruned = run(kPrune, {number(kRemovedFor)});
-  if (!pruned) return failed("write to", pruned.error());
+  // The row that every commit writes: whether a disk is full or a lock is held is known only by writing.
+  auto written =
+      is_refusing_ ? run("UPDATE culvert.hub SET revision = revision") : run(kPrune, {number(kRemovedFor)});
+  if (!written) return failed("write to", written.error());
+  is_refusing_ = false;
   return {};
 }
 

@@ -26,6 +26,8 @@ class PostgresDatabase final : public RecordDatabase {
   Result<CommitOutcome> newer(uint64_t after) override;
   Result<std::vector<AuditEntry>> audit(std::optional<uint64_t> before, size_t limit) override;
   Result<bool> prune_audit(size_t keep) override;
+  Result<Archive> read_archive() override;
+  Result<> write_archive(const Archive& archive, bool only_if_empty) override;
   // Removes what was removed kRemovedFor commits ago; one hub at a time does.
   Result<> check() override;
   std::unique_ptr<CommitWatch> watch(std::function<void(std::optional<uint64_t>)> on_commit) override;
@@ -44,13 +46,14 @@ class PostgresDatabase final : public RecordDatabase {
   Result<> make_schema(Random& random);
   Result<> migrate(Random& random);
   Result<> load_hash_key();
-  Result<CommitOutcome> write(uint64_t at, const Batch& batch, uint64_t id);
+  Result<> replace(const Archive& archive, bool only_if_empty);
   std::unexpected<Error> failed(const char* verb, const Error& error) const;
 
   const PostgresUrl url_;
   const PostgresConnection::Times times_;
   SecretBytes<kHashKeySize> hash_key_;
   std::unique_ptr<PostgresConnection> connection_;
+  bool is_refusing_ = false;  // the last write failed
 };
 
 }  // namespace culvert::hub

@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "base/secret.h"
 #include "hub/record.h"
 
 namespace culvert::hub {
@@ -28,6 +29,14 @@ class RecordDatabase {
     std::vector<Record> records;
   };
 
+  // All that there is, but for what is removed and what hubs tell of themselves (Hubs::kKind).
+  struct Archive {
+    uint64_t revision = 0;
+    SecretBytes<kHashKeySize> hash_key = {};
+    std::vector<Record> records = {};
+    std::vector<AuditEntry> audit = {};  // the oldest first
+  };
+
   virtual ~RecordDatabase() = default;
 
   // The key of all secret hashes, kHashKeySize bytes, made with the database.
@@ -47,6 +56,11 @@ class RecordDatabase {
   // Removes the oldest entries of the audit log, so that at least the newest `keep` are left, some thousand
   // at most for one call. Whether there may be more to remove. kIo.
   virtual Result<bool> prune_audit(size_t keep) = 0;
+  // As of one moment, whatever is written meanwhile. kIo.
+  virtual Result<Archive> read_archive() = 0;
+  // Puts the archive in the place of all that is there, at a revision from which every hub that follows reads
+  // everything. With `only_if_empty`, kConflict when there is a record. kIo: nothing was changed.
+  virtual Result<> write_archive(const Archive& archive, bool only_if_empty) = 0;
   // Whether it is there and still the database that was opened, and can be written to again if it could not.
   // kClosed: it is another one, and the message says what to do; kIo. Does what is to be done now and then.
   virtual Result<> check() = 0;

@@ -14,24 +14,39 @@ PostgresConnection::Times postgres_times(const StoreOptions& options) {
 
 }  // namespace
 
+Result<std::unique_ptr<RecordDatabase>> open_database(const std::filesystem::path& path,
+                                                      const SecretString& url, Random& random,
+                                                      StoreOptions options) {
+  std::unique_ptr<RecordDatabase> database;
+  if (url.empty()) {
+    auto file = SqliteDatabase::open(path, random, options.busy_time);
+    if (!file) return std::unexpected(file.error());
+    database = std::move(*file);
+  } else {
+    auto server = PostgresDatabase::open(url.expose(), random, postgres_times(options));
+    if (!server) return std::unexpected(server.error());
+    database = std::move(*server);
+  }
+  return database;
+}
+
+Result<std::unique_ptr<RecordStore>> open_store(net::EventLoop& loop, const std::filesystem::path& path,
+                                                const SecretString& url, Random& random,
+                                                StoreOptions options) {
+  auto database = open_database(path, url, random, options);
+  if (!database) return std::unexpected(database.error());
+  return ThreadedStore::open(loop, std::move(*database), options);
+}
+
 Result<std::unique_ptr<RecordStore>> open_sqlite_store(net::EventLoop& loop,
                                                        const std::filesystem::path& path, Random& random,
                                                        StoreOptions options) {
-  auto database = SqliteDatabase::open(path, random, options.busy_time);
-  if (!database) return std::unexpected(database.error());
-  return ThreadedStore::open(loop, std::move(*database), options);
+  return open_store(loop, path, {}, random, options);
 }
 
 Result<> check_database_url(std::string_view text) {
   auto url = PostgresUrl::parse(text);
   return url ? Result<>() : std::unexpected(url.error());
-}
-
-Result<std::unique_ptr<RecordStore>> open_postgres_store(net::EventLoop& loop, const SecretString& url,
-                                                         Random& random, StoreOptions options) {
-  auto database = PostgresDatabase::open(url.expose(), random, postgres_times(options));
-  if (!database) return std::unexpected(database.error());
-  return ThreadedStore::open(loop, std::move(*database), options);
 }
 
 }  // namespace culvert::hub

@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "base/secret.h"
 #include "hub/record.h"
+#include "hub/record_database.h"
 #include "hub/store_options.h"
 #include "net/event_loop.h"
 
@@ -51,16 +52,20 @@ class RecordStore {
   virtual void close(Batch last, std::function<void(Result<CommitOutcome>)> then) = 0;
 };
 
-// Opens the SQLite file at `path`, or makes it; see SqliteDatabase::open() for the errors.
+// kInvalid: `text` is not the URL of a PostgreSQL database; the message does not repeat it.
+Result<> check_database_url(std::string_view text);
+
+// The PostgreSQL database at `url`, or the SQLite file at `path` when that is empty; made when it is missing.
+// For the errors see PostgresDatabase::open() and SqliteDatabase::open().
+Result<std::unique_ptr<RecordDatabase>> open_database(const std::filesystem::path& path,
+                                                      const SecretString& url, Random& random,
+                                                      StoreOptions options = {});
+// A store over it.
+Result<std::unique_ptr<RecordStore>> open_store(net::EventLoop& loop, const std::filesystem::path& path,
+                                                const SecretString& url, Random& random,
+                                                StoreOptions options = {});
 Result<std::unique_ptr<RecordStore>> open_sqlite_store(net::EventLoop& loop,
                                                        const std::filesystem::path& path, Random& random,
                                                        StoreOptions options = {});
-
-// kInvalid: `text` is not the URL of a PostgreSQL database; the message does not repeat it.
-Result<> check_database_url(std::string_view text);
-// Opens the PostgreSQL database at `url`, or makes what it needs there; see PostgresDatabase::open() for the
-// errors.
-Result<std::unique_ptr<RecordStore>> open_postgres_store(net::EventLoop& loop, const SecretString& url,
-                                                         Random& random, StoreOptions options = {});
 
 }  // namespace culvert::hub

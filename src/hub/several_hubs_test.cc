@@ -52,6 +52,43 @@ class SeveralHubsTest : public testing::StoreFixture {
   std::string url_;
 };
 
+net::Task<> write_for_ever(Ledger& ledger, int told) {
+  for (uint64_t number = 0;; ++number) {
+    Record record{.kind = "thing", .key = fmt::format("{}", number % 100), .body = fmt::format("{}", number)};
+    auto written = co_await ledger.commit(
+        {.touches = {}, .judge = [&]() -> Result<Batch> { return Batch{.records = {record}}; }});
+    if (!written || ::write(told, "x", 1) != 1) ::_exit(3);
+  }
+}
+
+// What became of the changes of a load, by their keys.
+struct Load {
+  std::set<std::string> stored, refused, open_ended, too_late;
+  bool is_ending = false;
+  int running = 0;
+};
+
+net::Task<> write_until_end(Ledger& ledger, std::string prefix, Load& load) {
+  int count = 0;
+  while (!load.is_ending) {
+    const std::string key = fmt::format("{}{}", prefix, ++count);
+    auto result =
+        co_await ledger.commit({.touches = {key},
+                                .judge = [key]() -> Result<Batch> {
+                                  return Batch{.records = {{.kind = "thing", .key = key, .body = "{}"}}};
+                                },
+                                .stored_too_late = [&load, key] { load.too_late.insert(key); }});
+    if (result) {
+      load.stored.insert(key);
+    } else if (result.error().code == ErrorCode::kIo) {
+      load.refused.insert(key);
+    } else {
+      load.open_ended.insert(key);
+    }
+  }
+  --load.running;
+}
+
 TEST_F(SeveralHubsTest, EachFollowsTheOtherWithoutCommittingItself) {
   auto one = must_open(), other = must_open();
   EXPECT_TRUE(std::ranges::equal(one->hash_key(), other->hash_key()));
@@ -134,65 +171,106 @@ TEST_F(SeveralHubsTest, WhatIsChangedWhileTheServerIsAwayIsRefusedAndServiceGoes
   run_until(loop_, [&] { return knows(*one, made); });
 }
 
+TEST_F(SeveralHubsTest, ALeaseThatOneHubGrantsIsARouteOfTheOther) {
+  auto one = must_open(), other = must_open();
+  settle(*one, *other);
+  Invite invite = make_invite({"*.b.eu"});
+  ASSERT_TRUE(one->add_invite(invite, kNow));
+  std::optional<route::Delta> delta;
+  other->ledger().set_on_followed([&] {
+    if (auto next = other->state().leases.take_delta()) delta = std::move(next);
+  });
+  const EndpointId agent = SecretKey::generate(random_).public_key();
+  ASSERT_TRUE(one->state().leases.declare(
+      invite, agent, {{*route::HostPattern::parse("x.b.eu"), route::TlsMode::kTerminate}}, loop_.now()));
+  one->ledger().flush_later();
+  run_until(loop_, [&] { return delta.has_value(); });
+  ASSERT_EQ(delta->upserts.size(), 1u);
+  EXPECT_EQ(delta->upserts[0].match.text(), "x.b.eu");
+  delta.reset();
+  other->state().leases.end_agent(agent);
+  (void)other->state().leases.take_delta();
+  one->ledger().set_on_followed([&] { delta = one->state().leases.take_delta(); });
+  (void)one->state().leases.take_delta();
+  other->ledger().flush_later();
+  run_until(loop_, [&] { return delta.has_value(); });
+  EXPECT_EQ(delta->removals.size(), 1u) << "a goodbye at the other one";
+}
+
+// A process of its own, since it is killed.
+TEST_F(SeveralHubsTest, AHubThatIsKilledDelaysNobody) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    net::EventLoop loop;
+    auto store = ThreadedStore::open(loop, open_database().value(), options_).value();
+    State state;
+    Ledger ledger(loop, std::move(store), state, options_);
+    net::TaskGroup tasks(loop);
+    tasks.spawn(write_for_ever(ledger, ends[1]));
+    loop.run();
+    ::_exit(4);
+  }
+  ::close(ends[1]);
+  char byte;
+  ASSERT_EQ(::read(ends[0], &byte, 1), 1) << "it writes";
+  auto hub = must_open();
+  std::vector<Duration> times;
+  for (int i = 0; i < 60; ++i) {
+    if (i == 30) ::kill(child, SIGKILL);
+    const TimePoint start = monotonic_now();
+    ASSERT_TRUE(hub->add_invite(make_invite({fmt::format("k{}.eu", i)}), kNow));
+    times.push_back(monotonic_now() - start);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ::close(ends[0]);
+  EXPECT_TRUE(WIFSIGNALED(status)) << "it ended by itself: " << status;
+  std::ranges::sort(times);
+  fmt::print("a change beside a writing hub that is killed: median {} us, slowest {} us\n", times[30] / 1us,
+             times[59] / 1us);
+  EXPECT_LT(times[59], 2s);
+}
+
 // Under load, at random moments: what is told as stored is there, what is told as refused is not, and what is
 // neither is told of by stored_too_late.
 TEST_F(SeveralHubsTest, ARestartingServerLosesNothingAndHidesNothing) {
   options_ = {.busy_time = 1s, .answer_time = 300ms, .retry = 50ms, .check_interval = 50ms, .repeat = 20ms};
   auto one = must_open(), other = must_open();
-  std::set<std::string> stored, refused, open_ended, too_late;
-  bool is_ending = false;
-  int running = 0;
-  const auto write = [&](Kept& hub, std::string prefix) -> net::Task<> {
-    int count = 0;
-    while (!is_ending) {
-      const std::string key = fmt::format("{}{}", prefix, ++count);
-      auto result = co_await hub.ledger().commit(
-          {.touches = {key},
-           .judge = [key]() -> Result<Batch> {
-             return Batch{.records = {{.kind = "thing", .key = key, .body = "{}"}}};
-           },
-           .stored_too_late = [&too_late, key] { too_late.insert(key); }});
-      if (result) {
-        stored.insert(key);
-      } else if (result.error().code == ErrorCode::kIo) {
-        refused.insert(key);
-        co_await net::sleep_for(loop_, 5ms);
-      } else {
-        open_ended.insert(key);
-      }
-    }
-    --running;
-  };
+  Load load;
   net::TaskGroup tasks(loop_);
   for (int i = 0; i < 4; ++i) {
-    ++running;
-    tasks.spawn(write(i % 2 == 0 ? *one : *other, fmt::format("{}-", i)));
+    ++load.running;
+    tasks.spawn(write_until_end((i % 2 == 0 ? *one : *other).ledger(), fmt::format("{}-", i), load));
   }
   const TimePoint start = monotonic_now();
   size_t at_once = 0;
   for (int round = 0; round < 8; ++round) {
     const TimePoint until = monotonic_now() + std::chrono::milliseconds(100 + random_.below(200));
     run_until(loop_, [&] { return monotonic_now() > until; });
-    at_once = stored.size();
+    at_once = load.stored.size();
     server_->stop();
     const TimePoint back = monotonic_now() + std::chrono::milliseconds(random_.below(600));
     run_until(loop_, [&] { return monotonic_now() > back; });
     server_->start();
-    run_until(loop_, [&] { return stored.size() > at_once + 20; });
+    run_until(loop_, [&] { return load.stored.size() > at_once + 20; });
   }
-  is_ending = true;
-  run_until(loop_, [&] { return running == 0; });
+  load.is_ending = true;
+  run_until(loop_, [&] { return load.running == 0; });
   // What began before the last answer came may land until the ledgers are done.
   one->ledger().close();
   other->ledger().close();
   fmt::print("stored {}, refused {}, without an answer {}, of these stored too late {}; {} ms\n",
-             stored.size(), refused.size(), open_ended.size(), too_late.size(),
+             load.stored.size(), load.refused.size(), load.open_ended.size(), load.too_late.size(),
              (monotonic_now() - start) / 1ms);
   std::set<std::string> there;
   for (const Record& record : open_database().value()->load()->records) there.insert(record.key);
-  for (const std::string& key : stored) EXPECT_TRUE(there.contains(key)) << key << " is lost";
-  for (const std::string& key : refused) EXPECT_FALSE(there.contains(key)) << key << " was told as refused";
-  for (const std::string& key : open_ended) EXPECT_EQ(there.contains(key), too_late.contains(key)) << key;
+  for (const std::string& key : load.stored) EXPECT_TRUE(there.contains(key)) << key << " is lost";
+  for (const std::string& key : load.refused)
+    EXPECT_FALSE(there.contains(key)) << key << " was told as refused";
+  for (const std::string& key : load.open_ended)
+    EXPECT_EQ(there.contains(key), load.too_late.contains(key)) << key;
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "hub/hubs.h"
 #include "hub/invite_record.h"
 #include "hub/sqlite_statement.h"
 
@@ -109,8 +110,14 @@ Result<> put_record(sqlite3* database, const Record& record, uint64_t revision) 
 Result<> put_audit(sqlite3* database, const AuditEntry& entry, uint64_t revision) {
   Statement row(
       database,
-      "INSERT INTO audit (revision, at, actor, action, subject, before, after) VALUES (?, ?, ?, ?, ?, "
-      "?, ?)");
+      "INSERT INTO audit (sequence, revision, at, actor, action, subject, before, after) VALUES (?, ?, ?, ?, "
+      "?, ?, ?, ?)");
+  // A new entry gets its number here.
+  if (entry.sequence == 0) {
+    row.bind_null();
+  } else {
+    row.bind(static_cast<int64_t>(entry.sequence));
+  }
   row.bind(static_cast<int64_t>(revision)).bind(entry.at.time_since_epoch().count());
   for (const std::string* text : {&entry.actor, &entry.action, &entry.subject, &entry.before, &entry.after})
     row.bind(std::string_view(*text));
@@ -158,6 +165,7 @@ struct SqliteDatabase::Impl {
   Result<std::vector<Record>> all_records();
   Result<std::vector<Record>> records_after(uint64_t revision);
   Result<CommitOutcome> write(uint64_t at, const Batch& batch);
+  Result<> replace(const RecordDatabase::Archive& archive, bool only_if_empty);
 
   Result<> open_file();
   Result<> set_modes();
@@ -525,6 +533,61 @@ Result<bool> SqliteDatabase::prune_audit(size_t keep) {
   remove.bind(static_cast<int64_t>(keep)).bind(kAtOnce);
   if (auto done = remove.run(); !done) return impl_->failed("prune", done.error());
   return sqlite3_changes(impl_->database.get()) == kAtOnce;
+}
+
+Result<RecordDatabase::Archive> SqliteDatabase::read_archive() {
+  // One transaction sees one state.
+  auto read = [&]() -> Result<Archive> {
+    if (auto begun = execute(impl_->database.get(), "BEGIN"); !begun) return std::unexpected(begun.error());
+    auto content = load();
+    if (!content) return std::unexpected(content.error());
+    Archive archive{.revision = content->revision,
+                    .hash_key = impl_->hash_key,
+                    .records = std::move(content->records),
+                    .audit = {}};
+    std::erase_if(archive.records, [](const Record& record) { return record.kind == Hubs::kKind; });
+    auto entries = audit(std::nullopt, INT64_MAX);
+    if (!entries) return std::unexpected(entries.error());
+    archive.audit = std::move(*entries);
+    std::ranges::reverse(archive.audit);
+    return archive;
+  }();
+  (void)execute(impl_->database.get(), "ROLLBACK");
+  return read;
+}
+
+Result<> SqliteDatabase::write_archive(const Archive& archive, bool only_if_empty) {
+  auto written = impl_->replace(archive, only_if_empty);
+  if (written) {
+    impl_->hash_key = archive.hash_key;
+    return written;
+  }
+  return impl_->failed("write", written.error());
+}
+
+Result<> SqliteDatabase::Impl::replace(const RecordDatabase::Archive& archive, bool only_if_empty) {
+  auto transaction = Transaction::begin(database.get());
+  if (!transaction) return std::unexpected(transaction.error());
+  auto there = query_integer(database.get(), "SELECT count(*) FROM records WHERE body IS NOT NULL");
+  if (!there) return std::unexpected(there.error());
+  if (only_if_empty && *there != 0) return fail(ErrorCode::kConflict, "it has {} records already", *there);
+  auto before = query_integer(database.get(), kSelectRevision);
+  if (!before) return std::unexpected(before.error());
+  const uint64_t revision =
+      std::max(archive.revision, static_cast<uint64_t>(*before)) + RecordDatabase::kRemovedFor + 1;
+  auto cleared = execute(database.get(), "DELETE FROM records; DELETE FROM audit");
+  if (!cleared) return cleared;
+  for (const Record& record : archive.records) {
+    if (auto done = put_record(database.get(), record, revision); !done) return done;
+  }
+  for (const AuditEntry& entry : archive.audit) {
+    if (auto done = put_audit(database.get(), entry, revision); !done) return done;
+  }
+  Statement count(database.get(), "UPDATE meta SET value = ? WHERE key = 'revision'");
+  if (auto done = count.bind(static_cast<int64_t>(revision)).run(); !done) return done;
+  Statement key(database.get(), "UPDATE meta SET value = ? WHERE key = 'hash_key'");
+  if (auto done = key.bind(ByteView(archive.hash_key.expose())).run(); !done) return done;
+  return transaction->commit();
 }
 
 // SQLite goes on with a file that has lost its name, and everything that it writes is gone with the process.

@@ -31,6 +31,8 @@ class SqliteDatabase final : public RecordDatabase {
   Result<CommitOutcome> newer(uint64_t after) override;
   Result<bool> prune_audit(size_t keep) override;
   Result<std::vector<AuditEntry>> audit(std::optional<uint64_t> before, size_t limit) override;
+  Result<Archive> read_archive() override;
+  Result<> write_archive(const Archive& archive, bool only_if_empty) override;
   // A file that was removed is written again with everything that was in it, because no other file was put
   // there. One that was replaced is left alone, and nothing is written to either.
   Result<> check() override;

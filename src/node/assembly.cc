@@ -103,6 +103,7 @@ Result<> Assembly::bind_hub(Parts parts, std::shared_ptr<tls::Certificates> cert
   edge_->set_names(std::move(hub_names), HostPort{urls->front().host, urls->front().port}.to_string());
 
   hub::Config config{.database = parts.database,
+                     .database_url = std::move(parts.database_url),
                      .operator_key = std::move(parts.operator_key),
                      .public_urls = urls_,
                      .key = parts.key,

@@ -38,10 +38,11 @@ class Assembly {
     SecretString operator_key = {};
     std::vector<std::string> public_urls = {};  // as node::Config
     std::filesystem::path database = {};
+    SecretString database_url = {};                     // as hub::Config
     std::unique_ptr<hub::RecordStore> store = nullptr;  // in place of the database, if there is one
     hub::StoreOptions store_options = {};
-    bool is_edge = true;                                // as well
-    Reload reload = nullptr;                            // as node::Config
+    bool is_edge = true;      // as well
+    Reload reload = nullptr;  // as node::Config
 
     // Of an edge without a hub: its token, and where it keeps the hub's routes.
     std::optional<hubapi::EdgeToken> token = std::nullopt;

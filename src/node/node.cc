@@ -108,6 +108,7 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
     parts.operator_key = std::move(*operator_key);
     parts.public_urls = config.public_urls;
     parts.database = files.database();
+    parts.database_url = config.database_url;
     parts.store_options = config.store;
     parts.reload = config.reload;
   }
@@ -210,6 +211,29 @@ std::optional<Roles> parse_roles(std::string_view text) {
   return text == "edge,hub" ? std::optional(Roles::kHubAndEdge) : std::nullopt;
 }
 
+void describe_database(SettingsBuilder& settings, SecretString& url) {
+  settings.add(
+      {.name = "database",
+       .help = "the URL of a PostgreSQL database, which several hubs may share",
+       .details =
+           "Without one, the hub keeps its records in the SQLite file `hub.db` of the data directory. The "
+           "hub makes the schema `culvert` in the database, which must be encoded in UTF-8; options of "
+           "libpq, as `sslmode=verify-full`, stand behind a question mark. Since a URL with a password "
+           "on the command line is seen by other users, give it in the file or the variable. "
+           "`culvert hub export` and `culvert hub import` move a hub from one database to another.",
+       .value_name = "URL",
+       .default_text = "the data directory's SQLite file",
+       .default_is_words = true,
+       .example = "postgres://culvert@db.example.com/culvert",
+       .is_secret = true,
+       .apply = [&url](std::string_view text) -> Result<> {
+         if (text.empty()) return {};
+         if (auto checked = hub::check_database_url(text); !checked) return checked;
+         url = SecretString(text);
+         return {};
+       }});
+}
+
 namespace {
 
 void describe_hub(SettingsBuilder& settings, Config& config) {
@@ -240,6 +264,7 @@ void describe_hub(SettingsBuilder& settings, Config& config) {
          return fail(ErrorCode::kInvalid, "{} is not supported; the only choice is internal",
                      culvert::quoted(text));
        }});
+  describe_database(settings, config.database_url);
   settings.add({.name = "audit-entries",
                 .help = "how many entries of the audit log are kept, the newest",
                 .details = "An entry has some 500 bytes."},
@@ -299,7 +324,8 @@ Result<std::unique_ptr<Node>> Node::start(Config config) {
   // The key alone may be of a start that failed, for want of a port; a node that ran has left its info as
   // well.
   const bool lost_database = std::filesystem::exists(files.node_key(), ignored) &&
-                             std::filesystem::exists(files.info(), ignored) && !files.has_database();
+                             std::filesystem::exists(files.info(), ignored) && config.database_url.empty() &&
+                             !files.has_database();
   SystemRandom random;
   auto key = files.load_or_create_node_key(random);
   if (!key) return std::unexpected(key.error());

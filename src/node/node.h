@@ -31,6 +31,7 @@ struct Config {
   Roles roles = Roles::kHubAndEdge;
   std::optional<hubapi::EdgeToken> edge_token = std::nullopt;  // of an edge without a hub
   std::filesystem::path data_dir;        // keys, database, internal CA; made when missing
+  SecretString database_url = {};        // PostgreSQL; empty: the data directory's SQLite file
   std::vector<std::string> public_urls;  // empty: https://<first address of this host>:<tcp port>
   std::vector<std::string>
       edge_addrs;  // "host:port" for the tunnel's UDP; empty: host of the first URL, the UDP port
@@ -41,6 +42,8 @@ struct Config {
   Reload reload = nullptr;
 };
 
+// The setting of section [hub] that says where the database is, for the commands that work on it as well.
+void describe_database(SettingsBuilder& settings, SecretString& url);
 // Sections [hub], [edge] and [metrics], without [hub] for an edge alone. The data directory, the roles and
 // the edge's token are not among them.
 void describe(SettingsBuilder& settings, Config& config);
