@@ -30,6 +30,7 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
          std::function<void()> leases_changed)
     : config_(config),
       state_(state),
+      ledger_(ledger),
       random_(random),
       replays_(random),
       leases_changed_(std::move(leases_changed)),

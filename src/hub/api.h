@@ -61,6 +61,7 @@ class Api {
 
   const Config& config_;
   State& state_;
+  Ledger& ledger_;
   Random& random_;
   http::ReplayGuard replays_;
   std::function<void()> leases_changed_;

@@ -696,5 +696,24 @@ TEST_F(ApiTest, TheDescriptionHasWhatTheApiHasAndNothingElse) {
   EXPECT_EQ(call("GET", "/v1/openapi.json", "", std::nullopt).body, openapi_json());
 }
 
+TEST_F(ApiTest, HealthSaysWhetherChangesCanBeStored) {
+  open({.check_interval = 20ms});
+  EXPECT_EQ(parse(call("GET", "/v1/health")).at("status").as_string(), "ok");
+  {
+    const FullDisk full;
+    const auto refused = call("POST", "/v1/invites", R"({"hostnames":["a.eu"]})");
+    EXPECT_EQ(refused.status, 503);
+    EXPECT_EQ(error_code(refused), "storage");
+    const auto health = call("GET", "/v1/health", "", std::nullopt);
+    EXPECT_EQ(health.status, 200) << "it serves";
+    EXPECT_EQ(parse(health).at("status").as_string(), "degraded");
+    EXPECT_EQ(parse(health).at("database").as_string(), "failing");
+    EXPECT_EQ(health.body.find(directory_.native()), std::string::npos) << "anyone may ask";
+  }
+  net::testing::run_until(loop_, [&] { return !ledger_->fault(); });
+  EXPECT_EQ(parse(call("GET", "/v1/health")).at("status").as_string(), "ok");
+  EXPECT_EQ(call("POST", "/v1/invites", R"({"hostnames":["a.eu"]})").status, 200);
+}
+
 }  // namespace
 }  // namespace culvert::hub

@@ -205,6 +205,7 @@ class HubImpl final : public Hub {
             core_->edge_sessions.streams(),
             core_->state.invites.unstored_revocations().size(),
             core_->api.requests(),
+            core_->ledger.is_failing(),
             StatusHandler::faults(core_->state, core_->ledger)};
   }
   void set_declare_listener(std::function<void(Duration)> listener) override {
@@ -235,6 +236,8 @@ void report(const Status& status, Metrics& metrics) {
   metrics.gauge("culvert_hub_unstored_revocations",
                 "Revocations that the database refused and that a restart would undo.",
                 static_cast<double>(status.unstored_revocations));
+  metrics.gauge("culvert_hub_database_up", "Whether the hub's database took the last write or check.",
+                status.is_database_failing ? 0 : 1);
   metrics.counters("culvert_hub_failed_writes_total",
                    "Changes that the database did not store at once, by reason.", "reason",
                    {

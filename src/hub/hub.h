@@ -48,6 +48,7 @@ struct Status {
   size_t edges_following = 0;
   size_t unstored_revocations = 0;
   RequestCounters requests = {};
+  bool is_database_failing = false;  // nothing can be stored now
   // Why it cannot do all of its work; none: it can.
   std::vector<std::string> faults = {};
 };

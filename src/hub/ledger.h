@@ -83,6 +83,8 @@ class Ledger {
     UnixTime since;
   };
   const std::optional<Failure>& failure() const { return failure_; }
+  // Whether changes cannot be stored now, as the last commit or the store itself says.
+  bool is_failing() const { return failure_ || fault(); }
 
  private:
   struct Waiting;

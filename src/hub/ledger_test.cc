@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "base/full_disk.h"
 #include "hub/store_testing.h"
 
 namespace culvert::hub {
@@ -176,6 +177,47 @@ TEST_P(LedgerTest, ClosingIsBoundedAndFailsWhatIsNotDone) {
     sqlite3_close(probe);
     return is_free;
   });
+}
+
+TEST_P(LedgerTest, AFaultIsKnownUntilTheDatabaseWorksAgain) {
+  options_.busy_time = 50ms;
+  options_.check_interval = 20ms;
+  auto store = must_open();
+  EXPECT_FALSE(store->ledger().fault());
+  auto other = lock();
+  auto added = store->add_invite(make_invite({"a.eu"}), kNow);
+  ASSERT_FALSE(added);
+  EXPECT_EQ(added.error().code, ErrorCode::kIo);
+  ASSERT_TRUE(store->ledger().fault());
+  const TimePoint later = loop_.now() + 300ms;
+  run_until(loop_, [&] { return loop_.now() > later; });
+  EXPECT_TRUE(store->ledger().fault()) << "looks that only read do not end it";
+  other.reset();
+  run_until(loop_, [&] { return !store->ledger().fault(); });
+  EXPECT_TRUE(store->add_invite(make_invite({"a.eu"}), kNow));
+}
+
+TEST_F(LedgerFileTest, AFullDiskIsAFaultUntilThereIsRoom) {
+  options_.check_interval = 20ms;
+  auto store = must_open();
+  Invite known = make_invite({"a.eu"});
+  ASSERT_TRUE(store->add_invite(known, kNow));
+  {
+    const FullDisk full;
+    for (int i = 0; i < 3; ++i) {
+      auto added = store->add_invite(make_invite({"b.eu"}), kNow);
+      ASSERT_FALSE(added);
+      EXPECT_EQ(added.error().code, ErrorCode::kIo);
+      EXPECT_NE(added.error().message.find(path_.native()), std::string::npos) << added.error().message;
+    }
+    EXPECT_TRUE(store->revoke_now(known.id)) << "in force at once";
+    const TimePoint later = loop_.now() + 100ms;
+    run_until(loop_, [&] { return loop_.now() > later; });
+    EXPECT_TRUE(store->ledger().fault());
+  }
+  run_until(loop_, [&] { return !store->ledger().fault(); });
+  EXPECT_TRUE(store->add_invite(make_invite({"b.eu"}), kNow)) << "without a restart";
+  EXPECT_TRUE(in_file(known.id)->revoked) << "nothing is lost";
 }
 
 TEST_F(LedgerFileTest, ARemovedFileIsWrittenAgain) {

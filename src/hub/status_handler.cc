@@ -28,7 +28,7 @@ StatusHandler::StatusHandler(const Config& config, const State& state, Ledger& l
 // Neither the reason nor a path: these are for the log and for operators.
 std::vector<std::string> StatusHandler::faults(const State& state, const Ledger& ledger) {
   std::vector<std::string> out;
-  if (ledger.failure()) out.emplace_back("the hub's database refuses changes; agents are served");
+  if (ledger.is_failing()) out.emplace_back("the hub's database refuses changes; agents are served");
   if (const size_t count = state.invites.unstored_revocations().size(); count > 0) {
     out.push_back(
         fmt::format("{} revocations are in force and not stored; a restart would undo them", count));
@@ -41,6 +41,7 @@ std::vector<std::string> StatusHandler::faults(const State& state, const Ledger&
 http::Response StatusHandler::health() const {
   const std::vector<std::string> found = faults(state_, ledger_);
   json::object body{{"status", found.empty() ? "ok" : "degraded"},
+                    {"database", ledger_.is_failing() ? "failing" : "ok"},
                     {"version", kVersion},
                     {"hub_key", config_.key.public_key().to_string()},
                     {"protocol_version", hubapi::kDeclarationVersion},
@@ -50,8 +51,11 @@ http::Response StatusHandler::health() const {
 
 std::vector<std::string> StatusHandler::warnings() const {
   std::vector<std::string> out = faults(state_, ledger_);
-  if (const auto& failure = ledger_.failure())
+  if (const auto& failure = ledger_.failure()) {
     out.push_back(fmt::format("the database said: {}", failure->error.message));
+  } else if (const auto fault = ledger_.fault()) {
+    out.push_back(fmt::format("the database said: {}", *fault));
+  }
   return out;
 }
 
@@ -104,7 +108,7 @@ http::Response StatusHandler::status() const {
                     {"routes", state_.leases.route_count()},
                     {"edges", config_.edges.size() + state_.edges.dialled().size()},
                     {"operator_keys", state_.operator_keys.all().size()},
-                    {"database", failure ? "failing" : "ok"},
+                    {"database", ledger_.is_failing() ? "failing" : "ok"},
                     {"revision", ledger_.revision()},
                     {"warnings", as_array(warnings())}};
   if (failure) body["database_failing_since"] = failure->since.time_since_epoch().count();

@@ -120,7 +120,7 @@ void ThreadedStore::read_newer(uint64_t after, std::function<void(Result<CommitO
     if (*out) *left_at = (*out)->revision;
   };
   auto done = [this, out, then](bool is_done) {
-    if (is_done) note(error_of(*out));
+    if (is_done && !*out) note(error_of(*out));  // that it can be read does not say that it can be written to
     then(is_done ? std::move(*out) : decltype(out)::element_type(ended()));
   };
   if (!thread_.post(std::move(work), std::move(done))) then(ended());

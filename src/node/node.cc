@@ -76,6 +76,7 @@ class RunningNode final : public Node {
   Result<> serve_metrics(const SocketAddr& address);
   void report(Metrics& metrics) const;
   net::Task<ops::Faults> readiness();
+  ops::Faults degradation() const;
   net::Task<> finish();
 
   FileLock lock_;  // released last
@@ -141,7 +142,8 @@ Result<> RunningNode::serve_metrics(const SocketAddr& address) {
   auto ops = ops::Server::listen(loop_, address,
                                  {.metrics = [this] { return observer_->metrics(); },
                                   .health = [this] { return observer_->health(); },
-                                  .readiness = [this] { return readiness(); }});
+                                  .readiness = [this] { return readiness(); },
+                                  .degradation = [this] { return degradation(); }});
   if (!ops) return fail(ops.error().code, "metrics: {}", ops.error().message);
   ops_ = std::move(*ops);
   return {};
@@ -156,9 +158,11 @@ net::Task<ops::Faults> RunningNode::readiness() {
   ops::Faults faults = co_await observer_->health();
   if (is_stopping_) faults.push_back("the node is stopping");
   if (auto fault = assembly_->fault()) faults.push_back(std::move(*fault));
-  for (std::string& fault : assembly_->hub_status().faults) faults.push_back(std::move(fault));
   co_return faults;
 }
+
+// The edge serves the routes that it has.
+ops::Faults RunningNode::degradation() const { return assembly_->hub_status().faults; }
 
 void RunningNode::run() {
   assembly_->start([this] { closing_.spawn(finish()); });

@@ -20,9 +20,13 @@ http::Response text_response(int status, std::string body,
   return response;
 }
 
-http::Response verdict(const Faults& faults) {
-  if (faults.empty()) return text_response(200, "ok\n");
+http::Response verdict(const Faults& faults, const Faults& degradation = {}) {
   std::string body;
+  if (faults.empty()) {
+    body = "ok\n";
+    for (const std::string& fault : degradation) body += "degraded: " + fault + "\n";
+    return text_response(200, std::move(body));
+  }
   for (const std::string& fault : faults) body += fault + "\n";
   return text_response(503, std::move(body));
 }
@@ -92,7 +96,8 @@ class ServerImpl final : public Server {
   }
   net::Task<> readiness(http::Exchange& exchange) {
     const Faults faults = co_await sources_.readiness();
-    auto sent = co_await exchange.respond(verdict(faults));
+    const Faults degradation = sources_.degradation ? sources_.degradation() : Faults();
+    auto sent = co_await exchange.respond(verdict(faults, degradation));
     (void)sent;
   }
 

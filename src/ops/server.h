@@ -24,6 +24,9 @@ struct Sources {
   std::function<net::Task<Faults>()> readiness;
   // What the process says of itself, a JSON object; not set: it has no such thing.
   std::function<net::Task<std::string>()> status = {};
+  // Faults that keep no traffic from being served, for the text of a ready process: a load balancer must not
+  // take it out for them. May be missing.
+  std::function<Faults()> degradation = nullptr;
 };
 
 // Serves GET /metrics (Prometheus text), /healthz and /readyz (200, or 503 with the reasons as text), and

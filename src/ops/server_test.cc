@@ -23,7 +23,8 @@ class OpsServer : public ::testing::Test {
                                  {.metrics = [this] { return metrics(); },
                                   .health = [this] { return faults(health_); },
                                   .readiness = [this] { return faults(ready_); },
-                                  .status = [] { return status(); }});
+                                  .status = [] { return status(); },
+                                  .degradation = [this] { return degradation_; }});
     server_ = std::move(server.value());
   }
   void stop() {
@@ -57,7 +58,7 @@ class OpsServer : public ::testing::Test {
   }
 
   net::EventLoop loop_;
-  Faults health_, ready_;
+  Faults health_, ready_, degradation_;
   std::unique_ptr<Server> server_;
 };
 
@@ -79,6 +80,13 @@ TEST_F(OpsServer, HealthAndReadinessAreSeparateAndSayWhy) {
   EXPECT_EQ(get("/readyz").body, "no lease: the hub does not answer\nno edge is connected\n");
   health_ = {"worker 1 does not answer"};
   EXPECT_EQ(get("/healthz").status, 503);
+}
+
+TEST_F(OpsServer, ADegradedProcessIsReadyAndSaysWhatFails) {
+  degradation_ = {"the hub's database is full"};
+  EXPECT_EQ(get("/readyz").status, 200);
+  EXPECT_EQ(get("/readyz").body, "ok\ndegraded: the hub's database is full\n");
+  EXPECT_EQ(get("/healthz").body, "ok\n");
 }
 
 TEST_F(OpsServer, OtherPathsAndMethodsAreRefused) {
