@@ -77,7 +77,7 @@ net::Task<http::Response> StatusHandler::reload(const http::Exchange& exchange) 
                                                        .audit = {{.at = config_.wall_clock(),
                                                                   .actor = exchange.user,
                                                                   .action = "config.reload",
-                                                                  .subject = config_.hub_key.to_string(),
+                                                                  .subject = config_.key.public_key().to_string(),
                                                                   .after = what}}};
                                         }});
   if (!noted)
