@@ -5,6 +5,7 @@
 #include "http/exchange.h"
 #include "http/signature.h"
 #include "hub/api.h"
+#include "hub/edge_sessions.h"
 #include "hub/ledger.h"
 #include "hub/state.h"
 
@@ -99,19 +100,23 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const hub::Config config{.database = {},
                            .operator_key = kOperatorKey,
                            .public_urls = {"https://hub.example"},
-                           .hub_key = key.public_key(),
+                           .key = key,
                            .edges = {},
                            .internal_ca_pem = {},
                            .wall_clock = [] { return kNow; }};
   hub::State state;
   hub::Ledger ledger(loop, std::make_unique<Store>(), state, {});
-  hub::Api api(config, state, ledger, random, [] {});
+  const hub::RoutePublisher publisher(key, 1);
+  hub::EdgeSessions edge_sessions(loop, publisher, state.leases);
+  hub::Api api(config, state, ledger, edge_sessions, random, [] {});
   for (int i = 0; i < kMaxRequests && !rest.empty(); ++i) {
     std::string_view message = take_line(rest, '\0');
     const std::string_view method = take_line(message, ' ');
     const std::string_view target = take_line(message, '\n');
     // Waiting for what does not come takes real time.
     if (target.contains("wait=")) continue;
+    // The stream of an edge does not end.
+    if (target.starts_with("/v1/edges/self/routes")) continue;
     const bool is_signed = method == "SIGN";
     http::Request request{.method = std::string(is_signed ? "POST" : method),
                           .target = std::string(is_signed ? "/v1/leases" : target),

@@ -147,6 +147,14 @@ TEST_F(EdgeApiTest, OnlyTheKeyOfATokenSpeaksForAnEdge) {
   EXPECT_EQ(error_code(announce(token.edge_key)), "unknown_edge");
 }
 
+// Verifying a signature costs more than sending one.
+TEST_F(EdgeApiTest, StrangersAreSlowedDown) {
+  const SecretKey stranger = SecretKey::generate(random_);
+  for (uint32_t i = 0; i < DeclarationLimits::kSourceBurst; ++i)
+    EXPECT_EQ(error_code(report(stranger, {.session = 1, .number = 0})), "unknown_edge");
+  EXPECT_EQ(error_code(report(stranger, {.session = 1, .number = 0})), "rate_limited");
+}
+
 TEST_F(EdgeApiTest, ARequestIsTakenOnce) {
   const hubapi::EdgeToken token = create();
   http::Request request{.method = "POST",

@@ -174,12 +174,17 @@ std::expected<EndpointId, http::Response> EdgeHandlers::authenticate(const http:
   const UnixTime wall = config_.wall_clock();
   const auto refused = [&](std::string_view code, std::string_view message) {
     ++counters_.bad_signatures;
+    limits_.count_refusal(exchange.client, exchange.now);
     if (log_.allow(exchange.now)) {
       log_warn("edge_refused", "client={} code={} reason={} request_id={}", exchange.client.to_string(), code,
                culvert::quoted(message), request_id(exchange));
     }
     return std::unexpected(error_response(401, code, message));
   };
+  // Before a signature is verified, as for declarations: any host may ask.
+  if (!limits_.allow_source(exchange.client, exchange.now))
+    return std::unexpected(
+        retry_response(429, "rate_limited", "too many refused requests from here; slow down"));
   if (!replays_.is_addressed(exchange.request)) {
     ++counters_.other_instance;
     return std::unexpected(sign_again_response(replays_));

@@ -3,6 +3,7 @@
 #include "http/router.h"
 #include "http/signature.h"
 #include "hub/api_counters.h"
+#include "hub/declaration_limits.h"
 #include "hub/edge_sessions.h"
 #include "hub/edges.h"
 #include "hub/hub.h"
@@ -17,11 +18,13 @@ class EdgeHandlers {
  public:
   // All outlive it.
   EdgeHandlers(const Config& config, const Edges& edges, EdgeSessions& sessions, Ledger& ledger,
-               StoreFailures& failures, ApiCounters& counters, http::ReplayGuard& replays, Random& random)
+               DeclarationLimits& limits, StoreFailures& failures, ApiCounters& counters,
+               http::ReplayGuard& replays, Random& random)
       : config_(config),
         edges_(edges),
         sessions_(sessions),
         ledger_(ledger),
+        limits_(limits),
         failures_(failures),
         counters_(counters),
         replays_(replays),
@@ -51,6 +54,7 @@ class EdgeHandlers {
   const Edges& edges_;
   EdgeSessions& sessions_;
   Ledger& ledger_;
+  DeclarationLimits& limits_;
   StoreFailures& failures_;
   ApiCounters& counters_;
   http::ReplayGuard& replays_;
