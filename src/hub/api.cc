@@ -38,6 +38,7 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
       operator_auth_(config.operator_key, state.operator_keys, ledger.hash_key(), counters_),
       lease_handler_(config, state, ledger, limits_, failures_, counters_, leases_changed_, replays_),
       invite_handlers_(config, state.invites, ledger, failures_, random),
+      entry_handlers_(config, state, ledger, limits_, failures_, counters_),
       operator_key_handlers_(config, state.operator_keys, ledger, failures_, random),
       edge_handlers_(config, state.edges, edge_sessions, ledger, limits_, failures_, counters_, replays_,
                      random),
@@ -70,8 +71,17 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
     operators("GET", resource, [this](const Exchange& e) { return invite_handlers_.list(e); });
     operators("GET", one, [this](const Exchange& e) { return invite_handlers_.show(e); });
     operators("PATCH", one, [this](const Exchange& e) { return invite_handlers_.change(e); });
-    operators("DELETE", one, [this](const Exchange& e) { return invite_handlers_.revoke(e); });
   }
+  operators("DELETE", "/v1/invites/*", [this](const Exchange& e) { return invite_handlers_.revoke(e); });
+  operators("DELETE", "/v1/tenants/*", [this](const Exchange& e) { return invite_handlers_.remove(e); });
+  add("POST", "/v1/entries", [this](const Exchange& e) { return entry_handlers_.change(e); });
+  // An operator shows a key, a tenant a signature.
+  add(
+      "GET", "/v1/entries", [this](const Exchange& e) -> Response { co_return entry_handlers_.list(e); },
+      [this](Exchange& e) -> std::optional<http::Response> {
+        if (e.request.headers.find("Authorization") == nullptr) return std::nullopt;
+        return operator_auth_.refuse(e);
+      });
   operators("POST", "/v1/invites", [this](const Exchange& e) { return invite_handlers_.create(e); });
   operators("GET", "/v1/operator-keys",
             [this](const Exchange&) -> Response { co_return operator_key_handlers_.list(); });

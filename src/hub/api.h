@@ -6,6 +6,7 @@
 #include "hub/declaration_limits.h"
 #include "hub/edge_handlers.h"
 #include "hub/edge_sessions.h"
+#include "hub/entry_handlers.h"
 #include "hub/hub.h"
 #include "hub/invite_handlers.h"
 #include "hub/lease_handler.h"
@@ -72,6 +73,7 @@ class Api {
   OperatorAuth operator_auth_;
   LeaseHandler lease_handler_;
   InviteHandlers invite_handlers_;
+  EntryHandlers entry_handlers_;
   OperatorKeyHandlers operator_key_handlers_;
   EdgeHandlers edge_handlers_;
   Lists lists_;

@@ -5,6 +5,9 @@ namespace culvert::hub {
 void report(const ApiCounters& counters, Metrics& metrics) {
   metrics.counter("culvert_hub_declarations_total", "Declarations that were accepted.",
                   counters.declarations);
+  metrics.counters("culvert_hub_entry_changes_total",
+                   "Changes of their entries that tenants asked for, by result.", "result",
+                   {{"stored", counters.entries}, {"refused", counters.entries_refused}});
   metrics.counters("culvert_hub_refused_requests_total", "Requests that were refused, by reason.", "reason",
                    {
                        {"signature", counters.bad_signatures},

@@ -19,7 +19,9 @@ struct ApiCounters {
   uint64_t ended_invites = 0;    // revoked or expired
   uint64_t agent_conflicts = 0;  // the agent id has a lease of another invite
   uint64_t lease_limits = 0;     // the invite has as many leases as it may
-  uint64_t busy = 0;             // the store or the replay guard could not be asked
+  uint64_t entries = 0;          // changes of tenants' entries
+  uint64_t entries_refused = 0;
+  uint64_t busy = 0;  // the store or the replay guard could not be asked
 };
 
 void report(const ApiCounters& counters, Metrics& metrics);

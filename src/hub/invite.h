@@ -30,11 +30,21 @@ struct Invite {
   Quotas quotas = {};
   // The TCP and UDP ports that its services may claim; none: every one that the hub's rules allow.
   std::vector<PortRange> ports = {};
+  // Its tenant may enter hostnames that nothing grants it, once it has proven to have them.
+  bool allow_custom_domains = false;
+  // The hostnames that its tenant has entered and that are in force; not in the invite's record.
+  std::vector<route::HostPattern> entered = {};
 
   bool expired(UnixTime now) const { return expires_at && *expires_at <= now; }
   bool live(UnixTime now) const { return !revoked && !expired(now); }
-  bool grants(const route::HostPattern& wanted) const {
+  // By the operator.
+  bool is_granted(const route::HostPattern& wanted) const {
     return std::ranges::any_of(hostnames, [&](const auto& own) { return own.grants(wanted); });
+  }
+  // By the operator, or by what the tenant has entered.
+  bool grants(const route::HostPattern& wanted) const {
+    return is_granted(wanted) ||
+           std::ranges::any_of(entered, [&](const auto& own) { return own.grants(wanted); });
   }
 };
 

@@ -12,9 +12,6 @@
 #include "hubapi/token.h"
 
 namespace culvert::hub {
-namespace {
-
-// The hub's own name among the wanted ones: it answers there itself.
 std::optional<std::string> own_name_among(const std::vector<route::HostPattern>& wanted,
                                           const std::vector<std::string>& public_urls) {
   for (const std::string& text : public_urls) {
@@ -51,8 +48,6 @@ std::string not_stored_text(const Error& error) {
   }
 }
 
-}  // namespace
-
 InviteId InviteHandlers::new_id() {
   InviteId id;
   // The text form begins with '-' when the first six bits are 62: command lines would take it for a flag.
@@ -81,7 +76,8 @@ net::Task<http::Response> InviteHandlers::create(const http::Exchange& exchange)
                 .expires_at = std::nullopt,
                 .revoked = false,
                 .quotas = wanted->quotas,
-                .ports = std::move(wanted->ports)};
+                .ports = std::move(wanted->ports),
+                .allow_custom_domains = wanted->allow_custom_domains};
   if (wanted->expires_in) invite.expires_at = wall + *wanted->expires_in;
   auto added = co_await ledger_.commit(
       {.touches = {std::string(kInviteKind)},
@@ -228,6 +224,20 @@ net::Task<http::Response> InviteHandlers::revoke(const http::Exchange& exchange)
   }
   log_info("invite_revoked", "invite={}", invite_key(*id));
   co_return json_response(200, R"({"status":"revoked"})");
+}
+
+net::Task<http::Response> InviteHandlers::remove(const http::Exchange& exchange) {
+  const auto tenant = PublicKey::parse(exchange.rest);
+  if (tenant && invites_.find_tenant(*tenant) == nullptr) {
+    const char* status = invites_.was_removed(*tenant) ? "removed" : "unknown";
+    co_return json_response(200, fmt::format(R"({{"status":"{}"}})", status));
+  }
+  const auto id = id_in(exchange.rest);
+  const Invite* invite = id ? invites_.find(*id).value_or(nullptr) : nullptr;
+  const bool is_gone = id && (invite == nullptr ? invites_.was_removed(*id) : invite->revoked) &&
+                       !invites_.unstored_revocations().contains(*id);
+  if (is_gone) co_return json_response(200, R"({"status":"removed"})");
+  co_return co_await revoke(exchange);
 }
 
 }  // namespace culvert::hub

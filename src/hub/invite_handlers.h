@@ -9,6 +9,13 @@
 
 namespace culvert::hub {
 
+// The hub's own name among the wanted ones: it answers there itself.
+std::optional<std::string> own_name_among(const std::vector<route::HostPattern>& wanted,
+                                          const std::vector<std::string>& public_urls);
+std::string own_name_text(std::string_view own);
+// Of a revocation that is in force and not stored.
+std::string not_stored_text(const Error& error);
+
 // /v1/invites: the operator's part of the API.
 class InviteHandlers {
  public:
@@ -23,6 +30,8 @@ class InviteHandlers {
   net::Task<http::Response> show(const http::Exchange& exchange);
   net::Task<http::Response> change(const http::Exchange& exchange);
   net::Task<http::Response> revoke(const http::Exchange& exchange);
+  // The same for a tenant: one that was removed before, or never was, is no error.
+  net::Task<http::Response> remove(const http::Exchange& exchange);
 
  private:
   InviteId new_id();

@@ -47,7 +47,8 @@ json::object listed(const Invite& invite, UnixTime now) {
                      {"status", status_text(invite, now)},
                      {"created_at", invite.created_at.time_since_epoch().count()},
                      {"expires_at", optional_time(invite.expires_at)},
-                     {"ports", std::move(ports)}};
+                     {"ports", std::move(ports)},
+                     {"allow_custom_domains", invite.allow_custom_domains}};
   for (const QuotaMember& member : kQuotaMembers) {
     const auto& quota = invite.quotas.*member.quota;
     entry[json_text(member.name)] = quota ? json::value(*quota) : json::value(nullptr);
@@ -57,7 +58,8 @@ json::object listed(const Invite& invite, UnixTime now) {
 
 // Fails for members that a request to create or change an invite does not have.
 Result<> refuse_unknown(const json::object& body, std::vector<std::string_view> known) {
-  known.insert(known.end(), {"name", "hostnames", "expires_in_secs", "ports", "allow_overlap"});
+  known.insert(known.end(),
+               {"name", "hostnames", "expires_in_secs", "ports", "allow_custom_domains", "allow_overlap"});
   for (const QuotaMember& member : kQuotaMembers) known.push_back(member.name);
   return refuse_unknown_members("the body", body, known);
 }
@@ -191,6 +193,7 @@ Result<InviteRequest> parse_invite_request(std::string_view body) {
                         .hostnames = reader.patterns("hostnames").value_or(Patterns()),
                         .expires_in = reader.lifetime().value_or(std::nullopt),
                         .ports = reader.port_ranges().value_or(std::vector<PortRange>()),
+                        .allow_custom_domains = reader.boolean("allow_custom_domains").value_or(false),
                         .allow_overlap = reader.boolean("allow_overlap").value_or(false)};
   for (const QuotaMember& member : kQuotaMembers)
     request.quotas.*member.quota = reader.quota(member).value_or(std::nullopt);
@@ -213,6 +216,7 @@ Result<InviteChange> parse_invite_change(std::string_view body) {
                       .suspended = reader.boolean("suspended"),
                       .quotas = {},
                       .ports = reader.port_ranges(),
+                      .allow_custom_domains = reader.boolean("allow_custom_domains"),
                       .allow_overlap = reader.boolean("allow_overlap").value_or(false)};
   for (const QuotaMember& member : kQuotaMembers) {
     if (const auto quota = reader.quota(member)) change.quotas.emplace_back(member.quota, *quota);
@@ -246,6 +250,7 @@ Result<Invite> InviteChange::applied_to(Invite invite, UnixTime now) const {
   if (suspended) invite.suspended = *suspended;
   for (const auto& [member, quota] : quotas) invite.quotas.*member = quota;
   if (ports) invite.ports = *ports;
+  if (allow_custom_domains) invite.allow_custom_domains = *allow_custom_domains;
   return invite;
 }
 

@@ -24,6 +24,7 @@ struct InviteRequest {
   std::optional<std::chrono::seconds> expires_in;
   Quotas quotas = {};
   std::vector<PortRange> ports = {};
+  bool allow_custom_domains = false;
   bool allow_overlap = false;  // with hostnames of other invites
 };
 // The body of a request to create an invite. kInvalid names the member that is wrong.
@@ -39,7 +40,8 @@ struct InviteChange {
   // The inner nullopt: as the hub's default.
   std::vector<std::pair<std::optional<uint32_t> Quotas::*, std::optional<uint32_t>>> quotas;
   std::optional<std::vector<PortRange>> ports;  // instead of those that are there
-  bool allow_overlap = false;                   // of hostnames that it gets, with those of other invites
+  std::optional<bool> allow_custom_domains;
+  bool allow_overlap = false;  // of hostnames that it gets, with those of other invites
 
   // kInvalid: it has none of a hostname that is to be removed, or the number of the rest is wrong.
   Result<Invite> applied_to(Invite invite, UnixTime now) const;

@@ -34,6 +34,7 @@ Record invite_record(const Invite& invite) {
       {"hostnames", std::move(hostnames)},   {"created_at", invite.created_at.time_since_epoch().count()},
       {"revoked", invite.revoked},           {"suspended", invite.suspended}};
   if (invite.expires_at) body["expires_at"] = invite.expires_at->time_since_epoch().count();
+  if (invite.allow_custom_domains) body["allow_custom_domains"] = true;
   for (const QuotaMember& member : kQuotaMembers) {
     if (const auto& quota = invite.quotas.*member.quota) body[key_of(member)] = *quota;
   }
@@ -43,6 +44,19 @@ Record invite_record(const Invite& invite) {
     body["ports"] = std::move(ports);
   }
   return {.kind = std::string(kInviteKind), .key = invite_key(invite.id), .body = json::serialize(body)};
+}
+
+Record tombstone_record(const InviteId& id, const std::optional<PublicKey>& tenant, UnixTime removed_at) {
+  json::object body{{"removed_at", removed_at.time_since_epoch().count()}};
+  if (tenant) body["tenant"] = tenant->to_string();
+  return {.kind = std::string(kTombstoneKind), .key = invite_key(id), .body = json::serialize(body)};
+}
+
+std::optional<PublicKey> tombstone_tenant(std::string_view text) {
+  auto body = parse_json_object("the tombstone's record", text);
+  if (!body) return std::nullopt;
+  JsonReader reader("the tombstone's record", *body);
+  return reader.has("tenant") ? reader.key("tenant") : std::nullopt;
 }
 
 Result<Invite> read_invite_record(const InviteId& id, std::string_view text) {
@@ -66,6 +80,8 @@ Result<Invite> read_invite_record(const InviteId& id, std::string_view text) {
   std::optional<UnixTime> expires_at;
   if (reader.has("expires_at"))
     expires_at = UnixTime(std::chrono::seconds(reader.integer("expires_at", 0, kMaxTime)));
+  const bool allow_custom_domains =
+      reader.has("allow_custom_domains") && reader.boolean("allow_custom_domains");
   Quotas quotas;
   for (const QuotaMember& member : kQuotaMembers) {
     if (reader.has(member.name))
@@ -91,7 +107,8 @@ Result<Invite> read_invite_record(const InviteId& id, std::string_view text) {
                 .revoked = revoked,
                 .suspended = suspended,
                 .quotas = quotas,
-                .ports = std::move(ports)};
+                .ports = std::move(ports),
+                .allow_custom_domains = allow_custom_domains};
 }
 
 }  // namespace culvert::hub

@@ -22,17 +22,71 @@ void Invites::apply(const Record& record) {
   changed();
 }
 
+void Invites::apply_entry(const Record& record) {
+  const auto tenant = entries_.apply(record);
+  const auto id = tenant ? tenants_.find(*tenant) : tenants_.end();
+  if (id == tenants_.end() || record.kind != Entries::kKind) return;
+  Invite invite = invites_.at(sequences_.at(id->second));
+  erase(invite.id);
+  insert(std::move(invite));
+  changed();
+}
+
+void Invites::apply_tombstone(const Record& record) {
+  const auto id = parse_invite_id(record.key);
+  if (!id) return log_error("hub_record_damaged", "kind={} key={}", record.kind, culvert::quoted(record.key));
+  if (!record.body) return;  // nothing removes one
+  removed_.insert(*id);
+  if (const auto tenant = tombstone_tenant(*record.body)) removed_tenants_.insert(*tenant);
+}
+
+bool Invites::is_in_force(const Invite& invite, const Entry& entry) {
+  return entry.proof == Entry::Proof::kGrant ? invite.is_granted(entry.hostname)
+                                             : invite.allow_custom_domains;
+}
+
+bool Invites::is_in_force(const PublicKey& tenant, const Entry& entry) const {
+  const Invite* invite = find_tenant(tenant);
+  return invite != nullptr && !invite->revoked && is_in_force(*invite, entry);
+}
+
+std::optional<Invites::Rival> Invites::rival_of(const InviteId& invite, const route::HostPattern& hostname,
+                                                UnixTime now) const {
+  std::optional<Rival> rival;
+  grants_.find_overlap(hostname, [&](const Grants::Grant& grant) {
+    const Invite& holder = invites_.at(sequences_.at(grant.holder));
+    if (holder.id == invite || !holder.live(now)) return false;
+    const bool is_entry = std::ranges::find(holder.hostnames, grant.pattern) == holder.hostnames.end();
+    // Of two domains that their holders have proven, each keeps what is more specific.
+    if (is_entry && grant.pattern != hostname) return false;
+    rival = Rival{holder.tenant, is_entry};
+    return !is_entry;
+  });
+  return rival;
+}
+
+void Invites::bury(const InviteId& id, const std::optional<PublicKey>& tenant, UnixTime now,
+                   std::vector<Record>& records) const {
+  if (tenant) {
+    for (Record& record : entries_.removals(*tenant)) records.push_back(std::move(record));
+  }
+  records.push_back(tombstone_record(id, tenant, now));
+}
+
 void Invites::changed() const {
   if (listener_) listener_();
 }
 
 void Invites::touch(const Invite& invite) {
   touched_.insert(invite.id);
-  for (const auto& pattern : invite.hostnames) {
-    grants_.find_overlap(pattern, [&](const Grants::Grant& grant) {
-      touched_.insert(grant.holder);
-      return false;
-    });
+  for (const auto* patterns : {&invite.hostnames, &invite.entered}) {
+    for (const auto& pattern : *patterns) {
+      grants_.find_overlap(pattern, [&](const Grants::Grant& grant) {
+        // Two that have the same are never live at the same time.
+        if (grant.pattern != pattern) touched_.insert(grant.holder);
+        return false;
+      });
+    }
   }
 }
 
@@ -55,8 +109,16 @@ void Invites::put(const InviteId& id, const Record& record) {
 }
 
 void Invites::insert(Invite invite) {
+  invite.entered.clear();
+  for (const auto& [hostname, entry] : entries_.of(invite.tenant)) {
+    const bool is_granted_itself =
+        std::ranges::find(invite.hostnames, entry.hostname) != invite.hostnames.end();
+    if (is_in_force(invite, entry) && !is_granted_itself) invite.entered.push_back(entry.hostname);
+  }
   touch(invite);
-  for (const auto& pattern : invite.hostnames) grants_.add(pattern, invite.id);
+  for (const auto* patterns : {&invite.hostnames, &invite.entered}) {
+    for (const auto& pattern : *patterns) grants_.add(pattern, invite.id);
+  }
   if (invite.expires_at) expiries_.emplace(*invite.expires_at, invite.id);
   sequences_[invite.id] = invite.sequence;
   tenants_.insert_or_assign(invite.tenant, invite.id);
@@ -69,7 +131,9 @@ void Invites::erase(const InviteId& id) {
   auto sequence = sequences_.find(id);
   if (sequence == sequences_.end()) return;
   auto invite = invites_.find(sequence->second);
-  for (const auto& pattern : invite->second.hostnames) grants_.remove(pattern, id);
+  for (const auto* patterns : {&invite->second.hostnames, &invite->second.entered}) {
+    for (const auto& pattern : *patterns) grants_.remove(pattern, id);
+  }
   touch(invite->second);
   if (invite->second.expires_at) expiries_.erase({*invite->second.expires_at, id});
   tenants_.erase(invite->second.tenant);
@@ -109,13 +173,15 @@ const Invite* Invites::owner_of(const route::HostPattern& hostname, UnixTime now
 
 std::vector<route::HostPattern> Invites::overlapped(const Invite& invite, UnixTime now) const {
   std::vector<route::HostPattern> found;
-  for (const auto& hostname : invite.hostnames) {
-    // A wildcard's route is that of one level, and no two invites have the same wildcard.
-    if (hostname.is_wildcard()) continue;
-    const bool is_covered = grants_.find_owner(hostname, [&](const Grants::Grant& each) {
-      return each.holder != invite.id && invites_.at(sequences_.at(each.holder)).live(now);
-    }) != nullptr;
-    if (is_covered) found.push_back(hostname);
+  for (const auto* hostnames : {&invite.hostnames, &invite.entered}) {
+    for (const auto& hostname : *hostnames) {
+      // A wildcard's route is that of one level, and no two invites have the same wildcard.
+      if (hostname.is_wildcard()) continue;
+      const bool is_covered = grants_.find_owner(hostname, [&](const Grants::Grant& each) {
+        return each.holder != invite.id && invites_.at(sequences_.at(each.holder)).live(now);
+      }) != nullptr;
+      if (is_covered) found.push_back(hostname);
+    }
   }
   return found;
 }
@@ -167,6 +233,10 @@ Result<> Invites::check_free(const Invite& wanting, const std::vector<route::Hos
 
 Result<std::vector<Record>> Invites::add(Invite& invite, UnixTime now, bool allow_overlap) const {
   std::vector<Record> records;
+  const bool was_used = sequences_.contains(invite.id) || tenants_.contains(invite.tenant) ||
+                        was_removed(invite.id) || was_removed(invite.tenant);
+  if (was_used)
+    return fail(ErrorCode::kConflict, "the id or the key of the invite was used before; try again");
   if (invites_.size() >= kMax) {
     const auto ended =
         std::ranges::find_if(invites_, [&](const auto& each) { return !each.second.live(now); });
@@ -175,6 +245,7 @@ Result<std::vector<Record>> Invites::add(Invite& invite, UnixTime now, bool allo
     }
     records.push_back(
         {.kind = std::string(kInviteKind), .key = invite_key(ended->second.id), .body = std::nullopt});
+    bury(ended->second.id, ended->second.tenant, now, records);
   }
   if (auto free = check_free(invite, invite.hostnames, now, allow_overlap); !free)
     return std::unexpected(free.error());
@@ -221,6 +292,9 @@ Batch Invites::unstored() const {
         sequence != sequences_.end()
             ? invite_record(invites_.at(sequence->second))
             : Record{.kind = std::string(kInviteKind), .key = invite_key(id), .body = {}});
+    const auto tenant =
+        sequence != sequences_.end() ? std::optional(invites_.at(sequence->second).tenant) : std::nullopt;
+    bury(id, tenant, audit.at, batch.records);
     batch.audit.push_back(audit);
   }
   return batch;

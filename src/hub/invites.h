@@ -5,10 +5,12 @@
 #include <optional>
 #include <set>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "base/result.h"
+#include "hub/entries.h"
 #include "hub/grants.h"
 #include "hub/invite.h"
 #include "hub/record.h"
@@ -30,11 +32,29 @@ class Invites {
 
   // A record of kInviteKind, as it is in the database from now on.
   void apply(const Record& record);
+  // One of Entries' kinds.
+  void apply_entry(const Record& record);
+  // One of kTombstoneKind.
+  void apply_tombstone(const Record& record);
 
   // nullptr: unknown. kIo: damaged in the database.
   Result<const Invite*> find(const InviteId& id) const;
   // nullptr: unknown, or damaged.
   const Invite* find_tenant(const PublicKey& tenant) const;
+  // Whether it was removed, and may not come back.
+  bool was_removed(const InviteId& id) const { return removed_.contains(id); }
+  bool was_removed(const PublicKey& tenant) const { return removed_tenants_.contains(tenant); }
+
+  const Entries& entries() const { return entries_; }
+  // Whether an entry of the tenant counts now: its invite grants the name, or allows it domains of its own.
+  bool is_in_force(const PublicKey& tenant, const Entry& entry) const;
+  // What stands in the way of an entry of `hostname` that the operator has not granted.
+  struct Rival {
+    PublicKey tenant;
+    bool is_entry;  // of exactly this hostname; otherwise the operator has granted what overlaps it
+  };
+  std::optional<Rival> rival_of(const InviteId& invite, const route::HostPattern& hostname,
+                                UnixTime now) const;
   // Whose a name, or the names under a wildcard, are: the live invite's with the most specific grant of those
   // that cover it. nullptr: nobody's.
   const Invite* owner_of(const route::HostPattern& hostname, UnixTime now) const;
@@ -79,12 +99,19 @@ class Invites {
   Result<> check_free(const Invite& wanting, const std::vector<route::HostPattern>& hostnames, UnixTime now,
                       bool allow_overlap) const;
   void touch(const Invite& invite);
+  static bool is_in_force(const Invite& invite, const Entry& entry);
+  // What removes all that is kept of a tenant but its invite.
+  void bury(const InviteId& id, const std::optional<PublicKey>& tenant, UnixTime now,
+            std::vector<Record>& records) const;
   void changed() const;
 
   std::map<int64_t, Invite> invites_;
   std::map<InviteId, int64_t> sequences_;
   std::unordered_map<PublicKey, InviteId> tenants_;
-  Grants grants_;
+  Entries entries_;
+  Grants grants_;  // of the operator, and of entries in force
+  std::set<InviteId> removed_;
+  std::unordered_set<PublicKey> removed_tenants_;
   std::set<InviteId> damaged_;
   std::map<InviteId, AuditEntry> unstored_;
   std::set<InviteId> touched_;

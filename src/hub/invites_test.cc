@@ -60,7 +60,7 @@ TEST(Invites, ARevocationMayBeRepeatedUntilItIsStored) {
   EXPECT_TRUE((*invites.find(id_of(1)))->revoked);
   EXPECT_TRUE(invites.revoke(id_of(1), {.actor = "second"}));
   const Batch unstored = invites.unstored();
-  ASSERT_EQ(unstored.records.size(), 1u);
+  ASSERT_EQ(unstored.records.size(), 2u) << "and its tombstone";
   ASSERT_EQ(unstored.audit.size(), 1u);
   EXPECT_EQ(unstored.audit[0].actor, "first");
   invites.apply(unstored.records[0]);
@@ -89,8 +89,9 @@ TEST(Invites, ADamagedInviteIsNeitherKnownNorUnknown) {
   EXPECT_EQ(*invites.find(id_of(1)), nullptr);
   EXPECT_TRUE(invites.revoke(id_of(1), {}));
   const Batch unstored = invites.unstored();
-  ASSERT_EQ(unstored.records.size(), 1u);
+  ASSERT_EQ(unstored.records.size(), 2u);
   EXPECT_FALSE(unstored.records[0].body);
+  EXPECT_EQ(unstored.records[1].kind, kTombstoneKind);
   invites.apply(unstored.records[0]);
   EXPECT_FALSE(invites.revoke(id_of(1), {}));
   EXPECT_TRUE(invites.add(other, kNow));

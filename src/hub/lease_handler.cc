@@ -207,12 +207,16 @@ http::Response LeaseHandler::lease(const hubapi::Declaration& declaration,
   const Invite* invite = found.value_or(nullptr);
   if (auto ended = refuse_ended(invite)) return std::move(*ended);  // 15
   const UnixTime wall = config_.wall_clock();
-  LeaseTerms terms{.is_proven = is_proven,
-                   .is_exclusive = declaration.is_exclusive,
-                   .limits = config_.tenants.limits.with(invite->quotas),
-                   .owns = [&](const route::HostPattern& hostname) {
-                     return invites_.owner_of(hostname, wall) == invite;
-                   }};
+  LeaseTerms terms{
+      .is_proven = is_proven,
+      .is_exclusive = declaration.is_exclusive,
+      .limits = config_.tenants.limits.with(invite->quotas),
+      .owns = [&](const route::HostPattern& hostname) { return invites_.owner_of(hostname, wall) == invite; },
+      .mode_of =
+          [&](const route::HostPattern& hostname) {
+            const Entry* entry = invites_.entries().find(invite->tenant, hostname.text());
+            return entry == nullptr ? std::nullopt : entry->tls_mode;
+          }};
   for (const hubapi::PortVerdict& verdict : ports) {
     if (verdict.accepted) terms.ports.push_back({verdict.protocol, verdict.name, verdict.listen_port});
   }
@@ -257,7 +261,9 @@ http::Response LeaseHandler::grant(const Invite& invite, std::vector<hubapi::Ser
                              .ports = std::move(ports)};
   std::ranges::copy(config_.edges, std::back_inserter(answer.edges));
   answer.internal_ca_pem += edges_.internal_ca_pem();
-  for (const auto& pattern : invite.hostnames) answer.granted.push_back(pattern.text());
+  for (const auto* patterns : {&invite.hostnames, &invite.entered}) {
+    for (const auto& pattern : *patterns) answer.granted.push_back(pattern.text());
+  }
   return json_response(200, hubapi::encode(answer));
 }
 

@@ -186,6 +186,14 @@ std::vector<hubapi::ServiceVerdict> Leases::judge_all(const Invite& invite, cons
           "{} is another tenant's: its grant is more specific than this invite's; choose another name",
           verdict.hostname);
     }
+    const auto fixed = terms.mode_of ? terms.mode_of(service.hostname) : std::nullopt;
+    if (verdict.accepted && fixed && *fixed != service.tls_mode) {
+      verdict.accepted = false;
+      verdict.reason = fmt::format(
+          "the tenant's entry says that {} is served as {}, not as {}; declare that, or change "
+          "the entry",
+          verdict.hostname, route::to_string(*fixed), route::to_string(service.tls_mode));
+    }
     if (!verdict.accepted || is_shared(verdict.hostname)) continue;
     if (hostnames < terms.limits.hostnames) {
       ++hostnames;

@@ -29,6 +29,8 @@ struct LeaseTerms {
   TenantLimits limits = {};
   // Whether no other invite has a more specific grant of a hostname; not set: none has.
   std::function<bool(const route::HostPattern&)> owns = nullptr;
+  // The only TLS mode in which the tenant's own entry lets a hostname be served; none: either.
+  std::function<std::optional<route::TlsMode>(const route::HostPattern&)> mode_of = nullptr;
 };
 
 // Who serves what right now: one lease for each agent, gone when it is not renewed, when its agent or invite

@@ -42,6 +42,7 @@ class Ledger {
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
 
+  net::EventLoop& loop() const { return loop_; }
   ByteView hash_key() const { return store_->hash_key(); }
 
   // Judges and writes. Errors: those of judge(); kUnavailable, too much waits or no answer came in time; kIo

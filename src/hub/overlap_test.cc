@@ -76,6 +76,7 @@ TEST_F(OverlapTest, OverlapsNeedTheOperatorsWordAndTheSameGrantIsNeverGivenTwice
   Invite one = make_invite({"*.a.eu", "b.eu"});
   Invite other = one;
   other.id.fill(9);
+  other.tenant = key();
   const auto refused = [&](std::string hostname, bool allow_overlap) {
     other.hostnames = {pattern(hostname)};
     auto added = state_.invites.add(other, wall_, allow_overlap);

@@ -12,8 +12,9 @@ namespace culvert::hub {
 namespace {
 
 // What refers to another kind comes behind it.
-constexpr std::array<std::string_view, 6> kOrder = {kInviteKind,   Claims::kKind,       Hubs::kKind,
-                                                    Leases::kKind, OperatorKeys::kKind, Edges::kKind};
+constexpr std::array<std::string_view, 9> kOrder = {
+    Entries::kSequenceKind, Entries::kKind, kTombstoneKind,      kInviteKind, Claims::kKind,
+    Hubs::kKind,            Leases::kKind,  OperatorKeys::kKind, Edges::kKind};
 
 }  // namespace
 
@@ -28,6 +29,10 @@ void State::apply(const std::vector<Record>& records, TimePoint now) {
 void State::apply(const Record& record, TimePoint now) {
   if (record.kind == kInviteKind) {
     invites.apply(record);
+  } else if (record.kind == Entries::kKind || record.kind == Entries::kSequenceKind) {
+    invites.apply_entry(record);
+  } else if (record.kind == kTombstoneKind) {
+    invites.apply_tombstone(record);
   } else if (record.kind == OperatorKeys::kKind) {
     operator_keys.apply(record);
   } else if (record.kind == Edges::kKind) {
@@ -82,6 +87,9 @@ std::vector<Record> State::removals_in(const std::vector<Record>& all) const {
     if (!there.contains({kind, key}))
       removals.push_back({.kind = std::string(kind), .key = std::move(key), .body = std::nullopt});
   };
+  for (const auto& [tenant, of_tenant] : entries.all()) {
+    for (const Record& record : entries.removals(tenant)) look_for(record.kind, record.key);
+  }
   for (const Invite& invite : invites.list(std::nullopt, invites.size()).value())
     look_for(kInviteKind, invite_key(invite.id));
   for (const auto& [agent, lease] : leases.all()) look_for(Leases::kKind, agent.to_string());

@@ -158,7 +158,9 @@ class StoreFixture : public ::testing::Test {
     auto content = (*database)->load();
     EXPECT_TRUE(content);
     Invites invites;
-    for (const Record& record : content->records) invites.apply(record);
+    for (const Record& record : content->records) {
+      if (record.kind == kInviteKind) invites.apply(record);
+    }
     auto found = invites.find(id);
     if (!found || *found == nullptr) return std::nullopt;
     return **found;

@@ -34,7 +34,7 @@ void describe(SettingsBuilder& settings, TenantRules& rules) {
   settings.add({.name = "allow-privileged-ports",
                 .help = "whether tenants may claim TCP and UDP ports below 1024: yes or no",
                 .details = "An invite whose ports name such a port may claim that one in any case.",
-                .value_name = "YES|NO",
+                .value_name = "ANSWER",
                 .default_text = "no",
                 .choices = {"yes", "no"},
                 .apply = [&rules](std::string_view text) -> Result<> {

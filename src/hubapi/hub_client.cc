@@ -166,9 +166,11 @@ net::Task<Result<LeaseAnswer>> HubClient::declare(InviteToken token, Declaration
     if (!is_success(response.status)) {
       Error refused = error_from_response(response.status, response.body);
       const bool is_new = declaration.is_exclusive || !declaration.ports.empty();
-      if (is_new && refused.code == ErrorCode::kInvalid && refused.message.contains("has an unknown member")) {
+      if (is_new && refused.code == ErrorCode::kInvalid &&
+          refused.message.contains("has an unknown member")) {
         refused.message +=
-            "; the hub is older than this agent, which declares TCP or UDP services or is exclusive. Upgrade the "
+            "; the hub is older than this agent, which declares TCP or UDP services or is exclusive. Upgrade "
+            "the "
             "hub, or leave these out";
       }
       co_return std::unexpected(std::move(refused));
@@ -181,6 +183,27 @@ net::Task<Result<LeaseAnswer>> HubClient::declare(InviteToken token, Declaration
 
 net::Task<Result<std::string>> HubClient::call_operator(std::string method, std::string path,
                                                         std::string body, SecretString bearer_key) {
+  co_return co_await call(std::move(method), std::move(path), std::move(body),
+                          [key = std::move(bearer_key)](http::Request& request) {
+                            request.headers.add("Authorization", "Bearer " + key.expose());
+                          });
+}
+
+net::Task<Result<std::string>> HubClient::call_tenant(std::string method, std::string path, std::string body,
+                                                      SecretKey tenant_key, std::string tag) {
+  for (bool is_first = true;; is_first = false) {
+    const UnixTime created = clock_.time_at(loop_.now());
+    auto answer = co_await call(method, path, body, [&](http::Request& request) {
+      http::sign_request(request, tenant_key, tag, clock_.time_at(loop_.now()), loop_.random());
+    });
+    const bool was_off = std::chrono::abs(clock_.time_at(loop_.now()) - created) > http::kMaxClockSkew / 2;
+    const bool is_refused = !answer && answer.error().code == ErrorCode::kUnauthorized;
+    if (!is_first || !is_refused || !was_off) co_return answer;
+  }
+}
+
+net::Task<Result<std::string>> HubClient::call(std::string method, std::string path, std::string body,
+                                               Authenticate authenticate) {
   std::string reasons;
   bool answered = false;
   bool repeatable = method == "GET" || method == "HEAD";
@@ -189,7 +212,7 @@ net::Task<Result<std::string>> HubClient::call_operator(std::string method, std:
     size_t index = (first + i) % urls_.size();
     http::Request request{.method = method, .target = path, .headers = {}, .body = body};
     if (!body.empty()) request.headers.add("Content-Type", "application/json");
-    request.headers.add("Authorization", "Bearer " + bearer_key.expose());
+    authenticate(request);
     auto tried = co_await attempt(urls_[index], std::move(request));
     if (!tried.response) {
       add_reason(reasons, urls_[index], tried.response.error());

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,8 +51,15 @@ class HubClient {
   // the error says so. The next call begins with another URL.
   net::Task<Result<std::string>> call_operator(std::string method, std::string path, std::string body,
                                                SecretString bearer_key);
+  // The same as a tenant: signed by its key, with `tag`, by the hub's clock once an answer told it.
+  net::Task<Result<std::string>> call_tenant(std::string method, std::string path, std::string body,
+                                             SecretKey tenant_key, std::string tag);
 
  private:
+  // Adds to a request what shows who sends it.
+  using Authenticate = std::function<void(http::Request& request)>;
+  net::Task<Result<std::string>> call(std::string method, std::string path, std::string body,
+                                      Authenticate authenticate);
   struct Attempt;
   struct Connected;
   net::Task<Connected> connect(HubUrl url);

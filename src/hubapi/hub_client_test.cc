@@ -315,6 +315,30 @@ class HubClientTest : public testing::Test {
     EXPECT_EQ(hubs_[0]->requests.size(), 1u) << "the broken one is not preferred";
   }
 
+  Task<> says_that_the_hub_is_older() {
+    HubClient client(loop_, urls_, key_.public_key());
+    Declaration declared = declaration();
+    auto refused = co_await client.declare(token(), declared);
+    EXPECT_EQ(refused.error().message.find("older"), std::string::npos)
+        << "what it knows it refused for itself";
+    declared.is_exclusive = true;
+    refused = co_await client.declare(token(), declared);
+    EXPECT_NE(refused.error().message.find("the hub is older than this agent"), std::string::npos)
+        << refused.error().message;
+    EXPECT_NE(refused.error().message.find("\"exclusive\""), std::string::npos);
+  }
+
+  Task<> signs_as_a_tenant() {
+    HubClient client(loop_, urls_, key_.public_key());
+    auto answer = co_await client.call_tenant("POST", "/v1/entries", "{}", token().tenant_key, "some-tag");
+    EXPECT_TRUE(answer) << answer.error().message;
+    const http::Request& request = hubs_[0]->requests.at(0);
+    auto verified = http::verify_request(request, "some-tag", loop_.unix_now());
+    EXPECT_TRUE(verified) << verified.error().message;
+    if (verified) EXPECT_EQ(verified->key, token().tenant_key.public_key());
+    EXPECT_EQ(request.headers.find("authorization"), nullptr);
+  }
+
   Task<> an_error_is_an_answer() {
     HubClient client(loop_, urls_, key_.public_key());
     auto refused = co_await client.call_operator("GET", "/v1/invites", "", "k");
@@ -390,6 +414,20 @@ TEST_F(HubClientTest, NamesEveryHubThatCannotServe) {
 TEST_F(HubClientTest, DoesNotRepeatAPostThatABrokenHubAnswered) {
   urls_ = {start(broken(), key_), start(http::Response{.status = 200, .headers = {}, .body = "{}"}, key_)};
   play(does_not_repeat_a_broken_post());
+}
+
+TEST_F(HubClientTest, SaysThatTheHubIsOlderThanWhatWasDeclared) {
+  urls_ = {start(http::Response{.status = 400,
+                                .headers = {},
+                                .body = R"({"error":{"code":"invalid_request","message":)"
+                                        R"("the declaration has an unknown member \"exclusive\" (expected x)"}})"},
+                 key_)};
+play(says_that_the_hub_is_older());
+}
+
+TEST_F(HubClientTest, SignsCallsOfATenant) {
+  urls_ = {start(http::Response{.status = 200, .headers = {}, .body = "{}"}, key_)};
+  play(signs_as_a_tenant());
 }
 
 TEST_F(HubClientTest, AnErrorIsAnAnswer) {

@@ -1,0 +1,88 @@
+#include "hubapi/entry.h"
+
+#include <boost/json/serialize.hpp>
+
+#include "base/json.h"
+#include "base/text.h"
+
+namespace culvert::hubapi {
+namespace {
+
+namespace json = boost::json;
+using Op = EntryChange::Op;
+
+const char* name_of(Op op) {
+  switch (op) {
+    case Op::kPut:
+      return "put";
+    case Op::kDelete:
+      return "delete";
+    case Op::kLeave:
+      return "leave";
+  }
+  return "unknown";
+}
+
+std::optional<Op> parse_op(std::string_view text) {
+  for (const Op op : {Op::kPut, Op::kDelete, Op::kLeave}) {
+    if (text == name_of(op)) return op;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string encode(const EntryChange& change) {
+  json::object body{{"sequence", change.sequence}, {"op", name_of(change.op)}};
+  if (change.hostname) body["hostname"] = change.hostname->text();
+  if (change.tls_mode) body["tls_mode"] = route::to_string(*change.tls_mode);
+  return json::serialize(body);
+}
+
+Result<EntryChange> decode_entry_change(std::string_view text) {
+  constexpr std::string_view kWhat = "the entry";
+  auto body = parse_json_object(kWhat, text);
+  if (!body) return std::unexpected(body.error());
+  if (auto known = refuse_unknown_members(kWhat, *body, {"sequence", "op", "hostname", "tls_mode"}); !known)
+    return std::unexpected(known.error());
+  JsonReader reader(kWhat, *body);
+  const auto sequence = static_cast<uint64_t>(reader.integer("sequence", 1, INT64_MAX));
+  const std::string_view op_text = reader.text("op");
+  if (reader.error()) return std::unexpected(*reader.error());
+  const auto op = parse_op(op_text);
+  if (!op) {
+    return fail(ErrorCode::kInvalid, "{}: op {} is unknown (expected put, delete or leave)", kWhat,
+                culvert::quoted(op_text));
+  }
+  EntryChange change{.sequence = sequence, .op = *op};
+  if (*op == Op::kLeave) {
+    if (reader.has("hostname") || reader.has("tls_mode"))
+      return fail(ErrorCode::kInvalid, "{}: leave has neither hostname nor tls_mode", kWhat);
+    return change;
+  }
+  const std::string_view hostname_text = reader.text("hostname");
+  if (reader.error()) return std::unexpected(*reader.error());
+  auto hostname = route::HostPattern::parse(hostname_text);
+  if (!hostname) return fail(ErrorCode::kInvalid, "{}: {}", kWhat, hostname.error().message);
+  change.hostname = std::move(*hostname);
+  if (!reader.has("tls_mode")) return change;
+  if (*op == Op::kDelete) return fail(ErrorCode::kInvalid, "{}: delete has no tls_mode", kWhat);
+  const std::string_view mode_text = reader.text("tls_mode");
+  if (reader.error()) return std::unexpected(*reader.error());
+  change.tls_mode = route::parse_tls_mode(mode_text);
+  if (!change.tls_mode) {
+    return fail(ErrorCode::kInvalid, "{}: tls_mode {} is neither \"passthrough\" nor \"terminate\"", kWhat,
+                culvert::quoted(mode_text));
+  }
+  return change;
+}
+
+std::string challenge_name(const route::HostPattern& hostname) {
+  std::string_view name = hostname.text();
+  if (hostname.is_wildcard()) name.remove_prefix(2);
+  return "_culvert-challenge." + std::string(name);
+}
+
+std::string challenge_value(const PublicKey& tenant) { return "culvert-tenant=" + tenant.to_string(); }
+
+}  // namespace culvert::hubapi

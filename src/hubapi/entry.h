@@ -1,0 +1,41 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/key.h"
+#include "base/result.h"
+#include "route/hostname.h"
+#include "route/route.h"
+
+// POST /v1/entries: how a tenant changes its own hostnames. GET /v1/entries lists them.
+namespace culvert::hubapi {
+
+constexpr const char* kEntryTag = "culvert-entry";  // RFC 9421 tag of a change, signed by the tenant's key
+constexpr const char* kEntriesTag = "culvert-entries";  // of a look at the list
+
+struct EntryChange {
+  enum class Op : uint8_t {
+    kPut,     // adds the hostname, or changes how it may be served
+    kDelete,  // of a hostname
+    kLeave,   // removes the tenant with all that it has
+  };
+
+  // Higher than that of the tenant's change before: so a change cannot be shown twice, nor out of turn.
+  uint64_t sequence;
+  Op op;
+  std::optional<route::HostPattern> hostname = {};  // not of kLeave
+  std::optional<route::TlsMode> tls_mode = {};      // of kPut: the only one that agents may declare
+  bool operator==(const EntryChange&) const = default;
+};
+
+std::string encode(const EntryChange& change);
+// kInvalid names the member that is missing, unknown, malformed or there twice.
+Result<EntryChange> decode_entry_change(std::string_view json);
+
+// How the holder of a domain says that a tenant may have a hostname: a TXT record with this name and value.
+std::string challenge_name(const route::HostPattern& hostname);  // "_culvert-challenge.shop.example"
+std::string challenge_value(const PublicKey& tenant);            // "culvert-tenant=" and 64 hex digits
+
+}  // namespace culvert::hubapi
