@@ -46,6 +46,17 @@ TEST(AgentCommand, TheFileTakesJsonTablesAndShortForms) {
               HasSubstr("agent.services: service 1: origin is missing"));
 }
 
+TEST(AgentCommand, IsExclusiveWhenToldSo) {
+  for (const bool is_exclusive : {false, true}) {
+    Fixture<AgentCommand> f;
+    f.variables["CULVERT_TOKEN"] = token().encode();
+    std::vector<std::string> arguments = {"--service", "a.com=x:1"};
+    if (is_exclusive) arguments.emplace_back("--exclusive");
+    ASSERT_TRUE(f.resolve(arguments));
+    EXPECT_EQ(f.command.config().is_exclusive, is_exclusive);
+  }
+}
+
 TEST(AgentCommand, TheServicesFileIsRead) {
   Fixture<AgentCommand> f;
   f.variables["CULVERT_TOKEN"] = token().encode();
