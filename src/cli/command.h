@@ -55,6 +55,9 @@ std::vector<std::unique_ptr<Command>> make_status_commands();
 // About tenants, edges, operator keys, agents, routes and the audit log.
 std::vector<std::unique_ptr<Command>> make_hub_commands();
 std::vector<std::unique_ptr<Command>> make_hub_archive_commands();
+// Of a tenant, with its token.
+std::vector<std::unique_ptr<Command>> make_tenant_commands();
+std::vector<std::unique_ptr<Command>> make_key_backup_commands();
 std::unique_ptr<Command> make_ca_export_command();
 std::unique_ptr<Command> make_token_inspect_command();
 std::unique_ptr<Command> make_version_command();

@@ -84,6 +84,18 @@ ListCommandInfo agent_list() {
                                   {"LEASE ENDS IN (S)", "lease_ends_in_secs"}}}};
 }
 
+ListCommandInfo claim_list() {
+  return {.command = {.name = "claim list",
+                      .summary = "List the TCP and UDP ports that tenants have claimed",
+                      .examples = "  culvert claim list\n  culvert claim list -o json\n"},
+          .path = "/v1/claims",
+          .listing = {.member = "claims",
+                      .columns = {{"PORT", "port"},
+                                  {"SERVICE", "service"},
+                                  {"INVITE", "invite_name"},
+                                  {"IDLE SINCE", "idle_since", Show::kTime}}}};
+}
+
 ListCommandInfo route_list() {
   return {.command = {.name = "route list",
                       .summary = "List the routes that follow from the leases",
@@ -186,6 +198,13 @@ const std::vector<Column>& invite_columns() {
       {"name", "name"},
       {"status", "status", Show::kStatus},
       {"hostnames", "hostnames", Show::kList},
+      {"custom domains", "allow_custom_domains", Show::kYesNo},
+      {"ports", "ports", Show::kList, "any"},
+      {"max hostnames", "max_hostnames", Show::kText, "default"},
+      {"max TCP ports", "max_tcp_ports", Show::kText, "default"},
+      {"max UDP ports", "max_udp_ports", Show::kText, "default"},
+      {"max agents", "max_agents", Show::kText, "default"},
+      {"max connections", "max_connections", Show::kText, "default"},
       {"created", "created_at", Show::kTime},
       {"expires", "expires_at", Show::kTime, "never"},
   };
@@ -202,6 +221,7 @@ std::vector<std::unique_ptr<Command>> make_hub_commands() {
   commands.push_back(std::make_unique<NamedCommand>(tenant_resume()));
   commands.push_back(std::make_unique<NamedCommand>(tenant_remove()));
   commands.push_back(std::make_unique<ListCommand>(agent_list()));
+  commands.push_back(std::make_unique<ListCommand>(claim_list()));
   commands.push_back(std::make_unique<ListCommand>(route_list()));
   commands.push_back(std::make_unique<NamedCommand>(route_show()));
   commands.push_back(std::make_unique<EdgeInviteCreateCommand>());

@@ -23,7 +23,7 @@ CommandInfo create_info() {
               "  culvert invite create --name laptop --hostnames 'app.example.com,*.dev.example.com'\n"
               "  culvert invite create --hostnames app.example.com --expires 30d\n"
               "  (umask 077; culvert invite create --hostnames app.example.com > token)\n",
-          .switches = {json_switch()}};
+          .switches = {json_switch(), InviteTerms::overlap_switch()}};
 }
 
 const std::vector<Column>& created_columns() {
@@ -107,7 +107,9 @@ InviteCreateCommand::InviteCreateCommand() : OperatorCommand(create_info()) {
   builder.add(
       {.name = "hostnames",
        .help = "the hostnames that the invite grants; *.example.com grants every name below example.com",
-       .details = "Required. A hostname may be granted by one invite only, and the hub's own name by none.",
+       .details = "Required. Without --allow-overlap no other invite may have a hostname that they cover, "
+                  "and none may "
+                  "have the hub's own name.",
        .value_name = "NAME,...",
        .example = "*.dev.example.com",
        .variable = "CULVERT_INVITE_HOSTNAMES",
@@ -128,6 +130,7 @@ InviteCreateCommand::InviteCreateCommand() : OperatorCommand(create_info()) {
                .default_text = "never",
                .variable = "CULVERT_INVITE_EXPIRES",
                .apply = store(expires_in_, parse_expiry)});
+  terms_.describe(builder, "as the hub's default");
   describe(builder, output_);
   access_.describe(builder);
 }
@@ -137,6 +140,7 @@ Result<> InviteCreateCommand::resolve(const Arguments& arguments, const Environm
   if (!resolved) return resolved;
   auto completed = complete(output_, arguments, environment);
   if (!completed) return completed;
+  terms_.take_switches(arguments);
   if (hostnames_.empty()) {
     return fail(ErrorCode::kInvalid,
                 "--hostnames: is missing; give e.g. --hostnames 'app.example.com,*.dev.example.com'");
@@ -151,6 +155,7 @@ std::string InviteCreateCommand::request_json() const {
   for (const route::HostPattern& pattern : hostnames_) hostnames.push_back(json::string(pattern.text()));
   body["hostnames"] = std::move(hostnames);
   if (expires_in_) body["expires_in_secs"] = expires_in_->count();
+  terms_.add_to(body);
   return json::serialize(body);
 }
 

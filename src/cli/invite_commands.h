@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/invite_terms.h"
 #include "cli/operator_command.h"
 #include "route/hostname.h"
 
@@ -25,6 +26,7 @@ class InviteCreateCommand final : public OperatorCommand {
   std::string hostnames_text_;
   std::vector<route::HostPattern> hostnames_;
   std::optional<std::chrono::seconds> expires_in_;
+  InviteTerms terms_;
   std::string created_id_;
   OutputOptions output_;
 };

@@ -1,6 +1,7 @@
 #include "cli/invite_commands.h"
 
 #include "cli/command_fixture.h"
+#include "cli/invite_edit_command.h"
 
 namespace culvert::cli {
 namespace {
@@ -47,6 +48,22 @@ TEST(InviteCreate, RefusesBadInput) {
     EXPECT_THAT(message, HasSubstr(expected));
     EXPECT_THAT(message, Not(HasSubstr("a b")));
   }
+}
+
+TEST(InviteCreate, TakesPortsAndQuotas) {
+  Fixture<InviteCreateCommand> f;
+  ASSERT_TRUE(f.resolve(with_hub({"--hostnames", "a.com", "--ports", "25565,20000-20099", "--max-agents", "2",
+                                  "--max-tcp-ports", "default", "--allow-overlap"})));
+  EXPECT_EQ(f.command.request_json(),
+            R"({"hostnames":["a.com"],"max_agents":2,"max_tcp_ports":null,"ports":["25565","20000-20099"],)"
+            R"("allow_overlap":true})");
+  Fixture<InviteCreateCommand> g;
+  EXPECT_THAT(g.error(with_hub({"--hostnames", "a.com", "--max-agents", "-1"})), HasSubstr("--max-agents"));
+  Fixture<InviteEditCommand> any;
+  ASSERT_TRUE(any.resolve(with_hub({"laptop", "--ports", "any"})));
+  EXPECT_EQ(any.command.request_json(), R"({"ports":[]})");
+  Fixture<InviteEditCommand> nothing;
+  EXPECT_THAT(nothing.error(with_hub({"laptop", "--allow-overlap"})), HasSubstr("nothing is to be changed"));
 }
 
 TEST(InviteCreate, TakesHostnamesOneByOneAndTogether) {

@@ -17,7 +17,8 @@ CommandInfo edit_info() {
           .examples =
               "  culvert invite edit laptop --add-hostnames new.example.com\n"
               "  culvert invite edit laptop --remove-hostnames '*.dev.example.com' --expires 30d\n",
-          .positional = invite_word()};
+          .positional = invite_word(),
+          .switches = {InviteTerms::overlap_switch()}};
 }
 
 json::array as_json(const std::vector<route::HostPattern>& patterns) {
@@ -73,6 +74,7 @@ InviteEditCommand::InviteEditCommand() : OperatorCommand(edit_info()) {
                  expires_in_ = *parsed;
                  return {};
                }});
+  terms_.describe(builder, "as it is");
   describe(builder, output_);
   access_.describe(builder);
 }
@@ -85,9 +87,12 @@ Result<> InviteEditCommand::resolve(const Arguments& arguments, const Environmen
   word_ = arguments.positional;
   if (request_json() == "{}") {
     return fail(ErrorCode::kInvalid,
-                "nothing is to be changed; give --name, --add-hostnames, --remove-hostnames, --hostnames or "
-                "--expires");
+                "nothing is to be changed; give --name, --add-hostnames, --remove-hostnames, --hostnames, "
+                "--expires, --ports, --allow-custom-domains or one of --max-hostnames, --max-tcp-ports, "
+                "--max-udp-ports, --max-agents and "
+                "--max-connections");
   }
+  terms_.take_switches(arguments);
   if (!hostnames_.patterns.empty() && !(added_.patterns.empty() && removed_.patterns.empty())) {
     return fail(ErrorCode::kInvalid,
                 "--hostnames: replaces all of them; leave out --add-hostnames and --remove-hostnames");
@@ -104,6 +109,7 @@ std::string InviteEditCommand::request_json() const {
   if (expires_in_) {
     body["expires_in_secs"] = *expires_in_ ? json::value((*expires_in_)->count()) : json::value(nullptr);
   }
+  terms_.add_to(body);
   return json::serialize(body);
 }
 

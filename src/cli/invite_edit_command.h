@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/invite_terms.h"
 #include "cli/operator_command.h"
 #include "route/hostname.h"
 
@@ -30,6 +31,7 @@ class InviteEditCommand final : public OperatorCommand {
   std::optional<std::string> name_;
   Hostnames hostnames_, added_, removed_;
   std::optional<std::optional<std::chrono::seconds>> expires_in_;  // the inner nullopt: never
+  InviteTerms terms_;
   OutputOptions output_;
 };
 

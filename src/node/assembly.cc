@@ -57,6 +57,15 @@ Result<std::vector<std::string>> edge_addresses(const Assembly::Parts& parts, co
   return parts.edge_addrs;
 }
 
+// What no tenant may claim, also where the node does not listen on all of it: HTTP and HTTPS of either
+// version, and DNS.
+void add_own_ports(std::set<route::PublicPort>& own, uint16_t tcp, uint16_t udp) {
+  for (const uint16_t port : std::initializer_list<uint16_t>{53, 80, 443, tcp})
+    own.insert({route::PortProtocol::kTcp, port});
+  for (const uint16_t port : std::initializer_list<uint16_t>{53, 80, 443, udp})
+    own.insert({route::PortProtocol::kUdp, port});
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Assembly>> Assembly::open(net::EventLoop& loop, Parts parts) {
@@ -111,8 +120,10 @@ Result<> Assembly::bind_hub(Parts parts, std::shared_ptr<tls::Certificates> cert
                      .public_port = urls->front().port,
                      .internal_ca_pem = parts.is_edge ? certificates->root_pem() : std::string(),
                      .store = parts.store_options,
+                     .tenants = std::move(parts.tenants),
                      .reload = parts.reload};
   if (parts.is_edge) config.edges.push_back({id, std::move(*addresses)});
+  add_own_ports(config.tenants.ports.own, edge_->tcp_addr().port(), edge_->udp_addr().port());
   auto hub = parts.store ? hub::Hub::with_store(loop_, std::move(config), std::move(parts.store))
                          : hub::Hub::open(loop_, std::move(config));
   if (!hub) return std::unexpected(hub.error());

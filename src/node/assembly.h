@@ -41,6 +41,7 @@ class Assembly {
     SecretString database_url = {};                     // as hub::Config
     std::unique_ptr<hub::RecordStore> store = nullptr;  // in place of the database, if there is one
     hub::StoreOptions store_options = {};
+    hub::TenantRules tenants = {};  // the edge's ports are added to the node's own
     bool is_edge = true;      // as well
     Reload reload = nullptr;  // as node::Config
 

@@ -112,6 +112,9 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
     parts.database_url = config.database_url;
     parts.store_options = config.store;
     parts.reload = config.reload;
+    parts.tenants = std::move(config.tenants);
+    if (config.ops.listen)
+      parts.tenants.ports.own.insert({route::PortProtocol::kTcp, config.ops.listen->port()});
   }
   auto assembly = Assembly::open(loop_, std::move(parts));
   if (!assembly) return std::unexpected(assembly.error());
@@ -273,6 +276,7 @@ void describe_hub(SettingsBuilder& settings, Config& config) {
                 .help = "how many entries of the audit log are kept, the newest",
                 .details = "An entry has some 500 bytes."},
                config.store.audit_entries, 1000, 1'000'000'000);
+  hub::describe(settings, config.tenants);
 }
 
 }  // namespace

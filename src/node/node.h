@@ -17,6 +17,7 @@
 #include "base/socket_addr.h"
 #include "edge/options.h"
 #include "hub/store_options.h"
+#include "hub/tenant_limits.h"
 #include "hubapi/token.h"
 #include "ops/options.h"
 
@@ -36,6 +37,7 @@ struct Config {
   std::vector<std::string>
       edge_addrs;  // "host:port" for the tunnel's UDP; empty: host of the first URL, the UDP port
   hub::StoreOptions store = {};
+  hub::TenantRules tenants = {};
   edge::Options edge = {};
   ops::Options ops = {};
   // Called on the thread that runs the node, for a call of its API. Not set: it cannot.
