@@ -119,8 +119,8 @@ Result<> Assembly::bind_hub(Parts parts, std::shared_ptr<tls::Certificates> cert
                      .edges = {},
                      .public_port = urls->front().port,
                      .internal_ca_pem = parts.is_edge ? certificates->root_pem() : std::string(),
-                     .store = parts.store_options,
                      .tenants = std::move(parts.tenants),
+                     .store = parts.store_options,
                      .reload = parts.reload};
   if (parts.is_edge) config.edges.push_back({id, std::move(*addresses)});
   add_own_ports(config.tenants.ports.own, edge_->tcp_addr().port(), edge_->udp_addr().port());
