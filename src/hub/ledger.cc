@@ -125,9 +125,11 @@ void Ledger::told_of_commit(std::optional<uint64_t> revision) {
 void Ledger::read_newer() {
   is_flying_ = true;
   has_missed_ = false;
-  store_->read_newer(revision_, [this](Result<CommitOutcome> outcome) {
+  store_->read_newer(revision_, [this, told = told_revision_](Result<CommitOutcome> outcome) {
     is_flying_ = false;
-    told_revision_ = 0;  // after an error the next look of the store is waited for
+    // What was told of while it read may be newer than what it read. After an error the next look is waited
+    // for.
+    if (told_revision_ == told) told_revision_ = 0;
     if (outcome && outcome->has_moved) follow(*outcome);
     advance();
   });

@@ -312,6 +312,10 @@ class SlowStore final : public RecordStore {
                   std::function<void(Result<std::vector<AuditEntry>>)> then) override {
     then(std::vector<AuditEntry>());
   }
+  void set_on_commit(std::function<void(std::optional<uint64_t>)> on_commit) override { tell = on_commit; }
+  void read_newer(uint64_t after, std::function<void(Result<CommitOutcome>)> then) override {
+    reads.push_back({after, {}, std::move(then)});
+  }
   void close(Batch /*last*/, std::function<void(Result<CommitOutcome>)> /*then*/) override {}
 
   struct Commit {
@@ -319,7 +323,8 @@ class SlowStore final : public RecordStore {
     Batch batch;
     std::function<void(Result<CommitOutcome>)> then;
   };
-  std::vector<Commit> commits;
+  std::vector<Commit> commits, reads;
+  std::function<void(std::optional<uint64_t>)> tell;
 };
 
 class CommitTest : public ::testing::Test {
@@ -405,6 +410,35 @@ TEST_F(CommitTest, WhatAnotherHubWroteIsReadAndTheCommandJudgedAgain) {
   EXPECT_EQ(store_->commits[1].at, 7u);
   answer(1, {.revision = 8});
   EXPECT_TRUE(result && *result);
+}
+
+TEST_F(CommitTest, WhatIsToldOfWhileTheLedgerReadsIsReadToo) {
+  store_->tell(1);
+  store_->tell(1);
+  ASSERT_EQ(store_->reads.size(), 1u) << "one read at a time";
+  store_->tell(2);
+  store_->reads[0].then(CommitOutcome{.has_moved = true, .revision = 1});
+  ASSERT_EQ(store_->reads.size(), 2u) << "revision 2 came too late for the first";
+  EXPECT_EQ(store_->reads[1].at, 1u);
+  store_->reads[1].then(CommitOutcome{.has_moved = true, .revision = 2});
+  EXPECT_EQ(store_->reads.size(), 2u);
+  store_->tell(2);
+  EXPECT_EQ(store_->reads.size(), 2u) << "it is known";
+  store_->tell(std::nullopt);
+  ASSERT_EQ(store_->reads.size(), 3u) << "something may have been missed";
+  store_->reads[2].then(CommitOutcome{.revision = 2});
+  store_->tell(9);
+  store_->reads[3].then(fail(ErrorCode::kIo, "away"));
+  EXPECT_EQ(store_->reads.size(), 4u) << "not again at once";
+}
+
+TEST_F(CommitTest, ItsOwnCommitsAreNotRead) {
+  auto& first = commit({"x"}, "1");
+  store_->tell(1);  // before the answer
+  EXPECT_TRUE(store_->reads.empty());
+  answer(0, {.revision = 1});
+  EXPECT_TRUE(first && *first);
+  EXPECT_TRUE(store_->reads.empty());
 }
 
 TEST_F(CommitTest, AFailedCommitFailsAllThatShareItAndNothingElse) {
