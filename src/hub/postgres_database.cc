@@ -8,6 +8,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "base/crypto.h"
 #include "base/encoding.h"
 #include "base/log.h"
 #include "hub/hubs.h"
@@ -52,10 +53,10 @@ constexpr const char* kWasCommitted =
 // Records of one commit in the order of load(): invites before the leases that name them. One statement sees
 // one state.
 constexpr const char* kLoad =
-    "SELECT h.revision, r.kind, r.key, r.body FROM culvert.hub h"
+    "SELECT h.revision, encode(sha256(h.hash_key), 'hex'), r.kind, r.key, r.body FROM culvert.hub h"
     " LEFT JOIN culvert.records r ON r.body IS NOT NULL ORDER BY r.kind, r.key";
 constexpr const char* kNewer =
-    "SELECT h.revision, r.kind, r.key, r.body FROM culvert.hub h"
+    "SELECT h.revision, encode(sha256(h.hash_key), 'hex'), r.kind, r.key, r.body FROM culvert.hub h"
     " LEFT JOIN culvert.records r ON r.revision > $1::bigint ORDER BY r.revision, r.kind, r.key";
 
 constexpr const char* kAuditBefore =
@@ -106,10 +107,10 @@ std::string audit_json(const std::vector<AuditEntry>& entries) {
 std::vector<Record> read_records(const PostgresRows& rows) {
   std::vector<Record> records;
   for (int row = 0; row < rows.size(); ++row) {
-    if (rows.is_null(row, 1)) continue;
+    if (rows.is_null(row, 2)) continue;
     Record record{
-        .kind = std::string(rows.text(row, 1)), .key = std::string(rows.text(row, 2)), .body = std::nullopt};
-    if (!rows.is_null(row, 3)) record.body = std::string(rows.text(row, 3));
+        .kind = std::string(rows.text(row, 2)), .key = std::string(rows.text(row, 3)), .body = std::nullopt};
+    if (!rows.is_null(row, 4)) record.body = std::string(rows.text(row, 4));
     records.push_back(std::move(record));
   }
   return records;
@@ -265,6 +266,7 @@ Result<CommitOutcome> PostgresDatabase::newer(uint64_t after) {
   auto rows = run(kNewer, {number(after)});
   if (!rows) return failed("read", rows.error());
   if (rows->size() == 0) return failed("read", {ErrorCode::kIo, "its revision is missing"});
+  if (auto same = check_key(rows->text(0, 1)); !same) return std::unexpected(same.error());
   const auto revision = static_cast<uint64_t>(rows->integer(0, 0));
   if (revision < after) {
     return fail(
@@ -408,16 +410,20 @@ Result<bool> PostgresDatabase::prune_audit(size_t keep) {
   return pruned->text(0, 0) == std::to_string(kAtOnce);
 }
 
+// The key does not travel for this: servers may log what they return.
+Result<> PostgresDatabase::check_key(std::string_view digest) const {
+  if (digest == to_hex(sha256(hash_key_.expose()))) return {};
+  return fail(
+      ErrorCode::kClosed,
+      "the PostgreSQL database {} was replaced by another hub's while this hub runs, and nothing is stored "
+      "in it; restart the hub to use what is there now",
+      url_.name());
+}
+
 Result<> PostgresDatabase::check() {
-  auto rows = run("SELECT encode(hash_key, 'hex') FROM culvert.hub");
+  auto rows = run("SELECT encode(sha256(hash_key), 'hex') FROM culvert.hub");
   if (!rows) return failed("read", rows.error());
-  if (rows->size() != 1 || rows->text(0, 0) != to_hex(hash_key_.expose())) {
-    return fail(ErrorCode::kClosed,
-                "the PostgreSQL database {} was replaced by another one while the hub runs, and nothing is "
-                "stored in it; "
-                "restart the hub to use what is there now",
-                url_.name());
-  }
+  if (auto same = check_key(rows->size() == 1 ? rows->text(0, 0) : ""); !same) return same;
   // The row that every commit writes: whether a disk is full or a lock is held is known only by writing.
   auto written =
       is_refusing_ ? run("UPDATE culvert.hub SET revision = revision") : run(kPrune, {number(kRemovedFor)});

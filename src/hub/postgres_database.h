@@ -46,6 +46,7 @@ class PostgresDatabase final : public RecordDatabase {
   Result<> make_schema(Random& random);
   Result<> migrate(Random& random);
   Result<> load_hash_key();
+  Result<> check_key(std::string_view digest) const;
   Result<> replace(const Archive& archive, bool only_if_empty);
   std::unexpected<Error> failed(const char* verb, const Error& error) const;
 

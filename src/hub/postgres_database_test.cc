@@ -200,10 +200,20 @@ TEST_F(PostgresDatabaseTest, AnEarlierStateIsNotFollowed) {
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().code, ErrorCode::kClosed);
   EXPECT_NE(late.error().message.find("restart the hub"), std::string::npos) << late.error().message;
-  server_->run_at(url_, "UPDATE culvert.hub SET revision = 2, hash_key = decode(repeat('00', 32), 'hex')");
-  auto checked = database->check();
-  ASSERT_FALSE(checked);
-  EXPECT_EQ(checked.error().code, ErrorCode::kClosed);
+}
+
+// As `culvert hub import --replace` of another hub does.
+TEST_F(PostgresDatabaseTest, AnotherHubsStateIsNotFollowed) {
+  auto database = must_open(), other = must_open();
+  ASSERT_TRUE(database->commit(0, batch("a"), 1));
+  RecordDatabase::Archive archive{.records = {{.kind = "thing", .key = "b", .body = "{}"}}};
+  ASSERT_TRUE(other->write_archive(archive, false));
+  for (const auto& error :
+       {database->commit(1, batch("c"), 2).error(), database->newer(1).error(), database->check().error()}) {
+    EXPECT_EQ(error.code, ErrorCode::kClosed) << error.message;
+    EXPECT_NE(error.message.find("restart the hub"), std::string::npos) << error.message;
+  }
+  EXPECT_EQ(must_open()->load()->records, archive.records);
 }
 
 TEST_F(PostgresDatabaseTest, EachCommitIsToldOf) {
