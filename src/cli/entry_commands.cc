@@ -42,7 +42,7 @@ Result<> TenantCommand::read_token() {
 Result<std::string> TenantCommand::call(std::string method, std::string path, std::string body,
                                         std::string tag) {
   net::EventLoop loop;
-  hubapi::HubClient hub(loop, hubapi::hub_urls(*token_), token_->hub_key);
+  hubapi::HubClient hub(loop, hubapi::parse_hub_urls(token_->hub_urls), token_->hub_key);
   Result<std::string> answer = fail(ErrorCode::kClosed, "the call to the hub was interrupted");
   net::TaskGroup tasks(loop);
   tasks.spawn(call_hub(hub, std::move(method), std::move(path), std::move(body), token_->tenant_key,

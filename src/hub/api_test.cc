@@ -697,7 +697,7 @@ TEST_F(ApiTest, TheDescriptionHasWhatTheApiHasAndNothingElse) {
 }
 
 TEST_F(ApiTest, HealthSaysWhetherChangesCanBeStored) {
-  open({.check_interval = 20ms});
+  open({.retry = 20ms, .check_interval = 20ms});
   EXPECT_EQ(parse(call("GET", "/v1/health")).at("status").as_string(), "ok");
   {
     const FullDisk full;
@@ -710,7 +710,7 @@ TEST_F(ApiTest, HealthSaysWhetherChangesCanBeStored) {
     EXPECT_EQ(parse(health).at("database").as_string(), "failing");
     EXPECT_EQ(health.body.find(directory_.native()), std::string::npos) << "anyone may ask";
   }
-  net::testing::run_until(loop_, [&] { return !ledger_->fault(); });
+  net::testing::run_until(loop_, [&] { return !ledger_->is_failing(); });
   EXPECT_EQ(parse(call("GET", "/v1/health")).at("status").as_string(), "ok");
   EXPECT_EQ(call("POST", "/v1/invites", R"({"hostnames":["a.eu"]})").status, 200);
 }

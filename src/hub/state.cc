@@ -13,8 +13,8 @@ namespace {
 
 // What refers to another kind comes behind it.
 constexpr std::array<std::string_view, 9> kOrder = {
-    Entries::kSequenceKind, Entries::kKind, kTombstoneKind,      kInviteKind, Claims::kKind,
-    Hubs::kKind,            Leases::kKind,  OperatorKeys::kKind, Edges::kKind};
+    Entries::kSequenceKind, Entries::kKind,      kTombstoneKind, kInviteKind, Claims::kKind, Hubs::kKind,
+    Leases::kKind,          OperatorKeys::kKind, Edges::kKind};
 
 }  // namespace
 
@@ -87,8 +87,8 @@ std::vector<Record> State::removals_in(const std::vector<Record>& all) const {
     if (!there.contains({kind, key}))
       removals.push_back({.kind = std::string(kind), .key = std::move(key), .body = std::nullopt});
   };
-  for (const auto& [tenant, of_tenant] : entries.all()) {
-    for (const Record& record : entries.removals(tenant)) look_for(record.kind, record.key);
+  for (const auto& [tenant, of_tenant] : invites.entries().all()) {
+    for (const Record& record : invites.entries().removals(tenant)) look_for(record.kind, record.key);
   }
   for (const Invite& invite : invites.list(std::nullopt, invites.size()).value())
     look_for(kInviteKind, invite_key(invite.id));

@@ -72,14 +72,15 @@ net::Task<http::Response> StatusHandler::reload(const http::Exchange& exchange) 
   const std::string what = json::serialize(json::object{{"changed", as_array(report->changed)},
                                                         {"needs_restart", as_array(report->needs_restart)}});
   // It is in force, whatever the database says.
-  auto noted = co_await ledger_.commit({.touches = {}, .judge = [&]() -> Result<Batch> {
-                                          return Batch{.records = {},
-                                                       .audit = {{.at = config_.wall_clock(),
-                                                                  .actor = exchange.user,
-                                                                  .action = "config.reload",
-                                                                  .subject = config_.key.public_key().to_string(),
-                                                                  .after = what}}};
-                                        }});
+  auto noted =
+      co_await ledger_.commit({.touches = {}, .judge = [&]() -> Result<Batch> {
+                                 return Batch{.records = {},
+                                              .audit = {{.at = config_.wall_clock(),
+                                                         .actor = exchange.user,
+                                                         .action = "config.reload",
+                                                         .subject = config_.key.public_key().to_string(),
+                                                         .after = what}}};
+                               }});
   if (!noted)
     log_warn("audit_entry_lost", "action=config.reload reason={}", culvert::quoted(noted.error().message));
   co_return json_response(200,

@@ -417,12 +417,14 @@ TEST_F(HubClientTest, DoesNotRepeatAPostThatABrokenHubAnswered) {
 }
 
 TEST_F(HubClientTest, SaysThatTheHubIsOlderThanWhatWasDeclared) {
-  urls_ = {start(http::Response{.status = 400,
-                                .headers = {},
-                                .body = R"({"error":{"code":"invalid_request","message":)"
-                                        R"("the declaration has an unknown member \"exclusive\" (expected x)"}})"},
-                 key_)};
-play(says_that_the_hub_is_older());
+  urls_ = {start(
+      http::Response{.status = 400,
+                     .headers = {},
+                     .body =
+                         R"({"error":{"code":"invalid_request","message":)"
+                         R"json("the declaration has an unknown member \"exclusive\" (expected x)"}})json"},
+      key_)};
+  play(says_that_the_hub_is_older());
 }
 
 TEST_F(HubClientTest, SignsCallsOfATenant) {
