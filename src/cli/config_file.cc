@@ -125,8 +125,45 @@ Error ConfigFile::complaint(const ConfigEntry& entry, std::string_view reason) c
   return {ErrorCode::kInvalid, fmt::format("{}: {}", place(entry), reason)};
 }
 
+namespace {
+
+// The first byte of a character that is not ASCII and stands outside of strings and comments, where TOML has
+// none. The library (3.3.0) does not survive some of them: its table of white space has a hole.
+std::optional<size_t> stray_character(std::string_view text) {
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  for (size_t at = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (c == '#') {
+      at = std::min(text.find('\n', at), text.size());
+    } else if (c == '"' || c == '\'') {
+      const std::string_view rest = text.substr(at);
+      const bool is_multi_line = rest.starts_with(std::string(3, c));
+      const std::string_view quotes = rest.substr(0, is_multi_line ? 3 : 1);
+      for (at += quotes.size(); at < text.size() && !text.substr(at).starts_with(quotes); ++at) {
+        if (c == '"' && text[at] == '\\') {
+          ++at;
+        } else if (text[at] == '\n' && !is_multi_line) {
+          break;
+        }
+      }
+      at += quotes.size() - 1;
+    } else if (static_cast<unsigned char>(c) >= 0x80) {
+      return at;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 Result<ConfigFile> parse_config(std::string_view text, std::string name) {
   ConfigFile file{.name = std::move(name), .entries = {}};
+  if (const auto stray = stray_character(text)) {
+    const std::string_view before = text.substr(0, *stray);
+    const size_t line_begin = before.rfind('\n') + 1;  // npos + 1 is 0
+    return fail(ErrorCode::kInvalid, "{}:{}:{}: a character that is not ASCII stands outside of quotes",
+                file.name, std::ranges::count(before, '\n') + 1, *stray - line_begin + 1);
+  }
   toml::table parsed;
   try {
     parsed = toml::parse(text);

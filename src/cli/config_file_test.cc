@@ -100,6 +100,20 @@ TEST(ConfigFile, ErrorsDoNotRepeatWhatMayBeASecret) {
   }
 }
 
+TEST(ConfigFile, OnlyStringsAndCommentsHaveCharactersOutsideOfAscii) {
+  for (const char* text : {"a = é\n", "b = 1979-05-27Té7:32:00Z\n", "é = 1\n", "a = 'x' 、\n"}) {
+    auto file = parse_config(text, "f");
+    ASSERT_FALSE(file.has_value()) << text;
+    EXPECT_THAT(file.error().message, HasSubstr("f:1:")) << text;
+    EXPECT_THAT(file.error().message, HasSubstr("outside of quotes")) << text;
+  }
+  for (const char* text : {"\xef\xbb\xbf# é\na = 1\n", "a = \"é\\\"é\" # é\n", "a = 'é'\n",
+                           "a = '''\né'\né'''\n", "a = \"\"\"\né\"\n\"\"\"\n"}) {
+    auto file = parse_config(text, "f");
+    EXPECT_TRUE(file.has_value()) << text << file.error().message;
+  }
+}
+
 TEST(ConfigFile, UnreadableFilesAreNamed) {
   auto file = read_config("/nonexistent/culvert.toml");
   ASSERT_FALSE(file);

@@ -9,7 +9,7 @@ from lab.world import HOME_IP, HOST, NODE_IP, passthrough, terminate
 
 PORT = 9100
 LISTEN = f"127.0.0.1:{PORT}"
-SAMPLE = re.compile(r'(culvert_[a-z0-9_]+)(?:\{((?:[a-z_]+="[a-z0-9_./-]+",?)+)\})? ([0-9.e+-]+)')
+SAMPLE = re.compile(r'(culvert_[a-z0-9_]+)(?:\{((?:[a-z_]+="[A-Za-z0-9_./*-]+",?)+)\})? ([0-9.e+-]+)')
 
 
 def page(namespace, path):
