@@ -18,6 +18,18 @@ NODE = {
     "public-url": ["http://example.test", "example.test", "https://", "https://example.test/path", "https://example.test?q=1",
                    "https://0.0.0.0", "https://example.test:70000", "ftp://x", "https://user@example.test"],
     "edge-addr": ["nonsense", ":443", "example.test:0", "example.test:70000", "2001:db8::1:443"],
+    "roles": ["nonsense", "hub,relay", "Hub", "hub edge"],
+    "edge-token": None,
+    "edge-token-file": None,
+    "database": ["nonsense", "mysql://example.test/culvert", "http://example.test"],
+    "audit-entries": ["0", "-1", "many"],
+    "allow-privileged-ports": ["maybe", "1", "Yes "],
+    "port-range": ["nonsense", "30000-20000", "0-10", "1-70000"],
+    "tenant-hostnames": ["-1", "many"],
+    "tenant-tcp-ports": ["-1", "many"],
+    "tenant-udp-ports": ["-1", "many"],
+    "tenant-agents": ["-1", "many"],
+    "trusted-proxies": ["nonsense", "10.0.0.1/8", "10.0.0.0/33", "example.test"],
     "workers": ["0", "-1", "many", "1.5", "100000", "1 ", "0x2"],
     "tls": ["nonsense", "acme", "Internal ", "none"],
     "hello-timeout": ["3", "s", "-1s", "3 s", "3parsecs", "99999999999999999999s", "0s"],
@@ -76,6 +88,13 @@ INVITE_CREATE = {
     "name": None,
     "hostnames": ["", "x", ",", "a.example.test,", "a.example.test,a.example.test", "a b.example.test", "*.*.test", "*.test.",
                   "a!.example.test", "x" * 64 + ".example.test", ".".join(["x" * 60] * 5)],
+    "max-hostnames": ["-1", "many"],
+    "max-tcp-ports": ["-1", "many"],
+    "max-udp-ports": ["-1", "many"],
+    "max-agents": ["-1", "many"],
+    "max-connections": ["-1", "many"],
+    "allow-custom-domains": ["maybe", "1"],
+    "ports": None,  # the hub judges them
     "expires": ["soon", "48", "-1h", "1y", "h", "99999d", "1ms"],
 }
 CA_EXPORT = {"config": None, "data-dir": None, "out": None}
@@ -91,7 +110,7 @@ COMMANDS = {
     ("ca", "export"): (CA_EXPORT, []),
     ("token", "inspect"): (TOKEN_INSPECT, []),
 }
-LISTS = {"public-url", "edge-addr", "hostnames", "hub-url", "service"}  # may be given more than once
+LISTS = {"public-url", "edge-addr", "hostnames", "hub-url", "service", "trusted-proxies", "ports"}  # may be given more than once
 every_command = pytest.mark.parametrize("command", COMMANDS, ids="-".join)
 
 
