@@ -153,7 +153,8 @@ struct SqliteDatabase::Impl {
                 "away to start with an empty one (all invites must then be created again)",
                 path.native(), detail)};
   }
-  Result<> connect();
+  Result<> connect(Random& random);
+  Result<> create(Random& random);
   Result<> check_kind();
   Result<> make_schema(Random& random);
   Result<> convert_invites();
@@ -168,6 +169,7 @@ struct SqliteDatabase::Impl {
   Result<> replace(const RecordDatabase::Archive& archive, bool only_if_empty);
 
   Result<> open_file();
+  Result<> write_copy();
   Result<> set_modes();
   Result<> look();
   Result<> look_at_path();
@@ -184,16 +186,14 @@ Error SqliteDatabase::Impl::explain(const Error& error) {
   return corrupt(detail);
 }
 
-Result<> SqliteDatabase::Impl::connect() {
+Result<> SqliteDatabase::Impl::connect(Random& random) {
   std::error_code ec;
   auto status = fs::status(path, ec);
   if (fs::is_directory(status)) {
     return fail(ErrorCode::kInvalid, "the database {} is a directory; name a file", path.native());
   }
   if (status.type() == fs::file_type::not_found) {
-    // SQLite gives the files it makes beside this one (-journal) the same mode.
-    auto created = create_private_file(path, {});
-    if (!created && created.error().code != ErrorCode::kConflict) return std::unexpected(created.error());
+    if (auto created = create(random); !created) return created;
   } else if (fs::exists(status) && !fs::is_regular_file(status)) {
     return fail(ErrorCode::kInvalid, "the database {} is not a regular file", path.native());
   }
@@ -202,15 +202,38 @@ Result<> SqliteDatabase::Impl::connect() {
   if (*changed) {
     log_warn("hub_database_mode", "path={} was=shared now=private", culvert::quoted(path.native()));
   }
-  // SQLite takes some stumps for an empty database; ours is never shorter than a page. But a write that was
-  // interrupted may leave one together with a journal, from which SQLite restores the file.
+  // SQLite takes some stumps, and an empty file, for an empty database; ours is never shorter than a page.
+  // But a write that was interrupted may leave one together with a journal, from which SQLite restores the
+  // file.
   std::error_code no_journal;
   const auto journal = fs::file_size(path.native() + "-journal", no_journal);
   auto size = fs::file_size(path, ec);
-  if (!ec && size > 0 && size < kMinFileSize && (no_journal || journal == 0)) {
+  if (!ec && size < kMinFileSize && (no_journal || journal == 0)) {
     return std::unexpected(corrupt(fmt::format("{} bytes long, cut off", size)));
   }
   return open_file();
+}
+
+// A new file appears whole: an empty one is a loss, and not a start that was cut off.
+Result<> SqliteDatabase::Impl::create(Random& random) {
+  sqlite3* raw = nullptr;
+  const int code = sqlite3_open(":memory:", &raw);
+  database.reset(raw);
+  if (code != SQLITE_OK) return fail(ErrorCode::kIo, "cannot make a database: {}", sqlite3_errstr(code));
+  if (auto made = make_schema(random); !made) return made;
+  // SQLite gives the files it makes beside this one (-journal) the same mode.
+  auto created = write_copy();
+  if (!created && created.error().code != ErrorCode::kConflict) return created;
+  return {};
+}
+
+// Everything that is committed, to the path; never over a file that is there.
+Result<> SqliteDatabase::Impl::write_copy() {
+  sqlite3_int64 size = 0;
+  std::unique_ptr<unsigned char, decltype(&sqlite3_free)> content(
+      sqlite3_serialize(database.get(), "main", &size, 0), sqlite3_free);
+  if (!content) return fail(ErrorCode::kIo, "its content cannot be read: {}", sqlite3_errmsg(database.get()));
+  return create_private_file(path, ByteView(content.get(), static_cast<size_t>(size)));
 }
 
 // Keeps the open database when that of the path cannot be opened: its file may be all that is left.
@@ -385,7 +408,7 @@ Result<std::unique_ptr<SqliteDatabase>> SqliteDatabase::open(const fs::path& pat
   impl->path = path;
   impl->busy_time = busy_time;
   auto opened = [&]() -> Result<> {
-    if (auto done = impl->connect(); !done) return done;
+    if (auto done = impl->connect(random); !done) return done;
     if (auto done = impl->check_kind(); !done) return done;
     if (auto done = impl->set_modes(); !done) return done;
     auto version = query_integer(impl->database.get(), "PRAGMA user_version");
@@ -610,15 +633,9 @@ Result<> SqliteDatabase::Impl::look_at_path() {
               path.native(), restored.error().message);
 }
 
-// Everything that is committed, from the file that has no name any more.
+// From the file that has no name any more.
 Result<> SqliteDatabase::Impl::write_again() {
-  sqlite3_int64 size = 0;
-  std::unique_ptr<unsigned char, decltype(&sqlite3_free)> content(
-      sqlite3_serialize(database.get(), "main", &size, 0), sqlite3_free);
-  if (!content) return fail(ErrorCode::kIo, "its content cannot be read: {}", sqlite3_errmsg(database.get()));
-  // Never over a file that was put there meanwhile.
-  auto created = create_private_file(path, ByteView(content.get(), static_cast<size_t>(size)));
-  if (!created) return created;
+  if (auto written = write_copy(); !written) return written;
   auto fresh = file_identity(path);
   if (!fresh) return std::unexpected(fresh.error());
   rewritten = *fresh;
