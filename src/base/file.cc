@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -83,22 +84,43 @@ int name_exclusively(const char* draft, const char* path) {
   return ::renameat2(AT_FDCWD, draft, AT_FDCWD, path, RENAME_NOREPLACE);
 }
 
+// Pipes and terminals are waited for, though not for ever: some files are read again while a loop waits.
+constexpr int kPipePatienceMs = 5000;
+
+Result<> wait_for_bytes(int fd, const fs::path& path) {
+  pollfd waits{.fd = fd, .events = POLLIN, .revents = 0};
+  const int ready = ::poll(&waits, 1, kPipePatienceMs);
+  if (ready < 0 && errno != EINTR) return io_error("read", path);
+  if (ready == 0)
+    return fail(ErrorCode::kIo, "cannot read {}: it is no regular file, and nothing came from it in {} s",
+                path.native(), kPipePatienceMs / 1000);
+  return {};
+}
+
 }  // namespace
 
 Result<Bytes> read_file(const fs::path& path, size_t max_size) {
-  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Opening a pipe would wait for its writer.
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) {
     if (errno == ENOENT) return fail(ErrorCode::kNotFound, "{} does not exist", path.native());
     return io_error("open", path);
   }
+  struct stat about{};
+  if (::fstat(fd.get(), &about) != 0) return io_error("read", path);
+  const bool may_wait = !S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode);
   Bytes content;
   constexpr size_t kStep = 65536;
   while (content.size() <= max_size) {
+    if (may_wait) {
+      auto waited = wait_for_bytes(fd.get(), path);
+      if (!waited) return std::unexpected(waited.error());
+    }
     const size_t before = content.size();
     content.resize(before + std::min(kStep, max_size + 1 - before));
     ssize_t got = ::read(fd.get(), content.data() + before, content.size() - before);
     content.resize(before + static_cast<size_t>(std::max<ssize_t>(got, 0)));
-    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got < 0) return io_error("read", path);
     if (got == 0) return content;
   }

@@ -10,7 +10,8 @@
 
 namespace culvert {
 
-// Reads a whole file. Errors: kNotFound, kIo (with the reason), kLimit when longer than `max_size`.
+// Reads a whole file, of a pipe what comes without a pause of 5 s. Errors: kNotFound, kIo (with the reason),
+// kLimit when longer than `max_size`.
 Result<Bytes> read_file(const std::filesystem::path& path, size_t max_size);
 
 // Creates `path` with mode 0600 and exactly these bytes, atomically: a reader sees the whole file or none.

@@ -41,6 +41,22 @@ class FileTest : public testing::Test {
   fs::path dir_;
 };
 
+TEST_F(FileTest, APipeIsReadToItsEndAndASilentOneIsGivenUp) {
+  const fs::path path = dir_ / "pipe";
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  std::thread writer([&] {
+    std::ofstream out(path);
+    out << "hello" << std::flush;
+  });
+  const auto read = read_file(path, 100);
+  writer.join();
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(as_text(*read), "hello");
+  const auto silent = read_file(path, 100);
+  ASSERT_FALSE(silent);
+  EXPECT_NE(silent.error().message.find("nothing came from it"), std::string::npos) << silent.error().message;
+}
+
 TEST_F(FileTest, ReadTellsItsErrorsApart) {
   EXPECT_EQ(read_file(dir_ / "absent", 10).error().code, ErrorCode::kNotFound);
   EXPECT_EQ(read_file(dir_, 10).error().code, ErrorCode::kIo);
