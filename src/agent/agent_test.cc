@@ -279,7 +279,7 @@ TEST_F(AgentTest, AWithdrawnEdgeIsLeftWithoutAGoodbyeAndTheOthersAreKept) {
   reason = run_task(loop_, links_[1].connection->closed());
   EXPECT_EQ(reason.code, tunnel::kCloseWithdrawn) << "nor is the last one told goodbye: the agent goes on";
   wait([&] { return refusals_.size() == 1; });
-  EXPECT_NE(refusals_[0].find("edge-addr"), std::string::npos) << refusals_[0];
+  EXPECT_NE(refusals_[0].find("no edge now"), std::string::npos) << refusals_[0];
 }
 
 TEST_F(AgentTest, AnAddressThatIsNoneDoesNotSpoilTheOthers) {

@@ -138,7 +138,9 @@ void LeaseKeeper::adopt(hubapi::LeaseAnswer answer, uint64_t number) {
   report_shared();
   changed_.notify();
   if (lease_->edges.empty()) {
-    refused({{ErrorCode::kUnavailable, "the hub names no edge to connect to; set edge-addr on the node"}});
+    refused({{ErrorCode::kUnavailable,
+              "the hub has no edge now, so that nobody reaches the services; start one (`culvert edge`)"},
+             true});
   }
   if (on_granted_) on_granted_();
 }

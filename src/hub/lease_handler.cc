@@ -256,10 +256,11 @@ http::Response LeaseHandler::grant(const Invite& invite, std::vector<hubapi::Ser
                              .services = std::move(services),
                              .public_port = config_.public_port,
                              .internal_ca_pem = config_.internal_ca_pem,
-                             .renew_after = Leases::kRenewAfter,
+                             .renew_after = {},
                              .is_suspended = invite.suspended,
                              .ports = std::move(ports)};
   std::ranges::copy(config_.edges, std::back_inserter(answer.edges));
+  answer.renew_after = answer.edges.empty() ? Leases::look_again(leases_.size()) : Leases::kRenewAfter;
   answer.internal_ca_pem += edges_.internal_ca_pem();
   for (const auto* patterns : {&invite.hostnames, &invite.entered}) {
     for (const auto& pattern : *patterns) answer.granted.push_back(pattern.text());

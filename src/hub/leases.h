@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <optional>
@@ -43,6 +44,12 @@ class Leases {
   // An agent may miss two renewals in a row before its names go.
   static constexpr Duration kLifetime = std::chrono::seconds(90);
   static constexpr Duration kRenewAfter = std::chrono::seconds(30);
+  // When an agent that was told of no edge should ask again: one may be back in a moment, and nothing else
+  // would tell the agent. Together they ask 300 times a second at most.
+  static Duration look_again(size_t agents) {
+    constexpr Duration kLeast = std::chrono::seconds(3);
+    return std::clamp<Duration>(std::chrono::seconds(agents / 300), kLeast, kRenewAfter);
+  }
   static constexpr size_t kMaxPerInvite = TenantLimits::kMostAgents;
   // Renewals of each lease. An agent whose tunnels fail asks every 2 s on average (its back-off stops at 4
   // s). One that asks more often is still renewed once in each interval, 45 times in a lifetime.
