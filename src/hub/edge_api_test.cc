@@ -91,6 +91,49 @@ TEST_F(EdgeApiTest, WithoutANameItGetsOne) {
       parse(call("GET", "/v1/edges")).at("edges").as_array()[0].as_object().at("name").as_string().empty());
 }
 
+TEST_F(EdgeApiTest, TwoProcessesWithOneTokenDoNotTakeTurns) {
+  const hubapi::EdgeToken token = create();
+  const auto announce_as = [&](std::string run, std::string address) {
+    http::Request request{
+        .method = "PUT",
+        .target = "/v1/edges/self",
+        .headers = {},
+        .body = hubapi::encode(hubapi::EdgeAnnouncement{
+            .addresses = {std::move(address)}, .internal_ca_pem = "EDGE PEM", .version = "1.0"})};
+    request.headers.add(std::string(http::kInstanceField), api_->instance());
+    request.headers.add(std::string(hubapi::kEdgeRunField), std::move(run));
+    http::sign_request(request, token.edge_key, hubapi::kEdgeTag, g_wall, random_);
+    return handle(std::move(request));
+  };
+  EXPECT_EQ(announce_as("a", "198.51.100.7:443").status, 200);
+  EXPECT_EQ(announce_as("b", "198.51.100.8:443").status, 200);
+  const http::Response refused = announce_as("a", "198.51.100.7:443");
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_EQ(error_code(refused), "edge_in_use");
+  EXPECT_EQ(announce_as("b", "198.51.100.8:443").status, 200);
+  EXPECT_EQ(show().at("addresses").as_array().front().as_string(), "198.51.100.8:443");
+  EXPECT_TRUE(show().contains("token_also_used_at"));
+}
+
+TEST_F(EdgeApiTest, ANameThatIsAKeyIsRefused) {
+  const std::string other = create(R"({"name":"lyon"})").edge_key.public_key().to_string();
+  EXPECT_EQ(call("POST", "/v1/edges", json::serialize(json::object{{"name", other}})).status, 400);
+  EXPECT_EQ(call("PATCH", "/v1/edges/lyon", json::serialize(json::object{{"name", other}})).status, 400);
+}
+
+TEST_F(EdgeApiTest, AnAgentThatIsToldOfNoEdgeAsksAgainSoon) {
+  const hubapi::EdgeToken token = create();
+  config_.edges.clear();
+  const auto tenant = invite();
+  const auto answer = hubapi::decode_lease_answer(declare(tenant).body).value();
+  EXPECT_TRUE(answer.edges.empty());
+  EXPECT_EQ(answer.renew_after, 3s);
+  announce(token.edge_key);
+  EXPECT_EQ(hubapi::decode_lease_answer(declare(tenant).body).value().renew_after, Leases::kRenewAfter);
+  EXPECT_EQ(Leases::look_again(1500), 5s);
+  EXPECT_EQ(Leases::look_again(1'000'000), Leases::kRenewAfter);
+}
+
 TEST_F(EdgeApiTest, AnAnnouncedEdgeIsDialledUntilItLeavesOrIsRevoked) {
   const hubapi::EdgeToken token = create();
   const auto tenant = invite();

@@ -39,6 +39,9 @@ Result<EdgeRequest> parse_request(std::string_view text) {
     return fail(ErrorCode::kInvalid, "\"name\" is not {}, or is self",
                 plain_name_rule(Edges::kMaxNameLength));
   }
+  // An edge is found by its name or its id.
+  if (wanted.name && PublicKey::parse(*wanted.name))
+    return fail(ErrorCode::kInvalid, "\"name\" is a key, and could be taken for the id of another edge");
   if (wanted.region && !wanted.region->empty() && !is_plain_name(*wanted.region, kMaxRegion))
     return fail(ErrorCode::kInvalid, "\"region\" is not {}", plain_name_rule(kMaxRegion));
   return wanted;
@@ -58,11 +61,12 @@ const Edge* EdgeHandlers::find(std::string_view text) const {
   return id ? edges_.find(*id) : nullptr;
 }
 
-std::string EdgeHandlers::describe(const Edge& edge) const {
+std::string EdgeHandlers::describe(const Edge& edge, TimePoint now) const {
   const EdgeSessions::State state = sessions_.state_of(edge.id);
   json::object body = json::parse(edge_json(edge)).as_object();
   body["state"] = state_of(edge, state.is_connected);
   body["agents"] = state.agents;
+  if (const auto other = runs_.other_place(edge.id, now)) body["token_also_used_at"] = *other;
   return json::serialize(body);
 }
 
@@ -102,7 +106,8 @@ net::Task<http::Response> EdgeHandlers::create(const http::Exchange& exchange) {
   log_info("edge_created", "edge={} name={} by={}", edge.id.short_text(), culvert::quoted(edge.name),
            culvert::quoted(exchange.user));
   const hubapi::EdgeToken token{config_.public_urls, config_.key.public_key(), key};
-  co_return json_response(200, with_secret("token", SecretString::take(token.encode()), describe(edge)));
+  co_return json_response(
+      200, with_secret("token", SecretString::take(token.encode()), describe(edge, exchange.now)));
 }
 
 http::Response EdgeHandlers::list(const http::Exchange& exchange) const {
@@ -110,14 +115,14 @@ http::Response EdgeHandlers::list(const http::Exchange& exchange) const {
     return error_response(400, "invalid_request", "this list has no query: it is never longer than a page");
   static_assert(Edges::kMax <= kPage);
   json::array edges;
-  for (const auto& [id, edge] : edges_.all()) edges.push_back(json::parse(describe(edge)));
+  for (const auto& [id, edge] : edges_.all()) edges.push_back(json::parse(describe(edge, exchange.now)));
   return json_response(200, json::serialize(json::object{{"status", "ok"}, {"edges", std::move(edges)}}));
 }
 
 http::Response EdgeHandlers::show(const http::Exchange& exchange) const {
   const Edge* edge = find(exchange.rest);
   if (edge == nullptr) return error_response(404, "not_found", "no edge has this id or name");
-  return json_response(200, describe(*edge));
+  return json_response(200, describe(*edge, exchange.now));
 }
 
 net::Task<http::Response> EdgeHandlers::change(const http::Exchange& exchange) {
@@ -147,7 +152,7 @@ net::Task<http::Response> EdgeHandlers::change(const http::Exchange& exchange) {
   if (!changed) co_return refuse(changed.error(), exchange.now);
   const Edge* edge = edges_.find(id);
   if (edge == nullptr) co_return error_response(404, "not_found", "the edge was revoked meanwhile");
-  co_return json_response(200, describe(*edge));
+  co_return json_response(200, describe(*edge, exchange.now));
 }
 
 net::Task<http::Response> EdgeHandlers::revoke(const http::Exchange& exchange) {
@@ -166,6 +171,7 @@ net::Task<http::Response> EdgeHandlers::revoke(const http::Exchange& exchange) {
                                                          .before = edge_json(*edges_.find(id))}}};
                                }});
   if (!removed) co_return refuse(removed.error(), exchange.now);
+  runs_.forget(id);
   log_info("edge_revoked", "edge={} by={}", id.short_text(), culvert::quoted(exchange.user));
   co_return json_response(200, R"({"status":"revoked"})");
 }
@@ -202,6 +208,16 @@ std::expected<EndpointId, http::Response> EdgeHandlers::authenticate(const http:
     if (admitted.error().code == ErrorCode::kLimit)
       return std::unexpected(error_response(503, "busy", admitted.error().message));
     return refused("replayed", admitted.error().message);
+  }
+  const std::string* run = exchange.request.headers.find(hubapi::kEdgeRunField);
+  if (auto speaks = runs_.admit(edge->id, run ? std::string_view(*run) : "", exchange.client, exchange.now);
+      !speaks) {
+    if (conflict_log_.allow(exchange.now)) {
+      log_error("edge_token_shared", "edge={} name={} client={} reason={}", edge->id.short_text(),
+                culvert::quoted(edge->name), exchange.client.to_string(),
+                culvert::quoted(speaks.error().message));
+    }
+    return std::unexpected(error_response(403, "edge_in_use", speaks.error().message));
   }
   return edge->id;
 }

@@ -4,6 +4,7 @@
 #include "http/signature.h"
 #include "hub/api_counters.h"
 #include "hub/declaration_limits.h"
+#include "hub/edge_runs.h"
 #include "hub/edge_sessions.h"
 #include "hub/edges.h"
 #include "hub/hub.h"
@@ -45,7 +46,7 @@ class EdgeHandlers {
 
  private:
   const Edge* find(std::string_view text) const;
-  std::string describe(const Edge& edge) const;
+  std::string describe(const Edge& edge, TimePoint now) const;
   // The edge that signed the request, or why not. Its body has come.
   std::expected<EndpointId, http::Response> authenticate(const http::Exchange& exchange);
   http::Response refuse(const Error& error, TimePoint now);
@@ -59,7 +60,9 @@ class EdgeHandlers {
   ApiCounters& counters_;
   http::ReplayGuard& replays_;
   Random& random_;
+  EdgeRuns runs_;
   RateLimit log_{5, std::chrono::seconds(10)};
+  RateLimit conflict_log_{1, std::chrono::minutes(1)};
 };
 
 }  // namespace culvert::hub

@@ -14,6 +14,9 @@ namespace culvert::hubapi {
 constexpr size_t kMaxEdgeAddresses = 16;
 constexpr size_t kMaxReportedAgents = 800;  // of one report, in a body of 64 KiB
 
+// The field of every request of an edge that names this start of its program.
+constexpr std::string_view kEdgeRunField = "Culvert-Edge-Run";
+
 // PUT /v1/edges/self: what agents must know to dial it.
 struct EdgeAnnouncement {
   std::vector<std::string> addresses;  // "host:port", UDP

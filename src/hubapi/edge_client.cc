@@ -44,11 +44,12 @@ struct EdgeClient::Connection {
   http::Client client;
 };
 
-EdgeClient::EdgeClient(net::EventLoop& loop, const EdgeToken& token)
+EdgeClient::EdgeClient(net::EventLoop& loop, const EdgeToken& token, std::string run)
     : loop_(loop),
       urls_(parse_hub_urls(token.hub_urls)),
       hub_key_(token.hub_key),
       key_(token.edge_key),
+      run_(std::move(run)),
       clock_([&loop] { return loop.unix_now(); }) {
   CHECK(!urls_.empty());
 }
@@ -95,6 +96,7 @@ net::Task<Result<EdgeClient::Answer>> EdgeClient::exchange_signed(Connection& co
     http::Request request{.method = method, .target = target, .headers = {}, .body = body};
     request.headers.add("Host", host_field(connection.url));
     if (!body.empty()) request.headers.add("Content-Type", "application/json");
+    request.headers.add(std::string(kEdgeRunField), run_);
     if (!instance_.empty()) request.headers.add(std::string(http::kInstanceField), instance_);
     http::sign_request(request, key_, kEdgeTag, created, loop_.random());
     const TimePoint deadline = asked + kHubExchangeTime;

@@ -22,12 +22,14 @@ class EdgeClient {
   // Without a byte of the stream for so long, the hub is gone: three of its signs of life.
   static constexpr Duration kStreamSilence = std::chrono::seconds(30);
 
-  explicit EdgeClient(net::EventLoop& loop, const EdgeToken& token);
+  // `run` names this start of the edge's program to the hub.
+  EdgeClient(net::EventLoop& loop, const EdgeToken& token, std::string run);
   EdgeClient(const EdgeClient&) = delete;
   ~EdgeClient();
 
-  // All errors: kNotFound, the hub knows no such edge (any more); kUnavailable, no hub answered or it cannot
-  // serve now, the message lists every URL; others as error_from_response().
+  // All errors: kNotFound, the hub knows no such edge (any more); kUnauthorized, another process speaks for
+  // it; kUnavailable, no hub answered or it cannot serve now, the message lists every URL; others as
+  // error_from_response().
   //
   // One at a time, on a connection that is kept: as long as it stands, one hub is told all.
   net::Task<Result<>> announce(EdgeAnnouncement announcement);
@@ -60,6 +62,7 @@ class EdgeClient {
   const std::vector<HubUrl> urls_;
   const PublicKey hub_key_;
   const SecretKey key_;
+  const std::string run_;
   HubClock clock_;
   std::string instance_;  // of the hub, as its last answer told
   size_t preferred_ = 0;  // index of the URL that served last

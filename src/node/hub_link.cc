@@ -10,8 +10,8 @@ namespace {
 constexpr Duration kReportInterval = std::chrono::seconds(2);
 // A stream that stood for so long was none that broke at once.
 constexpr Duration kLasting = std::chrono::seconds(10);
-// A hub that does not know the edge will not by itself.
-constexpr Duration kRevokedPause = std::chrono::seconds(30);
+// A hub that does not know the edge, or knows another process as it, will not change its mind by itself.
+constexpr Duration kRefusedPause = std::chrono::seconds(30);
 constexpr Duration kFileRetry = std::chrono::minutes(1);
 
 }  // namespace
@@ -19,7 +19,8 @@ constexpr Duration kFileRetry = std::chrono::minutes(1);
 HubLink::HubLink(net::EventLoop& loop, Parts parts)
     : loop_(loop),
       parts_(std::move(parts)),
-      client_(loop, parts_.token),
+      run_(fmt::format("{:016x}", loop.random().u64())),
+      client_(loop, parts_.token, run_),
       file_(parts_.route_file),
       ending_(loop),
       report_now_(loop),
@@ -84,7 +85,7 @@ net::Task<> HubLink::join() {
 net::Task<> HubLink::say_goodbye() {
   hubapi::EdgeAnnouncement goodbye = parts_.announcement;
   goodbye.is_leaving = true;
-  hubapi::EdgeClient client(loop_, parts_.token);
+  hubapi::EdgeClient client(loop_, parts_.token, run_);
   auto told = co_await client.announce(std::move(goodbye));
   if (!told) log_warn("hub_not_told", "reason={}", culvert::quoted(told.error().message));
 }
@@ -107,11 +108,12 @@ net::Task<> HubLink::follow() {
       if (is_ending_) break;
     }
     const bool is_revoked = ended.error().code == ErrorCode::kNotFound;
+    is_refused_ = ended.error().code == ErrorCode::kUnauthorized;
     if (is_revoked) forget_all();
     if (ended.error().code == ErrorCode::kConflict) wants_snapshot_ = true;
     if (wants_snapshot_ || loop_.now() - began >= kLasting) backoff.reset();
     if (!wants_snapshot_) failed(ended.error());
-    const Duration pause = is_revoked ? kRevokedPause : backoff.next(loop_.random());
+    const Duration pause = is_revoked || is_refused_ ? kRefusedPause : backoff.next(loop_.random());
     co_await ending_.wait_until(loop_.now() + pause);
   }
 }
@@ -119,7 +121,7 @@ net::Task<> HubLink::follow() {
 Result<> HubLink::take(std::string_view line) {
   if (!std::exchange(counters_.is_following, true)) {
     failure_.reset();
-    is_revoked_ = false;
+    is_revoked_ = is_refused_ = false;
     log_info("hub_followed", "hub={}", parts_.token.hub_key.short_text());
     report_now_.notify();
   }
@@ -179,6 +181,10 @@ void HubLink::failed(const Error& error) {
   if (!lines_.allow(loop_.now())) return;
   if (is_revoked_) {
     log_error("edge_revoked", "reason={}", culvert::quoted(error.message));
+  } else if (is_refused_) {
+    log_error("edge_refused", "routes={} reason={} meaning={}", replica_->routes()->size(),
+              culvert::quoted(error.message),
+              culvert::quoted("the edge serves the routes that it has, and agents are not sent to it"));
   } else {
     log_warn("hub_lost", "routes={} reason={} meaning={}", replica_->routes()->size(),
              culvert::quoted(error.message), culvert::quoted("the edge serves the routes that it has"));
@@ -205,6 +211,7 @@ net::Task<> HubLink::report() {
 
 std::optional<std::string> HubLink::fault() const {
   if (is_revoked_) return fmt::format("the hub has revoked this edge: {}", failure_->message);
+  if (is_refused_) return fmt::format("the hub refuses this edge: {}", failure_->message);
   if (replica_->seal()) return std::nullopt;
   return failure_ ? fmt::format("the hub has given no routes yet: {}", failure_->message)
                   : "the hub has given no routes yet";

@@ -76,6 +76,7 @@ class HubLink {
 
   net::EventLoop& loop_;
   const Parts parts_;
+  const std::string run_;  // of this start of the program
   hubapi::EdgeClient client_;
   std::optional<hubapi::RouteReplica> replica_;
   RouteFile file_;
@@ -84,6 +85,7 @@ class HubLink {
   Counters counters_;
   std::optional<Error> failure_;  // since the hub was followed last
   bool is_revoked_ = false;
+  bool is_refused_ = false;  // by the hub's last answer
   bool wants_snapshot_ = false;
   TimePoint file_retry_ = TimePoint::max();  // when the file is written again after an error
   bool is_ending_ = false;

@@ -133,6 +133,35 @@ def test_one_of_two_edges_is_killed_under_load(world, edges):
     assert any(began > killed for began, name, _ in requests if name == second.name)
 
 
+def test_the_only_edge_restarts_after_a_pause(world, edges):
+    # The agents ask the hub meanwhile and hear of no edge: nobody can tell them when there is one again.
+    token = edges.token("paris")
+    edge = edges.start("paris", token)
+    world.agent(world.invite(edges.hub), terminate())
+    assert edges.status(edge) == "200"
+    edge.stop()
+    time.sleep(5)
+    edge = edges.start("paris", token)
+    wait_until(lambda: edges.status(edge) == "200", "the agent has found the edge again", timeout=8)
+
+
+def test_two_edges_with_one_token_are_told_of_and_do_not_take_turns(world, edges):
+    token = edges.token("paris")
+    first = edges.start("paris", token)
+    world.agent(world.invite(edges.hub), terminate())
+    assert edges.status(first) == "200"
+    second = edges.start("clone", token)
+    first.wait_for(r'event=edge_refused .*another process uses the token of this edge, at 192.0.2.6')
+    edges.hub.wait_for(r'event=edge_token_shared edge=\S+ name="paris"')
+    [shown] = json.loads(edges.operator("edge", "list", "-o", "json"))["edges"]
+    assert shown["token_also_used_at"] == first.address
+    time.sleep(5)
+    assert edges.hub.log.count("event=edge_following") == 2, "the two take turns"
+    # The agent's tunnel stands: it stays where it is.
+    assert edges.status(first) == "200"
+    second.stop()
+
+
 def test_edges_serve_restart_and_serve_while_the_hub_is_away(world, edges):
     token = edges.token("paris")
     edge = edges.start("paris", token)
