@@ -43,7 +43,7 @@ class ClaimsTest : public testing::Test {
       database_.insert_or_assign({record.kind, record.key}, record);
       if (!record.body) database_.erase({record.kind, record.key});
     }
-    state_.apply(records, now_);
+    state_.apply(records, now_, wall_);
   }
   // As the API does it: claims are stored until nothing is left to store, then the lease.
   std::vector<hubapi::PortVerdict> declare(const Invite& invite, const EndpointId& id,
@@ -92,7 +92,7 @@ class ClaimsTest : public testing::Test {
     for (const auto& [key, record] : database_) records.push_back(record);
     std::ranges::reverse(records);
     state_ = {};
-    state_.apply(records, now_);
+    state_.apply(records, now_, wall_);
     SetUp();
     state_.follow_invites(wall_);
     state_.expire(now_, wall_);

@@ -306,7 +306,7 @@ TEST_F(EntriesTest, RemovedTenantsAndInvitesAreNeverMadeAgain) {
   EXPECT_EQ(call("DELETE", "/v1/tenants/x").status, 400);
   // Its record gives way to others some day; the tombstone stays.
   state_.apply(std::vector{Record{.kind = std::string(kInviteKind), .key = invite_key(token.invite_id)}},
-               now_);
+               now_, g_wall);
   EXPECT_EQ(parse(call("DELETE", "/v1/tenants/" + tenant)).at("status").as_string(), "removed");
   Invite again{.id = token.invite_id,
                .name = "again",

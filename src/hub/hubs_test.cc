@@ -35,7 +35,7 @@ class HubsTest : public ::testing::Test {
     return hub;
   }
   void read(Hub& hub) {
-    for (; hub.read < log_.size(); ++hub.read) hub.state.apply(std::vector{log_[hub.read]}, now_);
+    for (; hub.read < log_.size(); ++hub.read) hub.state.apply(std::vector{log_[hub.read]}, now_, kWall);
   }
   // What is due at this moment.
   void step() {

@@ -509,7 +509,7 @@ void Leases::end_invite(const InviteId& invite) {
   for (const EndpointId& agent : std::set(of_invite->second.agents)) end_agent(agent);
 }
 
-void Leases::set_invite(const Invite& invite, const std::function<bool(const route::HostPattern&)>& owns) {
+void Leases::set_invite(const Invite& invite, const MayServe& may_serve) {
   const auto of_invite = invites_.find(invite.id);
   if (of_invite == invites_.end()) return;
   const auto follow = [&](const std::string& match) {
@@ -525,7 +525,7 @@ void Leases::set_invite(const Invite& invite, const std::function<bool(const rou
     if (invite.expires_at) earliest_wall_end_ = std::min(earliest_wall_end_, *invite.expires_at);
     std::vector<hubapi::DeclaredService> lost;
     std::ranges::copy_if(held.services, std::back_inserter(lost),
-                         [&](const auto& service) { return !owns(service.hostname); });
+                         [&](const auto& service) { return !may_serve(service); });
     drop(agent, lost);
     if (!lost.empty()) unstored_.insert(agent);
     held.services = without(held.services, lost);
@@ -613,7 +613,7 @@ std::optional<InviteId> Leases::invite_of(const Record& record) {
   return reader.error() ? std::nullopt : std::optional(id);
 }
 
-void Leases::apply(const Record& record, const Invite* invite, TimePoint now) {
+void Leases::apply(const Record& record, const Invite* invite, TimePoint now, const MayServe& may_serve) {
   const auto agent = PublicKey::parse(record.key);
   if (!agent) return log_error("hub_record_damaged", "kind={} key={}", kKind, culvert::quoted(record.key));
   if (unstored_.contains(*agent)) {
@@ -655,14 +655,17 @@ void Leases::apply(const Record& record, const Invite* invite, TimePoint now) {
               .ports = std::move(declared->ports),
               .is_exclusive = declared->is_exclusive,
               .evicted = std::move(declared->evicted)},
-        now);
+        now, may_serve);
 }
 
-// Of what several hubs wrote at once, the names that this one finds free are kept.
-void Leases::adopt(const EndpointId& agent, const Invite& invite, Lease lease, TimePoint now) {
+// Of what several hubs wrote at once, the names that this one finds free are kept. A hub that was killed may
+// have written what another one's grant has taken from the invite since.
+void Leases::adopt(const EndpointId& agent, const Invite& invite, Lease lease, TimePoint now,
+                   const MayServe& may_serve) {
   const size_t declared = lease.services.size() + lease.ports.size();
-  std::erase_if(lease.services,
-                [&](const auto& service) { return !judge(invite, agent, service, now).accepted; });
+  std::erase_if(lease.services, [&](const auto& service) {
+    return (may_serve && !may_serve(service)) || !judge(invite, agent, service, now).accepted;
+  });
   std::erase_if(lease.ports, [&](const auto& port) {
     const auto name = names_.find(port_of(port).text());
     return name != names_.end() && (name->second.invite != invite.id || name->second.service != port.name);

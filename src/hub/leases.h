@@ -114,9 +114,11 @@ class Leases {
   void tunnel_closed(const EndpointId& agent, TimePoint now);
   void end_agent(const EndpointId& agent);
   void end_invite(const InviteId& invite);
-  // The invite was changed, or another that overlaps it: hostnames that are not its own any more are lost,
-  // and its routes follow its suspension and quota.
-  void set_invite(const Invite& invite, const std::function<bool(const route::HostPattern&)>& owns);
+  // Whether an invite's agents may serve this now; not set: they may.
+  using MayServe = std::function<bool(const hubapi::DeclaredService&)>;
+  // The invite was changed, or another that overlaps it: what its agents may not serve any more is lost, and
+  // its routes follow its suspension and quota.
+  void set_invite(const Invite& invite, const MayServe& may_serve);
   // These hostnames of the invite, for which none is reserved, have a route also while no agent serves them.
   void set_reserved(const Invite& invite, const std::vector<route::HostPattern>& hostnames);
   void clear_reserved(const InviteId& invite);
@@ -124,9 +126,9 @@ class Leases {
 
   static constexpr std::string_view kKind = "lease";
   // A record of kKind, as it is in the database from now on. A lease that another start of the hub, or
-  // another hub, has granted is taken over, and lives from now on like one that was just renewed. `invite` is
-  // that of the record, nullptr when there is none that is live.
-  void apply(const Record& record, const Invite* invite, TimePoint now);
+  // another hub, has granted is taken over as far as its agent may serve it, and lives from now on like one
+  // that was just renewed. `invite` is that of the record, nullptr when there is none that is live.
+  void apply(const Record& record, const Invite* invite, TimePoint now, const MayServe& may_serve = nullptr);
   // The hubs that share the database.
   Hubs& hubs() { return hubs_; }
   const Hubs& hubs() const { return hubs_; }
@@ -205,7 +207,8 @@ class Leases {
   void keep(const EndpointId& agent, Lease& lease, TimePoint now);
   // Takes hostnames from agents that hold them in another mode than `services`.
   void take_over(const EndpointId& agent, const std::vector<hubapi::DeclaredService>& services);
-  void adopt(const EndpointId& agent, const Invite& invite, Lease lease, TimePoint now);
+  void adopt(const EndpointId& agent, const Invite& invite, Lease lease, TimePoint now,
+             const MayServe& may_serve);
   // A lease of an agent that holds none.
   void begin(const EndpointId& agent, const Invite& invite, Lease lease);
   Record record_of(const EndpointId& agent) const;

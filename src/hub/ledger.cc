@@ -43,7 +43,7 @@ Ledger::Ledger(net::EventLoop& loop, std::unique_ptr<RecordStore> store, State& 
 }
 
 void Ledger::apply(const std::vector<Record>& records) {
-  state_.apply(records, loop_.now());
+  state_.apply(records, loop_.now(), loop_.unix_now());
   ++commits_;
   committed_.notify();
 }

@@ -32,7 +32,7 @@ class OverlapTest : public testing::Test {
     for (const auto& text : hostnames) invite.hostnames.push_back(pattern(text));
     auto records = state_.invites.add(invite, wall_, true);
     EXPECT_TRUE(records) << records.error().message;
-    if (records) state_.apply(*records, now_);
+    if (records) state_.apply(*records, now_, wall_);
     return invite;
   }
   void change(Invite& invite, std::vector<std::string> hostnames) {
@@ -40,7 +40,7 @@ class OverlapTest : public testing::Test {
     for (const auto& text : hostnames) invite.hostnames.push_back(pattern(text));
     auto records = state_.invites.change(invite, wall_, true);
     ASSERT_TRUE(records) << records.error().message;
-    state_.apply(*records, now_);
+    state_.apply(*records, now_, wall_);
   }
   // Which were accepted, as "yn".
   std::string declare(const Invite& invite, const EndpointId& agent, std::vector<std::string> hostnames) {
@@ -140,6 +140,45 @@ TEST_F(OverlapTest, ANameChangesHandsWithItsGrant) {
   EXPECT_EQ(declare(wide, agent, {"*.a.eu", "app.a.eu", "y.x.a.eu"}), "yyy");
 }
 
+// A hub that was killed has stored a lease, and another one has stored a grant since: a third reads both at
+// once, or what the first wrote last of all.
+TEST_F(OverlapTest, ALeaseOfAnotherHubIsJudgedByTheGrantsOfNow) {
+  const Invite wide = make_invite({"*.a.eu", "*.x.a.eu"});
+  const EndpointId agent = key(), late = key();
+  EXPECT_EQ(declare(wide, agent, {"y.x.a.eu", "b.a.eu"}), "yy");
+  const std::vector<Record> stored = state_.unstored().records;
+  ASSERT_EQ(stored.size(), 1U);
+  state_.leases.end_agent(agent);
+  for (const Record& record : state_.unstored().records) state_.apply(std::vector{record}, now_, wall_);
+
+  const Invite narrow = make_invite({"y.x.a.eu"});
+  state_.apply(stored, now_, wall_);
+  EXPECT_EQ(tenant_at("y.x.a.eu"), "-") << "not an agent's of the wider grant";
+  EXPECT_EQ(tenant_at("b.a.eu"), wide.tenant.to_string());
+  EXPECT_TRUE(state_.leases.is_unstored(agent)) << "the record is put right";
+  EXPECT_EQ(declare(narrow, late, {"y.x.a.eu"}), "y");
+  EXPECT_EQ(tenant_at("y.x.a.eu"), narrow.tenant.to_string());
+}
+
+// Nothing is reserved below the wildcard of a deeper level, so that nothing stands in the way of the lease.
+TEST_F(OverlapTest, ALeaseOfAnotherHubServesNoNameUnderANarrowerWildcard) {
+  const Invite wide = make_invite({"*.a.eu"});
+  const EndpointId agent = key();
+  EXPECT_EQ(declare(wide, agent, {"y.x.a.eu"}), "y");
+  const std::vector<Record> stored = state_.unstored().records;
+  state_.leases.end_agent(agent);
+  for (const Record& record : state_.unstored().records) state_.apply(std::vector{record}, now_, wall_);
+  const Invite narrow = make_invite({"*.x.a.eu"}, wall_ + 100s);
+  state_.apply(stored, now_, wall_);
+  EXPECT_EQ(tenant_at("y.x.a.eu"), "?");
+  EXPECT_FALSE(state_.leases.all().contains(agent));
+  state_.apply(stored, now_, wall_ + 100s);
+  EXPECT_EQ(tenant_at("y.x.a.eu"), "?") << "its end is to be stored first";
+  for (const Record& record : state_.unstored().records) state_.apply(std::vector{record}, now_, wall_);
+  state_.apply(stored, now_, wall_ + 100s);
+  EXPECT_EQ(tenant_at("y.x.a.eu"), wide.tenant.to_string()) << "the narrower grant has expired";
+}
+
 TEST_F(OverlapTest, AReservedNameEndsWithTheInviteOrTheWildcard) {
   Invite wide = make_invite({"*.a.eu", "c.eu"});
   make_invite({"app.a.eu"}, wall_ + 100s);
@@ -162,7 +201,7 @@ TEST_F(OverlapTest, ASuspendedTenantsReservedNamesSaySo) {
   make_invite({"*.a.eu"});
   Invite narrow = make_invite({"app.a.eu"});
   narrow.suspended = true;
-  state_.apply(std::vector{invite_record(narrow)}, now_);
+  state_.apply(std::vector{invite_record(narrow)}, now_, wall_);
   EXPECT_TRUE(state_.leases.snapshot()->match("app.a.eu")->is_suspended);
 }
 
@@ -191,7 +230,7 @@ TEST_F(OverlapTest, NobodyEverServesANameOfAnother) {
       }
       if (auto records = state_.invites.change(wanted, wall_, true)) {
         invites[who] = wanted;
-        state_.apply(*records, now_);
+        state_.apply(*records, now_, wall_);
       }
     } else {
       std::vector<std::string> wanted;

@@ -115,7 +115,7 @@ TEST_P(RecordDatabaseTest, BoundsTheNumberOfInvites) {
     ended.sequence = static_cast<int64_t>(i + 1);
     random_.fill(ended.id);
     ended.hostnames = {route::HostPattern::parse(fmt::format("ended{}.example.com", i)).value()};
-    store->state().apply(std::vector{invite_record(ended)}, {});
+    store->state().apply(std::vector{invite_record(ended)}, {}, {});
   }
   Invite invite = make_invite({"a.example.com"});
   ASSERT_TRUE(store->add_invite(invite, kNow).has_value()) << "an expired one makes room";
@@ -123,7 +123,7 @@ TEST_P(RecordDatabaseTest, BoundsTheNumberOfInvites) {
   for (const Invite& each : store->list_invites(std::nullopt, Invites::kMax).value()) {
     Invite unending = each;
     unending.expires_at.reset();
-    store->state().apply(std::vector{invite_record(unending)}, {});
+    store->state().apply(std::vector{invite_record(unending)}, {}, {});
   }
   auto more = store->add_invite(make_invite({"b.example.com"}), kNow);
   ASSERT_FALSE(more.has_value());

@@ -18,15 +18,15 @@ constexpr std::array<std::string_view, 9> kOrder = {
 
 }  // namespace
 
-void State::apply(const std::vector<Record>& records, TimePoint now) {
+void State::apply(const std::vector<Record>& records, TimePoint now, UnixTime wall) {
   for (const std::string_view kind : kOrder) {
     for (const Record& record : records) {
-      if (record.kind == kind) apply(record, now);
+      if (record.kind == kind) apply(record, now, wall);
     }
   }
 }
 
-void State::apply(const Record& record, TimePoint now) {
+void State::apply(const Record& record, TimePoint now, UnixTime wall) {
   if (record.kind == kInviteKind) {
     invites.apply(record);
   } else if (record.kind == Entries::kKind || record.kind == Entries::kSequenceKind) {
@@ -43,8 +43,16 @@ void State::apply(const Record& record, TimePoint now) {
     leases.hubs().apply(record);
     if (!record.body) leases.hub_ended(record.key, now);
   } else if (record.kind == Leases::kKind) {
-    apply_lease(record, now);
+    apply_lease(record, now, wall);
   }
+}
+
+// `invite` outlives what it returns.
+Leases::MayServe State::may_serve(const Invite& invite, UnixTime wall) const {
+  return [this, &invite, wall](const hubapi::DeclaredService& service) {
+    const Invite* owner = invites.owner_of(service.hostname, wall);
+    return owner != nullptr && owner->id == invite.id;
+  };
 }
 
 void State::apply_claim(const Record& record) {
@@ -63,10 +71,11 @@ void State::apply_claim(const Record& record) {
   if (invite && (*invite == nullptr || (*invite)->revoked)) claims.end(*port);
 }
 
-void State::apply_lease(const Record& record, TimePoint now) {
+void State::apply_lease(const Record& record, TimePoint now, UnixTime wall) {
   const Invite* invite = nullptr;
   if (const auto id = Leases::invite_of(record)) invite = invites.find(*id).value_or(nullptr);
-  leases.apply(record, invite != nullptr && !invite->revoked ? invite : nullptr, now);
+  const bool is_known = invite != nullptr && !invite->revoked;
+  leases.apply(record, is_known ? invite : nullptr, now, is_known ? may_serve(*invite, wall) : nullptr);
   const auto agent = PublicKey::parse(record.key);
   const auto lease = agent ? leases.all().find(*agent) : leases.all().end();
   if (lease == leases.all().end()) return;
@@ -117,10 +126,7 @@ void State::follow_invites(UnixTime wall) {
   for (const InviteId& id : touched) {
     leases.clear_reserved(id);
     if (const Invite* invite = live(id)) {
-      leases.set_invite(*invite, [&](const route::HostPattern& hostname) {
-        const Invite* owner = invites.owner_of(hostname, wall);
-        return owner != nullptr && owner->id == id;
-      });
+      leases.set_invite(*invite, may_serve(*invite, wall));
       continue;
     }
     leases.end_invite(id);

@@ -21,7 +21,7 @@ struct State {
 
   // As they are in the database from now on: all that a commit wrote, or all that there is. Records of a kind
   // that this hub does not know are left alone.
-  void apply(const std::vector<Record>& records, TimePoint now);
+  void apply(const std::vector<Record>& records, TimePoint now, UnixTime wall);
   // The removals of what is here and not in `all`, which is all that the database has.
   std::vector<Record> removals_in(const std::vector<Record>& all) const;
   // What is in force and not in the database.
@@ -38,9 +38,10 @@ struct State {
   bool has_unstored() const { return leases.has_unstored() || claims.has_unstored(); }
 
  private:
-  void apply(const Record& record, TimePoint now);
-  void apply_lease(const Record& record, TimePoint now);
+  void apply(const Record& record, TimePoint now, UnixTime wall);
+  void apply_lease(const Record& record, TimePoint now, UnixTime wall);
   void apply_claim(const Record& record);
+  Leases::MayServe may_serve(const Invite& invite, UnixTime wall) const;
 };
 
 }  // namespace culvert::hub
