@@ -49,6 +49,7 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
   using http::Exchange;
   using Response = net::Task<http::Response>;
   state_.invites.set_listener([this] { invites_changed(); });
+  state_.rules = config_.tenants;
   state_.follow_invites(config_.wall_clock());  // all that were read
 
   add("GET", "/v1/health", [this](const Exchange&) -> Response { co_return status_handler_.health(); });

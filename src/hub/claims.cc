@@ -46,6 +46,13 @@ Result<Claims::Claim> read_claim(std::string_view text) {
   return claim;
 }
 
+// Whether the operator lets the invite have the port, whoever has it.
+bool is_granted(const Invite& invite, const PublicPort& port, const PortRules& rules) {
+  if (invite.ports.empty()) return rules.allow_privileged || port.number >= kFirstUnprivilegedPort;
+  return std::ranges::any_of(invite.ports,
+                             [&](const PortRange& range) { return range.contains(port.number); });
+}
+
 }  // namespace
 
 // One declaration, worked out on a copy of its tenant's claims.
@@ -102,6 +109,10 @@ class Claims::Judge {
       has_picked_ = true;
     }
     if (auto reason = why_not(port)) return refuse(std::move(*reason));
+    if (invite_.suspended && port != current)
+      return refuse(fmt::format(
+          "the operator has suspended the tenant: it keeps the ports that it has, and {} is none of them",
+          port.text()));
     if (current && *current != port) {
       if (const auto rival = leases_.rival(*current, agent_, now_)) {
         return wait_for(
@@ -158,14 +169,13 @@ class Claims::Judge {
   std::optional<std::string> why_not(const PublicPort& port) const {
     if (rules_.ports.own.contains(port))
       return fmt::format("the node itself uses {}; choose another port", port.text());
-    const bool is_granted = std::ranges::any_of(
-        invite_.ports, [&](const PortRange& range) { return range.contains(port.number); });
-    if (!is_granted && !invite_.ports.empty()) {
+    const bool may_have = is_granted(invite_, port, rules_.ports);
+    if (!may_have && !invite_.ports.empty()) {
       std::string granted;
       for (const PortRange& range : invite_.ports) granted += (granted.empty() ? "" : ", ") + range.text();
       return fmt::format("the invite does not grant {}; it grants {}", port.text(), granted);
     }
-    if (!is_granted && !rules_.ports.allow_privileged && port.number < kFirstUnprivilegedPort) {
+    if (!may_have) {
       return fmt::format(
           "{} is below {}; choose another port, or ask the hub's operator to grant it to the invite",
           port.text(), kFirstUnprivilegedPort);
@@ -264,6 +274,27 @@ Claims::Judgement Claims::judge(const Invite& invite, const EndpointId& agent,
                                 const Leases& leases, TimePoint now) const {
   if (declared.empty()) return {};
   return Judge(*this, invite, agent, declared, rules, leases, now).run();
+}
+
+std::vector<PublicPort> Claims::lost(const Invite& invite, const TenantRules& rules) const {
+  std::vector<PublicPort> out;
+  const TenantLimits limits = rules.limits.with(invite.quotas);
+  for (const auto protocol : {route::PortProtocol::kTcp, route::PortProtocol::kUdp}) {
+    std::vector<PublicPort> kept;
+    for (const PublicPort& port : ports_of(invite.id)) {
+      if (port.protocol == protocol) (is_granted(invite, port, rules.ports) ? kept : out).push_back(port);
+    }
+    if (kept.size() <= limits.ports(protocol)) continue;
+    const auto idle_since = [&](const PublicPort& port) {
+      return claims_.at(port).idle_since.value_or(UnixTime::max());
+    };
+    std::ranges::sort(kept, [&](const PublicPort& a, const PublicPort& b) {
+      const UnixTime a_since = idle_since(a), b_since = idle_since(b);
+      return a_since != b_since ? a_since < b_since : a.number > b.number;
+    });
+    out.insert(out.end(), kept.begin(), kept.end() - limits.ports(protocol));
+  }
+  return out;
 }
 
 const Claims::Claim* Claims::find(const PublicPort& port) const {

@@ -49,6 +49,10 @@ class Claims {
                   std::span<const hubapi::DeclaredPort> declared, const TenantRules& rules,
                   const Leases& leases, TimePoint now) const;
 
+  // Ports of the invite that it may not have any more: those outside of its grant, and those above its quota,
+  // first what no lease declares, the oldest before, then the highest.
+  std::vector<route::PublicPort> lost(const Invite& invite, const TenantRules& rules) const;
+
   // A record of kKind, as it is in the database from now on.
   void apply(const Record& record);
   // nullptr: nobody's.

@@ -22,6 +22,7 @@ PublicPort udp(uint16_t number) { return {PortProtocol::kUdp, number}; }
 class ClaimsTest : public testing::Test {
  protected:
   void SetUp() override {
+    state_.rules = rules_;
     state_.invites.set_listener([this] { state_.follow_invites(wall_); });
   }
   EndpointId agent() { return SecretKey::generate(random_).public_key(); }
@@ -302,6 +303,60 @@ TEST_F(ClaimsTest, TheEndOfItsInviteFreesAPortAtOnce) {
   EXPECT_EQ(service_at(tcp(2300)), "-");
   restart();
   EXPECT_EQ(service_at(tcp(2222)), "x");
+}
+
+TEST_F(ClaimsTest, AnEditOfTheGrantOrTheQuotaTakesPortsAwayAtOnce) {
+  Invite invite = make_invite(), other = make_invite();
+  const EndpointId id = agent();
+  EXPECT_EQ(declared(invite, id, {PortProtocol::kTcp, "kept", 2001}), "kept:2001");
+  EXPECT_EQ(declared(invite, agent(), {PortProtocol::kTcp, "taken", 2002}), "taken:2002");
+  EXPECT_EQ(declared(other, agent(), {PortProtocol::kTcp, "mine", 2002}),
+            "tcp/2002 is claimed by another tenant; choose another port");
+
+  invite.ports = {{2001, 2001}};
+  store({invite_record(invite)});
+  EXPECT_EQ(route_at(tcp(2002)), nullptr);
+  EXPECT_NE(route_at(tcp(2001)), nullptr);
+  EXPECT_EQ(declared(other, agent(), {PortProtocol::kTcp, "mine", 2002}), "mine:2002");
+
+  invite.quotas.tcp_ports = 0;
+  store({invite_record(invite)});
+  EXPECT_EQ(route_at(tcp(2001)), nullptr);
+  EXPECT_EQ(service_at(tcp(2001)), "-");
+  restart();
+  EXPECT_EQ(service_at(tcp(2001)), "-");
+  EXPECT_EQ(service_at(tcp(2002)), "mine");
+}
+
+TEST_F(ClaimsTest, ASuspendedTenantKeepsItsPortsAndGetsNoOthers) {
+  Invite invite = make_invite();
+  const EndpointId id = agent();
+  EXPECT_EQ(declared(invite, id, {PortProtocol::kTcp, "a", 3000}), "a:3000");
+  invite.suspended = true;
+  store({invite_record(invite)});
+  EXPECT_EQ(declared(invite, id, {PortProtocol::kTcp, "a", 3000}), "a:3000");
+  EXPECT_EQ(declared(invite, id, {PortProtocol::kTcp, "a", 0}), "a:3000");
+  for (const auto& wanted :
+       {hubapi::DeclaredPort{PortProtocol::kTcp, "b", 3001}, hubapi::DeclaredPort{PortProtocol::kTcp, "b", 0},
+        hubapi::DeclaredPort{PortProtocol::kTcp, "a", 3001}})
+    EXPECT_NE(declared(invite, id, wanted).find("suspended"), std::string::npos);
+  EXPECT_EQ(state_.claims.all().size(), 1u);
+}
+
+TEST_F(ClaimsTest, ALoweredQuotaEndsWhatNobodyDeclaresFirst) {
+  Invite invite = make_invite();
+  const EndpointId id = agent();
+  declare(invite, id, {{PortProtocol::kTcp, "old", 3000}});
+  declare(invite, id, {{PortProtocol::kTcp, "a", 3001}, {PortProtocol::kTcp, "b", 3002}});
+  invite.quotas.tcp_ports = 2;
+  store({invite_record(invite)});
+  EXPECT_EQ(service_at(tcp(3000)), "-");
+  EXPECT_EQ(service_at(tcp(3001)), "a");
+  EXPECT_EQ(service_at(tcp(3002)), "b");
+  invite.quotas.tcp_ports = 1;
+  store({invite_record(invite)});
+  EXPECT_EQ(service_at(tcp(3001)), "a");
+  EXPECT_EQ(service_at(tcp(3002)), "-");
 }
 
 TEST_F(ClaimsTest, ADamagedRecordKeepsThePortFromEverybody) {

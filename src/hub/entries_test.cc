@@ -167,6 +167,14 @@ TEST_F(EntriesTest, AnEntrysTlsModeBindsTheAgents) {
   EXPECT_EQ(accepted(token, "x.a.eu"), "yes");
 }
 
+TEST_F(EntriesTest, AnEntrysTlsModeEndsWhatIsServedInTheOther) {
+  auto token = invite();
+  EXPECT_EQ(accepted(token, "x.a.eu"), "yes");
+  EXPECT_EQ(call("GET", "/v1/routes/x.a.eu").status, 200);
+  ASSERT_EQ(put(token, 1, "x.a.eu", route::TlsMode::kPassthrough).status, 200);
+  EXPECT_EQ(call("GET", "/v1/routes/x.a.eu").status, 404) << "at once, and not at the next declaration";
+}
+
 TEST_F(EntriesTest, AnEntryIsAGrantOfExactlyItsName) {
   auto wide = invite(R"({"hostnames":["*.a.eu"]})");
   ASSERT_EQ(put(wide, 1, "x.y.a.eu").status, 200);

@@ -171,6 +171,12 @@ const Invite* Invites::owner_of(const route::HostPattern& hostname, UnixTime now
   return grant == nullptr ? nullptr : &invites_.at(sequences_.at(grant->holder));
 }
 
+std::optional<route::TlsMode> Invites::mode_of(const Invite& invite,
+                                              const route::HostPattern& hostname) const {
+  const Entry* entry = entries_.find(invite.tenant, hostname.text());
+  return entry == nullptr ? std::nullopt : entry->tls_mode;
+}
+
 std::vector<route::HostPattern> Invites::overlapped(const Invite& invite, UnixTime now) const {
   std::vector<route::HostPattern> found;
   for (const auto* hostnames : {&invite.hostnames, &invite.entered}) {

@@ -58,6 +58,8 @@ class Invites {
   // Whose a name, or the names under a wildcard, are: the live invite's with the most specific grant of those
   // that cover it. nullptr: nobody's.
   const Invite* owner_of(const route::HostPattern& hostname, UnixTime now) const;
+  // The only TLS mode in which the tenant's own entry lets the hostname be served; nullopt: either.
+  std::optional<route::TlsMode> mode_of(const Invite& invite, const route::HostPattern& hostname) const;
   // Hostnames of the invite that a wildcard of another live invite covers as well: without a route of their
   // own, that one's would get their clients.
   std::vector<route::HostPattern> overlapped(const Invite& invite, UnixTime now) const;

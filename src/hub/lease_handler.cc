@@ -213,10 +213,7 @@ http::Response LeaseHandler::lease(const hubapi::Declaration& declaration,
       .limits = config_.tenants.limits.with(invite->quotas),
       .owns = [&](const route::HostPattern& hostname) { return invites_.owner_of(hostname, wall) == invite; },
       .mode_of =
-          [&](const route::HostPattern& hostname) {
-            const Entry* entry = invites_.entries().find(invite->tenant, hostname.text());
-            return entry == nullptr ? std::nullopt : entry->tls_mode;
-          }};
+          [&](const route::HostPattern& hostname) { return invites_.mode_of(*invite, hostname); }};
   for (const hubapi::PortVerdict& verdict : ports) {
     if (verdict.accepted) terms.ports.push_back({verdict.protocol, verdict.name, verdict.listen_port});
   }

@@ -509,7 +509,7 @@ void Leases::end_invite(const InviteId& invite) {
   for (const EndpointId& agent : std::set(of_invite->second.agents)) end_agent(agent);
 }
 
-void Leases::set_invite(const Invite& invite, const MayServe& may_serve) {
+void Leases::set_invite(const Invite& invite, const MayServe& may_serve, const TenantLimits& limits) {
   const auto of_invite = invites_.find(invite.id);
   if (of_invite == invites_.end()) return;
   const auto follow = [&](const std::string& match) {
@@ -525,13 +525,33 @@ void Leases::set_invite(const Invite& invite, const MayServe& may_serve) {
     if (invite.expires_at) earliest_wall_end_ = std::min(earliest_wall_end_, *invite.expires_at);
     std::vector<hubapi::DeclaredService> lost;
     std::ranges::copy_if(held.services, std::back_inserter(lost),
-                         [&](const auto& service) { return !may_serve(service); });
+                         [&](const auto& service) { return may_serve && !may_serve(service); });
     drop(agent, lost);
     if (!lost.empty()) unstored_.insert(agent);
     held.services = without(held.services, lost);
     for (const auto& service : held.services) follow(service.hostname.text());
     for (const auto& port : held.ports) follow(port_of(port).text());
     if (held.is_empty()) end(lease);
+  }
+  keep_within(invite.id, limits);
+}
+
+void Leases::keep_within(const InviteId& invite, const TenantLimits& limits) {
+  const auto of_invite = invites_.find(invite);
+  if (of_invite == invites_.end()) return;
+  std::vector<std::pair<TimePoint, EndpointId>> agents;
+  std::set<std::string> hostnames;
+  for (const EndpointId& agent : of_invite->second.agents) {
+    const Lease& lease = leases_.at(agent);
+    const bool is_heard = hubs_.is_shared() || hearing_.contains(agent);
+    agents.emplace_back(is_heard ? TimePoint::max() : lease.lives_until, agent);
+    for (const auto& service : lease.services) hostnames.insert(service.hostname.text());
+  }
+  std::ranges::sort(agents);
+  for (size_t i = 0; i + limits.agents < agents.size(); ++i) end_agent(agents[i].second);
+  for (; hostnames.size() > limits.hostnames; hostnames.erase(std::prev(hostnames.end()))) {
+    const auto name = names_.find(*hostnames.rbegin());
+    if (name != names_.end()) end_match(route::Match(name->second.match));
   }
 }
 

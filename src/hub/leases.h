@@ -117,8 +117,10 @@ class Leases {
   // Whether an invite's agents may serve this now; not set: they may.
   using MayServe = std::function<bool(const hubapi::DeclaredService&)>;
   // The invite was changed, or another that overlaps it: what its agents may not serve any more is lost, and
-  // its routes follow its suspension and quota.
-  void set_invite(const Invite& invite, const MayServe& may_serve);
+  // its routes follow its suspension and quota. Of hostnames above the limit the last lose their agents. Of
+  // agents those end that are silent for longest; hubs that share them do not know that of each other's, and
+  // end those with the lowest ids.
+  void set_invite(const Invite& invite, const MayServe& may_serve, const TenantLimits& limits = {});
   // These hostnames of the invite, for which none is reserved, have a route also while no agent serves them.
   void set_reserved(const Invite& invite, const std::vector<route::HostPattern>& hostnames);
   void clear_reserved(const InviteId& invite);
@@ -201,6 +203,7 @@ class Leases {
   std::vector<hubapi::ServiceVerdict> judge_all(const Invite& invite, const EndpointId& agent,
                                                 const std::vector<hubapi::DeclaredService>& services,
                                                 const LeaseTerms& terms, TimePoint now) const;
+  void keep_within(const InviteId& invite, const TenantLimits& limits);
   void evict_others(const InviteId& invite, const EndpointId& agent, std::vector<EndpointId>& evicted);
   bool is_kept_elsewhere(const Lease& lease) const;
   // After this hub has heard the agent, or has learnt that nobody keeps its lease.

@@ -538,6 +538,26 @@ TEST_F(LeasesTest, QuotasOfHostnamesAndAgentsHoldForAllAgentsTogether) {
             "yyyn");
 }
 
+TEST_F(LeasesTest, ALoweredQuotaEndsTheSilentAgentsAndTheLastHostnames) {
+  const Invite invite = make_invite({"*.a.eu"});
+  std::vector<EndpointId> agents;
+  for (size_t i = 0; i < 3; ++i) {
+    agents.push_back(agent());
+    EXPECT_EQ(declare(invite, agents[i], {service("a.a.eu"), service(fmt::format("x{}.a.eu", i))}), "yy");
+  }
+  leases_.begin_hearing(agents[1]);
+  leases_.set_invite(invite, nullptr, {.hostnames = 4, .agents = 3});
+  EXPECT_EQ(leases_.size(), 3u);
+  leases_.set_invite(invite, nullptr, {.hostnames = 2, .agents = 2});
+  EXPECT_EQ(leases_.size(), 2u);
+  EXPECT_TRUE(leases_.all().contains(agents[1])) << "it is heard";
+  EXPECT_EQ(leases_.route_count(), 2u);
+  leases_.set_invite(invite, nullptr, {.hostnames = 1, .agents = 1});
+  ASSERT_NE(match("a.a.eu"), nullptr);
+  EXPECT_EQ(match("a.a.eu")->targets, std::vector<route::Target>{{agents[1]}});
+  EXPECT_EQ(leases_.route_count(), 1u);
+}
+
 class StoredLeasesTest : public LeasesTest {
  protected:
   std::vector<Record> store() {

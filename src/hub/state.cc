@@ -51,7 +51,8 @@ void State::apply(const Record& record, TimePoint now, UnixTime wall) {
 Leases::MayServe State::may_serve(const Invite& invite, UnixTime wall) const {
   return [this, &invite, wall](const hubapi::DeclaredService& service) {
     const Invite* owner = invites.owner_of(service.hostname, wall);
-    return owner != nullptr && owner->id == invite.id;
+    const auto mode = invites.mode_of(invite, service.hostname);
+    return owner != nullptr && owner->id == invite.id && (!mode || *mode == service.tls_mode);
   };
 }
 
@@ -126,7 +127,11 @@ void State::follow_invites(UnixTime wall) {
   for (const InviteId& id : touched) {
     leases.clear_reserved(id);
     if (const Invite* invite = live(id)) {
-      leases.set_invite(*invite, may_serve(*invite, wall));
+      for (const route::PublicPort& port : claims.lost(*invite, rules)) {
+        claims.end(port);
+        leases.end_match(port);
+      }
+      leases.set_invite(*invite, may_serve(*invite, wall), rules.limits.with(invite->quotas));
       continue;
     }
     leases.end_invite(id);

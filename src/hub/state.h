@@ -18,6 +18,8 @@ struct State {
   Claims claims;
   OperatorKeys operator_keys;
   Edges edges;
+  // For all tenants; not from the database. Set before the first follow_invites().
+  TenantRules rules = {};
 
   // As they are in the database from now on: all that a commit wrote, or all that there is. Records of a kind
   // that this hub does not know are left alone.
