@@ -84,47 +84,96 @@ int name_exclusively(const char* draft, const char* path) {
   return ::renameat2(AT_FDCWD, draft, AT_FDCWD, path, RENAME_NOREPLACE);
 }
 
-// Pipes and terminals are waited for, though not for ever: some files are read again while a loop waits.
-constexpr int kPipePatienceMs = 5000;
+// A file that is read from its beginning. Pipes and terminals are waited for, though not for ever: some files
+// are read again while a loop waits.
+class Reader {
+ public:
+  static Result<Reader> open(const fs::path& path) {
+    // Opening a pipe would wait for its writer.
+    Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!fd) {
+      if (errno == ENOENT) return fail(ErrorCode::kNotFound, "{} does not exist", path.native());
+      return io_error("open", path);
+    }
+    struct stat about{};
+    if (::fstat(fd.get(), &about) != 0) return io_error("read", path);
+    const bool may_wait = !S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode);
+    return Reader(std::move(fd), path, may_wait);
+  }
 
-Result<> wait_for_bytes(int fd, const fs::path& path) {
-  pollfd waits{.fd = fd, .events = POLLIN, .revents = 0};
-  const int ready = ::poll(&waits, 1, kPipePatienceMs);
-  if (ready < 0 && errno != EINTR) return io_error("read", path);
-  if (ready == 0)
-    return fail(ErrorCode::kIo, "cannot read {}: it is no regular file, and nothing came from it in {} s",
-                path.native(), kPipePatienceMs / 1000);
-  return {};
-}
+  // How much was read; 0 at the end.
+  Result<size_t> read(void* to, size_t size) {
+    while (true) {
+      if (auto waited = wait(); !waited) return std::unexpected(waited.error());
+      const ssize_t got = ::read(fd_.get(), to, size);
+      if (got >= 0) return static_cast<size_t>(got);
+      if (errno != EINTR && errno != EAGAIN) return io_error("read", path_);
+    }
+  }
+
+ private:
+  static constexpr int kPatienceMs = 5000;
+
+  Reader(Descriptor fd, const fs::path& path, bool may_wait)
+      : fd_(std::move(fd)), path_(path), may_wait_(may_wait) {}
+
+  Result<> wait() const {
+    if (!may_wait_) return {};
+    pollfd waits{.fd = fd_.get(), .events = POLLIN, .revents = 0};
+    const int ready = ::poll(&waits, 1, kPatienceMs);
+    if (ready < 0 && errno != EINTR) return io_error("read", path_);
+    if (ready == 0)
+      return fail(ErrorCode::kIo, "cannot read {}: it is no regular file, and nothing came from it in {} s",
+                  path_.native(), kPatienceMs / 1000);
+    return {};
+  }
+
+  Descriptor fd_;
+  fs::path path_;
+  bool may_wait_;
+};
+
+constexpr size_t kReadStep = 65536;
 
 }  // namespace
 
 Result<Bytes> read_file(const fs::path& path, size_t max_size) {
-  // Opening a pipe would wait for its writer.
-  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) {
-    if (errno == ENOENT) return fail(ErrorCode::kNotFound, "{} does not exist", path.native());
-    return io_error("open", path);
-  }
-  struct stat about{};
-  if (::fstat(fd.get(), &about) != 0) return io_error("read", path);
-  const bool may_wait = !S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode);
+  auto file = Reader::open(path);
+  if (!file) return std::unexpected(file.error());
   Bytes content;
-  constexpr size_t kStep = 65536;
   while (content.size() <= max_size) {
-    if (may_wait) {
-      auto waited = wait_for_bytes(fd.get(), path);
-      if (!waited) return std::unexpected(waited.error());
-    }
     const size_t before = content.size();
-    content.resize(before + std::min(kStep, max_size + 1 - before));
-    ssize_t got = ::read(fd.get(), content.data() + before, content.size() - before);
-    content.resize(before + static_cast<size_t>(std::max<ssize_t>(got, 0)));
-    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    if (got < 0) return io_error("read", path);
-    if (got == 0) return content;
+    content.resize(before + std::min(kReadStep, max_size + 1 - before));
+    auto got = file->read(content.data() + before, content.size() - before);
+    if (!got) return std::unexpected(got.error());
+    content.resize(before + *got);
+    if (*got == 0) return content;
   }
   return fail(ErrorCode::kLimit, "{} is longer than {} bytes", path.native(), max_size);
+}
+
+Result<> read_lines(const fs::path& path, size_t max_line,
+                    const std::function<Result<>(std::string_view line)>& take) {
+  auto file = Reader::open(path);
+  if (!file) return std::unexpected(file.error());
+  std::string buffer;
+  size_t held = 0;  // bytes of it: a line that has not ended yet
+  while (true) {
+    buffer.resize(held + kReadStep);
+    auto got = file->read(buffer.data() + held, kReadStep);
+    if (!got) return std::unexpected(got.error());
+    if (*got == 0) return {};
+    std::string_view rest = std::string_view(buffer).substr(0, held + *got);
+    size_t from = held;
+    for (size_t end = rest.find('\n', from); end != std::string_view::npos; end = rest.find('\n')) {
+      if (auto taken = take(rest.substr(0, end)); !taken) return taken;
+      rest.remove_prefix(end + 1);
+    }
+    if (rest.size() > max_line)
+      return fail(ErrorCode::kLimit, "{} has a line of more than {} bytes", path.native(), max_line);
+    held = rest.size();
+    buffer.erase(0, static_cast<size_t>(rest.data() - buffer.data()));
+  }
 }
 
 namespace {

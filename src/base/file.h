@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "base/bytes.h"
@@ -13,6 +14,11 @@ namespace culvert {
 // Reads a whole file, of a pipe what comes without a pause of 5 s. Errors: kNotFound, kIo (with the reason),
 // kLimit when longer than `max_size`.
 Result<Bytes> read_file(const std::filesystem::path& path, size_t max_size);
+
+// Gives each line to `take`, without its end, and holds no more than one in memory; what follows the last end
+// is left out. Errors as read_file(), kLimit for a line that is longer than `max_line`, and those of `take`.
+Result<> read_lines(const std::filesystem::path& path, size_t max_line,
+                    const std::function<Result<>(std::string_view line)>& take);
 
 // Creates `path` with mode 0600 and exactly these bytes, atomically: a reader sees the whole file or none.
 // Errors: kConflict when it exists already (two starting processes agree on one key), kIo.

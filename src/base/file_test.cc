@@ -57,6 +57,27 @@ TEST_F(FileTest, APipeIsReadToItsEndAndASilentOneIsGivenUp) {
   EXPECT_NE(silent.error().message.find("nothing came from it"), std::string::npos) << silent.error().message;
 }
 
+TEST_F(FileTest, LinesAreGivenOneAfterAnother) {
+  const fs::path path = dir_ / "lines";
+  const std::string longest(100'000, 'x');
+  std::vector<std::string> written = {"", "a", longest, "", "b"}, read;
+  std::string content;
+  for (const auto& line : written) content += line + "\n";
+  ASSERT_TRUE(replace_file(path, as_bytes(content + "no end"), 0600));
+  const auto keep = [&](std::string_view line) -> Result<> {
+    read.emplace_back(line);
+    if (line == "b") return fail(ErrorCode::kClosed, "enough");
+    return {};
+  };
+  EXPECT_EQ(read_lines(path, longest.size(), keep).error().code, ErrorCode::kClosed);
+  EXPECT_EQ(read, written);
+  std::ofstream(path, std::ios::app) << std::string(300'000, 'y');
+  EXPECT_EQ(read_lines(path, longest.size(), [](auto) -> Result<> { return {}; }).error().code,
+            ErrorCode::kLimit);
+  EXPECT_EQ(read_lines(dir_ / "absent", 10, keep).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(read_lines(dir_, 10, keep).error().code, ErrorCode::kIo);
+}
+
 TEST_F(FileTest, ReadTellsItsErrorsApart) {
   EXPECT_EQ(read_file(dir_ / "absent", 10).error().code, ErrorCode::kNotFound);
   EXPECT_EQ(read_file(dir_, 10).error().code, ErrorCode::kIo);

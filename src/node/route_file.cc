@@ -3,37 +3,33 @@
 #include <optional>
 
 #include "base/file.h"
+#include "hubapi/route_stream.h"
 
 namespace culvert::node {
-namespace {
-
-constexpr size_t kMaxFile = 1024UL * 1024 * 1024;
-
-}  // namespace
 
 Result<> RouteFile::load(hubapi::RouteReplica& replica) {
   is_appendable_ = false;
-  auto content = read_file(path_, kMaxFile);
-  if (!content) return std::unexpected(content.error());
-  std::string_view rest = as_text(*content);
-  size_t good = 0;  // bytes up to the last seal
+  const auto damaged = [this](std::string_view why) {
+    return fail(ErrorCode::kInvalid, "{} is damaged: {}; it is fetched again from the hub", path_.native(),
+                why);
+  };
+  size_t size = 0, good = 0;  // bytes so far, and up to the last seal
   std::optional<size_t> snapshot;
-  while (true) {
-    const size_t end = rest.find('\n');
-    if (end == std::string_view::npos) break;
-    auto taken = replica.take(rest.substr(0, end));
-    if (!taken) {
-      return fail(ErrorCode::kInvalid, "{} is damaged: {}; it is fetched again from the hub", path_.native(),
-                  taken.error().message);
-    }
-    rest.remove_prefix(end + 1);
-    if (!replica.is_at_seal()) continue;
-    good = content->size() - rest.size();
+  auto loaded = read_lines(path_, hubapi::kMaxRouteLine, [&](std::string_view line) -> Result<> {
+    auto taken = replica.take(line);
+    if (!taken) return damaged(taken.error().message);
+    size += line.size() + 1;
+    if (!replica.is_at_seal()) return {};
+    good = size;
     if (!snapshot && replica.seal()) snapshot = good;
-  }
+    return {};
+  });
+  if (!loaded && loaded.error().code == ErrorCode::kLimit) return damaged(loaded.error().message);
+  if (!loaded) return loaded;
   replica.restart();
   if (!replica.seal()) return fail(ErrorCode::kInvalid, "{} holds no routes", path_.native());
-  if (good < content->size()) {
+  std::error_code ec;
+  if (std::filesystem::file_size(path_, ec) > good || ec) {
     auto cut = truncate_file(path_, good);
     if (!cut) return cut;
   }
