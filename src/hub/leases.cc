@@ -225,6 +225,15 @@ std::optional<Error> Leases::why_evicted(const InviteId& invite, const EndpointI
                   holder.short_text(), was_evicted ? ", and has ended the lease of this one" : "")};
 }
 
+bool Leases::may_serve_alone(const Invite& invite, const hubapi::DeclaredService& service,
+                             const LeaseTerms& terms) const {
+  const auto name = names_.find(service.hostname.text());
+  const bool is_others = name != names_.end() && name->second.invite != invite.id;
+  const auto fixed = terms.mode_of ? terms.mode_of(service.hostname) : std::nullopt;
+  return invite.grants(service.hostname) && !is_others && (!terms.owns || terms.owns(service.hostname)) &&
+         (!fixed || *fixed == service.tls_mode);
+}
+
 void Leases::evict_others(const InviteId& invite, const EndpointId& agent, std::vector<EndpointId>& evicted) {
   const auto of_invite = invites_.find(invite);
   if (of_invite == invites_.end()) return;
@@ -256,7 +265,7 @@ Result<std::vector<hubapi::ServiceVerdict>> Leases::declare(
   // What the others hold does not count: it is free when they are gone.
   const bool evicts =
       terms.is_exclusive && (!terms.ports.empty() || std::ranges::any_of(services, [&](const auto& each) {
-        return invite.grants(each.hostname);
+        return may_serve_alone(invite, each, terms);
       }));
   std::vector<EndpointId> evicted;
   if (evicts) {

@@ -204,6 +204,9 @@ class Leases {
                                                 const std::vector<hubapi::DeclaredService>& services,
                                                 const LeaseTerms& terms, TimePoint now) const;
   void keep_within(const InviteId& invite, const TenantLimits& limits);
+  // Whether an agent of the invite may if the invite's others hold nothing.
+  bool may_serve_alone(const Invite& invite, const hubapi::DeclaredService& service,
+                       const LeaseTerms& terms) const;
   void evict_others(const InviteId& invite, const EndpointId& agent, std::vector<EndpointId>& evicted);
   bool is_kept_elsewhere(const Lease& lease) const;
   // After this hub has heard the agent, or has learnt that nobody keeps its lease.

@@ -471,6 +471,10 @@ TEST_F(LeasesTest, AnExclusiveAgentEndsTheOthersLeasesAndTheyDoNotFight) {
   };
   ASSERT_TRUE(leases_.declare(invite, c, {}, kStart, {.is_exclusive = true}));
   ASSERT_TRUE(leases_.declare(invite, c, {service("x.org")}, kStart, {.is_exclusive = true}));
+  for (const LeaseTerms& terms :
+       {LeaseTerms{.is_exclusive = true, .owns = [](const auto&) { return false; }},
+        LeaseTerms{.is_exclusive = true, .mode_of = [](const auto&) { return TlsMode::kTerminate; }}})
+    EXPECT_FALSE(leases_.declare(invite, c, {service("x.a.eu")}, kStart, terms).value()[0].accepted);
   EXPECT_EQ(leases_.size(), 3u) << "one that serves nothing takes nothing";
   ASSERT_TRUE(exclusive(c).value()[0].accepted) << "in another mode than the one that it evicts";
   EXPECT_EQ(leases_.size(), 2u) << "and that of another tenant";
