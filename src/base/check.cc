@@ -9,7 +9,7 @@
 namespace culvert {
 
 void check_failed(const char* file, int line, const char* what) {
-  standard_error().write(fmt::format("culvert: bug at {}:{}: CHECK({}) failed\n", file, line, what));
+  log_message(LogLevel::kError, fmt::format("bug at {}:{}: CHECK({}) failed", file, line, what));
   standard_error().drain(kOutputPatience);
   std::abort();
 }

@@ -6,12 +6,14 @@
 #include <atomic>
 #include <mutex>
 
+#include "base/log_format.h"
 #include "base/settings.h"
 
 namespace culvert {
 namespace {
 
-std::atomic<LogLevel> g_level{LogLevel::kInfo};
+std::atomic<LogLevel> g_level{LogOptions{}.level};
+std::atomic<LogFormat> g_format{LogOptions{}.format};
 
 spdlog::level::level_enum to_spdlog(LogLevel level) {
   switch (level) {
@@ -27,19 +29,38 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
   return spdlog::level::err;
 }
 
-std::string format_line(LogLevel level, std::string_view text) {
-  static std::mutex& mutex = *new std::mutex;  // the formatter caches the second it wrote last
-  static auto& formatter = *new spdlog::pattern_formatter("%Y-%m-%dT%H:%M:%S.%eZ level=%l %v",
-                                                          spdlog::pattern_time_type::utc, "\n");
-  const spdlog::details::log_msg message("culvert", to_spdlog(level), text);
-  spdlog::memory_buf_t line;
-  std::lock_guard lock(mutex);
-  formatter.format(message, line);
-  return {line.data(), line.size()};
+struct LineFormatter {
+  explicit LineFormatter(const char* pattern) : formatter(pattern, spdlog::pattern_time_type::utc, "\n") {}
+
+  std::string format(LogLevel level, std::string_view text) {
+    const spdlog::details::log_msg message("culvert", to_spdlog(level), text);
+    spdlog::memory_buf_t line;
+    std::lock_guard lock(mutex);
+    formatter.format(message, line);
+    return {line.data(), line.size()};
+  }
+
+  std::mutex mutex;  // the formatter caches the second it wrote last
+  spdlog::pattern_formatter formatter;
+};
+
+std::string text_line(LogLevel level, std::string_view text) {
+  static auto& formatter = *new LineFormatter("%Y-%m-%dT%H:%M:%S.%eZ level=%l %v");
+  return formatter.format(level, text);
+}
+
+std::string json_line(LogLevel level, std::string_view members) {
+  static auto& formatter = *new LineFormatter(R"({"ts":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})");
+  return formatter.format(level, members);
+}
+
+std::string event_line(LogLevel level, std::string_view event, const LogFields& fields) {
+  return g_format == LogFormat::kJson ? json_line(level, json_of_event(event, fields))
+                                      : text_line(level, text_of_event(event, fields));
 }
 
 std::string report_loss(uint64_t lines) {
-  return format_line(LogLevel::kWarn, fmt::format("event=log_lines_lost lines={}", lines));
+  return event_line(LogLevel::kWarn, "log_lines_lost", {"lines={}", fmt::make_format_args(lines)});
 }
 
 }  // namespace
@@ -66,16 +87,38 @@ const char* to_string(LogLevel level) {
   return "error";
 }
 
-void describe(SettingsBuilder& settings, LogLevel& level) {
+Result<LogFormat> parse_log_format(std::string_view text) {
+  if (text == "text") return LogFormat::kText;
+  if (text == "json") return LogFormat::kJson;
+  return fail(ErrorCode::kInvalid, "log format {} is unknown; use text or json", quoted(text));
+}
+
+const char* to_string(LogFormat format) { return format == LogFormat::kJson ? "json" : "text"; }
+
+void describe(SettingsBuilder& settings, LogOptions& options) {
   settings.section("log").add({.name = "level",
                                .help = "debug, info, warn or error",
                                .details = "The log goes to standard error, one event a line.",
                                .value_name = "LEVEL",
-                               .default_text = to_string(level),
+                               .default_text = to_string(options.level),
                                .flag = "log-level",
                                .choices = {"debug", "info", "warn", "error"},
                                .may_change = true,
-                               .apply = store(level, parse_log_level)});
+                               .apply = store(options.level, parse_log_level)});
+  settings.add({.name = "format",
+                .help = "how the log is written: text or json",
+                .details = "See [Logs and messages](#logs-and-messages).",
+                .value_name = "FORMAT",
+                .default_text = to_string(options.format),
+                .flag = "log-format",
+                .choices = {"text", "json"},
+                .may_change = true,
+                .apply = store(options.format, parse_log_format)});
+}
+
+void set_log_options(const LogOptions& options) {
+  g_level = options.level;
+  g_format = options.format;
 }
 
 void set_log_level(LogLevel level) { g_level = level; }
@@ -87,10 +130,13 @@ Output& standard_error() {
   return instance;
 }
 
-void log_line(LogLevel level, std::string_view event, std::string_view fields) {
-  const std::string text = fmt::format("event={}{}{}", event, fields.empty() ? "" : " ", fields);
-  // Also fields that should have been quoted forge no line.
-  standard_error().write(format_line(level, printable(text)));
+void log_line(LogLevel level, std::string_view event, std::string_view pattern, fmt::format_args values) {
+  standard_error().write(event_line(level, event, {pattern, values}));
+}
+
+void log_message(LogLevel level, std::string_view text) {
+  standard_error().write(g_format == LogFormat::kJson ? json_line(level, json_of_message(text))
+                                                      : fmt::format("culvert: {}\n", printable(text)));
 }
 
 }  // namespace culvert

@@ -9,6 +9,9 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <regex>
+
+#include "base/json.h"
 
 namespace culvert {
 namespace {
@@ -46,7 +49,7 @@ TEST(LogLevel, DecidesWhatIsWritten) {
   testing::internal::CaptureStderr();
   log_info("hidden", "x={}", 1);
   log_error("shown", "who={}", quoted("a\nb"));
-  log_line(LogLevel::kWarn, "bare", "");
+  log_warn("bare", "");
   const std::string text = testing::internal::GetCapturedStderr();
   set_log_level(LogLevel::kInfo);
   EXPECT_EQ(text.find("hidden"), std::string::npos);
@@ -59,6 +62,37 @@ TEST(Log, FieldsThatAreNotQuotedForgeNoLine) {
   log_warn("odd", "host={}", "a\nlevel=error\xe2\x80\xae\x9b");
   const std::string text = testing::internal::GetCapturedStderr();
   EXPECT_NE(text.find("event=odd host=a\\x0alevel=error\\u202e\\x9b\n"), std::string::npos) << text;
+}
+
+TEST(Log, IsOneJsonObjectALineWhereThatIsWanted) {
+  set_log_options({.level = LogLevel::kInfo, .format = LogFormat::kJson});
+  testing::internal::CaptureStderr();
+  log_debug("hidden", "x={}", 1);
+  log_warn("shown", "who={} bytes={}", quoted("a\n\x9b}"), 12);
+  log_message(LogLevel::kError, "it is\nover");
+  const std::string text = testing::internal::GetCapturedStderr();
+  set_log_options({});
+  const size_t end = text.find('\n');
+  ASSERT_NE(end, std::string::npos);
+  const auto first = parse_json_object("line", text.substr(0, end));
+  ASSERT_TRUE(first) << text;
+  EXPECT_EQ(first->at("level"), "warning");
+  EXPECT_EQ(first->at("msg"), "shown");
+  EXPECT_EQ(first->at("who"), "a\n\xef\xbf\xbd}");
+  EXPECT_EQ(first->at("bytes"), 12);
+  EXPECT_TRUE(std::regex_match(first->at("ts").as_string().c_str(),
+                               std::regex(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)")))
+      << text;
+  const auto second = parse_json_object("line", text.substr(end));
+  ASSERT_TRUE(second) << text;
+  EXPECT_EQ(second->at("level"), "error");
+  EXPECT_EQ(second->at("msg"), "it is\nover");
+}
+
+TEST(Log, AMessageIsTextByDefault) {
+  testing::internal::CaptureStderr();
+  log_message(LogLevel::kError, "it is\nover");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "culvert: it is\\x0aover\n");
 }
 
 // Runs `body` in a child process whose standard error is `fd`; returns its wait status.

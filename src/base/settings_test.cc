@@ -16,7 +16,7 @@ TEST(Settings, DefaultsComeFromTheValues) {
   uint16_t count = 7;
   std::optional<size_t> cap;
   std::optional<SocketAddr> address;
-  LogLevel level = LogLevel::kWarn;
+  LogOptions log = {.level = LogLevel::kWarn};
   std::vector<Setting> out;
   SettingsBuilder builder(out);
   builder.add({.name = "count", .help = "h"}, count, 1, 9);
@@ -26,8 +26,8 @@ TEST(Settings, DefaultsComeFromTheValues) {
   builder.add(
       {.name = "at", .help = "h", .default_text = "all", .default_is_words = true, .example = "[::]:1"},
       address);
-  describe(builder, level);
-  ASSERT_EQ(out.size(), 5u);
+  describe(builder, log);
+  ASSERT_EQ(out.size(), 6u);
   EXPECT_EQ(out[0].default_text, "7");
   EXPECT_EQ(out[0].example, "7");
   EXPECT_EQ(out[0].form, SettingForm::kNumber);
@@ -39,22 +39,28 @@ TEST(Settings, DefaultsComeFromTheValues) {
   EXPECT_EQ(dotted_name(out[4]), "log.level");
   EXPECT_EQ(out[4].default_text, "warn");
   EXPECT_EQ(variable_name(out[4]), "CULVERT_LOG_LEVEL");
+  EXPECT_EQ(dotted_name(out[5]), "log.format");
+  EXPECT_EQ(out[5].default_text, "text");
+  EXPECT_EQ(variable_name(out[5]), "CULVERT_LOG_FORMAT");
 
   EXPECT_TRUE(out[0].apply("9"));
   EXPECT_TRUE(out[1].apply("1s"));
   EXPECT_TRUE(out[2].apply("5"));
   EXPECT_TRUE(out[3].apply("[::1]:2"));
   EXPECT_TRUE(out[4].apply("debug"));
+  EXPECT_TRUE(out[5].apply("json"));
   EXPECT_EQ(count, 9);
   EXPECT_EQ(patience, 1s);
   EXPECT_EQ(cap, 5u);
   EXPECT_EQ(address->to_string(), "[::1]:2");
-  EXPECT_EQ(level, LogLevel::kDebug);
+  EXPECT_EQ(log.level, LogLevel::kDebug);
+  EXPECT_EQ(log.format, LogFormat::kJson);
 
   EXPECT_THAT(out[0].apply("10").error().message, HasSubstr("expected a whole number from 1 to 9"));
   EXPECT_THAT(out[1].apply("999ms").error().message, HasSubstr("too short (expected at least 1s)"));
   EXPECT_THAT(out[2].apply("0").error().message, HasSubstr("from 1 to 5"));
   EXPECT_FALSE(out[3].apply("host:1"));
+  EXPECT_THAT(out[5].apply("JSON").error().message, HasSubstr("use text or json"));
   EXPECT_EQ(count, 9);
 }
 

@@ -85,7 +85,7 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
                }});
   agent::describe(builder, options_);
   ops::describe(builder, ops_);
-  describe(builder, log_level_);
+  describe(builder, log_);
 }
 
 Result<std::vector<agent::Service>> AgentCommand::collect_services() const {
@@ -133,7 +133,7 @@ Result<ReloadReport> AgentCommand::reload(
     return refused;
   }
   Result<ReloadReport> report = take_changes(settings_, wanted.settings_);
-  set_log_level(wanted.log_level_);
+  set_log_options(wanted.log_);
   if (is_another(config_->token, wanted.config_->token))
     report->needs_restart.emplace_back("token: another one");
   if (wanted.config_->services != config_->services) {
@@ -147,7 +147,6 @@ Result<ReloadReport> AgentCommand::reload(
 }
 
 Result<> AgentCommand::run() {
-  set_log_level(log_level_);
   auto limit = raise_descriptor_limit();
   if (!limit) log_warn("descriptor_limit", "reason={}", culvert::quoted(limit.error().message));
   log_info("agent_starting", "token={} services={}", culvert::quoted(config_->token.describe()),

@@ -21,6 +21,7 @@ class AgentCommand final : public Command {
   Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
   const Settings* settings() const override { return &settings_; }
+  const LogOptions* log_options() const override { return &log_; }
   void describe_metrics(Metrics& metrics) const override { describe_agent_metrics(metrics); }
 
   // Reads file and variables again, as resolve() did, and takes over what may change: services go to
@@ -29,7 +30,6 @@ class AgentCommand final : public Command {
 
   // After resolve().
   const agent::Config& config() const { return *config_; }
-  LogLevel log_level() const { return log_level_; }
 
  private:
   Result<std::vector<agent::Service>> collect_services() const;
@@ -41,7 +41,7 @@ class AgentCommand final : public Command {
   std::vector<agent::Service> short_services_;
   agent::Options options_;
   ops::Options ops_;
-  LogLevel log_level_ = LogLevel::kInfo;
+  LogOptions log_;
   std::optional<agent::Config> config_;
   Arguments arguments_;
   Environment environment_;

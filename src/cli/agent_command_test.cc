@@ -21,7 +21,7 @@ TEST(AgentCommand, CollectsServicesFromEverySource) {
   EXPECT_EQ(config.options.max_streams, 5u);
   EXPECT_EQ(config.options.origin_timeout, 3s);
   EXPECT_EQ(config.options.pump.idle, 4h);
-  EXPECT_EQ(f.command.log_level(), LogLevel::kDebug);
+  EXPECT_EQ(f.command.log_options()->level, LogLevel::kDebug);
 }
 
 TEST(AgentCommand, TheFileTakesJsonTablesAndShortForms) {

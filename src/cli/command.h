@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/log.h"
 #include "base/metrics.h"
 #include "base/result.h"
 #include "cli/command_line.h"
@@ -33,6 +34,8 @@ class Command {
   virtual Result<> resolve(const Arguments& arguments, const Environment& environment) = 0;
   // An error is a failure at run time: failure_status().
   virtual Result<> run() = 0;
+  // After resolve(), also one that failed: how the command logs. nullptr: it has no settings for that.
+  virtual const LogOptions* log_options() const { return nullptr; }
   // After run() failed.
   virtual ExitStatus failure_status() const { return ExitStatus::kFailed; }
   // The series that the command serves, all of them zero: for the reference.

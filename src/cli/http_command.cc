@@ -80,7 +80,7 @@ HttpCommand::HttpCommand() : Command(command_info()), settings_(info().name) {
          return {};
        }});
   ops::describe(builder, ops_);
-  describe(builder, log_level_);
+  describe(builder, log_);
 }
 
 Result<> HttpCommand::resolve(const Arguments& arguments, const Environment& environment) {
@@ -208,7 +208,6 @@ void HttpCommand::keep_for_next_time() {
 }
 
 Result<> HttpCommand::run() {
-  set_log_level(log_level_);
   standard_output().start_thread();
   loop_.emplace();
   started_ = loop_->now();

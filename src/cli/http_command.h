@@ -26,6 +26,7 @@ class HttpCommand final : public Command, private agent::AgentObserver {
   Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
   const Settings* settings() const override { return &settings_; }
+  const LogOptions* log_options() const override { return &log_; }
   void describe_metrics(Metrics& metrics) const override { describe_agent_metrics(metrics); }
 
   // After resolve().
@@ -58,7 +59,7 @@ class HttpCommand final : public Command, private agent::AgentObserver {
   std::optional<hubapi::InviteToken> token_;
   std::filesystem::path config_dir_;
   ops::Options ops_;
-  LogLevel log_level_ = LogLevel::kWarn;
+  LogOptions log_ = {.level = LogLevel::kWarn};
 
   std::optional<net::EventLoop> loop_;  // since run()
   TimePoint started_;

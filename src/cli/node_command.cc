@@ -84,7 +84,7 @@ NodeCommand::NodeCommand(node::Roles roles)
   if (roles == node::Roles::kHubAndEdge) builder.add(roles_setting(config_.roles));
   if (roles != node::Roles::kHub) edge_token_.describe(builder);
   node::describe(builder, config_);
-  describe(builder, log_level_);
+  describe(builder, log_);
 }
 
 Result<> NodeCommand::resolve(const Arguments& arguments, const Environment& environment) {
@@ -102,7 +102,6 @@ Result<> NodeCommand::resolve(const Arguments& arguments, const Environment& env
 }
 
 Result<> NodeCommand::run() {
-  set_log_level(log_level_);
   config_.reload = [this] { return reload(); };
   auto node = node::Node::start(config_);
   if (!node) return std::unexpected(node.error());
@@ -124,7 +123,7 @@ Result<ReloadReport> NodeCommand::reload() {
   Result<ReloadReport> outcome;
   if (resolved) {
     outcome = take_changes(settings_, wanted.settings_);
-    set_log_level(wanted.log_level_);
+    set_log_options(wanted.log_);
     if (node_ != nullptr) node_->reconfigure(wanted.config_);
   } else {
     outcome = std::unexpected(join_problems(wanted.settings_, resolved.error()));

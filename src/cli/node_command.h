@@ -17,6 +17,7 @@ class NodeCommand final : public Command {
   Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
   const Settings* settings() const override { return &settings_; }
+  const LogOptions* log_options() const override { return &log_; }
   void describe_metrics(Metrics& metrics) const override { node::describe_metrics(metrics); }
 
   // Reads file and variables again, as resolve() did, and takes over what may change. kInvalid: something is
@@ -24,7 +25,6 @@ class NodeCommand final : public Command {
   Result<ReloadReport> reload();
 
   const node::Config& config() const { return config_; }
-  LogLevel log_level() const { return log_level_; }
 
  private:
   const node::Roles preset_;
@@ -32,7 +32,7 @@ class NodeCommand final : public Command {
   DataDir data_dir_;
   EdgeTokenSource edge_token_;
   node::Config config_;
-  LogLevel log_level_ = LogLevel::kInfo;
+  LogOptions log_;
   Arguments arguments_;
   Environment environment_;
   node::Node* node_ = nullptr;  // while it runs

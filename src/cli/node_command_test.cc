@@ -16,7 +16,7 @@ TEST(NodeCommand, WithoutAnySourceTheDefaultsStay) {
   EXPECT_TRUE(config.public_urls.empty());
   EXPECT_TRUE(config.edge_addrs.empty());
   EXPECT_EQ(config.edge.hello_timeout, edge::Options().hello_timeout);
-  EXPECT_EQ(f.command.log_level(), LogLevel::kInfo);
+  EXPECT_EQ(f.command.log_options()->level, LogLevel::kInfo);
 }
 
 TEST(NodeCommand, TakesEveryFlag) {
@@ -76,7 +76,7 @@ TEST(NodeCommand, TakesEveryFlag) {
   EXPECT_EQ(config.edge.pump.half_open, 3min);
   EXPECT_EQ(config.edge.balance, route::Balance::kLeastConnections);
   EXPECT_EQ(config.ops.listen->to_string(), "127.0.0.1:9100");
-  EXPECT_EQ(f.command.log_level(), LogLevel::kError);
+  EXPECT_EQ(f.command.log_options()->level, LogLevel::kError);
 }
 
 TEST(NodeCommand, FlagBeatsVariableBeatsFileBeatsDefault) {

@@ -16,8 +16,6 @@ Output& standard_output() {
 
 void write_line(Output& output, std::string_view text) { output.write(printable(text) + "\n"); }
 
-void write_message(std::string_view text) { write_line(standard_error(), fmt::format("culvert: {}", text)); }
-
 void drain_output() {
   const TimePoint end = monotonic_now() + kOutputPatience;
   for (Output* output : {&standard_error(), &standard_output()})

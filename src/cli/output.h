@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/log.h"
 #include "base/output.h"
 
 namespace culvert::cli {
@@ -25,11 +26,10 @@ template <class... T>
 void print_line(fmt::format_string<T...> format, T&&... values) {
   write_line(standard_output(), fmt::format(format, std::forward<T>(values)...));
 }
-// For people: begins with "culvert: " and goes the way of the log.
-void write_message(std::string_view text);
+// For people: begins with "culvert: " and goes the way of the log, in its format.
 template <class... T>
 void print_message(fmt::format_string<T...> format, T&&... values) {
-  write_message(fmt::format(format, std::forward<T>(values)...));
+  log_message(LogLevel::kInfo, fmt::format(format, std::forward<T>(values)...));
 }
 
 // At the end of the process: waits kOutputPatience at most until both have written what is queued.

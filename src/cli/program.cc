@@ -19,7 +19,7 @@ constexpr int kFailure = static_cast<int>(ExitStatus::kFailed);
 constexpr int kBadUsage = static_cast<int>(ExitStatus::kBadUsage);
 
 int complain(const Error& error, int status) {
-  print_message("{}", error.message);
+  log_message(LogLevel::kError, error.message);
   return status;
 }
 
@@ -51,8 +51,9 @@ void warn_of_unknown(const Commands& commands, const std::vector<std::string>& v
   }
   for (const std::string& name : variables) {
     if (std::ranges::find(known, name) != known.end()) continue;
-    print_message("warning: the environment variable {} is not known and has no effect{}", name,
-                  suggestion(name, known));
+    log_message(LogLevel::kWarn,
+                fmt::format("warning: the environment variable {} is not known and has no effect{}", name,
+                            suggestion(name, known)));
   }
 }
 
@@ -85,8 +86,10 @@ int run_program(std::vector<std::string> arguments, const Environment& environme
   if (!given) return complain(given.error(), kBadUsage);
   if (given->wants_help) return show(command_help(*command));
 
-  warn_of_unknown(commands, variables);
   auto resolved = command->resolve(*given, environment);
+  // In its format is also what is wrong with the settings.
+  if (const LogOptions* log = command->log_options()) set_log_options(*log);
+  warn_of_unknown(commands, variables);
   if (!resolved) return complain(resolved.error(), kBadUsage);
   auto done = command->run();
   if (!done) return complain(done.error(), static_cast<int>(command->failure_status()));

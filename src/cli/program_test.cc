@@ -7,6 +7,8 @@
 #include <array>
 #include <csignal>
 
+#include "base/json.h"
+#include "base/log.h"
 #include "cli/command_fixture.h"
 
 namespace culvert::cli {
@@ -52,6 +54,25 @@ TEST(Program, HelpOfEveryCommandHasExamples) {
     EXPECT_EQ(result.status, 0);
     EXPECT_THAT(result.out, HasSubstr("Examples:")) << testing::PrintToString(command);
   }
+}
+
+// What reads the log reads why the program did not start as well.
+TEST(Program, TellsErrorsInTheFormatOfItsLog) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"agent", "--log-format", "json"},
+        {"node", "--log-format=json", "--listen", "x\ny", "--data-dir", "/d"},
+        {"http", "3000", "--log-format", "json", "--token", "nonsense"}}) {
+    RunResult result = run(words);
+    set_log_options({});
+    EXPECT_EQ(result.status, 2);
+    ASSERT_TRUE(result.err.ends_with('\n')) << result.err;
+    const auto line = parse_json_object("the line", result.err.substr(0, result.err.find('\n')));
+    ASSERT_TRUE(line) << result.err;
+    EXPECT_EQ(line->at("level"), "error");
+    EXPECT_FALSE(line->at("msg").as_string().empty());
+  }
+  EXPECT_THAT(run({"agent", "--log-format", "xml"}).err,
+              HasSubstr("culvert: --log-format: log format \"xml\""));
 }
 
 TEST(Program, BadUsageIsTwoAndSaysWhatAndWhere) {

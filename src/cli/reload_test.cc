@@ -49,6 +49,20 @@ TEST(Reload, TakesWhatMayChangeAndNamesTheRest) {
   EXPECT_TRUE(log_enabled(LogLevel::kInfo));
 }
 
+TEST(Reload, TakesTheFormatOfTheLog) {
+  Fixture<NodeCommand> f;
+  const std::string file = f.file("node.toml", kFile);
+  ASSERT_TRUE(f.resolve({"--config", file}));
+  (void)f.file("node.toml", std::string(kFile) + "format = \"json\"\n");
+  testing::internal::CaptureStderr();
+  auto report = f.command.reload();
+  const std::string log = testing::internal::GetCapturedStderr();
+  set_log_options({});
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_THAT(report->changed, ElementsAre("log.format: json, was text"));
+  EXPECT_THAT(log, HasSubstr("\"msg\":\"config_reloaded\",\"changed\":\"log.format: json, was text\""));
+}
+
 // One wrong part, and the entire file has no effect.
 TEST(Reload, RefusesTheEntireFile) {
   Fixture<NodeCommand> f;

@@ -43,6 +43,7 @@ NODE = {
     "idle-timeout": ["3", "s", "-1s", "0s"],
     "half-open-timeout": ["3", "s", "-1s", "0s"],
     "log-level": ["loud", "INFO2", "5"],
+    "log-format": ["xml", "JSON", "text,json"],
 }
 AGENT = {
     "config": None,
@@ -65,6 +66,7 @@ AGENT = {
     "half-open-timeout": ["3", "s", "-1s", "0s"],
     "metrics-listen": ["nonsense", "1.2.3.4", "localhost:9100"],
     "log-level": ["loud"],
+    "log-format": ["xml"],
 }
 HTTP = {
     "config": None,
@@ -73,6 +75,7 @@ HTTP = {
     "hostname": ["x!.example.test", "x", "a..b", "x y.example.test", "*.*.test"],
     "metrics-listen": ["nonsense", "1.2.3.4", "localhost:9100"],
     "log-level": ["loud"],
+    "log-format": ["xml"],
 }
 HUB_ACCESS = {
     "config": None,
