@@ -32,8 +32,6 @@ Result<std::vector<Service>> parse_services(std::string_view json);
 struct Config {
   hubapi::InviteToken token;
   std::vector<Service> services;
-  // Ends the leases of the tenant's other agents, which get none for as long as this one runs.
-  bool is_exclusive = false;
   Options options = {};
 };
 

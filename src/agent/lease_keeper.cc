@@ -39,7 +39,7 @@ hubapi::Declaration LeaseKeeper::declaration() const {
   hubapi::Declaration out{config_.token.invite_id, config_.token.invite_secret, key_.public_key(), {}};
   for (const Service& service : config_.services)
     out.services.push_back({service.hostname, service.tls_mode});
-  out.is_exclusive = config_.is_exclusive;
+  out.is_exclusive = config_.options.is_exclusive;
   return out;
 }
 

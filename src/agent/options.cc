@@ -9,6 +9,14 @@ void describe(SettingsBuilder& settings, Options& options) {
       options.max_streams, 1, 1'000'000);
   settings.add({.name = "origin-timeout", .help = "how long an origin may take to accept a connection"},
                options.origin_timeout);
+  settings.add(
+      {.name = "exclusive",
+       .help = "whether the agent serves the tenant alone: yes or no",
+       .details = "With yes, the tenant's other agents lose their leases, and get none while this one runs.",
+       .value_name = "ANSWER",
+       .default_text = options.is_exclusive ? "yes" : "no",
+       .choices = {"yes", "no"},
+       .apply = store(options.is_exclusive, parse_yes_or_no)});
   tunnel::describe(settings, options.pump);
 }
 

@@ -8,6 +8,8 @@ namespace culvert::agent {
 // What the user of an agent may choose, besides its token and services.
 struct Options {
   size_t max_streams = 1024;
+  // Ends the leases of the tenant's other agents, which get none for as long as this one runs.
+  bool is_exclusive = false;
   Duration origin_timeout = std::chrono::seconds(10);
   tunnel::PumpLimits pump = {};
 };

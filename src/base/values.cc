@@ -55,6 +55,11 @@ Result<uint64_t> parse_number(std::string_view text, uint64_t least, uint64_t mo
   return *value;
 }
 
+Result<bool> parse_yes_or_no(std::string_view text) {
+  if (text == "yes" || text == "no") return text == "yes";
+  return fail(ErrorCode::kInvalid, "invalid answer {} (expected yes or no)", quoted(text));
+}
+
 Result<SocketAddr> parse_listen_addr(std::string_view text) {
   auto address = SocketAddr::parse(text);
   if (address) return address;

@@ -24,6 +24,9 @@ std::string format_duration(Duration duration);
 // A number from `least` to `most`, inclusive.
 Result<uint64_t> parse_number(std::string_view text, uint64_t least, uint64_t most);
 
+// "yes" or "no".
+Result<bool> parse_yes_or_no(std::string_view text);
+
 // An address to listen on: "0.0.0.0:443" or "[::]:443".
 Result<SocketAddr> parse_listen_addr(std::string_view text);
 

@@ -51,6 +51,16 @@ TEST(ListenAddr, ReadsAddressesNotNames) {
   }
 }
 
+TEST(YesOrNo, IsOneOfTheTwoWords) {
+  EXPECT_EQ(parse_yes_or_no("yes"), true);
+  EXPECT_EQ(parse_yes_or_no("no"), false);
+  for (std::string_view text : {"", "Yes", "true", "1", "no "}) {
+    auto answer = parse_yes_or_no(text);
+    ASSERT_FALSE(answer) << text;
+    EXPECT_NE(answer.error().message.find("expected yes or no"), std::string::npos) << text;
+  }
+}
+
 TEST(Duration, IsWrittenAsItIsRead) {
   for (std::string_view text : {"0s", "1ms", "1500ms", "90s", "1m", "90m", "1h", "36h", "2d", "365d"}) {
     EXPECT_EQ(format_duration(*parse_duration(text)), text);

@@ -7,7 +7,6 @@
 namespace culvert::cli {
 namespace {
 
-constexpr const char* kExclusive = "exclusive";
 constexpr size_t kMaxServicesFile = 1024 * 1024;
 
 CommandInfo command_info() {
@@ -18,11 +17,7 @@ CommandInfo command_info() {
               "  culvert agent --token-file token --service www.example.com=10.0.0.5:443,proxy=none\n"
               "  CULVERT_TOKEN=... "
               "CULVERT_AGENT_SERVICES='[{\"hostname\":\"app.example.com\",\"origin\":\"localhost:3000\",\n"
-              "    \"tls_mode\":\"terminate\",\"proxy_protocol\":\"none\"}]' culvert agent\n",
-          .switches = {
-              {.flag = kExclusive,
-               .help = "serve the tenant alone: its other agents lose their leases, and get none while this "
-                       "one runs"}}};
+              "    \"tls_mode\":\"terminate\",\"proxy_protocol\":\"none\"}]' culvert agent\n"};
 }
 
 Result<std::vector<agent::Service>> read_services(std::string_view path) {
@@ -118,7 +113,6 @@ Result<> AgentCommand::resolve(const Arguments& arguments, const Environment& en
   auto services = collect_services();
   if (!services) return std::unexpected(services.error());
   config_.emplace(agent::Config{.token = std::move(*token), .services = std::move(*services)});
-  config_->is_exclusive = arguments.has_switch(kExclusive);
   config_->options = options_;
   return {};
 }

@@ -44,11 +44,7 @@ void InviteTerms::describe(SettingsBuilder& settings, const std::string& when_ab
        .default_is_words = true,
        .example = "yes",
        .choices = {"yes", "no"},
-       .apply = [this](std::string_view text) -> Result<> {
-         if (text != "yes" && text != "no") return fail(ErrorCode::kInvalid, "expected yes or no");
-         allow_custom_domains_ = text == "yes";
-         return {};
-       }});
+       .apply = store(allow_custom_domains_, parse_yes_or_no)});
   settings.add(
       {.name = "ports",
        .help = "the ports that it may claim, as in 25565 or 20000-20099; any: all that the hub allows",

@@ -221,7 +221,7 @@ std::optional<Error> Leases::why_evicted(const InviteId& invite, const EndpointI
   return Error{
       ErrorCode::kConflict,
       fmt::format("agent {} is exclusive and serves this tenant alone{}; stop that agent, or restart this "
-                  "one with --exclusive to take its place",
+                  "one with --exclusive yes to take its place",
                   holder.short_text(), was_evicted ? ", and has ended the lease of this one" : "")};
 }
 

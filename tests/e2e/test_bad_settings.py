@@ -61,6 +61,7 @@ AGENT = {
                  '[{"hostname":"a.example.test","origin":"x:80"},{"hostname":"A.example.test","origin":"x:81"}]',
                  "[", "[]extra", "null", "[[]]"],
     "service": ["nonsense", "=x:80", "a.example.test=", "a.example.test=x", "a.example.test=x:80,maybe"],
+    "exclusive": ["maybe", "true", "1"],
     "max-streams": ["0", "-1", "many"],
     "idle-timeout": ["3", "s", "-1s", "0s"],
     "half-open-timeout": ["3", "s", "-1s", "0s"],
