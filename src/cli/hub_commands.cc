@@ -1,5 +1,6 @@
 // The commands about what a hub has: each is its words, the path of the API and the columns that are shown.
 #include "cli/audit_command.h"
+#include "cli/edge_edit_command.h"
 #include "cli/edge_invite_command.h"
 #include "cli/invite_edit_command.h"
 #include "cli/named_command.h"
@@ -141,8 +142,7 @@ NamedCommandInfo edge_invite_revoke() {
   return {.command = {.name = "edge-invite revoke",
                       .summary = "Revoke the token of an edge: it is cut off at once",
                       .examples = "  culvert edge-invite revoke paris\n",
-                      .positional = Positional{.name = "EDGE",
-                                               .help = "its name or id, as `culvert edge list` shows it"}},
+                      .positional = edge_word()},
           .method = "DELETE",
           .path = "/v1/edges/",
           .names_invite = false,
@@ -228,6 +228,7 @@ std::vector<std::unique_ptr<Command>> make_hub_commands() {
   commands.push_back(std::make_unique<ListCommand>(edge_invite_list()));
   commands.push_back(std::make_unique<NamedCommand>(edge_invite_revoke()));
   commands.push_back(std::make_unique<ListCommand>(edge_list()));
+  commands.push_back(std::make_unique<EdgeEditCommand>());
   commands.push_back(std::make_unique<AuditListCommand>());
   commands.push_back(std::make_unique<OperatorKeyCreateCommand>());
   commands.push_back(std::make_unique<ListCommand>(operator_key_list()));

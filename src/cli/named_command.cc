@@ -24,6 +24,8 @@ Positional invite_word() {
           .accepts_dash = is_id};  // base64url has dashes
 }
 
+Positional edge_word() { return {.name = "EDGE", .help = "its name or id, as `culvert edge list` shows it"}; }
+
 Result<std::string> find_invite(std::string_view word, const Fetch& fetch) {
   if (is_id(word)) return std::string(word);
   std::vector<std::string> found;

@@ -41,6 +41,8 @@ Result<std::string> find_invite(std::string_view word, const Fetch& fetch);
 
 // The word that names an invite, for commands that look it up.
 Positional invite_word();
+// The word that names an edge.
+Positional edge_word();
 
 // What is shown of an invite.
 const std::vector<Column>& invite_columns();

@@ -1,6 +1,7 @@
 #include "cli/named_command.h"
 
 #include "cli/command_fixture.h"
+#include "cli/edge_edit_command.h"
 #include "cli/invite_edit_command.h"
 
 namespace culvert::cli {
@@ -75,6 +76,30 @@ TEST(InviteEdit, RefusesWhatChangesNothingOrContradictsItself) {
               HasSubstr("--hostnames"));
   Fixture<InviteEditCommand> h;
   EXPECT_THAT(h.error(with_hub({"home", "--add-hostnames", "bad name"})), HasSubstr("--add-hostnames"));
+}
+
+TEST(EdgeEdit, BuildsTheRequest) {
+  Fixture<EdgeEditCommand> f;
+  ASSERT_TRUE(f.resolve(with_hub({"paris", "--name", "lyon", "--region", "eu-west"})));
+  EXPECT_EQ(f.command.request_json(), R"({"name":"lyon","region":"eu-west"})");
+  Fixture<EdgeEditCommand> g;
+  g.variables["CULVERT_EDGE_NAME"] = "lyon";
+  ASSERT_TRUE(g.resolve(with_hub({"paris"})));
+  EXPECT_EQ(g.command.request_json(), R"({"name":"lyon"})");
+  Fixture<EdgeEditCommand> h;
+  ASSERT_TRUE(h.resolve(with_hub({"paris", "--no-region"})));
+  EXPECT_EQ(h.command.request_json(), R"({"region":""})");
+}
+
+TEST(EdgeEdit, RefusesWhatChangesNothingOrContradictsItself) {
+  Fixture<EdgeEditCommand> f;
+  EXPECT_THAT(f.error(with_hub({"paris"})), HasSubstr("nothing is to be changed"));
+  Fixture<EdgeEditCommand> g;
+  EXPECT_THAT(g.error(with_hub({"paris", "--no-region", "--region", "eu"})),
+              HasSubstr("--region and --no-region"));
+  Fixture<EdgeEditCommand> h;
+  const std::vector<std::string> nothing = with_hub({"--name", "x"});
+  EXPECT_FALSE(h.command.parse(nothing));
 }
 
 // An id may begin with a dash, and is no flag; a flag is no id.
