@@ -8,15 +8,21 @@
 
 namespace culvert::cli {
 
-// A file with a passphrase: its first line.
-class PassphraseFile {
+// A passphrase: the first line of a file or, where none is given, what the user types on the terminal of
+// standard input.
+class PassphraseSource {
  public:
   void describe(SettingsBuilder& settings);
-  // kInvalid: none was given, or it is empty.
-  Result<SecretString> read() const;
+  // After settings were resolved: reads the file. kInvalid: it is empty, or there is neither file nor
+  // terminal.
+  Result<> resolve();
+  // Asks the user where there is no file; for a new passphrase twice, and both have to be the same.
+  enum class Kind : uint8_t { kNew, kKnown };
+  Result<SecretString> get(Kind kind) const;
 
  private:
   std::optional<std::filesystem::path> file_;
+  SecretString from_file_;
 };
 
 // culvert tenant export-key: the token, with the tenant's key in it, under a passphrase.
@@ -27,11 +33,10 @@ class KeyExportCommand final : public TenantCommand {
   Result<> run() override;
 
   // "culvert-token-v1:..."
-  Result<std::string> backup(Random& random) const;
+  Result<std::string> backup(const SecretString& passphrase, Random& random) const;
 
  private:
-  PassphraseFile file_;
-  SecretString passphrase_;
+  PassphraseSource passphrase_;
 };
 
 // culvert tenant import-key
@@ -44,8 +49,7 @@ class KeyImportCommand final : public Command {
 
  private:
   Settings settings_;
-  PassphraseFile file_;
-  SecretString passphrase_;
+  PassphraseSource passphrase_;
   std::filesystem::path backup_;
   std::filesystem::path out_;
 };
