@@ -107,6 +107,16 @@ Result<> OperatorAccess::find(const Settings& settings, const Environment& envir
   return {};
 }
 
+Result<std::optional<node::LocalEdge>> OperatorAccess::find_local_edge(const Settings& settings,
+                                                                       const Environment& environment) {
+  for (const char* flag : {"hub-url", "hub-key", "operator-key"}) {
+    if (settings.given(flag) != nullptr) return std::nullopt;
+  }
+  auto dir = data_dir_.path(environment);
+  if (!dir) return std::unexpected(dir.error());
+  return node::find_local_edge(*dir);
+}
+
 Result<std::string> OperatorAccess::call(std::string method, std::string path, std::string json) {
   net::EventLoop loop;
   hubapi::HubClient hub(loop, urls_, *hub_key_);

@@ -9,6 +9,7 @@
 #include "cli/exit_status.h"
 #include "cli/settings.h"
 #include "hubapi/token.h"
+#include "node/node.h"
 
 namespace culvert::cli {
 
@@ -20,6 +21,11 @@ class OperatorAccess {
   void describe(SettingsBuilder& settings);
   // After settings were resolved. Errors name what is missing.
   Result<> find(const Settings& settings, const Environment& environment);
+
+  // After settings were resolved: the edge of a hub elsewhere that was started last with this data directory;
+  // nullopt: there is none, or the settings name a hub.
+  Result<std::optional<node::LocalEdge>> find_local_edge(const Settings& settings,
+                                                         const Environment& environment);
 
   // One call; the answer's body. Runs a loop of its own until it is answered.
   Result<std::string> call(std::string method, std::string path, std::string json);

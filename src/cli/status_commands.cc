@@ -2,10 +2,8 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "cli/local_status.h"
 #include "cli/output.h"
-#include "http/client.h"
-#include "net/event_loop.h"
-#include "net/tcp.h"
 
 namespace culvert::cli {
 namespace {
@@ -13,7 +11,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::string_view kHubAnswer = "the hub's answer";
-constexpr Duration kLocalTime = std::chrono::seconds(10);
+constexpr std::string_view kEdgeAnswer = "the edge's answer";
 
 const std::vector<Column>& hub_columns() {
   static const std::vector<Column> columns = {
@@ -45,24 +43,31 @@ Result<std::vector<std::string>> texts_of(std::string_view source, std::string_v
   return out;
 }
 
-net::Task<> fetch_into(net::EventLoop& loop, SocketAddr address, std::string path,
-                       Result<http::Response>& answer) {
-  const TimePoint deadline = loop.now() + kLocalTime;
-  auto stream = co_await net::tcp_connect(loop, address, deadline);
-  if (!stream) {
-    answer = std::unexpected(stream.error());
-    co_return;
-  }
-  http::Request request{.method = "GET", .target = std::move(path), .headers = {}, .body = {}};
-  request.headers.add("Connection", "close");
-  answer = co_await http::fetch(**stream, address.to_string(), std::move(request), deadline);
+Result<std::optional<std::string>> fault_of(std::string_view source, std::string_view text) {
+  auto body = parse_json_object(source, text);
+  if (!body) return std::unexpected(body.error());
+  JsonReader reader(source, *body);
+  const std::string status(reader.text("status"));
+  if (reader.error()) return std::unexpected(*reader.error());
+  if (status == "ok" || status == "ready") return std::optional<std::string>();
+  auto faults = texts_of(source, text, "faults");
+  if (!faults) return std::unexpected(faults.error());
+  std::string out = printable(status);
+  for (const std::string& fault : *faults) out += "; " + printable(fault);
+  return std::optional(std::move(out));
+}
+
+std::string shown_faults(const std::vector<std::string>& faults) {
+  std::string out;
+  for (const std::string& fault : faults) out += fmt::format("\nfault: {}", printable(fault));
+  return out + (faults.empty() ? "" : "\n");
 }
 
 }  // namespace
 
 StatusCommand::StatusCommand()
     : OperatorCommand({.name = "status",
-                       .summary = "Show what a hub has, and whether it works",
+                       .summary = "Show what a hub has, or an edge on this host, and whether it works",
                        .examples = "  culvert status\n  culvert status -o json\n"}) {
   SettingsBuilder builder = settings_.builder();
   describe(builder, output_);
@@ -74,16 +79,78 @@ Result<> StatusCommand::resolve(const Arguments& arguments, const Environment& e
   if (!resolved) return resolved;
   auto completed = complete(output_, arguments, environment);
   if (!completed) return completed;
-  return access_.find(settings_, environment);
+  return edge_.find(access_, settings_, environment);
 }
 
 Result<> StatusCommand::run() {
+  if (edge_) return show_edge();
   auto answer = access_.call("GET", "/v1/status", "");
   if (!answer) return std::unexpected(answer.error());
   auto text = format_hub_status(*answer, output_);
   if (!text) return std::unexpected(text.error());
   print("{}", *text);
   return {};
+}
+
+Result<> StatusCommand::show_edge() {
+  auto answer = edge_.ask();
+  if (!answer) return std::unexpected(answer.error());
+  auto text = format_edge_status(*answer, output_);
+  if (!text) return std::unexpected(text.error());
+  print("{}", *text);
+  return {};
+}
+
+Result<> EdgeOnThisHost::find(OperatorAccess& access, const Settings& settings,
+                              const Environment& environment) {
+  auto found = access.find_local_edge(settings, environment);
+  if (!found) return std::unexpected(found.error());
+  edge_ = std::move(*found);
+  return edge_ ? Result<>() : access.find(settings, environment);
+}
+
+Result<std::string> EdgeOnThisHost::ask() {
+  if (!edge_->metrics) {
+    return fail(ErrorCode::kInvalid,
+                "the edge on this host, {}, tells its status nowhere; start it with e.g. --metrics-listen "
+                "127.0.0.1:9100 (CULVERT_METRICS_LISTEN)",
+                edge_->id.short_text());
+  }
+  auto answer = get_locally(*edge_->metrics, "/status");
+  if (!answer) {
+    failure_status_ = ExitStatus::kUnreachable;
+    return fail(answer.error().code, "the edge on this host does not answer: {}. Is `culvert edge` running?",
+                answer.error().message);
+  }
+  auto body = parse_json_object(kEdgeAnswer, answer->body);
+  if (answer->status != 200 || !body || !body->contains("edge_id")) {
+    return fail(ErrorCode::kInvalid, "what answers at {} is no edge of this version (status {})",
+                edge_->metrics->to_string(), answer->status);
+  }
+  return std::move(answer->body);
+}
+
+Result<std::string> format_edge_status(std::string_view text, const OutputOptions& options) {
+  const std::vector<Column> facts = {{"status", "status", Show::kStatus},
+                                     {"version", "version"},
+                                     {"edge", "edge_id"},
+                                     {"name", "name", Show::kText, "not known yet"},
+                                     {"region", "region"},
+                                     {"started", "started_at", Show::kTime},
+                                     {"addresses", "addresses", Show::kList},
+                                     {"hub URLs", "hub_urls", Show::kList},
+                                     {"hub", "hub", Show::kStatus},
+                                     {"since", "hub_since", Show::kTime, "the start"},
+                                     {"routes", "routes"},
+                                     {"routes version", "routes_version", Show::kText, "none yet"},
+                                     {"routes as of", "routes_as_of", Show::kTime, "never"},
+                                     {"tunnels", "tunnels"},
+                                     {"connections", "connections"}};
+  auto out = format_object(text, facts, options);
+  if (!out || options.format != OutputFormat::kTable) return out;
+  auto faults = texts_of(kEdgeAnswer, text, "faults");
+  if (!faults) return std::unexpected(faults.error());
+  return *out + shown_faults(*faults);
 }
 
 Result<std::string> format_hub_status(std::string_view text, const OutputOptions& options) {
@@ -97,7 +164,7 @@ Result<std::string> format_hub_status(std::string_view text, const OutputOptions
 
 HealthCommand::HealthCommand()
     : OperatorCommand({.name = "health",
-                       .summary = "Say by the exit status whether the hub works",
+                       .summary = "Say by the exit status whether the hub works, or the edge on this host",
                        .examples =
                            "  culvert health\n"
                            "  culvert health || echo 'not all is well'    # 1: degraded, 4: not reached\n"}) {
@@ -108,10 +175,19 @@ HealthCommand::HealthCommand()
 Result<> HealthCommand::resolve(const Arguments& arguments, const Environment& environment) {
   auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
-  return access_.find(settings_, environment);
+  return edge_.find(access_, settings_, environment);
 }
 
 Result<> HealthCommand::run() {
+  if (edge_) {
+    auto answer = edge_.ask();
+    if (!answer) return std::unexpected(answer.error());
+    auto fault = edge_fault(*answer);
+    if (!fault) return std::unexpected(fault.error());
+    if (*fault) return fail(ErrorCode::kUnavailable, "edge: {}", **fault);
+    print("ok\n");
+    return {};
+  }
   auto answer = access_.call("GET", "/v1/health", "");
   if (!answer) return std::unexpected(answer.error());
   auto fault = hub_fault(*answer);
@@ -121,19 +197,8 @@ Result<> HealthCommand::run() {
   return {};
 }
 
-Result<std::optional<std::string>> hub_fault(std::string_view text) {
-  auto body = parse_json_object(kHubAnswer, text);
-  if (!body) return std::unexpected(body.error());
-  JsonReader reader(kHubAnswer, *body);
-  const std::string status(reader.text("status"));
-  if (reader.error()) return std::unexpected(*reader.error());
-  if (status == "ok") return std::optional<std::string>();
-  auto faults = texts_of(kHubAnswer, text, "faults");
-  if (!faults) return std::unexpected(faults.error());
-  std::string out = printable(status);
-  for (const std::string& fault : *faults) out += "; " + printable(fault);
-  return std::optional(std::move(out));
-}
+Result<std::optional<std::string>> hub_fault(std::string_view text) { return fault_of(kHubAnswer, text); }
+Result<std::optional<std::string>> edge_fault(std::string_view text) { return fault_of(kEdgeAnswer, text); }
 
 LocalCommand::LocalCommand(CommandInfo info) : Command(std::move(info)), settings_(this->info().name) {
   SettingsBuilder builder = settings_.builder();
@@ -149,19 +214,12 @@ Result<> LocalCommand::resolve(const Arguments& arguments, const Environment& en
               "started with");
 }
 
-Result<LocalCommand::Answer> LocalCommand::get(std::string path) {
-  SocketAddr address = *options_.listen;
-  // One that listens on every address is on this one as well.
-  if (address.is_unspecified()) address = SocketAddr::v4({127, 0, 0, 1}, address.port());
-  net::EventLoop loop;
-  Result<http::Response> answer = fail(ErrorCode::kClosed, "the call was interrupted");
-  net::TaskGroup tasks(loop);
-  tasks.spawn(fetch_into(loop, address, std::move(path), answer));
-  loop.run();
+Result<LocalAnswer> LocalCommand::get(std::string path) {
+  auto answer = get_locally(*options_.listen, std::move(path));
   failure_status_ = answer ? ExitStatus::kFailed : ExitStatus::kUnreachable;
-  if (answer) return Answer{answer->status, std::move(answer->body)};
-  return fail(ErrorCode::kUnavailable, "nothing answers at {}: {}. Was it started with --metrics-listen {}?",
-              address.to_string(), answer.error().message, options_.listen->to_string());
+  if (answer) return answer;
+  return fail(ErrorCode::kUnavailable, "{}. Was it started with --metrics-listen {}?", answer.error().message,
+              options_.listen->to_string());
 }
 
 AgentStatusCommand::AgentStatusCommand()
@@ -217,8 +275,7 @@ Result<std::string> format_agent_status(std::string_view text, const OutputOptio
   }
   auto faults = texts_of(kSource, text, "faults");
   if (!faults) return std::unexpected(faults.error());
-  for (const std::string& fault : *faults) *out += fmt::format("\nfault: {}", printable(fault));
-  return *out + (faults->empty() ? "" : "\n");
+  return *out + shown_faults(*faults);
 }
 
 AgentHealthCommand::AgentHealthCommand()

@@ -44,6 +44,56 @@ TEST(AgentStatus, ShowsServicesWithReasonsAndEdges) {
   EXPECT_FALSE(format_agent_status("{}", {}));
 }
 
+constexpr const char* kEdge =
+    R"({"status":"degraded","version":"1","edge_id":"ab","name":"paris","region":"","started_at":1700000000,
+        "addresses":["192.0.2.1:443"],"hub_urls":["https://h.eu"],"hub":"away","hub_since":1700000060,
+        "hub_reason":"refused","routes":7,"routes_version":"1f.12","routes_as_of":1700000060,"tunnels":2,
+        "connections":3,"faults":["the hub has\nnot answered"]})";
+
+TEST(EdgeStatus, IsShownWithItsFaults) {
+  const std::string text = format_edge_status(kEdge, {}).value();
+  EXPECT_THAT(text, HasSubstr("hub             away\nsince           2023-11-14 22:14 UTC\n"));
+  EXPECT_THAT(text, HasSubstr("routes          7\nroutes version  1f.12\n"));
+  EXPECT_THAT(text, HasSubstr("region          -\n"));
+  EXPECT_THAT(text, HasSubstr("tunnels         2\n"));
+  EXPECT_THAT(text, HasSubstr("\nfault: the hub has\\x0anot answered\n"));
+  EXPECT_THAT(format_edge_status(kEdge, {.format = OutputFormat::kYaml}).value(),
+              HasSubstr("hub_reason: refused"));
+  EXPECT_FALSE(format_edge_status("{}", {}));
+  EXPECT_EQ(edge_fault(kEdge).value(), "degraded; the hub has\\x0anot answered");
+  EXPECT_EQ(edge_fault(R"({"status":"ready","faults":[]})").value(), std::nullopt);
+}
+
+std::string edge_info(std::string_view metrics) {
+  return fmt::format("edge_id = {}\n{}", SecretKey::from_seed(Bytes(32, 7))->public_key().to_string(),
+                     metrics);
+}
+
+TEST(EdgeStatus, IsThatOfTheEdgeInTheDataDirectory) {
+  Fixture<StatusCommand> f;
+  f.file("edge.info", edge_info(""));
+  ASSERT_TRUE(f.resolve({"--data-dir", f.directory.string()}));
+  auto nowhere = f.command.run();
+  ASSERT_FALSE(nowhere);
+  EXPECT_THAT(nowhere.error().message, HasSubstr("--metrics-listen"));
+  EXPECT_EQ(f.command.failure_status(), ExitStatus::kFailed);
+
+  Fixture<HealthCommand> g;
+  g.file("edge.info", edge_info("metrics = [::]:1\n"));
+  ASSERT_TRUE(g.resolve({"--data-dir", g.directory.string()}));
+  auto silent = g.command.run();
+  ASSERT_FALSE(silent);
+  EXPECT_THAT(silent.error().message, HasSubstr("nothing answers at 127.0.0.1:1"));
+  EXPECT_THAT(silent.error().message, HasSubstr("Is `culvert edge` running?"));
+  EXPECT_EQ(g.command.failure_status(), ExitStatus::kUnreachable);
+
+  Fixture<StatusCommand> h;
+  h.file("edge.info", edge_info("metrics = [::]:1\n"));
+  EXPECT_THAT(h.error({"--data-dir", h.directory.string(), "--hub-url", "https://h.eu"}),
+              HasSubstr("--hub-key"))
+      << "a hub that is named is meant";
+}
+
 TEST(AgentCommands, NeedTheAddress) {
   Fixture<AgentHealthCommand> without;
   EXPECT_THAT(without.error({}), HasSubstr("--metrics-listen (or CULVERT_METRICS_LISTEN): is missing"));

@@ -143,7 +143,9 @@ TEST_F(EdgeApiTest, AnAnnouncedEdgeIsDialledUntilItLeavesOrIsRevoked) {
     return *answer;
   };
   EXPECT_EQ(edges().edges.size(), 1U);
-  ASSERT_EQ(announce(token.edge_key).status, 200);
+  const http::Response welcome = announce(token.edge_key);
+  ASSERT_EQ(welcome.status, 200);
+  EXPECT_EQ(hubapi::decode_edge_welcome(welcome.body), (hubapi::EdgeWelcome{"paris", "eu"}));
   const auto answer = edges();
   ASSERT_EQ(answer.edges.size(), 2U);
   EXPECT_EQ(answer.edges[0].id, token.edge_key.public_key());

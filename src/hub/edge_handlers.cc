@@ -227,11 +227,8 @@ net::Task<http::Response> EdgeHandlers::announce(const http::Exchange& exchange)
   if (!id) co_return std::move(id.error());
   auto announcement = hubapi::decode_edge_announcement(exchange.request.body);
   if (!announcement) co_return error_response(400, "invalid_request", announcement.error().message);
-  const auto is_known = [&] {
-    const Edge* edge = edges_.find(*id);
-    return edge != nullptr && edge->announced == *announcement;
-  };
-  if (!is_known()) {
+  const Edge* known = edges_.find(*id);
+  if (known == nullptr || known->announced != *announcement) {
     auto stored =
         co_await ledger_.commit({.touches = {std::string(Edges::kKind)}, .judge = [&]() -> Result<Batch> {
                                    const Edge* old = edges_.find(*id);
@@ -244,7 +241,9 @@ net::Task<http::Response> EdgeHandlers::announce(const http::Exchange& exchange)
                                  }});
     if (!stored) co_return refuse(stored.error(), exchange.now);
   }
-  co_return json_response(200, R"({"status":"ok"})");
+  const Edge* edge = edges_.find(*id);
+  if (edge == nullptr) co_return refuse(edges_.remove(*id).error(), exchange.now);
+  co_return json_response(200, encode(hubapi::EdgeWelcome{edge->name, edge->region}));
 }
 
 http::Response EdgeHandlers::report(const http::Exchange& exchange) {

@@ -61,6 +61,21 @@ Result<EdgeAnnouncement> decode_edge_announcement(std::string_view text) {
   return announcement;
 }
 
+std::string encode(const EdgeWelcome& welcome) {
+  return json::serialize(json::object{{"status", "ok"}, {"name", welcome.name}, {"region", welcome.region}});
+}
+
+Result<EdgeWelcome> decode_edge_welcome(std::string_view text) {
+  constexpr std::string_view kWhat = "the hub's answer";
+  auto object = parse_json_object(kWhat, text);
+  if (!object) return std::unexpected(object.error());
+  JsonReader reader(kWhat, *object);
+  // Hubs of earlier versions say neither.
+  EdgeWelcome welcome{std::string(reader.optional_text("name")), std::string(reader.optional_text("region"))};
+  if (reader.error()) return std::unexpected(*reader.error());
+  return welcome;
+}
+
 std::string encode(const TunnelReport& report) {
   json::object body{{"session", report.session}, {"number", report.number}};
   for (const auto& [name, agents] : kLists) {

@@ -28,6 +28,16 @@ struct EdgeAnnouncement {
 std::string encode(const EdgeAnnouncement& announcement);
 Result<EdgeAnnouncement> decode_edge_announcement(std::string_view json);
 
+// The hub's answer: what the operator calls the edge.
+struct EdgeWelcome {
+  std::string name;
+  std::string region;  // may be empty
+  bool operator==(const EdgeWelcome&) const = default;
+};
+std::string encode(const EdgeWelcome& welcome);
+// Members that are not known are left out, since a hub may be newer than its edges.
+Result<EdgeWelcome> decode_edge_welcome(std::string_view json);
+
 // POST /v1/edges/self/tunnels: what became of its tunnels since the last report. The first one of a session,
 // number 0, names all agents that it hears; a hub that missed one asks for another session.
 struct TunnelReport {

@@ -114,7 +114,7 @@ net::Task<Result<EdgeClient::Answer>> EdgeClient::exchange_signed(Connection& co
 }
 
 // A connection that was kept may have ended meanwhile: once more then.
-net::Task<Result<>> EdgeClient::ask(std::string method, std::string target, std::string body) {
+net::Task<Result<std::string>> EdgeClient::ask(std::string method, std::string target, std::string body) {
   while (true) {
     const bool is_fresh = !kept_ || !kept_->client.is_reusable();
     if (is_fresh) {
@@ -124,7 +124,7 @@ net::Task<Result<>> EdgeClient::ask(std::string method, std::string target, std:
     }
     const std::shared_ptr<Connection> connection = kept_;
     auto answer = co_await exchange_signed(*connection, method, target, body);
-    if (answer && answer->status == kOk) co_return Result<>();
+    if (answer && answer->status == kOk) co_return std::move(answer->body);
     if (answer) co_return std::unexpected(error_of(answer->status, answer->body));
     if (kept_ == connection) kept_ = nullptr;
     if (!is_fresh) continue;
@@ -133,12 +133,16 @@ net::Task<Result<>> EdgeClient::ask(std::string method, std::string target, std:
   }
 }
 
-net::Task<Result<>> EdgeClient::announce(EdgeAnnouncement announcement) {
-  co_return co_await ask("PUT", "/v1/edges/self", encode(announcement));
+net::Task<Result<EdgeWelcome>> EdgeClient::announce(EdgeAnnouncement announcement) {
+  auto answer = co_await ask("PUT", "/v1/edges/self", encode(announcement));
+  if (!answer) co_return std::unexpected(answer.error());
+  co_return decode_edge_welcome(*answer);
 }
 
 net::Task<Result<>> EdgeClient::report(TunnelReport report) {
-  co_return co_await ask("POST", "/v1/edges/self/tunnels", encode(report));
+  auto answer = co_await ask("POST", "/v1/edges/self/tunnels", encode(report));
+  if (!answer) co_return std::unexpected(answer.error());
+  co_return Result<>();
 }
 
 net::Task<Result<>> EdgeClient::follow(std::optional<HeldRoutes> held,

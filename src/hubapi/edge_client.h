@@ -32,7 +32,7 @@ class EdgeClient {
   // error_from_response().
   //
   // One at a time, on a connection that is kept: as long as it stands, one hub is told all.
-  net::Task<Result<>> announce(EdgeAnnouncement announcement);
+  net::Task<Result<EdgeWelcome>> announce(EdgeAnnouncement announcement);
   net::Task<Result<>> report(TunnelReport report);  // kConflict: it does not follow the last one
 
   // Follows the hub's routes: gives each line to `on_line` until the stream ends, which is an error as well,
@@ -54,7 +54,8 @@ class EdgeClient {
   // signature.
   net::Task<Result<Answer>> exchange_signed(Connection& connection, std::string method, std::string target,
                                             std::string body);
-  net::Task<Result<>> ask(std::string method, std::string target, std::string body);
+  // The answer's body.
+  net::Task<Result<std::string>> ask(std::string method, std::string target, std::string body);
   // False: nothing in the answer says that another signature would fare better.
   bool learn(const http::ResponseHead& head, TimePoint asked, UnixTime created);
 

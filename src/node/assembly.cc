@@ -236,6 +236,15 @@ net::Task<> Assembly::closed() {
   }
 }
 
+std::optional<EdgeStatus> Assembly::edge_status() const {
+  if (!link_) return std::nullopt;
+  EdgeStatus status = link_->status();
+  status.version = kVersion;
+  status.tunnels = edge_->counters().tunnels_active.load(std::memory_order_relaxed);
+  status.connections = edge_->counters().connections_active.load(std::memory_order_relaxed);
+  return status;
+}
+
 void Assembly::report(Metrics& metrics) const {
   hub::report(hub_status(), metrics);
   node::report(door_ ? door_->counters() : HubDoor::Counters{}, metrics);

@@ -69,6 +69,8 @@ class Assembly {
   const std::vector<std::string>& public_urls() const { return urls_; }
   hub::Status hub_status() const { return hub_ ? hub_->status() : hub::Status{}; }
   void report(Metrics& metrics) const;
+  // Of an edge without a hub, but for what its workers know; nullopt: it has one.
+  std::optional<EdgeStatus> edge_status() const;
   // Why it cannot serve; nullopt: it can.
   std::optional<std::string> fault() const { return link_ ? link_->fault() : std::nullopt; }
 

@@ -1,5 +1,7 @@
 #include "node/data_dir.h"
 
+#include <algorithm>
+#include <functional>
 #include <optional>
 #include <thread>
 
@@ -63,7 +65,7 @@ Result<> DataDir::create() const {
 
 Result<> DataDir::secure() const {
   for (const fs::path& file :
-       {node_key(), operator_key(), database(), ca_certificate(), ca_key(), info(), routes()}) {
+       {node_key(), operator_key(), database(), ca_certificate(), ca_key(), info(), edge_info(), routes()}) {
     remove_drafts(file, Duration::zero());
   }
   for (const fs::path& secret : {node_key(), operator_key(), ca_key()}) {
@@ -187,11 +189,30 @@ Result<std::unique_ptr<tls::InternalCa>> DataDir::load_or_create_ca(UnixTime now
   return ca;
 }
 
+namespace {
+
+// Lines of the form "name = value".
+void for_each_fact(std::string_view text,
+                   const std::function<void(std::string_view name, std::string_view value)>& take) {
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    const size_t equals = line.find('=');
+    if (line.starts_with('#') || equals == std::string_view::npos) continue;
+    take(trim(line.substr(0, equals)), trim(line.substr(equals + 1)));
+  }
+}
+
+}  // namespace
+
 Result<> DataDir::write_info(const Info& info) const {
   std::string text = "# Written by the running node for other commands on this host.\n";
   text += fmt::format("hub_key = {}\n", info.hub_key.to_string());
   for (const std::string& url : info.hub_urls) text += fmt::format("hub_url = {}\n", url);
-  return replace_file(this->info(), as_bytes(text), 0644);
+  auto written = replace_file(this->info(), as_bytes(text), 0644);
+  std::error_code ignored;
+  if (written) fs::remove(edge_info(), ignored);
+  return written;
 }
 
 Result<DataDir::Info> DataDir::read_info() const {
@@ -199,24 +220,54 @@ Result<DataDir::Info> DataDir::read_info() const {
   if (!content) return std::unexpected(content.error());
   std::optional<PublicKey> key;
   std::vector<std::string> urls;
-  std::string_view rest = as_text(*content);
-  while (!rest.empty()) {
-    std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-    size_t equals = line.find('=');
-    if (line.starts_with('#') || equals == std::string_view::npos) continue;
-    std::string_view name = trim(line.substr(0, equals));
-    std::string_view value = trim(line.substr(equals + 1));
+  for_each_fact(as_text(*content), [&](std::string_view name, std::string_view value) {
     if (name == "hub_url") urls.emplace_back(value);
     if (name == "hub_key") {
       if (auto parsed = PublicKey::parse(value)) key = *parsed;
     }
-  }
+  });
   if (!key || urls.empty()) {
     return fail(ErrorCode::kInvalid, "{} is damaged; start the node again, it writes a new one",
                 info().native());
   }
   return Info{std::move(urls), *key};
+}
+
+Result<> DataDir::write_edge_info(const EdgeInfo& info) const {
+  std::string text = "# Written by the running edge for other commands on this host.\n";
+  text += fmt::format("edge_id = {}\n", info.id.to_string());
+  if (info.metrics) text += fmt::format("metrics = {}\n", info.metrics->to_string());
+  return replace_file(edge_info(), as_bytes(text), 0644);
+}
+
+Result<DataDir::EdgeInfo> DataDir::read_edge_info() const {
+  auto content = read_file(edge_info(), kMaxPem);
+  if (!content) return std::unexpected(content.error());
+  std::optional<PublicKey> id;
+  std::optional<SocketAddr> metrics;
+  bool is_damaged = false;
+  for_each_fact(as_text(*content), [&](std::string_view name, std::string_view value) {
+    if (name == "edge_id") {
+      if (auto parsed = PublicKey::parse(value)) id = *parsed;
+    }
+    if (name == "metrics") {
+      auto parsed = SocketAddr::parse(value);
+      if (parsed) metrics = *parsed;
+      is_damaged = !parsed;
+    }
+  });
+  if (!id || is_damaged) {
+    return fail(ErrorCode::kInvalid, "{} is damaged; start the edge again, it writes a new one",
+                edge_info().native());
+  }
+  return EdgeInfo{*id, metrics};
+}
+
+Result<std::optional<LocalEdge>> find_local_edge(const std::filesystem::path& data_dir) {
+  auto info = DataDir{data_dir}.read_edge_info();
+  if (info) return LocalEdge{info->id, info->metrics};
+  if (info.error().code == ErrorCode::kNotFound) return std::nullopt;
+  return std::unexpected(info.error());
 }
 
 Result<LocalNode> find_local_node(const std::filesystem::path& data_dir) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "base/random.h"
 #include "base/result.h"
 #include "base/secret.h"
+#include "base/socket_addr.h"
 #include "tls/tls.h"
 
 // The files of a node. Secrets are mode 0600 and made create-exclusive: two processes that start at once
@@ -29,6 +31,8 @@ struct DataDir {
   std::filesystem::path routes() const { return path / "routes.jsonl"; }
   // What other commands on this host need to find the running node: "key = value" lines, no secrets.
   std::filesystem::path info() const { return path / "node.info"; }
+  // The same of a running edge that has its hub on another host.
+  std::filesystem::path edge_info() const { return path / "edge.info"; }
 
   // Held by the running node.
   std::filesystem::path lock() const { return path / "lock"; }
@@ -54,8 +58,16 @@ struct DataDir {
     std::vector<std::string> hub_urls;
     PublicKey hub_key;
   };
+  // Instead of edge_info().
   Result<> write_info(const Info& info) const;
   Result<Info> read_info() const;
+
+  struct EdgeInfo {
+    PublicKey id;
+    std::optional<SocketAddr> metrics;  // where it serves its status
+  };
+  Result<> write_edge_info(const EdgeInfo& info) const;
+  Result<EdgeInfo> read_edge_info() const;
 };
 
 }  // namespace culvert::node

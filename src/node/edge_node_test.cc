@@ -3,7 +3,9 @@
 #include <thread>
 
 #include "base/json.h"
+#include "http/client.h"
 #include "hubapi/hub_client.h"
+#include "net/tcp.h"
 #include "node/node_fixture.h"
 
 namespace culvert::node {
@@ -61,6 +63,13 @@ class EdgeNodeTest : public NodeTest {
     auto created = call("POST", "/v1/edges", fmt::format(R"({{"name":"{}"}})", name));
     return hubapi::parse_edge_token(std::string_view(created.at("token").as_string())).value();
   }
+  std::string get(const SocketAddr& address, const std::string& path) {
+    auto stream = run_task(loop_, net::tcp_connect(loop_, address, soon())).value();
+    return run_task(loop_, http::fetch(*stream, "test",
+                                       {.method = "GET", .target = path, .headers = {}, .body = {}}, soon()))
+        .value()
+        .body;
+  }
   std::string state_of(const std::string& name = "paris") {
     return std::string(call("GET", "/v1/edges/" + name).at("state").as_string());
   }
@@ -87,6 +96,81 @@ TEST_F(EdgeNodeTest, AnEdgeFollowsItsHubAndLeavesIt) {
   EXPECT_TRUE(becomes([&] { return state_of() == "left"; }));
   EXPECT_EQ(fs::status(directory_ / "edge" / "routes.jsonl").permissions() & fs::perms::all,
             fs::perms::owner_read | fs::perms::owner_write);
+}
+
+// As `culvert status` asks.
+TEST_F(EdgeNodeTest, AnEdgeTellsItsStatus) {
+  Config kept = hub_config();
+  auto hub = start(kept);
+  const hubapi::EdgeToken token = new_token();
+  auto edge = start(edge_config(token));
+  const auto local = find_local_edge(directory_ / "edge");
+  ASSERT_TRUE(local && *local);
+  EXPECT_EQ((*local)->id, token.edge_key.public_key());
+  ASSERT_EQ((*local)->metrics, (*edge)->metrics_addr());
+  const auto status = [&] {
+    auto answer = get(*(*local)->metrics, "/status");
+    return parse_json_object("the status", answer).value();
+  };
+  ASSERT_TRUE(
+      becomes([&] { return status().at("hub") == "followed" && !status().at("routes_version").is_null(); }));
+  const auto good = status();
+  EXPECT_EQ(good.at("status"), "ready");
+  EXPECT_EQ(std::string(good.at("edge_id").as_string()), token.edge_key.public_key().to_string());
+  EXPECT_EQ(good.at("name"), "paris");
+  EXPECT_EQ(good.at("tunnels"), 0);
+  EXPECT_TRUE(good.at("routes_as_of").is_int64());
+  EXPECT_NE(get(*(*local)->metrics, "/readyz").find("ok"), std::string::npos);
+
+  kept.edge.tcp_listen = (*hub)->tcp_addr();
+  hub.reset();
+  ASSERT_TRUE(becomes([&] { return status().at("hub") == "away"; }));
+  EXPECT_TRUE(becomes([&] { return status().at("hub_reason").as_string().size() > 0; }));
+  const auto away = status();
+  EXPECT_EQ(away.at("status"), "degraded");
+  EXPECT_EQ(away.at("faults").as_array().size(), 1U);
+  EXPECT_EQ(away.at("routes_version"), good.at("routes_version"));
+  EXPECT_GE(away.at("hub_since").as_int64(), good.at("hub_since").as_int64());
+  const std::string readiness = get(*(*local)->metrics, "/readyz");
+  EXPECT_NE(readiness.find("degraded: the hub has not answered since"), std::string::npos) << readiness;
+
+  // Another start, from the disk alone.
+  edge.reset();
+  edge = start(edge_config(token));
+  const auto again = find_local_edge(directory_ / "edge").value();
+  ASSERT_TRUE(again);
+  const auto alone = parse_json_object("the status", get(*again->metrics, "/status")).value();
+  EXPECT_EQ(alone.at("hub"), "away");
+  EXPECT_EQ(alone.at("name"), "");
+  EXPECT_EQ(alone.at("routes_version"), good.at("routes_version"));
+  EXPECT_TRUE(alone.at("routes_as_of").is_int64());
+
+  hub = start(kept);
+  call("DELETE", "/v1/edges/paris");
+  const auto revoked = [&] {
+    return parse_json_object("the status", get(*again->metrics, "/status")).value();
+  };
+  ASSERT_TRUE(becomes([&] { return revoked().at("hub") == "revoked"; }));
+  EXPECT_TRUE(revoked().at("routes_version").is_null());
+}
+
+TEST_F(EdgeNodeTest, AHubInTheSameDirectoryTakesTheEdgesPlace) {
+  auto hub = start(hub_config());
+  {
+    Config quiet = edge_config(new_token());
+    quiet.ops.listen.reset();
+    auto edge = start(quiet);
+    const auto local = find_local_edge(directory_ / "edge").value();
+    ASSERT_TRUE(local);
+    EXPECT_FALSE(local->metrics);
+  }
+  EXPECT_FALSE(find_local_edge(directory_ / "hub").value());
+  Config other = hub_config();
+  other.data_dir = directory_ / "edge";
+  auto second = start(other);
+  EXPECT_FALSE(find_local_edge(directory_ / "edge").value());
+  EXPECT_TRUE(replace_file(directory_ / "edge" / "edge.info", as_bytes("edge_id = nonsense\n"), 0644));
+  EXPECT_EQ(find_local_edge(directory_ / "edge").error().code, ErrorCode::kInvalid);
 }
 
 TEST_F(EdgeNodeTest, ARestartedHubIsFollowedAgain) {

@@ -46,6 +46,7 @@ void HubLink::load() {
     }
     return;
   }
+  heard_at_ = file_.written_at();
   log_info("routes_loaded", "routes={} path={}", replica_->routes()->size(),
            culvert::quoted(parts_.route_file.native()));
   parts_.replace_routes(replica_->routes());
@@ -93,10 +94,14 @@ net::Task<> HubLink::say_goodbye() {
 net::Task<> HubLink::follow() {
   Backoff backoff;
   while (!is_ending_) {
-    auto ended = co_await client_.announce(parts_.announcement);
+    auto welcome = co_await client_.announce(parts_.announcement);
     if (is_ending_) break;
     TimePoint began = loop_.now();
-    if (ended) {
+    Result<> ended;
+    if (!welcome) {
+      ended = std::unexpected(welcome.error());
+    } else {
+      welcome_ = std::move(*welcome);
       ++counters_.connects;
       batch_.clear();
       replica_->restart();
@@ -104,11 +109,12 @@ net::Task<> HubLink::follow() {
       const auto held = std::exchange(wants_snapshot_, false) ? std::nullopt : replica_->held();
       began = loop_.now();
       ended = co_await client_.follow(held, [this](std::string_view line) { return take(line); });
-      counters_.is_following = false;
+      if (std::exchange(counters_.is_following, false)) turned_at_ = loop_.unix_now();
       if (is_ending_) break;
     }
     const bool is_revoked = ended.error().code == ErrorCode::kNotFound;
-    is_refused_ = ended.error().code == ErrorCode::kUnauthorized;
+    const bool was_refused = std::exchange(is_refused_, ended.error().code == ErrorCode::kUnauthorized);
+    if (is_refused_ != was_refused) turned_at_ = loop_.unix_now();
     if (is_revoked) forget_all();
     if (ended.error().code == ErrorCode::kConflict) wants_snapshot_ = true;
     if (wants_snapshot_ || loop_.now() - began >= kLasting) backoff.reset();
@@ -122,6 +128,7 @@ Result<> HubLink::take(std::string_view line) {
   if (!std::exchange(counters_.is_following, true)) {
     failure_.reset();
     is_revoked_ = is_refused_ = false;
+    turned_at_ = loop_.unix_now();
     log_info("hub_followed", "hub={}", parts_.token.hub_key.short_text());
     report_now_.notify();
   }
@@ -131,6 +138,7 @@ Result<> HubLink::take(std::string_view line) {
   batch_ += '\n';
   auto taken = take_event(*event);
   if (!taken) return taken;
+  if (replica_->seal()) heard_at_ = loop_.unix_now();
   // Signs of life are not kept.
   if (replica_->is_at_seal()) batch_.clear();
   return {};
@@ -172,6 +180,8 @@ void HubLink::keep(bool is_snapshot) {
 void HubLink::forget_all() {
   if (std::exchange(is_revoked_, true)) return;
   replica_.emplace(parts_.token.hub_key);
+  heard_at_.reset();
+  turned_at_ = loop_.unix_now();
   file_.remove();
   parts_.replace_routes(replica_->routes());
 }
@@ -215,6 +225,24 @@ std::optional<std::string> HubLink::fault() const {
   if (replica_->seal()) return std::nullopt;
   return failure_ ? fmt::format("the hub has given no routes yet: {}", failure_->message)
                   : "the hub has given no routes yet";
+}
+
+EdgeStatus HubLink::status() const {
+  EdgeStatus status{.id = parts_.token.edge_key.public_key().to_string(),
+                    .name = welcome_.name,
+                    .region = welcome_.region,
+                    .addresses = parts_.announcement.addresses,
+                    .hub_urls = parts_.token.hub_urls,
+                    .hub_since = turned_at_,
+                    .routes = replica_->routes()->size(),
+                    .routes_as_of = heard_at_,
+                    .are_routes_kept = file_retry_ == TimePoint::max()};
+  if (is_refused_) status.hub = EdgeStatus::Hub::kRefused;
+  if (is_revoked_) status.hub = EdgeStatus::Hub::kRevoked;
+  if (counters_.is_following) status.hub = EdgeStatus::Hub::kFollowed;
+  if (failure_) status.hub_reason = failure_->message;
+  if (const auto& seal = replica_->seal()) status.routes_version = seal->at;
+  return status;
 }
 
 HubLink::Counters HubLink::counters() const {

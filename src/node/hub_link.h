@@ -13,6 +13,7 @@
 #include "hubapi/route_replica.h"
 #include "hubapi/token.h"
 #include "net/event_loop.h"
+#include "node/edge_status.h"
 #include "node/route_file.h"
 #include "node/tunnel_reporter.h"
 #include "route/liveness.h"
@@ -62,6 +63,8 @@ class HubLink {
   // Why the edge cannot serve; nullopt: it has routes.
   std::optional<std::string> fault() const;
   Counters counters() const;
+  // What there is to say of the hub and its routes.
+  EdgeStatus status() const;
 
  private:
   net::Task<> follow();
@@ -83,7 +86,10 @@ class HubLink {
   std::string batch_;  // lines since the last seal
   TunnelReporter reporter_;
   Counters counters_;
-  std::optional<Error> failure_;  // since the hub was followed last
+  std::optional<Error> failure_;       // since the hub was followed last
+  hubapi::EdgeWelcome welcome_;        // the last one
+  std::optional<UnixTime> turned_at_;  // when the hub was followed, or was not any more
+  std::optional<UnixTime> heard_at_;   // of the hub, with the routes that are here
   bool is_revoked_ = false;
   bool is_refused_ = false;  // by the hub's last answer
   bool wants_snapshot_ = false;

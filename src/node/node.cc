@@ -77,6 +77,7 @@ class RunningNode final : public Node {
   void report(Metrics& metrics) const;
   net::Task<ops::Faults> readiness();
   ops::Faults degradation() const;
+  net::Task<std::string> edge_status();
   net::Task<> finish();
 
   FileLock lock_;  // released last
@@ -129,8 +130,8 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
            to_string(config.roles), tcp_addr().to_string(),
            config.roles == Roles::kHub ? "none" : udp_addr().to_string(),
            public_urls().empty() ? "none" : public_urls().front(), config.edge.workers, kVersion);
-  if (config.edge_token) return {};
-  auto written = files.write_info({urls_on_this_host(tcp_addr(), public_urls()), id_});
+  auto written = config.edge_token ? files.write_edge_info({id_, metrics_addr()})
+                                   : files.write_info({urls_on_this_host(tcp_addr(), public_urls()), id_});
   if (!written) {
     // A full disk must not keep the routes down.
     log_error("node_info_not_written", "reason={} meaning={}", culvert::quoted(written.error().message),
@@ -142,11 +143,13 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
 Result<> RunningNode::serve_metrics(const SocketAddr& address) {
   observer_ =
       std::make_unique<Observer>(loop_, assembly_->edge(), [this](Metrics& metrics) { report(metrics); });
-  auto ops = ops::Server::listen(loop_, address,
-                                 {.metrics = [this] { return observer_->metrics(); },
-                                  .health = [this] { return observer_->health(); },
-                                  .readiness = [this] { return readiness(); },
-                                  .degradation = [this] { return degradation(); }});
+  ops::Sources sources{.metrics = [this] { return observer_->metrics(); },
+                       .health = [this] { return observer_->health(); },
+                       .readiness = [this] { return readiness(); },
+                       .degradation = [this] { return degradation(); }};
+  // A hub's is in its API.
+  if (assembly_->edge_status()) sources.status = [this] { return edge_status(); };
+  auto ops = ops::Server::listen(loop_, address, std::move(sources));
   if (!ops) return fail(ops.error().code, "metrics: {}", ops.error().message);
   ops_ = std::move(*ops);
   return {};
@@ -165,7 +168,18 @@ net::Task<ops::Faults> RunningNode::readiness() {
 }
 
 // The edge serves the routes that it has.
-ops::Faults RunningNode::degradation() const { return assembly_->hub_status().faults; }
+ops::Faults RunningNode::degradation() const {
+  if (const auto status = assembly_->edge_status()) return faults_of(*status);
+  return assembly_->hub_status().faults;
+}
+
+net::Task<std::string> RunningNode::edge_status() {
+  auto stuck = co_await observer_->health();
+  EdgeStatus status = assembly_->edge_status().value();
+  status.started = started_;
+  status.stuck = std::move(stuck);
+  co_return to_json(status);
+}
 
 void RunningNode::run() {
   assembly_->start([this] { closing_.spawn(finish()); });

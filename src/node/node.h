@@ -86,6 +86,13 @@ struct LocalNode {
 };
 // kNotFound: no node ever started there (the message says how to start one).
 Result<LocalNode> find_local_node(const std::filesystem::path& data_dir);
+// What `culvert status` needs to find an edge on this host that has its hub elsewhere.
+struct LocalEdge {
+  PublicKey id;
+  std::optional<SocketAddr> metrics;  // where it serves GET /status; nullopt: it was told to serve it nowhere
+};
+// nullopt: the last that was started there was no such edge.
+Result<std::optional<LocalEdge>> find_local_edge(const std::filesystem::path& data_dir);
 // The internal CA's root certificate, PEM.
 Result<std::string> read_internal_root(const std::filesystem::path& data_dir);
 

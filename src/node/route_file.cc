@@ -39,6 +39,13 @@ Result<> RouteFile::load(hubapi::RouteReplica& replica) {
   return {};
 }
 
+std::optional<UnixTime> RouteFile::written_at() const {
+  std::error_code failed;
+  const auto written = std::filesystem::last_write_time(path_, failed);
+  if (failed) return std::nullopt;
+  return std::chrono::floor<std::chrono::seconds>(std::chrono::file_clock::to_sys(written));
+}
+
 Result<> RouteFile::replace(std::string_view lines) {
   is_appendable_ = false;
   if (path_.empty()) return {};

@@ -1,8 +1,10 @@
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/result.h"
 #include "hubapi/route_replica.h"
 
@@ -23,6 +25,8 @@ class RouteFile {
   // They follow from these as well. kIo: nothing more can be added before replace().
   Result<> append(std::string_view lines);
   void remove();
+  // When the routes in it were those of the hub at the latest; nullopt: there is no file.
+  std::optional<UnixTime> written_at() const;
 
   // What was appended is so much that a snapshot should take its place.
   bool is_long() const { return appended_ > kMinLong && appended_ > 2 * snapshot_; }

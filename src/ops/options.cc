@@ -9,7 +9,7 @@ void describe(SettingsBuilder& settings, Options& options) {
        .help = "TCP address at which metrics and health are served",
        .details =
            "Plain HTTP without credentials: /metrics for Prometheus, /healthz and /readyz, and /status of "
-           "an agent. Choose loopback or a network that only operators reach.",
+           "an agent or an edge. Choose loopback or a network that only operators reach.",
        .default_text = "nowhere",
        .default_is_words = true,
        .example = "127.0.0.1:9100",

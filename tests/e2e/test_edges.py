@@ -79,6 +79,39 @@ def test_an_edge_needs_its_token_and_nothing_else(world, edges):
     assert edges.states() == {"paris": "left"}
 
 
+def test_an_edge_tells_its_status_on_its_own_host(world, edges):
+    token = edges.token("paris")
+    namespace, _ = edges.host("paris")
+    state = world.directory / "state-paris"
+
+    def ask(command, *words):
+        return world.culvert(command, "--data-dir", state, *words, namespace=namespace)
+
+    quiet = edges.start("paris", token)
+    told = ask("status")
+    assert told.returncode == 1 and "start it with e.g. --metrics-listen" in told.stderr
+    quiet.stop()
+    edge = world.start("paris", [BINARY, "edge", "--metrics-listen", "127.0.0.1:9100"], namespace,
+                       env={"CULVERT_EDGE_TOKEN": token, "CULVERT_DATA_DIR": str(state)})
+    edge.wait_for(r"event=hub_followed")
+    agent = world.agent(world.invite(edges.hub), terminate())
+    wait_until(lambda: json.loads(ask("status", "-o", "json").stdout)["tunnels"] == 1, "the agent has a tunnel")
+    seen = json.loads(ask("status", "-o", "json").stdout)
+    assert (seen["status"], seen["name"], seen["hub"], seen["routes"]) == ("ready", "paris", "followed", 1), seen
+    assert ask("health").stdout == "ok\n"
+
+    edges.operator("edge", "edit", "paris", "--name", "lyon", "--region", "eu-west")
+    assert edges.states() == {"lyon": "connected"}
+    edges.hub.stop()
+    wait_until(lambda: ask("health").returncode == 1, "the hub is missed", 10)
+    told = ask("status")
+    assert told.returncode == 0 and "hub             away" in told.stdout, told.stdout
+    assert "fault: the hub has not answered since " in told.stdout and f"reaches https://{NODE_IP}" in told.stdout
+    agent.stop()
+    edge.stop()
+    assert ask("health").returncode == 4
+
+
 def test_agents_dial_an_edge_that_joins_and_leave_one_that_goes(world, edges):
     first = edges.start("paris", edges.token("paris"))
     world.agent(world.invite(edges.hub), terminate())
