@@ -47,6 +47,41 @@ TEST(Metrics, SeriesOfOneLabelAreGivenTogether) {
       "# HELP b B.\n# TYPE b gauge\nb{state=\"open\"} 3\nb{state=\"stuck\"} 0\n");
 }
 
+TEST(Metrics, AHistogramCountsWhatItsBucketsHold) {
+  using namespace std::chrono_literals;
+  DurationHistogram worker, other;
+  for (const Duration took :
+       {Duration(0ns), Duration(1ms), Duration(1ms + 1ns), Duration(10s), Duration(11s)})
+    worker.count(took);
+  other.count(300ms);
+  Metrics metrics, part;
+  metrics.histogram("a_seconds", "A.", worker, {{"method", "GET"}});
+  part.histogram("a_seconds", "A.", other, {{"method", "GET"}});
+  part.histogram("a_seconds", "A.", {}, {{"method", "PUT"}});
+  part.histogram("b_seconds", "B.", other);
+  metrics.add(part);
+  const std::string text = metrics.to_text();
+  const std::string begin =
+      "# HELP a_seconds A.\n# TYPE a_seconds histogram\n"
+      "a_seconds_bucket{method=\"GET\",le=\"0.001\"} 2\na_seconds_bucket{method=\"GET\",le=\"0.005\"} 3\n"
+      "a_seconds_bucket{method=\"GET\",le=\"0.01\"} 3\na_seconds_bucket{method=\"GET\",le=\"0.025\"} 3\n"
+      "a_seconds_bucket{method=\"GET\",le=\"0.05\"} 3\na_seconds_bucket{method=\"GET\",le=\"0.1\"} 3\n"
+      "a_seconds_bucket{method=\"GET\",le=\"0.25\"} 3\na_seconds_bucket{method=\"GET\",le=\"0.5\"} 4\n"
+      "a_seconds_bucket{method=\"GET\",le=\"1\"} 4\na_seconds_bucket{method=\"GET\",le=\"2.5\"} 4\n"
+      "a_seconds_bucket{method=\"GET\",le=\"10\"} 5\na_seconds_bucket{method=\"GET\",le=\"+Inf\"} 6\n"
+      "a_seconds_sum{method=\"GET\"} 21.302000001\na_seconds_count{method=\"GET\"} 6\n"
+      "a_seconds_bucket{method=\"PUT\",le=\"0.001\"} 0\n";
+  EXPECT_EQ(text.substr(0, begin.size()), begin);
+  EXPECT_NE(text.find("\nb_seconds_bucket{le=\"0.25\"} 0\nb_seconds_bucket{le=\"0.5\"} 1\n"),
+            std::string::npos);
+  EXPECT_TRUE(text.ends_with("b_seconds_bucket{le=\"+Inf\"} 1\nb_seconds_sum 0.3\nb_seconds_count 1\n"))
+      << text;
+  const auto rows = metrics.describe();
+  EXPECT_EQ(rows[0].type, "histogram");
+  EXPECT_EQ(rows[0].labels.at("method"), (std::set<std::string>{"GET", "PUT"}));
+  EXPECT_FALSE(rows[0].labels.contains("le"));
+}
+
 TEST(Metrics, TextOfOthersCannotAddLines) {
   Metrics metrics;
   metrics.gauge("a", "Line\nbreak \\ \"quote\".", 1, {{"x", "1\"} 2\n# \\"}, {"y", "z"}});
@@ -84,6 +119,12 @@ TEST(Exposition, FindsWhatBreaksTheRules) {
   EXPECT_EQ(read.value("culvert_a_total{reason=\"y\"}"), 2);
   EXPECT_EQ(read.value("culvert_b"), 0.5);
   EXPECT_EQ(read.types().at("culvert_a_total"), "counter");
+  const std::string histogram =
+      "# HELP culvert_c_seconds C.\n# TYPE culvert_c_seconds histogram\n"
+      "culvert_c_seconds_bucket{method=\"get\",le=\"0.1\"} "
+      "1\nculvert_c_seconds_bucket{method=\"get\",le=\"+Inf\"} 3\n"
+      "culvert_c_seconds_sum{method=\"get\"} 0.5\nculvert_c_seconds_count{method=\"get\"} 3\n";
+  EXPECT_THAT(Exposition(histogram).faults(), ::testing::IsEmpty());
   struct Case {
     const char* from;
     const char* to;
@@ -109,6 +150,19 @@ TEST(Exposition, FindsWhatBreaksTheRules) {
            {"{reason=\"y\"}", "{reason=\"y\"", "malformed labels"},
        }) {
     std::string bad = good;
+    bad.replace(bad.find(from), std::string_view(from).size(), to);
+    EXPECT_THAT(Exposition(bad).faults(), Contains(HasSubstr(fault))) << bad;
+  }
+  for (const auto& [from, to, fault] : std::initializer_list<Case>{
+           {"le=\"+Inf\"} 3", "le=\"+Inf\"} 0", "smaller than the bucket before"},
+           {"_count{method=\"get\"} 3", "_count{method=\"get\"} 4", "is not that of its last bucket"},
+           {",le=\"+Inf\"", "", "without a bound"},
+           {"le=\"0.1\"", "le=\"1x\"", "unexpected label value"},
+           {"_sum{", "_mean{", "outside its family"},
+           {"_seconds_bucket{method=\"get\",le=\"+Inf\"} 3\n",
+            "_seconds_bucket{method=\"get\",le=\"0.2\"} 3\n", "is not that of its last bucket"},
+       }) {
+    std::string bad = histogram;
     bad.replace(bad.find(from), std::string_view(from).size(), to);
     EXPECT_THAT(Exposition(bad).faults(), Contains(HasSubstr(fault))) << bad;
   }

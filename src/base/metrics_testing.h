@@ -32,7 +32,7 @@ class Exposition {
   }
 
   const std::vector<std::string>& faults() const { return faults_; }
-  // "counter" or "gauge", by family.
+  // "counter", "gauge" or "histogram", by family.
   const std::map<std::string, std::string>& types() const { return types_; }
   // By name with labels, as they are printed: culvert_x_total{reason="limit"}.
   std::optional<double> value(const std::string& series) const {
@@ -75,8 +75,11 @@ class Exposition {
     const std::string_view name = rest.substr(0, rest.find(' '));
     const std::string_view type = rest.substr(std::min(rest.size(), name.size() + 1));
     if (name != family_ || !types_[family_].empty()) fault(fmt::format("misplaced TYPE line of {}", name));
-    if (type != "counter" && type != "gauge") fault(fmt::format("unexpected type of {}: {}", name, type));
-    if ((type == "counter") != name.ends_with("_total")) fault(fmt::format("{} has the type {}", name, type));
+    if (type != "counter" && type != "gauge" && type != "histogram")
+      fault(fmt::format("unexpected type of {}: {}", name, type));
+    if ((type == "counter") != name.ends_with("_total") ||
+        (type == "histogram" && !name.ends_with("_seconds")))
+      fault(fmt::format("{} has the type {}", name, type));
     types_[family_] = type;
   }
 
@@ -89,19 +92,42 @@ class Exposition {
     const double value = std::strtod(number.c_str(), &end);
     if (number.empty() || *end != '\0' || !std::isfinite(value))
       fault(fmt::format("invalid value: {}", line));
-    const std::string_view name = series.substr(0, series.find('{'));
+    std::string_view name = series.substr(0, series.find('{'));
+    const std::string_view labels = series.substr(name.size());
+    if (types_[family_] == "histogram") {
+      const std::string_view part = name.substr(std::min(name.size(), family_.size()));
+      if (name.starts_with(family_) && (part == "_bucket" || part == "_sum" || part == "_count")) {
+        read_histogram(part, labels, value);
+        name = name.substr(0, family_.size());
+      }
+    }
     if (name != family_ || types_[family_].empty())
       fault(fmt::format("sample of {} outside its family", name));
     if (types_[family_] == "counter" && value < 0) fault(fmt::format("{} is negative", series));
-    if (name.size() < series.size()) read_labels(series.substr(name.size()));
+    if (!labels.empty()) read_labels(labels);
     if (!samples_.emplace(series, value).second) fault(fmt::format("{} appears twice", series));
     pending_type_ = false;
   }
 
+  // Buckets grow up to that of everything, which is the count.
+  void read_histogram(std::string_view part, std::string_view labels, double value) {
+    if (part == "_bucket") {
+      if (!labels.contains("le=\"")) fault(fmt::format("bucket of {} without a bound", family_));
+      const bool is_next = bucket_ && !bucket_is_last_;
+      if (is_next && value < *bucket_) fault(fmt::format("{} is smaller than the bucket before", labels));
+      bucket_ = value;
+      bucket_is_last_ = labels.contains("le=\"+Inf\"");
+    } else if (part == "_count") {
+      if (!bucket_is_last_ || bucket_ != value)
+        fault(fmt::format("the count of {}{} is not that of its last bucket", family_, labels));
+    }
+  }
+
   // {name="value",name="value"}
   void read_labels(std::string_view text) {
-    static const std::set<std::string_view> kKnown = {"alpn",   "direction", "endpoint", "kind",   "method",
-                                                      "reason", "result",    "state",    "status", "version"};
+    static const std::set<std::string_view> kKnown = {"alpn",  "direction", "endpoint", "kind",
+                                                      "le",    "method",    "reason",   "result",
+                                                      "state", "status",    "version"};
     if (!text.ends_with('}')) return fault(fmt::format("malformed labels {}", text));
     std::set<std::string_view> seen;
     std::string_view rest = text.substr(1, text.size() - 2);
@@ -116,10 +142,14 @@ class Exposition {
       const size_t quote = rest.find('"');  // the values of enums have no quotes
       if (quote == std::string_view::npos) return fault(fmt::format("malformed labels {}", text));
       const std::string_view value = rest.substr(0, quote);
-      const bool is_word = !value.empty() && std::ranges::all_of(value, [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-' ||
-               c == '/';
-      });
+      const bool is_bound = value == "+Inf" || std::ranges::all_of(value, [](char c) {
+                              return (c >= '0' && c <= '9') || c == '.';
+                            });
+      if (name == "le" && !is_bound) fault(fmt::format("unexpected label value {}", value));
+      const bool is_word = name == "le" || (!value.empty() && std::ranges::all_of(value, [](char c) {
+                             return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ||
+                                    c == '.' || c == '-' || c == '/';
+                           }));
       if (!is_word) fault(fmt::format("unexpected label value {}", value));
       rest.remove_prefix(quote + 1);
       if (rest.empty()) return;
@@ -138,6 +168,8 @@ class Exposition {
   std::string family_;
   bool pending_type_ = false;  // no sample of family_ yet
   std::map<std::string, std::string> types_;
+  std::optional<double> bucket_;  // the last one that was read
+  bool bucket_is_last_ = false;   // that of everything
   std::map<std::string, double, std::less<>> samples_;
   std::vector<std::string> faults_;
 };

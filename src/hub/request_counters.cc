@@ -12,34 +12,29 @@ constexpr const char* kAnyMethod = "any";
 
 void RequestCounters::count(const http::Exchange& exchange, TimePoint now) {
   const bool is_matched = !exchange.pattern.empty();
-  Sum& sum = sums_[{is_matched ? std::string(exchange.pattern) : kUnmatched,
-                    is_matched ? exchange.request.method : kAnyMethod, exchange.answer_status}];
-  ++sum.requests;
-  sum.duration += now - exchange.now;
+  const std::string endpoint = is_matched ? std::string(exchange.pattern) : kUnmatched;
+  const std::string method = is_matched ? exchange.request.method : kAnyMethod;
+  ++answers_[{endpoint, method, exchange.answer_status}];
+  times_[{endpoint, method}].count(now - exchange.now);
 }
 
 void RequestCounters::report(Metrics& metrics) const {
   constexpr const char* kName = "culvert_hub_requests_total";
   constexpr const char* kHelp =
       "Requests to the hub that were answered, by the pattern of their path, method and status.";
-  constexpr const char* kTimeName = "culvert_hub_request_milliseconds_total";
+  constexpr const char* kTimeName = "culvert_hub_request_duration_seconds";
   constexpr const char* kTimeHelp =
-      "How long answers took from the end of their request, all together, by pattern and method.";
+      "How long answers took from the end of their request, a stream until its end, by pattern and method.";
   // There from the start, so that a rate has a beginning.
   metrics.counter(kName, kHelp, 0, {{"endpoint", kUnmatched}, {"method", kAnyMethod}, {"status", "404"}});
-  metrics.counter(kTimeName, kTimeHelp, 0, {{"endpoint", kUnmatched}, {"method", kAnyMethod}});
-  std::map<std::pair<std::string, std::string>, Duration> times;
-  for (const auto& [key, sum] : sums_) {
+  metrics.histogram(kTimeName, kTimeHelp, {}, {{"endpoint", kUnmatched}, {"method", kAnyMethod}});
+  for (const auto& [key, answers] : answers_) {
     metrics.counter(
-        kName, kHelp, sum.requests,
+        kName, kHelp, answers,
         {{"endpoint", key.endpoint}, {"method", key.method}, {"status", std::to_string(key.status)}});
-    times[{key.endpoint, key.method}] += sum.duration;
   }
-  for (const auto& [key, time] : times) {
-    const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
-    metrics.counter(kTimeName, kTimeHelp, static_cast<uint64_t>(milliseconds),
-                    {{"endpoint", key.first}, {"method", key.second}});
-  }
+  for (const auto& [key, times] : times_)
+    metrics.histogram(kTimeName, kTimeHelp, times, {{"endpoint", key.first}, {"method", key.second}});
 }
 
 }  // namespace culvert::hub

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "base/metrics.h"
 #include "http/exchange.h"
@@ -25,11 +26,9 @@ class RequestCounters {
     int status;
     auto operator<=>(const Key&) const = default;
   };
-  struct Sum {
-    uint64_t requests = 0;
-    Duration duration{};
-  };
-  std::map<Key, Sum> sums_;
+  std::map<Key, uint64_t> answers_;
+  // By endpoint and method, whatever the status: each is many series.
+  std::map<std::pair<std::string, std::string>, DurationHistogram> times_;
 };
 
 }  // namespace culvert::hub

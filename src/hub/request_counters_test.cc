@@ -40,8 +40,18 @@ TEST(RequestCounters, CountsByPatternMethodAndStatus) {
         "culvert_hub_requests_total{endpoint=\"/v1/invites/*\",method=\"DELETE\",status=\"200\"} 1\n",
         "culvert_hub_requests_total{endpoint=\"unmatched\",method=\"any\",status=\"404\"} 2\n",
         "culvert_hub_requests_total{endpoint=\"unmatched\",method=\"any\",status=\"405\"} 1\n",
-        "culvert_hub_request_milliseconds_total{endpoint=\"/v1/invites/*\",method=\"GET\"} 4\n",
-        "culvert_hub_request_milliseconds_total{endpoint=\"/v1/invites/*\",method=\"DELETE\"} 7\n"}) {
+        "culvert_hub_request_duration_seconds_bucket{endpoint=\"/v1/invites/*\",method=\"GET\",le=\"0.001\"} "
+        "1\n",
+        "culvert_hub_request_duration_seconds_bucket{endpoint=\"/v1/invites/*\",method=\"GET\",le=\"0.005\"} "
+        "3\n",
+        "culvert_hub_request_duration_seconds_bucket{endpoint=\"/v1/invites/*\",method=\"GET\",le=\"+Inf\"} "
+        "3\n",
+        "culvert_hub_request_duration_seconds_sum{endpoint=\"/v1/invites/*\",method=\"GET\"} 0.004\n",
+        "culvert_hub_request_duration_seconds_count{endpoint=\"/v1/invites/*\",method=\"GET\"} 3\n",
+        "culvert_hub_request_duration_seconds_bucket{endpoint=\"/v1/invites/"
+        "*\",method=\"DELETE\",le=\"0.005\"} 0\n",
+        "culvert_hub_request_duration_seconds_count{endpoint=\"/v1/invites/*\",method=\"DELETE\"} 1\n",
+        "culvert_hub_request_duration_seconds_count{endpoint=\"unmatched\",method=\"any\"} 3\n"}) {
     EXPECT_THAT(text, HasSubstr(line));
   }
   EXPECT_THAT(text, Not(HasSubstr("BREW")));

@@ -9,7 +9,7 @@ from lab.world import HOME_IP, HOST, NODE_IP, passthrough, terminate
 
 PORT = 9100
 LISTEN = f"127.0.0.1:{PORT}"
-SAMPLE = re.compile(r'(culvert_[a-z0-9_]+)(?:\{((?:[a-z_]+="[A-Za-z0-9_./*-]+",?)+)\})? ([0-9.e+-]+)')
+SAMPLE = re.compile(r'(culvert_[a-z0-9_]+)(?:\{((?:[a-z_]+="[A-Za-z0-9_./*+-]+",?)+)\})? ([0-9.e+-]+)')
 
 
 def page(namespace, path):
@@ -23,16 +23,17 @@ def series(namespace):
     """{series: value}, after a check of the text's form."""
     status, text = page(namespace, "/metrics")
     assert status == "200"
-    values, family = {}, None
+    values, family, names = {}, None, ()
     for line in text.splitlines():
         if line.startswith("# HELP "):
             family = line.split()[2]
         elif line.startswith("# TYPE "):
             _, _, name, kind = line.split()
             assert name == family and (kind == "counter") == name.endswith("_total"), line
+            names = [name + part for part in ("_bucket", "_sum", "_count")] if kind == "histogram" else [name]
         else:
             sample = SAMPLE.fullmatch(line)
-            assert sample and sample.group(1) == family, line
+            assert sample and sample.group(1) in names, line
             name = line.rsplit(" ", 1)[0]
             assert name not in values, line
             values[name] = float(sample.group(3))
