@@ -49,6 +49,21 @@ TEST(Reload, TakesWhatMayChangeAndNamesTheRest) {
   EXPECT_TRUE(log_enabled(LogLevel::kInfo));
 }
 
+TEST(Reload, TakesTheRulesOfTenants) {
+  Fixture<NodeCommand> f;
+  const std::string file = f.file("node.toml", "[hub]\ntenant-agents = 5\n");
+  ASSERT_TRUE(f.resolve({"--config", file}));
+  (void)f.file("node.toml",
+               "[hub]\ntenant-agents = 6\ntenant-hostnames = 7\nallow-privileged-ports = \"yes\"\n"
+               "public-url = [\"https://a.eu\"]\n");
+  auto report = f.command.reload();
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_THAT(report->changed,
+              UnorderedElementsAre("hub.tenant-agents: 6, was 5", "hub.tenant-hostnames: 7, was 16384",
+                                   "hub.allow-privileged-ports: yes, was no"));
+  EXPECT_THAT(report->needs_restart, ElementsAre(HasSubstr("hub.public-url: https://a.eu")));
+}
+
 TEST(Reload, TakesTheFormatOfTheLog) {
   Fixture<NodeCommand> f;
   const std::string file = f.file("node.toml", kFile);

@@ -208,6 +208,10 @@ class HubImpl final : public Hub {
             core_->ledger.is_failing(),
             StatusHandler::faults(core_->state, core_->ledger)};
   }
+  void set_tenant_rules(TenantRules rules) override {
+    rules.ports.own = std::move(core_->config.tenants.ports.own);
+    core_->config.tenants = std::move(rules);
+  }
   void set_declare_listener(std::function<void(Duration)> listener) override {
     core_->declare_listener = std::move(listener);
   }

@@ -80,6 +80,10 @@ class Hub {
 
   virtual Status status() const = 0;
 
+  // For declarations from now on, as when an invite's own quotas are edited; the ports of the node itself
+  // stay.
+  virtual void set_tenant_rules(TenantRules rules) = 0;
+
   // Called on the hub's loop when agents should declare again, because the edges that they are told to dial
   // have changed: each at a moment of its own within `spread`.
   virtual void set_declare_listener(std::function<void(Duration spread)> listener) = 0;

@@ -60,6 +60,7 @@ class HubTest : public ::testing::Test {
                   .edges = {{hub_key_.public_key(), {"127.0.0.1:443"}}},
                   .public_port = 443,
                   .internal_ca_pem = "",
+                  .tenants = {.limits = {}, .ports = {.own = {{route::PortProtocol::kTcp, 444}}}},
                   .wall_clock = shifted_wall,
                   .request_time = request_time_,
                   .store = store_options_};
@@ -195,6 +196,37 @@ class HubTest : public ::testing::Test {
     auto twice = co_await client_->call_operator("DELETE", "/v1/invites/" + to_base64url(token->invite_id),
                                                  "", kOperatorKey);
     EXPECT_EQ(twice.error().code, ErrorCode::kNotFound);
+  }
+
+  Task<> rules_change_while_it_runs() {
+    make_client();
+    auto token = co_await invite(R"({"hostnames":["*.a.eu"]})");
+    EXPECT_TRUE(token.has_value());
+    if (!token) co_return;
+    auto declared = declaration(*token, "x.a.eu");
+    declared.ports = {{route::PortProtocol::kTcp, "own", 444}, {route::PortProtocol::kTcp, "any", 0}};
+    auto before = co_await client_->declare(*token, declared);
+    EXPECT_TRUE(before.has_value());
+    if (!before) co_return;
+    EXPECT_FALSE(before->ports[0].accepted) << "privileged";
+    EXPECT_TRUE(before->ports[1].accepted);
+
+    TenantRules rules{.limits = {.agents = 1}, .ports = {.allow_privileged = true, .picked = {5000, 5001}}};
+    hub_->set_tenant_rules(rules);
+    auto second = co_await client_->declare(*token, declaration(*token, "x.a.eu", 6));
+    EXPECT_FALSE(second.has_value());
+    if (second) co_return;
+    EXPECT_NE(second.error().message.find("1 agents hold leases of this invite"), std::string::npos)
+        << second.error().message;
+    declared.ports = {{route::PortProtocol::kTcp, "own", 444},
+                      {route::PortProtocol::kTcp, "mail", 25},
+                      {route::PortProtocol::kTcp, "new", 0}};
+    auto after = co_await client_->declare(*token, declared);
+    EXPECT_TRUE(after.has_value()) << "it has its lease already";
+    if (!after) co_return;
+    EXPECT_FALSE(after->ports[0].accepted) << "the node's own port stays its own";
+    EXPECT_TRUE(after->ports[1].accepted);
+    EXPECT_TRUE(after->ports[2].listen_port == 5000 || after->ports[2].listen_port == 5001);
   }
 
   // The disk is full for a while, and the connections stay up meanwhile.
@@ -422,6 +454,8 @@ class HubTest : public ::testing::Test {
 
 TEST_F(HubTest, InviteDeclareRevoke) { play(whole_life()); }
 TEST_F(HubTest, ErrorsKeepTheirMeaningThroughTheClient) { play(errors_keep_their_meaning()); }
+
+TEST_F(HubTest, RulesOfTenantsChangeWhileItRuns) { play(rules_change_while_it_runs()); }
 
 TEST_F(HubTest, ARevocationCutsAtOnceAndIsStoredWhenThereIsRoom) { play(revocation_without_room()); }
 TEST_F(HubTest, ABusyDatabaseStopsNothingElse) {

@@ -37,26 +37,30 @@ void describe(SettingsBuilder& settings, TenantRules& rules) {
                 .value_name = "ANSWER",
                 .default_text = "no",
                 .choices = {"yes", "no"},
-                .apply = [&rules](std::string_view text) -> Result<> {
-                  if (text != "yes" && text != "no")
-                    return fail(ErrorCode::kInvalid, "{} is neither \"yes\" nor \"no\"", quoted(text));
-                  rules.ports.allow_privileged = text == "yes";
-                  return {};
-                }});
+                .may_change = true,
+                .apply = store(rules.ports.allow_privileged, parse_yes_or_no)});
   settings.add({.name = "port-range",
                 .help = "where the hub picks ports for services that name none",
                 .value_name = "FIRST-LAST",
                 .default_text = rules.ports.picked.text(),
+                .may_change = true,
                 .apply = store(rules.ports.picked, PortRange::parse)});
   settings.add({.name = "tenant-hostnames",
                 .help = "the most hostnames that the agents of one tenant serve at a time",
-                .details = "For invites that do not say otherwise, like the next three."},
+                .details = "For invites that do not say otherwise, like the next three.",
+                .may_change = true},
                rules.limits.hostnames, 1, TenantLimits::kMostHostnames);
-  settings.add({.name = "tenant-tcp-ports", .help = "the most TCP ports that one tenant may claim"},
+  settings.add({.name = "tenant-tcp-ports",
+                .help = "the most TCP ports that one tenant may claim",
+                .may_change = true},
                rules.limits.tcp_ports, 0, TenantLimits::kMostPorts);
-  settings.add({.name = "tenant-udp-ports", .help = "the most UDP ports that one tenant may claim"},
+  settings.add({.name = "tenant-udp-ports",
+                .help = "the most UDP ports that one tenant may claim",
+                .may_change = true},
                rules.limits.udp_ports, 0, TenantLimits::kMostPorts);
-  settings.add({.name = "tenant-agents", .help = "the most agents of one tenant that hold a lease at a time"},
+  settings.add({.name = "tenant-agents",
+                .help = "the most agents of one tenant that hold a lease at a time",
+                .may_change = true},
                rules.limits.agents, 1, TenantLimits::kMostAgents);
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/key.h"
@@ -42,8 +43,8 @@ class Assembly {
     std::unique_ptr<hub::RecordStore> store = nullptr;  // in place of the database, if there is one
     hub::StoreOptions store_options = {};
     hub::TenantRules tenants = {};  // the edge's ports are added to the node's own
-    bool is_edge = true;      // as well
-    Reload reload = nullptr;  // as node::Config
+    bool is_edge = true;            // as well
+    Reload reload = nullptr;        // as node::Config
 
     // Of an edge without a hub: its token, and where it keeps the hub's routes.
     std::optional<hubapi::EdgeToken> token = std::nullopt;
@@ -67,6 +68,10 @@ class Assembly {
   edge::Edge& edge() { return *edge_; }
   const edge::Edge& edge() const { return *edge_; }
   const std::vector<std::string>& public_urls() const { return urls_; }
+  // As hub::Hub::set_tenant_rules; without a hub, nothing.
+  void set_tenant_rules(hub::TenantRules rules) {
+    if (hub_) hub_->set_tenant_rules(std::move(rules));
+  }
   hub::Status hub_status() const { return hub_ ? hub_->status() : hub::Status{}; }
   void report(Metrics& metrics) const;
   // Of an edge without a hub, but for what its workers know; nullopt: it has one.

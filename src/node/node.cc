@@ -61,7 +61,10 @@ class RunningNode final : public Node {
   void run() override;
   void stop() override;
 
-  void reconfigure(const Config& wanted) override { assembly_->edge().reconfigure(wanted.edge); }
+  void reconfigure(const Config& wanted) override {
+    assembly_->edge().reconfigure(wanted.edge);
+    assembly_->set_tenant_rules(wanted.tenants);
+  }
   void post(std::function<void()> work) override { loop_.post(std::move(work)); }
 
   const PublicKey& id() const override { return id_; }
