@@ -1,6 +1,7 @@
 #include "base/encoding.h"
 
 #include <array>
+#include <optional>
 
 namespace culvert {
 namespace {
@@ -104,6 +105,48 @@ Result<Bytes> from_base64(std::string_view text) {
   // At most two: a third would be a group that carries no byte, and is refused as a foreign character.
   for (int i = 0; i < 2 && text.ends_with('='); ++i) text.remove_suffix(1);
   return kBase64.decode(text, "base64");
+}
+
+std::string to_percent(std::string_view text) {
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) {
+    const bool is_unreserved = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                               std::string_view("-._~").contains(c);
+    if (is_unreserved) {
+      out += c;
+    } else {
+      const auto byte = static_cast<uint8_t>(c);
+      out.append({'%', kDigits[byte >> 4], kDigits[byte & 15]});
+    }
+  }
+  return out;
+}
+
+Result<std::string> from_percent(std::string_view text) {
+  const auto digit = [&](size_t at) -> std::optional<int> {
+    const char c = at < text.size() ? text[at] : '\0';
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return std::nullopt;
+  };
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    const auto high = digit(i + 1), low = digit(i + 2);
+    if (!high || !low)
+      return fail(ErrorCode::kInvalid,
+                  "a % is not followed by two hexadecimal digits; write % itself as %25");
+    out += static_cast<char>(*high * 16 + *low);
+    i += 2;
+  }
+  return out;
 }
 
 }  // namespace culvert

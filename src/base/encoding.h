@@ -31,4 +31,10 @@ Result<Bytes> from_base64url(std::string_view text);
 std::string to_base64(ByteView bytes);
 Result<Bytes> from_base64(std::string_view text);
 
+// RFC 3986, 2.1: %XX for each byte that is not "unreserved" (2.3), so that a text can be one value of a query
+// or one segment of a path. Decodes both cases of the digits; '+' stands for itself. kInvalid: a '%' without
+// two hexadecimal digits behind it.
+std::string to_percent(std::string_view text);
+Result<std::string> from_percent(std::string_view text);
+
 }  // namespace culvert

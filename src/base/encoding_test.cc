@@ -96,6 +96,20 @@ TEST(Base64Url, EncodesWithoutPadding) {
   for (auto text : {"-_8=", "+/8", "-_9", "a", "abcde", "ab d", "ab.d"}) expect_refused(from_base64url, text);
 }
 
+TEST(Percent, EncodesAllThatHasAMeaningInAUrl) {
+  EXPECT_EQ(to_percent("aZ09-._~"), "aZ09-._~");
+  EXPECT_EQ(to_percent("tenant a/*.b?&=#%+"), "tenant%20a%2F%2A.b%3F%26%3D%23%25%2B");
+  EXPECT_EQ(from_percent("tcp%2F2222%2f%2A+"), "tcp/2222/*+");
+  for (const char* text : {"%", "a%2", "%zz", "%2", "%%20", "%2%", "% 2", "%+1"}) {
+    auto refused = from_percent(text);
+    ASSERT_FALSE(refused) << text;
+    EXPECT_EQ(refused.error().code, ErrorCode::kInvalid);
+  }
+  std::string all;
+  for (int value = 0; value < 256; ++value) all += static_cast<char>(value);
+  EXPECT_EQ(from_percent(to_percent(all)), all);
+}
+
 TEST(Encoding, EveryLengthSurvives) {
   SeededRandom random(7);
   for (size_t size = 0; size < 70; ++size) {

@@ -26,16 +26,18 @@ TEST(AuditList, AsksForWhatWasChosen) {
   Fixture<AuditListCommand> some;
   ASSERT_TRUE(some.resolve(with_hub({"--action", "invite", "--actor", "operator.key", "--subject", "-x_1"})));
   EXPECT_EQ(some.command.path(), "/v1/audit?actor=operator.key&action=invite&subject=-x_1");
+  // What tenants did has an actor of two words.
+  Fixture<AuditListCommand> odd;
+  ASSERT_TRUE(odd.resolve(with_hub({"--actor", "tenant ab12", "--subject", "a&wait=10#%"})));
+  EXPECT_EQ(odd.command.path(), "/v1/audit?actor=tenant%20ab12&subject=a%26wait%3D10%23%25");
   Fixture<AuditListCommand> recent;
   ASSERT_TRUE(recent.resolve(with_hub({"--since", "24h"})));
   EXPECT_THAT(recent.command.path(), StartsWith("/v1/audit?since=1"));
 }
 
 TEST(AuditList, RefusesWhatCannotBeAskedFor) {
-  for (const char* bad : {"a&wait=10", "a b", "a=b", "a#", "a%20", "\xc3\xa9"}) {
-    Fixture<AuditListCommand> f;
-    EXPECT_THAT(f.error(with_hub({"--actor", bad})), HasSubstr("--actor: ")) << bad;
-  }
+  Fixture<AuditListCommand> nobody;
+  EXPECT_THAT(nobody.error(with_hub({"--actor", ""})), HasSubstr("--actor"));
   Fixture<AuditListCommand> f;
   EXPECT_THAT(f.error(with_hub({"--since", "yesterday"})), HasSubstr("--since: "));
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/encoding.h"
 #include "base/json.h"
 #include "base/terminal.h"
 #include "base/text.h"
@@ -150,7 +151,7 @@ Result<std::string> fetch_listing(const ListingInfo& info, const std::string& pa
     auto next = take_page(info, *answer, entries);
     if (!next) return std::unexpected(next.error());
     if (!next->empty()) {
-      next_path = fmt::format("{}{}after={}", path, path.contains('?') ? '&' : '?', *next);
+      next_path = fmt::format("{}{}after={}", path, path.contains('?') ? '&' : '?', to_percent(*next));
       continue;
     }
     if (options.format == OutputFormat::kTable) return format_entries(info, entries, options);

@@ -45,7 +45,7 @@ Result<std::string> find_invite(std::string_view word, const Fetch& fetch) {
     const std::string_view next = reader.optional_text("next");
     if (reader.error()) return std::unexpected(*reader.error());
     if (next.empty()) break;
-    path = fmt::format("/v1/invites?after={}", next);
+    path = fmt::format("/v1/invites?after={}", to_percent(next));
   }
   if (found.size() == 1) return found.front();
   if (found.empty()) {
@@ -88,7 +88,7 @@ Result<> NamedCommand::run() {
     if (!found) return std::unexpected(found.error());
     id = std::move(*found);
   }
-  auto answer = access_.call(info_.method, info_.path + id, info_.body);
+  auto answer = access_.call(info_.method, info_.path + to_percent(id), info_.body);
   if (!answer) return std::unexpected(answer.error());
   if (!info_.done.empty()) {
     print("{} {}\n", info_.done, printable(word_));

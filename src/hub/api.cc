@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "hub/answers.h"
 #include "hub/openapi.h"
+#include "hub/query.h"
 
 namespace culvert::hub {
 namespace {
@@ -64,8 +65,10 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
   router_.add("GET", "/v1/edges/self/routes", [this](Exchange& e) { return edge_handlers_.follow(e); });
 
   const auto operators = [this](std::string method, std::string pattern, Answer answer) {
-    add(std::move(method), std::move(pattern), std::move(answer),
-        [this](Exchange& e) { return operator_auth_.refuse(e); });
+    add(std::move(method), std::move(pattern), std::move(answer), [this](Exchange& e) {
+      auto refused = operator_auth_.refuse(e);
+      return refused ? std::move(refused) : decode_rest(e);
+    });
   };
   for (const char* resource : {"/v1/invites", "/v1/tenants"}) {
     const std::string one = fmt::format("{}/*", resource);

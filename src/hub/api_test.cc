@@ -533,7 +533,10 @@ TEST_F(OperatorApiTest, AgentsAndRoutesAreListed) {
   EXPECT_EQ(routes[0].at("hostname").as_string(), "x.a.eu");
   EXPECT_EQ(routes[0].at("agents").at(0).as_string(), agent_.to_string());
   EXPECT_TRUE(parse(call("GET", "/v1/routes?after=x.a.eu")).at("routes").as_array().empty());
-  EXPECT_EQ(call("GET", "/v1/agents?after=x").status, 400);
+  EXPECT_TRUE(parse(call("GET", "/v1/routes?after=X.A%2Eeu")).at("routes").as_array().empty());
+  EXPECT_EQ(parse(call("GET", "/v1/routes?after=%2A.a.eu")).at("routes").as_array().size(), 1u);
+  for (const char* bad : {"/v1/agents?after=x", "/v1/routes?after=no%20name", "/v1/routes?after=%2"})
+    EXPECT_EQ(call("GET", bad).status, 400) << bad;
 }
 
 TEST_F(OperatorApiTest, OneRouteIsFoundByPatternOrHostname) {
@@ -550,6 +553,8 @@ TEST_F(OperatorApiTest, OneRouteIsFoundByPatternOrHostname) {
   EXPECT_EQ(shown("X.A.EU"), "x.a.eu");
   EXPECT_EQ(shown("y.a.eu"), "*.a.eu") << "the one that serves it";
   EXPECT_EQ(shown("*.a.eu"), "*.a.eu");
+  EXPECT_EQ(shown("%2A.a.eu"), "*.a.eu") << "as libraries encode it";
+  EXPECT_EQ(shown("%2A.a.eu%"), "invalid_request");
   EXPECT_EQ(shown("x.y.a.eu"), "not_found");
   EXPECT_EQ(shown("*.b.eu"), "not_found");
   EXPECT_EQ(shown("no name"), "invalid_request");

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "hub/answers.h"
 #include "hub/names.h"
+#include "hub/query.h"
 #include "hubapi/pet_name.h"
 #include "hubapi/token.h"
 
@@ -257,22 +258,18 @@ http::Response EdgeHandlers::report(const http::Exchange& exchange) {
 }
 
 net::Task<> EdgeHandlers::follow(http::Exchange& exchange) {
-  constexpr std::string_view kHave = "?have=";
   auto id = authenticate(exchange);
   std::optional<hubapi::HeldRoutes> held;
   std::optional<http::Response> refused;
   if (!id) refused = std::move(id.error());
-  std::string_view query = exchange.request.target;
-  query.remove_prefix(exchange.path().size());
-  if (!refused && !query.empty()) {
-    auto decoded =
-        query.starts_with(kHave)
-            ? hubapi::decode_held_routes(query.substr(kHave.size()))
-            : Result<hubapi::HeldRoutes>(fail(ErrorCode::kInvalid, "the only query here is have=..."));
+  auto query = Query::read(exchange, {"have"});
+  if (!refused && !query) refused = bad_query(query.error());
+  if (!refused && query->text("have")) {
+    auto decoded = hubapi::decode_held_routes(*query->text("have"));
     if (decoded) {
       held = *decoded;
     } else {
-      refused = error_response(400, "invalid_request", decoded.error().message);
+      refused = bad_query(decoded.error());
     }
   }
   if (refused) {

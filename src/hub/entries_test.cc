@@ -94,6 +94,14 @@ TEST_F(EntriesTest, ATenantEntersNamesWithinItsGrantAndSeesThemAlone) {
   EXPECT_EQ(hostnames(page), "*.y.a.eu,x.a.eu");
   EXPECT_EQ(parse(page).at("sequence").as_int64(), 2);
   EXPECT_EQ(hostnames(list(token.tenant_key, "/v1/entries?after=*.y.a.eu")), "x.a.eu");
+  EXPECT_EQ(hostnames(list(token.tenant_key, "/v1/entries?after=%2A.y.a.eu")), "x.a.eu");
+  const std::string tenant = token.tenant_key.public_key().to_string();
+  for (const std::string slash : {"/", "%2F"}) {
+    EXPECT_EQ(hostnames(call("GET", fmt::format("/v1/entries?tenant={}&after=x.a.eu", tenant))), "");
+    auto all = call("GET", fmt::format("/v1/entries?after={}{}x.a.eu", tenant, slash));
+    ASSERT_EQ(all.status, 200) << all.body;
+    EXPECT_EQ(hostnames(all).find("x.a.eu"), std::string::npos);
+  }
   EXPECT_EQ(list(token.tenant_key, "/v1/entries?tenant=" + other.tenant_key.public_key().to_string()).status,
             403);
   EXPECT_EQ(list(SecretKey::generate(random_)).status, 403);
@@ -112,6 +120,8 @@ TEST_F(EntriesTest, ATenantEntersNamesWithinItsGrantAndSeesThemAlone) {
   EXPECT_EQ(hostnames(list(token.tenant_key)), "*.y.a.eu");
   const std::string audit = call("GET", "/v1/audit").body;
   EXPECT_NE(audit.find(R"("action":"entry.delete","subject":"x.a.eu")"), std::string::npos) << audit;
+  auto theirs = parse(call("GET", "/v1/audit?actor=tenant%20" + tenant)).at("entries").as_array();
+  EXPECT_EQ(theirs.size(), 3u) << "two entered, one deleted; of nobody else";
 }
 
 TEST_F(EntriesTest, ReplayedAndReorderedChangesAreRefusedAlsoAfterARestart) {

@@ -9,6 +9,7 @@
 #include "hub/answers.h"
 #include "hub/invite_handlers.h"
 #include "hub/invite_record.h"
+#include "hub/query.h"
 
 // The order of the checks of a change, from the cheapest to those that ask others:
 //
@@ -32,24 +33,6 @@ json::object entry_json(const PublicKey& tenant, const Entry& entry, bool is_in_
                    {"in_force", is_in_force}};
   if (entry.tls_mode) out["tls_mode"] = route::to_string(*entry.tls_mode);
   return out;
-}
-
-// Of a query with members of `known` only, each once; kInvalid otherwise.
-Result<std::map<std::string_view, std::string_view>> query_of(const http::Exchange& exchange,
-                                                              std::initializer_list<std::string_view> known) {
-  std::map<std::string_view, std::string_view> values;
-  const std::string_view target = exchange.request.target;
-  const size_t mark = target.find('?');
-  std::string_view rest = mark == target.npos ? std::string_view() : target.substr(mark + 1);
-  while (!rest.empty()) {
-    const std::string_view part = rest.substr(0, rest.find('&'));
-    rest.remove_prefix(std::min(part.size() + 1, rest.size()));
-    const std::string_view name = part.substr(0, part.find('='));
-    const bool is_known = std::ranges::find(known, name) != known.end() && part.size() > name.size() + 1;
-    if (!is_known || !values.emplace(name, part.substr(name.size() + 1)).second)
-      return fail(ErrorCode::kInvalid, "the query is wrong (expected {}=...)", fmt::join(known, "=... and "));
-  }
-  return values;
 }
 
 }  // namespace
@@ -282,11 +265,11 @@ net::Task<http::Response> EntryHandlers::leave(InviteId id, PublicKey tenant) {
 }
 
 http::Response EntryHandlers::list(const http::Exchange& exchange) {
-  auto query = query_of(exchange, {"tenant", "after"});
-  if (!query) return error_response(400, "invalid_request", query.error().message);
+  auto query = Query::read(exchange, {"tenant", "after"});
+  if (!query) return bad_query(query.error());
   std::optional<PublicKey> only;
-  std::string_view after = (*query)["after"];
-  const std::string_view named = (*query)["tenant"];
+  std::string_view after = query->text("after").value_or("");
+  const std::string_view named = query->text("tenant").value_or("");
   if (exchange.user.empty()) {
     if (!limits_.allow_source(exchange.client, exchange.now))
       return retry_response(429, "rate_limited", "too many refused requests from here; slow down");

@@ -129,7 +129,13 @@ http::Response Lists::claims(const http::Exchange& exchange) const {
 http::Response Lists::routes(const http::Exchange& exchange) const {
   auto query = Query::read(exchange, {"after"});
   if (!query) return bad_query(query.error());
-  std::vector<route::Route> found = state_.leases.routes_after(query->text("after").value_or(""), kPage + 1);
+  std::string after;
+  if (const auto text = query->text("after")) {
+    const auto match = route::Match::parse(*text);
+    if (!match) return bad_query({ErrorCode::kInvalid, "after=...: " + match.error().message});
+    after = match->text();
+  }
+  std::vector<route::Route> found = state_.leases.routes_after(after, kPage + 1);
   const bool has_more = found.size() > kPage;
   if (has_more) found.pop_back();
   json::array routes;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/encoding.h"
 #include "base/text.h"
 #include "base/whole_number.h"
 #include "hub/answers.h"
@@ -26,7 +27,9 @@ Result<Query> Query::read(const http::Exchange& exchange, std::initializer_list<
                   culvert::quoted(parameter), fmt::join(known, "=..., "));
     }
     if (out.text(name)) return fail(ErrorCode::kInvalid, "the query has {} twice; give it once", name);
-    out.values_.emplace_back(name, parameter.substr(equals + 1));
+    auto value = from_percent(parameter.substr(equals + 1));
+    if (!value) return fail(ErrorCode::kInvalid, "the query's {}=...: {}", name, value.error().message);
+    out.values_.emplace_back(name, std::move(*value));
     if (end == std::string_view::npos) return out;
     rest.remove_prefix(end + 1);
   }
@@ -34,7 +37,7 @@ Result<Query> Query::read(const http::Exchange& exchange, std::initializer_list<
 
 std::optional<std::string_view> Query::text(std::string_view name) const {
   const auto found = std::ranges::find(values_, name, &decltype(values_)::value_type::first);
-  return found == values_.end() ? std::nullopt : std::optional(found->second);
+  return found == values_.end() ? std::nullopt : std::optional<std::string_view>(found->second);
 }
 
 Result<std::optional<uint64_t>> Query::number(std::string_view name, uint64_t most) const {
@@ -46,6 +49,13 @@ Result<std::optional<uint64_t>> Query::number(std::string_view name, uint64_t mo
                 culvert::quoted(*value), most);
   }
   return std::optional(*number);
+}
+
+std::optional<http::Response> decode_rest(http::Exchange& exchange) {
+  auto decoded = from_percent(exchange.rest);
+  if (!decoded) return error_response(400, "invalid_request", "the path: " + decoded.error().message);
+  exchange.rest = std::move(*decoded);
+  return std::nullopt;
 }
 
 http::Response bad_query(const Error& error) { return error_response(400, "invalid_request", error.message); }

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -12,20 +13,24 @@
 
 namespace culvert::hub {
 
-// The parameters of a request's query. Their values are taken as they are written: nothing is decoded.
+// The parameters of a request's query, their values decoded (from_percent()). The one parser of queries.
 class Query {
  public:
-  // kInvalid, naming what is known here: another parameter, one without a value, or one that is there twice.
-  // The exchange outlives what is returned.
+  // kInvalid, naming what is known here: another parameter, one without a value, one that is there twice, or
+  // a value that cannot be decoded.
   static Result<Query> read(const http::Exchange& exchange, std::initializer_list<std::string_view> known);
 
+  // Valid as long as the query.
   std::optional<std::string_view> text(std::string_view name) const;
   // kInvalid: not a whole number up to `most`.
   Result<std::optional<uint64_t>> number(std::string_view name, uint64_t most = INT64_MAX) const;
 
  private:
-  std::vector<std::pair<std::string_view, std::string_view>> values_;
+  std::vector<std::pair<std::string, std::string>> values_;
 };
+
+// Decodes Exchange::rest, the id or name in the path, for the handler that follows; otherwise the answer.
+std::optional<http::Response> decode_rest(http::Exchange& exchange);
 
 // What a query that is wrong is answered.
 http::Response bad_query(const Error& error);

@@ -29,11 +29,32 @@ TEST_F(QueryTest, ReadsWhatIsKnown) {
   EXPECT_FALSE(both->number("after"));
 }
 
+// As the libraries of HTTP clients write what they are given.
+TEST_F(QueryTest, DecodesValues) {
+  auto query = read("/v1/x?after=tcp%2F2222%26since%3D1&since=%31%32");
+  ASSERT_TRUE(query) << query.error().message;
+  EXPECT_EQ(query->text("after"), "tcp/2222&since=1");
+  EXPECT_EQ(query->number("since").value(), 12u);
+  EXPECT_EQ(read("/v1/x?after=a+b")->text("after"), "a+b");
+  EXPECT_FALSE(read("/v1/x?%61fter=1")) << "names are compared as they are written";
+}
+
+TEST_F(QueryTest, DecodesTheRestOfThePath) {
+  (void)read("/v1/x");
+  exchange_->rest = "%2a.b.eu";
+  EXPECT_FALSE(decode_rest(*exchange_));
+  EXPECT_EQ(exchange_->rest, "*.b.eu");
+  exchange_->rest = "a%2";
+  auto refused = decode_rest(*exchange_);
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->status, 400);
+}
+
 // A parameter that is mistyped must not list everything instead of what was asked for.
 TEST_F(QueryTest, RefusesWhatItDoesNotKnow) {
-  for (const char* target :
-       {"/v1/x?", "/v1/x?after", "/v1/x?after=", "/v1/x?=1", "/v1/x?aftre=1", "/v1/x?after=1&",
-        "/v1/x?&after=1", "/v1/x?after=1&after=2", "/v1/x?after=1&x=2", "/v1/x?After=1"}) {
+  for (const char* target : {"/v1/x?", "/v1/x?after", "/v1/x?after=", "/v1/x?=1", "/v1/x?aftre=1",
+                             "/v1/x?after=1&", "/v1/x?&after=1", "/v1/x?after=1&after=2", "/v1/x?after=1&x=2",
+                             "/v1/x?After=1", "/v1/x?after=%", "/v1/x?after=%2", "/v1/x?after=%gg"}) {
     auto refused = read(target);
     ASSERT_FALSE(refused) << target;
     EXPECT_EQ(refused.error().code, ErrorCode::kInvalid);
