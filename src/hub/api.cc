@@ -88,7 +88,7 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
       });
   operators("POST", "/v1/invites", [this](const Exchange& e) { return invite_handlers_.create(e); });
   operators("GET", "/v1/operator-keys",
-            [this](const Exchange&) -> Response { co_return operator_key_handlers_.list(); });
+            [this](const Exchange& e) -> Response { co_return operator_key_handlers_.list(e); });
   operators("POST", "/v1/operator-keys",
             [this](const Exchange& e) { return operator_key_handlers_.create(e); });
   operators("DELETE", "/v1/operator-keys/*",

@@ -6,6 +6,7 @@
 
 #include "base/full_disk.h"
 #include "hub/api_fixture.h"
+#include "hub/page.h"
 #include "hubapi/hub_client.h"
 
 namespace culvert::hub {
@@ -452,7 +453,7 @@ TEST_F(OperatorApiTest, TheAuditLogIsSearched) {
 }
 
 TEST_F(OperatorApiTest, ALongAuditLogIsLookedThroughInPieces) {
-  constexpr size_t kEntries = AuditHandler::kMaxScanned + 2 * AuditHandler::kPage;
+  constexpr size_t kEntries = AuditHandler::kMaxScanned + 2 * Page::kMaxEntries;
   auto written = run_task(
       loop_, ledger_->commit({.touches = {}, .judge = [&]() -> Result<Batch> {
                                 Batch batch;
@@ -468,7 +469,7 @@ TEST_F(OperatorApiTest, ALongAuditLogIsLookedThroughInPieces) {
     for (std::string after; pages < 100; ++pages) {
       const auto body = parse(call("GET", fmt::format("/v1/audit?{}{}", query, after)));
       found += body.at("entries").as_array().size();
-      EXPECT_LE(body.at("entries").as_array().size(), AuditHandler::kPage);
+      EXPECT_LE(body.at("entries").as_array().size(), Page::kMaxEntries);
       if (!body.contains("next")) break;
       after = "&after=" + std::string(body.at("next").as_string());
     }
@@ -631,7 +632,7 @@ TEST_F(OperatorApiTest, ListsHavePages) {
         {*route::HostPattern::parse(fmt::format("h{:03}.a.eu", i)), route::TlsMode::kTerminate});
   }
   size_t declared = 0;
-  while (declared <= 2 * Lists::kPage) {
+  while (declared <= 2 * Page::kMaxEntries) {
     for (auto& service : services)
       service.hostname = *route::HostPattern::parse(fmt::format("h{:05}.a.eu", declared++));
     agent_ = SecretKey::generate(random_).public_key();
@@ -647,7 +648,7 @@ TEST_F(OperatorApiTest, ListsHavePages) {
     ++pages;
     const json::value* next = page.if_contains("next");
     if (next == nullptr) break;
-    path = fmt::format("/v1/routes?after={}", std::string_view(next->as_string()));
+    path = fmt::format("/v1/routes?after={}", to_percent(std::string_view(next->as_string())));
   }
   EXPECT_EQ(seen, declared);
   EXPECT_EQ(pages, 3u);

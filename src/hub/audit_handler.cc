@@ -3,7 +3,7 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
-#include "hub/answers.h"
+#include "hub/page.h"
 
 namespace culvert::hub {
 namespace {
@@ -34,7 +34,7 @@ struct AuditHandler::Filter {
   }
 };
 
-struct AuditHandler::Page {
+struct AuditHandler::Found {
   std::vector<AuditEntry> entries;
   std::optional<uint64_t> next;    // before which entry it goes on
   std::optional<uint64_t> newest;  // of all that was looked at
@@ -42,30 +42,30 @@ struct AuditHandler::Page {
 
 // Entries are in the order of their numbers. That of their times may differ, where a clock was set: `since`
 // hides entries, and does not end the search.
-net::Task<Result<AuditHandler::Page>> AuditHandler::read(const Filter& filter,
-                                                         std::optional<uint64_t> before) {
-  Page page;
+net::Task<Result<AuditHandler::Found>> AuditHandler::read(const Filter& filter,
+                                                          std::optional<uint64_t> before) {
+  Found found;
   size_t scanned = 0;
   while (true) {
-    auto piece = co_await ledger_.audit(before, kPage + 1);
+    auto piece = co_await ledger_.audit(before, Page::kMaxEntries + 1);
     if (!piece) co_return std::unexpected(piece.error());
     scanned += piece->size();
-    if (!page.newest && !piece->empty()) page.newest = piece->front().sequence;
+    if (!found.newest && !piece->empty()) found.newest = piece->front().sequence;
     for (AuditEntry& entry : *piece) {
-      if (filter.newer && entry.sequence <= *filter.newer) co_return page;
+      if (filter.newer && entry.sequence <= *filter.newer) co_return found;
       if (filter.matches(entry)) {
-        if (page.entries.size() == kPage) {
-          page.next = page.entries.back().sequence;
-          co_return page;
+        if (found.entries.size() == Page::kMaxEntries) {
+          found.next = found.entries.back().sequence;
+          co_return found;
         }
-        page.entries.push_back(std::move(entry));
+        found.entries.push_back(std::move(entry));
       }
       before = entry.sequence;
     }
-    if (piece->size() <= kPage) co_return page;
+    if (piece->size() <= Page::kMaxEntries) co_return found;
     if (scanned > kMaxScanned) {
-      page.next = before;
-      co_return page;
+      found.next = before;
+      co_return found;
     }
   }
 }
@@ -89,28 +89,26 @@ net::Task<http::Response> AuditHandler::list(const http::Exchange& exchange) {
   if (*since) filter.since = UnixTime(std::chrono::seconds(**since));
   const TimePoint deadline = exchange.now + std::chrono::seconds(wait->value_or(0));
 
-  Result<Page> page;
+  Result<Found> found;
   for (bool goes_on = true; goes_on;) {
     const uint64_t seen = ledger_.commits();
-    page = co_await read(filter, *after);
-    if (!page) co_return failures_.answer(page.error(), exchange.now);
-    goes_on = page->entries.empty() && !page->next && *wait;
+    found = co_await read(filter, *after);
+    if (!found) co_return failures_.answer(found.error(), exchange.now);
+    goes_on = found->entries.empty() && !found->next && *wait;
     if (goes_on) goes_on = co_await ledger_.commit_after(seen, deadline);
   }
-  json::array entries;
-  for (const AuditEntry& each : page->entries) {
-    entries.push_back(json::object{{"sequence", each.sequence},
-                                   {"at", each.at.time_since_epoch().count()},
-                                   {"actor", each.actor},
-                                   {"action", each.action},
-                                   {"subject", each.subject},
-                                   {"before", parsed(each.before)},
-                                   {"after", parsed(each.after)}});
+  Page page;
+  for (const AuditEntry& each : found->entries) {
+    const json::object entry{{"sequence", each.sequence},  {"at", each.at.time_since_epoch().count()},
+                             {"actor", each.actor},        {"action", each.action},
+                             {"subject", each.subject},    {"before", parsed(each.before)},
+                             {"after", parsed(each.after)}};
+    if (!page.add(json::serialize(entry), std::to_string(each.sequence))) break;
   }
-  json::object body{{"status", "ok"}, {"entries", std::move(entries)}};
-  if (page->newest && !*after) body["newest"] = *page->newest;
-  if (page->next) body["next"] = std::to_string(*page->next);
-  co_return json_response(200, json::serialize(body));
+  json::object rest;
+  if (found->newest && !*after) rest["newest"] = *found->newest;
+  if (found->next) page.go_on_behind(std::to_string(*found->next));
+  co_return page.answer("entries", json::serialize(rest));
 }
 
 }  // namespace culvert::hub

@@ -20,7 +20,6 @@ namespace culvert::hub {
 // revoked meanwhile is refused, and any hub can go on where another one ended.
 class AuditHandler {
  public:
-  static constexpr size_t kPage = 500;
   static constexpr size_t kMaxScanned = 10'000;        // entries, for one request
   static constexpr std::chrono::seconds kMaxWait{10};  // below the patience of hubapi::HubClient
 
@@ -31,8 +30,8 @@ class AuditHandler {
 
  private:
   struct Filter;
-  struct Page;
-  net::Task<Result<Page>> read(const Filter& filter, std::optional<uint64_t> before);
+  struct Found;
+  net::Task<Result<Found>> read(const Filter& filter, std::optional<uint64_t> before);
 
   Ledger& ledger_;
   StoreFailures& failures_;

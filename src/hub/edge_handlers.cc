@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "hub/answers.h"
 #include "hub/names.h"
+#include "hub/page.h"
 #include "hub/query.h"
 #include "hubapi/pet_name.h"
 #include "hubapi/token.h"
@@ -17,7 +18,6 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr size_t kPage = 1000;  // as many as there can be
 constexpr size_t kMaxRegion = 64;
 
 struct EdgeRequest {
@@ -112,12 +112,18 @@ net::Task<http::Response> EdgeHandlers::create(const http::Exchange& exchange) {
 }
 
 http::Response EdgeHandlers::list(const http::Exchange& exchange) const {
-  if (exchange.request.target.contains('?'))
-    return error_response(400, "invalid_request", "this list has no query: it is never longer than a page");
-  static_assert(Edges::kMax <= kPage);
-  json::array edges;
-  for (const auto& [id, edge] : edges_.all()) edges.push_back(json::parse(describe(edge, exchange.now)));
-  return json_response(200, json::serialize(json::object{{"status", "ok"}, {"edges", std::move(edges)}}));
+  auto query = Query::read(exchange, {"after"});
+  if (!query) return bad_query(query.error());
+  auto next = edges_.all().begin();
+  if (const auto text = query->text("after")) {
+    const auto after = PublicKey::parse(*text);
+    if (!after) return bad_query({ErrorCode::kInvalid, "after=... is not the id of an edge"});
+    next = edges_.all().upper_bound(*after);
+  }
+  Page page;
+  for (; next != edges_.all().end() && !page.is_full(); ++next)
+    page.add(describe(next->second, exchange.now), next->first.to_string());
+  return page.answer("edges");
 }
 
 http::Response EdgeHandlers::show(const http::Exchange& exchange) const {

@@ -9,6 +9,7 @@
 #include "hub/answers.h"
 #include "hub/invite_handlers.h"
 #include "hub/invite_record.h"
+#include "hub/page.h"
 #include "hub/query.h"
 
 // The order of the checks of a change, from the cheapest to those that ask others:
@@ -289,18 +290,15 @@ http::Response EntryHandlers::list(const http::Exchange& exchange) {
     only = *tenant;
   }
   const Entries& entries = invites_.entries();
-  json::array page;
-  std::optional<std::string> next;
+  Page page;
   // False: the page is full.
   const auto add_those_of = [&](const PublicKey& tenant, std::string_view behind) {
     const Entries::Map& all = entries.of(tenant);
     for (auto each = all.upper_bound(behind); each != all.end(); ++each) {
-      if (page.size() == kPage) {
-        next = std::string(page.back().at("hostname").as_string());
-        if (!only) next = fmt::format("{}/{}", page.back().at("tenant_id").as_string().c_str(), *next);
+      const bool is_in_force = invites_.is_in_force(tenant, each->second);
+      std::string key = only ? each->first : fmt::format("{}/{}", tenant.to_string(), each->first);
+      if (!page.add(json::serialize(entry_json(tenant, each->second, is_in_force)), std::move(key)))
         return false;
-      }
-      page.push_back(entry_json(tenant, each->second, invites_.is_in_force(tenant, each->second)));
     }
     return true;
   };
@@ -318,13 +316,11 @@ http::Response EntryHandlers::list(const http::Exchange& exchange) {
         if (add_those_of(*parsed, after.substr(first.size() + 1))) ++tenant;
       }
     }
-    while (tenant != entries.all().end() && !next && add_those_of(tenant->first, "")) ++tenant;
+    while (tenant != entries.all().end() && !page.is_full() && add_those_of(tenant->first, "")) ++tenant;
   }
-  json::object body{{"status", "ok"}};
-  if (only) body["sequence"] = entries.sequence(*only);
-  if (next) body["next"] = *next;
-  body["entries"] = std::move(page);
-  return json_response(200, json::serialize(body));
+  json::object rest;
+  if (only) rest["sequence"] = entries.sequence(*only);
+  return page.answer("entries", json::serialize(rest));
 }
 
 }  // namespace culvert::hub

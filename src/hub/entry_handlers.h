@@ -19,7 +19,6 @@ namespace culvert::hub {
 // /v1/entries: tenants change their own hostnames, and look at them.
 class EntryHandlers {
  public:
-  static constexpr size_t kPage = 500;
   // Changes of one tenant: each may ask name servers, and is written to the database.
   static constexpr uint32_t kBurst = 20;
   static constexpr Duration kInterval = std::chrono::seconds(2);

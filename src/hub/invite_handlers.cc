@@ -7,6 +7,7 @@
 #include "hub/answers.h"
 #include "hub/invite_json.h"
 #include "hub/invite_record.h"
+#include "hub/page.h"
 #include "hub/query.h"
 #include "hubapi/pet_name.h"
 #include "hubapi/token.h"
@@ -119,9 +120,14 @@ net::Task<http::Response> InviteHandlers::list(const http::Exchange& exchange) {
     after = parse_invite_id(*text);
     if (!after) co_return error_response(400, "invalid_request", "after=... is not the id of an invite");
   }
-  auto invites = invites_.list(after, kMaxPageInvites + 1);
+  auto invites = invites_.list(after, Page::kMaxEntries + 1);
   if (!invites) co_return error_response(404, "not_found", invites.error().message);
-  co_return json_response(200, invite_page_json(*invites, config_.wall_clock()));
+  const UnixTime wall = config_.wall_clock();
+  Page page;
+  for (const Invite& invite : *invites) {
+    if (!page.add(invite_json(invite, wall), invite_key(invite.id))) break;
+  }
+  co_return page.answer("invites");
 }
 
 AuditEntry InviteHandlers::revocation_of(const InviteId& id, const std::string& actor) const {

@@ -7,7 +7,6 @@
 #include "base/encoding.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "http/message.h"
 #include "hub/answers.h"
 #include "hubapi/declaration.h"
 
@@ -15,9 +14,6 @@ namespace culvert::hub {
 namespace {
 
 namespace json = boost::json;
-
-// A page of the listing ends near this size: half of what clients accept (http::kMaxResponseBytes).
-constexpr size_t kPageBytes = http::kMaxResponseBytes / 2;
 
 json::value optional_time(const std::optional<UnixTime>& time) {
   return time ? json::value(time->time_since_epoch().count()) : json::value(nullptr);
@@ -261,22 +257,6 @@ std::string created_invite_json(const Invite& invite, const SecretString& token)
                                                         {"hostnames", pattern_list(invite.hostnames)},
                                                         {"expires_at", optional_time(invite.expires_at)}});
   return with_secret("token", token, rest);
-}
-
-std::string invite_page_json(std::span<const Invite> invites, UnixTime now) {
-  json::array entries;
-  size_t size = 0;
-  for (const Invite& invite : invites) {
-    if (size > kPageBytes || entries.size() == kMaxPageInvites) break;
-    size += 600 + 2 * invite.name.size() + 14 * invite.ports.size();  // fixed members and punctuation
-    for (const auto& pattern : invite.hostnames) size += pattern.text().size() + 3;
-    entries.push_back(listed(invite, now));
-  }
-  bool more = entries.size() < invites.size();
-  json::object body{{"status", "ok"}};
-  if (more) body["next"] = to_base64url(invites[entries.size() - 1].id);
-  body["invites"] = std::move(entries);
-  return json::serialize(body);
 }
 
 std::string invite_json(const Invite& invite, UnixTime now) { return json::serialize(listed(invite, now)); }

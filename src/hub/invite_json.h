@@ -1,7 +1,6 @@
 #pragma once
 #include <chrono>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -51,10 +50,6 @@ Result<InviteChange> parse_invite_change(std::string_view body);
 
 // The answer to a request to create one.
 std::string created_invite_json(const Invite& invite, const SecretString& token);
-
-// A page of the listing: the first of `invites`, and "next" when not all of them fit.
-constexpr size_t kMaxPageInvites = 5'000;
-std::string invite_page_json(std::span<const Invite> invites, UnixTime now);
 
 // As the listing shows it.
 std::string invite_json(const Invite& invite, UnixTime now);

@@ -6,19 +6,13 @@
 #include "base/text.h"
 #include "hub/answers.h"
 #include "hub/invite_record.h"
+#include "hub/page.h"
 #include "hub/query.h"
 
 namespace culvert::hub {
 namespace {
 
 namespace json = boost::json;
-
-http::Response page(std::string_view member, json::array entries, std::optional<json::value> next) {
-  json::object body{{"status", "ok"}};
-  if (next) body["next"] = std::move(*next);
-  body[json::string_view(member.data(), member.size())] = std::move(entries);
-  return json_response(200, json::serialize(body));
-}
 
 json::object route_json(const route::Route& route) {
   json::array agents;
@@ -48,8 +42,8 @@ http::Response Lists::agents(const http::Exchange& exchange) const {
   const auto seconds_from_now = [&](TimePoint when) {
     return std::chrono::duration_cast<std::chrono::seconds>(when - now).count();
   };
-  json::array agents;
-  for (; next != state_.leases.all().end() && agents.size() < kPage; ++next) {
+  Page page;
+  for (; next != state_.leases.all().end() && !page.is_full(); ++next) {
     const auto& [agent, lease] = *next;
     json::array services;
     for (const auto& service : lease.services) {
@@ -73,11 +67,9 @@ http::Response Lists::agents(const http::Exchange& exchange) const {
       entry["invite_name"] = (*invite)->name;
       entry["tenant_id"] = (*invite)->tenant.to_string();
     }
-    agents.push_back(std::move(entry));
+    page.add(json::serialize(entry), agent.to_string());
   }
-  std::optional<json::value> more;
-  if (next != state_.leases.all().end()) more = json::value(std::prev(next)->first.to_string());
-  return page("agents", std::move(agents), std::move(more));
+  return page.answer("agents");
 }
 
 http::Response Lists::route(const http::Exchange& exchange) const {
@@ -106,8 +98,8 @@ http::Response Lists::claims(const http::Exchange& exchange) const {
       return error_response(400, "invalid_request", "after=... is not a port like tcp/2222");
     next = all.upper_bound(*after->port());
   }
-  json::array claims;
-  for (; next != all.end() && claims.size() < kPage; ++next) {
+  Page page;
+  for (; next != all.end() && !page.is_full(); ++next) {
     const auto& [port, claim] = *next;
     json::object entry{
         {"port", port.text()},
@@ -119,11 +111,9 @@ http::Response Lists::claims(const http::Exchange& exchange) const {
       entry["invite_name"] = (*invite)->name;
       entry["tenant_id"] = (*invite)->tenant.to_string();
     }
-    claims.push_back(std::move(entry));
+    page.add(json::serialize(entry), port.text());
   }
-  std::optional<json::value> more;
-  if (next != all.end()) more = json::value(std::prev(next)->first.text());
-  return page("claims", std::move(claims), std::move(more));
+  return page.answer("claims");
 }
 
 http::Response Lists::routes(const http::Exchange& exchange) const {
@@ -135,14 +125,11 @@ http::Response Lists::routes(const http::Exchange& exchange) const {
     if (!match) return bad_query({ErrorCode::kInvalid, "after=...: " + match.error().message});
     after = match->text();
   }
-  std::vector<route::Route> found = state_.leases.routes_after(after, kPage + 1);
-  const bool has_more = found.size() > kPage;
-  if (has_more) found.pop_back();
-  json::array routes;
-  for (const route::Route& each : found) routes.push_back(route_json(each));
-  std::optional<json::value> more;
-  if (has_more) more = json::value(found.back().match.text());
-  return page("routes", std::move(routes), std::move(more));
+  Page page;
+  for (const route::Route& each : state_.leases.routes_after(after, Page::kMaxEntries + 1)) {
+    if (!page.add(json::serialize(route_json(each)), each.match.text())) break;
+  }
+  return page.answer("routes");
 }
 
 }  // namespace culvert::hub

@@ -2,14 +2,11 @@
 #include "http/router.h"
 #include "hub/state.h"
 
-// What the operator may look at besides invites: agents and routes. Each answers with a page, and
-// with "next" when there is more: the value of ?after= for the next page.
+// What the operator may look at besides invites: agents, claims and routes. Lists have pages (Page).
 namespace culvert::hub {
 
 class Lists {
  public:
-  static constexpr size_t kPage = 500;
-
   // Outlives it.
   explicit Lists(const State& state) : state_(state) {}
 

@@ -1,8 +1,5 @@
 #include "hub/operator_key_handlers.h"
 
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
-
 #include "base/crypto.h"
 #include "base/encoding.h"
 #include "base/json.h"
@@ -10,11 +7,11 @@
 #include "hub/answers.h"
 #include "hub/names.h"
 #include "hub/operator_auth.h"
+#include "hub/page.h"
+#include "hub/query.h"
 
 namespace culvert::hub {
 namespace {
-
-namespace json = boost::json;
 
 constexpr size_t kKeySize = 32;
 
@@ -86,10 +83,15 @@ net::Task<http::Response> OperatorKeyHandlers::create(const http::Exchange& exch
   co_return json_response(200, with_secret("key", shown, operator_key_json(key)));
 }
 
-http::Response OperatorKeyHandlers::list() const {
-  json::array keys;
-  for (const auto& [name, key] : keys_.all()) keys.push_back(json::parse(operator_key_json(key)));
-  return json_response(200, json::serialize(json::object{{"status", "ok"}, {"keys", std::move(keys)}}));
+http::Response OperatorKeyHandlers::list(const http::Exchange& exchange) const {
+  auto query = Query::read(exchange, {"after"});
+  if (!query) return bad_query(query.error());
+  const auto after = query->text("after");
+  auto next = after ? keys_.all().upper_bound(*after) : keys_.all().begin();
+  Page page;
+  for (; next != keys_.all().end() && !page.is_full(); ++next)
+    page.add(operator_key_json(next->second), next->first);
+  return page.answer("keys");
 }
 
 net::Task<http::Response> OperatorKeyHandlers::revoke(const http::Exchange& exchange) {

@@ -17,7 +17,7 @@ class OperatorKeyHandlers {
       : config_(config), keys_(keys), ledger_(ledger), failures_(failures), random_(random) {}
 
   net::Task<http::Response> create(const http::Exchange& exchange);
-  http::Response list() const;
+  http::Response list(const http::Exchange& exchange) const;
   // Exchange::rest is the key's name.
   net::Task<http::Response> revoke(const http::Exchange& exchange);
 
