@@ -127,6 +127,13 @@ TEST_F(ApiTest, NamesAnInviteThatHasNone) {
   EXPECT_TRUE(body.at("expires_at").is_null());
 }
 
+TEST_F(ApiTest, AnInviteThatEndsAfterNoSecondsNeverEnds) {
+  auto body = parse(call("POST", "/v1/invites", R"({"hostnames":["a.eu"],"expires_in_secs":0})"));
+  EXPECT_TRUE(body.at("expires_at").is_null());
+  g_wall += 24h * 365;
+  EXPECT_NE(call("GET", "/v1/invites").body.find(R"("status":"live")"), std::string::npos);
+}
+
 TEST_F(ApiTest, RefusesMalformedInvites) {
   std::string many = R"({"hostnames":[)";
   for (int i = 0; i < 101; ++i) many += fmt::format("{}\"h{}.eu\"", i ? "," : "", i);
@@ -154,7 +161,6 @@ TEST_F(ApiTest, RefusesMalformedInvites) {
            std::string(R"({"hostnames":["a.eu"],"name":"a\u202eb"})"),
            std::string(R"({"hostnames":["a.eu"],"name":" a"})"),
            R"({"hostnames":["a.eu"],"name":")" + std::string(65, 'n') + "\"}",
-           std::string(R"({"hostnames":["a.eu"],"expires_in_secs":0})"),
            std::string(R"({"hostnames":["a.eu"],"expires_in_secs":-1})"),
            std::string(R"({"hostnames":["a.eu"],"expires_in_secs":1.5})"),
            std::string(R"({"hostnames":["a.eu"],"expires_in_secs":"1"})"),
@@ -299,6 +305,8 @@ TEST_F(OperatorApiTest, AChangeOfAnInviteAppliesToItsAgentsAtOnce) {
   EXPECT_EQ(call("GET", path_of(token)).body, changed.body);
   EXPECT_EQ(call("GET", "/v1/tenants/" + token.tenant_key.public_key().to_string()).body, changed.body);
   EXPECT_EQ(parse(call("PATCH", path_of(token), R"({"expires_in_secs":null})")).at("expires_at"), nullptr);
+  ASSERT_EQ(call("PATCH", path_of(token), R"({"expires_in_secs":60})").status, 200);
+  EXPECT_EQ(parse(call("PATCH", path_of(token), R"({"expires_in_secs":0})")).at("expires_at"), nullptr);
   invite(R"({"hostnames":["*.a.eu"]})");  // is free again
   EXPECT_EQ(error_code(call("PATCH", path_of(token), R"({"add_hostnames":["x.a.eu"]})")),
             "hostname_conflict");
@@ -339,7 +347,7 @@ TEST_F(OperatorApiTest, BadChangesAreNamedAndChangeNothing) {
   for (const char* bad : {"", "{}", "[]", R"({"hostname":["b.eu"]})", R"({"hostnames":[]})",
                           R"({"remove_hostnames":["a.eu"]})", R"({"remove_hostnames":["b.eu"]})",
                           R"({"add_hostnames":["b.eu","b.eu"]})", R"({"add_hostnames":[1]})",
-                          R"({"hostnames":["b.eu"],"add_hostnames":["c.eu"]})", R"({"expires_in_secs":0})",
+                          R"({"hostnames":["b.eu"],"add_hostnames":["c.eu"]})", R"({"expires_in_secs":-1})",
                           R"({"suspended":1})", R"({"name":""})", R"({"add_hostnames":["hub.example"]})"}) {
     auto response = call("PATCH", path_of(token), bad);
     EXPECT_EQ(response.status, 400) << bad << ' ' << response.body;

@@ -101,12 +101,13 @@ class BodyReader {
     const json::value* member = body_.if_contains("expires_in_secs");
     if (member == nullptr) return std::nullopt;
     if (member->is_null()) return std::optional<std::chrono::seconds>();
+    if (member->is_int64() && member->get_int64() == 0) return std::optional<std::chrono::seconds>();
     const bool is_in_range = member->is_int64() && member->get_int64() >= 1 &&
                              member->get_int64() <= hubapi::kMaxInviteExpiry.count();
     if (is_in_range) return std::chrono::seconds(member->get_int64());
     set_error(
-        fmt::format("\"expires_in_secs\" is not an integer from 1 to {}; null is for an invite that never "
-                    "expires",
+        fmt::format("\"expires_in_secs\" is not an integer from 0 to {}; 0 and null are for an invite that "
+                    "never expires",
                     hubapi::kMaxInviteExpiry.count()));
     return std::nullopt;
   }

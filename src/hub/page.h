@@ -7,8 +7,8 @@
 
 namespace culvert::hub {
 
-// One page of a list of the API: it ends after kMaxEntries, and before it is longer than kMaxBytes. Where there
-// is more, the answer has "next": the value of ?after= for the next page.
+// One page of a list of the API: it ends after kMaxEntries, and before it is longer than kMaxBytes. Where
+// there is more, the answer has "next": the value of ?after= for the next page.
 class Page {
  public:
   static constexpr size_t kMaxEntries = 500;
