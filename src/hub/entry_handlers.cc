@@ -93,7 +93,10 @@ net::Task<http::Response> EntryHandlers::judge(const http::Exchange& exchange) {
     co_return retry_response(429, "rate_limited", "too many changes of this tenant's entries; slow down");
   }
   auto change = hubapi::decode_entry_change(exchange.request.body);  // 4
-  if (!change) co_return error_response(400, "invalid_request", change.error().message);
+  if (!change) {
+    const bool is_op = change.error().code == ErrorCode::kConflict;
+    co_return error_response(400, is_op ? "unsupported_op" : "invalid_request", change.error().message);
+  }
   if (change->sequence <= invites_.entries().sequence(signer.invite->tenant))
     co_return sequence_conflict(signer.invite->tenant);
   if (signer.invite->suspended) {

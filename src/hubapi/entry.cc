@@ -43,17 +43,19 @@ Result<EntryChange> decode_entry_change(std::string_view text) {
   constexpr std::string_view kWhat = "the entry";
   auto body = parse_json_object(kWhat, text);
   if (!body) return std::unexpected(body.error());
-  if (auto known = refuse_unknown_members(kWhat, *body, {"sequence", "op", "hostname", "tls_mode"}); !known)
-    return std::unexpected(known.error());
   JsonReader reader(kWhat, *body);
-  const auto sequence = static_cast<uint64_t>(reader.integer("sequence", 1, INT64_MAX));
   const std::string_view op_text = reader.text("op");
   if (reader.error()) return std::unexpected(*reader.error());
+  // Before the other members: a later op may have members that are not known either.
   const auto op = parse_op(op_text);
   if (!op) {
-    return fail(ErrorCode::kInvalid, "{}: op {} is unknown (expected put, delete or leave)", kWhat,
+    return fail(ErrorCode::kConflict, "{}: op {} is unknown (expected put, delete or leave)", kWhat,
                 culvert::quoted(op_text));
   }
+  if (auto known = refuse_unknown_members(kWhat, *body, {"sequence", "op", "hostname", "tls_mode"}); !known)
+    return std::unexpected(known.error());
+  const auto sequence = static_cast<uint64_t>(reader.integer("sequence", 1, INT64_MAX));
+  if (reader.error()) return std::unexpected(*reader.error());
   EntryChange change{.sequence = sequence, .op = *op};
   if (*op == Op::kLeave) {
     if (reader.has("hostname") || reader.has("tls_mode"))

@@ -31,7 +31,8 @@ struct EntryChange {
 };
 
 std::string encode(const EntryChange& change);
-// kInvalid names the member that is missing, unknown, malformed or there twice.
+// kInvalid names the member that is missing, unknown, malformed or there twice. kConflict: an op that this
+// version does not know.
 Result<EntryChange> decode_entry_change(std::string_view json);
 
 // How the holder of a domain says that a tenant may have a hostname: a TXT record with this name and value.

@@ -39,7 +39,6 @@ TEST(EntryChange, RefusesWhatIsWrongAndNamesIt) {
       {R"({"sequence":"1","op":"put","hostname":"a.eu"})", "sequence"},
       {R"({"sequence":9223372036854775808,"op":"put","hostname":"a.eu"})", "sequence"},
       {R"({"sequence":1,"hostname":"a.eu"})", "op"},
-      {R"({"sequence":1,"op":"upsert","hostname":"a.eu"})", "upsert"},
       {R"({"sequence":1,"op":"put"})", "hostname"},
       {R"({"sequence":1,"op":"put","hostname":"eu"})", "one label"},
       {R"({"sequence":1,"op":"put","hostname":"a.eu","tls_mode":"http"})", "http"},
@@ -53,6 +52,17 @@ TEST(EntryChange, RefusesWhatIsWrongAndNamesIt) {
     ASSERT_FALSE(decoded) << each.json;
     EXPECT_EQ(decoded.error().code, ErrorCode::kInvalid);
     EXPECT_NE(decoded.error().message.find(each.names), std::string::npos) << decoded.error().message;
+  }
+}
+
+TEST(EntryChange, AnOpOfALaterVersionIsToldApartFromAMistake) {
+  for (const char* body :
+       {R"({"sequence":1,"op":"upsert","hostname":"a.eu"})",
+        R"({"sequence":1,"op":"move","hostname":"a.eu","to":"b.eu"})", R"({"op":"Put","hostname":"a.eu"})"}) {
+    auto decoded = decode_entry_change(body);
+    ASSERT_FALSE(decoded) << body;
+    EXPECT_EQ(decoded.error().code, ErrorCode::kConflict);
+    EXPECT_NE(decoded.error().message.find("expected put, delete or leave"), std::string::npos);
   }
 }
 
