@@ -36,7 +36,7 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
       replays_(random),
       leases_changed_(std::move(leases_changed)),
       limits_(state.leases, counters_),
-      operator_auth_(config.operator_key, state.operator_keys, ledger.hash_key(), counters_),
+      operator_auth_(config.operator_key, state.operator_keys, ledger.hash_key(), limits_, counters_),
       lease_handler_(config, state, ledger, limits_, failures_, counters_, leases_changed_, replays_),
       invite_handlers_(config, state.invites, ledger, failures_, random),
       entry_handlers_(config, state, ledger, limits_, failures_, counters_),

@@ -67,6 +67,23 @@ TEST_F(ApiTest, OperatorCallsNeedTheKey) {
   EXPECT_EQ(handle(basic).status, 401);
 }
 
+TEST_F(ApiTest, WrongKeysAreLimitedByTheirSourceAndRightOnesAreNot) {
+  const auto ask = [&](const char* key) { return call("GET", "/v1/invites", "", key); };
+  for (uint32_t i = 0; i < DeclarationLimits::kSourceBurst; ++i) ASSERT_EQ(ask("wrong").status, 401) << i;
+  auto limited = ask("wrong");
+  EXPECT_EQ(limited.status, 429);
+  EXPECT_EQ(error_code(limited), "rate_limited");
+  EXPECT_NE(limited.headers.find("Retry-After"), nullptr);
+  EXPECT_EQ(ask(kOperatorKey).status, 200) << "others behind the address lock no operator out";
+  EXPECT_EQ(ask("wrong").status, 429) << "nor does a right key let others guess on";
+  client_ = SocketAddr::v4({192, 0, 2, 51}, 1234);
+  EXPECT_EQ(ask("wrong").status, 401);
+  client_ = SocketAddr::v4({192, 0, 2, 50}, 1234);
+  now_ += DeclarationLimits::kSourceInterval;
+  EXPECT_EQ(ask("wrong").status, 401);
+  EXPECT_EQ(ask("wrong").status, 429);
+}
+
 TEST_F(ApiTest, TheHubsOwnNameIsNotForOthers) {
   auto own = call("POST", "/v1/invites", R"({"hostnames":["a.eu","Hub.Example"]})");
   EXPECT_EQ(own.status, 400);

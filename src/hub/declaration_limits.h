@@ -11,7 +11,7 @@
 
 namespace culvert::hub {
 
-// How often agents may declare.
+// How often agents may declare, and how often a source may be refused whatever it asks for.
 class DeclarationLimits {
  public:
   // Declarations of agents without a lease, for each invite: all that it may have at once, as after a restart
@@ -19,9 +19,10 @@ class DeclarationLimits {
   // no number of agents can make another lose its lease.
   static constexpr uint32_t kInviteBurst = Leases::kMaxPerInvite;
   static constexpr Duration kInviteInterval = std::chrono::milliseconds(250);
-  // Refused declarations from each source (SocketAddr::source_prefix): past them, what comes from there is
-  // refused before its signature is verified and the store is asked. Agents that hold a lease are exempt. Two
-  // fleets may stand behind one address, and refused agents ask every few minutes.
+  // Refused requests from each source (SocketAddr::source_prefix), with a signature or an operator's key:
+  // past them, what comes from there is refused before its signature is verified and the store is asked.
+  // Agents that hold a lease and operators with a right key are exempt. Two fleets may stand behind one
+  // address, and refused agents ask every few minutes.
   static constexpr uint32_t kSourceBurst = 2 * Leases::kMaxPerInvite;
   static constexpr Duration kSourceInterval = std::chrono::milliseconds(250);
   static constexpr size_t kMaxSources = 4096;

@@ -5,6 +5,7 @@
 #include "base/secret.h"
 #include "http/router.h"
 #include "hub/api_counters.h"
+#include "hub/declaration_limits.h"
 #include "hub/operator_keys.h"
 
 namespace culvert::hub {
@@ -17,11 +18,12 @@ class OperatorAuth {
 
   // All outlive it.
   OperatorAuth(const SecretString& own_key, const OperatorKeys& keys, ByteView hash_key,
-               ApiCounters& counters)
-      : own_key_(own_key), keys_(keys), hash_key_(hash_key), counters_(counters) {}
+               DeclarationLimits& limits, ApiCounters& counters)
+      : own_key_(own_key), keys_(keys), hash_key_(hash_key), limits_(limits), counters_(counters) {}
 
   // nullopt: the request shows a key ("Authorization: Bearer ...", exactly once), whose role may do this;
-  // Exchange::user has its name. Otherwise the answer: 401, or 403 for a read-only key.
+  // Exchange::user has its name. Otherwise the answer: 401, 429 for a source that was refused too often, or
+  // 403 for a read-only key. Refusals of others behind the same address never lock out who shows a key.
   std::optional<http::Response> refuse(http::Exchange& exchange);
 
  private:
@@ -34,6 +36,7 @@ class OperatorAuth {
   const SecretString& own_key_;
   const OperatorKeys& keys_;
   const ByteView hash_key_;
+  DeclarationLimits& limits_;
   ApiCounters& counters_;
   RateLimit log_{5, std::chrono::seconds(10)};
 };
