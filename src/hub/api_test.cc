@@ -65,6 +65,11 @@ TEST_F(ApiTest, OperatorCallsNeedTheKey) {
   http::Request basic{.method = "GET", .target = "/v1/invites", .headers = {}, .body = {}};
   basic.headers.add("Authorization", "Basic operator-secret");
   EXPECT_EQ(handle(basic).status, 401);
+  for (const char* scheme : {"bearer", "BEARER"}) {
+    http::Request any_case{.method = "GET", .target = "/v1/invites", .headers = {}, .body = {}};
+    any_case.headers.add("Authorization", std::string(scheme) + " operator-secret");
+    EXPECT_EQ(handle(any_case).status, 200) << scheme;
+  }
 }
 
 TEST_F(ApiTest, WrongKeysAreLimitedByTheirSourceAndRightOnesAreNot) {

@@ -1,5 +1,6 @@
 #include "hub/operator_auth.h"
 
+#include "base/ascii.h"
 #include "base/crypto.h"
 #include "base/log.h"
 #include "hub/answers.h"
@@ -7,11 +8,12 @@
 namespace culvert::hub {
 
 std::optional<OperatorAuth::Operator> OperatorAuth::find(const http::Request& request) const {
-  constexpr std::string_view kScheme = "Bearer ";
+  constexpr std::string_view kScheme = "bearer ";  // names of schemes have no case: RFC 9110, 11.1
   const std::string* given = request.headers.find("authorization");
-  if (!given || request.headers.count("authorization") != 1 || !given->starts_with(kScheme))
-    return std::nullopt;
-  const std::string_view shown = std::string_view(*given).substr(kScheme.size());
+  if (!given || request.headers.count("authorization") != 1) return std::nullopt;
+  const std::string_view field = *given;
+  if (!equals_lower(field.substr(0, kScheme.size()), kScheme)) return std::nullopt;
+  const std::string_view shown = field.substr(kScheme.size());
   // Hashed first, so that not even the length can be timed.
   if (equal_constant_time(sha256(as_bytes(shown)), sha256(as_bytes(own_key_.expose()))))
     return Operator{kOwn, OperatorRole::kAdmin};
