@@ -66,7 +66,7 @@ ListCommandInfo tenant_list() {
                       .summary = "List the hub's tenants",
                       .examples = "  culvert tenant list\n  culvert tenant list -o json\n"},
           .path = "/v1/tenants",
-          .listing = {.member = "invites",
+          .listing = {.member = "tenants",
                       .columns = {{"TENANT", "tenant_id"},
                                   {"NAME", "name"},
                                   {"STATUS", "status", Show::kStatus},

@@ -70,9 +70,11 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
       return refused ? std::move(refused) : decode_rest(e);
     });
   };
-  for (const char* resource : {"/v1/invites", "/v1/tenants"}) {
+  for (const char* member : {"invites", "tenants"}) {
+    const std::string resource = fmt::format("/v1/{}", member);
     const std::string one = fmt::format("{}/*", resource);
-    operators("GET", resource, [this](const Exchange& e) { return invite_handlers_.list(e); });
+    operators("GET", resource,
+              [this, member](const Exchange& e) -> Response { co_return invite_handlers_.list(e, member); });
     operators("GET", one, [this](const Exchange& e) { return invite_handlers_.show(e); });
     operators("PATCH", one, [this](const Exchange& e) { return invite_handlers_.change(e); });
   }

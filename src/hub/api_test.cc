@@ -218,6 +218,9 @@ TEST_F(ApiTest, ListsInvitesWithTheirStatus) {
   ASSERT_EQ(entries.size(), 3u);
   for (auto& entry : entries) EXPECT_EQ(entry.at("status"), entry.at("name"));
   EXPECT_FALSE(body.contains("next"));
+  const auto tenants = parse(call("GET", "/v1/tenants"));
+  EXPECT_EQ(tenants.at("tenants"), body.at("invites")) << "one invite, one tenant";
+  EXPECT_FALSE(tenants.contains("invites"));
   auto rest = parse(call("GET", "/v1/invites?after=" + to_base64url(live.invite_id)));
   EXPECT_EQ(rest.at("invites").as_array().size(), 2u);
   EXPECT_EQ(call("GET", "/v1/invites?after=" + to_base64url(InviteId{})).status, 404);

@@ -112,22 +112,22 @@ net::Task<http::Response> InviteHandlers::create(const http::Exchange& exchange)
   co_return json_response(200, created_invite_json(invite, SecretString::take(token.encode())));
 }
 
-net::Task<http::Response> InviteHandlers::list(const http::Exchange& exchange) {
+http::Response InviteHandlers::list(const http::Exchange& exchange, std::string_view member) const {
   auto query = Query::read(exchange, {"after"});
-  if (!query) co_return bad_query(query.error());
+  if (!query) return bad_query(query.error());
   std::optional<InviteId> after;
   if (const auto text = query->text("after")) {
     after = parse_invite_id(*text);
-    if (!after) co_return error_response(400, "invalid_request", "after=... is not the id of an invite");
+    if (!after) return error_response(400, "invalid_request", "after=... is not the id of an invite");
   }
   auto invites = invites_.list(after, Page::kMaxEntries + 1);
-  if (!invites) co_return error_response(404, "not_found", invites.error().message);
+  if (!invites) return error_response(404, "not_found", invites.error().message);
   const UnixTime wall = config_.wall_clock();
   Page page;
   for (const Invite& invite : *invites) {
     if (!page.add(invite_json(invite, wall), invite_key(invite.id))) break;
   }
-  co_return page.answer("invites");
+  return page.answer(member);
 }
 
 AuditEntry InviteHandlers::revocation_of(const InviteId& id, const std::string& actor) const {

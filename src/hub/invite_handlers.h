@@ -25,7 +25,8 @@ class InviteHandlers {
       : config_(config), invites_(invites), ledger_(ledger), failures_(failures), random_(random) {}
 
   net::Task<http::Response> create(const http::Exchange& exchange);
-  net::Task<http::Response> list(const http::Exchange& exchange);
+  // A page of them in `member`.
+  http::Response list(const http::Exchange& exchange, std::string_view member) const;
   // Exchange::rest is the invite's id.
   net::Task<http::Response> show(const http::Exchange& exchange);
   net::Task<http::Response> change(const http::Exchange& exchange);
