@@ -6,6 +6,7 @@
 
 #include "base/full_disk.h"
 #include "hub/api_fixture.h"
+#include "hub/invite_record.h"
 #include "hub/page.h"
 #include "hubapi/hub_client.h"
 
@@ -429,6 +430,36 @@ TEST_F(OperatorApiTest, KeysHaveRolesAndAreShownOnce) {
         R"({"name":"operator.key"})", R"({"name":"x","role":"root"})", R"({"name":"x","x":1})"}) {
     EXPECT_EQ(call("POST", "/v1/operator-keys", bad).status, 400) << bad;
   }
+}
+
+// Also by a route that is added later.
+TEST_F(OperatorApiTest, AReadOnlyKeyChangesNothingAndReadsAll) {
+  const std::set<std::string_view> others = {"/v1/leases", "/v1/edges/self", "/v1/edges/self/tunnels",
+                                             "/v1/edges/self/routes", "/v1/entries"};
+  auto token = invite();
+  const std::string reader = create_key("reader", "read-only");
+  const uint64_t revision = ledger_->revision();
+  size_t changes = 0, reads = 0;
+  for (const auto& [method, pattern] : api_->entries()) {
+    const bool is_read = method == "GET";
+    if (others.contains(pattern) && !(is_read && pattern == "/v1/entries")) continue;
+    std::string path = pattern;
+    if (path.ends_with("/*")) path.replace(path.size() - 1, 1, invite_key(token.invite_id));
+    const auto answer = call(method, path, "{}", reader);
+    if (is_read) {
+      ++reads;
+      EXPECT_TRUE(answer.status == 200 || answer.status == 404 || answer.status == 400)
+          << path << answer.body;
+    } else {
+      ++changes;
+      EXPECT_EQ(answer.status, 403) << method << ' ' << path;
+      EXPECT_EQ(error_code(answer), "read_only") << method << ' ' << path;
+    }
+  }
+  EXPECT_GE(changes, 11u);
+  EXPECT_GE(reads, 15u);
+  EXPECT_EQ(ledger_->revision(), revision);
+  EXPECT_EQ(parse(call("GET", path_of(token))).at("status").as_string(), "live");
 }
 
 TEST_F(OperatorApiTest, EveryChangeIsInTheAuditLog) {
