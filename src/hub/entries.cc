@@ -1,11 +1,13 @@
 #include "hub/entries.h"
 
 #include <fmt/format.h>
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 
 #include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "hubapi/entry.h"
 
 namespace culvert::hub {
 namespace {
@@ -82,8 +84,10 @@ std::optional<PublicKey> Entries::apply(const Record& record) {
     of_tenant.sequence = 0;
     if (record.body) {
       const auto sequence = read_sequence(*record.body);
-      // One that cannot be read lets nothing in: a change that was made before must not be made again.
-      of_tenant.sequence = sequence.value_or(INT64_MAX);
+      // One that cannot be read lets nothing in but the tenant out: a change that was made before must not be
+      // made again.
+      constexpr uint64_t kHighest = hubapi::EntryChange::kMaxDelete;
+      of_tenant.sequence = std::min(sequence.value_or(kHighest), kHighest);
       if (!sequence) (void)damaged();
     }
   } else {

@@ -144,6 +144,35 @@ TEST_F(EntriesTest, ReplayedAndReorderedChangesAreRefusedAlsoAfterARestart) {
   EXPECT_EQ(put(token, 100, "x.a.eu").status, 200) << "gaps are no fault";
 }
 
+TEST_F(EntriesTest, NoSequenceLocksATenantOut) {
+  using hubapi::EntryChange;
+  auto token = invite();
+  EXPECT_EQ(error_code(put(token, EntryChange::kMaxPut + 1, "x.a.eu")), "invalid_request");
+  ASSERT_EQ(put(token, EntryChange::kMaxPut, "x.a.eu").status, 200);
+  EXPECT_EQ(error_code(put(token, EntryChange::kMaxPut + 1, "x.a.eu")), "invalid_request");
+  ASSERT_EQ(change(token, EntryChange::kMaxDelete, Op::kDelete, "x.a.eu").status, 200);
+  open({});
+  EXPECT_EQ(error_code(change(token, EntryChange::kMaxDelete, Op::kDelete, "x.a.eu")), "sequence_conflict");
+  EXPECT_EQ(parse(list(token.tenant_key)).at("sequence").as_int64(), INT64_MAX - 1);
+  EXPECT_EQ(
+      post(token.tenant_key, hubapi::encode({.sequence = EntryChange::kMaxLeave, .op = Op::kLeave})).status,
+      200);
+}
+
+TEST_F(EntriesTest, ADamagedSequenceLetsATenantLeaveAndDoNothingElse) {
+  auto token = invite();
+  ASSERT_EQ(put(token, 1, "x.a.eu").status, 200);
+  state_.apply(std::vector{Record{.kind = std::string(Entries::kSequenceKind),
+                                  .key = token.tenant_key.public_key().to_string(),
+                                  .body = "{"}},
+               now_);
+  EXPECT_EQ(error_code(put(token, 2, "y.a.eu")), "sequence_conflict");
+  EXPECT_EQ(
+      post(token.tenant_key, hubapi::encode({.sequence = hubapi::EntryChange::kMaxLeave, .op = Op::kLeave}))
+          .status,
+      200);
+}
+
 TEST_F(EntriesTest, OnlyALiveTenantsSignatureCounts) {
   auto token = invite(), expiring = invite(R"({"hostnames":["*.c.eu"],"expires_in_secs":100})");
   const std::string body = hubapi::encode(

@@ -23,6 +23,18 @@ const char* name_of(Op op) {
   return "unknown";
 }
 
+uint64_t max_sequence(Op op) {
+  switch (op) {
+    case Op::kPut:
+      return EntryChange::kMaxPut;
+    case Op::kDelete:
+      return EntryChange::kMaxDelete;
+    case Op::kLeave:
+      break;
+  }
+  return EntryChange::kMaxLeave;
+}
+
 std::optional<Op> parse_op(std::string_view text) {
   for (const Op op : {Op::kPut, Op::kDelete, Op::kLeave}) {
     if (text == name_of(op)) return op;
@@ -56,6 +68,11 @@ Result<EntryChange> decode_entry_change(std::string_view text) {
     return std::unexpected(known.error());
   const auto sequence = static_cast<uint64_t>(reader.integer("sequence", 1, INT64_MAX));
   if (reader.error()) return std::unexpected(*reader.error());
+  if (sequence > max_sequence(*op)) {
+    return fail(ErrorCode::kInvalid,
+                "{}: sequence {} is above {}, the highest of {}; delete what is not needed, or leave", kWhat,
+                sequence, max_sequence(*op), name_of(*op));
+  }
   EntryChange change{.sequence = sequence, .op = *op};
   if (*op == Op::kLeave) {
     if (reader.has("hostname") || reader.has("tls_mode"))

@@ -22,6 +22,12 @@ struct EntryChange {
     kLeave,   // removes the tenant with all that it has
   };
 
+  // The highest sequence of each op. A change with one that is far too high locks no tenant out: what it has
+  // put can still be deleted, and it can always leave.
+  static constexpr uint64_t kMaxPut = uint64_t{1} << 62;
+  static constexpr uint64_t kMaxDelete = INT64_MAX - 1;
+  static constexpr uint64_t kMaxLeave = INT64_MAX;
+
   // Higher than that of the tenant's change before: so a change cannot be shown twice, nor out of turn.
   uint64_t sequence;
   Op op;

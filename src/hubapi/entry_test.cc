@@ -15,8 +15,9 @@ TEST(EntryChange, ComesBackAsItWent) {
   const std::vector<EntryChange> changes = {
       {.sequence = 1, .op = Op::kPut, .hostname = pattern("a.eu")},
       {.sequence = 7, .op = Op::kPut, .hostname = pattern("*.a.eu"), .tls_mode = route::TlsMode::kTerminate},
-      {.sequence = INT64_MAX, .op = Op::kDelete, .hostname = pattern("a.eu")},
-      {.sequence = 9, .op = Op::kLeave}};
+      {.sequence = EntryChange::kMaxPut, .op = Op::kPut, .hostname = pattern("a.eu")},
+      {.sequence = EntryChange::kMaxDelete, .op = Op::kDelete, .hostname = pattern("a.eu")},
+      {.sequence = EntryChange::kMaxLeave, .op = Op::kLeave}};
   for (const EntryChange& change : changes) {
     auto decoded = decode_entry_change(encode(change));
     ASSERT_TRUE(decoded) << encode(change) << ": " << decoded.error().message;
@@ -38,6 +39,9 @@ TEST(EntryChange, RefusesWhatIsWrongAndNamesIt) {
       {R"({"sequence":-1,"op":"put","hostname":"a.eu"})", "sequence"},
       {R"({"sequence":"1","op":"put","hostname":"a.eu"})", "sequence"},
       {R"({"sequence":9223372036854775808,"op":"put","hostname":"a.eu"})", "sequence"},
+      {R"({"sequence":4611686018427387905,"op":"put","hostname":"a.eu"})", "the highest of put"},
+      {R"({"sequence":9223372036854775807,"op":"delete","hostname":"a.eu"})", "the highest of delete"},
+      {R"({"sequence":9223372036854775808,"op":"leave"})", "sequence"},
       {R"({"sequence":1,"hostname":"a.eu"})", "op"},
       {R"({"sequence":1,"op":"put"})", "hostname"},
       {R"({"sequence":1,"op":"put","hostname":"eu"})", "one label"},
