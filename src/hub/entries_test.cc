@@ -302,6 +302,12 @@ TEST_F(EntriesTest, ADomainChangesHandsWhenItsProofDoes) {
   name_tenant("shop.example", two);
   EXPECT_EQ(put(two, 1, "shop.example").status, 200) << "a TXT record does";
   EXPECT_EQ(hostnames(list(one.tenant_key)), "");
+  const auto lost = parse(call("GET", "/v1/audit?action=entry.lose")).at("entries").as_array();
+  ASSERT_EQ(lost.size(), 1u);
+  EXPECT_EQ(lost[0].at("subject").as_string(), "shop.example");
+  EXPECT_EQ(lost[0].at("actor").as_string(), "tenant " + two.tenant_key.public_key().to_string());
+  EXPECT_EQ(lost[0].at("before").at("tenant_id").as_string(), one.tenant_key.public_key().to_string());
+  EXPECT_EQ(lost[0].at("after"), nullptr);
   name_tenant("shop.example", one);
   EXPECT_EQ(error_code(put(one, 2, "shop.example")), "hostname_conflict") << "who has it keeps it";
   zone_.clear();

@@ -198,7 +198,15 @@ Result<Batch> EntryHandlers::judge_change(const InviteId& id, const hubapi::Entr
                       .proof = proven ? proven->proof : Entry::Proof::kGrant,
                       .since = wall};
     batch.records.push_back(Entries::record_of(invite->tenant, entry));
-    if (proven && proven->loser) batch.records.push_back(Entries::removal_of(*proven->loser, hostname));
+    if (const Entry* lost = proven && proven->loser ? entries.find(*proven->loser, hostname) : nullptr) {
+      const bool was_in_force = invites_.is_in_force(*proven->loser, *lost);
+      batch.records.push_back(Entries::removal_of(*proven->loser, hostname));
+      batch.audit.push_back({.at = wall,
+                             .actor = audit.actor,
+                             .action = "entry.lose",
+                             .subject = hostname,
+                             .before = json::serialize(entry_json(*proven->loser, *lost, was_in_force))});
+    }
     audit.after = json::serialize(entry_json(invite->tenant, entry, true));
   }
   batch.audit.push_back(std::move(audit));
