@@ -297,6 +297,22 @@ std::vector<PublicPort> Claims::lost(const Invite& invite, const TenantRules& ru
   return out;
 }
 
+std::vector<AuditEntry> Claims::audit_of(const std::vector<Record>& records, const std::string& actor,
+                                         UnixTime wall) const {
+  std::vector<AuditEntry> entries;
+  for (const Record& record : records) {
+    const auto port = parse_port(record.key);
+    const Claim* before = port ? find(*port) : nullptr;
+    entries.push_back({.at = wall,
+                       .actor = actor,
+                       .action = record.body ? "claim.take" : "claim.free",
+                       .subject = record.key,
+                       .before = before == nullptr ? "" : record_of(*port, before).body.value_or(""),
+                       .after = record.body.value_or("")});
+  }
+  return entries;
+}
+
 const Claims::Claim* Claims::find(const PublicPort& port) const {
   const auto claim = claims_.find(port);
   return claim == claims_.end() ? nullptr : &claim->second;

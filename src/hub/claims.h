@@ -53,6 +53,10 @@ class Claims {
   // first what no lease declares, the oldest before, then the highest.
   std::vector<route::PublicPort> lost(const Invite& invite, const TenantRules& rules) const;
 
+  // What the audit log says of a Judgement's records, which are not applied yet: claim.take and claim.free.
+  std::vector<AuditEntry> audit_of(const std::vector<Record>& records, const std::string& actor,
+                                   UnixTime wall) const;
+
   // A record of kKind, as it is in the database from now on.
   void apply(const Record& record);
   // nullptr: nobody's.

@@ -398,6 +398,35 @@ TEST_F(ApiTest, DeclaredPortsAreClaimedBeforeTheAnswer) {
   EXPECT_EQ(call("GET", "/v1/claims", "", "wrong").status, 401);
 }
 
+TEST_F(ApiTest, TheAuditLogSaysWhatATenantClaimsMovesAndFrees) {
+  auto token = invite(R"({"hostnames":["*.a.eu"],"max_tcp_ports":2})");
+  const auto claim = [&](std::string service, uint16_t port) {
+    auto declared = declaration(token);
+    declared.ports = {{route::PortProtocol::kTcp, std::move(service), port}};
+    ASSERT_EQ(handle(signed_request(hubapi::encode(declared), token.tenant_key, g_wall)).status, 200);
+  };
+  const auto log = [&] {
+    std::string out;
+    for (const auto& entry : parse(call("GET", "/v1/audit?action=claim")).at("entries").as_array()) {
+      EXPECT_EQ(entry.at("actor").as_string(), "tenant " + token.tenant_key.public_key().to_string());
+      out += fmt::format("{} {};", std::string_view(entry.at("action").as_string()),
+                         std::string_view(entry.at("subject").as_string()));
+    }
+    return out;
+  };
+  claim("ssh", 2222);
+  EXPECT_EQ(log(), "claim.take tcp/2222;");
+  claim("ssh", 2222);
+  EXPECT_EQ(log(), "claim.take tcp/2222;") << "a renewal claims nothing";
+  claim("ssh", 2223);
+  EXPECT_EQ(log(), "claim.take tcp/2223;claim.free tcp/2222;claim.take tcp/2222;");
+  claim("git", 2223);
+  const auto entries = parse(call("GET", "/v1/audit?subject=tcp%2F2223")).at("entries").as_array();
+  ASSERT_EQ(entries.size(), 2u);
+  EXPECT_EQ(entries[0].at("before").at("service").as_string(), "ssh");
+  EXPECT_EQ(entries[0].at("after").at("service").as_string(), "git");
+}
+
 TEST_F(ApiTest, TwoTenantsThatClaimAPortAtOnceDoNotBothGetIt) {
   auto one = invite(), two = invite(R"({"hostnames":["*.b.eu"]})");
   const auto request = [&](const hubapi::InviteToken& token, std::string_view host) {

@@ -165,15 +165,24 @@ Claims::Judgement LeaseHandler::judge_ports(const hubapi::Declaration& declarati
   return claims_.judge(**invite, declaration.agent_id, declaration.ports, config_.tenants, leases_, now);
 }
 
+Batch LeaseHandler::claim_batch(const hubapi::Declaration& declaration, TimePoint now) const {
+  Batch batch{.records = judge_ports(declaration, now).records};
+  const Invite* invite = invites_.find(declaration.invite_id).value_or(nullptr);
+  if (invite == nullptr) return batch;
+  const std::string actor = fmt::format("tenant {}", invite->tenant.to_string());
+  batch.audit = claims_.audit_of(batch.records, actor, config_.wall_clock());
+  return batch;
+}
+
 net::Task<std::vector<hubapi::PortVerdict>> LeaseHandler::claim(const hubapi::Declaration& declaration,
                                                                 TimePoint now) {
   Claims::Judgement judged = judge_ports(declaration, now);
   Result<> stored;
   for (int tries = 0; !judged.records.empty() && stored && tries < kClaimTries; ++tries) {
-    stored = co_await ledger_.commit(
-        {.touches = judged.touches,
-         .judge = [&]() -> Result<Batch> { return Batch{.records = judge_ports(declaration, now).records}; },
-         .patience = kClaimTime});
+    stored =
+        co_await ledger_.commit({.touches = judged.touches,
+                                 .judge = [&]() -> Result<Batch> { return claim_batch(declaration, now); },
+                                 .patience = kClaimTime});
     judged = judge_ports(declaration, now);
   }
   // What could not be stored is refused: another hub may give the port to somebody else.

@@ -44,6 +44,8 @@ class LeaseHandler {
   // Verdicts on the declared ports; what is accepted is stored.
   net::Task<std::vector<hubapi::PortVerdict>> claim(const hubapi::Declaration& declaration, TimePoint now);
   Claims::Judgement judge_ports(const hubapi::Declaration& declaration, TimePoint now) const;
+  // What is to be stored of the ports that the tenant gets or loses by the declaration.
+  Batch claim_batch(const hubapi::Declaration& declaration, TimePoint now) const;
   void log_refused(const hubapi::Declaration& declaration, const std::vector<hubapi::PortVerdict>& verdicts,
                    TimePoint now);
   http::Response lease(const hubapi::Declaration& declaration, std::vector<hubapi::PortVerdict> ports,
