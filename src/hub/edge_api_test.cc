@@ -46,6 +46,9 @@ TEST_F(EdgeApiTest, AnEdgeIsCreatedListedChangedAndRevoked) {
   EXPECT_EQ(show().at("edge_id").as_string(), id);
   EXPECT_EQ(show(id).at("state").as_string(), "never seen");
   EXPECT_EQ(call("PATCH", "/v1/edges/paris", R"({"name":"lyon","region":""})").status, 200);
+  const uint64_t revision = ledger_->revision();
+  EXPECT_EQ(error_code(call("PATCH", "/v1/edges/lyon", "{}")), "invalid_request");
+  EXPECT_EQ(ledger_->revision(), revision) << "nor is it in the audit log";
   EXPECT_EQ(show("lyon").at("region").as_string(), "");
   EXPECT_EQ(call("GET", "/v1/edges/paris").status, 404);
   auto list = parse(call("GET", "/v1/edges"));

@@ -135,6 +135,10 @@ http::Response EdgeHandlers::show(const http::Exchange& exchange) const {
 net::Task<http::Response> EdgeHandlers::change(const http::Exchange& exchange) {
   auto wanted = parse_request(exchange.request.body);
   if (!wanted) co_return error_response(400, "invalid_request", wanted.error().message);
+  if (!wanted->name && !wanted->region) {
+    co_return error_response(400, "invalid_request",
+                             "the body has no member; name what is to be changed: name, region");
+  }
   const Edge* named = find(exchange.rest);
   if (named == nullptr) co_return error_response(404, "not_found", "no edge has this id or name");
   const EndpointId id = named->id;
