@@ -108,7 +108,7 @@ Result<> NodeCommand::run() {
   node_ = node->get();
   net::EventLoop signal_loop;
   net::TaskGroup signals(signal_loop);
-  signals.spawn(obey_signals(signal_loop, **node, [this] { (void)reload(); }));
+  signals.spawn(obey_signals(signal_loop, **node, [this] { reload_at_signal(); }));
   std::thread signal_thread([&signal_loop] { signal_loop.run(); });
   (*node)->run();
   signal_loop.stop();
@@ -130,6 +130,11 @@ Result<ReloadReport> NodeCommand::reload() {
   }
   log_reload(outcome);
   return outcome;
+}
+
+void NodeCommand::reload_at_signal() {
+  auto report = reload();
+  if (report && node_ != nullptr) node_->note_reload(std::move(*report));
 }
 
 std::vector<std::unique_ptr<Command>> make_node_commands() {

@@ -23,6 +23,7 @@ class NodeCommand final : public Command {
   // Reads file and variables again, as resolve() did, and takes over what may change. kInvalid: something is
   // wrong, and all is as it was. On the thread that runs the node, while there is one.
   Result<ReloadReport> reload();
+  void reload_at_signal();
 
   const node::Config& config() const { return config_; }
 

@@ -42,6 +42,9 @@ class Api {
   // Several may run at once. The exchange and the API outlive the task.
   net::Task<> handle(http::Exchange& exchange) const { return router_.handle(exchange); }
 
+  // The process read its configuration again at a signal: goes into the audit log.
+  net::Task<> note_reload(ReloadReport report) { return status_handler_.note(std::move(report), "signal"); }
+
   // What it answers to, for comparison with its description.
   std::vector<http::Router::Entry> entries() const { return router_.entries(); }
   const ApiCounters& counters() const { return counters_; }

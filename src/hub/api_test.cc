@@ -686,6 +686,12 @@ TEST_F(OperatorApiTest, AReloadSaysWhatBecameOfIt) {
   EXPECT_NE(refused.body.find("node.toml:3:1"), std::string::npos);
   EXPECT_EQ(audit().size(), 1u);
   EXPECT_EQ(call("POST", "/v1/reload", "", create_key("looks", "read-only")).status, 403);
+  net::TaskGroup tasks(loop_);
+  tasks.spawn(api_->note_reload({.changed = {"log.level: info, was debug"}}));
+  net::testing::run_until(loop_, [&] { return tasks.size() == 0; });
+  EXPECT_EQ(audit()[0].at("actor").as_string(), "signal");
+  EXPECT_EQ(json::serialize(audit()[0].at("after")),
+            R"({"changed":["log.level: info, was debug"],"needs_restart":[]})");
 }
 
 TEST_F(OperatorApiTest, ListsHavePages) {

@@ -179,6 +179,10 @@ net::Task<> serve_connection(std::shared_ptr<Core> core, std::unique_ptr<net::By
   co_await core->server.serve(std::move(stream), std::move(options));
 }
 
+net::Task<> note(std::shared_ptr<Core> core, ReloadReport report) {
+  co_await core->api.note_reload(std::move(report));
+}
+
 class HubImpl final : public Hub {
  public:
   explicit HubImpl(std::shared_ptr<Core> core) : core_(std::move(core)) {}
@@ -215,6 +219,7 @@ class HubImpl final : public Hub {
   void set_declare_listener(std::function<void(Duration)> listener) override {
     core_->declare_listener = std::move(listener);
   }
+  net::Task<> note_reload(ReloadReport report) override { return note(core_, std::move(report)); }
   net::Task<> serve(std::unique_ptr<net::ByteStream> stream, http::ConnectionOptions options) override {
     return serve_connection(core_, std::move(stream), std::move(options));
   }

@@ -88,6 +88,9 @@ class Hub {
   // have changed: each at a moment of its own within `spread`.
   virtual void set_declare_listener(std::function<void(Duration spread)> listener) = 0;
 
+  // The process read its configuration again at a signal, and not by a request: goes into the audit log.
+  virtual net::Task<> note_reload(ReloadReport report) = 0;
+
   // Serves HTTP/1.1 on a connection whose TLS is done, as http::Server::serve().
   virtual net::Task<> serve(std::unique_ptr<net::ByteStream> stream,
                             http::ConnectionOptions options = {}) = 0;

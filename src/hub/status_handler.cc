@@ -69,24 +69,28 @@ net::Task<http::Response> StatusHandler::reload(const http::Exchange& exchange) 
     co_return error_response(422, "invalid_config",
                              fmt::format("{}; nothing was changed", report.error().message));
   }
-  const std::string what = json::serialize(json::object{{"changed", as_array(report->changed)},
-                                                        {"needs_restart", as_array(report->needs_restart)}});
+  co_await note(*report, exchange.user);
+  co_return json_response(200,
+                          json::serialize(json::object{{"status", "ok"},
+                                                       {"changed", as_array(report->changed)},
+                                                       {"needs_restart", as_array(report->needs_restart)}}));
+}
+
+net::Task<> StatusHandler::note(ReloadReport report, std::string actor) {
+  const std::string what = json::serialize(
+      json::object{{"changed", as_array(report.changed)}, {"needs_restart", as_array(report.needs_restart)}});
   // It is in force, whatever the database says.
   auto noted =
       co_await ledger_.commit({.touches = {}, .judge = [&]() -> Result<Batch> {
                                  return Batch{.records = {},
                                               .audit = {{.at = config_.wall_clock(),
-                                                         .actor = exchange.user,
+                                                         .actor = actor,
                                                          .action = "config.reload",
                                                          .subject = config_.key.public_key().to_string(),
                                                          .after = what}}};
                                }});
   if (!noted)
     log_warn("audit_entry_lost", "action=config.reload reason={}", culvert::quoted(noted.error().message));
-  co_return json_response(200,
-                          json::serialize(json::object{{"status", "ok"},
-                                                       {"changed", as_array(report->changed)},
-                                                       {"needs_restart", as_array(report->needs_restart)}}));
 }
 
 http::Response StatusHandler::status() const {

@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "base/reload.h"
 #include "http/router.h"
 #include "hub/hub.h"
 #include "hub/ledger.h"
@@ -20,6 +21,8 @@ class StatusHandler {
   http::Response status() const;
   // Reads the configuration of the process again.
   net::Task<http::Response> reload(const http::Exchange& exchange);
+  // Writes into the audit log that it was read again, and by whom.
+  net::Task<> note(ReloadReport report, std::string actor);
 
   // Why it cannot do all of its work; none: it can. Agents are served all the same.
   static std::vector<std::string> faults(const State& state, const Ledger& ledger);

@@ -245,6 +245,10 @@ std::optional<EdgeStatus> Assembly::edge_status() const {
   return status;
 }
 
+net::Task<> Assembly::note_reload(ReloadReport report) {
+  if (hub_) co_await hub_->note_reload(std::move(report));
+}
+
 void Assembly::report(Metrics& metrics) const {
   hub::report(hub_status(), metrics);
   node::report(door_ ? door_->counters() : HubDoor::Counters{}, metrics);

@@ -76,6 +76,8 @@ class Assembly {
   void report(Metrics& metrics) const;
   // Of an edge without a hub, but for what its workers know; nullopt: it has one.
   std::optional<EdgeStatus> edge_status() const;
+  // As Hub::note_reload(), if there is a hub.
+  net::Task<> note_reload(ReloadReport report);
   // Why it cannot serve; nullopt: it can.
   std::optional<std::string> fault() const { return link_ ? link_->fault() : std::nullopt; }
 

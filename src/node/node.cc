@@ -55,7 +55,7 @@ std::vector<std::string> urls_on_this_host(const SocketAddr& listener, const std
 class RunningNode final : public Node {
  public:
   RunningNode(PublicKey id, FileLock lock)
-      : lock_(std::move(lock)), id_(id), last_wait_(loop_), closing_(loop_) {}
+      : lock_(std::move(lock)), id_(id), last_wait_(loop_), tasks_(loop_) {}
 
   Result<> open(Config config, const SecretKey& key, const DataDir& files);
   void run() override;
@@ -65,6 +65,7 @@ class RunningNode final : public Node {
     assembly_->edge().reconfigure(wanted.edge);
     assembly_->set_tenant_rules(wanted.tenants);
   }
+  void note_reload(ReloadReport report) override { tasks_.spawn(assembly_->note_reload(std::move(report))); }
   void post(std::function<void()> work) override { loop_.post(std::move(work)); }
 
   const PublicKey& id() const override { return id_; }
@@ -90,7 +91,7 @@ class RunningNode final : public Node {
   net::EventLoop loop_;
   const UnixTime started_ = loop_.unix_now();
   net::Timer last_wait_;
-  net::TaskGroup closing_;
+  net::TaskGroup tasks_;
   std::unique_ptr<Assembly> assembly_;
   std::unique_ptr<Observer> observer_;
   std::unique_ptr<ops::Server> ops_;
@@ -185,7 +186,7 @@ net::Task<std::string> RunningNode::edge_status() {
 }
 
 void RunningNode::run() {
-  assembly_->start([this] { closing_.spawn(finish()); });
+  assembly_->start([this] { tasks_.spawn(finish()); });
   loop_.run_until_stopped();
   assembly_->edge().join();
   log_info("node_stopped", "id={}", id_.short_text());

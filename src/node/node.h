@@ -67,6 +67,8 @@ class Node {
 
   // Takes over what may change while it runs (Setting::may_change); on the thread that runs it.
   virtual void reconfigure(const Config& wanted) = 0;
+  // The configuration was read again at a signal: the hub's audit log says so. On the thread that runs it.
+  virtual void note_reload(ReloadReport report) = 0;
   // Has `work` done on the thread that runs it; from any thread.
   virtual void post(std::function<void()> work) = 0;
 

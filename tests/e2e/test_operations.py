@@ -45,7 +45,7 @@ def test_a_node_reads_its_file_again(world):
     node.popen.send_signal(signal.SIGHUP)
     node.wait_for(r"event=config_reloaded .*max-connections: 700, was 600")
     audit = world.culvert("audit", "list", "--action", "config", "--data-dir", node.data_dir).stdout
-    assert audit.count("config.reload") == 2, audit
+    assert audit.count("config.reload") == 3 and audit.count("  signal  ") == 1, audit
 
 
 def test_an_agent_takes_over_its_services(world):
