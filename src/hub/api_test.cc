@@ -670,6 +670,25 @@ TEST_F(OperatorApiTest, ADatabaseThatFailsIsAFaultUntilItWritesAgain) {
   EXPECT_EQ(parse(call("GET", "/v1/status")).at("database").as_string(), "ok");
 }
 
+TEST_F(OperatorApiTest, ADamagedInviteIsAFaultAndNamedUntilItIsRevoked) {
+  auto token = invite();
+  const std::string id = invite_key(token.invite_id);
+  state_.apply(std::vector{Record{.kind = std::string(kInviteKind), .key = id, .body = "{"}}, now_);
+  const auto health = call("GET", "/v1/health", "", std::nullopt);
+  EXPECT_EQ(health.status, 200);
+  EXPECT_EQ(parse(health).at("status").as_string(), "degraded");
+  EXPECT_NE(health.body.find("1 invites are damaged"), std::string::npos) << health.body;
+  EXPECT_EQ(health.body.find(id), std::string::npos) << "anyone may ask";
+  EXPECT_NE(json::serialize(parse(call("GET", "/v1/status")).at("warnings")).find(id), std::string::npos);
+  auto refused = call("POST", "/v1/invites", R"({"hostnames":["b.eu"]})");
+  EXPECT_EQ(refused.status, 409);
+  EXPECT_NE(refused.body.find(id), std::string::npos) << refused.body;
+  EXPECT_EQ(parse(refused).at("error").at("hint").as_string(), "revoke it");
+  ASSERT_EQ(call("DELETE", "/v1/invites/" + id).status, 200);
+  EXPECT_EQ(parse(call("GET", "/v1/health")).at("status").as_string(), "ok");
+  EXPECT_EQ(call("POST", "/v1/invites", R"({"hostnames":["b.eu"]})").status, 200);
+}
+
 TEST_F(OperatorApiTest, AReloadSaysWhatBecameOfIt) {
   EXPECT_EQ(error_code(call("POST", "/v1/reload")), "not_found") << "a hub that has no file";
   Result<ReloadReport> outcome =

@@ -216,7 +216,7 @@ std::optional<UnixTime> Invites::next_expiry() const {
 Result<> Invites::check_free(const Invite& wanting, const std::vector<route::HostPattern>& hostnames,
                              UnixTime now, bool allow_overlap) const {
   if (!damaged_.empty()) {
-    return fail(ErrorCode::kIo,
+    return fail(ErrorCode::kConflict,
                 "the invite {} is damaged in the database, and may have the hostname; revoke it",
                 invite_key(*damaged_.begin()));
   }

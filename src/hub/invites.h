@@ -90,6 +90,8 @@ class Invites {
   // What stores the revocations that the database does not have.
   Batch unstored() const;
   const std::map<InviteId, AuditEntry>& unstored_revocations() const { return unstored_; }
+  // Those whose records cannot be read. They may have any hostname: until they are revoked none is granted.
+  const std::set<InviteId>& damaged() const { return damaged_; }
 
  private:
   using Expiries = std::set<std::pair<UnixTime, InviteId>>;

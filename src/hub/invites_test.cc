@@ -84,7 +84,7 @@ TEST(Invites, ADamagedInviteIsNeitherKnownNorUnknown) {
   invites.apply({.kind = std::string(kInviteKind), .key = invite_key(id_of(1)), .body = "{}"});
   EXPECT_EQ(invites.find(id_of(1)).error().code, ErrorCode::kIo);
   Invite other = invite(2, 0, "a.eu");
-  EXPECT_EQ(invites.add(other, kNow).error().code, ErrorCode::kIo) << "it may have that name";
+  EXPECT_EQ(invites.add(other, kNow).error().code, ErrorCode::kConflict) << "it may have that name";
   EXPECT_TRUE(invites.revoke(id_of(1), {}));
   EXPECT_EQ(*invites.find(id_of(1)), nullptr);
   EXPECT_TRUE(invites.revoke(id_of(1), {}));

@@ -7,12 +7,16 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "hub/answers.h"
+#include "hub/invite_record.h"
 #include "hubapi/declaration.h"
 
 namespace culvert::hub {
 namespace {
 
 namespace json = boost::json;
+
+// A line for each; the log has all.
+constexpr size_t kMaxNamed = 10;
 
 json::array as_array(const std::vector<std::string>& texts) {
   json::array out;
@@ -32,6 +36,11 @@ std::vector<std::string> StatusHandler::faults(const State& state, const Ledger&
   if (const size_t count = state.invites.unstored_revocations().size(); count > 0) {
     out.push_back(
         fmt::format("{} revocations are in force and not stored; a restart would undo them", count));
+  }
+  if (const size_t count = state.invites.damaged().size(); count > 0) {
+    out.push_back(fmt::format(
+        "{} invites are damaged in the hub's database; no hostname is granted until they are revoked",
+        count));
   }
   return out;
 }
@@ -55,6 +64,11 @@ std::vector<std::string> StatusHandler::warnings() const {
     out.push_back(fmt::format("the database said: {}", failure->error.message));
   } else if (const auto fault = ledger_.fault()) {
     out.push_back(fmt::format("the database said: {}", *fault));
+  }
+  size_t named = 0;
+  for (const InviteId& id : state_.invites.damaged()) {
+    if (++named > kMaxNamed) break;
+    out.push_back(fmt::format("the invite {} is damaged; revoke it", invite_key(id)));
   }
   return out;
 }
