@@ -214,7 +214,7 @@ class HubImpl final : public Hub {
   }
   void set_tenant_rules(TenantRules rules) override {
     rules.ports.own = std::move(core_->config.tenants.ports.own);
-    core_->config.tenants = std::move(rules);
+    core_->state.rules = core_->config.tenants = std::move(rules);
   }
   void set_declare_listener(std::function<void(Duration)> listener) override {
     core_->declare_listener = std::move(listener);
