@@ -68,9 +68,7 @@ class RecordDatabase {
   // For a database that several hubs share: `on_commit` is called with the revision soon after each commit,
   // and without one when some may have been missed; on a thread of the watch, until that is destroyed, which
   // waits for a call that is under way. nullptr: nobody else writes to the database.
-  virtual std::unique_ptr<CommitWatch> watch(std::function<void(std::optional<uint64_t>)> /*on_commit*/) {
-    return nullptr;
-  }
+  virtual std::unique_ptr<CommitWatch> watch(std::function<void(std::optional<uint64_t>)> on_commit) = 0;
 };
 
 }  // namespace culvert::hub

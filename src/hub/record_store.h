@@ -38,11 +38,9 @@ class RecordStore {
   // For a database that several hubs share. `on_commit` is called on the loop with the revision soon after
   // each commit of any hub, and without one when some may have been missed.
   virtual bool is_shared() const { return false; }
-  virtual void set_on_commit(std::function<void(std::optional<uint64_t>)> /*on_commit*/) {}
+  virtual void set_on_commit(std::function<void(std::optional<uint64_t>)> on_commit) = 0;
   // What was written since the revision `after`. Errors as those of commit().
-  virtual void read_newer(uint64_t after, std::function<void(Result<CommitOutcome>)> then) {
-    then(CommitOutcome{.revision = after});
-  }
+  virtual void read_newer(uint64_t after, std::function<void(Result<CommitOutcome>)> then) = 0;
 
   // Why nothing can be written now, as far as is known; looked at again every StoreOptions::check_interval.
   virtual std::optional<std::string> fault() const { return std::nullopt; }

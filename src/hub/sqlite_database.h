@@ -36,6 +36,9 @@ class SqliteDatabase final : public RecordDatabase {
   // A file that was removed is written again with everything that was in it, because no other file was put
   // there. One that was replaced is left alone, and nothing is written to either.
   Result<> check() override;
+  std::unique_ptr<CommitWatch> watch(std::function<void(std::optional<uint64_t>)> /*on_commit*/) override {
+    return nullptr;
+  }
 
  private:
   struct Impl;

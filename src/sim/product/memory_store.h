@@ -27,6 +27,11 @@ class MemoryStore final : public hub::RecordStore {
   void commit(uint64_t at, hub::Batch batch, std::function<void(Result<hub::CommitOutcome>)> then) override;
   void read_audit(std::optional<uint64_t> before, size_t limit,
                   std::function<void(Result<std::vector<hub::AuditEntry>>)> then) override;
+  // Nobody else writes to the disk.
+  void set_on_commit(std::function<void(std::optional<uint64_t>)> /*on_commit*/) override {}
+  void read_newer(uint64_t after, std::function<void(Result<hub::CommitOutcome>)> then) override {
+    then(hub::CommitOutcome{.revision = after});
+  }
   void close(hub::Batch last, std::function<void(Result<hub::CommitOutcome>)> then) override;
 
  private:
