@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -55,8 +56,9 @@ class PostgresServer {
     using namespace std::chrono_literals;
     auto connection = PostgresConnection::open(PostgresUrl::parse(database_url).value(),
                                                {.connect = 10s, .lock = 10s, .statement = 30s});
-    EXPECT_TRUE(connection) << connection.error().message;
-    return connection ? std::move(*connection) : nullptr;
+    // Ends the test with this message.
+    if (!connection) throw std::runtime_error("cannot connect to PostgreSQL: " + connection.error().message);
+    return std::move(*connection);
   }
   void run(const std::string& database, const std::string& sql) { run_at(url(database), sql); }
   void run_at(const std::string& database_url, const std::string& sql) {
@@ -68,7 +70,7 @@ class PostgresServer {
     pid_ = spawn({binary("postgres"), "-D", data(), "-k", directory_.native(), "-c",
                   "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=50", "-c",
                   "wal_level=minimal", "-c", "max_wal_senders=0"});
-    for (int i = 0; i < 1000; ++i) {
+    for (int i = 0; i < 3000; ++i) {
       if (auto url_of = PostgresUrl::parse(url("postgres"));
           url_of && PostgresConnection::open(*url_of, {.connect = std::chrono::seconds(2),
                                                        .lock = std::chrono::seconds(2),

@@ -16,6 +16,9 @@ using testing::PostgresServer;
 
 class SeveralHubsTest : public testing::StoreFixture {
  protected:
+  // No test here is about a time that runs out, and a machine under load makes a schema in seconds.
+  static constexpr PostgresConnection::Times kPatient{.connect = 60s, .lock = 60s, .statement = 60s};
+
   void SetUp() override {
     StoreFixture::SetUp();
     server_ = PostgresServer::shared();
@@ -29,8 +32,7 @@ class SeveralHubsTest : public testing::StoreFixture {
     StoreFixture::TearDown();
   }
   Result<std::unique_ptr<RecordDatabase>> open_database() override {
-    return must_be_database(
-        PostgresDatabase::open(url_, random_, {.connect = 2s, .lock = options_.busy_time, .statement = 10s}));
+    return must_be_database(PostgresDatabase::open(url_, random_, kPatient));
   }
   static bool knows(Kept& hub, const Invite& invite) {
     return hub.find_invite(invite.id).value().has_value();
@@ -265,7 +267,7 @@ TEST_F(SeveralHubsTest, ARestartingServerLosesNothingAndHidesNothing) {
              load.stored.size(), load.refused.size(), load.open_ended.size(), load.too_late.size(),
              (monotonic_now() - start) / 1ms);
   std::set<std::string> there;
-  auto database = PostgresDatabase::open(url_, random_, {.connect = 60s, .lock = 60s, .statement = 60s});
+  auto database = open_database();
   ASSERT_TRUE(database) << database.error().message;
   auto content = (*database)->load();
   ASSERT_TRUE(content) << content.error().message;
