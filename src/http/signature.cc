@@ -191,6 +191,18 @@ bool has_signature(const Request& request, std::string_view tag) {
   return inputs && find_tagged(*inputs, tag) != inputs->end();
 }
 
+std::string claimed_key(const Request& request, std::string_view tag) {
+  auto field = combined_field(request, "signature-input");
+  if (!field) return {};
+  auto inputs = parse_inner_lists(*field);
+  if (!inputs) return {};
+  const auto input = find_tagged(*inputs, tag);
+  if (input == inputs->end()) return {};
+  const Parameter* key_id = find_parameter(*input, "keyid", Parameter::Type::kString);
+  const bool is_key = key_id != nullptr && key_id->text.size() == 2 * PublicKey::kSize;
+  return is_key ? to_lower(key_id->text) : "";
+}
+
 Result<VerifiedSignature> verify_request(const Request& request, std::string_view tag, UnixTime now) {
   auto input_field = combined_field(request, "signature-input");
   auto signature_field = combined_field(request, "signature");

@@ -29,6 +29,10 @@ void sign_request(Request& request, const SecretKey& key, std::string_view tag, 
 Result<std::string> signature_base(const Request& request, const std::vector<std::string>& components,
                                    std::string_view parameters);
 
+// The key that is said to have signed with this tag, in lower-case hex; empty when there is none. Nothing is
+// verified.
+std::string claimed_key(const Request& request, std::string_view tag);
+
 struct VerifiedSignature {
   PublicKey key;  // who signed
   UnixTime created;

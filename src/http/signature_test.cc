@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <functional>
 
@@ -93,6 +95,27 @@ TEST(Signature, VerifiesWhatItSigns) {
   EXPECT_EQ(verified->key, test_key().public_key());
   EXPECT_EQ(verified->created, kNow);
   EXPECT_EQ(verified->nonce.size(), 22u);
+}
+
+TEST(Signature, TheClaimedKeyIsThatOfItsTag) {
+  Request request = signed_request();
+  EXPECT_EQ(claimed_key(request, kTag), test_key().public_key().to_string());
+  EXPECT_EQ(claimed_key(request, "another tag"), "");
+  EXPECT_EQ(claimed_key(unsigned_request(), kTag), "");
+  request.body += "x";
+  EXPECT_EQ(claimed_key(request, kTag), test_key().public_key().to_string()) << "nothing is verified";
+  const std::string name = test_key().public_key().to_string();
+  std::string upper_case = name;
+  std::ranges::transform(upper_case, upper_case.begin(), [](unsigned char c) { return std::toupper(c); });
+  for (const auto& [id, expected] :
+       {std::pair<std::string, std::string>{upper_case, name}, {name.substr(1), ""}, {name + "0", ""}}) {
+    Request other = unsigned_request();
+    other.headers.add("Signature-Input", fmt::format("sig1=();keyid=\"{}\";tag=\"{}\"", id, kTag));
+    EXPECT_EQ(claimed_key(other, kTag), expected);
+  }
+  Request nonsense = unsigned_request();
+  nonsense.headers.add("Signature-Input", "sig1=((");
+  EXPECT_EQ(claimed_key(nonsense, kTag), "");
 }
 
 TEST(Signature, CoversTheQueryWhenThereIsOne) {

@@ -12,6 +12,7 @@ void report(const ApiCounters& counters, Metrics& metrics) {
                    {
                        {"signature", counters.bad_signatures},
                        {"rate", counters.rate_limited},
+                       {"edge_rate", counters.edge_limited},
                        {"source_rate", counters.source_limited},
                        {"operator_key", counters.bad_bearers},
                        {"invalid", counters.invalid},

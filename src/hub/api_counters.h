@@ -9,7 +9,8 @@ namespace culvert::hub {
 struct ApiCounters {
   uint64_t declarations = 0;    // accepted
   uint64_t bad_signatures = 0;  // of declarations, and wrong keys, secrets, replays
-  uint64_t rate_limited = 0;    // of an invite or a lease
+  uint64_t rate_limited = 0;    // of a tenant: its invite, one of its leases, its entries
+  uint64_t edge_limited = 0;    // of an edge
   uint64_t source_limited = 0;  // of a source, without a look at the signature
   uint64_t bad_bearers = 0;
   // Refused declarations whose signature and rate were right, or were not looked at yet.

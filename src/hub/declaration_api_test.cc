@@ -222,6 +222,35 @@ TEST_F(ApiTest, LimitsEachInviteByItself) {
   EXPECT_EQ(declare_new_agent(token, "x.a.eu").status, 429);
 }
 
+TEST_F(ApiTest, ATenantsRateIsOneForAllItsAddresses) {
+  auto token = invite();
+  int accepted = 0;
+  for (uint32_t i = 0; i < 2 * DeclarationLimits::kInviteBurst; ++i) {
+    client_ = SocketAddr::v4({10, 0, uint8_t(i >> 8), uint8_t(i)}, 1);
+    agent_ = SecretKey::generate(random_).public_key();
+    const int status = declare(token).status;
+    accepted += status == 200 ? 1 : 0;
+    if (status == 200) leases_.end_agent(agent_);
+  }
+  EXPECT_EQ(accepted, static_cast<int>(DeclarationLimits::kInviteBurst));
+}
+
+// A proxy, or a network with one public address: whatever one tenant does there, another one is served.
+TEST_F(ApiTest, RefusalsOfOneTenantAreNothingToAnotherBehindItsAddress) {
+  auto token = invite(), other = invite(R"({"hostnames":["*.b.eu"]})");
+  for (uint32_t i = 0; i < 3 * DeclarationLimits::kSourceBurst; ++i) {
+    agent_ = SecretKey::generate(random_).public_key();
+    (void)declare(token);
+    leases_.end_agent(agent_);
+  }
+  EXPECT_EQ(api_->counters().source_limited + api_->counters().rate_limited,
+            3 * DeclarationLimits::kSourceBurst - DeclarationLimits::kInviteBurst);
+  EXPECT_EQ(api_->counters().rate_limited, DeclarationLimits::kSourceBurst)
+      << "then no signature is verified";
+  agent_ = SecretKey::generate(random_).public_key();
+  EXPECT_EQ(declare(other, "x.b.eu").status, 200);
+}
+
 TEST_F(ApiTest, LimitsTheRenewalsOfEachLeaseByItself) {
   auto token = invite();
   const EndpointId calm = SecretKey::generate(random_).public_key();
@@ -288,8 +317,17 @@ TEST_F(ApiTest, ASourceOfRefusalsIsStoppedBeforeItsSignatureIsVerified) {
 TEST_F(ApiTest, ATokenThatIsRefusedForeverIsLimitedAsWell) {
   auto token = invite();
   ASSERT_EQ(call("DELETE", "/v1/invites/" + to_base64url(token.invite_id)).status, 200);
-  for (uint32_t i = 0; i < DeclarationLimits::kSourceBurst; ++i) ASSERT_EQ(declare(token).status, 401) << i;
-  EXPECT_EQ(declare(token).status, 429) << "before the database is read";
+  for (uint32_t i = 0; i < DeclarationLimits::kInviteBurst; ++i) {
+    client_ = SocketAddr::v4({10, 0, 0, uint8_t(i)}, 1);
+    ASSERT_EQ(declare(token).status, 401) << i;
+  }
+  EXPECT_EQ(declare(token).status, 429) << "wherever it comes from";
+  EXPECT_EQ(api_->counters().rate_limited, 1u);
+  client_ = SocketAddr::v4({10, 1, 0, 0}, 1);
+  for (uint32_t i = 0; i < DeclarationLimits::kSourceBurst; ++i) ASSERT_EQ(declare(token).status, 429);
+  EXPECT_EQ(api_->counters().source_limited, 0u);
+  EXPECT_EQ(declare(token).status, 429);
+  EXPECT_EQ(api_->counters().source_limited, 1u) << "before its signature is verified";
 }
 
 TEST_F(ApiTest, SourcesOfRefusalsAreBounded) {

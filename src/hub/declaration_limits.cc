@@ -1,13 +1,35 @@
 #include "hub/declaration_limits.h"
 
+#include <fmt/format.h>
+
 #include "base/log.h"
+#include "hub/edges.h"
 #include "hub/invites.h"
 
 namespace culvert::hub {
+namespace {
 
-bool DeclarationLimits::allow_source(const SocketAddr& client, TimePoint now) {
-  auto limit = sources_.find(client.source_prefix());
-  if (limit == sources_.end() || limit->second.would_allow(now)) return true;
+// Removed invites and edges, and sources of long ago, leave entries behind; dropping all is rare and costs
+// one burst each.
+template <class Map>
+RateLimit& limit_of(Map& limits, const typename Map::key_type& key, size_t most, uint32_t burst,
+                    Duration interval) {
+  if (limits.size() >= most) limits.clear();
+  return limits.try_emplace(key, burst, interval).first->second;
+}
+
+std::string key_of(const SocketAddr& client, std::string_view signer) {
+  return fmt::format("{} {}", client.source_prefix(), signer);
+}
+
+}  // namespace
+
+bool DeclarationLimits::allow_source(const SocketAddr& client, TimePoint now, std::string_view claimed) {
+  const auto may = [&](std::string_view signer) {
+    const auto limit = sources_.find(key_of(client, signer));
+    return limit == sources_.end() || limit->second.would_allow(now);
+  };
+  if (may({}) && (claimed.empty() || may(claimed))) return true;
   ++counters_.source_limited;
   if (source_log_.allow(now)) {
     log_warn("declarations_limited", "client={} total={}", client.ip_text(), counters_.source_limited);
@@ -15,23 +37,31 @@ bool DeclarationLimits::allow_source(const SocketAddr& client, TimePoint now) {
   return false;
 }
 
-void DeclarationLimits::count_refusal(const SocketAddr& client, TimePoint now) {
-  // As below: dropping all is rare and costs one burst each.
-  if (sources_.size() >= kMaxSources) sources_.clear();
-  (void)sources_.try_emplace(client.source_prefix(), kSourceBurst, kSourceInterval).first->second.allow(now);
+void DeclarationLimits::count_refusal(const SocketAddr& client, TimePoint now, std::string_view signer) {
+  (void)limit_of(sources_, key_of(client, signer), kMaxSources, kSourceBurst, kSourceInterval).allow(now);
 }
 
 bool DeclarationLimits::allow_declaration(const InviteId& invite, const EndpointId& agent, TimePoint now) {
-  bool allowed;
-  if (RateLimit* renewals = leases_.renewals(invite, agent)) {
-    allowed = renewals->allow(now);
-  } else {
-    // Removed invites leave entries behind; dropping all is rare and costs one burst each.
-    if (invites_.size() >= 2 * Invites::kMax) invites_.clear();
-    allowed = invites_.try_emplace(invite, kInviteBurst, kInviteInterval).first->second.allow(now);
-  }
-  if (!allowed) ++counters_.rate_limited;
-  return allowed;
+  RateLimit* renewals = leases_.renewals(invite, agent);
+  RateLimit& limit = renewals != nullptr
+                         ? *renewals
+                         : limit_of(invites_, invite, 2 * Invites::kMax, kInviteBurst, kInviteInterval);
+  const bool is_allowed = limit.allow(now);
+  if (!is_allowed) ++counters_.rate_limited;
+  return is_allowed;
+}
+
+bool DeclarationLimits::allow_entry(const InviteId& invite, TimePoint now) {
+  const bool is_allowed =
+      limit_of(entries_, invite, 2 * Invites::kMax, kEntryBurst, kEntryInterval).allow(now);
+  if (!is_allowed) ++counters_.rate_limited;
+  return is_allowed;
+}
+
+bool DeclarationLimits::allow_edge(const EndpointId& edge, TimePoint now) {
+  const bool is_allowed = limit_of(edges_, edge, 2 * Edges::kMax, kEdgeBurst, kEdgeInterval).allow(now);
+  if (!is_allowed) ++counters_.edge_limited;
+  return is_allowed;
 }
 
 }  // namespace culvert::hub

@@ -203,6 +203,31 @@ TEST_F(EdgeApiTest, StrangersAreSlowedDown) {
   EXPECT_EQ(error_code(report(stranger, {.session = 1, .number = 0})), "rate_limited");
 }
 
+TEST_F(EdgeApiTest, EachEdgeHasARateOfItsOwn) {
+  static_assert(DeclarationLimits::kEdgeBurst * hubapi::kMaxReportedAgents >= 100'000);
+  const hubapi::EdgeToken busy = create(), calm = create(R"({"name":"lyon"})");
+  const auto ask = [&](const hubapi::EdgeToken& token) {
+    return signed_call("POST", "/v1/edges/self/tunnels", "{", token.edge_key);
+  };
+  for (uint32_t i = 0; i < DeclarationLimits::kEdgeBurst; ++i) {
+    client_ = SocketAddr::v4({10, 0, uint8_t(i >> 8), uint8_t(i)}, 1);
+    ASSERT_EQ(ask(busy).status, 400) << "the body is nonsense, and the rate is not used up";
+  }
+  const auto refused = ask(busy);
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(error_code(refused), "rate_limited");
+  EXPECT_NE(refused.headers.find("Retry-After"), nullptr);
+  EXPECT_EQ(api_->counters().edge_limited, 1u);
+  // What it is refused counts for itself, also behind one address.
+  for (uint32_t i = 0; i < 2 * DeclarationLimits::kSourceBurst; ++i) ASSERT_EQ(ask(busy).status, 429);
+  EXPECT_EQ(ask(calm).status, 400);
+  EXPECT_EQ(declare(invite()).status, 200);
+  now_ += DeclarationLimits::kEdgeInterval;
+  client_ = SocketAddr::v4({10, 1, 0, 0}, 1);
+  EXPECT_EQ(ask(busy).status, 400);
+  EXPECT_EQ(ask(busy).status, 429);
+}
+
 TEST_F(EdgeApiTest, ARequestIsTakenOnce) {
   const hubapi::EdgeToken token = create();
   http::Request request{.method = "POST",

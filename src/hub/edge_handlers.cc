@@ -189,9 +189,11 @@ net::Task<http::Response> EdgeHandlers::revoke(const http::Exchange& exchange) {
 
 std::expected<EndpointId, http::Response> EdgeHandlers::authenticate(const http::Exchange& exchange) {
   const UnixTime wall = config_.wall_clock();
+  const std::string claimed = http::claimed_key(exchange.request, hubapi::kEdgeTag);
+  const Edge* edge = nullptr;
   const auto refused = [&](std::string_view code, std::string_view message) {
     ++counters_.bad_signatures;
-    limits_.count_refusal(exchange.client, exchange.now);
+    limits_.count_refusal(exchange.client, exchange.now, edge != nullptr ? claimed : "");
     if (log_.allow(exchange.now)) {
       log_warn("edge_refused", "client={} code={} reason={} request_id={}", exchange.client.to_string(), code,
                culvert::quoted(message), request_id(exchange));
@@ -199,7 +201,7 @@ std::expected<EndpointId, http::Response> EdgeHandlers::authenticate(const http:
     return std::unexpected(error_response(401, code, message));
   };
   // Before a signature is verified, as for declarations: any host may ask.
-  if (!limits_.allow_source(exchange.client, exchange.now))
+  if (!limits_.allow_source(exchange.client, exchange.now, claimed))
     return std::unexpected(
         retry_response(429, "rate_limited", "too many refused requests from here; slow down"));
   if (!replays_.is_addressed(exchange.request)) {
@@ -208,12 +210,17 @@ std::expected<EndpointId, http::Response> EdgeHandlers::authenticate(const http:
   }
   auto signature = http::verify_request(exchange.request, hubapi::kEdgeTag, wall);
   if (!signature) return refused("invalid_signature", signature.error().message);
-  const Edge* edge = edges_.find(signature->key);
+  edge = edges_.find(signature->key);
   if (edge == nullptr) {
     return refused(
         "unknown_edge",
         "this hub knows no such edge, its token was revoked; make another with `culvert edge-invite "
         "create`");
+  }
+  // Before the guard, which remembers what it admits.
+  if (!limits_.allow_edge(edge->id, exchange.now)) {
+    limits_.count_refusal(exchange.client, exchange.now, claimed);
+    return std::unexpected(retry_response(429, "rate_limited", "too many requests of this edge; slow down"));
   }
   if (auto admitted = replays_.admit(*signature, wall); !admitted) {
     if (admitted.error().code == ErrorCode::kLimit)

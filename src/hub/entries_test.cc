@@ -323,13 +323,32 @@ TEST_F(EntriesTest, ADomainChangesHandsWhenItsProofDoes) {
 TEST_F(EntriesTest, ChangesAreLimitedForEachTenant) {
   auto token = invite(), other = invite(R"({"hostnames":["*.b.eu"]})");
   int refused = 0;
-  for (uint64_t i = 1; i <= EntryHandlers::kBurst + 5; ++i) {
+  for (uint64_t i = 1; i <= DeclarationLimits::kEntryBurst + 5; ++i) {
+    client_ = SocketAddr::v4({10, 0, 0, uint8_t(i)}, 1);
     const auto body = hubapi::encode(
         {.sequence = i, .op = Op::kPut, .hostname = route::HostPattern::parse("x.a.eu").value()});
     if (post(token.tenant_key, body).status == 429) ++refused;
   }
-  EXPECT_EQ(refused, 5);
+  EXPECT_EQ(refused, 5) << "wherever they come from";
   EXPECT_EQ(put(other, 1, "x.b.eu").status, 200);
+}
+
+TEST_F(EntriesTest, RefusalsOfATenantCountForThatOneOnly) {
+  auto token = invite(), other = invite(R"({"hostnames":["*.b.eu"]})");
+  for (uint32_t i = 0; i < 2 * DeclarationLimits::kSourceBurst; ++i)
+    ASSERT_NE(post(token.tenant_key, "{").status, 200);
+  EXPECT_EQ(api_->counters().source_limited, DeclarationLimits::kSourceBurst) << "not verified any more";
+  EXPECT_EQ(put(other, 1, "x.b.eu").status, 200) << "another tenant behind the same address";
+  EXPECT_EQ(list(other.tenant_key).status, 200);
+  EXPECT_EQ(declare(other, "x.b.eu").status, 200);
+  // Who only names its key takes nothing from a tenant.
+  for (uint32_t i = 0; i < 100; ++i) {
+    http::Request request{.method = "POST", .target = "/v1/entries", .headers = {}, .body = "{}"};
+    http::sign_request(request, other.tenant_key, hubapi::kEntryTag, g_wall, random_);
+    request.body = "{ }";
+    ASSERT_EQ(handle(std::move(request)).status, 401);
+  }
+  EXPECT_EQ(put(other, 2, "y.b.eu").status, 200);
 }
 
 TEST_F(EntriesTest, ATenantThatLeavesIsGoneForGood) {

@@ -14,9 +14,10 @@
 
 // The order of the checks of a change, from the cheapest to those that ask others:
 //
-// 1. The rate of refusals of the source. Every refusal of the steps below with a status 4xx counts for it.
-// 2. The signature, and that its key is a live tenant's. Nothing of the body is looked at before.
-// 3. The tenant's rate.
+// 1. The rate of refusals of the source, and of the tenant that is said to have signed at this source. Every
+//    refusal of the steps below with a status 4xx counts for the source, and behind 2 for the tenant there.
+// 2. The signature, and that its key is a tenant's. Nothing of the body is looked at before.
+// 3. The tenant's rate, wherever it asks from; then, that its invite is live.
 // 4. The body, and its sequence: one that is not higher was shown before, or comes late.
 // 5. What the tenant may have; for a name that is not granted the DNS is asked, with a deadline.
 // 6. All of 4 and 5 but the DNS once more, against what is committed then; and the commit.
@@ -46,16 +47,23 @@ EntryHandlers::Signer EntryHandlers::signer_of(const http::Exchange& exchange, s
     return {.refusal = error_response(401, "invalid_signature", signature.error().message)};
   }
   const Invite* invite = invites_.find_tenant(signature->key);
+  if (invite != nullptr && !limits_.allow_entry(invite->id, exchange.now)) {  // 3
+    return {.invite = invite,
+            .refusal = retry_response(429, "rate_limited",
+                                      "too many requests of this tenant about its entries; slow down")};
+  }
   if (invite == nullptr || invite->revoked) {
     ++counters_.unknown_invites;
-    return {.refusal =
+    return {.invite = invite,
+            .refusal =
                 error_response(403, "tenant_not_allowed",
                                "the signature's key is no tenant's of this hub, or the tenant was removed; "
                                "ask the hub's operator for a new token")};
   }
   if (invite->expired(wall)) {
     ++counters_.ended_invites;
-    return {.refusal = error_response(410, "invite_expired",
+    return {.invite = invite,
+            .refusal = error_response(410, "invite_expired",
                                       "the invite has expired; ask the hub's operator for a new token")};
   }
   return {.invite = invite};
@@ -66,44 +74,40 @@ const Invite* EntryHandlers::live(const InviteId& id) const {
   return invite != nullptr && invite->live(config_.wall_clock()) ? invite : nullptr;
 }
 
-bool EntryHandlers::allow(const InviteId& id, TimePoint now) {
-  // Removed invites leave entries behind; dropping all is rare and costs one burst each.
-  if (rates_.size() >= 2 * Invites::kMax) rates_.clear();
-  const bool is_allowed = rates_.try_emplace(id, kBurst, kInterval).first->second.allow(now);
-  if (!is_allowed) ++counters_.rate_limited;
-  return is_allowed;
-}
-
 net::Task<http::Response> EntryHandlers::change(const http::Exchange& exchange) {
-  if (!limits_.allow_source(exchange.client, exchange.now)) {  // 1
+  const std::string claimed = http::claimed_key(exchange.request, hubapi::kEntryTag);
+  if (!limits_.allow_source(exchange.client, exchange.now, claimed)) {  // 1
     co_return retry_response(429, "rate_limited", "too many refused requests from here; slow down");
   }
-  http::Response response = co_await judge(exchange);
+  Signer signer = signer_of(exchange, hubapi::kEntryTag);  // 2, 3
+  const std::string tenant = signer.invite != nullptr ? claimed : std::string();
+  http::Response response;
+  if (signer.refusal) {
+    response = std::move(*signer.refusal);
+  } else {
+    response = co_await judge(exchange, *signer.invite);
+  }
   const bool is_clients_fault = response.status >= 400 && response.status < 500;
-  if (is_clients_fault) limits_.count_refusal(exchange.client, exchange.now);
+  if (is_clients_fault) limits_.count_refusal(exchange.client, exchange.now, tenant);
   ++(response.status == 200 ? counters_.entries : counters_.entries_refused);
   co_return response;
 }
 
-net::Task<http::Response> EntryHandlers::judge(const http::Exchange& exchange) {
-  Signer signer = signer_of(exchange, hubapi::kEntryTag);  // 2
-  if (signer.refusal) co_return std::move(*signer.refusal);
-  const InviteId id = signer.invite->id;
-  if (!allow(id, exchange.now)) {  // 3
-    co_return retry_response(429, "rate_limited", "too many changes of this tenant's entries; slow down");
-  }
+// `invite` is not looked at any more when something was awaited.
+net::Task<http::Response> EntryHandlers::judge(const http::Exchange& exchange, const Invite& invite) {
+  const InviteId id = invite.id;
   auto change = hubapi::decode_entry_change(exchange.request.body);  // 4
   if (!change) {
     const bool is_op = change.error().code == ErrorCode::kConflict;
     co_return error_response(400, is_op ? "unsupported_op" : "invalid_request", change.error().message);
   }
-  if (change->sequence <= invites_.entries().sequence(signer.invite->tenant))
-    co_return sequence_conflict(signer.invite->tenant);
-  if (signer.invite->suspended) {
+  if (change->sequence <= invites_.entries().sequence(invite.tenant))
+    co_return sequence_conflict(invite.tenant);
+  if (invite.suspended) {
     co_return error_response(403, "tenant_suspended",
                              "the hub's operator has suspended this tenant; ask them to resume it");
   }
-  if (change->op == Op::kLeave) co_return co_await leave(id, signer.invite->tenant);
+  if (change->op == Op::kLeave) co_return co_await leave(id, invite.tenant);
   if (auto own = own_name_among({*change->hostname}, config_.public_urls))
     co_return error_response(400, "invalid_request", own_name_text(*own));
   co_return co_await apply(exchange, id, std::move(*change));
@@ -283,15 +287,14 @@ http::Response EntryHandlers::list(const http::Exchange& exchange) {
   std::string_view after = query->text("after").value_or("");
   const std::string_view named = query->text("tenant").value_or("");
   if (exchange.user.empty()) {
-    if (!limits_.allow_source(exchange.client, exchange.now))
+    const std::string claimed = http::claimed_key(exchange.request, hubapi::kEntriesTag);
+    if (!limits_.allow_source(exchange.client, exchange.now, claimed))
       return retry_response(429, "rate_limited", "too many refused requests from here; slow down");
     Signer signer = signer_of(exchange, hubapi::kEntriesTag);
     if (signer.refusal) {
-      limits_.count_refusal(exchange.client, exchange.now);
+      limits_.count_refusal(exchange.client, exchange.now, signer.invite != nullptr ? claimed : "");
       return std::move(*signer.refusal);
     }
-    if (!allow(signer.invite->id, exchange.now))
-      return retry_response(429, "rate_limited", "too many requests of this tenant; slow down");
     only = signer.invite->tenant;
     if (!named.empty() && named != only->to_string())
       return error_response(403, "tenant_not_allowed", "a tenant sees its own entries only");

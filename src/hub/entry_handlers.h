@@ -1,8 +1,4 @@
 #pragma once
-#include <functional>
-#include <map>
-
-#include "base/rate_limit.h"
 #include "http/router.h"
 #include "http/signature.h"
 #include "hub/api_counters.h"
@@ -19,9 +15,6 @@ namespace culvert::hub {
 // /v1/entries: tenants change their own hostnames, and look at them.
 class EntryHandlers {
  public:
-  // Changes of one tenant: each may ask name servers, and is written to the database.
-  static constexpr uint32_t kBurst = 20;
-  static constexpr Duration kInterval = std::chrono::seconds(2);
 
   // All outlive it.
   EntryHandlers(const Config& config, State& state, Ledger& ledger, DeclarationLimits& limits,
@@ -39,7 +32,7 @@ class EntryHandlers {
   http::Response list(const http::Exchange& exchange);
 
  private:
-  // The live invite whose tenant signed; otherwise the answer.
+  // The invite whose tenant signed, and the answer, if that may not go on.
   struct Signer {
     const Invite* invite = nullptr;
     std::optional<http::Response> refusal = {};
@@ -50,11 +43,11 @@ class EntryHandlers {
     std::optional<PublicKey> loser;
   };
 
+  // Asked before it: DeclarationLimits::allow_source().
   Signer signer_of(const http::Exchange& exchange, std::string_view tag);
   const Invite* live(const InviteId& id) const;
-  bool allow(const InviteId& id, TimePoint now);
 
-  net::Task<http::Response> judge(const http::Exchange& exchange);
+  net::Task<http::Response> judge(const http::Exchange& exchange, const Invite& invite);
   net::Task<http::Response> apply(const http::Exchange& exchange, InviteId id, hubapi::EntryChange change);
   net::Task<http::Response> leave(InviteId id, PublicKey tenant);
   net::Task<Result<Proven>> prove(InviteId id, route::HostPattern hostname);
@@ -73,7 +66,6 @@ class EntryHandlers {
   StoreFailures& failures_;
   ApiCounters& counters_;
   DomainProof proof_;
-  std::map<InviteId, RateLimit> rates_;  // only of tenants whose signature was right
 };
 
 }  // namespace culvert::hub

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "base/crypto.h"
+#include "base/encoding.h"
 #include "base/log.h"
 #include "hub/answers.h"
 #include "hubapi/declaration.h"
@@ -16,7 +17,8 @@
 //     lease that exists is exempt: only the agent, its hub and its edges know invite id and agent id
 //     together, and other hosts behind its address must not make it lose its lease.
 //  3. What could not be decoded is refused. Every refusal of a step from here on with a status 4xx counts for
-//     2, but for that of step 4.
+//     2, but for that of step 4: up to 7 for the source, and behind it for the tenant at that source, so that
+//     it is nothing to other tenants behind the same address.
 //  4. The instance of the hub that it is signed for: http::ReplayGuard. Every agent meets this once with each
 //     start of a hub, so it takes from no rate; nothing was verified, and the answer tells nothing that is
 //     secret.
@@ -24,16 +26,17 @@
 //  6. The invite.
 //  7. Key and secret of the invite, compared in constant time; one answer for both, so that it does not tell
 //     which of them is wrong.
-//  8. The agent's own signature, when there is one: who claims to hold the key of agent_id must prove it.
+//  8. The rate of the invite or of the lease, wherever the agents are: behind 7, so that an unauthenticated
+//     peer cannot use it up, and before anything else is done for a tenant.
+//  9. The agent's own signature, when there is one: who claims to hold the key of agent_id must prove it.
 //     Behind 7, so that an unauthenticated peer causes one verification at most.
-//  9. Revoked, and
-// 10. expired: told only to those who hold the token.
-// 11. The rate of the invite or of the lease: behind 7, so that unauthenticated peers cannot use it up.
-// 12. Replays. The guard remembers what it admitted: behind 11, so that only a tenant can fill it, and no
+// 10. Revoked, and
+// 11. expired: told only to those who hold the token.
+// 12. Replays. The guard remembers what it admitted: behind 8, so that only a tenant can fill it, and no
 //     faster than its rate.
 // 13. Eviction by an exclusive agent: one that is evicted claims no port.
 // 14. The claims of ports, which are stored first. Nothing is awaited before; behind it
-// 15. 9 and 10 once more: an invite that ended meanwhile gets no lease.
+// 15. 10 and 11 once more: an invite that ended meanwhile gets no lease.
 // 16. The lease.
 namespace culvert::hub {
 namespace {
@@ -51,7 +54,8 @@ constexpr int kClaimTries = 5;
 net::Task<http::Response> LeaseHandler::declare(const http::Exchange& exchange) {
   auto declaration = hubapi::decode_declaration(exchange.request.body);  // 1
   bool renews = declaration && leases_.renewals(declaration->invite_id, declaration->agent_id) != nullptr;
-  if (!renews && !limits_.allow_source(exchange.client, exchange.now)) {  // 2
+  const std::string claimed = declaration ? to_hex(declaration->invite_id) : "";
+  if (!renews && !limits_.allow_source(exchange.client, exchange.now, claimed)) {  // 2
     co_return retry_response(429, "rate_limited", "too many refused declarations from here; slow down");
   }
   http::Response response;
@@ -59,8 +63,9 @@ net::Task<http::Response> LeaseHandler::declare(const http::Exchange& exchange) 
     ++counters_.other_instance;
     co_return sign_again_response(replays_);
   }
+  bool is_tenants = false;
   if (declaration) {
-    response = co_await judge(exchange, *declaration);
+    response = co_await judge(exchange, *declaration, is_tenants);
     co_await store(declaration->agent_id, exchange.now);
   } else {  // 3
     ++counters_.invalid;
@@ -69,7 +74,8 @@ net::Task<http::Response> LeaseHandler::declare(const http::Exchange& exchange) 
                               declaration.error().message);
   }
   bool is_clients_fault = response.status >= 400 && response.status < 500;
-  if (is_clients_fault) limits_.count_refusal(exchange.client, exchange.now);
+  if (is_clients_fault)
+    limits_.count_refusal(exchange.client, exchange.now, is_tenants ? claimed : std::string());
   co_return response;
 }
 
@@ -85,9 +91,9 @@ net::Task<> LeaseHandler::store(const EndpointId& agent, TimePoint now) {
 }
 
 net::Task<http::Response> LeaseHandler::judge(const http::Exchange& exchange,
-                                              const hubapi::Declaration& declaration) {
+                                              const hubapi::Declaration& declaration, bool& is_tenants) {
   const TimePoint now = exchange.now;
-  if (auto refused = check(exchange, declaration)) co_return std::move(*refused);
+  if (auto refused = check(exchange, declaration, is_tenants)) co_return std::move(*refused);
   if (auto evicted =
           leases_.why_evicted(declaration.invite_id, declaration.agent_id, declaration.is_exclusive)) {  // 13
     ++counters_.agent_conflicts;
@@ -99,7 +105,7 @@ net::Task<http::Response> LeaseHandler::judge(const http::Exchange& exchange,
 }
 
 std::optional<http::Response> LeaseHandler::check(const http::Exchange& exchange,
-                                                  const hubapi::Declaration& declaration) {
+                                                  const hubapi::Declaration& declaration, bool& is_tenants) {
   const TimePoint now = exchange.now;
   UnixTime wall = config_.wall_clock();
   auto signature = http::verify_request(exchange.request, hubapi::kLeaseTag, wall);  // 5
@@ -119,7 +125,11 @@ std::optional<http::Response> LeaseHandler::check(const http::Exchange& exchange
   if (!right_secret || !right_key) {
     return refuse(401, "unauthorized", "the token's key or secret is not this invite's", exchange);
   }
-  const bool claims_key = http::has_signature(exchange.request, hubapi::kAgentTag);  // 8
+  is_tenants = true;
+  if (!limits_.allow_declaration(invite.id, declaration.agent_id, now)) {  // 8
+    return retry_response(429, "rate_limited", "too many declarations with this invite; slow down");
+  }
+  const bool claims_key = http::has_signature(exchange.request, hubapi::kAgentTag);  // 9
   if (claims_key) {
     auto proof = http::verify_request(exchange.request, hubapi::kAgentTag, wall);
     if (!proof) return refuse(401, "invalid_signature", proof.error().message, exchange);
@@ -128,10 +138,7 @@ std::optional<http::Response> LeaseHandler::check(const http::Exchange& exchange
                     exchange);
     }
   }
-  if (auto ended = refuse_ended(&invite)) return ended;                    // 9, 10
-  if (!limits_.allow_declaration(invite.id, declaration.agent_id, now)) {  // 11
-    return retry_response(429, "rate_limited", "too many declarations with this invite; slow down");
-  }
+  if (auto ended = refuse_ended(&invite)) return ended;               // 10, 11
   if (auto admitted = replays_.admit(*signature, wall); !admitted) {  // 12
     if (admitted.error().code == ErrorCode::kLimit) {
       ++counters_.busy;

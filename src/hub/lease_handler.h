@@ -36,9 +36,12 @@ class LeaseHandler {
  private:
   // The lease is in the database, or is not and may be lost with a restart: the agent is served all the same.
   net::Task<> store(const EndpointId& agent, TimePoint now);
-  net::Task<http::Response> judge(const http::Exchange& exchange, const hubapi::Declaration& declaration);
+  // `is_tenants` becomes true when it is known that the tenant has signed.
+  net::Task<http::Response> judge(const http::Exchange& exchange, const hubapi::Declaration& declaration,
+                                  bool& is_tenants);
   // Steps 5 to 12; the answer to what they refuse.
-  std::optional<http::Response> check(const http::Exchange& exchange, const hubapi::Declaration& declaration);
+  std::optional<http::Response> check(const http::Exchange& exchange, const hubapi::Declaration& declaration,
+                                      bool& is_tenants);
   // The answer to a declaration with an invite that has ended, or that is not known any more.
   std::optional<http::Response> refuse_ended(const Invite* invite);
   // Verdicts on the declared ports; what is accepted is stored.
