@@ -52,7 +52,7 @@ struct Core : std::enable_shared_from_this<Core> {
   Core(net::EventLoop& its_loop, Config its_config, std::unique_ptr<RecordStore> store)
       : loop(its_loop),
         config(with_clock(std::move(its_config), loop)),
-        ledger(loop, std::move(store), state, config.store),
+        ledger(loop, std::move(store), state, config.store, config.key.public_key()),
         publisher(config.key, loop.random().u64()),
         edge_sessions(loop, publisher, state.leases),
         api(config, state, ledger, edge_sessions, loop.random(), [this] { refresh(); }),
@@ -259,7 +259,8 @@ void report(const Status& status, Metrics& metrics) {
 Result<std::unique_ptr<Hub>> Hub::open(net::EventLoop& loop, Config config) {
   auto valid = check(config);
   if (!valid) return std::unexpected(valid.error());
-  auto store = open_store(loop, config.database, config.database_url, loop.random(), config.store);
+  auto store = open_store(loop, config.database, config.database_url, loop.random(), config.key.public_key(),
+                          config.store);
   if (!store) return std::unexpected(store.error());
   return with_store(loop, std::move(config), std::move(*store));
 }

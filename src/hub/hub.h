@@ -60,7 +60,7 @@ class Hub {
  public:
   // Blocks until the database is open and read; afterwards nothing but the end of the hub waits for it, for a
   // bounded time. Errors: kIo and kInvalid name the database and say whether it is corrupt, from a newer
-  // version, or not readable.
+  // version, or not readable; kInvalid as well when another hub runs on it that has another key (load_as()).
   static Result<std::unique_ptr<Hub>> open(net::EventLoop& loop, Config config);
   // The same over a store of the caller's: `config.database` and `config.store` are not used.
   static Result<std::unique_ptr<Hub>> with_store(net::EventLoop& loop, Config config,

@@ -1,5 +1,6 @@
 #pragma once
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,12 +20,21 @@ class Hubs {
   static constexpr Duration kBeat = std::chrono::seconds(15);
   static constexpr unsigned kMaxSilence = 4;
 
-  // Before anything is applied: this hub is `self`, and shares the database. Without it, there is one hub.
-  void join(std::string self) { self_ = std::move(self); }
+  // Before anything is applied: this hub is `self`, shares the database, and has this key. Without it, there
+  // is one hub.
+  void join(std::string self, std::string key = {}) {
+    self_ = std::move(self);
+    key_ = std::move(key);
+  }
   bool is_shared() const { return !self_.empty(); }
   const std::string& self() const { return self_; }
   // Whether the hub `id` is this one or another that has not ended.
-  bool lives(std::string_view id) const { return id == self_ || silence_.contains(id); }
+  bool lives(std::string_view id) const { return id == self_ || others_.contains(id); }
+  // The key of another hub that has another one and has stored a beat beside this one. Hubs are not started
+  // that way (load_as()), but at the same moment, or when one of them could not reach the database.
+  std::optional<std::string> other_key() const;
+  // In the body of a record; empty: there is none.
+  static std::string key_in(std::string_view body);
 
   // A record of kKind, as it is in the database from now on.
   void apply(const Record& record);
@@ -36,11 +46,17 @@ class Hubs {
   std::vector<Record> farewell();
 
  private:
+  struct Other {
+    unsigned silence = 0;  // beats that this hub has stored since the last one of it
+    std::string key = {};
+    bool has_beaten = false;  // beside this one
+  };
+
   std::string self_;
+  std::string key_;
   bool is_due_ = false;
   uint64_t beats_ = 0;  // of this hub, stored
-  // The other hubs, each with the beats that this one has stored since the last of theirs.
-  std::map<std::string, unsigned, std::less<>> silence_;
+  std::map<std::string, Other, std::less<>> others_;
 };
 
 }  // namespace culvert::hub

@@ -27,9 +27,9 @@ class HubsTest : public ::testing::Test {
 
   HubsTest() { log_.push_back(invite_record(invite_)); }
 
-  Hub& start(std::string name) {
+  Hub& start(std::string name, std::string key = "the key of both") {
     Hub& hub = hubs_[name];
-    hub.state.leases.hubs().join(std::move(name));
+    hub.state.leases.hubs().join(std::move(name), std::move(key));
     hub.next_beat = now_;
     step();
     return hub;
@@ -205,6 +205,39 @@ TEST_F(HubsTest, AnAgentThatAnotherHubHearsStandsInTheWayOfAnotherMode) {
   ASSERT_TRUE(verdicts);
   EXPECT_FALSE(verdicts->front().accepted);
   EXPECT_EQ(verdicts->front().retry_after, Leases::kRenewAfter);
+}
+
+TEST_F(HubsTest, HubsWithDifferentKeysSaySo) {
+  Hub &one = start("one"), &other = start("other");
+  run(3 * Hubs::kBeat);
+  EXPECT_FALSE(one.state.leases.hubs().other_key() || other.state.leases.hubs().other_key());
+  Hub& third = start("third", "another key");
+  run(Hubs::kBeat + 1s);
+  EXPECT_EQ(one.state.leases.hubs().other_key(), "another key");
+  EXPECT_EQ(other.state.leases.hubs().other_key(), "another key");
+  EXPECT_EQ(third.state.leases.hubs().other_key(), "the key of both");
+  third.is_dead = true;
+  run(Hubs::kBeat * (Hubs::kMaxSilence + 2));
+  EXPECT_FALSE(one.state.leases.hubs().other_key());
+}
+
+TEST_F(HubsTest, ARecordThatAHubLeftBehindDoesNotCountAsAnotherKey) {
+  start("one", "another key").is_dead = true;
+  Hub& other = start("other");
+  run(10min);
+  EXPECT_FALSE(other.state.leases.hubs().other_key());
+}
+
+TEST_F(HubsTest, ARecordOfAnEarlierVersionHasNoKey) {
+  Hub& one = start("one");
+  EXPECT_EQ(Hubs::key_in(R"({"beats":3})"), "");
+  EXPECT_EQ(Hubs::key_in(R"({"key":7})"), "");
+  EXPECT_EQ(Hubs::key_in("nonsense"), "");
+  run(Hubs::kBeat);
+  log_.push_back({.kind = std::string(Hubs::kKind), .key = "early", .body = R"({"beats":3})"});
+  run(Hubs::kBeat);
+  EXPECT_TRUE(one.state.leases.hubs().lives("early"));
+  EXPECT_FALSE(one.state.leases.hubs().other_key());
 }
 
 // A hub with a database of its own writes neither beats nor keepers.

@@ -25,7 +25,8 @@ struct Ledger::Waiting {
   bool is_awaited = true;
 };
 
-Ledger::Ledger(net::EventLoop& loop, std::unique_ptr<RecordStore> store, State& state, StoreOptions options)
+Ledger::Ledger(net::EventLoop& loop, std::unique_ptr<RecordStore> store, State& state, StoreOptions options,
+               const std::optional<PublicKey>& hub_key)
     : loop_(loop),
       state_(state),
       options_(options),
@@ -36,7 +37,7 @@ Ledger::Ledger(net::EventLoop& loop, std::unique_ptr<RecordStore> store, State& 
   if (store_->is_shared()) {
     std::array<uint8_t, 8> id;
     loop.random().fill(id);
-    state_.leases.hubs().join(to_hex(id));
+    state_.leases.hubs().join(to_hex(id), hub_key ? hub_key->to_string() : "");
   }
   apply(store_->take_records());
   store_->set_on_commit([this](std::optional<uint64_t> revision) { told_of_commit(revision); });

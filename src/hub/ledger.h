@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/key.h"
 #include "hub/record.h"
 #include "hub/record_store.h"
 #include "hub/state.h"
@@ -36,8 +37,10 @@ class Ledger {
   };
 
   // Gives `state`, which outlives it, what the store has. Every commit writes first what the state has and
-  // the database has not; a failed one is tried again until there is no such thing.
-  Ledger(net::EventLoop& loop, std::unique_ptr<RecordStore> store, State& state, StoreOptions options);
+  // the database has not; a failed one is tried again until there is no such thing. Other hubs of the store
+  // are told `hub_key`.
+  Ledger(net::EventLoop& loop, std::unique_ptr<RecordStore> store, State& state, StoreOptions options,
+         const std::optional<PublicKey>& hub_key = std::nullopt);
   ~Ledger() { close(); }
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;

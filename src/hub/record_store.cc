@@ -1,5 +1,6 @@
 #include "hub/record_store.h"
 
+#include "hub/hub_identity.h"
 #include "hub/postgres_database.h"
 #include "hub/postgres_url.h"
 #include "hub/sqlite_database.h"
@@ -32,16 +33,20 @@ Result<std::unique_ptr<RecordDatabase>> open_database(const std::filesystem::pat
 
 Result<std::unique_ptr<RecordStore>> open_store(net::EventLoop& loop, const std::filesystem::path& path,
                                                 const SecretString& url, Random& random,
-                                                StoreOptions options) {
+                                                const PublicKey& hub_key, StoreOptions options) {
   auto database = open_database(path, url, random, options);
   if (!database) return std::unexpected(database.error());
-  return ThreadedStore::open(loop, std::move(*database), options);
+  auto content = load_as(**database, hub_key);
+  if (!content) return std::unexpected(content.error());
+  return ThreadedStore::over(loop, std::move(*database), std::move(*content), options);
 }
 
 Result<std::unique_ptr<RecordStore>> open_sqlite_store(net::EventLoop& loop,
                                                        const std::filesystem::path& path, Random& random,
                                                        StoreOptions options) {
-  return open_store(loop, path, {}, random, options);
+  auto database = open_database(path, {}, random, options);
+  if (!database) return std::unexpected(database.error());
+  return ThreadedStore::open(loop, std::move(*database), options);
 }
 
 Result<> check_database_url(std::string_view text) {

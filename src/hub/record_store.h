@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 
+#include "base/key.h"
 #include "base/random.h"
 #include "base/secret.h"
 #include "hub/record.h"
@@ -58,10 +59,10 @@ Result<> check_database_url(std::string_view text);
 Result<std::unique_ptr<RecordDatabase>> open_database(const std::filesystem::path& path,
                                                       const SecretString& url, Random& random,
                                                       StoreOptions options = {});
-// A store over it.
+// A store over it, for a hub with this key. Errors: also those of load_as().
 Result<std::unique_ptr<RecordStore>> open_store(net::EventLoop& loop, const std::filesystem::path& path,
                                                 const SecretString& url, Random& random,
-                                                StoreOptions options = {});
+                                                const PublicKey& hub_key, StoreOptions options = {});
 Result<std::unique_ptr<RecordStore>> open_sqlite_store(net::EventLoop& loop,
                                                        const std::filesystem::path& path, Random& random,
                                                        StoreOptions options = {});

@@ -3,7 +3,10 @@
 
 #include <array>
 #include <numeric>
+#include <thread>
 
+#include "hub/hub.h"
+#include "hub/hub_identity.h"
 #include "hub/store_testing.h"
 
 namespace culvert::hub {
@@ -197,6 +200,93 @@ TEST_F(SeveralHubsTest, ALeaseThatOneHubGrantsIsARouteOfTheOther) {
   other->ledger().flush_later();
   run_until(loop_, [&] { return delta.has_value(); });
   EXPECT_EQ(delta->removals.size(), 1u) << "a goodbye at the other one";
+}
+
+// What another hub leaves in the database, or writes while it lives.
+class HubIdentityTest : public SeveralHubsTest {
+ protected:
+  void write_beat(RecordDatabase& database, std::string id, int beats, const PublicKey& key) {
+    auto at = database.load();
+    ASSERT_TRUE(at) << at.error().message;
+    const Record beat{.kind = std::string(Hubs::kKind),
+                      .key = std::move(id),
+                      .body = fmt::format(R"({{"beats":{},"key":"{}"}})", beats, key.to_string())};
+    auto written = database.commit(at->revision, {.records = {beat}}, random_.u64());
+    ASSERT_TRUE(written) << written.error().message;
+  }
+  // What a hub with `key` is told while another one with `others` writes.
+  Result<RecordDatabase::Content> load_beside(const PublicKey& key, const PublicKey& others) {
+    auto database = open_database().value();
+    auto other = open_database().value();
+    write_beat(*other, "other", 1, others);
+    std::jthread beats([&](const std::stop_token& ended) {
+      for (int beat = 2; !ended.stop_requested(); ++beat) {
+        write_beat(*other, "other", beat, others);
+        std::this_thread::sleep_for(100ms);
+      }
+    });
+    return load_as(*database, key, 20s);
+  }
+
+  PublicKey one_ = SecretKey::generate(random_).public_key();
+  PublicKey other_ = SecretKey::generate(random_).public_key();
+};
+
+TEST_F(HubIdentityTest, AHubWithAnotherKeyThanALiveOneDoesNotStart) {
+  auto refused = load_beside(one_, other_);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalid);
+  for (const std::string& part :
+       {one_.to_string(), other_.to_string(), std::string("copy node.key"), std::string("stop")})
+    EXPECT_NE(refused.error().message.find(part), std::string::npos) << refused.error().message;
+  EXPECT_TRUE(load_beside(one_, one_));
+}
+
+TEST_F(HubIdentityTest, WhatADeadHubLeftBehindDelaysAStartAndDoesNotPreventIt) {
+  auto database = open_database().value();
+  write_beat(*database, "dead", 7, other_);
+  const TimePoint start = monotonic_now();
+  auto content = load_as(*database, one_, 500ms);
+  ASSERT_TRUE(content) << content.error().message;
+  EXPECT_GE(monotonic_now() - start, 500ms);
+  EXPECT_EQ(content->records.size(), 1u);
+  const TimePoint same_key = monotonic_now();
+  ASSERT_TRUE(load_as(*database, other_, 60s));
+  EXPECT_LT(monotonic_now() - same_key, 30s) << "the same key waits for nothing";
+}
+
+TEST_F(HubIdentityTest, AHubThatEndsMeanwhileIsNoReason) {
+  auto database = open_database().value();
+  auto other = open_database().value();
+  write_beat(*other, "other", 7, other_);
+  std::jthread farewell([&] {
+    std::this_thread::sleep_for(300ms);
+    const Record gone{.kind = std::string(Hubs::kKind), .key = "other", .body = std::nullopt};
+    EXPECT_TRUE(other->commit(other->load().value().revision, {.records = {gone}}, 1));
+  });
+  auto content = load_as(*database, one_, 1s);
+  ASSERT_TRUE(content) << content.error().message;
+  EXPECT_TRUE(content->records.empty());
+}
+
+TEST_F(HubIdentityTest, AHubTellsTheOthersItsKey) {
+  const SecretKey key = SecretKey::generate(random_);
+  auto hub = Hub::open(loop_, {.database = {},
+                               .database_url = SecretString(url_),
+                               .operator_key = SecretString("operator-secret"),
+                               .public_urls = {"https://hub.example"},
+                               .key = key,
+                               .edges = {},
+                               .internal_ca_pem = ""});
+  ASSERT_TRUE(hub) << hub.error().message;
+  auto database = open_database().value();
+  const auto told = [&] {
+    const auto content = database->load().value();
+    return std::ranges::any_of(content.records, [&](const Record& record) {
+      return record.kind == Hubs::kKind && Hubs::key_in(*record.body) == key.public_key().to_string();
+    });
+  };
+  run_until(loop_, told);
 }
 
 // A process of its own, since it is killed.

@@ -33,6 +33,12 @@ StatusHandler::StatusHandler(const Config& config, const State& state, Ledger& l
 std::vector<std::string> StatusHandler::faults(const State& state, const Ledger& ledger) {
   std::vector<std::string> out;
   if (ledger.is_failing()) out.emplace_back("the hub's database refuses changes; agents are served");
+  if (const auto other = state.leases.hubs().other_key()) {
+    out.push_back(fmt::format(
+        "another hub of this database has another key, {}: agents and edges refuse one of the two; "
+        "stop it, or give both the same node.key, operator.key, ca.key and ca.pem",
+        *other));
+  }
   if (const size_t count = state.invites.unstored_revocations().size(); count > 0) {
     out.push_back(
         fmt::format("{} revocations are in force and not stored; a restart would undo them", count));

@@ -67,8 +67,14 @@ Result<std::unique_ptr<RecordStore>> ThreadedStore::open(net::EventLoop& loop,
                                                          StoreOptions options) {
   auto content = database->load();
   if (!content) return std::unexpected(content.error());
+  return over(loop, std::move(database), std::move(*content), options);
+}
+
+std::unique_ptr<RecordStore> ThreadedStore::over(net::EventLoop& loop,
+                                                 std::unique_ptr<RecordDatabase> database,
+                                                 RecordDatabase::Content content, StoreOptions options) {
   return std::unique_ptr<RecordStore>(
-      new ThreadedStore(loop, std::move(database), std::move(*content), options));
+      new ThreadedStore(loop, std::move(database), std::move(content), options));
 }
 
 void ThreadedStore::note(const std::optional<Error>& error) {

@@ -15,6 +15,9 @@ class ThreadedStore final : public RecordStore {
   static Result<std::unique_ptr<RecordStore>> open(net::EventLoop& loop,
                                                    std::unique_ptr<RecordDatabase> database,
                                                    StoreOptions options);
+  // The same with what was read from it before.
+  static std::unique_ptr<RecordStore> over(net::EventLoop& loop, std::unique_ptr<RecordDatabase> database,
+                                           RecordDatabase::Content content, StoreOptions options);
   ~ThreadedStore() override;
 
   ThreadedStore(const ThreadedStore&) = delete;
