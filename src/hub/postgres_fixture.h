@@ -67,9 +67,9 @@ class PostgresServer {
   }
 
   void start() {
-    pid_ = spawn({binary("postgres"), "-D", data(), "-k", directory_.native(), "-c",
-                  "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=50", "-c",
-                  "wal_level=minimal", "-c", "max_wal_senders=0"});
+    pid_ =
+        spawn({binary("postgres"), "-D", data(), "-k", directory_.native(), "-c", "listen_addresses=", "-c",
+               "max_connections=50", "-c", "wal_level=minimal", "-c", "max_wal_senders=0"});
     for (int i = 0; i < 3000; ++i) {
       if (auto url_of = PostgresUrl::parse(url("postgres"));
           url_of && PostgresConnection::open(*url_of, {.connect = std::chrono::seconds(2),
@@ -79,6 +79,12 @@ class PostgresServer {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     ADD_FAILURE() << "PostgreSQL did not start; see " << directory_ / "log";
+  }
+  // Whether a commit waits for the disk, as on Debian's servers. Otherwise it does not, and survives stop()
+  // all the same.
+  void set_fsync(bool is_on) {
+    run("postgres", fmt::format("ALTER SYSTEM SET fsync = {}", is_on ? "on" : "off"));
+    run("postgres", "SELECT pg_reload_conf()");
   }
   // As a crash of the server: sessions are cut off, and what was committed is there at the next start.
   void stop() {
@@ -108,6 +114,7 @@ class PostgresServer {
     EXPECT_EQ(status, 0) << "initdb failed; see " << server->directory_ / "log";
     std::ofstream(server->data() + "/pg_hba.conf")
         << "local all " << kUserWithPassword << " scram-sha-256\nlocal all all trust\n";
+    std::ofstream(server->data() + "/postgresql.auto.conf") << "fsync = off\n";
     server->start();
     server->run("postgres", fmt::format("CREATE ROLE {} LOGIN PASSWORD 'right-secret'", kUserWithPassword));
     return server;

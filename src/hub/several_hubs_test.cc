@@ -94,6 +94,50 @@ net::Task<> write_until_end(Ledger& ledger, std::string prefix, Load& load) {
   --load.running;
 }
 
+// One agent that declares other services each time, and waits until they are stored.
+net::Task<> declare_until_end(Kept& hub, Invite invite, EndpointId agent, TimePoint now, Load& load,
+                              int& declared) {
+  const std::array names{*route::HostPattern::parse("x.b.eu"), *route::HostPattern::parse("y.b.eu")};
+  for (size_t turn = 0; !load.is_ending; ++turn) {
+    const route::HostPattern& name = names[turn % names.size()];
+    EXPECT_TRUE(hub.state().leases.declare(invite, agent, {{name, route::TlsMode::kTerminate}}, now));
+    auto stored = co_await hub.ledger().flush();
+    EXPECT_TRUE(stored) << stored.error().message;
+    ++declared;
+  }
+  --load.running;
+}
+
+TEST_F(SeveralHubsTest, AgentsThatDeclareAtOnceShareCommits) {
+  server_->set_fsync(true);
+  auto hub = must_open();
+  Invite invite = make_invite({"*.b.eu"});
+  ASSERT_TRUE(hub->add_invite(invite, kNow));
+  // The lease of the first one remains.
+  for (const size_t agents : {size_t{1}, Leases::kMaxPerInvite - 1}) {
+    Load load;
+    int declared = 0;
+    net::TaskGroup tasks(loop_);
+    const uint64_t before = hub->ledger().revision();
+    const TimePoint start = monotonic_now();
+    for (size_t i = 0; i < agents; ++i) {
+      ++load.running;
+      tasks.spawn(declare_until_end(*hub, invite, SecretKey::generate(random_).public_key(), loop_.now(),
+                                    load, declared));
+    }
+    run_until(loop_,
+              [&] { return monotonic_now() - start > 1s && declared >= 4 * static_cast<int>(agents); });
+    load.is_ending = true;
+    run_until(loop_, [&] { return load.running == 0; });
+    const double seconds = std::chrono::duration<double>(monotonic_now() - start).count();
+    const auto commits = static_cast<double>(hub->ledger().revision() - before);
+    fmt::print("{} agents: {:.0f} declarations and {:.0f} commits a second\n", agents, declared / seconds,
+               commits / seconds);
+    if (agents > 1) EXPECT_LT(commits * 4, declared);
+  }
+  server_->set_fsync(false);
+}
+
 TEST_F(SeveralHubsTest, EachFollowsTheOtherWithoutCommittingItself) {
   auto one = must_open(), other = must_open();
   EXPECT_TRUE(std::ranges::equal(one->hash_key(), other->hash_key()));
