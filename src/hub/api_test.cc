@@ -673,7 +673,7 @@ TEST_F(OperatorApiTest, ADatabaseThatFailsIsAFaultUntilItWritesAgain) {
 TEST_F(OperatorApiTest, ADamagedInviteIsAFaultAndNamedUntilItIsRevoked) {
   auto token = invite();
   const std::string id = invite_key(token.invite_id);
-  state_.apply(std::vector{Record{.kind = std::string(kInviteKind), .key = id, .body = "{"}}, now_);
+  state_.apply(std::vector{Record{.kind = std::string(kInviteKind), .key = id, .body = "{"}}, now_, g_wall);
   const auto health = call("GET", "/v1/health", "", std::nullopt);
   EXPECT_EQ(health.status, 200);
   EXPECT_EQ(parse(health).at("status").as_string(), "degraded");

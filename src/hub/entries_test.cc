@@ -165,7 +165,7 @@ TEST_F(EntriesTest, ADamagedSequenceLetsATenantLeaveAndDoNothingElse) {
   state_.apply(std::vector{Record{.kind = std::string(Entries::kSequenceKind),
                                   .key = token.tenant_key.public_key().to_string(),
                                   .body = "{"}},
-               now_);
+               now_, g_wall);
   EXPECT_EQ(error_code(put(token, 2, "y.a.eu")), "sequence_conflict");
   EXPECT_EQ(
       post(token.tenant_key, hubapi::encode({.sequence = hubapi::EntryChange::kMaxLeave, .op = Op::kLeave}))

@@ -15,7 +15,6 @@ namespace culvert::hub {
 // /v1/entries: tenants change their own hostnames, and look at them.
 class EntryHandlers {
  public:
-
   // All outlive it.
   EntryHandlers(const Config& config, State& state, Ledger& ledger, DeclarationLimits& limits,
                 StoreFailures& failures, ApiCounters& counters)

@@ -172,7 +172,7 @@ const Invite* Invites::owner_of(const route::HostPattern& hostname, UnixTime now
 }
 
 std::optional<route::TlsMode> Invites::mode_of(const Invite& invite,
-                                              const route::HostPattern& hostname) const {
+                                               const route::HostPattern& hostname) const {
   const Entry* entry = entries_.find(invite.tenant, hostname.text());
   return entry == nullptr ? std::nullopt : entry->tls_mode;
 }

@@ -228,8 +228,7 @@ http::Response LeaseHandler::lease(const hubapi::Declaration& declaration,
       .is_exclusive = declaration.is_exclusive,
       .limits = config_.tenants.limits.with(invite->quotas),
       .owns = [&](const route::HostPattern& hostname) { return invites_.owner_of(hostname, wall) == invite; },
-      .mode_of =
-          [&](const route::HostPattern& hostname) { return invites_.mode_of(*invite, hostname); }};
+      .mode_of = [&](const route::HostPattern& hostname) { return invites_.mode_of(*invite, hostname); }};
   for (const hubapi::PortVerdict& verdict : ports) {
     if (verdict.accepted) terms.ports.push_back({verdict.protocol, verdict.name, verdict.listen_port});
   }
