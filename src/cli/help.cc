@@ -16,6 +16,7 @@ constexpr CommandGroup kGroups[] = {
     {"tenant", "Show, suspend and remove the hub's tenants, or leave as one"},
     {"entry", "Give hostnames to one's own tenant"},
     {"claim", "List the ports that tenants have claimed"},
+    {"refused", "List what agents declare and are refused"},
     {"operator", "Keys of those who administer the hub"},
     {"operator key", "Create, list and revoke operator keys"},
     {"edge-invite", "Create, list and revoke the tokens of edges on other hosts"},

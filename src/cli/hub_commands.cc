@@ -97,6 +97,19 @@ ListCommandInfo claim_list() {
                                   {"IDLE SINCE", "idle_since", Show::kTime}}}};
 }
 
+ListCommandInfo refused_list() {
+  return {.command = {.name = "refused list",
+                      .summary = "List what agents declare and are refused, and why",
+                      .examples = "  culvert refused list\n  culvert refused list -o json\n"},
+          .path = "/v1/refused-services",
+          .listing = {.member = "refused_services",
+                      .columns = {{"FOR", "wanted"},
+                                  {"SERVICE", "service", Show::kText, "-"},
+                                  {"INVITE", "invite_name"},
+                                  {"AGENT", "agent_id"},
+                                  {"REASON", "reason"}}}};
+}
+
 ListCommandInfo route_list() {
   return {.command = {.name = "route list",
                       .summary = "List the routes that follow from the leases",
@@ -222,6 +235,7 @@ std::vector<std::unique_ptr<Command>> make_hub_commands() {
   commands.push_back(std::make_unique<NamedCommand>(tenant_remove()));
   commands.push_back(std::make_unique<ListCommand>(agent_list()));
   commands.push_back(std::make_unique<ListCommand>(claim_list()));
+  commands.push_back(std::make_unique<ListCommand>(refused_list()));
   commands.push_back(std::make_unique<ListCommand>(route_list()));
   commands.push_back(std::make_unique<NamedCommand>(route_show()));
   commands.push_back(std::make_unique<EdgeInviteCreateCommand>());

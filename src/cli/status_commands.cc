@@ -24,6 +24,7 @@ const std::vector<Column>& hub_columns() {
       {"suspended tenants", "suspended_tenants"},
       {"agents", "agents"},
       {"routes", "routes"},
+      {"refused services", "refused_services"},
       {"edges", "edges"},
       {"operator keys", "operator_keys"},
       {"database", "database", Show::kStatus},

@@ -37,15 +37,16 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
       leases_changed_(std::move(leases_changed)),
       limits_(state.leases, counters_),
       operator_auth_(config.operator_key, state.operator_keys, ledger.hash_key(), limits_, counters_),
-      lease_handler_(config, state, ledger, limits_, failures_, counters_, leases_changed_, replays_),
+      lease_handler_(config, state, ledger, limits_, failures_, counters_, leases_changed_, replays_,
+                     refused_),
       invite_handlers_(config, state.invites, ledger, failures_, random),
       entry_handlers_(config, state, ledger, limits_, failures_, counters_),
       operator_key_handlers_(config, state.operator_keys, ledger, failures_, random),
       edge_handlers_(config, state.edges, edge_sessions, ledger, limits_, failures_, counters_, replays_,
                      random),
-      lists_(state),
+      lists_(state, refused_),
       audit_handler_(ledger, failures_),
-      status_handler_(config, state, ledger),
+      status_handler_(config, state, ledger, refused_),
       router_(refusals()) {
   using http::Exchange;
   using Response = net::Task<http::Response>;
@@ -106,6 +107,8 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
   operators("POST", "/v1/reload", [this](const Exchange& e) { return status_handler_.reload(e); });
   operators("GET", "/v1/routes/*", [this](const Exchange& e) -> Response { co_return lists_.route(e); });
   operators("GET", "/v1/claims", [this](const Exchange& e) -> Response { co_return lists_.claims(e); });
+  operators("GET", "/v1/refused-services",
+            [this](const Exchange& e) -> Response { co_return lists_.refused_services(e); });
   operators("GET", "/v1/routes", [this](const Exchange& e) -> Response { co_return lists_.routes(e); });
   operators("GET", "/v1/audit", [this](const Exchange& e) { return audit_handler_.list(e); });
 }
@@ -143,6 +146,7 @@ net::Task<> Api::respond(http::Exchange& exchange, const Answer& answer) {
   WipeAtEnd wipe_body(exchange.request.body);  // declarations hold the secret of their invite
   // What expired must neither be served nor stand in the way of this request.
   state_.expire(exchange.now, config_.wall_clock());
+  refused_.expire(exchange.now);
   http::Response response = co_await answer(exchange);
   // The edge has the new routes before the answer goes out: a client that reads "revoked" may rely on it.
   leases_changed_();

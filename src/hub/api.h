@@ -73,6 +73,7 @@ class Api {
   RequestCounters requests_;
   DeclarationLimits limits_;
   StoreFailures failures_;
+  RefusedServices refused_;
   OperatorAuth operator_auth_;
   LeaseHandler lease_handler_;
   InviteHandlers invite_handlers_;

@@ -22,6 +22,8 @@ struct ApiCounters {
   uint64_t lease_limits = 0;     // the invite has as many leases as it may
   uint64_t entries = 0;          // changes of tenants' entries
   uint64_t entries_refused = 0;
+  uint64_t refused_hostnames = 0;  // of declarations that were accepted
+  uint64_t refused_ports = 0;
   uint64_t busy = 0;  // the store or the replay guard could not be asked
 };
 

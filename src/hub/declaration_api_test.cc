@@ -436,6 +436,40 @@ TEST_F(ApiTest, DeclaredPortsAreClaimedBeforeTheAnswer) {
   EXPECT_EQ(call("GET", "/v1/claims", "", "wrong").status, 401);
 }
 
+TEST_F(ApiTest, OperatorsSeeWhatIsRefusedAndWhy) {
+  const auto token = invite(R"({"name":"home","hostnames":["*.a.eu"]})");
+  const auto refused = [&] {
+    return parse(call("GET", "/v1/refused-services")).at("refused_services").as_array();
+  };
+  auto declared = declaration(token, "x.b.eu");
+  declared.services.push_back({route::HostPattern::parse("x.a.eu").value(), route::TlsMode::kTerminate});
+  declared.ports = {{route::PortProtocol::kTcp, "mail", 25}};
+  ASSERT_EQ(handle(signed_request(hubapi::encode(declared), token.tenant_key, g_wall)).status, 200);
+  ASSERT_EQ(refused().size(), 2u);
+  EXPECT_EQ(refused()[0].at("wanted").as_string(), "x.b.eu");
+  EXPECT_EQ(refused()[0].at("invite_name").as_string(), "home");
+  EXPECT_EQ(refused()[0].at("reason").as_string(), "the invite does not grant x.b.eu; it grants *.a.eu");
+  EXPECT_EQ(refused()[1].at("wanted").as_string(), "tcp/25");
+  EXPECT_EQ(refused()[1].at("service").as_string(), "mail");
+  const auto status = parse(call("GET", "/v1/status"));
+  EXPECT_EQ(status.at("refused_services").as_int64(), 2);
+  EXPECT_NE(json::serialize(status.at("warnings")).find("2 services"), std::string::npos);
+  EXPECT_EQ(api_->counters().refused_hostnames, 1u);
+  EXPECT_EQ(api_->counters().refused_ports, 1u);
+
+  const std::string id = agent_.to_string();
+  const auto after = [&](const std::string& text) {
+    return call("GET", "/v1/refused-services?after=" + text);
+  };
+  EXPECT_EQ(parse(after(id + "%2F1")).at("refused_services").as_array().size(), 1u);
+  EXPECT_EQ(parse(after(id + "/2")).at("refused_services").as_array().size(), 0u);
+  for (const std::string& bad : {std::string("x"), id, id + "/", id + "/x", id + "/33"})
+    EXPECT_EQ(after(bad).status, 400) << bad;
+
+  now_ += RefusedServices::kKept;
+  EXPECT_TRUE(refused().empty()) << "the agent declares no more";
+}
+
 TEST_F(ApiTest, TheAuditLogSaysWhatATenantClaimsMovesAndFrees) {
   auto token = invite(R"({"hostnames":["*.a.eu"],"max_tcp_ports":2})");
   const auto claim = [&](std::string service, uint16_t port) {

@@ -203,17 +203,20 @@ net::Task<std::vector<hubapi::PortVerdict>> LeaseHandler::claim(const hubapi::De
                             : "the hub's database cannot store the claim now; ask again";
     verdict.retry_after = kClaimRetry;
   }
-  log_refused(declaration, judged.verdicts, now);
   co_return std::move(judged.verdicts);
 }
 
-void LeaseHandler::log_refused(const hubapi::Declaration& declaration,
-                               const std::vector<hubapi::PortVerdict>& verdicts, TimePoint now) {
-  for (const hubapi::PortVerdict& verdict : verdicts) {
-    if (verdict.accepted || !refused_port_lines_.allow(now)) continue;
-    log_info("claim_refused", "agent={} protocol={} service={} port={} reason={}",
-             declaration.agent_id.short_text(), route::to_string(verdict.protocol),
-             culvert::quoted(verdict.name), verdict.listen_port, culvert::quoted(verdict.reason));
+void LeaseHandler::note_refused(const Invite& invite, const EndpointId& agent,
+                                const std::vector<hubapi::ServiceVerdict>& services,
+                                const std::vector<hubapi::PortVerdict>& ports, TimePoint now) {
+  const auto is_refused = [](const auto& verdict) { return !verdict.accepted; };
+  counters_.refused_hostnames += static_cast<uint64_t>(std::ranges::count_if(services, is_refused));
+  counters_.refused_ports += static_cast<uint64_t>(std::ranges::count_if(ports, is_refused));
+  for (const auto& fresh : refused_.note(invite.id, agent, services, ports, now, config_.wall_clock())) {
+    if (!refused_lines_.allow(now)) return;
+    log_info("service_refused", "agent={} tenant={} wanted={} service={} reason={}", agent.short_text(),
+             invite.tenant.short_text(), culvert::quoted(fresh.wanted), culvert::quoted(fresh.service),
+             culvert::quoted(fresh.reason));
   }
 }
 
@@ -246,6 +249,7 @@ http::Response LeaseHandler::lease(const hubapi::Declaration& declaration,
     verdict.others = leases_.others(port, declaration.agent_id, now);
   }
   ++counters_.declarations;
+  note_refused(*invite, declaration.agent_id, *services, ports, now);
   return grant(*invite, std::move(*services), std::move(ports));
 }
 

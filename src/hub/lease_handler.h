@@ -7,6 +7,7 @@
 #include "hub/declaration_limits.h"
 #include "hub/hub.h"
 #include "hub/ledger.h"
+#include "hub/refused_services.h"
 #include "hub/state.h"
 #include "hub/store_failures.h"
 
@@ -18,7 +19,7 @@ class LeaseHandler {
   // All outlive it. `leases_changed` is called when a handler has changed them and goes on to wait.
   LeaseHandler(const Config& config, State& state, Ledger& ledger, DeclarationLimits& limits,
                StoreFailures& failures, ApiCounters& counters, const std::function<void()>& leases_changed,
-               http::ReplayGuard& replays)
+               http::ReplayGuard& replays, RefusedServices& refused)
       : config_(config),
         invites_(state.invites),
         claims_(state.claims),
@@ -29,7 +30,8 @@ class LeaseHandler {
         failures_(failures),
         counters_(counters),
         leases_changed_(leases_changed),
-        replays_(replays) {}
+        replays_(replays),
+        refused_(refused) {}
 
   net::Task<http::Response> declare(const http::Exchange& exchange);
 
@@ -49,8 +51,10 @@ class LeaseHandler {
   Claims::Judgement judge_ports(const hubapi::Declaration& declaration, TimePoint now) const;
   // What is to be stored of the ports that the tenant gets or loses by the declaration.
   Batch claim_batch(const hubapi::Declaration& declaration, TimePoint now) const;
-  void log_refused(const hubapi::Declaration& declaration, const std::vector<hubapi::PortVerdict>& verdicts,
-                   TimePoint now);
+  // Operators can see them from now on.
+  void note_refused(const Invite& invite, const EndpointId& agent,
+                    const std::vector<hubapi::ServiceVerdict>& services,
+                    const std::vector<hubapi::PortVerdict>& ports, TimePoint now);
   http::Response lease(const hubapi::Declaration& declaration, std::vector<hubapi::PortVerdict> ports,
                        bool is_proven, TimePoint now);
   http::Response refuse(int status, std::string_view code, std::string_view message,
@@ -69,9 +73,10 @@ class LeaseHandler {
   ApiCounters& counters_;
   const std::function<void()>& leases_changed_;
   http::ReplayGuard& replays_;
+  RefusedServices& refused_;
   RateLimit log_{5, std::chrono::seconds(10)};
   RateLimit not_stored_lines_{1, std::chrono::seconds(10)};
-  RateLimit refused_port_lines_{20, std::chrono::seconds(1)};
+  RateLimit refused_lines_{20, std::chrono::seconds(1)};
 };
 
 }  // namespace culvert::hub

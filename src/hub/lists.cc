@@ -4,6 +4,7 @@
 
 #include "base/encoding.h"
 #include "base/text.h"
+#include "base/values.h"
 #include "hub/answers.h"
 #include "hub/invite_record.h"
 #include "hub/page.h"
@@ -114,6 +115,42 @@ http::Response Lists::claims(const http::Exchange& exchange) const {
     page.add(json::serialize(entry), port.text());
   }
   return page.answer("claims");
+}
+
+http::Response Lists::refused_services(const http::Exchange& exchange) const {
+  auto query = Query::read(exchange, {"after"});
+  if (!query) return bad_query(query.error());
+  auto next = refused_.all().begin();
+  size_t skipped = 0;  // of the first agent
+  if (const auto text = query->text("after")) {
+    const size_t slash = text->find('/');
+    const auto agent = PublicKey::parse(text->substr(0, slash));
+    const auto number =
+        parse_number(slash == text->npos ? "" : text->substr(slash + 1), 1, RefusedServices::kMaxPerAgent);
+    if (!agent || !number)
+      return error_response(400, "invalid_request", "after=... is not an agent and a number like AGENT/3");
+    next = refused_.all().lower_bound(*agent);
+    if (next != refused_.all().end() && next->first == *agent) skipped = *number;
+  }
+  Page page;
+  for (; next != refused_.all().end() && !page.is_full(); ++next, skipped = 0) {
+    const auto& [agent, declared] = *next;
+    for (size_t i = skipped; i < declared.refused.size(); ++i) {
+      const auto& refused = declared.refused[i];
+      json::object entry{{"agent_id", agent.to_string()},
+                         {"invite_id", invite_key(declared.invite)},
+                         {"wanted", refused.wanted},
+                         {"reason", refused.reason},
+                         {"since", declared.since.time_since_epoch().count()}};
+      if (!refused.service.empty()) entry["service"] = refused.service;
+      if (auto invite = state_.invites.find(declared.invite); invite && *invite != nullptr) {
+        entry["invite_name"] = (*invite)->name;
+        entry["tenant_id"] = (*invite)->tenant.to_string();
+      }
+      if (!page.add(json::serialize(entry), fmt::format("{}/{}", agent.to_string(), i + 1))) break;
+    }
+  }
+  return page.answer("refused_services");
 }
 
 http::Response Lists::routes(const http::Exchange& exchange) const {

@@ -1,5 +1,6 @@
 #pragma once
 #include "http/router.h"
+#include "hub/refused_services.h"
 #include "hub/state.h"
 
 // What the operator may look at besides invites: agents, claims and routes. Lists have pages (Page).
@@ -7,8 +8,8 @@ namespace culvert::hub {
 
 class Lists {
  public:
-  // Outlives it.
-  explicit Lists(const State& state) : state_(state) {}
+  // Both outlive it.
+  Lists(const State& state, const RefusedServices& refused) : state_(state), refused_(refused) {}
 
   // Agents that hold a lease, by their ids; ?after=AGENT.
   http::Response agents(const http::Exchange& exchange) const;
@@ -16,11 +17,14 @@ class Lists {
   http::Response route(const http::Exchange& exchange) const;
   // Claims of ports, by protocol and number; ?after=PORT, as in tcp/2222.
   http::Response claims(const http::Exchange& exchange) const;
+  // What agents declare and are refused; ?after=AGENT/NUMBER.
+  http::Response refused_services(const http::Exchange& exchange) const;
   // Routes, by what they match; ?after=MATCH.
   http::Response routes(const http::Exchange& exchange) const;
 
  private:
   const State& state_;
+  const RefusedServices& refused_;
 };
 
 }  // namespace culvert::hub

@@ -26,8 +26,9 @@ json::array as_array(const std::vector<std::string>& texts) {
 
 }  // namespace
 
-StatusHandler::StatusHandler(const Config& config, const State& state, Ledger& ledger)
-    : config_(config), state_(state), ledger_(ledger), started_at_(config.wall_clock()) {}
+StatusHandler::StatusHandler(const Config& config, const State& state, Ledger& ledger,
+                             const RefusedServices& refused)
+    : config_(config), state_(state), ledger_(ledger), refused_(refused), started_at_(config.wall_clock()) {}
 
 // Neither the reason nor a path: these are for the log and for operators.
 std::vector<std::string> StatusHandler::faults(const State& state, const Ledger& ledger) {
@@ -66,6 +67,10 @@ http::Response StatusHandler::health() const {
 
 std::vector<std::string> StatusHandler::warnings() const {
   std::vector<std::string> out = faults(state_, ledger_);
+  if (refused_.count() > 0) {
+    out.push_back(fmt::format("{} services that agents declare are refused; `culvert refused list` says why",
+                              refused_.count()));
+  }
   if (const auto& failure = ledger_.failure()) {
     out.push_back(fmt::format("the database said: {}", failure->error.message));
   } else if (const auto fault = ledger_.fault()) {
@@ -131,6 +136,7 @@ http::Response StatusHandler::status() const {
                     {"suspended_tenants", suspended},
                     {"agents", state_.leases.size()},
                     {"routes", state_.leases.route_count()},
+                    {"refused_services", refused_.count()},
                     {"edges", config_.edges.size() + state_.edges.dialled().size()},
                     {"operator_keys", state_.operator_keys.all().size()},
                     {"database", ledger_.is_failing() ? "failing" : "ok"},

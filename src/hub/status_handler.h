@@ -15,7 +15,7 @@ namespace culvert::hub {
 class StatusHandler {
  public:
   // All outlive it.
-  StatusHandler(const Config& config, const State& state, Ledger& ledger);
+  StatusHandler(const Config& config, const State& state, Ledger& ledger, const RefusedServices& refused);
 
   http::Response health() const;
   http::Response status() const;
@@ -33,6 +33,7 @@ class StatusHandler {
   const Config& config_;
   const State& state_;
   Ledger& ledger_;
+  const RefusedServices& refused_;
   const UnixTime started_at_;
 };
 
