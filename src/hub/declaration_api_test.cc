@@ -470,6 +470,15 @@ TEST_F(ApiTest, OperatorsSeeWhatIsRefusedAndWhy) {
   EXPECT_TRUE(refused().empty()) << "the agent declares no more";
 }
 
+TEST_F(ApiTest, TheHubsOwnNameIsNotServedByAnAgent) {
+  const auto token = invite(R"({"hostnames":["*.example"]})");
+  const auto answer = hubapi::decode_lease_answer(declare(token, "hub.example").body);
+  ASSERT_TRUE(answer);
+  EXPECT_FALSE(answer->services[0].accepted);
+  EXPECT_NE(answer->services[0].reason.find("is the hub's own"), std::string::npos)
+      << answer->services[0].reason;
+}
+
 TEST_F(ApiTest, TheAuditLogSaysWhatATenantClaimsMovesAndFrees) {
   auto token = invite(R"({"hostnames":["*.a.eu"],"max_tcp_ports":2})");
   const auto claim = [&](std::string service, uint16_t port) {

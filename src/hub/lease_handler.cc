@@ -7,6 +7,7 @@
 #include "base/encoding.h"
 #include "base/log.h"
 #include "hub/answers.h"
+#include "hub/invite_handlers.h"
 #include "hubapi/declaration.h"
 
 // The order of a declaration's steps is part of the hub's security. Any host may send one, so each step keeps
@@ -231,6 +232,10 @@ http::Response LeaseHandler::lease(const hubapi::Declaration& declaration,
       .is_exclusive = declaration.is_exclusive,
       .limits = config_.tenants.limits.with(invite->quotas),
       .owns = [&](const route::HostPattern& hostname) { return invites_.owner_of(hostname, wall) == invite; },
+      .why_not = [&](const route::HostPattern& hostname) -> std::optional<std::string> {
+        const auto own = own_name_among({hostname}, config_.public_urls);
+        return own ? std::optional(own_name_text(*own)) : std::nullopt;
+      },
       .mode_of = [&](const route::HostPattern& hostname) { return invites_.mode_of(*invite, hostname); }};
   for (const hubapi::PortVerdict& verdict : ports) {
     if (verdict.accepted) terms.ports.push_back({verdict.protocol, verdict.name, verdict.listen_port});

@@ -186,6 +186,11 @@ std::vector<hubapi::ServiceVerdict> Leases::judge_all(const Invite& invite, cons
           "{} is another tenant's: its grant is more specific than this invite's; choose another name",
           verdict.hostname);
     }
+    if (auto why_not = terms.why_not ? terms.why_not(service.hostname) : std::nullopt;
+        verdict.accepted && why_not) {
+      verdict.accepted = false;
+      verdict.reason = std::move(*why_not);
+    }
     const auto fixed = terms.mode_of ? terms.mode_of(service.hostname) : std::nullopt;
     if (verdict.accepted && fixed && *fixed != service.tls_mode) {
       verdict.accepted = false;
@@ -230,6 +235,7 @@ bool Leases::may_serve_alone(const Invite& invite, const hubapi::DeclaredService
   const auto name = names_.find(service.hostname.text());
   const bool is_others = name != names_.end() && name->second.invite != invite.id;
   const auto fixed = terms.mode_of ? terms.mode_of(service.hostname) : std::nullopt;
+  if (terms.why_not && terms.why_not(service.hostname)) return false;
   return invite.grants(service.hostname) && !is_others && (!terms.owns || terms.owns(service.hostname)) &&
          (!fixed || *fixed == service.tls_mode);
 }

@@ -30,6 +30,8 @@ struct LeaseTerms {
   TenantLimits limits = {};
   // Whether no other invite has a more specific grant of a hostname; not set: none has.
   std::function<bool(const route::HostPattern&)> owns = nullptr;
+  // Why nobody may serve a hostname; not set: there is no such name.
+  std::function<std::optional<std::string>(const route::HostPattern&)> why_not = nullptr;
   // The only TLS mode in which the tenant's own entry lets a hostname be served; none: either.
   std::function<std::optional<route::TlsMode>(const route::HostPattern&)> mode_of = nullptr;
 };
