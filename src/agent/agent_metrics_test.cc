@@ -155,6 +155,24 @@ TEST_F(AgentMetrics, StreamsAreCountedByTheirEnd) {
   EXPECT_EQ(value("bytes_total{direction=\"to_edge\"}"), 6);
 }
 
+TEST_F(AgentMetrics, BytesAreCountedWhileADownloadRuns) {
+  start_and_link();
+  auto stream = open(links_[0], "term.test", TlsMode::kTerminate, "GET /");
+  auto origin = accept_at_origin();
+  EXPECT_EQ(read(*origin), "GET /");
+  write(*origin, std::string(10'000, 'x'));
+  wait_for("bytes_total{direction=\"to_edge\"}", 10'000);
+  stream->write(as_bytes("more"));
+  wait_for("bytes_total{direction=\"to_origin\"}", 4);
+  EXPECT_EQ(value("streams"), 1) << "it still runs";
+  write(*origin, std::string(5'000, 'x'));
+  wait_for("bytes_total{direction=\"to_edge\"}", 15'000);
+  stream->reset(tunnel::kStreamClientGone);
+  stream->stop(tunnel::kStreamClientGone);
+  wait_for("streams", 0);
+  EXPECT_EQ(value("bytes_total{direction=\"to_edge\"}"), 15'000) << "the end adds nothing";
+}
+
 TEST_F(AgentMetrics, AnOriginThatCannotBeReachedIsAFaultUntilItCan) {
   start_and_link();
   wait([&] { return agent_->faults().empty(); });

@@ -3,8 +3,6 @@
 namespace culvert::agent {
 
 void Counters::count(const tunnel::PumpResult& result) {
-  bytes_to_edge += result.bytes.to_stream;
-  bytes_to_origin += result.bytes.to_socket;
   switch (result.end) {
     case tunnel::PumpEnd::kFinished:
       ++finished;
@@ -60,9 +58,9 @@ void report(const Counters& counters, Metrics& metrics) {
                    });
   metrics.counter("culvert_agent_finished_streams_total", "Streams that ended cleanly in both directions.",
                   counters.finished);
-  metrics.counters("culvert_agent_bytes_total", "Bytes of streams that have ended, by direction.",
-                   "direction",
-                   {{"to_origin", counters.bytes_to_origin}, {"to_edge", counters.bytes_to_edge}});
+  const tunnel::PumpCounters moved = counters.moved.get();
+  metrics.counters("culvert_agent_bytes_total", "Bytes that streams have moved so far, by direction.",
+                   "direction", {{"to_origin", moved.to_socket}, {"to_edge", moved.to_stream}});
 }
 
 void report(const State& state, Metrics& metrics) {

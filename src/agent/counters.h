@@ -34,8 +34,7 @@ struct Counters {
   uint64_t tunnel_lost = 0;
   uint64_t idle = 0;
   uint64_t cut = 0;
-  uint64_t bytes_to_origin = 0;  // of streams that have ended
-  uint64_t bytes_to_edge = 0;
+  tunnel::MovedBytes moved;  // to edges, and to origins
 
   void count(const tunnel::PumpResult& result);
 };

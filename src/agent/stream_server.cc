@@ -168,6 +168,7 @@ void StreamServer::start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::B
   pump.abort_code = tunnel::kStreamOriginReset;
   pump.keep_answer = true;
   pump.limits = config_.options.pump;
+  pump.moved = &counters_.moved;
   if (tap) pump.tap_to_socket = [this, tap](ByteView bytes) { tap->request_bytes(bytes, loop_.now()); };
   pump.tap_to_stream = [this, tap, first_bytes, state = &origins_.at(&service)](ByteView bytes) {
     if (first_bytes->is_empty()) ++state->answered;

@@ -197,6 +197,7 @@ void Carrier::carry(PublicConnection connection, const route::Route& route, Open
   config.return_refused_socket = true;
   config.limits = context_.shared.config.options.pump;
   config.return_unanswered = opened.repeatable;
+  config.moved = &moved_;
   config.on_done = [this, id = connection.id](tunnel::PumpResult result) { ended(id, std::move(result)); };
   connection.received = {};
   auto pump = tunnel::Pump::create(std::move(config));
@@ -209,8 +210,6 @@ void Carrier::ended(uint64_t id, tunnel::PumpResult result) {
   CarriedConnection carried = carried_.remove(id);
   PublicConnection connection = std::move(carried.connection);
   Counters& counters = context_.shared.counters;
-  count(counters.bytes_to_origin, result.bytes.to_stream);
-  count(counters.bytes_to_client, result.bytes.to_socket);
   const auto duration =
       std::chrono::duration_cast<std::chrono::milliseconds>(context_.loop.now() - connection.accepted);
   log_debug("connection_closed",

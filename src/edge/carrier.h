@@ -25,6 +25,8 @@ class Carrier {
   net::Task<> adopt(PublicConnection connection);
   // After the routes changed: cuts what they no longer give to its agent.
   void recheck(const route::Delta& changes);
+  // What its pumps have moved; from any thread.
+  tunnel::PumpCounters moved() const { return moved_.get(); }
 
  private:
   const route::Route* route_of(const PublicConnection& connection) const;
@@ -40,6 +42,7 @@ class Carrier {
   Tunnels& tunnels_;
   Admission& admission_;
   const MutableBytes scratch_;  // enough for a pump to fill many packets with one read
+  tunnel::MovedBytes moved_;
   Carried carried_;
 };
 

@@ -2,7 +2,7 @@
 
 namespace culvert::edge {
 
-void report(const Counters& counters, Metrics& metrics) {
+void report(const Counters& counters, const tunnel::PumpCounters& moved, Metrics& metrics) {
   metrics.gauge("culvert_edge_connections", "Public connections open now.",
                 static_cast<double>(counters.connections_active.load(std::memory_order_relaxed)));
   metrics.counter("culvert_edge_connections_total", "Public connections accepted.",
@@ -18,8 +18,8 @@ void report(const Counters& counters, Metrics& metrics) {
   metrics.counter("culvert_edge_streams_total", "Connections that an agent took.", counters.streams_carried);
   metrics.counter("culvert_edge_retried_streams_total", "Streams opened after another agent did not answer.",
                   counters.streams_retried);
-  metrics.counters("culvert_edge_bytes_total", "Bytes of streams that have ended, by direction.", "direction",
-                   {{"to_origin", counters.bytes_to_origin}, {"to_client", counters.bytes_to_client}});
+  metrics.counters("culvert_edge_bytes_total", "Bytes that streams have moved so far, by direction.",
+                   "direction", {{"to_origin", moved.to_stream}, {"to_client", moved.to_socket}});
 
   metrics.counters("culvert_edge_refused_connections_total",
                    "Public connections that were refused or cut, by reason.", "reason",

@@ -6,6 +6,7 @@
 
 #include "base/metrics.h"
 #include "edge/tenant_slots.h"
+#include "tunnel/moved_bytes.h"
 
 namespace culvert::edge {
 
@@ -20,8 +21,6 @@ struct Counters {
   Count connections_rechecked{0};  // because their route changed
   Count streams_carried{0};
   Count streams_retried{0};  // given to another agent because the first did not answer
-  Count bytes_to_origin{0};  // of streams that have ended
-  Count bytes_to_client{0};
 
   Count refused_max_connections{0};
   Count refused_max_hellos{0};
@@ -50,7 +49,8 @@ struct Counters {
   Count refused_tunnel_limit{0};
 };
 
-void report(const Counters& counters, Metrics& metrics);
+// `moved`: by all workers.
+void report(const Counters& counters, const tunnel::PumpCounters& moved, Metrics& metrics);
 
 inline void count(Counters::Count& counter, uint64_t by = 1) {
   counter.fetch_add(by, std::memory_order_relaxed);

@@ -115,6 +115,12 @@ void Edge::ask_workers(const std::function<void(unsigned, Metrics)>& reply) {
   }
 }
 
+tunnel::PumpCounters Edge::moved() const {
+  tunnel::PumpCounters all;
+  for (const auto& worker : workers_) all += worker->moved();
+  return all;
+}
+
 void Edge::stop() {
   bool again = std::exchange(stopping_, true);
   for (const auto& worker : workers_) {
@@ -133,7 +139,7 @@ void Edge::join() {
 }
 
 void describe_metrics(Metrics& metrics) {
-  report(Counters{}, metrics);
+  report(Counters{}, {}, metrics);
   endpoint::report_refused(tunnel::kTunnelAlpn, 0, metrics);
 }
 

@@ -27,6 +27,10 @@ class Edge {
   // Each worker that runs reports the series of its thread; `reply` is called there.
   void ask_workers(const std::function<void(unsigned worker, Metrics)>& reply);
   const Counters& counters() const { return shared_.counters; }
+  // Bytes of all streams so far, also of those that are open.
+  tunnel::PumpCounters moved() const;
+  // The series that need no answer of a worker.
+  void report(Metrics& metrics) const { edge::report(counters(), moved(), metrics); }
   // Before start(): both follow from the addresses that were bound.
   void set_names(std::unordered_set<std::string> hub_names, std::string public_addr);
 

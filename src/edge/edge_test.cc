@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/metrics_testing.h"
 #include "edge/edge_fixture.h"
 #include "net/network_watch.h"
 #include "net/tcp.h"
@@ -434,8 +435,43 @@ TEST_F(EdgeTest, PassthroughCarriesTheHelloAndAllThatFollows) {
   EXPECT_EQ(as_text(ByteView(answer.bytes).subspan(hello.size())), "and more");
   wait([&] { return counters().connections_active == 0; });
   EXPECT_EQ(counters().streams_carried, 1u);
-  EXPECT_GT(counters().bytes_to_origin, hello.size() + 8);  // and the stream header
-  EXPECT_EQ(counters().bytes_to_client, hello.size() + 8);
+  EXPECT_GT(edge_->moved().to_stream, hello.size() + 8);  // and the stream header
+  EXPECT_EQ(edge_->moved().to_socket, hello.size() + 8);
+}
+
+TEST_F(EdgeTest, BytesAreCountedWhileADownloadRuns) {
+  FakeAgent agent(loop_, 1);
+  agent.greeting = std::string(3'000'000, 'x');
+  Config two = config();
+  two.options.workers = 2;
+  start(std::move(two));
+  set_usual_routes(agent);
+  connect(agent);
+  const auto bytes = [this](std::string_view direction) {
+    Metrics metrics;
+    edge_->report(metrics);
+    const std::string series = fmt::format("culvert_edge_bytes_total{{direction=\"{}\"}}", direction);
+    return Exposition(metrics.to_text()).value(series).value();
+  };
+  EXPECT_EQ(bytes("to_client"), 0);
+  net::ByteStream& socket = keep(tcp());
+  const Bytes hello = client_hello("pass.test");
+  send(socket, hello);
+  Received& answer = read(socket);
+  const double all = static_cast<double>(agent.greeting.size() + hello.size());
+  wait([&] { return bytes("to_client") == all; });
+  EXPECT_FALSE(answer.ended());
+  const double uploaded = bytes("to_origin");
+  EXPECT_GT(uploaded, static_cast<double>(hello.size()));  // and the stream header
+  send(socket, Bytes(100'000, 'y'));
+  wait([&] { return bytes("to_origin") == uploaded + 100'000 && bytes("to_client") == all + 100'000; });
+  EXPECT_EQ(counters().connections_active, 1u) << "it still runs";
+  EXPECT_FALSE(answer.ended());
+  wait([&] { return answer.bytes.size() == agent.greeting.size() + hello.size() + 100'000; });
+  socket.close();
+  wait([&] { return counters().connections_active == 0; });
+  EXPECT_EQ(bytes("to_origin"), uploaded + 100'000) << "the end adds nothing";
+  EXPECT_EQ(bytes("to_client"), all + 100'000);
 }
 
 TEST_F(EdgeTest, TerminateShowsOurCertificateAndCarriesPlaintext) {

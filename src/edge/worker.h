@@ -31,6 +31,7 @@ class Worker final : public Peer {
   }
   net::EventLoop& loop() { return loop_; }
   unsigned index() const { return context_.index; }
+  tunnel::PumpCounters moved() const { return carrier_.moved(); }  // from any thread
 
   // Serves until the end of shutdown(), as long as the loop is run; then calls `on_end` there and
   // stops the loop.

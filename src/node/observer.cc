@@ -43,7 +43,7 @@ net::Task<std::shared_ptr<Observer::Answers>> Observer::ask_workers() {
 net::Task<Metrics> Observer::metrics() {
   const auto answers = co_await ask_workers();
   Metrics all;
-  edge::report(edge_.counters(), all);
+  edge_.report(all);
   report_control_(all);
   WorkerStates workers;
   for (const auto& answer : answers->of_worker) {

@@ -64,7 +64,7 @@ std::shared_ptr<Pump> Pump::create(Config config) {
 
 Pump::Pump(Config config)
     : config_(std::move(config)), timer_(config_.socket->loop()), initial_sent_(config_.initial_sent) {
-  counters_.to_stream = initial_sent_;
+  count_to_stream(initial_sent_);
   CHECK(config_.stream != nullptr);
   CHECK(!config_.scratch.empty());
 }
@@ -129,7 +129,7 @@ void Pump::move_to_stream() {
         ByteView data = config_.scratch.first(got.bytes);
         size_t taken = stream.write(data);
         CHECK(taken == data.size());
-        counters_.to_stream += taken;
+        count_to_stream(taken);
         if (config_.tap_to_stream) config_.tap_to_stream(data);
         break;
       }
@@ -181,7 +181,7 @@ void Pump::drop_from_socket() {
 void Pump::send_initial() {
   while (!initial_is_sent() && config_.stream->writable() > 0) {
     size_t taken = config_.stream->write(ByteView(config_.initial).subspan(initial_sent_));
-    counters_.to_stream += taken;
+    count_to_stream(taken);
     initial_sent_ += taken;
   }
   if (!config_.return_unanswered) something_moved();
@@ -193,6 +193,16 @@ void Pump::something_moved() {
   if (!initial_is_sent()) return;
   config_.initial = Bytes();
   initial_sent_ = 0;
+}
+
+void Pump::count_to_stream(size_t bytes) {
+  counters_.to_stream += bytes;
+  if (config_.moved != nullptr) config_.moved->add_to_stream(bytes);
+}
+
+void Pump::count_to_socket(size_t bytes) {
+  counters_.to_socket += bytes;
+  if (config_.moved != nullptr) config_.moved->add_to_socket(bytes);
 }
 
 bool Pump::is_unanswered(PumpEnd why) const {
@@ -221,7 +231,7 @@ void Pump::move_to_socket() {
     switch (put.status) {
       case net::IoStatus::kOk:
         if (counters_.to_socket == 0) something_moved();
-        counters_.to_socket += put.bytes;
+        count_to_socket(put.bytes);
         if (config_.tap_to_socket) tap_to_socket(ready, put.bytes);
         stream.consume(put.bytes);
         break;

@@ -8,6 +8,7 @@
 #include "net/byte_stream.h"
 #include "net/event_loop.h"
 #include "quic/stream.h"
+#include "tunnel/moved_bytes.h"
 #include "tunnel/pump_limits.h"
 
 namespace culvert::tunnel {
@@ -25,12 +26,6 @@ const char* to_string(PumpEnd end);
 
 // A stable word for a stream code of tunnel/protocol.h, for logs; "unknown" for others.
 const char* stream_code_name(quic::AppCode code);
-
-// Bytes moved so far.
-struct PumpCounters {
-  uint64_t to_stream = 0;  // `initial` included
-  uint64_t to_socket = 0;
-};
 
 struct PumpResult {
   PumpEnd end;
@@ -91,6 +86,7 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
     bool keep_answer = false;
     std::move_only_function<void(PumpResult)> on_done;  // once; may run inside start() and cut()
     PumpLimits limits = {};                             // each is exceeded by half_open at most
+    MovedBytes* moved = nullptr;  // of the loop, outlives its pumps: what moves is added at once
   };
 
   static std::shared_ptr<Pump> create(Config config);
@@ -117,6 +113,8 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   void send_initial();
   bool initial_is_sent() const { return initial_sent_ == config_.initial.size(); }
   void something_moved();
+  void count_to_stream(size_t bytes);
+  void count_to_socket(size_t bytes);
   bool is_unanswered(PumpEnd why) const;
   void socket_ended();
   void drop_from_socket();
