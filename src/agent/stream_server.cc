@@ -96,6 +96,7 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, boo
       refuse(*stream, tunnel::kStreamOriginReset, counters_.origin_lost);
       co_return ended();
     }
+    if (written) counters_.moved.add_to_socket(accepted->rest.size());
   }
   start_pump(std::move(stream), std::move(*origin), *service, header, accepted->rest);
 }
