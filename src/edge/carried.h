@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/key.h"
 #include "edge/public_connection.h"
 #include "route/snapshot.h"
 #include "tunnel/pump.h"
@@ -17,6 +18,7 @@ namespace culvert::edge {
 struct CarriedConnection {
   PublicConnection connection;
   route::RouteId route;  // by which its agent was picked
+  PublicKey tenant;      // the route's
   size_t header_size;    // of the stream's first bytes, the rest of which are the client's
   std::shared_ptr<tunnel::Pump> pump;
 };

@@ -33,7 +33,7 @@ class CarriedTest : public ::testing::Test {
     connection.id = ++ids_;
     connection.tls_mode = route->tls_mode.value();
     connection.pick.emplace(agent, 0, 1, TunnelRegistry::Load());
-    carried_.add({std::move(connection), route->id(), 0, nullptr});
+    carried_.add({std::move(connection), route->id(), route->tenant, 0, nullptr});
     return ids_;
   }
 

@@ -201,13 +201,16 @@ void Carrier::carry(PublicConnection connection, const route::Route& route, Open
   config.on_done = [this, id = connection.id](tunnel::PumpResult result) { ended(id, std::move(result)); };
   connection.received = {};
   auto pump = tunnel::Pump::create(std::move(config));
-  carried_.add({std::move(connection), route.id(), opened.header_size, pump});
+  carried_.add({std::move(connection), route.id(), route.tenant, opened.header_size, pump});
   count(context_.shared.counters.streams_carried);
   pump->start();  // may end it, and its entry, at once
 }
 
 void Carrier::ended(uint64_t id, tunnel::PumpResult result) {
   CarriedConnection carried = carried_.remove(id);
+  const bool goes_on = result.unanswered_socket != nullptr && !context_.draining;
+  if (!goes_on && context_.shared.options.get()->access_log)
+    access_log_.ended(carried, result, context_.loop.now());
   PublicConnection connection = std::move(carried.connection);
   Counters& counters = context_.shared.counters;
   const auto duration =
@@ -222,7 +225,7 @@ void Carrier::ended(uint64_t id, tunnel::PumpResult result) {
   if (result.given_up) context_.refusals.stalled_client(connection.host, connection.client);
   if (result.unanswered_socket) {
     connection.socket = std::move(result.unanswered_socket);
-    if (context_.draining) return connection.socket->reset();
+    if (!goes_on) return connection.socket->reset();
     // Its agent was lost after it had the first bytes and before it answered: another gets the same.
     connection.received = to_bytes(ByteView(result.initial).subspan(carried.header_size));
     connection.tried.clear();

@@ -1,6 +1,7 @@
 #pragma once
 #include <optional>
 
+#include "edge/access_log.h"
 #include "edge/carried.h"
 #include "edge/context.h"
 #include "edge/opening.h"
@@ -15,7 +16,11 @@ class Carrier {
  public:
   // The references outlive it; `scratch` outlives everything that it carries.
   Carrier(WorkerContext& context, Tunnels& tunnels, Admission& admission, MutableBytes scratch)
-      : context_(context), tunnels_(tunnels), admission_(admission), scratch_(scratch) {}
+      : context_(context),
+        tunnels_(tunnels),
+        admission_(admission),
+        scratch_(scratch),
+        access_log_(context.shared.config.options.workers) {}
   Carrier(const Carrier&) = delete;
 
   // Until it is carried, moved or refused. Nothing is missing but an agent: `host` and `tls_mode` are those
@@ -44,6 +49,7 @@ class Carrier {
   const MutableBytes scratch_;  // enough for a pump to fill many packets with one read
   tunnel::MovedBytes moved_;
   Carried carried_;
+  AccessLog access_log_;
 };
 
 }  // namespace culvert::edge

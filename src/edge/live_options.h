@@ -27,6 +27,7 @@ class LiveOptions {
     next.max_unserved = wanted.max_unserved;
     next.max_unserved_per_source = wanted.max_unserved_per_source;
     next.trusted_proxies = wanted.trusted_proxies;
+    next.access_log = wanted.access_log;
     now_ = std::make_shared<const Options>(std::move(next));
   }
 

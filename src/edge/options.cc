@@ -1,5 +1,7 @@
 #include "edge/options.h"
 
+#include "base/text.h"
+
 namespace culvert::edge {
 
 void describe(SettingsBuilder& settings, Options& options) {
@@ -87,6 +89,24 @@ void describe(SettingsBuilder& settings, Options& options) {
        .default_text = route::to_string(options.balance),
        .choices = {"round-robin", "least-connections"},
        .apply = store(options.balance, route::parse_balance)});
+  settings.add(
+      {.name = "access-log",
+       .help = "whether each public connection has a line in the log when it has ended: yes or no",
+       .details =
+           "`event=connection`, at level `info`: hostname, tenant, agent, the client's address, bytes from "
+           "and to the client, how long it was open, and how it ended. At most 1000 lines at once and 200 "
+           "a second; `suppressed=` counts those that were left out. Connections that no agent took have "
+           "none.",
+       .value_name = "ANSWER",
+       .default_text = options.access_log ? "yes" : "no",
+       .choices = {"yes", "no"},
+       .may_change = true,
+       .apply = [&options](std::string_view text) -> Result<> {
+         if (text != "yes" && text != "no")
+           return fail(ErrorCode::kInvalid, "{} is neither \"yes\" nor \"no\"", quoted(text));
+         options.access_log = text == "yes";
+         return {};
+       }});
   tunnel::describe(settings, options.pump);
 }
 

@@ -31,6 +31,7 @@ struct Options {
   std::vector<IpPrefix> trusted_proxies = {};
   // Over the agents of a hostname.
   route::Balance balance = route::Balance::kRoundRobin;
+  bool access_log = false;  // a line for each connection that an agent took
   tunnel::PumpLimits pump = {};
 };
 

@@ -1,4 +1,8 @@
 // Mistakes that hubs of this kind have made, each with what came of it: this one must not make them again.
+//
+// Elsewhere: bytes that were counted only when their connection had ended, so that no graph showed a download
+// (EdgeTest and AgentMetrics, BytesAreCountedWhileADownloadRuns), and connections of which no log told after
+// their end (AccessLogOfAnEdge).
 #include "base/full_disk.h"
 #include "hub/api_fixture.h"
 #include "hubapi/hub_client.h"

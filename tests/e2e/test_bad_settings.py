@@ -40,6 +40,7 @@ NODE = {
     "max-handshakes": ["0", "-1", "many"],
     "max-handshakes-per-source": ["0", "-1", "many"],
     "balance": ["random", "Round-Robin", "1"],
+    "access-log": ["maybe", "1", "Yes "],
     "idle-timeout": ["3", "s", "-1s", "0s"],
     "half-open-timeout": ["3", "s", "-1s", "0s"],
     "log-level": ["loud", "INFO2", "5"],

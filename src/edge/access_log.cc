@@ -1,0 +1,28 @@
+#include "edge/access_log.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace culvert::edge {
+
+AccessLog::AccessLog(unsigned workers)
+    : lines_(std::max(1u, kBurst / workers), std::chrono::microseconds(1'000'000 / kPerSecond) * workers) {}
+
+void AccessLog::ended(const CarriedConnection& carried, const tunnel::PumpResult& result, TimePoint now) {
+  if (!lines_.allow(now)) return;
+  const PublicConnection& connection = carried.connection;
+  const auto duration = std::chrono::duration_cast<std::chrono::milliseconds>(now - connection.accepted);
+  // What the edge wrote itself is not the client's.
+  const uint64_t bytes_in =
+      result.bytes.to_stream - std::min<uint64_t>(carried.header_size, result.bytes.to_stream);
+  log_info("connection",
+           "id={:x} host={} tenant={} agent={} client={} bytes_in={} bytes_out={} duration_ms={} reason={} "
+           "code={} suppressed={}",
+           connection.id, culvert::quoted(connection.host), carried.tenant.short_text(),
+           connection.pick->agent.short_text(), connection.client.to_string(), bytes_in,
+           result.bytes.to_socket, duration.count(), tunnel::to_string(result.end),
+           tunnel::stream_code_name(result.code), lines_.take_refused());
+}
+
+}  // namespace culvert::edge
