@@ -12,11 +12,8 @@ void describe(SettingsBuilder& settings, Options& options) {
   settings.add(
       {.name = "exclusive",
        .help = "whether the agent serves the tenant alone: yes or no",
-       .details = "With yes, the tenant's other agents lose their leases, and get none while this one runs.",
-       .value_name = "ANSWER",
-       .default_text = options.is_exclusive ? "yes" : "no",
-       .choices = {"yes", "no"},
-       .apply = store(options.is_exclusive, parse_yes_or_no)});
+       .details = "With yes, the tenant's other agents lose their leases, and get none while this one runs."},
+      options.is_exclusive);
   tunnel::describe(settings, options.pump);
 }
 

@@ -46,6 +46,24 @@ void SettingsBuilder::add(Setting setting, Duration& target, Duration least) {
   add(std::move(setting));
 }
 
+void SettingsBuilder::add(Setting setting, bool& target) {
+  set_default(setting, target ? "yes" : "no");
+  setting.apply = store(target, parse_yes_or_no);
+  add_yes_or_no(std::move(setting));
+}
+
+void SettingsBuilder::add(Setting setting, std::optional<bool>& target) {
+  setting.apply = store(target, parse_yes_or_no);
+  add_yes_or_no(std::move(setting));
+}
+
+void SettingsBuilder::add_yes_or_no(Setting setting) {
+  setting.form = SettingForm::kYesNo;
+  setting.value_name = "ANSWER";
+  setting.choices = {"yes", "no"};
+  add(std::move(setting));
+}
+
 void SettingsBuilder::add(Setting setting, std::optional<SocketAddr>& target) {
   setting.value_name = "ADDR:PORT";
   setting.apply = store(target, parse_listen_addr);

@@ -25,6 +25,7 @@ namespace culvert {
 enum class SettingForm : uint8_t {
   kText,    // "text"
   kNumber,  // 12
+  kYesNo,   // true, or what parse_yes_or_no reads: "yes", 1
   kList,    // ["a", "b"]
   kJson,    // an array of tables, or its JSON as text
 };
@@ -83,6 +84,9 @@ class SettingsBuilder {
     if (setting.value_name.empty()) setting.value_name = "N";
     add(std::move(setting));
   }
+  // Yes or no. The form for an optional one has no default: the declaration has it in words.
+  void add(Setting setting, bool& target);
+  void add(Setting setting, std::optional<bool>& target);
   // An address to listen on. The declaration has the default in words.
   void add(Setting setting, std::optional<SocketAddr>& target);
 
@@ -96,6 +100,7 @@ class SettingsBuilder {
     using type = T;
   };
   static void set_default(Setting& setting, std::string text);
+  void add_yes_or_no(Setting setting);
 
   std::vector<Setting>& out_;
   std::string section_;

@@ -11,6 +11,25 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 
+TEST(Settings, AnswersHaveAFormOfTheirOwn) {
+  bool always = true;
+  std::optional<bool> perhaps;
+  std::vector<Setting> out;
+  SettingsBuilder builder(out);
+  builder.add({.name = "always", .help = "h"}, always);
+  builder.add({.name = "perhaps", .help = "h", .default_text = "as it is", .default_is_words = true},
+              perhaps);
+  EXPECT_EQ(out[0].default_text, "yes");
+  for (const Setting& setting : out) {
+    EXPECT_EQ(setting.form, SettingForm::kYesNo);
+    EXPECT_EQ(setting.choices, (std::vector<std::string>{"yes", "no"}));
+    EXPECT_TRUE(setting.apply("0"));
+    EXPECT_FALSE(setting.apply("maybe"));
+  }
+  EXPECT_FALSE(always);
+  EXPECT_EQ(perhaps, false);
+}
+
 TEST(Settings, DefaultsComeFromTheValues) {
   Duration patience = 90s;
   uint16_t count = 7;

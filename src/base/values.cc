@@ -56,8 +56,10 @@ Result<uint64_t> parse_number(std::string_view text, uint64_t least, uint64_t mo
 }
 
 Result<bool> parse_yes_or_no(std::string_view text) {
-  if (text == "yes" || text == "no") return text == "yes";
-  return fail(ErrorCode::kInvalid, "invalid answer {} (expected yes or no)", quoted(text));
+  if (text == "yes" || text == "true" || text == "1") return true;
+  if (text == "no" || text == "false" || text == "0") return false;
+  return fail(ErrorCode::kInvalid, "invalid answer {} (expected yes or no, true or false, 1 or 0)",
+              quoted(text));
 }
 
 Result<SocketAddr> parse_listen_addr(std::string_view text) {

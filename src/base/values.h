@@ -24,7 +24,7 @@ std::string format_duration(Duration duration);
 // A number from `least` to `most`, inclusive.
 Result<uint64_t> parse_number(std::string_view text, uint64_t least, uint64_t most);
 
-// "yes" or "no".
+// "yes" or "no"; also "true" and "false", "1" and "0".
 Result<bool> parse_yes_or_no(std::string_view text);
 
 // An address to listen on: "0.0.0.0:443" or "[::]:443".

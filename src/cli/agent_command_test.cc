@@ -51,7 +51,7 @@ TEST(AgentCommand, IsExclusiveWhenToldSo) {
     Fixture<AgentCommand> f;
     f.variables["CULVERT_TOKEN"] = token().encode();
     std::vector<std::string> arguments = {"--service", "a.com=x:1"};
-    if (is_exclusive) arguments.insert(arguments.end(), {"--exclusive", "yes"});
+    if (is_exclusive) arguments.emplace_back("--exclusive");
     ASSERT_TRUE(f.resolve(arguments));
     EXPECT_EQ(f.command.config().options.is_exclusive, is_exclusive);
   }
@@ -63,10 +63,10 @@ TEST(AgentCommand, IsExclusiveWhenToldSo) {
   ASSERT_TRUE(f.resolve({"--service", "b.com=x:1", "--exclusive=no"}));
   EXPECT_FALSE(f.command.config().options.is_exclusive) << "the flag is above the variable";
   f.variables.erase("CULVERT_EXCLUSIVE");
-  const std::string file = f.file("agent.toml", "[agent]\nexclusive = \"yes\"\n");
+  const std::string file = f.file("agent.toml", "[agent]\nexclusive = true\n");
   ASSERT_TRUE(f.resolve({"--service", "c.com=x:1", "--config", file}));
   EXPECT_TRUE(f.command.config().options.is_exclusive);
-  EXPECT_THAT(f.error({"--service", "d.com=x:1", "--exclusive", "true"}), HasSubstr("expected yes or no"));
+  EXPECT_THAT(f.error({"--service", "d.com=x:1", "--exclusive", "maybe"}), HasSubstr("expected yes or no"));
 }
 
 TEST(AgentCommand, TheServicesFileIsRead) {

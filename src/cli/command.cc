@@ -12,8 +12,7 @@ const std::vector<Setting>& Command::declared() const {
 }
 
 Result<Arguments> Command::parse(std::span<const std::string> words) const {
-  std::vector<ValueFlag> flags;
-  for (const Setting& setting : declared()) flags.push_back({setting.flag, setting.letter});
+  std::vector<ValueFlag> flags = flags_of(declared());
   if (settings() != nullptr) flags.push_back({"config"});
   return parse_arguments(info_, flags, words);
 }

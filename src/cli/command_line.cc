@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "base/values.h"
 #include "cli/suggestion.h"
 
 namespace culvert::cli {
@@ -79,9 +80,14 @@ class Reader {
       out_.switches.push_back(flag);
       return {};
     }
-    if (std::ranges::find(flags_, flag, &ValueFlag::name) == flags_.end()) return stray(word);
+    const auto declared = std::ranges::find(flags_, flag, &ValueFlag::name);
+    if (declared == flags_.end()) return stray(word);
     if (has_value) {
       out_.values[flag].push_back(word.substr(equals + 1));
+      return {};
+    }
+    if (declared->is_answer && !has_answer_next()) {
+      out_.values[flag].emplace_back("yes");
       return {};
     }
     // What looks like the next flag is none's value; `--flag=--value` says that it is.
@@ -89,6 +95,13 @@ class Reader {
       return std::unexpected(bad_usage(command_, fmt::format("--{}: needs a value", flag)));
     out_.values[flag].push_back(next());
     return {};
+  }
+
+  // Where a word is still to come, one that is no answer is taken for it.
+  bool has_answer_next() const {
+    if (words_.empty() || is_flag(words_.front()) || words_.front() == "--") return false;
+    const bool wants_word = command_.positional && !has_positional_;
+    return !wants_word || parse_yes_or_no(words_.front());
   }
 
   Result<> stray(const std::string& word) const {
@@ -111,6 +124,13 @@ class Reader {
 };
 
 }  // namespace
+
+std::vector<ValueFlag> flags_of(const std::vector<Setting>& settings) {
+  std::vector<ValueFlag> flags;
+  for (const Setting& setting : settings)
+    flags.push_back({setting.flag, setting.letter, setting.form == SettingForm::kYesNo});
+  return flags;
+}
 
 bool Arguments::has_switch(std::string_view flag) const {
   return std::ranges::find(switches, flag) != switches.end();

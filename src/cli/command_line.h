@@ -11,7 +11,7 @@
 #include "base/settings.h"
 
 // The command line's grammar:
-//   COMMAND [--flag VALUE | --flag=VALUE | -f VALUE | -f=VALUE | --switch | WORD]... [-- WORD...]
+//   COMMAND [--flag VALUE | --flag=VALUE | -f VALUE | -f=VALUE | --answer | --switch | WORD]... [-- WORD...]
 namespace culvert::cli {
 
 // A word that stands without a flag; once.
@@ -34,8 +34,10 @@ struct Switch {
 // A flag with a value.
 struct ValueFlag {
   std::string name;
-  char letter = 0;  // 'o' for -o; 0: there is none
+  char letter = 0;         // 'o' for -o; 0: there is none
+  bool is_answer = false;  // yes or no: without a value it is a yes
 };
+std::vector<ValueFlag> flags_of(const std::vector<Setting>& settings);
 
 // What a command says of itself.
 struct CommandInfo {

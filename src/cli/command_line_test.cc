@@ -20,7 +20,7 @@ const CommandInfo kCommand{
     .switches = {{.flag = "json", .help = ""}}};
 
 Result<Arguments> parse(std::vector<std::string> words) {
-  return parse_arguments(kCommand, {{"name"}, {"level", 'l'}, {"token"}}, words);
+  return parse_arguments(kCommand, {{"name"}, {"level", 'l'}, {"token"}, {"alone", 0, true}}, words);
 }
 std::string error(std::vector<std::string> words) {
   auto parsed = parse(std::move(words));
@@ -43,6 +43,31 @@ TEST(CommandLine, AFlagMayHaveALetter) {
   EXPECT_THAT(parse({"-l=a", "word"})->values["level"], ElementsAre("a"));
   EXPECT_THAT(error({"word", "-l"}), HasSubstr("--level: needs a value."));
   EXPECT_THAT(error({"word", "-la"}), HasSubstr("unknown flag \"-la\""));
+}
+
+TEST(CommandLine, AnAnswerWithoutAValueIsAYes) {
+  struct Case {
+    std::vector<std::string> words;
+    std::vector<std::string> answers;
+    std::string word;
+  };
+  for (const auto& [words, answers, word] : std::initializer_list<Case>{
+           {{"word", "--alone"}, {"yes"}, "word"},
+           {{"--alone", "word"}, {"yes"}, "word"},
+           {{"--alone", "no", "word"}, {"no"}, "word"},
+           {{"--alone=false", "word"}, {"false"}, "word"},
+           {{"word", "--alone", "maybe"}, {"maybe"}, "word"},
+           {{"word", "--alone", "--json"}, {"yes"}, "word"},
+           {{"word", "--alone", "-l", "a"}, {"yes"}, "word"},
+           {{"--alone", "-7"}, {"yes"}, "-7"},
+           {{"--alone", "--", "word"}, {"yes"}, "word"},
+           {{"--alone", "--alone", "0", "word"}, {"yes", "0"}, "word"},
+       }) {
+    auto given = parse(words);
+    ASSERT_TRUE(given) << given.error().message;
+    EXPECT_EQ(given->values["alone"], answers) << testing::PrintToString(words);
+    EXPECT_EQ(given->positional, word) << testing::PrintToString(words);
+  }
 }
 
 TEST(CommandLine, TheWordMayBeginWithADash) {

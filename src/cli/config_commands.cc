@@ -59,12 +59,6 @@ CommandInfo reference_info() {
                                    .is_optional = true}};
 }
 
-std::vector<ValueFlag> flags_of(const Command& command) {
-  std::vector<ValueFlag> flags;
-  for (const Setting& setting : command.declared()) flags.push_back({setting.flag, setting.letter});
-  return flags;
-}
-
 Result<std::unique_ptr<Command>> find_target(const std::string& name) {
   Commands commands = make_commands();
   auto found =
@@ -130,14 +124,14 @@ Result<Arguments> ConfigCommand::parse(std::span<const std::string> words) const
 }
 
 std::vector<ValueFlag> ConfigCommand::own_flags() const {
-  std::vector<ValueFlag> flags = flags_of(*this);
+  std::vector<ValueFlag> flags = flags_of(declared());
   if (settings() != nullptr) flags.push_back({"config"});
   return flags;
 }
 
 Result<Arguments> ConfigCommand::parse_for(const Command& target, std::span<const std::string> words) const {
   std::vector<ValueFlag> flags = own_flags();
-  if (settings() != nullptr) std::ranges::copy(flags_of(target), std::back_inserter(flags));
+  if (settings() != nullptr) std::ranges::copy(flags_of(target.declared()), std::back_inserter(flags));
   CommandInfo without_word = info();
   without_word.positional.reset();
   auto arguments = parse_arguments(without_word, flags, words);

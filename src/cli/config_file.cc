@@ -79,16 +79,18 @@ ConfigValue value_of(const toml::node& node) {
   } else if (const auto* number = node.as_integer()) {
     out.type = ConfigValue::Type::kNumber;
     out.text = std::to_string(number->get());
+  } else if (const auto* answer = node.as_boolean()) {
+    out.type = ConfigValue::Type::kTrueFalse;
+    out.text = answer->get() ? "true" : "false";
   } else if (const auto* table = node.as_table()) {
     std::ostringstream json;
     json << toml::json_formatter(*table);
     out.type = ConfigValue::Type::kTable;
     out.text = std::move(json).str();
   } else {
-    out.text = node.is_boolean()          ? "true or false"
-               : node.is_floating_point() ? "a number with a fraction"
-               : node.is_array()          ? "a list"
-                                          : "a date or time";
+    out.text = node.is_floating_point() ? "a number with a fraction"
+               : node.is_array()        ? "a list"
+                                        : "a date or time";
   }
   return out;
 }

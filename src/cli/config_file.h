@@ -10,9 +10,11 @@ namespace culvert::cli {
 
 // One value of a file, with its place.
 struct ConfigValue {
-  enum class Type : uint8_t { kText, kNumber, kTable, kOther };
+  enum class Type : uint8_t { kText, kNumber, kTrueFalse, kTable, kOther };
   Type type;
-  std::string text;  // kText: itself; kNumber: in decimal; kTable: as JSON; kOther: what it is, for messages
+  // kText: itself; kNumber: in decimal; kTrueFalse: "true" or "false"; kTable: as JSON; kOther: what it is,
+  // for messages
+  std::string text;
   unsigned line = 0;
   unsigned column = 0;
 };

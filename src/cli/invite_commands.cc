@@ -23,7 +23,7 @@ CommandInfo create_info() {
               "  culvert invite create --name laptop --hostnames 'app.example.com,*.dev.example.com'\n"
               "  culvert invite create --hostnames app.example.com --expires 30d\n"
               "  (umask 077; culvert invite create --hostnames app.example.com > token)\n",
-          .switches = {json_switch(), InviteTerms::overlap_switch()}};
+          .switches = {json_switch()}};
 }
 
 const std::vector<Column>& created_columns() {
@@ -108,8 +108,7 @@ InviteCreateCommand::InviteCreateCommand() : OperatorCommand(create_info()) {
       {.name = "hostnames",
        .help = "the hostnames that the invite grants; *.example.com grants every name below example.com",
        .details = "Required. Without --allow-overlap no other invite may have a hostname that they cover, "
-                  "and none may "
-                  "have the hub's own name.",
+                  "and none may have the hub's own name.",
        .value_name = "NAME,...",
        .example = "*.dev.example.com",
        .variable = "CULVERT_INVITE_HOSTNAMES",
@@ -140,7 +139,6 @@ Result<> InviteCreateCommand::resolve(const Arguments& arguments, const Environm
   if (!resolved) return resolved;
   auto completed = complete(output_, arguments, environment);
   if (!completed) return completed;
-  terms_.take_switches(arguments);
   if (hostnames_.empty()) {
     return fail(ErrorCode::kInvalid,
                 "--hostnames: is missing; give e.g. --hostnames 'app.example.com,*.dev.example.com'");

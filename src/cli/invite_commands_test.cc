@@ -66,6 +66,37 @@ TEST(InviteCreate, TakesPortsAndQuotas) {
   EXPECT_THAT(nothing.error(with_hub({"laptop", "--allow-overlap"})), HasSubstr("nothing is to be changed"));
 }
 
+TEST(InviteCreate, TakesAnswersFromEverySource) {
+  constexpr const char* kBoth = R"({"hostnames":["a.com"],"allow_custom_domains":true,"allow_overlap":true})";
+  constexpr const char* kNeither = R"({"hostnames":["a.com"],"allow_custom_domains":false})";
+  for (const char* answer : {"true", "\"yes\"", "1", "false", "\"no\"", "0"}) {
+    Fixture<InviteCreateCommand> f;
+    const std::string file = f.file("i.toml", fmt::format("[invite]\nallow-custom-domains = {0}\n"
+                                                          "allow-overlap = {0}\n",
+                                                          answer));
+    ASSERT_TRUE(f.resolve(with_hub({"--hostnames", "a.com", "--config", file}))) << answer;
+    const bool is_yes = std::string_view(answer) == "true" || std::string_view(answer) == "\"yes\"" ||
+                        std::string_view(answer) == "1";
+    EXPECT_EQ(f.command.request_json(), is_yes ? kBoth : kNeither) << answer;
+  }
+  Fixture<InviteCreateCommand> f;
+  f.variables["CULVERT_ALLOW_OVERLAP"] = "1";
+  f.variables["CULVERT_ALLOW_CUSTOM_DOMAINS"] = "true";
+  ASSERT_TRUE(f.resolve(with_hub({"--hostnames", "a.com"})));
+  EXPECT_EQ(f.command.request_json(), kBoth);
+  Fixture<InviteEditCommand> edit;
+  edit.variables["CULVERT_ALLOW_OVERLAP"] = "yes";
+  EXPECT_THAT(edit.error(with_hub({"laptop"})), HasSubstr("nothing is to be changed"));
+  Fixture<InviteEditCommand> taking;
+  taking.variables["CULVERT_ALLOW_OVERLAP"] = "yes";
+  ASSERT_TRUE(taking.resolve(with_hub({"laptop", "--add-hostnames", "a.com"})));
+  EXPECT_EQ(taking.command.request_json(), R"({"add_hostnames":["a.com"],"allow_overlap":true})");
+  Fixture<InviteCreateCommand> g;
+  EXPECT_THAT(g.error(with_hub({"--hostnames", "a.com", "--config",
+                                g.file("i.toml", "[invite]\nallow-overlap = [true]\n")})),
+              HasSubstr("is a list (expected true or false)"));
+}
+
 TEST(InviteCreate, TakesHostnamesOneByOneAndTogether) {
   Fixture<InviteCreateCommand> f;
   ASSERT_TRUE(f.resolve(with_hub({"--hostnames", "a.com", "--hostnames", "b.com,c.com"})));

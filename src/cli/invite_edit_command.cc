@@ -17,8 +17,7 @@ CommandInfo edit_info() {
           .examples =
               "  culvert invite edit laptop --add-hostnames new.example.com\n"
               "  culvert invite edit laptop --remove-hostnames '*.dev.example.com' --expires 30d\n",
-          .positional = invite_word(),
-          .switches = {InviteTerms::overlap_switch()}};
+          .positional = invite_word()};
 }
 
 json::array as_json(const std::vector<route::HostPattern>& patterns) {
@@ -92,7 +91,6 @@ Result<> InviteEditCommand::resolve(const Arguments& arguments, const Environmen
                 "--max-udp-ports, --max-agents and "
                 "--max-connections");
   }
-  terms_.take_switches(arguments);
   if (!hostnames_.patterns.empty() && !(added_.patterns.empty() && removed_.patterns.empty())) {
     return fail(ErrorCode::kInvalid,
                 "--hostnames: replaces all of them; leave out --add-hostnames and --remove-hostnames");

@@ -10,8 +10,6 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr const char* kOverlap = "allow-overlap";
-
 }  // namespace
 
 void InviteTerms::describe(SettingsBuilder& settings, const std::string& when_absent) {
@@ -39,12 +37,10 @@ void InviteTerms::describe(SettingsBuilder& settings, const std::string& when_ab
   settings.add(
       {.name = "allow-custom-domains",
        .help = "whether its tenant may enter hostnames of its own, once the DNS proves them: yes or no",
-       .value_name = "ANSWER",
        .default_text = when_absent,
        .default_is_words = true,
-       .example = "yes",
-       .choices = {"yes", "no"},
-       .apply = store(allow_custom_domains_, parse_yes_or_no)});
+       .example = "yes"},
+      allow_custom_domains_);
   settings.add(
       {.name = "ports",
        .help = "the ports that it may claim, as in 25565 or 20000-20099; any: all that the hub allows",
@@ -60,18 +56,10 @@ void InviteTerms::describe(SettingsBuilder& settings, const std::string& when_ab
          if (text != "any") ports_->emplace_back(text);
          return {};
        }});
-}
-
-Switch InviteTerms::overlap_switch() {
-  return {
-      .flag = kOverlap,
-      .help =
-          "its hostnames may overlap those of other invites: the most specific of those that cover a name "
-          "has it"};
-}
-
-void InviteTerms::take_switches(const Arguments& arguments) {
-  allow_overlap_ = arguments.has_switch(kOverlap);
+  settings.add({.name = "allow-overlap",
+                .help = "whether its hostnames may overlap those of other invites: yes or no",
+                .details = "With yes, the most specific of those that cover a name has it."},
+               allow_overlap_);
 }
 
 void InviteTerms::add_to(json::object& body) const {
@@ -83,7 +71,7 @@ void InviteTerms::add_to(json::object& body) const {
     body["ports"] = std::move(ports);
   }
   if (allow_custom_domains_) body["allow_custom_domains"] = *allow_custom_domains_;
-  if (allow_overlap_) body["allow_overlap"] = true;
+  if (allow_overlap_ && !body.empty()) body["allow_overlap"] = true;  // it changes nothing by itself
 }
 
 }  // namespace culvert::cli

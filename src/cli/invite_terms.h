@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "base/settings.h"
-#include "cli/command_line.h"
 
 namespace boost::json {
 class object;
@@ -18,9 +17,6 @@ class InviteTerms {
  public:
   // `when_absent`: what a term is that is not given, in words.
   void describe(SettingsBuilder& settings, const std::string& when_absent);
-  static Switch overlap_switch();
-  // After the settings were resolved.
-  void take_switches(const Arguments& arguments);
 
   // Adds the members of the call's body.
   void add_to(boost::json::object& body) const;

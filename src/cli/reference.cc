@@ -90,6 +90,8 @@ constexpr Part kParts[] = {{"<!-- settings of ", settings_table},
 std::string example_line(const Setting& setting) {
   const char* quote = setting.form == SettingForm::kJson ? "'" : "\"";
   switch (setting.form) {
+    case SettingForm::kYesNo:
+      return fmt::format("{} = {}", setting.name, setting.example == "yes");
     case SettingForm::kNumber:
       return fmt::format("{} = {}", setting.name, setting.example);
     case SettingForm::kList:

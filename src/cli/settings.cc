@@ -28,6 +28,8 @@ const char* expected_form(SettingForm form) {
       return "text in quotes";
     case SettingForm::kNumber:
       return "a whole number without quotes";
+    case SettingForm::kYesNo:
+      return "true or false";
     case SettingForm::kList:
       return "a list of texts, like [\"...\", \"...\"]";
     case SettingForm::kJson:
@@ -44,6 +46,8 @@ std::string describe_value(const ConfigEntry& entry) {
       return "text";
     case Type::kNumber:
       return "a number";
+    case Type::kTrueFalse:
+      return "true or false";
     case Type::kTable:
       return "a table";
     case Type::kOther:
@@ -62,6 +66,8 @@ bool has_form(const ConfigEntry& entry, SettingForm form) {
       return !entry.is_list && all(Type::kText);
     case SettingForm::kNumber:
       return !entry.is_list && all(Type::kNumber);
+    case SettingForm::kYesNo:
+      return !entry.is_list && (all(Type::kTrueFalse) || all(Type::kText) || all(Type::kNumber));
     case SettingForm::kList:
       return entry.is_list && all(Type::kText);
     case SettingForm::kJson:
@@ -169,6 +175,14 @@ void Settings::take(std::string_view flag, const Settings& from) {
 
 void Settings::remember(const Setting& setting, std::string source, std::string place,
                         std::span<const std::string> values) {
+  // An answer has several spellings.
+  std::string answer;
+  if (setting.form == SettingForm::kYesNo && values.size() == 1) {
+    if (const auto parsed = parse_yes_or_no(values.front())) {
+      answer = *parsed ? "yes" : "no";
+      values = std::span(&answer, 1);
+    }
+  }
   given_[setting.flag] = {std::move(source), std::move(place), shown_value(setting, values),
                           fingerprint_of(values)};
 }

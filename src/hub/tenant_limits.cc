@@ -34,11 +34,8 @@ void describe(SettingsBuilder& settings, TenantRules& rules) {
   settings.add({.name = "allow-privileged-ports",
                 .help = "whether tenants may claim TCP and UDP ports below 1024: yes or no",
                 .details = "An invite whose ports name such a port may claim that one in any case.",
-                .value_name = "ANSWER",
-                .default_text = "no",
-                .choices = {"yes", "no"},
-                .may_change = true,
-                .apply = store(rules.ports.allow_privileged, parse_yes_or_no)});
+                .may_change = true},
+               rules.ports.allow_privileged);
   settings.add({.name = "port-range",
                 .help = "where the hub picks ports for services that name none",
                 .value_name = "FIRST-LAST",

@@ -23,7 +23,7 @@ NODE = {
     "edge-token-file": None,
     "database": ["nonsense", "mysql://example.test/culvert", "http://example.test"],
     "audit-entries": ["0", "-1", "many"],
-    "allow-privileged-ports": ["maybe", "1", "Yes "],
+    "allow-privileged-ports": ["maybe", "2", "Yes "],
     "port-range": ["nonsense", "30000-20000", "0-10", "1-70000"],
     "tenant-hostnames": ["-1", "many"],
     "tenant-tcp-ports": ["-1", "many"],
@@ -62,7 +62,7 @@ AGENT = {
                  '[{"hostname":"a.example.test","origin":"x:80"},{"hostname":"A.example.test","origin":"x:81"}]',
                  "[", "[]extra", "null", "[[]]"],
     "service": ["nonsense", "=x:80", "a.example.test=", "a.example.test=x", "a.example.test=x:80,maybe"],
-    "exclusive": ["maybe", "true", "1"],
+    "exclusive": ["maybe", "TRUE", "2"],
     "max-streams": ["0", "-1", "many"],
     "idle-timeout": ["3", "s", "-1s", "0s"],
     "half-open-timeout": ["3", "s", "-1s", "0s"],
@@ -98,7 +98,8 @@ INVITE_CREATE = {
     "max-udp-ports": ["-1", "many"],
     "max-agents": ["-1", "many"],
     "max-connections": ["-1", "many"],
-    "allow-custom-domains": ["maybe", "1"],
+    "allow-custom-domains": ["maybe", "2"],
+    "allow-overlap": ["maybe", "2"],
     "ports": None,  # the hub judges them
     "expires": ["soon", "48", "-1h", "1y", "h", "99999d", "1ms"],
 }
@@ -116,6 +117,7 @@ COMMANDS = {
     ("token", "inspect"): (TOKEN_INSPECT, []),
 }
 LISTS = {"public-url", "edge-addr", "hostnames", "hub-url", "service", "trusted-proxies", "ports"}  # may be given more than once
+ANSWERS = {"allow-privileged-ports", "exclusive", "allow-custom-domains", "allow-overlap"}  # without a value they mean yes
 every_command = pytest.mark.parametrize("command", COMMANDS, ids="-".join)
 
 
@@ -130,7 +132,7 @@ def test_settings_without_a_value_or_with_two(world, command):
     table, words = COMMANDS[command]
     for flag in table:
         # One line, which names the flag; the last word, so that nothing can be taken for its value.
-        for bad in ([f"--{flag}"], [f"--{flag}="], *([] if flag in LISTS else [[f"--{flag}=x", f"--{flag}=x"]])):
+        for bad in (*([] if flag in ANSWERS else [[f"--{flag}"]]), [f"--{flag}="], *([] if flag in LISTS else [[f"--{flag}=x", f"--{flag}=x"]])):
             told = refused(world, *command, *words, *bad, says=[f"--{flag}: "], status=BAD_USAGE)
             assert len(told.splitlines()) == 1, told
 
