@@ -26,7 +26,7 @@ enum class SettingForm : uint8_t {
   kText,    // "text"
   kNumber,  // 12
   kYesNo,   // true, or what parse_yes_or_no reads: "yes", 1
-  kList,    // ["a", "b"]
+  kList,    // ["a", "b"], or a text with a separator, or with JSON, as in a variable
   kJson,    // an array of tables, or its JSON as text
 };
 
@@ -44,8 +44,8 @@ struct Setting {
   std::vector<std::string> choices = {};  // all values, where they are few words
   std::string variable = {};              // where it is not CULVERT_ and the flag in capitals
   SettingForm form = SettingForm::kText;
-  // kList: what separates the values in a variable. A comma separates those of a flag as well; a flag may be
-  // repeated in any case.
+  // kList: what separates the values in a variable, unless they are a JSON list. A comma separates those of a
+  // flag as well; a flag may be repeated in any case.
   char separator = ',';
   bool is_secret = false;   // errors do not repeat it; a file that holds it should be private
   bool may_change = false;  // while the program runs

@@ -3,12 +3,16 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/value.hpp>
 #include <cstdlib>
+#include <iterator>
 
 #include "base/ascii.h"
 #include "base/crypto.h"
 #include "base/encoding.h"
 #include "base/environment.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "cli/suggestion.h"
@@ -69,7 +73,7 @@ bool has_form(const ConfigEntry& entry, SettingForm form) {
     case SettingForm::kYesNo:
       return !entry.is_list && (all(Type::kTrueFalse) || all(Type::kText) || all(Type::kNumber));
     case SettingForm::kList:
-      return entry.is_list && all(Type::kText);
+      return all(Type::kText);
     case SettingForm::kJson:
       return entry.is_list ? all(Type::kTable) : all(Type::kText);
   }
@@ -93,36 +97,55 @@ Result<ConfigFile> read_file_given(const Arguments& arguments, const Environment
   return read;
 }
 
-// A variable's value, or one of a flag that is separated by commas: a list is taken apart.
-Result<> apply_text(const Setting& setting, std::string_view text, const std::string& source) {
-  if (setting.form != SettingForm::kList) return apply_one(setting, text, source);
+// Whether a text is meant as a JSON list. An address like [::]:443 is not.
+bool looks_like_json_list(std::string_view text) {
+  text = trim(text);
+  if (!text.starts_with('[')) return false;
+  text = trim(text.substr(1));
+  return text.starts_with('"') || text == "]";
+}
+
+Result<std::vector<std::string>> split_json_list(std::string_view text) {
+  constexpr const char* kWhat = "the JSON list";
+  auto list = parse_json(kWhat, text);
+  if (!list) return std::unexpected(list.error());
+  std::vector<std::string> out;
+  for (const boost::json::value& value : list->as_array()) {
+    if (!value.is_string())
+      return fail(ErrorCode::kInvalid, "{} may hold texts only, like [\"...\", \"...\"]", kWhat);
+    out.emplace_back(value.get_string());
+  }
+  return out;
+}
+
+// The values of a list that is given as one text: JSON, or separated.
+Result<std::vector<std::string>> split_list(const Setting& setting, std::string_view text) {
+  if (looks_like_json_list(text)) return split_json_list(text);
+  std::vector<std::string> out;
   while (true) {
     size_t end = text.find(setting.separator);
     std::string_view part = trim(text.substr(0, end));
     bool skip = part.empty() && setting.separator == ' ';  // blanks may come in rows, commas may not
-    if (!skip) {
-      auto applied = apply_one(setting, part, source);
-      if (!applied) return applied;
-    }
-    if (end == std::string_view::npos) return {};
+    if (!skip) out.emplace_back(part);
+    if (end == std::string_view::npos) return out;
     text.remove_prefix(end + 1);
   }
 }
 
-Result<> apply_flag(const Setting& setting, const std::vector<std::string>& values) {
-  const std::string source = "--" + setting.flag;
-  const bool is_list = setting.form == SettingForm::kList;
-  if (values.size() > 1 && !is_list) {
-    return fail(ErrorCode::kInvalid, "{}: is given {} times; give it once", source, values.size());
+// The values of a list's flag, which may be repeated.
+Result<std::vector<std::string>> join_lists(const Setting& setting, const std::vector<std::string>& given) {
+  std::vector<std::string> out;
+  for (const std::string& text : given) {
+    // Where blanks separate, a flag's value may have some.
+    if (setting.separator == ' ' && !looks_like_json_list(text)) {
+      out.push_back(text);
+      continue;
+    }
+    auto values = split_list(setting, text);
+    if (!values) return values;
+    std::ranges::move(*values, std::back_inserter(out));
   }
-  for (const std::string& value : values) {
-    if (value.empty())
-      return fail(ErrorCode::kInvalid, "{}: is empty; give a value, or leave it out", source);
-    auto applied = is_list && setting.separator == ',' ? apply_text(setting, value, source)
-                                                       : apply_one(setting, value, source);
-    if (!applied) return applied;
-  }
-  return {};
+  return out;
 }
 
 // What may be shown of a value: no copy of a secret is made.
@@ -134,6 +157,16 @@ std::vector<std::string> texts_of(const ConfigEntry& entry) {
   std::vector<std::string> out;
   for (const ConfigValue& value : entry.values) out.push_back(value.text);
   return out;
+}
+
+// Of an entry that has the form.
+Result<std::vector<std::string>> values_of(const Setting& setting, const ConfigEntry& entry) {
+  if (setting.form == SettingForm::kList && !entry.is_list)
+    return split_list(setting, entry.values.front().text);
+  if (setting.form != SettingForm::kJson || !entry.is_list) return texts_of(entry);
+  std::string json;
+  for (const ConfigValue& table : entry.values) json += (json.empty() ? "[" : ",") + table.text;
+  return std::vector<std::string>{json.empty() ? "[]" : json + "]"};
 }
 
 std::string fingerprint_of(std::span<const std::string> values) {
@@ -195,13 +228,10 @@ Result<> Settings::apply_entry(const Setting& setting, const ConfigFile& file, c
         file.complaint(entry, fmt::format("is {} (expected {})", what, expected_form(setting.form))));
   }
   const std::string place = file.place(entry);
-  if (setting.form == SettingForm::kJson && entry.is_list) {
-    std::string json;
-    for (const ConfigValue& table : entry.values) json += (json.empty() ? "[" : ",") + table.text;
-    return apply_one(setting, json.empty() ? "[]" : json + "]", place);
-  }
-  for (const ConfigValue& value : entry.values) {
-    auto applied = apply_one(setting, value.text, place);
+  auto values = values_of(setting, entry);
+  if (!values) return fail(values.error().code, "{}: {}", place, values.error().message);
+  for (const std::string& value : *values) {
+    auto applied = apply_one(setting, value, place);
     if (!applied) return applied;
   }
   return {};
@@ -244,19 +274,40 @@ Result<> Settings::apply(const Setting& setting, const Arguments& arguments, con
              dotted_name(setting));
   }
   const auto on_command_line = arguments.values.find(setting.flag);
-  if (on_command_line != arguments.values.end()) {
-    const std::string flag = "--" + setting.flag;
-    remember(setting, flag, flag, on_command_line->second);
-    return apply_flag(setting, on_command_line->second);
-  }
+  if (on_command_line != arguments.values.end()) return apply_flag(setting, on_command_line->second);
   const std::string variable = variable_name(setting);
   if (const auto value = environment(variable)) {
+    if (setting.form == SettingForm::kList) return apply_list(setting, variable, split_list(setting, *value));
     remember(setting, variable, variable, std::span(&*value, 1));
-    return apply_text(setting, *value, variable);
+    return apply_one(setting, *value, variable);
   }
   if (!is_in_file) return {};
-  remember(setting, file.place(*in_file), fmt::format("{}:{}", file.name, in_file->line), texts_of(*in_file));
+  const auto values = values_of(setting, *in_file);
+  remember(setting, file.place(*in_file), fmt::format("{}:{}", file.name, in_file->line),
+           values ? *values : texts_of(*in_file));
   return apply_entry(setting, file, *in_file);
+}
+
+Result<> Settings::apply_flag(const Setting& setting, const std::vector<std::string>& given) {
+  const std::string flag = "--" + setting.flag;
+  if (std::ranges::any_of(given, &std::string::empty))
+    return fail(ErrorCode::kInvalid, "{}: is empty; give a value, or leave it out", flag);
+  if (setting.form == SettingForm::kList) return apply_list(setting, flag, join_lists(setting, given));
+  remember(setting, flag, flag, given);
+  if (given.size() > 1)
+    return fail(ErrorCode::kInvalid, "{}: is given {} times; give it once", flag, given.size());
+  return apply_one(setting, given.front(), flag);
+}
+
+Result<> Settings::apply_list(const Setting& setting, const std::string& source,
+                              const Result<std::vector<std::string>>& values) {
+  if (!values) return fail(values.error().code, "{}: {}", source, values.error().message);
+  remember(setting, source, source, *values);
+  for (const std::string& value : *values) {
+    auto applied = apply_one(setting, value, source);
+    if (!applied) return applied;
+  }
+  return {};
 }
 
 Result<> Settings::resolve(const Arguments& arguments, const Environment& environment) {

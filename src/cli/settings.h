@@ -59,6 +59,10 @@ class Settings {
   std::string hint_for(const ConfigEntry& unknown) const;
   Result<> apply(const Setting& setting, const Arguments& arguments, const Environment& environment,
                  const ConfigFile& file);
+  Result<> apply_flag(const Setting& setting, const std::vector<std::string>& given);
+  // Of a flag or a variable, whose name is `source`.
+  Result<> apply_list(const Setting& setting, const std::string& source,
+                      const Result<std::vector<std::string>>& values);
   void remember(const Setting& setting, std::string source, std::string place,
                 std::span<const std::string> values);
 
