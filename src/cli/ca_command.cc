@@ -22,6 +22,7 @@ class CaExportCommand final : public Command {
   CaExportCommand() : Command(command_info()), settings_(info().name) {
     SettingsBuilder builder = settings_.builder();
     data_dir_.describe(builder);
+    node::describe_ca_directory(builder, places_.ca_directory);
     builder.section("ca").add({.name = "out",
                                .help = "the file that gets the certificate",
                                .details = "It gets mode 0644.",
@@ -48,7 +49,7 @@ class CaExportCommand final : public Command {
   }
 
   Result<> run() override {
-    auto root = node::read_internal_root(path_);
+    auto root = node::read_internal_root(path_, places_);
     if (!root) return fail(root.error().code, "{}{}", root.error().message, advice_);
     if (!out_.empty()) {
       auto written = replace_file(out_, as_bytes(*root), 0644);
@@ -65,6 +66,7 @@ class CaExportCommand final : public Command {
   Settings settings_;
   DataDir data_dir_;
   std::filesystem::path path_;
+  node::FilePlaces places_;
   std::string advice_;
   std::string out_;
 };

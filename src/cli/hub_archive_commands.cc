@@ -25,7 +25,7 @@ class HubArchiveCommand : public Command {
     SettingsBuilder builder = settings_.builder();
     data_dir_.describe(builder);
     builder.section("hub");
-    node::describe_database(builder, place_.url);
+    node::describe_database(builder, place_.url, place_.places.database);
   }
   const Settings* settings() const override { return &settings_; }
 

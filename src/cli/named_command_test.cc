@@ -114,5 +114,39 @@ TEST(NamedCommands, TakeIdsWithADash) {
   }
 }
 
+TEST(OperatorAccess, TheKeyMayBeInAFile) {
+  const std::string key = std::string(42, 'k') + "A";
+  const std::vector<std::string> hub = {"laptop",
+                                        "--hub-url",
+                                        "https://hub.example.com",
+                                        "--hub-key",
+                                        SecretKey::from_seed(Bytes(32, 1))->public_key().to_string(),
+                                        "--name",
+                                        "x"};
+  Fixture<InviteEditCommand> f;
+  f.variables["CULVERT_OPERATOR_KEY_FILE"] = f.file("op", key + "\n");
+  EXPECT_TRUE(f.resolve(hub));
+  Fixture<InviteEditCommand> damaged;
+  damaged.variables["CULVERT_OPERATOR_KEY_FILE"] = damaged.file("op", "short");
+  EXPECT_THAT(damaged.error(hub), testing::StartsWith("CULVERT_OPERATOR_KEY_FILE: "));
+  Fixture<InviteEditCommand> absent;
+  std::vector<std::string> arguments = hub;
+  arguments.insert(arguments.end(), {"--operator-key-file", "/nonexistent/op"});
+  EXPECT_THAT(absent.error(arguments), HasSubstr("/nonexistent/op"));
+  Fixture<InviteEditCommand> both;
+  both.variables["CULVERT_OPERATOR_KEY"] = key;
+  EXPECT_TRUE(both.resolve(arguments)) << "the key itself is given, and its file is not read";
+}
+
+TEST(OperatorAccess, AKeyThatIsElsewhereIsAskedFor) {
+  Fixture<InviteEditCommand> f;
+  (void)f.file("node.info", fmt::format("hub_key = {}\nhub_url = https://hub.example.com\n",
+                                        SecretKey::from_seed(Bytes(32, 1))->public_key().to_string()));
+  const std::vector<std::string> arguments = {"laptop", "--name", "x", "--data-dir", f.directory.string()};
+  EXPECT_THAT(f.error(arguments), HasSubstr("has no operator.key; give --operator-key-file"));
+  f.variables["CULVERT_OPERATOR_KEY_FILE"] = f.file("elsewhere", std::string(42, 'k') + "A");
+  EXPECT_TRUE(f.resolve(arguments));
+}
+
 }  // namespace
 }  // namespace culvert::cli

@@ -207,5 +207,64 @@ TEST(NodeCommand, OnceMeansOnce) {
   EXPECT_THAT(f.error({"--workers", "1", "--workers", "2"}), HasSubstr("--workers: is given 2 times"));
 }
 
+TEST(NodeCommand, SingleFilesMayBeElsewhere) {
+  const std::vector<std::string> flags = {
+      "--node-key-file", "/k/node",      "--operator-key-file", "/k/op",      "--ca-dir",
+      "/k/ca",           "--route-file", "/r/routes",           "--database", "sqlite:/d/hub.db"};
+  const auto expect_places = [](const node::Config& config) {
+    EXPECT_EQ(config.places.node_key, "/k/node");
+    EXPECT_EQ(config.places.operator_key, "/k/op");
+    EXPECT_EQ(config.places.ca_directory, "/k/ca");
+    EXPECT_EQ(config.places.routes, "/r/routes");
+    EXPECT_EQ(config.places.database, "/d/hub.db");
+    EXPECT_TRUE(config.database_url.empty());
+  };
+  Fixture<NodeCommand> by_flag;
+  ASSERT_TRUE(by_flag.resolve(flags));
+  expect_places(by_flag.command.config());
+  Fixture<NodeCommand> by_variable;
+  by_variable.variables = {{"HOME", "/home/u"},
+                           {"CULVERT_NODE_KEY_FILE", "/k/node"},
+                           {"CULVERT_OPERATOR_KEY_FILE", "/k/op"},
+                           {"CULVERT_CA_DIR", "/k/ca"},
+                           {"CULVERT_ROUTE_FILE", "/r/routes"},
+                           {"CULVERT_DATABASE", "sqlite:///d/hub.db"}};
+  ASSERT_TRUE(by_variable.resolve({"--data-dir", "/data"}));
+  expect_places(by_variable.command.config());
+  EXPECT_EQ(by_variable.command.config().data_dir, "/data");
+  Fixture<NodeCommand> by_file;
+  ASSERT_TRUE(by_file.resolve(
+      {"--config", by_file.file("node.toml",
+                                "node-key-file = \"/k/node\"\nca-dir = \"/k/ca\"\n"
+                                "[hub]\noperator-key-file = \"/k/op\"\ndatabase = \"sqlite:/d/hub.db\"\n"
+                                "[edge]\nroute-file = \"/r/routes\"\n")}));
+  expect_places(by_file.command.config());
+  Fixture<NodeCommand> none;
+  ASSERT_TRUE(none.resolve({"--data-dir", "/data"}));
+  EXPECT_TRUE(none.command.config().places.node_key.empty());
+  EXPECT_TRUE(none.command.config().places.database.empty());
+}
+
+TEST(NodeCommand, TheDatabaseIsAUrlOfOneOfTwoKinds) {
+  struct Case {
+    const char* url;
+    const char* file;
+  };
+  for (const auto& [url, file] : std::initializer_list<Case>{{"sqlite:hub.db", "hub.db"},
+                                                             {"sqlite:/d/hub.db", "/d/hub.db"},
+                                                             {"sqlite:///d/hub.db", "/d/hub.db"},
+                                                             {"postgres://u@h/d", ""}}) {
+    Fixture<NodeCommand> f;
+    ASSERT_TRUE(f.resolve({"--database", url})) << url;
+    EXPECT_EQ(f.command.config().places.database, file) << url;
+    EXPECT_EQ(f.command.config().database_url.empty(), *file != '\0') << url;
+  }
+  for (const char* bad :
+       {"sqlite:", "sqlite://hub.db", "sqlite:///", "sqlite:/d/", "/d/hub.db", "mysql://h/d"}) {
+    Fixture<NodeCommand> f;
+    EXPECT_THAT(f.error({"--database", bad}), HasSubstr("sqlite:PATH")) << bad;
+  }
+}
+
 }  // namespace
 }  // namespace culvert::cli

@@ -47,7 +47,9 @@ void OperatorAccess::describe(SettingsBuilder& settings) {
   settings.add(
       {.name = "key",
        .help = "the operator key of the hub",
-       .details = "It has 43 characters and is in the file `operator.key` of the node's data directory.",
+       .details =
+           "It has 43 characters and is in the file `operator.key` of the node's data directory. Flags "
+           "can be seen in process lists: prefer the variable, or the file below.",
        .value_name = "SECRET",
        .default_text = "the node on this host",
        .default_is_words = true,
@@ -64,11 +66,20 @@ void OperatorAccess::describe(SettingsBuilder& settings) {
          operator_key_ = SecretString(text);
          return {};
        }});
+  node::describe_operator_key_file(settings, "key-file", places_.operator_key);
   data_dir_.describe(settings);
 }
 
 Result<> OperatorAccess::find(const Settings& settings, const Environment& environment) {
   operator_key_source_ = settings.source("operator-key");
+  if (operator_key_.empty() && !places_.operator_key.empty()) {
+    auto key = node::read_operator_key(places_.operator_key);
+    if (!key) {
+      return fail(key.error().code, "{}: {}", settings.source("operator-key-file"), key.error().message);
+    }
+    operator_key_ = std::move(*key);
+    operator_key_source_ = settings.source("operator-key-file");
+  }
   if (!urls_.empty() && hub_key_ && !operator_key_.empty()) return {};
   auto dir = data_dir_.path(environment);
   if (!dir) return std::unexpected(dir.error());
@@ -88,11 +99,16 @@ Result<> OperatorAccess::find(const Settings& settings, const Environment& envir
         "{}: is missing; a hub elsewhere needs --hub-url, --hub-key and --operator-key, or their variables",
         urls_.empty() ? "--hub-url (or CULVERT_HUB_URL)"
         : !hub_key_   ? "--hub-key (or CULVERT_HUB_KEY)"
-                      : "--operator-key (or CULVERT_OPERATOR_KEY)");
+                      : "--operator-key-file or --operator-key (or CULVERT_OPERATOR_KEY)");
   }
   if (!hub_key_) hub_key_ = local->hub_key;
   if (operator_key_.empty()) {
-    operator_key_ = local->operator_key;
+    if (!local->operator_key) {
+      return fail(ErrorCode::kInvalid,
+                  "{} has no operator.key; give --operator-key-file the file in which the node has it",
+                  dir->string());
+    }
+    operator_key_ = *local->operator_key;
     operator_key_source_ = fmt::format("operator.key in {}", dir->string());
   }
   if (!urls_.empty()) return {};
@@ -109,7 +125,7 @@ Result<> OperatorAccess::find(const Settings& settings, const Environment& envir
 
 Result<std::optional<node::LocalEdge>> OperatorAccess::find_local_edge(const Settings& settings,
                                                                        const Environment& environment) {
-  for (const char* flag : {"hub-url", "hub-key", "operator-key"}) {
+  for (const char* flag : {"hub-url", "hub-key", "operator-key", "operator-key-file"}) {
     if (settings.given(flag) != nullptr) return std::nullopt;
   }
   auto dir = data_dir_.path(environment);

@@ -9,6 +9,7 @@
 #include "cli/exit_status.h"
 #include "cli/settings.h"
 #include "hubapi/token.h"
+#include "node/file_places.h"
 #include "node/node.h"
 
 namespace culvert::cli {
@@ -35,6 +36,7 @@ class OperatorAccess {
 
  private:
   DataDir data_dir_;
+  node::FilePlaces places_;
   std::vector<hubapi::HubUrl> urls_;
   std::optional<PublicKey> hub_key_;
   SecretString operator_key_;

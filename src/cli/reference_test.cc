@@ -82,8 +82,9 @@ TEST(Reference, WrongMarksAreNamed) {
               HasSubstr("has no end"));
   auto filled = fill_document("<!-- example of ca export -->\nold\n<!-- end -->\nrest\n", program.commands);
   ASSERT_TRUE(filled);
-  EXPECT_TRUE(filled->starts_with(
-      "<!-- example of ca export -->\n```toml\ndata-dir = \"/var/lib/culvert\"\n\n[ca]\n"))
+  EXPECT_TRUE(
+      filled->starts_with("<!-- example of ca export -->\n```toml\ndata-dir = \"/var/lib/culvert\"\n"
+                          "ca-dir = \"/etc/culvert/ca\"\n\n[ca]\n"))
       << *filled;
   EXPECT_TRUE(filled->ends_with("```\n<!-- end -->\nrest\n"));
   EXPECT_THAT(*fill_document("<!-- exit statuses -->\n<!-- end -->\n", program.commands),

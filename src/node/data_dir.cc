@@ -35,7 +35,7 @@ Result<Bytes> read_or_create(const fs::path& path, size_t max_size, ByteView fre
   auto created = create_private_file(path, fresh);
   if (created) return to_bytes(fresh);
   if (created.error().code == ErrorCode::kConflict) return read_existing(path, max_size);
-  return fail(created.error().code, "{}; the data directory must be writable by the user that runs the node",
+  return fail(created.error().code, "{}; its directory must be writable by the user that runs the node",
               created.error().message);
 }
 
@@ -58,9 +58,14 @@ Result<SecretString> check_operator_key(const fs::path& path, Bytes& content) {
 Result<> DataDir::create() const {
   auto created = create_private_directory(path);
   if (created) created = check_only_owner_writes(path);
+  if (!created) {
+    return fail(created.error().code, "{}; or choose another directory with --data-dir",
+                created.error().message);
+  }
+  created = create_private_directory(ca_directory());
+  if (created) created = check_only_owner_writes(ca_directory());
   if (created) return {};
-  return fail(created.error().code, "{}; or choose another directory with --data-dir",
-              created.error().message);
+  return fail(created.error().code, "{}; or choose another directory with --ca-dir", created.error().message);
 }
 
 Result<> DataDir::secure() const {
@@ -89,6 +94,22 @@ Result<FileLock> DataDir::take_lock() const {
               taken.error().message);
 }
 
+Result<std::optional<FileLock>> DataDir::take_database_lock() const {
+  if (places.database.empty()) return std::optional<FileLock>();
+  fs::path beside = database();
+  beside += ".lock";
+  auto taken = FileLock::take(beside);
+  if (taken) return std::optional(std::move(*taken));
+  if (taken.error().code == ErrorCode::kConflict) {
+    return fail(ErrorCode::kConflict, "another node ({}) uses {}; stop it or choose another --database",
+                taken.error().message, database().native());
+  }
+  return fail(taken.error().code,
+              "{}; the directory of the database must be there, and be writable by the "
+              "user that runs the node",
+              taken.error().message);
+}
+
 bool DataDir::has_database() const {
   std::error_code ec;
   auto size = fs::file_size(database(), ec);
@@ -102,7 +123,8 @@ Result<> DataDir::check_complete() const {
       ErrorCode::kInvalid,
       "{} is missing, but {} is there: with a new key every token in use would be void; restore the key "
       "from a backup, or move {} away to start with a new one (all invites must then be created again)",
-      node_key().native(), database().native(), path.native());
+      node_key().native(), database().native(),
+      places.database.empty() ? path.native() : database().native());
 }
 
 Result<SecretKey> DataDir::load_or_create_node_key(Random& random) const {
@@ -127,10 +149,10 @@ Result<SecretString> DataDir::load_or_create_operator_key(Random& random) const 
   return check_operator_key(operator_key(), *content);
 }
 
-Result<SecretString> DataDir::read_operator_key() const {
-  auto content = read_existing(operator_key(), 4096);
+Result<SecretString> read_operator_key(const fs::path& path) {
+  auto content = read_existing(path, 4096);
   if (!content) return std::unexpected(content.error());
-  return check_operator_key(operator_key(), *content);
+  return check_operator_key(path, *content);
 }
 
 // Both files are made exclusively and the certificate follows from the key, so that racing starts agree, and
@@ -271,7 +293,7 @@ Result<std::optional<LocalEdge>> find_local_edge(const std::filesystem::path& da
 }
 
 Result<LocalNode> find_local_node(const std::filesystem::path& data_dir) {
-  DataDir files{data_dir};
+  const DataDir files{data_dir};
   // A node makes its key first and this file last, when its port takes connections already: one that was
   // started a moment ago is worth waiting for.
   std::error_code ignored;
@@ -288,13 +310,18 @@ Result<LocalNode> find_local_node(const std::filesystem::path& data_dir) {
                 "name the directory of the one that runs",
                 data_dir.native(), data_dir.native());
   }
-  auto operator_key = files.read_operator_key();
-  if (!operator_key) return std::unexpected(operator_key.error());
-  return LocalNode{std::move(info->hub_urls), info->hub_key, std::move(*operator_key)};
+  LocalNode node{std::move(info->hub_urls), info->hub_key, std::nullopt};
+  auto operator_key = read_operator_key(files.operator_key());
+  if (operator_key) {
+    node.operator_key = std::move(*operator_key);
+  } else if (operator_key.error().code != ErrorCode::kNotFound) {
+    return std::unexpected(operator_key.error());
+  }
+  return node;
 }
 
-Result<std::string> read_internal_root(const std::filesystem::path& data_dir) {
-  DataDir files{data_dir};
+Result<std::string> read_internal_root(const std::filesystem::path& data_dir, const FilePlaces& places) {
+  const DataDir files{data_dir, places};
   auto content = read_existing(files.ca_certificate(), kMaxPem);
   if (content) return std::string(as_text(*content));
   if (content.error().code != ErrorCode::kNotFound) return std::unexpected(content.error());

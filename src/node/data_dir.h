@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/secret.h"
 #include "base/socket_addr.h"
+#include "node/file_places.h"
 #include "tls/tls.h"
 
 // The files of a node. Secrets are mode 0600 and made create-exclusive: two processes that start at once
@@ -21,14 +22,17 @@ namespace culvert::node {
 
 struct DataDir {
   std::filesystem::path path;
+  FilePlaces places = {};
 
-  std::filesystem::path node_key() const { return path / "node.key"; }          // the 32-byte seed
-  std::filesystem::path operator_key() const { return path / "operator.key"; }  // 43 characters of base64url
-  std::filesystem::path database() const { return path / "hub.db"; }
-  std::filesystem::path ca_certificate() const { return path / "ca.pem"; }
-  std::filesystem::path ca_key() const { return path / "ca.key"; }
+  // The 32-byte seed.
+  std::filesystem::path node_key() const { return place_or(places.node_key, "node.key"); }
+  // 43 characters of base64url.
+  std::filesystem::path operator_key() const { return place_or(places.operator_key, "operator.key"); }
+  std::filesystem::path database() const { return place_or(places.database, "hub.db"); }
+  std::filesystem::path ca_certificate() const { return ca_directory() / "ca.pem"; }
+  std::filesystem::path ca_key() const { return ca_directory() / "ca.key"; }
   // The routes of the hub that an edge on its own follows.
-  std::filesystem::path routes() const { return path / "routes.jsonl"; }
+  std::filesystem::path routes() const { return place_or(places.routes, "routes.jsonl"); }
   // What other commands on this host need to find the running node: "key = value" lines, no secrets.
   std::filesystem::path info() const { return path / "node.info"; }
   // The same of a running edge that has its hub on another host.
@@ -37,10 +41,12 @@ struct DataDir {
   // Held by the running node.
   std::filesystem::path lock() const { return path / "lock"; }
 
-  // Makes the directory when it is missing. Refuses one that other users may write to.
+  // Makes the directory when it is missing, and that of the CA. Refuses one that other users may write to.
   Result<> create() const;
   // kConflict while another node uses the directory.
   Result<FileLock> take_lock() const;
+  // The same for an SQLite file that is not in the directory, which is locked beside it. nullopt: it is.
+  Result<std::optional<FileLock>> take_database_lock() const;
   // Under the lock, before a key is read: removes what an interrupted start left, and the rights of other
   // users to key files, with a warning. kIo when they cannot be removed.
   Result<> secure() const;
@@ -49,7 +55,6 @@ struct DataDir {
   bool has_database() const;  // that is not empty
   Result<SecretKey> load_or_create_node_key(Random& random) const;
   Result<SecretString> load_or_create_operator_key(Random& random) const;
-  Result<SecretString> read_operator_key() const;
   // A key without a certificate gets a new one: a first start may have ended between the two, and a root of
   // the same name and key is as good as the lost one.
   Result<std::unique_ptr<tls::InternalCa>> load_or_create_ca(UnixTime now) const;
@@ -68,6 +73,14 @@ struct DataDir {
   };
   Result<> write_edge_info(const EdgeInfo& info) const;
   Result<EdgeInfo> read_edge_info() const;
+
+ private:
+  std::filesystem::path ca_directory() const {
+    return places.ca_directory.empty() ? path : places.ca_directory;
+  }
+  std::filesystem::path place_or(const std::filesystem::path& place, const char* name) const {
+    return place.empty() ? path / name : place;
+  }
 };
 
 }  // namespace culvert::node

@@ -55,7 +55,7 @@ class EdgeNodeTest : public NodeTest {
     auto local = find_local_node(directory_ / "hub");
     EXPECT_TRUE(local);
     hubapi::HubClient client(loop_, hubapi::parse_hub_urls(local->hub_urls), local->hub_key);
-    auto answer = run_task(loop_, client.call_operator(method, path, body, local->operator_key));
+    auto answer = run_task(loop_, client.call_operator(method, path, body, *local->operator_key));
     EXPECT_TRUE(answer) << answer.error().message;
     return answer ? parse_json_object("the answer", *answer).value() : boost::json::object();
   }

@@ -8,7 +8,7 @@
 namespace culvert::node {
 
 Result<SecretString> export_hub(const HubDatabase& place) {
-  const DataDir files{place.data_dir};
+  const DataDir files{place.data_dir, place.places};
   if (place.url.empty() && !files.has_database()) {
     return fail(ErrorCode::kNotFound,
                 "there is no hub's database {}; name the node's directory with --data-dir, or its PostgreSQL "
@@ -27,13 +27,17 @@ Result<SecretString> export_hub(const HubDatabase& place) {
 Result<Imported> import_hub(const HubDatabase& place, std::string_view text, bool replace) {
   auto archive = hub::decode_archive(text);
   if (!archive) return std::unexpected(archive.error());
-  const DataDir files{place.data_dir};
+  const DataDir files{place.data_dir, place.places};
   std::optional<FileLock> lock;
+  std::optional<FileLock> database_lock;
   if (place.url.empty()) {
     if (auto created = files.create(); !created) return std::unexpected(created.error());
     auto taken = files.take_lock();
     if (!taken) return std::unexpected(taken.error());
     lock = std::move(*taken);
+    auto database_taken = files.take_database_lock();
+    if (!database_taken) return std::unexpected(database_taken.error());
+    database_lock = std::move(*database_taken);
   }
   SystemRandom random;
   auto database = hub::open_database(files.database(), place.url, random);

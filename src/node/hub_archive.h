@@ -3,6 +3,7 @@
 
 #include "base/result.h"
 #include "base/secret.h"
+#include "node/file_places.h"
 
 // What a hub keeps as one file, to move it to another database and to have it as a backup. The database is
 // opened beside the node, which need not know: no API gives the key of the secrets' hashes away.
@@ -11,7 +12,8 @@ namespace culvert::node {
 // Of a node on this host.
 struct HubDatabase {
   std::filesystem::path data_dir;
-  SecretString url = {};  // PostgreSQL; empty: the data directory's SQLite file
+  SecretString url = {};  // PostgreSQL; empty: an SQLite file
+  FilePlaces places = {};
 };
 
 // As of one moment; the node may run. kNotFound: there is no database; otherwise errors are those of opening

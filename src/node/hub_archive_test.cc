@@ -82,5 +82,24 @@ TEST_F(HubArchiveTest, AWrongDatabaseIsNamed) {
   EXPECT_EQ(text.error().message.find("secret"), std::string::npos) << text.error().message;
 }
 
+TEST_F(HubArchiveTest, TheDatabaseMayBeElsewhere) {
+  fill("one");
+  const auto text = export_hub(place("one")).value();
+  HubDatabase elsewhere = place("two");
+  elsewhere.places.database = root_ / "elsewhere.db";
+  ASSERT_TRUE(import_hub(elsewhere, text.expose(), false));
+  EXPECT_TRUE(fs::exists(root_ / "elsewhere.db"));
+  EXPECT_FALSE(fs::exists(root_ / "two" / "hub.db"));
+  const auto again = export_hub(elsewhere).value();
+  EXPECT_NE(again.expose().find(R"("kind":"thing")"), std::string_view::npos);
+  // A node with another data directory has it.
+  auto lock = DataDir{root_ / "three", elsewhere.places}.take_database_lock();
+  ASSERT_TRUE(lock && *lock);
+  auto imported = import_hub(elsewhere, text.expose(), true);
+  ASSERT_FALSE(imported);
+  EXPECT_EQ(imported.error().code, ErrorCode::kConflict);
+  EXPECT_NE(imported.error().message.find("choose another --database"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace culvert::node

@@ -54,8 +54,12 @@ std::vector<std::string> urls_on_this_host(const SocketAddr& listener, const std
 
 class RunningNode final : public Node {
  public:
-  RunningNode(PublicKey id, FileLock lock)
-      : lock_(std::move(lock)), id_(id), last_wait_(loop_), tasks_(loop_) {}
+  RunningNode(PublicKey id, FileLock lock, std::optional<FileLock> database_lock = std::nullopt)
+      : lock_(std::move(lock)),
+        database_lock_(std::move(database_lock)),
+        id_(id),
+        last_wait_(loop_),
+        tasks_(loop_) {}
 
   Result<> open(Config config, const SecretKey& key, const DataDir& files);
   void run() override;
@@ -84,7 +88,9 @@ class RunningNode final : public Node {
   net::Task<std::string> edge_status();
   net::Task<> finish();
 
-  FileLock lock_;  // released last
+  // Released last.
+  FileLock lock_;
+  std::optional<FileLock> database_lock_;
   PublicKey id_;
   bool is_stopping_ = false;  // on loop_
   // Coroutines that a forced end left behind die with the loop; all they may touch then is theirs or shared.
@@ -236,29 +242,6 @@ std::optional<Roles> parse_roles(std::string_view text) {
   return text == "edge,hub" ? std::optional(Roles::kHubAndEdge) : std::nullopt;
 }
 
-void describe_database(SettingsBuilder& settings, SecretString& url) {
-  settings.add(
-      {.name = "database",
-       .help = "the URL of a PostgreSQL database, which several hubs may share",
-       .details =
-           "Without one, the hub keeps its records in the SQLite file `hub.db` of the data directory. The "
-           "hub makes the schema `culvert` in the database, which must be encoded in UTF-8; options of "
-           "libpq, as `sslmode=verify-full`, stand behind a question mark. Since a URL with a password "
-           "on the command line is seen by other users, give it in the file or the variable. "
-           "`culvert hub export` and `culvert hub import` move a hub from one database to another.",
-       .value_name = "URL",
-       .default_text = "the data directory's SQLite file",
-       .default_is_words = true,
-       .example = "postgres://culvert@db.example.com/culvert",
-       .is_secret = true,
-       .apply = [&url](std::string_view text) -> Result<> {
-         if (text.empty()) return {};
-         if (auto checked = hub::check_database_url(text); !checked) return checked;
-         url = SecretString(text);
-         return {};
-       }});
-}
-
 namespace {
 
 void describe_hub(SettingsBuilder& settings, Config& config) {
@@ -289,7 +272,8 @@ void describe_hub(SettingsBuilder& settings, Config& config) {
          return fail(ErrorCode::kInvalid, "{} is not supported; the only choice is internal",
                      culvert::quoted(text));
        }});
-  describe_database(settings, config.database_url);
+  describe_operator_key_file(settings, "operator-key-file", config.places.operator_key);
+  describe_database(settings, config.database_url, config.places.database);
   settings.add({.name = "audit-entries",
                 .help = "how many entries of the audit log are kept, the newest",
                 .details = "An entry has some 500 bytes."},
@@ -300,8 +284,29 @@ void describe_hub(SettingsBuilder& settings, Config& config) {
 }  // namespace
 
 void describe(SettingsBuilder& settings, Config& config) {
-  if (config.roles != Roles::kEdge) describe_hub(settings, config);
+  settings.section("");
+  describe_ca_directory(settings, config.places.ca_directory);
+  if (config.roles != Roles::kEdge) {
+    add_path(settings,
+             {.name = "node-key-file",
+              .help = "the file of the node's identity, 32 bytes",
+              .details = "It is made when missing. An edge alone has its identity in its token.",
+              .value_name = "FILE",
+              .default_text = "`node.key` in the data directory",
+              .example = "/run/secrets/node.key"},
+             config.places.node_key);
+    describe_hub(settings, config);
+  }
   edge::describe(settings, config.edge);
+  if (config.roles != Roles::kHub) {
+    add_path(settings,
+             {.name = "route-file",
+              .help = "the file in which an edge alone keeps the routes of its hub",
+              .value_name = "FILE",
+              .default_text = "`routes.jsonl` in the data directory",
+              .example = "/var/lib/culvert/routes.jsonl"},
+             config.places.routes);
+  }
   settings.add(
       {.name = "edge-addr",
        .help = "UDP addresses at which agents reach this edge, where the port is mapped to another one",
@@ -336,7 +341,7 @@ Result<std::unique_ptr<Node>> Node::start(Config config) {
   auto raised = raise_descriptor_limit();
   if (!raised) log_warn("descriptor_limit", "reason={}", culvert::quoted(raised.error().message));
 
-  DataDir files{config.data_dir};
+  const DataDir files{config.data_dir, config.places};
   auto created = files.create();
   if (!created) return std::unexpected(created.error());
   auto lock = files.take_lock();
@@ -344,6 +349,8 @@ Result<std::unique_ptr<Node>> Node::start(Config config) {
   auto secured = files.secure();
   if (!secured) return std::unexpected(secured.error());
   if (config.edge_token) return start_edge(std::move(config), files, std::move(*lock));
+  auto database_lock = files.take_database_lock();
+  if (!database_lock) return std::unexpected(database_lock.error());
   auto complete = files.check_complete();
   if (!complete) return std::unexpected(complete.error());
   std::error_code ignored;
@@ -355,7 +362,7 @@ Result<std::unique_ptr<Node>> Node::start(Config config) {
   SystemRandom random;
   auto key = files.load_or_create_node_key(random);
   if (!key) return std::unexpected(key.error());
-  auto node = std::make_unique<RunningNode>(key->public_key(), std::move(*lock));
+  auto node = std::make_unique<RunningNode>(key->public_key(), std::move(*lock), std::move(*database_lock));
   auto opened = node->open(std::move(config), *key, files);
   if (!opened) return std::unexpected(opened.error());
   if (lost_database) {

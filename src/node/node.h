@@ -19,6 +19,7 @@
 #include "hub/store_options.h"
 #include "hub/tenant_limits.h"
 #include "hubapi/token.h"
+#include "node/file_places.h"
 #include "ops/options.h"
 
 namespace culvert::node {
@@ -32,7 +33,8 @@ struct Config {
   Roles roles = Roles::kHubAndEdge;
   std::optional<hubapi::EdgeToken> edge_token = std::nullopt;  // of an edge without a hub
   std::filesystem::path data_dir;        // keys, database, internal CA; made when missing
-  SecretString database_url = {};        // PostgreSQL; empty: the data directory's SQLite file
+  FilePlaces places = {};                // of files that are not in the data directory
+  SecretString database_url = {};        // PostgreSQL; empty: an SQLite file
   std::vector<std::string> public_urls;  // empty: https://<first address of this host>:<tcp port>
   std::vector<std::string>
       edge_addrs;  // "host:port" for the tunnel's UDP; empty: host of the first URL, the UDP port
@@ -44,10 +46,8 @@ struct Config {
   Reload reload = nullptr;
 };
 
-// The setting of section [hub] that says where the database is, for the commands that work on it as well.
-void describe_database(SettingsBuilder& settings, SecretString& url);
-// Sections [hub], [edge] and [metrics], without [hub] for an edge alone. The data directory, the roles and
-// the edge's token are not among them.
+// The files above the first section, and the sections [hub], [edge] and [metrics], without [hub] for an edge
+// alone. The data directory, the roles and the edge's token are not among them.
 void describe(SettingsBuilder& settings, Config& config);
 // The series of a node, all of them zero: for the reference.
 void describe_metrics(Metrics& metrics);
@@ -84,7 +84,7 @@ class Node {
 struct LocalNode {
   std::vector<std::string> hub_urls;  // as the running node wrote them
   PublicKey hub_key;
-  SecretString operator_key;
+  std::optional<SecretString> operator_key;  // nullopt: it is not in the data directory
 };
 // kNotFound: no node ever started there (the message says how to start one).
 Result<LocalNode> find_local_node(const std::filesystem::path& data_dir);
@@ -95,7 +95,9 @@ struct LocalEdge {
 };
 // nullopt: the last that was started there was no such edge.
 Result<std::optional<LocalEdge>> find_local_edge(const std::filesystem::path& data_dir);
+// An operator key that is kept in a file, here or copied from another host.
+Result<SecretString> read_operator_key(const std::filesystem::path& path);
 // The internal CA's root certificate, PEM.
-Result<std::string> read_internal_root(const std::filesystem::path& data_dir);
+Result<std::string> read_internal_root(const std::filesystem::path& data_dir, const FilePlaces& places = {});
 
 }  // namespace culvert::node

@@ -40,11 +40,11 @@ TEST_F(NodeTest, TheFirstStartMakesEverythingAndTheSecondKeepsIt) {
     EXPECT_EQ(local->hub_key, (*node)->id());
     if (starts == 0) {
       id = (*node)->id();
-      operator_key = local->operator_key.expose();
+      operator_key = local->operator_key->expose();
       root = read_internal_root(directory_).value();
     }
     EXPECT_EQ((*node)->id(), *id);
-    EXPECT_EQ(local->operator_key.expose(), operator_key);
+    EXPECT_EQ(local->operator_key->expose(), operator_key);
     EXPECT_EQ(read_internal_root(directory_).value(), root);
   }
   EXPECT_EQ(operator_key.size(), 43u);
@@ -54,6 +54,61 @@ TEST_F(NodeTest, TheFirstStartMakesEverythingAndTheSecondKeepsIt) {
     EXPECT_EQ(mode_of(secret), kPrivate) << secret;
   }
   EXPECT_EQ(fs::file_size(files().node_key()), 32u);
+}
+
+TEST_F(NodeTest, EachFileMayBeElsewhere) {
+  const fs::path elsewhere = directory_ / "elsewhere";
+  Config moved = config();
+  moved.data_dir = directory_ / "data";
+  moved.places = {.node_key = elsewhere / "node",
+                  .operator_key = elsewhere / "operator",
+                  .database = elsewhere / "records",
+                  .ca_directory = directory_ / "ca"};
+  fs::create_directories(elsewhere);
+  std::optional<PublicKey> id;
+  for (int starts = 0; starts < 2; ++starts) {
+    auto node = Node::start(moved);
+    ASSERT_TRUE(node) << node.error().message;
+    if (starts == 0) id = (*node)->id();
+    EXPECT_EQ((*node)->id(), *id);
+  }
+  for (const fs::path& made : {elsewhere / "node", elsewhere / "operator", elsewhere / "records",
+                               directory_ / "ca" / "ca.key", directory_ / "ca" / "ca.pem"})
+    EXPECT_TRUE(fs::exists(made)) << made;
+  for (const char* name : {"node.key", "operator.key", "hub.db", "ca.key", "ca.pem"})
+    EXPECT_FALSE(fs::exists(moved.data_dir / name)) << name;
+  EXPECT_EQ(read_internal_root(moved.data_dir, moved.places).value(), read(directory_ / "ca" / "ca.pem"));
+  EXPECT_FALSE(find_local_node(moved.data_dir)->operator_key);
+  EXPECT_EQ(read_operator_key(elsewhere / "operator")->expose(), read(elsewhere / "operator"));
+
+  // Only the identity is moved: the rest stays where it was.
+  Config one = config();
+  one.places.node_key = elsewhere / "node";
+  auto node = Node::start(one);
+  ASSERT_TRUE(node) << node.error().message;
+  EXPECT_EQ((*node)->id(), *id);
+  EXPECT_TRUE(fs::exists(directory_ / "hub.db"));
+  EXPECT_FALSE(fs::exists(directory_ / "node.key"));
+}
+
+TEST_F(NodeTest, ADatabaseElsewhereHasOneNode) {
+  Config first = config();
+  first.places.database = directory_.native() + ".db";
+  auto node = Node::start(first);
+  ASSERT_TRUE(node) << node.error().message;
+  Config second = first;
+  second.data_dir = directory_ / "second";
+  const std::string error = error_of(second, ErrorCode::kConflict);
+  EXPECT_NE(error.find(first.places.database.native()), std::string::npos) << error;
+  node->reset();
+  const std::string other_key = error_of(second, ErrorCode::kInvalid);
+  EXPECT_NE(other_key.find("or move " + second.places.database.native() + " away"), std::string::npos)
+      << other_key;
+  second.places.node_key = files().node_key();
+  auto moved = Node::start(second);
+  EXPECT_TRUE(moved) << moved.error().message;
+  fs::remove(first.places.database);
+  fs::remove(first.places.database.native() + ".lock");
 }
 
 TEST_F(NodeTest, BrokenFilesAreNamedWithWhatToDo) {

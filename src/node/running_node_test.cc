@@ -34,7 +34,7 @@ class RunningNodeTest : public NodeTest {
   }
   Result<std::string> call(std::string method, std::string path, std::string body) {
     return run_task(loop_, client_->call_operator(std::move(method), std::move(path), std::move(body),
-                                                  local_->operator_key));
+                                                  *local_->operator_key));
   }
   static std::string member(const std::string& json, std::string_view name) {
     std::string key = fmt::format("\"{}\":\"", name);
@@ -233,7 +233,7 @@ TEST_F(RunningNodeTest, OnlyTheRightKeyIsTheHub) {
   auto wrong = edge::testing::key(77).public_key();
   auto url = hubapi::parse_hub_url(node_->public_urls()[0]).value();
   hubapi::HubClient misled(loop_, {url}, wrong);
-  auto answer = run_task(loop_, misled.call_operator("GET", "/v1/invites", "", local_->operator_key));
+  auto answer = run_task(loop_, misled.call_operator("GET", "/v1/invites", "", *local_->operator_key));
   EXPECT_FALSE(answer);
   EXPECT_TRUE(call("GET", "/v1/invites", ""));
 }

@@ -13,6 +13,10 @@ from lab.world import BINARY, CLEAN_ENV, NODE_IP
 NODE = {
     "config": None,
     "data-dir": None,
+    "ca-dir": None,
+    "node-key-file": None,
+    "operator-key-file": None,
+    "route-file": None,
     "listen": ["nonsense", "1.2.3.4", "1.2.3.4:70000", "1.2.3.4:-1", "localhost:443", ":443", "[::1:443", "1.2.3:80", "0.0.0.0:"],
     "udp-listen": ["nonsense", "1.2.3.4", "1.2.3.4:70000", "[::1]", "1.2.3.4:x"],
     "public-url": ["http://example.test", "example.test", "https://", "https://example.test/path", "https://example.test?q=1",
@@ -21,7 +25,7 @@ NODE = {
     "roles": ["nonsense", "hub,relay", "Hub", "hub edge"],
     "edge-token": None,
     "edge-token-file": None,
-    "database": ["nonsense", "mysql://example.test/culvert", "http://example.test"],
+    "database": ["nonsense", "mysql://example.test/culvert", "http://example.test", "sqlite:", "sqlite://hub.db", "sqlite:/d/"],
     "audit-entries": ["0", "-1", "many"],
     "allow-privileged-ports": ["maybe", "2", "Yes "],
     "port-range": ["nonsense", "30000-20000", "0-10", "1-70000"],
@@ -85,6 +89,7 @@ HUB_ACCESS = {
     "hub-url": ["http://example.test", "example.test", "https://", "https://x/path", "https://a.test,nonsense", ","],
     "hub-key": ["nonsense", "ab" * 31, "zz" * 32, "00" * 33],
     "operator-key": ["nonsense", "A" * 42, "A" * 44, "!" * 43],
+    "operator-key-file": ["/nonexistent/operator.key", "/"],
 }
 OUTPUT = {"output": ["xml", "JSON", "table,json"]}
 INVITE_CREATE = {
@@ -103,7 +108,7 @@ INVITE_CREATE = {
     "ports": None,  # the hub judges them
     "expires": ["soon", "48", "-1h", "1y", "h", "99999d", "1ms"],
 }
-CA_EXPORT = {"config": None, "data-dir": None, "out": None}
+CA_EXPORT = {"config": None, "data-dir": None, "ca-dir": None, "out": None}
 TOKEN_INSPECT = {"config": None, "token": None, "token-file": None, **OUTPUT}
 # Of every command that takes settings: its own, and the words behind which they can come.
 COMMANDS = {
