@@ -20,9 +20,12 @@ using Commands = std::vector<std::unique_ptr<Command>>;
 
 // Those that run on, whose files are written by hand.
 const std::vector<std::string>& checked_commands() {
-  static const std::vector<std::string> names = {"node", "agent", "http"};
+  static const std::vector<std::string> names = {"node", "hub", "edge", "agent", "http"};
   return names;
 }
+
+// Without those whose files fit `node` as well.
+constexpr const char* kGuessedCommands[] = {"node", "agent", "http"};
 
 CommandInfo check_info() {
   return {.name = "config check",
@@ -31,10 +34,12 @@ CommandInfo check_info() {
               "  culvert config check --config /etc/culvert/node.toml\n"
               "  culvert config check agent --config /etc/culvert/agent.toml\n"
               "  CULVERT_WORKERS=4 culvert config check node\n",
-          .positional = Positional{.name = "COMMAND",
-                                   .help = "node, agent or http; without it, the one that the file fits best",
-                                   .choices = checked_commands(),
-                                   .is_optional = true}};
+          .positional = Positional{
+              .name = "COMMAND",
+              .help = "node, hub, edge, agent or http; without it, the one of node, agent and http "
+                      "that the file fits best",
+              .choices = checked_commands(),
+              .is_optional = true}};
 }
 
 CommandInfo show_info() {
@@ -87,7 +92,8 @@ struct Verdict {
 
 Result<Verdict> judge(const std::string& name, const Arguments& arguments, const Environment& environment) {
   if (std::ranges::find(checked_commands(), name) == checked_commands().end())
-    return fail(ErrorCode::kInvalid, "COMMAND: is not one that is checked (expected node, agent or http)");
+    return fail(ErrorCode::kInvalid,
+                "COMMAND: is not one that is checked (expected node, hub, edge, agent or http)");
   auto target = find_target(name);
   if (!target) return std::unexpected(target.error());
   return Verdict{name, find_problems(**target, arguments, environment)};
@@ -96,7 +102,7 @@ Result<Verdict> judge(const std::string& name, const Arguments& arguments, const
 // The command that finds the least wrong.
 Result<Verdict> judge_best(const Arguments& arguments, const Environment& environment) {
   std::optional<Verdict> best;
-  for (const std::string& name : checked_commands()) {
+  for (const char* name : kGuessedCommands) {
     auto verdict = judge(name, arguments, environment);
     if (!verdict) return verdict;
     if (!best || verdict->problems.size() < best->problems.size()) best = std::move(*verdict);
@@ -145,7 +151,7 @@ Result<> ConfigCheckCommand::resolve(const Arguments& arguments, const Environme
   const bool has_file = arguments.values.contains("config") || environment("CULVERT_CONFIG");
   if (arguments.positional.empty() && !has_file)
     return fail(ErrorCode::kInvalid,
-                "--config: is missing; give a file, or node, agent or http to check the "
+                "--config: is missing; give a file, or node, hub, edge, agent or http to check the "
                 "environment alone");
   auto verdict = arguments.positional.empty() ? judge_best(arguments, environment)
                                               : judge(arguments.positional, arguments, environment);

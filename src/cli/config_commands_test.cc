@@ -103,7 +103,31 @@ TEST(ConfigCheck, ReadsTheEnvironment) {
   f.variables["CULVERT_WORKERS"] = "none";
   EXPECT_THAT(f.error({"node"}), StartsWith("CULVERT_WORKERS: "));
   EXPECT_THAT(f.error({}), StartsWith("--config: is missing"));
-  EXPECT_THAT(f.error({"version"}), HasSubstr("expected node, agent or http"));
+  EXPECT_THAT(f.error({"version"}), HasSubstr("expected node, hub, edge, agent or http"));
+}
+
+TEST(ConfigCheck, AHubAndAnEdgeAreCheckedWhereTheyAreNamed) {
+  struct Case {
+    std::string command;
+    std::string content;
+    std::string problem;  // empty: it is right
+  };
+  for (const Case& c : std::initializer_list<Case>{
+           {"hub", "[hub]\naudit-entries = 5000\n", ""},
+           {"hub", "edge-token-file = \"/nonexistent\"\n", "edge-token-file: is unknown to `culvert hub`"},
+           {"edge", "[edge]\nworkers = 2\n", ""},
+           {"edge", "[hub]\naudit-entries = 5000\n", "hub.audit-entries: is unknown to `culvert edge`"}}) {
+    Fixture<ConfigCheckCommand> f;
+    auto resolved = f.resolve({c.command, "--config", f.file("c.toml", c.content)});
+    ASSERT_EQ(resolved.has_value(), c.problem.empty()) << c.content;
+    if (!resolved) {
+      EXPECT_THAT(resolved.error().message, HasSubstr(c.problem));
+      continue;
+    }
+    testing::internal::CaptureStdout();
+    EXPECT_TRUE(f.command.run());
+    EXPECT_THAT(testing::internal::GetCapturedStdout(), HasSubstr("ok: `culvert " + c.command + "` "));
+  }
 }
 
 TEST(ConfigReference, HasTheTablesOfTheDocuments) {
