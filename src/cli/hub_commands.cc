@@ -19,6 +19,16 @@ NamedCommandInfo invite_show() {
           .columns = invite_columns()};
 }
 
+NamedCommandInfo invite_revoke() {
+  return {.command = {.name = "invite revoke",
+                      .summary = "Revoke an invite: its agents are cut off at once",
+                      .examples = "  culvert invite revoke laptop\n",
+                      .positional = invite_word()},
+          .method = "DELETE",
+          .path = "/v1/invites/",
+          .done = "revoked"};
+}
+
 NamedCommandInfo tenant_show() {
   return {.command = {.name = "tenant show",
                       .summary = "Show one tenant and its invite",
@@ -228,6 +238,7 @@ std::vector<std::unique_ptr<Command>> make_hub_commands() {
   std::vector<std::unique_ptr<Command>> commands;
   commands.push_back(std::make_unique<NamedCommand>(invite_show()));
   commands.push_back(std::make_unique<InviteEditCommand>());
+  commands.push_back(std::make_unique<NamedCommand>(invite_revoke()));
   commands.push_back(std::make_unique<ListCommand>(tenant_list()));
   commands.push_back(std::make_unique<NamedCommand>(tenant_show()));
   commands.push_back(std::make_unique<NamedCommand>(tenant_suspend()));

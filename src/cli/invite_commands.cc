@@ -4,7 +4,6 @@
 
 #include <boost/json/serialize.hpp>
 
-#include "base/encoding.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -35,21 +34,6 @@ const std::vector<Column>& created_columns() {
       {"expires", "expires_at", Show::kTime, "never"},
   };
   return columns;
-}
-
-bool is_invite_id(std::string_view word) {
-  auto bytes = from_base64url(word);
-  return bytes && bytes->size() == 16;
-}
-
-CommandInfo revoke_info() {
-  return {.name = "invite revoke",
-          .summary = "Revoke an invite: its agents are cut off at once",
-          .examples = "  culvert invite revoke AAECAwQFBgcICQoLDA0ODw\n",
-          .positional = Positional{.name = "ID",
-                                   .help = "the invite's ID, as `culvert invite list` shows it",
-                                   // Base64url has dashes, and no flag looks like 16 bytes of it.
-                                   .accepts_dash = is_invite_id}};
 }
 
 // Ready to be shown, like everything that comes from the hub.
@@ -183,34 +167,10 @@ std::string InviteCreateCommand::when_output_is_lost() const {
       created_id_);
 }
 
-InviteRevokeCommand::InviteRevokeCommand() : OperatorCommand(revoke_info()) {
-  SettingsBuilder builder = settings_.builder();
-  access_.describe(builder);
-}
-
-Result<> InviteRevokeCommand::resolve(const Arguments& arguments, const Environment& environment) {
-  auto resolved = settings_.resolve(arguments, environment);
-  if (!resolved) return resolved;
-  id_ = arguments.positional;
-  if (!is_invite_id(id_)) {
-    return fail(ErrorCode::kInvalid,
-                "ID: not an invite ID; copy it from `culvert invite list` (22 characters)");
-  }
-  return access_.find(settings_, environment);
-}
-
-Result<> InviteRevokeCommand::run() {
-  auto answer = access_.call("DELETE", "/v1/invites/" + id_, "");
-  if (!answer) return std::unexpected(answer.error());
-  print("revoked {}\n", id_);
-  return {};
-}
-
 std::vector<std::unique_ptr<Command>> make_invite_commands() {
   std::vector<std::unique_ptr<Command>> commands;
   commands.push_back(std::make_unique<InviteCreateCommand>());
   commands.push_back(std::make_unique<ListCommand>(invite_list_info()));
-  commands.push_back(std::make_unique<InviteRevokeCommand>());
   return commands;
 }
 

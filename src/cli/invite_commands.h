@@ -31,17 +31,6 @@ class InviteCreateCommand final : public OperatorCommand {
   OutputOptions output_;
 };
 
-// culvert invite revoke
-class InviteRevokeCommand final : public OperatorCommand {
- public:
-  InviteRevokeCommand();
-  Result<> resolve(const Arguments& arguments, const Environment& environment) override;
-  Result<> run() override;
-
- private:
-  std::string id_;
-};
-
 // What is printed of an invite: facts for people, which go to standard error, and the token, which goes to
 // standard output alone, so that `invite create > token` makes a token file.
 struct CreatedInvite {

@@ -143,12 +143,5 @@ TEST(InviteCreate, ShowsNoControlCharactersOfOthers) {
   EXPECT_THAT(created->facts, HasSubstr("hostnames  \\u009b\n"));
 }
 
-TEST(InviteRevoke, ChecksTheId) {
-  Fixture<InviteRevokeCommand> f;
-  EXPECT_TRUE(f.resolve(with_hub({"AAECAwQFBgcICQoLDA0ODw"})));
-  Fixture<InviteRevokeCommand> g;
-  EXPECT_THAT(g.error(with_hub({"../../v1"})), testing::StartsWith("ID: "));
-}
-
 }  // namespace
 }  // namespace culvert::cli

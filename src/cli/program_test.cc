@@ -85,7 +85,7 @@ TEST(Program, BadUsageIsTwoAndSaysWhatAndWhere) {
            {{"node", "--listen"}, "culvert node --help"},
            {{"node", "stray"}, "culvert node --help"},
            {{"http"}, "TARGET: is missing. See `culvert http --help`"},
-           {{"invite", "revoke"}, "ID: is missing."},
+           {{"invite", "revoke"}, "INVITE: is missing."},
            {{"invite", "revoke", "a", "b"}, "unexpected argument \"b\". See `culvert invite revoke --help`"},
            {{"invite", "list", "--json=x"}, "--json: takes no value."},
            {{"version", "-o", "xml"}, "--output: invalid format \"xml\" (expected table, json or yaml)"},

@@ -103,6 +103,21 @@ def test_revoking_twice_and_revoking_what_never_was(world):
     assert never.returncode != 0 and never.stderr.strip()
 
 
+def test_an_invite_is_revoked_by_its_name_and_by_its_tenants_id(world):
+    node = world.node()
+    world.invite(node, "a.example.test", "laptop")
+    world.invite(node, "b.example.test", "desktop")
+    by_name = world.culvert("invite", "revoke", "--data-dir", node.data_dir, "laptop")
+    assert by_name.returncode == 0 and by_name.stdout == "revoked laptop\n", by_name.stderr
+    again = world.culvert("invite", "revoke", "--data-dir", node.data_dir, "laptop")
+    assert again.returncode == 5 and "no invite is called" in again.stderr
+    shown = world.culvert("invite", "show", "--data-dir", node.data_dir, "desktop", "-o", "json")
+    by_tenant = world.culvert("invite", "revoke", "--data-dir", node.data_dir, json.loads(shown.stdout)["tenant_id"])
+    assert by_tenant.returncode == 0, by_tenant.stderr
+    listing = json.loads(world.culvert("invite", "list", "--data-dir", node.data_dir, "-o", "json").stdout)
+    assert [invite["status"] for invite in listing["invites"]] == ["revoked", "revoked"]
+
+
 def test_two_invites_cannot_hold_one_name(world):
     node = world.node()
     world.invite(node, "*.w.example.test", "first")
