@@ -110,6 +110,17 @@ Result<Verdict> judge_best(const Arguments& arguments, const Environment& enviro
   return std::move(*best);
 }
 
+// For people only where nothing is wrong.
+Result<std::string> format_verdict(const Verdict& verdict, const OutputOptions& options) {
+  json::array problems;
+  for (const Error& problem : verdict.problems) problems.push_back(json::string(problem.message));
+  const json::object document{{"command", verdict.name},
+                              {"status", verdict.problems.empty() ? "ok" : "invalid"},
+                              {"problems", std::move(problems)}};
+  return format_done(fmt::format("ok: `culvert {}` takes these settings", verdict.name),
+                     json::serialize(document), options);
+}
+
 json::object row_of(const Setting& setting, const Settings::Given* given) {
   json::object row;
   row["setting"] = dotted_name(setting);
@@ -118,6 +129,18 @@ json::object row_of(const Setting& setting, const Settings::Given* given) {
                                                 : json::value(setting.default_text);
   row["source"] = given != nullptr ? given->place : "default";
   return row;
+}
+
+// The command's own settings: the file is the target's.
+Result<> resolve_own(Settings& settings, OutputOptions& output, const Arguments& arguments,
+                     const Environment& environment) {
+  Arguments own = arguments;
+  own.values.erase("config");
+  auto resolved = settings.resolve(own, [&environment](const std::string& name) {
+    return name == "CULVERT_CONFIG" ? std::nullopt : environment(name);
+  });
+  if (!resolved) return resolved;
+  return complete(output, arguments, environment);
 }
 
 }  // namespace
@@ -145,9 +168,14 @@ Result<Arguments> ConfigCommand::parse_for(const Command& target, std::span<cons
   return arguments;
 }
 
-ConfigCheckCommand::ConfigCheckCommand() : ConfigCommand(check_info()), settings_(info().name) {}
+ConfigCheckCommand::ConfigCheckCommand() : ConfigCommand(check_info()), settings_(info().name) {
+  SettingsBuilder builder = settings_.builder();
+  describe(builder, output_);
+}
 
 Result<> ConfigCheckCommand::resolve(const Arguments& arguments, const Environment& environment) {
+  auto resolved = resolve_own(settings_, output_, arguments, environment);
+  if (!resolved) return resolved;
   const bool has_file = arguments.values.contains("config") || environment("CULVERT_CONFIG");
   if (arguments.positional.empty() && !has_file)
     return fail(ErrorCode::kInvalid,
@@ -156,8 +184,11 @@ Result<> ConfigCheckCommand::resolve(const Arguments& arguments, const Environme
   auto verdict = arguments.positional.empty() ? judge_best(arguments, environment)
                                               : judge(arguments.positional, arguments, environment);
   if (!verdict) return std::unexpected(verdict.error());
-  verdict_ = fmt::format("ok: `culvert {}` takes these settings", verdict->name);
+  auto shown = format_verdict(*verdict, output_);
+  if (!shown) return std::unexpected(shown.error());
+  verdict_ = std::move(*shown);
   if (verdict->problems.empty()) return {};
+  if (output_.format != OutputFormat::kTable) print("{}", verdict_);
   Error last = std::move(verdict->problems.back());
   verdict->problems.pop_back();
   for (const Error& problem : verdict->problems) print_message("{}", problem.message);
@@ -165,7 +196,7 @@ Result<> ConfigCheckCommand::resolve(const Arguments& arguments, const Environme
 }
 
 Result<> ConfigCheckCommand::run() {
-  print("{}\n", verdict_);
+  print("{}", verdict_);
   return {};
 }
 
@@ -175,15 +206,8 @@ ConfigShowCommand::ConfigShowCommand() : ConfigCommand(show_info()), settings_(i
 }
 
 Result<> ConfigShowCommand::resolve(const Arguments& arguments, const Environment& environment) {
-  // The file is the target's.
-  Arguments own = arguments;
-  own.values.erase("config");
-  auto resolved = settings_.resolve(own, [&environment](const std::string& name) {
-    return name == "CULVERT_CONFIG" ? std::nullopt : environment(name);
-  });
+  auto resolved = resolve_own(settings_, output_, arguments, environment);
   if (!resolved) return resolved;
-  auto completed = complete(output_, arguments, environment);
-  if (!completed) return completed;
   auto target = find_target(arguments.positional);
   if (!target) return std::unexpected(target.error());
   // What is wrong besides the settings, as a token that is missing, is not asked for here.

@@ -31,7 +31,8 @@ class ConfigCheckCommand final : public ConfigCommand {
   Result<> run() override;
 
  private:
-  Settings settings_;  // --config alone
+  Settings settings_;
+  OutputOptions output_;
   std::string verdict_;
 };
 

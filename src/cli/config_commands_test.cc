@@ -72,6 +72,20 @@ TEST(ConfigCheck, ReportsEverythingThatIsWrong) {
   EXPECT_THAT(last, StartsWith(file + ":4:1: edge.balance: "));
 }
 
+TEST(ConfigCheck, AVerdictMayBeADocument) {
+  testing::internal::CaptureStdout();
+  Fixture<ConfigCheckCommand> right;
+  ASSERT_TRUE(right.resolve({"node", "-o", "json"}));
+  EXPECT_TRUE(right.command.run());
+  Fixture<ConfigCheckCommand> wrong;
+  wrong.variables = {{"HOME", "/home/u"}, {"CULVERT_OUTPUT", "json"}, {"CULVERT_WORKERS", "none"}};
+  EXPECT_THAT(wrong.error({"node"}), StartsWith("CULVERT_WORKERS: "));
+  const std::string out = testing::internal::GetCapturedStdout();
+  EXPECT_THAT(out, StartsWith(R"({"command":"node","status":"ok","problems":[]})"
+                              "\n"
+                              R"({"command":"node","status":"invalid","problems":["CULVERT_WORKERS: )"));
+}
+
 TEST(ConfigCheck, FindsTheCommandOfAFile) {
   const std::string secret = token().encode();
   struct Case {

@@ -17,7 +17,8 @@ CommandInfo create_info() {
           .summary = "Create the token of an edge on another host and print it",
           .examples =
               "  culvert edge-invite create --name paris --region eu-west\n"
-              "  (umask 077; culvert edge-invite create --name paris > edge-token)\n"};
+              "  (umask 077; culvert edge-invite create --name paris > edge-token)\n"
+              "  culvert edge-invite create --name paris -o json\n"};
 }
 
 Setting text_setting(std::string name, std::string help, std::string example, std::string variable,
@@ -44,12 +45,15 @@ EdgeInviteCreateCommand::EdgeInviteCreateCommand() : OperatorCommand(create_info
   builder.add(std::move(name));
   builder.add(
       text_setting("region", "where the edge is, for people", "eu-west", "CULVERT_EDGE_REGION", region_));
+  describe(builder, output_);
   access_.describe(builder);
 }
 
 Result<> EdgeInviteCreateCommand::resolve(const Arguments& arguments, const Environment& environment) {
   auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
+  auto completed = complete(output_, arguments, environment);
+  if (!completed) return completed;
   return access_.find(settings_, environment);
 }
 
@@ -66,6 +70,12 @@ Result<> EdgeInviteCreateCommand::run() {
   created_name_ = printable(reader.text("name"));
   const std::string_view id = reader.text("edge_id");
   if (reader.error()) return std::unexpected(*reader.error());
+  if (output_.format != OutputFormat::kTable) {
+    auto document = format_object(*answer, {}, output_);
+    if (!document) return std::unexpected(document.error());
+    print("{}", *document);
+    return {};
+  }
   print_message(
       "edge {} has the id {}; start it with this token in CULVERT_EDGE_TOKEN, on a host that the "
       "public and the agents reach. The token is a secret, and is not shown again",

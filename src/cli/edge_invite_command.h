@@ -18,6 +18,7 @@ class EdgeInviteCreateCommand final : public OperatorCommand {
   std::string name_;
   std::string region_;
   std::string created_name_;
+  OutputOptions output_;
 };
 
 }  // namespace culvert::cli

@@ -125,7 +125,9 @@ Result<> EntrySubmitCommand::run() {
   auto answer = submit(change_);
   if (!answer) return std::unexpected(answer.error());
   if (change_.op == Op::kDelete) {
-    print("deleted {}\n", change_.hostname->text());
+    auto text = format_done(fmt::format("deleted {}", change_.hostname->text()), *answer, output_);
+    if (!text) return std::unexpected(text.error());
+    print("{}", *text);
     return {};
   }
   auto body = parse_json_object("the hub's answer", *answer);
@@ -178,18 +180,24 @@ TenantLeaveCommand::TenantLeaveCommand()
            .examples = "  culvert tenant leave --token-file token\n"}) {
   SettingsBuilder builder = settings_.builder();
   source_.describe(builder);
+  describe(builder, output_);
 }
 
 Result<> TenantLeaveCommand::resolve(const Arguments& arguments, const Environment& environment) {
   auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
+  auto completed = complete(output_, arguments, environment);
+  if (!completed) return completed;
   return read_token();
 }
 
 Result<> TenantLeaveCommand::run() {
   auto answer = submit({.sequence = 0, .op = Op::kLeave});
   if (!answer) return std::unexpected(answer.error());
-  print("removed {}\n", token_->tenant_key.public_key().to_string());
+  auto text =
+      format_done(fmt::format("removed {}", token_->tenant_key.public_key().to_string()), *answer, output_);
+  if (!text) return std::unexpected(text.error());
+  print("{}", *text);
   return {};
 }
 

@@ -70,6 +70,9 @@ class TenantLeaveCommand final : public TenantCommand {
   TenantLeaveCommand();
   Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
+
+ private:
+  OutputOptions output_;
 };
 
 }  // namespace culvert::cli

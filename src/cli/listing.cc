@@ -174,6 +174,11 @@ Result<std::string> format_members(const ListingInfo& info, std::string_view wha
   return format_entries(info, entries, options);
 }
 
+Result<std::string> format_done(std::string_view line, std::string_view text, const OutputOptions& options) {
+  if (options.format == OutputFormat::kTable) return fmt::format("{}\n", line);
+  return format_document(text, options.format);
+}
+
 Result<std::string> format_facts(std::string_view text, const std::vector<Column>& columns) {
   auto object = parse_answer(text);
   if (!object) return std::unexpected(object.error());

@@ -58,6 +58,9 @@ Result<std::string> fetch_listing(const ListingInfo& info, const std::string& pa
 Result<std::string> format_members(const ListingInfo& info, std::string_view what, std::string_view json,
                                    const OutputOptions& options);
 
+// What became of a change, one JSON object, in the format that was asked for; a table is `line`.
+Result<std::string> format_done(std::string_view line, std::string_view json, const OutputOptions& options);
+
 // One JSON object as lines "heading  value".
 Result<std::string> format_facts(std::string_view json, const std::vector<Column>& columns);
 // One JSON object in the format that was asked for; a table is that of format_facts.

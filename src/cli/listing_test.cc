@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "cli/operator_command.h"
@@ -149,6 +150,28 @@ TEST(Facts, AreLinesAndDocuments) {
   EXPECT_EQ(*format_object(object, columns, {.format = OutputFormat::kYaml}),
             "name: \"n\"\nnames:\n  - a.com\n  - \"*.b.com\"\nid: \"1e5\"\n");
   EXPECT_FALSE(format_facts("7", columns));
+}
+
+TEST(FormatDone, IsALineOrTheAnswer) {
+  constexpr const char* kAnswer = R"({"status":"revoked"})";
+  EXPECT_EQ(format_done("revoked laptop", kAnswer, {}).value(), "revoked laptop\n");
+  EXPECT_EQ(format_done("revoked laptop", kAnswer, {.format = OutputFormat::kJson}).value(),
+            "{\"status\":\"revoked\"}\n");
+  EXPECT_EQ(format_done("revoked laptop", kAnswer, {.format = OutputFormat::kYaml}).value(),
+            "status: revoked\n");
+}
+
+// Whatever a command tells of the hub, a program can read it.
+TEST(Output, IsAChoiceOfEveryCommandThatCallsAHubOrAnAgent) {
+  for (const auto& command : make_commands()) {
+    const std::string& name = command->info().name;
+    if (command->declared().empty() || name == "node" || name == "hub" || name == "edge" || name == "agent" ||
+        name == "http" || name == "ca export" || name == "hub export" || name == "hub import" ||
+        name == "tenant export-key" || name == "tenant import-key")
+      continue;
+    EXPECT_NE(std::ranges::find(command->declared(), "output", &Setting::flag), command->declared().end())
+        << name;
+  }
 }
 
 }  // namespace

@@ -60,17 +60,15 @@ Result<std::string> find_invite(std::string_view word, const Fetch& fetch) {
 
 NamedCommand::NamedCommand(NamedCommandInfo info) : OperatorCommand(info.command), info_(std::move(info)) {
   SettingsBuilder builder = settings_.builder();
-  if (info_.done.empty()) describe(builder, output_);
+  describe(builder, output_);
   access_.describe(builder);
 }
 
 Result<> NamedCommand::resolve(const Arguments& arguments, const Environment& environment) {
   auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
-  if (info_.done.empty()) {
-    auto completed = complete(output_, arguments, environment);
-    if (!completed) return completed;
-  }
+  auto completed = complete(output_, arguments, environment);
+  if (!completed) return completed;
   word_ = arguments.positional;
   return access_.find(settings_, environment);
 }
@@ -90,11 +88,9 @@ Result<> NamedCommand::run() {
   }
   auto answer = access_.call(info_.method, info_.path + to_percent(id), info_.body);
   if (!answer) return std::unexpected(answer.error());
-  if (!info_.done.empty()) {
-    print("{} {}\n", info_.done, printable(word_));
-    return {};
-  }
-  auto text = format_object(*answer, info_.columns, output_);
+  auto text = info_.done.empty()
+                  ? format_object(*answer, info_.columns, output_)
+                  : format_done(fmt::format("{} {}", info_.done, printable(word_)), *answer, output_);
   if (!text) return std::unexpected(text.error());
   print("{}", *text);
   return {};

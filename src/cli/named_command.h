@@ -16,7 +16,7 @@ struct NamedCommandInfo {
   std::string body = {};  // JSON
   // The word is an invite's id, its tenant's, or the name of an invite.
   bool names_invite = true;
-  std::string done = {};             // what is printed before the word; empty: the answer is shown
+  std::string done = {};             // what people are told before the word; empty: the answer is shown
   std::vector<Column> columns = {};  // of the answer
 };
 

@@ -41,12 +41,15 @@ OperatorKeyCreateCommand::OperatorKeyCreateCommand() : OperatorCommand(create_in
                  role_ = text;
                  return {};
                }});
+  describe(builder, output_);
   access_.describe(builder);
 }
 
 Result<> OperatorKeyCreateCommand::resolve(const Arguments& arguments, const Environment& environment) {
   auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
+  auto completed = complete(output_, arguments, environment);
+  if (!completed) return completed;
   name_ = arguments.positional;
   return access_.find(settings_, environment);
 }
@@ -61,6 +64,12 @@ Result<> OperatorKeyCreateCommand::run() {
   JsonReader reader("the hub's answer", *object);
   const std::string_view key = reader.text("key");
   if (reader.error()) return std::unexpected(*reader.error());
+  if (output_.format != OutputFormat::kTable) {
+    auto document = format_object(*answer, {}, output_);
+    if (!document) return std::unexpected(document.error());
+    print("{}", *document);
+    return {};
+  }
   print_message("the operator key {} ({}) is a secret, and is not shown again", printable(name_), role_);
   standard_error().drain(kOutputPatience);  // on a terminal the key comes after this
   print("{}\n", printable(key));

@@ -18,6 +18,7 @@ class OperatorKeyCreateCommand final : public OperatorCommand {
   std::string name_;
   std::string role_ = "admin";
   bool is_created_ = false;
+  OutputOptions output_;
 };
 
 }  // namespace culvert::cli

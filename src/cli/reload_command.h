@@ -13,9 +13,12 @@ class ReloadCommand final : public OperatorCommand {
   ReloadCommand();
   Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
+
+ private:
+  OutputOptions output_;
 };
 
-// The hub's answer for people, line by line.
-Result<std::string> format_reload(std::string_view json);
+// The hub's answer; for people line by line.
+Result<std::string> format_reload(std::string_view json, const OutputOptions& options);
 
 }  // namespace culvert::cli

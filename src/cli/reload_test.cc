@@ -141,11 +141,15 @@ TEST(Reload, AnAgentTakesItsServices) {
 }
 
 TEST(ConfigReload, SaysWhatChangedAndWhatDidNot) {
-  EXPECT_EQ(format_reload(R"({"status":"ok","changed":[],"needs_restart":[]})").value(),
+  EXPECT_EQ(format_reload(R"({"status":"ok","changed":[],"needs_restart":[]})", {}).value(),
             "nothing has changed\n");
-  EXPECT_EQ(format_reload(R"({"status":"ok","changed":["a","b"],"needs_restart":["c"]})").value(),
+  EXPECT_EQ(format_reload(R"({"status":"ok","changed":["a","b"],"needs_restart":["c"]})", {}).value(),
             "changed: a\nchanged: b\nneeds a restart: c\n");
-  EXPECT_FALSE(format_reload("{}"));
+  EXPECT_EQ(
+      format_reload(R"({"status":"ok","changed":["a"],"needs_restart":[]})", {.format = OutputFormat::kJson})
+          .value(),
+      "{\"status\":\"ok\",\"changed\":[\"a\"],\"needs_restart\":[]}\n");
+  EXPECT_FALSE(format_reload("{}", {}));
 }
 
 }  // namespace

@@ -1,5 +1,12 @@
 #include "cli/status_commands.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+
 #include "base/json.h"
 #include "base/text.h"
 #include "cli/local_status.h"
@@ -56,6 +63,16 @@ Result<std::optional<std::string>> fault_of(std::string_view source, std::string
   std::string out = printable(status);
   for (const std::string& fault : *faults) out += "; " + printable(fault);
   return std::optional(std::move(out));
+}
+
+std::vector<std::string> lines_of(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    if (end > 0) lines.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
 }
 
 std::string shown_faults(const std::vector<std::string>& faults) {
@@ -170,32 +187,40 @@ HealthCommand::HealthCommand()
                            "  culvert health\n"
                            "  culvert health || echo 'not all is well'    # 1: degraded, 4: not reached\n"}) {
   SettingsBuilder builder = settings_.builder();
+  describe(builder, output_);
   access_.describe(builder);
 }
 
 Result<> HealthCommand::resolve(const Arguments& arguments, const Environment& environment) {
   auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
+  auto completed = complete(output_, arguments, environment);
+  if (!completed) return completed;
   return edge_.find(access_, settings_, environment);
 }
 
 Result<> HealthCommand::run() {
-  if (edge_) {
-    auto answer = edge_.ask();
-    if (!answer) return std::unexpected(answer.error());
-    auto fault = edge_fault(*answer);
-    if (!fault) return std::unexpected(fault.error());
-    if (*fault) return fail(ErrorCode::kUnavailable, "edge: {}", **fault);
-    print("ok\n");
-    return {};
-  }
-  auto answer = access_.call("GET", "/v1/health", "");
+  auto answer = edge_ ? edge_.ask() : access_.call("GET", "/v1/health", "");
   if (!answer) return std::unexpected(answer.error());
-  auto fault = hub_fault(*answer);
+  const std::string_view source = edge_ ? kEdgeAnswer : kHubAnswer;
+  auto fault = fault_of(source, *answer);
   if (!fault) return std::unexpected(fault.error());
-  if (*fault) return fail(ErrorCode::kUnavailable, "hub: {}", **fault);
-  print("ok\n");
+  auto faults = texts_of(source, *answer, "faults");
+  if (!faults) return std::unexpected(faults.error());
+  auto text = format_health(*fault ? "degraded" : "ok", *faults, output_);
+  if (!text) return std::unexpected(text.error());
+  print("{}", *text);
+  if (*fault) return fail(ErrorCode::kUnavailable, "{}: {}", edge_ ? "edge" : "hub", **fault);
   return {};
+}
+
+Result<std::string> format_health(std::string_view status, const std::vector<std::string>& faults,
+                                  const OutputOptions& options) {
+  if (options.format == OutputFormat::kTable) return std::string(faults.empty() ? "ok\n" : "");
+  json::array shown;
+  for (const std::string& fault : faults) shown.push_back(json::string(fault));
+  const json::object document{{"status", std::string(status)}, {"faults", std::move(shown)}};
+  return format_object(json::serialize(document), {}, options);
 }
 
 Result<std::optional<std::string>> hub_fault(std::string_view text) { return fault_of(kHubAnswer, text); }
@@ -284,19 +309,28 @@ AgentHealthCommand::AgentHealthCommand()
                     .summary = "Say by the exit status whether an agent serves all of its services",
                     .examples = "  culvert agent health --metrics-listen 127.0.0.1:9100\n"
                                 "  culvert agent health    # in a container with CULVERT_METRICS_LISTEN\n"}) {
+  SettingsBuilder builder = settings_.builder();
+  describe(builder, output_);
+}
+
+Result<> AgentHealthCommand::resolve(const Arguments& arguments, const Environment& environment) {
+  auto resolved = LocalCommand::resolve(arguments, environment);
+  if (!resolved) return resolved;
+  return complete(output_, arguments, environment);
 }
 
 Result<> AgentHealthCommand::run() {
   auto answer = get("/readyz");
   if (!answer) return std::unexpected(answer.error());
-  if (answer->status == 200) {
-    print("ok\n");
-    return {};
-  }
-  std::string reasons(answer->body.substr(0, answer->body.find_last_not_of('\n') + 1));
-  for (size_t at = reasons.find('\n'); at != reasons.npos; at = reasons.find('\n', at))
-    reasons.replace(at, 1, "; ");
-  return fail(ErrorCode::kUnavailable, "not ready: {}", reasons);
+  const bool is_ready = answer->status == 200;
+  std::vector<std::string> faults;
+  if (!is_ready) faults = lines_of(answer->body);
+  if (!is_ready && faults.empty()) faults.push_back(fmt::format("it answers with status {}", answer->status));
+  auto text = format_health(is_ready ? "ok" : "degraded", faults, output_);
+  if (!text) return std::unexpected(text.error());
+  print("{}", *text);
+  if (!is_ready) return fail(ErrorCode::kUnavailable, "not ready: {}", fmt::join(faults, "; "));
+  return {};
 }
 
 std::vector<std::unique_ptr<Command>> make_status_commands() {

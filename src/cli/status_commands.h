@@ -57,6 +57,7 @@ class HealthCommand final : public OperatorCommand {
 
  private:
   EdgeOnThisHost edge_;
+  OutputOptions output_;
 };
 
 // What an agent, or a node, serves at its --metrics-listen.
@@ -93,13 +94,21 @@ class AgentStatusCommand final : public LocalCommand {
 class AgentHealthCommand final : public LocalCommand {
  public:
   AgentHealthCommand();
+  Result<> resolve(const Arguments& arguments, const Environment& environment) override;
   Result<> run() override;
+
+ private:
+  OutputOptions output_;
 };
 
 // For people.
 Result<std::string> format_hub_status(std::string_view json, const OutputOptions& options);
 Result<std::string> format_agent_status(std::string_view json, const OutputOptions& options);
 Result<std::string> format_edge_status(std::string_view json, const OutputOptions& options);
+// One document with `status` and `faults`, which are a hub's, an edge's or an agent's; for people a line
+// where there are no faults, and nothing where the command fails with them.
+Result<std::string> format_health(std::string_view status, const std::vector<std::string>& faults,
+                                  const OutputOptions& options);
 // nullopt: the hub works. kInvalid: it is no answer of a hub.
 Result<std::optional<std::string>> hub_fault(std::string_view json);
 // The same of an edge.

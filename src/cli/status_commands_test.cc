@@ -28,6 +28,15 @@ TEST(HubHealth, IsAFaultOrNone) {
   EXPECT_FALSE(hub_fault(R"({"status":"degraded"})"));
 }
 
+TEST(Health, IsALineOrADocument) {
+  EXPECT_EQ(format_health("ok", {}, {}).value(), "ok\n");
+  EXPECT_EQ(format_health("degraded", {"a"}, {}).value(), "") << "people read the error";
+  const OutputOptions json{.format = OutputFormat::kJson};
+  EXPECT_EQ(format_health("ok", {}, json).value(), "{\"status\":\"ok\",\"faults\":[]}\n");
+  EXPECT_EQ(format_health("degraded", {"a", "b\nc"}, json).value(),
+            "{\"status\":\"degraded\",\"faults\":[\"a\",\"b\\nc\"]}\n");
+}
+
 TEST(AgentStatus, ShowsServicesWithReasonsAndEdges) {
   constexpr const char* kAgent =
       R"({"status":"degraded","version":"1","agent_id":"ab","tenant_id":"cd","suspended":false,

@@ -117,7 +117,7 @@ COMMANDS = {
     ("http",): (HTTP, ["3000"]),
     ("invite", "create"): (INVITE_CREATE, []),
     ("invite", "list"): ({**HUB_ACCESS, **OUTPUT}, []),
-    ("invite", "revoke"): (HUB_ACCESS, ["A" * 22]),
+    ("invite", "revoke"): ({**HUB_ACCESS, **OUTPUT}, ["A" * 22]),
     ("ca", "export"): (CA_EXPORT, []),
     ("token", "inspect"): (TOKEN_INSPECT, []),
 }
