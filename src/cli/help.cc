@@ -111,8 +111,8 @@ std::string program_help(const std::vector<std::unique_ptr<Command>>& commands) 
   return out +
          "\nExamples:\n"
          "  culvert node --public-url https://hub.example.com         # on the public host\n"
-         "  culvert invite create --name laptop --hostnames '*.example.com'\n"
-         "  culvert http 3000 --token cvt_inv_1...                    # where the service runs\n"
+         "  culvert invite create --name laptop --hostnames '*.example.com' > token\n"
+         "  culvert http 3000 --token-file token                      # where the service runs\n"
          "\n"
          "Every setting has an environment variable, shown in [brackets]. `culvert COMMAND --help` says "
          "more.\n";

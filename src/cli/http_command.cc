@@ -20,7 +20,7 @@ CommandInfo command_info() {
   return {.name = "http",
           .summary = "Give a local web service a public HTTPS URL",
           .examples =
-              "  culvert http 3000 --token cvt_inv_1...\n"
+              "  culvert http 3000 --token-file token\n"
               "  culvert http 3000                         # the token is kept after the first success\n"
               "  culvert http 3000 --hostname app.example.com\n"
               "  culvert http http://192.168.1.20:8080\n",
