@@ -144,7 +144,7 @@ Result<std::string> OperatorAccess::call(std::string method, std::string path, s
   if (answer) return answer;
   const Error& error = answer.error();
   std::string next_step;
-  if (error.code == ErrorCode::kUnavailable) {
+  if (error.code == ErrorCode::kUnavailable && !hub.has_answered()) {
     next_step = ". Is `culvert node` running there? Otherwise check --hub-url";
   } else if (error.code == ErrorCode::kUnauthorized) {
     next_step = fmt::format(". The operator key came from {}", operator_key_source_);

@@ -97,16 +97,8 @@ void describe(SettingsBuilder& settings, Options& options) {
            "and to the client, how long it was open, and how it ended. At most 1000 lines at once and 200 "
            "a second; `suppressed=` counts those that were left out. Connections that no agent took have "
            "none.",
-       .value_name = "ANSWER",
-       .default_text = options.access_log ? "yes" : "no",
-       .choices = {"yes", "no"},
-       .may_change = true,
-       .apply = [&options](std::string_view text) -> Result<> {
-         if (text != "yes" && text != "no")
-           return fail(ErrorCode::kInvalid, "{} is neither \"yes\" nor \"no\"", quoted(text));
-         options.access_log = text == "yes";
-         return {};
-       }});
+       .may_change = true},
+      options.access_log);
   tunnel::describe(settings, options.pump);
 }
 

@@ -205,7 +205,7 @@ net::Task<Result<std::string>> HubClient::call_tenant(std::string method, std::s
 net::Task<Result<std::string>> HubClient::call(std::string method, std::string path, std::string body,
                                                Authenticate authenticate) {
   std::string reasons;
-  bool answered = false;
+  has_answered_ = false;
   bool repeatable = method == "GET" || method == "HEAD";
   size_t first = preferred_;
   for (size_t i = 0; i < urls_.size(); ++i) {
@@ -224,9 +224,9 @@ net::Task<Result<std::string>> HubClient::call(std::string method, std::string p
           "repeating it",
           reasons);
     }
+    has_answered_ = true;
     http::Response& response = *tried.response;
     if (cannot_serve(response.status)) {
-      answered = true;
       Error error = error_from_response(response.status, response.body);
       add_reason(reasons, urls_[index], error);
       if (repeatable) continue;
@@ -238,7 +238,7 @@ net::Task<Result<std::string>> HubClient::call(std::string method, std::string p
       co_return std::unexpected(error_from_response(response.status, response.body));
     co_return std::move(response.body);
   }
-  co_return none_served(reasons, answered);
+  co_return none_served(reasons, has_answered_);
 }
 
 }  // namespace culvert::hubapi

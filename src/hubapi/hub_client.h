@@ -54,6 +54,8 @@ class HubClient {
   // The same as a tenant: signed by its key, with `tag`, by the hub's clock once an answer told it.
   net::Task<Result<std::string>> call_tenant(std::string method, std::string path, std::string body,
                                              SecretKey tenant_key, std::string tag);
+  // Whether a hub answered the latest of these calls, be it that it cannot serve.
+  bool has_answered() const { return has_answered_; }
 
  private:
   // Adds to a request what shows who sends it.
@@ -74,6 +76,7 @@ class HubClient {
   HubClock clock_;
   std::vector<std::string> instances_;  // of each URL, as its last answer told; empty: not known
   bool met_only_others_ = false;
+  bool has_answered_ = false;
   size_t preferred_ = 0;  // index of the URL that served last
 };
 

@@ -291,6 +291,7 @@ class HubClientTest : public testing::Test {
         auto listed = co_await client.call_operator(method, "/v1/invites", "", "k");
         EXPECT_FALSE(listed.has_value());
         if (!listed) code = listed.error().code, message = listed.error().message;
+        EXPECT_TRUE(client.has_answered());
       } else {
         auto answer = co_await client.declare(token(), declaration());
         EXPECT_FALSE(answer.has_value());
