@@ -44,7 +44,7 @@ NODE = {
     "max-handshakes": ["0", "-1", "many"],
     "max-handshakes-per-source": ["0", "-1", "many"],
     "balance": ["random", "Round-Robin", "1"],
-    "access-log": ["maybe", "1", "Yes "],
+    "access-log": ["maybe", "2", "Yes "],
     "idle-timeout": ["3", "s", "-1s", "0s"],
     "half-open-timeout": ["3", "s", "-1s", "0s"],
     "log-level": ["loud", "INFO2", "5"],
@@ -122,7 +122,7 @@ COMMANDS = {
     ("token", "inspect"): (TOKEN_INSPECT, []),
 }
 LISTS = {"public-url", "edge-addr", "hostnames", "hub-url", "service", "trusted-proxies", "ports"}  # may be given more than once
-ANSWERS = {"allow-privileged-ports", "exclusive", "allow-custom-domains", "allow-overlap"}  # without a value they mean yes
+ANSWERS = {"access-log", "allow-privileged-ports", "exclusive", "allow-custom-domains", "allow-overlap"}  # without a value they mean yes
 every_command = pytest.mark.parametrize("command", COMMANDS, ids="-".join)
 
 
