@@ -1,7 +1,5 @@
 #include "edge/options.h"
 
-#include "base/text.h"
-
 namespace culvert::edge {
 
 void describe(SettingsBuilder& settings, Options& options) {
