@@ -6,6 +6,7 @@
 #include "http/router.h"
 #include "hub/hub.h"
 #include "hub/ledger.h"
+#include "hub/refused_services.h"
 #include "hub/state.h"
 
 namespace culvert::hub {
