@@ -50,7 +50,8 @@ net::Task<> answer_request(PublicConnection connection, Bytes answer, TimePoint 
 // nullptr: the hostname has none that carries, or none in this mode.
 const route::Route* Carrier::route_of(const PublicConnection& connection) const {
   const route::Route* route = context_.routes.current().match(connection.host);
-  const bool carries = route != nullptr && !route->is_suspended && route->tls_mode == connection.tls_mode;
+  const bool carries = route != nullptr && !route->is_suspended && route->tls_mode == connection.tls_mode &&
+                       !route->is_over(context_.loop.unix_now());
   return carries ? route : nullptr;
 }
 

@@ -115,6 +115,18 @@ TEST_F(EdgeRoutesTest, ASuspendedTenantIsRefusedAndKeepsItsTunnels) {
   EXPECT_FALSE(agent.closed) << "it never had to come back";
 }
 
+TEST_F(EdgeRoutesTest, ATenantThatHasEndedIsRefusedThoughNoHubSaysSo) {
+  FakeAgent agent(loop_, 1);
+  start_with(agent);
+  route::Route ending = route("pass.test", route::TlsMode::kPassthrough, {agent.id()});
+  ending.ends_at = loop_.unix_now() + 1h;
+  set_routes({ending});
+  open_client("pass.test");
+  ending.ends_at = loop_.unix_now();
+  set_routes({ending});
+  EXPECT_EQ(say_hello("pass.test").bytes, kInternalError);
+}
+
 TEST_F(EdgeRoutesTest, AReservedNameIsAnsweredLikeOneWithoutALiveAgentAndNotByTheWildcard) {
   FakeAgent agent(loop_, 1);
   start(config());

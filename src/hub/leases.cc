@@ -433,8 +433,7 @@ void Leases::hold(const Invite& invite, const EndpointId& agent, Name wanted) {
   CHECK(name.invite == invite.id);
   if (name.agents.empty()) {
     name.tls_mode = wanted.tls_mode;
-    name.is_suspended = invite.suspended;
-    name.max_connections = invite.quotas.connections.value_or(0);
+    name.follow(invite);
     held_changed(name, 1);
   }
   CHECK(name.tls_mode == wanted.tls_mode && name.service == wanted.service);
@@ -529,9 +528,7 @@ void Leases::set_invite(const Invite& invite, const MayServe& may_serve, const T
   if (of_invite == invites_.end()) return;
   const auto follow = [&](const std::string& match) {
     remember(match);
-    Name& name = names_.at(match);
-    name.is_suspended = invite.suspended;
-    name.max_connections = invite.quotas.connections.value_or(0);
+    names_.at(match).follow(invite);
   };
   for (const EndpointId& agent : std::set(of_invite->second.agents)) {
     const auto lease = leases_.find(agent);
@@ -587,7 +584,7 @@ void Leases::set_reserved(const Invite& invite, const std::vector<route::HostPat
     // Two invites have one name only where the database was changed by hand: the first keeps it.
     if (name.invite != invite.id) continue;
     name.is_reserved = true;
-    name.is_suspended = invite.suspended;
+    name.follow(invite);
     reserved_[invite.id].push_back(hostname.text());
   }
 }
@@ -761,12 +758,19 @@ std::optional<TimePoint> Leases::next_expiry(TimePoint now, UnixTime wall) const
   return next;
 }
 
+void Leases::Name::follow(const Invite& of) {
+  is_suspended = of.suspended;
+  max_connections = of.quotas.connections.value_or(0);
+  ends_at = of.expires_at;
+}
+
 route::Route Leases::route_of(const Name& name) {
   route::Route route{name.match, name.tenant, name.tls_mode, {}};
   for (const EndpointId& agent : name.agents) route.targets.push_back({agent});
   route.is_suspended = name.is_suspended;
   route.service = name.service;
   route.max_connections = name.max_connections;
+  route.ends_at = name.ends_at;
   return route;
 }
 

@@ -191,7 +191,11 @@ class Leases {
     std::vector<EndpointId> agents;          // by their ids, so that all hubs make one route of them
     bool is_suspended = false;
     uint32_t max_connections = 0;
+    std::optional<UnixTime> ends_at = {};
     bool is_reserved = false;
+
+    // What every route of the invite has of it.
+    void follow(const Invite& of);
   };
   struct OfInvite {
     std::set<EndpointId> agents;          // that hold leases

@@ -232,6 +232,8 @@ TEST_F(LeasesTest, AnExpiredInviteIsNoLongerServed) {
   Invite forever = make_invite({"*.c.eu"});
   declare(invite, agent(), {service("x.b.eu")});
   declare(forever, agent(), {service("x.c.eu")});
+  EXPECT_EQ(match("x.b.eu")->ends_at, kWall + 20s) << "edges know, also when no hub is left to tell them";
+  EXPECT_EQ(match("x.c.eu")->ends_at, std::nullopt);
   EXPECT_EQ(leases_.next_expiry(kStart, kWall), kStart + 20s);
   leases_.expire(kStart + 19s, kWall + 19s);
   EXPECT_NE(match("x.b.eu"), nullptr);

@@ -12,6 +12,8 @@
 namespace culvert::hubapi {
 namespace {
 
+constexpr int64_t kMaxTime = 9'000'000'000;  // the last second that a clock in nanoseconds can hold
+
 namespace json = boost::json;
 
 // More than any hub keeps in memory.
@@ -129,6 +131,7 @@ std::string encode_route(const route::Route& route) {
   if (route.tls_mode) body["tls_mode"] = route::to_string(*route.tls_mode);
   if (!route.service.empty()) body["service"] = route.service;
   if (route.max_connections != 0) body["max_connections"] = route.max_connections;
+  if (route.ends_at) body["ends_at"] = route.ends_at->time_since_epoch().count();
   return json::serialize(body);
 }
 
@@ -143,6 +146,8 @@ Result<route::Route> decode_route(std::string_view text) {
   const std::string_view service = reader.optional_text("service");
   const int64_t max_connections =
       reader.has("max_connections") ? reader.integer("max_connections", 0, UINT32_MAX) : 0;
+  std::optional<UnixTime> ends_at;
+  if (reader.has("ends_at")) ends_at = UnixTime(std::chrono::seconds(reader.integer("ends_at", 0, kMaxTime)));
   const auto tenant = reader.key("tenant");
   const bool is_suspended = reader.boolean("suspended");
   std::vector<route::Target> targets;
@@ -160,7 +165,8 @@ Result<route::Route> decode_route(std::string_view text) {
                       .targets = std::move(targets),
                       .is_suspended = is_suspended,
                       .service = std::string(service),
-                      .max_connections = static_cast<uint32_t>(max_connections)};
+                      .max_connections = static_cast<uint32_t>(max_connections),
+                      .ends_at = ends_at};
 }
 
 }  // namespace culvert::hubapi

@@ -89,7 +89,8 @@ TEST(RouteText, RoundTrips) {
                           .targets = {{key_of(4).public_key()}},
                           .is_suspended = false,
                           .service = "ssh \u00e9 \"quoted\"",
-                          .max_connections = 7};
+                          .max_connections = 7,
+                          .ends_at = UnixTime(std::chrono::seconds(1'800'000'000))};
   EXPECT_EQ(decode_route(encode_route(port)).value(), port);
 }
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/key.h"
 #include "route/match.h"
 
@@ -47,9 +48,12 @@ struct Route {
   std::string service = {};
   // Public connections of its tenant that one edge carries at a time; 0: what the edge allows any tenant.
   uint32_t max_connections = 0;
+  // When its tenant ends; an edge that hears no hub then refuses its new clients by itself.
+  std::optional<UnixTime> ends_at = {};
 
   RouteId id() const { return RouteId(match); }
   bool leads_to(const EndpointId& agent) const;
+  bool is_over(UnixTime now) const { return ends_at && *ends_at <= now; }
 
   bool operator==(const Route&) const = default;
 };
