@@ -64,7 +64,7 @@ class Fleet {
  private:
   struct Follower {
     Follower(net::EventLoop& loop, const hubapi::EdgeToken& token)
-        : client(loop, token), replica(token.hub_key) {}
+        : client(loop, token, "bench"), replica(token.hub_key) {}
     hubapi::EdgeClient client;
     hubapi::RouteReplica replica;
   };
