@@ -8,7 +8,8 @@ Result<IdentityPtr> Certificates::leaf(const std::string& name) {
   std::lock_guard lock(mutex_);
   UnixTime now = clock_();
   auto place = leaves_.find(name);
-  if (place != leaves_.end() && now < place->second.renew_at) {
+  // One from before the clock was set back may not be valid yet.
+  if (place != leaves_.end() && place->second.issued_at <= now && now < place->second.renew_at) {
     place->second.last_use = ++uses_;
     return place->second.identity;
   }
@@ -19,7 +20,7 @@ Result<IdentityPtr> Certificates::leaf(const std::string& name) {
     leaves_.erase(std::min_element(leaves_.begin(), leaves_.end(), by_use));
   }
   UnixTime renew_at = now + (not_after(**identity) - now) * 2 / 3;
-  leaves_.insert_or_assign(name, Leaf{*identity, renew_at, ++uses_});
+  leaves_.insert_or_assign(name, Leaf{*identity, now, renew_at, ++uses_});
   return *identity;
 }
 

@@ -29,6 +29,7 @@ class Certificates {
  private:
   struct Leaf {
     IdentityPtr identity;
+    UnixTime issued_at;
     UnixTime renew_at;
     uint64_t last_use;
   };

@@ -26,6 +26,17 @@ TEST(Certificates, ALeafIsMadeOnceAndRenewedInTime) {
   EXPECT_EQ(certificates.size(), 2u);
 }
 
+TEST(Certificates, ALeafFromBeforeTheClockWasSetBackIsMadeAgain) {
+  g_now = unix_now();
+  auto certificates = make();
+  g_now += std::chrono::hours(24 * 40);
+  auto ahead = certificates.leaf("a.test").value();
+  g_now -= std::chrono::hours(24 * 40);
+  auto right = certificates.leaf("a.test").value();
+  EXPECT_LT(not_after(*right), not_after(*ahead));
+  EXPECT_EQ(certificates.leaf("a.test").value(), right);
+}
+
 TEST(Certificates, TheCacheIsBoundedAndKeepsWhatIsUsed) {
   g_now = unix_now();
   auto certificates = make();
