@@ -436,6 +436,19 @@ TEST_F(ApiTest, DeclaredPortsAreClaimedBeforeTheAnswer) {
   EXPECT_EQ(call("GET", "/v1/claims", "", "wrong").status, 401);
 }
 
+TEST_F(ApiTest, AnAgentThatMovesItsPortsHasNoOtherRateThanOneThatRenews) {
+  const auto token = invite();
+  uint32_t answered = 0;
+  for (uint16_t i = 0; i < 3 * Leases::kRenewBurst; ++i) {
+    auto declared = declaration(token);
+    declared.services.clear();
+    declared.ports = {{route::PortProtocol::kTcp, "game", static_cast<uint16_t>(3000 + i % 2)}};
+    const auto response = handle(signed_request(hubapi::encode(declared), token.tenant_key, g_wall));
+    if (response.status == 200) ++answered;
+  }
+  EXPECT_EQ(answered, 1 + Leases::kRenewBurst) << "its lease ended with each of them";
+}
+
 TEST_F(ApiTest, OperatorsSeeWhatIsRefusedAndWhy) {
   const auto token = invite(R"({"name":"home","hostnames":["*.a.eu"]})");
   const auto refused = [&] {

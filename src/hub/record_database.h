@@ -53,8 +53,9 @@ class RecordDatabase {
   // At most `limit` entries of the audit log, the newest first; those before the entry `before`, if there is
   // one. kIo.
   virtual Result<std::vector<AuditEntry>> audit(std::optional<uint64_t> before, size_t limit) = 0;
-  // Removes the oldest entries of the audit log, so that at least the newest `keep` are left, some thousand
-  // at most for one call. Whether there may be more to remove. kIo.
+  // Removes the oldest entries of the audit log, so that the newest `keep` of tenants ("tenant ID") and as
+  // many of all others are left, and no tenant can push out what operators did; some thousand at most for one
+  // call. Whether there may be more to remove. kIo.
   virtual Result<bool> prune_audit(size_t keep) = 0;
   // As of one moment, whatever is written meanwhile. kIo.
   virtual Result<Archive> read_archive() = 0;

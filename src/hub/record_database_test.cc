@@ -215,6 +215,21 @@ TEST_P(RecordDatabaseTest, TheAuditLogIsInTheOrderOfTheChanges) {
   EXPECT_EQ(page[29].action, "0");
 }
 
+TEST_P(RecordDatabaseTest, NoTenantPushesOperatorsOutOfTheAuditLog) {
+  auto database = open_database().value();
+  const auto note = [](std::string actor) { return AuditEntry{.actor = std::move(actor), .action = "a"}; };
+  Batch batch;
+  for (int i = 0; i < 12; ++i) batch.audit.push_back(note("office"));
+  for (int i = 0; i < 100; ++i) batch.audit.push_back(note("tenant " + std::string(64, 'a')));
+  ASSERT_TRUE(database->commit(0, batch, 1));
+  EXPECT_EQ(database->prune_audit(200).value(), false);
+  EXPECT_EQ(database->audit(std::nullopt, 1000)->size(), 112u);
+  EXPECT_EQ(database->prune_audit(10).value(), false);
+  const auto left = database->audit(std::nullopt, 1000).value();
+  EXPECT_EQ(left.size(), 20u);
+  EXPECT_EQ(std::ranges::count(left, "office", &AuditEntry::actor), 10);
+}
+
 TEST_P(RecordDatabaseTest, AHubThatIsFarBehindReadsEverything) {
   auto database = open_database().value();
   ASSERT_TRUE(database->commit(0, {.records = {thing("a", std::nullopt), thing("b")}}, 1));

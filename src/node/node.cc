@@ -275,7 +275,8 @@ void describe_hub(SettingsBuilder& settings, Config& config) {
   describe_operator_key_file(settings, "operator-key-file", config.places.operator_key);
   describe_database(settings, config.database_url, config.places.database);
   settings.add({.name = "audit-entries",
-                .help = "how many entries of the audit log are kept, the newest",
+                .help = "how many entries of the audit log are kept, the newest: so many of tenants, and as "
+                        "many of operators",
                 .details = "An entry has some 500 bytes."},
                config.store.audit_entries, 1000, 1'000'000'000);
   hub::describe(settings, config.tenants);
