@@ -107,11 +107,15 @@ void EdgeSessions::declare_again(Duration spread) {
   }
 }
 
+void EdgeSessions::end_stream(const EndpointId& edge) {
+  const auto stream = streams_.find(edge);
+  if (stream == streams_.end()) return;
+  stream->second->is_over = true;
+  stream->second->changed.notify();
+}
+
 void EdgeSessions::revoke(const EndpointId& edge) {
-  if (const auto stream = streams_.find(edge); stream != streams_.end()) {
-    stream->second->is_over = true;
-    stream->second->changed.notify();
-  }
+  end_stream(edge);
   if (const auto hearing = hearing_.find(edge); hearing != hearing_.end()) stop_hearing(hearing);
 }
 
@@ -171,7 +175,13 @@ void EdgeSessions::look_for_silent() {
   if (hearing_.empty()) return;
   for (auto edge = hearing_.begin(); edge != hearing_.end();) {
     const auto next = std::next(edge);
-    if (edge->second.reported + kSilence <= loop_.now()) stop_hearing(edge);
+    if (edge->second.reported + kSilence <= loop_.now()) {
+      log_warn(
+          "edge_silent", "edge={} meaning={}", edge->first.short_text(),
+          culvert::quoted("it has reported nothing for a while: its host hangs, or its reports are lost"));
+      end_stream(edge->first);
+      stop_hearing(edge);
+    }
     edge = next;
   }
   silence_timer_.after(kSilence / 5, [this] { look_for_silent(); });

@@ -19,8 +19,8 @@ class EdgeSessions {
  public:
   // Between lines of a stream at most, so that an edge knows that its hub is there.
   static constexpr Duration kAlive = std::chrono::seconds(10);
-  // An edge that has not reported for this long hears nobody any more. Edges report every
-  // hubapi::kReportInterval.
+  // An edge that has not reported for this long hears nobody any more, and its stream is ended: it is away.
+  // Edges report every hubapi::kReportInterval.
   static constexpr Duration kSilence = std::chrono::seconds(25);
   // A stream whose edge does not read is closed: it begins again where it was.
   static constexpr Duration kWriteTime = std::chrono::seconds(15);
@@ -62,6 +62,7 @@ class EdgeSessions {
 
   net::Task<Result<>> send_snapshot(http::Exchange& exchange, Stream& stream);
   net::Task<Result<>> send_changes(http::Exchange& exchange, Stream& stream);
+  void end_stream(const EndpointId& edge);
   void stop_hearing(std::map<EndpointId, Hearing>::iterator edge);
   void look_for_silent();
 

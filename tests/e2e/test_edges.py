@@ -1,5 +1,6 @@
 """A hub alone and edges on hosts of their own."""
 import json
+import signal
 import threading
 import time
 
@@ -176,6 +177,18 @@ def test_the_only_edge_restarts_after_a_pause(world, edges):
     time.sleep(5)
     edge = edges.start("paris", token)
     wait_until(lambda: edges.status(edge) == "200", "the agent has found the edge again", timeout=8)
+
+
+def test_an_edge_that_hangs_is_away(world, edges):
+    edge = edges.start("paris", edges.token("paris"))
+    wait_until(lambda: edges.states() == {"paris": "connected"}, "it is followed")
+    edge.popen.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: edges.states() == {"paris": "away"}, "the hub has noticed", timeout=45)
+        edges.hub.wait_for(r"event=edge_silent edge=")
+    finally:
+        edge.popen.send_signal(signal.SIGCONT)
+    wait_until(lambda: edges.states() == {"paris": "connected"}, "it is back")
 
 
 def test_two_edges_with_one_token_are_told_of_and_do_not_take_turns(world, edges):
