@@ -37,6 +37,13 @@ bool DeclarationLimits::allow_source(const SocketAddr& client, TimePoint now, st
   return false;
 }
 
+bool DeclarationLimits::allow_guess(const SocketAddr& client, TimePoint now) {
+  const std::string key = key_of(client, "operator key");
+  const bool is_allowed = limit_of(sources_, key, kMaxSources, kSourceBurst, kSourceInterval).allow(now);
+  if (!is_allowed) ++counters_.source_limited;
+  return is_allowed;
+}
+
 void DeclarationLimits::count_refusal(const SocketAddr& client, TimePoint now, std::string_view signer) {
   (void)limit_of(sources_, key_of(client, signer), kMaxSources, kSourceBurst, kSourceInterval).allow(now);
 }

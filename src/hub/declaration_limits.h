@@ -32,11 +32,11 @@ class DeclarationLimits {
   // of them again.
   static constexpr uint32_t kEdgeBurst = 600;
   static constexpr Duration kEdgeInterval = std::chrono::milliseconds(20);
-  // Refused requests from each source (SocketAddr::source_prefix), with a signature or an operator's key:
-  // past them, what comes from there is refused before its signature is verified and the store is asked.
-  // Agents that hold a lease and operators with a right key are exempt. Two fleets may stand behind one
-  // address, and refused agents ask every few minutes. Refusals of a known signer count for that one at this
-  // source, and not for others behind the same address.
+  // Refused requests from each source (SocketAddr::source_prefix): past them, what comes from there is
+  // refused before its signature is verified and the store is asked. Agents that hold a lease and known edges
+  // are exempt. Wrong operator keys are counted alone, and right ones never refused. Two fleets may stand
+  // behind one address, and refused agents ask every few minutes. Refusals of a known signer count for that
+  // one at this source, and not for others behind the same address.
   static constexpr uint32_t kSourceBurst = 2 * Leases::kMaxPerInvite;
   static constexpr Duration kSourceInterval = std::chrono::milliseconds(250);
   static constexpr size_t kMaxSources = 4096;
@@ -46,7 +46,9 @@ class DeclarationLimits {
 
   // Whether a source may still be refused, and whether `claimed` may there, the name of who is said to have
   // signed; counts those that may not.
-  bool allow_source(const SocketAddr& client, TimePoint now, std::string_view claimed = {});
+  bool allow_source(const SocketAddr& client, TimePoint now, std::string_view claimed);
+  // Whether a source may show another wrong operator key, and counts it.
+  bool allow_guess(const SocketAddr& client, TimePoint now);
   // `signer` is empty as long as it is not known to be one of a tenant or an edge.
   void count_refusal(const SocketAddr& client, TimePoint now, std::string_view signer = {});
   // Whether an agent of the invite may declare now; counts those that may not. Like the next two, only for

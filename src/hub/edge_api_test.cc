@@ -96,13 +96,14 @@ TEST_F(EdgeApiTest, WithoutANameItGetsOne) {
 
 TEST_F(EdgeApiTest, TwoProcessesWithOneTokenDoNotTakeTurns) {
   const hubapi::EdgeToken token = create();
-  const auto announce_as = [&](std::string run, std::string address) {
-    http::Request request{
-        .method = "PUT",
-        .target = "/v1/edges/self",
-        .headers = {},
-        .body = hubapi::encode(hubapi::EdgeAnnouncement{
-            .addresses = {std::move(address)}, .internal_ca_pem = "EDGE PEM", .version = "1.0"})};
+  const auto announce_as = [&](std::string run, std::string address, bool is_leaving = false) {
+    http::Request request{.method = "PUT",
+                          .target = "/v1/edges/self",
+                          .headers = {},
+                          .body = hubapi::encode(hubapi::EdgeAnnouncement{.addresses = {std::move(address)},
+                                                                          .internal_ca_pem = "EDGE PEM",
+                                                                          .version = "1.0",
+                                                                          .is_leaving = is_leaving})};
     request.headers.add(std::string(http::kInstanceField), api_->instance());
     request.headers.add(std::string(hubapi::kEdgeRunField), std::move(run));
     http::sign_request(request, token.edge_key, hubapi::kEdgeTag, g_wall, random_);
@@ -116,6 +117,21 @@ TEST_F(EdgeApiTest, TwoProcessesWithOneTokenDoNotTakeTurns) {
   EXPECT_EQ(announce_as("b", "198.51.100.8:443").status, 200);
   EXPECT_EQ(show().at("addresses").as_array().front().as_string(), "198.51.100.8:443");
   EXPECT_TRUE(show().contains("token_also_used_at"));
+  EXPECT_EQ(announce_as("b", "198.51.100.8:443", true).status, 200);
+  EXPECT_EQ(announce_as("a", "198.51.100.7:443").status, 200) << "the other has left";
+}
+
+TEST_F(EdgeApiTest, WhoGuessesBehindAnAddressKeepsNoEdgeThereFromTheHub) {
+  const hubapi::EdgeToken token = create();
+  const auto tenant = invite();
+  for (uint32_t i = 0; i < 2 * DeclarationLimits::kSourceBurst; ++i) call("GET", "/v1/status", "", "wrong");
+  EXPECT_EQ(call("GET", "/v1/status", "", "wrong").status, 429);
+  EXPECT_EQ(call("GET", "/v1/status").status, 200);
+  EXPECT_EQ(declare(tenant).status, 200) << "an agent without a lease";
+  for (uint32_t i = 0; i < 2 * DeclarationLimits::kSourceBurst; ++i)
+    call("POST", "/v1/leases", "{}", std::nullopt);
+  EXPECT_EQ(call("POST", "/v1/leases", "{}", std::nullopt).status, 429);
+  EXPECT_EQ(announce(token.edge_key).status, 200);
 }
 
 TEST_F(EdgeApiTest, ANameThatIsAKeyIsRefused) {

@@ -25,6 +25,11 @@ struct EdgeRequest {
   std::optional<std::string> region;
 };
 
+std::string no_edge_text(std::string_view word) {
+  return fmt::format("no edge has the id or the name {}; `culvert edge list` shows those that there are",
+                     culvert::quoted(word));
+}
+
 Result<EdgeRequest> parse_request(std::string_view text) {
   constexpr std::string_view kWhat = "the body";
   auto body = parse_json_object(kWhat, text);
@@ -128,7 +133,7 @@ http::Response EdgeHandlers::list(const http::Exchange& exchange) const {
 
 http::Response EdgeHandlers::show(const http::Exchange& exchange) const {
   const Edge* edge = find(exchange.rest);
-  if (edge == nullptr) return error_response(404, "not_found", "no edge has this id or name");
+  if (edge == nullptr) return error_response(404, "not_found", no_edge_text(exchange.rest));
   return json_response(200, describe(*edge, exchange.now));
 }
 
@@ -140,7 +145,7 @@ net::Task<http::Response> EdgeHandlers::change(const http::Exchange& exchange) {
                              "the body has no member; name what is to be changed: name, region");
   }
   const Edge* named = find(exchange.rest);
-  if (named == nullptr) co_return error_response(404, "not_found", "no edge has this id or name");
+  if (named == nullptr) co_return error_response(404, "not_found", no_edge_text(exchange.rest));
   const EndpointId id = named->id;
   const UnixTime wall = config_.wall_clock();
   auto changed =
@@ -150,6 +155,7 @@ net::Task<http::Response> EdgeHandlers::change(const http::Exchange& exchange) {
                                  Edge edge = *old;
                                  if (wanted->name) edge.name = *wanted->name;
                                  if (wanted->region) edge.region = *wanted->region;
+                                 if (edge_json(edge) == edge_json(*old)) return Batch{};
                                  auto record = edges_.change(edge);
                                  if (!record) return std::unexpected(record.error());
                                  return Batch{.records = {std::move(*record)},
@@ -168,7 +174,7 @@ net::Task<http::Response> EdgeHandlers::change(const http::Exchange& exchange) {
 
 net::Task<http::Response> EdgeHandlers::revoke(const http::Exchange& exchange) {
   const Edge* named = find(exchange.rest);
-  if (named == nullptr) co_return error_response(404, "not_found", "no edge has this id or name");
+  if (named == nullptr) co_return error_response(404, "not_found", no_edge_text(exchange.rest));
   const EndpointId id = named->id;
   auto removed =
       co_await ledger_.commit({.touches = {std::string(Edges::kKind)}, .judge = [&]() -> Result<Batch> {
@@ -200,8 +206,11 @@ std::expected<EndpointId, http::Response> EdgeHandlers::authenticate(const http:
     }
     return std::unexpected(error_response(401, code, message));
   };
-  // Before a signature is verified, as for declarations: any host may ask.
-  if (!limits_.allow_source(exchange.client, exchange.now, claimed))
+  // Before a signature is verified, as for declarations: any host may ask. Who names an edge that there is is
+  // heard, so that no other host behind its address keeps it from its hub.
+  const auto claimed_id = PublicKey::parse(claimed);
+  const bool is_known = claimed_id && edges_.find(*claimed_id) != nullptr;
+  if (!is_known && !limits_.allow_source(exchange.client, exchange.now, claimed))
     return std::unexpected(
         retry_response(429, "rate_limited", "too many refused requests from here; slow down"));
   if (!replays_.is_addressed(exchange.request)) {
@@ -259,6 +268,7 @@ net::Task<http::Response> EdgeHandlers::announce(const http::Exchange& exchange)
                                  }});
     if (!stored) co_return refuse(stored.error(), exchange.now);
   }
+  if (announcement->is_leaving) runs_.forget(*id);  // another process with its token may speak at once
   const Edge* edge = edges_.find(*id);
   if (edge == nullptr) co_return refuse(edges_.remove(*id).error(), exchange.now);
   co_return json_response(200, encode(hubapi::EdgeWelcome{edge->name, edge->region}));

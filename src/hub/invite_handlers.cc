@@ -173,6 +173,8 @@ Result<Batch> InviteHandlers::judge_change(const InviteId& id, const InviteChang
     return fail(ErrorCode::kNotFound, "the invite is revoked, and cannot be changed; create another one");
   auto changed = wanted.applied_to(**found, wall);
   if (!changed) return std::unexpected(changed.error());
+  const std::string before = invite_json(**found, wall), after = invite_json(*changed, wall);
+  if (before == after) return Batch{};
   auto records = invites_.change(*changed, wall, wanted.allow_overlap);
   if (!records) return std::unexpected(records.error());
   return Batch{.records = std::move(*records),
@@ -180,8 +182,8 @@ Result<Batch> InviteHandlers::judge_change(const InviteId& id, const InviteChang
                           .actor = actor,
                           .action = "invite.change",
                           .subject = invite_key(id),
-                          .before = invite_json(**found, wall),
-                          .after = invite_json(*changed, wall)}}};
+                          .before = before,
+                          .after = after}}};
 }
 
 net::Task<http::Response> InviteHandlers::change(const http::Exchange& exchange) {

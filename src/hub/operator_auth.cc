@@ -26,9 +26,9 @@ std::optional<http::Response> OperatorAuth::refuse(http::Exchange& exchange) {
   const auto who = find(exchange.request);
   if (!who) {
     ++counters_.bad_bearers;
-    if (!limits_.allow_source(exchange.client, exchange.now))
+    // Apart from other refusals: who guesses keys behind an address keeps no agent there from its hub.
+    if (!limits_.allow_guess(exchange.client, exchange.now))
       return retry_response(429, "rate_limited", "too many refused requests from here; slow down");
-    limits_.count_refusal(exchange.client, exchange.now);
     if (log_.allow(exchange.now)) {
       log_warn("operator_key_refused", "client={} total={} request_id={}", exchange.client.ip_text(),
                counters_.bad_bearers, request_id(exchange));
