@@ -50,9 +50,10 @@ net::Task<> answer_request(PublicConnection connection, Bytes answer, TimePoint 
 // nullptr: the hostname has none that carries, or none in this mode.
 const route::Route* Carrier::route_of(const PublicConnection& connection) const {
   const route::Route* route = context_.routes.current().match(connection.host);
-  const bool carries = route != nullptr && !route->is_suspended && route->tls_mode == connection.tls_mode &&
-                       !route->is_over(context_.loop.unix_now());
-  return carries ? route : nullptr;
+  const bool carries = route != nullptr && !route->is_suspended && route->tls_mode == connection.tls_mode;
+  if (!carries) return nullptr;
+  const bool is_told = context_.shared.hub_is_heard.load(std::memory_order_relaxed);
+  return is_told || !route->is_over(context_.loop.unix_now()) ? route : nullptr;
 }
 
 bool Carrier::has_other_agent(const PublicConnection& connection) const {

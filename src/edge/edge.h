@@ -40,6 +40,9 @@ class Edge {
   // changed routes. Error: kConflict, the change is one of other routes than the edge has; replace them.
   Result<> apply_routes(const route::Delta& changes);
   void replace_routes(route::SnapshotPtr routes);
+  // Of an edge whose hub is elsewhere; any thread. While it is not heard, routes end by the clock of the
+  // edge.
+  void set_hub_is_heard(bool is_heard) { shared_.hub_is_heard.store(is_heard, std::memory_order_relaxed); }
   // Tells every agent that has a tunnel here to declare again, at a moment of its own within `spread`.
   void declare_again(Duration spread);
   // Takes over those of `wanted` that may change while the edge runs (LiveOptions); any thread. Connections

@@ -85,6 +85,8 @@ struct Shared {
   Unserved unserved;
   TenantSlots tenants;
   Counters counters;
+  // Somebody tells this edge what its routes are; otherwise it must know by itself when they end.
+  std::atomic<bool> hub_is_heard = true;
   std::atomic<uint64_t> next_connection;  // ids for the logs of both ends
 };
 

@@ -162,6 +162,7 @@ Result<> Assembly::bind_link(Parts parts, const tls::Certificates& certificates)
                                   // The link has made it for the routes that the edge has from it.
                                   CHECK(edge_->apply_routes(delta));
                                 },
+                            .hub_is_heard = [this](bool is_heard) { edge_->set_hub_is_heard(is_heard); },
                             .declare_again = [this](Duration spread) { edge_->declare_again(spread); }});
   return {};
 }

@@ -30,6 +30,7 @@ HubLink::HubLink(net::EventLoop& loop, Parts parts)
 }
 
 void HubLink::start() {
+  parts_.hub_is_heard(false);
   load();
   tasks_.spawn(follow());
   tasks_.spawn(report());
@@ -110,6 +111,7 @@ net::Task<> HubLink::follow() {
       began = loop_.now();
       ended = co_await client_.follow(held, [this](std::string_view line) { return take(line); });
       if (std::exchange(counters_.is_following, false)) turned_at_ = loop_.unix_now();
+      parts_.hub_is_heard(false);
       if (is_ending_) break;
     }
     const bool is_revoked = ended.error().code == ErrorCode::kNotFound;
@@ -126,6 +128,7 @@ net::Task<> HubLink::follow() {
 
 Result<> HubLink::take(std::string_view line) {
   if (!std::exchange(counters_.is_following, true)) {
+    parts_.hub_is_heard(true);
     failure_.reset();
     is_revoked_ = is_refused_ = false;
     turned_at_ = loop_.unix_now();

@@ -32,6 +32,8 @@ class HubLink {
     // The routes as a whole, and changes of them; the edge is to have each at once.
     std::function<void(const route::SnapshotPtr&)> replace_routes;
     std::function<void(const route::Delta&)> apply_routes;
+    // Whether the hub is heard now; called when that changes, and at the start.
+    std::function<void(bool)> hub_is_heard = [](bool) {};
     // Agents are to declare again within this time.
     std::function<void(Duration)> declare_again;
   };

@@ -48,7 +48,7 @@ struct Route {
   std::string service = {};
   // Public connections of its tenant that one edge carries at a time; 0: what the edge allows any tenant.
   uint32_t max_connections = 0;
-  // When its tenant ends; an edge that hears no hub then refuses its new clients by itself.
+  // When its tenant ends, for an edge that hears no hub then.
   std::optional<UnixTime> ends_at = {};
 
   RouteId id() const { return RouteId(match); }
