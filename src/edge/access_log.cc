@@ -13,6 +13,8 @@ void AccessLog::ended(const CarriedConnection& carried, const tunnel::PumpResult
   if (!lines_.allow(now)) return;
   const PublicConnection& connection = carried.connection;
   const auto duration = std::chrono::duration_cast<std::chrono::milliseconds>(now - connection.accepted);
+  // Many clients leave so: what they were sent last, as the end of TLS, they do not read.
+  const bool is_closed = result.end == tunnel::PumpEnd::kSocketReset && result.was_delivered;
   // What the edge wrote itself is not the client's.
   const uint64_t bytes_in =
       result.bytes.to_stream - std::min<uint64_t>(carried.header_size, result.bytes.to_stream);
@@ -21,8 +23,9 @@ void AccessLog::ended(const CarriedConnection& carried, const tunnel::PumpResult
            "code={} suppressed={}",
            connection.id, culvert::quoted(connection.host), carried.tenant.short_text(),
            connection.pick->agent.short_text(), connection.client.to_string(), bytes_in,
-           result.bytes.to_socket, duration.count(), tunnel::to_string(result.end),
-           tunnel::stream_code_name(result.code), lines_.take_refused());
+           result.bytes.to_socket, duration.count(),
+           is_closed ? "client_closed" : tunnel::to_string(result.end), tunnel::stream_code_name(result.code),
+           lines_.take_refused());
 }
 
 }  // namespace culvert::edge

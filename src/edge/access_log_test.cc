@@ -27,11 +27,13 @@ CarriedConnection carried() {
 }
 
 std::string lines_of(AccessLog& log, size_t connections, TimePoint now,
-                     tunnel::PumpCounters bytes = {.to_stream = 170, .to_socket = 3000}) {
+                     tunnel::PumpCounters bytes = {.to_stream = 170, .to_socket = 3000},
+                     bool was_delivered = false) {
   const CarriedConnection each = carried();
   const tunnel::PumpResult result{.end = tunnel::PumpEnd::kSocketReset,
                                   .code = tunnel::kStreamClientGone,
                                   .bytes = bytes,
+                                  .was_delivered = was_delivered,
                                   .refused_socket = nullptr,
                                   .unanswered_socket = nullptr,
                                   .initial = {}};
@@ -49,6 +51,7 @@ TEST(AccessLog, ALineSaysWhatAConnectionWas) {
       "bytes_out=3000 duration_ms=2345 reason=socket_reset code=client_gone suppressed=0\n",
       route::testing::id(200).short_text(), route::testing::id(1).short_text());
   EXPECT_TRUE(line.ends_with(expected)) << line;
+  EXPECT_NE(lines_of(log, 1, TimePoint(12s), {}, true).find(" reason=client_closed "), std::string::npos);
   // The stream was lost inside of its header.
   EXPECT_NE(lines_of(log, 1, TimePoint(12s), {.to_stream = 30}).find(" bytes_in=0 bytes_out=0 "),
             std::string::npos);

@@ -347,6 +347,7 @@ void Pump::end(PumpEnd why, quic::AppCode code) {
                     .code = code,
                     .bytes = counters_,
                     .given_up = config_.stream->was_evicted(),
+                    .was_delivered = to_socket_ == ToSocket::kEnded && to_stream_ != ToStream::kAborting,
                     .refused_socket = nullptr,
                     .unanswered_socket = nullptr,
                     .initial = {}};

@@ -34,6 +34,8 @@ struct PumpResult {
   // With kStreamReset: not the peer but our own memory cap ended it, since the socket took nothing for too
   // long.
   bool given_up = false;
+  // The socket got all that came out of the stream, and its end.
+  bool was_delivered = false;
   // With return_refused_socket, when the peer reset the stream before any byte reached the socket: the
   // socket, still open, so that its client can be told why.
   std::unique_ptr<net::ByteStream> refused_socket;

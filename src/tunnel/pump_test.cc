@@ -243,7 +243,19 @@ TEST_F(PumpTest, AClientThatIsGoneStopsADownload) {
   client_.outside->reset();
   wait([&] { return client_.result && origin_.result; });
   EXPECT_EQ(client_.result->end, PumpEnd::kSocketReset);
+  EXPECT_FALSE(client_.result->was_delivered);
   EXPECT_EQ(origin_.result->end, PumpEnd::kStreamReset);
+}
+
+TEST_F(PumpTest, AClientThatResetsOnceItHasTheWholeAnswerGotIt) {
+  start_both();
+  Received& at_client = read(*client_.outside);
+  tasks_.spawn(write(*origin_.outside, pattern(1000), true));
+  wait([&] { return at_client.ended(); });
+  client_.outside->reset();
+  wait([&] { return client_.result.has_value(); });
+  EXPECT_EQ(client_.result->end, PumpEnd::kSocketReset);
+  EXPECT_TRUE(client_.result->was_delivered);
 }
 
 TEST_F(PumpTest, ARefusedSocketComesBackOnlyBeforeTheFirstByte) {
