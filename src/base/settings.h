@@ -47,8 +47,9 @@ struct Setting {
   // kList: what separates the values in a variable, unless they are a JSON list. A comma separates those of a
   // flag as well; a flag may be repeated in any case.
   char separator = ',';
-  bool is_secret = false;   // errors do not repeat it; a file that holds it should be private
-  bool may_change = false;  // while the program runs
+  bool is_secret = false;         // errors do not repeat it; a file that holds it should be private
+  std::string plain_prefix = {};  // of values that are no secret all the same
+  bool may_change = false;        // while the program runs
   // Takes the value; its error says what is wrong and what was expected. Called once, for a list once for
   // each.
   std::function<Result<>(std::string_view value)> apply = {};

@@ -2,12 +2,21 @@
 
 #include <algorithm>
 
+#include "base/encoding.h"
 #include "base/text.h"
 #include "base/values.h"
 #include "cli/suggestion.h"
 
 namespace culvert::cli {
 namespace {
+
+bool is_token(std::string_view word) { return word.contains("cvt_inv_") || word.contains("cvt_edge_"); }
+
+bool is_operator_key(std::string_view word) {
+  constexpr size_t kBytes = 32;
+  const auto bytes = from_base64url(word);
+  return bytes && bytes->size() == kBytes;
+}
 
 Error bad_usage(const CommandInfo& command, std::string_view what) {
   return {ErrorCode::kInvalid,
@@ -59,6 +68,12 @@ class Reader {
 
   Result<> take_word(const std::string& word) {
     if (!command_.positional || has_positional_) return stray(word);
+    // Nothing is named so, and the name is sent to the hub, kept in logs and repeated in errors.
+    if (is_token(word) || is_operator_key(word))
+      return std::unexpected(bad_usage(
+          command_,
+          fmt::format("{}: is a token or a key, and not a name; give the name or the ID of what you mean",
+                      command_.positional->name)));
     out_.positional = word;
     has_positional_ = true;
     return {};
@@ -146,8 +161,7 @@ Result<Arguments> parse_arguments(const CommandInfo& command, const std::vector<
 std::string describe_stray(std::string_view word, std::string_view command, bool wants_command) {
   constexpr size_t kKeySize = 40;
   word = word.substr(0, word.find('='));
-  if (word.contains("cvt_inv_"))
-    return "a token is not expected there; give it with --token or CULVERT_TOKEN";
+  if (is_token(word)) return "a token is not expected there; give it with --token or CULVERT_TOKEN";
   if (word.size() >= kKeySize)
     return fmt::format("a word of {} characters is not expected there", word.size());
   if (word.starts_with('-')) return fmt::format("unknown flag {} for {}", quoted(word), command);

@@ -148,9 +148,14 @@ Result<std::vector<std::string>> join_lists(const Setting& setting, const std::v
   return out;
 }
 
+bool is_secret(const Setting& setting, std::span<const std::string> values) {
+  const auto is_plain = [&](const std::string& value) { return value.starts_with(setting.plain_prefix); };
+  return setting.is_secret && (setting.plain_prefix.empty() || !std::ranges::all_of(values, is_plain));
+}
+
 // What may be shown of a value: no copy of a secret is made.
 std::string shown_value(const Setting& setting, std::span<const std::string> values) {
-  return setting.is_secret ? "set" : fmt::format("{}", fmt::join(values, ","));
+  return is_secret(setting, values) ? "set" : fmt::format("{}", fmt::join(values, ","));
 }
 
 std::vector<std::string> texts_of(const ConfigEntry& entry) {
@@ -269,7 +274,7 @@ Result<> Settings::apply(const Setting& setting, const Arguments& arguments, con
     return entry.section == setting.section && entry.key == setting.name;
   });
   const bool is_in_file = in_file != file.entries.end();
-  if (is_in_file && setting.is_secret && file.others_may_read) {
+  if (is_in_file && file.others_may_read && is_secret(setting, texts_of(*in_file))) {
     log_warn("secret_in_readable_file", "file={} key={} hint=\"chmod 600\"", culvert::quoted(file.name),
              dotted_name(setting));
   }

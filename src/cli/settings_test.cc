@@ -85,6 +85,22 @@ TEST(Settings, AFlagOfAListMayBeRepeatedInBothForms) {
   EXPECT_EQ(f.services, Texts{"a b"});
 }
 
+TEST(Settings, ASecretMayHaveValuesThatAreNone) {
+  Settings settings("test");
+  settings.builder().add({.name = "database",
+                          .help = "h",
+                          .is_secret = true,
+                          .plain_prefix = "sqlite:",
+                          .apply = [](std::string_view) -> Result<> { return {}; }});
+  for (const auto& [value, shown] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"sqlite:/a/b", "sqlite:/a/b"}, {"postgres://u:p@h/d", "set"}, {"", "set"}}) {
+    ASSERT_TRUE(settings.resolve({}, [&](const std::string& name) {
+      return name == "CULVERT_DATABASE" ? std::optional(value) : std::nullopt;
+    }));
+    EXPECT_EQ(settings.given("database")->value, shown);
+  }
+}
+
 TEST(Settings, AListThatIsNoJsonIsRefused) {
   for (const char* text : {R"(["a")", R"(["a",])", R"(["a", 1])", R"(["a", ["b"]])", R"(["a"] b)"}) {
     Kept f;

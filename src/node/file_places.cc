@@ -72,6 +72,7 @@ void describe_database(SettingsBuilder& settings, SecretString& url, std::filesy
        .default_is_words = true,
        .example = "postgres://culvert@db.example.com/culvert",
        .is_secret = true,
+       .plain_prefix = std::string(kSqlite),
        .apply = [&url, &file](std::string_view text) -> Result<> {
          if (text.empty()) return {};
          if (text.starts_with(kSqlite)) {
