@@ -77,7 +77,8 @@ Result<> EdgeInviteCreateCommand::run() {
     return {};
   }
   print_message(
-      "edge {} has the id {}; start it with this token in CULVERT_EDGE_TOKEN, on a host that the "
+      "edge {} has the id {}; start it with this token in a file (--edge-token-file) or in "
+      "CULVERT_EDGE_TOKEN, on a host that the "
       "public and the agents reach. The token is a secret, and is not shown again",
       created_name_, printable(id));
   standard_error().drain(kOutputPatience);  // on a terminal the token comes after this

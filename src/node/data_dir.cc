@@ -46,8 +46,8 @@ Result<SecretString> check_operator_key(const fs::path& path, Bytes& content) {
   auto decoded = from_base64url(key.expose());
   if (!decoded || decoded->size() != kOperatorKeyBytes) {
     return fail(ErrorCode::kInvalid,
-                "{} does not hold an operator key (43 characters of base64url); restore it, or remove it and "
-                "a new one is made at the next start",
+                "{} does not hold an operator key (43 characters of base64url); name the file that does, or "
+                "restore it",
                 path.native());
   }
   return key;
@@ -64,8 +64,23 @@ Result<> DataDir::create() const {
   }
   created = create_private_directory(ca_directory());
   if (created) created = check_only_owner_writes(ca_directory());
-  if (created) return {};
-  return fail(created.error().code, "{}; or choose another directory with --ca-dir", created.error().message);
+  if (!created)
+    return fail(created.error().code, "{}; or choose another directory with --ca-dir",
+                created.error().message);
+  // Single files elsewhere: who may write to their directories could replace them.
+  for (const auto* file : {&places.node_key, &places.operator_key, &places.database, &places.routes}) {
+    if (file->empty()) continue;
+    const fs::path directory = file->has_parent_path() ? file->parent_path() : fs::path(".");
+    std::error_code ignored;
+    const auto status = fs::status(directory, ignored);
+    // Whoever uses the file says that the directory is none. In one like /tmp others replace no file of ours.
+    const bool is_sticky = (status.permissions() & fs::perms::sticky_bit) != fs::perms::none;
+    if (!fs::is_directory(status) || is_sticky) continue;
+    if (auto checked = check_only_owner_writes(directory); !checked)
+      return fail(checked.error().code, "{}; or choose another place for {}", checked.error().message,
+                  file->native());
+  }
+  return {};
 }
 
 Result<> DataDir::secure() const {
@@ -325,6 +340,13 @@ Result<std::string> read_internal_root(const std::filesystem::path& data_dir, co
   auto content = read_existing(files.ca_certificate(), kMaxPem);
   if (content) return std::string(as_text(*content));
   if (content.error().code != ErrorCode::kNotFound) return std::unexpected(content.error());
+  std::error_code ignored;
+  if (std::filesystem::exists(files.lock(), ignored)) {
+    return fail(
+        ErrorCode::kNotFound,
+        "{} does not exist; the node of {} has its internal CA elsewhere: name that directory with --ca-dir",
+        files.ca_certificate().native(), data_dir.native());
+  }
   return fail(ErrorCode::kNotFound,
               "no node has been started with the data directory {}, so it has no internal CA; start one with "
               "`culvert "

@@ -11,9 +11,8 @@ Result<SecretString> export_hub(const HubDatabase& place) {
   const DataDir files{place.data_dir, place.places};
   if (place.url.empty() && !files.has_database()) {
     return fail(ErrorCode::kNotFound,
-                "there is no hub's database {}; name the node's directory with --data-dir, or its PostgreSQL "
-                "database "
-                "with --database",
+                "there is no hub's database {}; name the node's directory with --data-dir, or its database, "
+                "sqlite:PATH or a PostgreSQL URL, with --database",
                 files.database().native());
   }
   SystemRandom random;

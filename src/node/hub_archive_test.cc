@@ -101,5 +101,22 @@ TEST_F(HubArchiveTest, TheDatabaseMayBeElsewhere) {
   EXPECT_NE(imported.error().message.find("choose another --database"), std::string::npos);
 }
 
+TEST_F(HubArchiveTest, AFileElsewhereIsInADirectoryThatOthersDoNotWriteTo) {
+  const fs::path shared = root_ / "shared";
+  fs::create_directory(shared);
+  fs::permissions(shared, fs::perms::all);
+  for (auto place :
+       {&FilePlaces::node_key, &FilePlaces::operator_key, &FilePlaces::database, &FilePlaces::routes}) {
+    DataDir files{root_ / "five"};
+    files.places.*place = shared / "file";
+    const auto created = files.create();
+    ASSERT_FALSE(created);
+    EXPECT_NE(created.error().message.find("choose another place for"), std::string::npos)
+        << created.error().message;
+  }
+  fs::permissions(shared, fs::perms::owner_all);
+  EXPECT_TRUE((DataDir{root_ / "five", {.node_key = shared / "file"}}.create()));
+}
+
 }  // namespace
 }  // namespace culvert::node
