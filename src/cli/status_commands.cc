@@ -123,7 +123,7 @@ Result<> EdgeOnThisHost::find(OperatorAccess& access, const Settings& settings,
                               const Environment& environment) {
   auto found = access.find_local_edge(settings, environment);
   if (!found) return std::unexpected(found.error());
-  edge_ = std::move(*found);
+  edge_ = *found;
   return edge_ ? Result<>() : access.find(settings, environment);
 }
 

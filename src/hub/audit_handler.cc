@@ -53,6 +53,7 @@ net::Task<Result<AuditHandler::Found>> AuditHandler::read(const Filter& filter,
     if (!found.newest && !piece->empty()) found.newest = piece->front().sequence;
     for (AuditEntry& entry : *piece) {
       if (filter.newer && entry.sequence <= *filter.newer) co_return found;
+      before = entry.sequence;
       if (filter.matches(entry)) {
         if (found.entries.size() == Page::kMaxEntries) {
           found.next = found.entries.back().sequence;
@@ -60,7 +61,6 @@ net::Task<Result<AuditHandler::Found>> AuditHandler::read(const Filter& filter,
         }
         found.entries.push_back(std::move(entry));
       }
-      before = entry.sequence;
     }
     if (piece->size() <= Page::kMaxEntries) co_return found;
     if (scanned > kMaxScanned) {

@@ -122,7 +122,7 @@ net::Task<http::Response> EntryHandlers::apply(const http::Exchange& exchange, I
     if (!found && found.error().code == ErrorCode::kUnavailable)
       co_return retry_response(503, "not_proven", found.error().message);
     if (!found) co_return refuse(tenant, change, found.error(), exchange.now);
-    proven = std::move(*found);
+    proven = *found;
   }
   const UnixTime wall = config_.wall_clock();
   auto stored = co_await ledger_.commit({.touches = {std::string(kInviteKind)}, .judge = [&] {  // 6

@@ -48,7 +48,7 @@ Result<std::optional<uint64_t>> Query::number(std::string_view name, uint64_t mo
     return fail(ErrorCode::kInvalid, "{}={} is not a whole number from 0 to {}", name,
                 culvert::quoted(*value), most);
   }
-  return std::optional(*number);
+  return number;
 }
 
 std::optional<http::Response> decode_rest(http::Exchange& exchange) {
