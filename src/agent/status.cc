@@ -2,18 +2,11 @@
 
 #include <boost/json/serialize.hpp>
 
+#include "base/json.h"
+
 namespace culvert::agent {
-namespace {
 
 namespace json = boost::json;
-
-json::array as_array(const std::vector<std::string>& texts) {
-  json::array out;
-  for (const std::string& text : texts) out.push_back(json::string(text));
-  return out;
-}
-
-}  // namespace
 
 std::string to_json(const Status& status) {
   json::array services, edges;
@@ -28,7 +21,7 @@ std::string to_json(const Status& status) {
   }
   for (const Status::Edge& each : status.edges) {
     edges.push_back(json::object{
-        {"edge_id", each.id}, {"addresses", as_array(each.addresses)}, {"connected", each.is_connected}});
+        {"edge_id", each.id}, {"addresses", json_array(each.addresses)}, {"connected", each.is_connected}});
   }
   json::object out{{"status", status.faults.empty() ? "ready" : "degraded"},
                    {"version", status.version},
@@ -37,7 +30,7 @@ std::string to_json(const Status& status) {
   out["suspended"] = status.is_suspended;
   out["services"] = std::move(services);
   out["edges"] = std::move(edges);
-  out["faults"] = as_array(status.faults);
+  out["faults"] = json_array(status.faults);
   return json::serialize(out);
 }
 

@@ -109,6 +109,12 @@ Result<json::object> parse_json_object(std::string_view what, std::string_view t
   return std::move(value->get_object());
 }
 
+json::array json_array(const std::vector<std::string>& texts) {
+  json::array out;
+  for (const std::string& text : texts) out.push_back(json::string(text));
+  return out;
+}
+
 Result<> refuse_unknown_members(std::string_view what, const json::object& object,
                                 std::span<const std::string_view> known) {
   for (const auto& member : object) {
@@ -147,6 +153,10 @@ int64_t JsonReader::integer(std::string_view name, int64_t lowest, int64_t highe
     return lowest;
   }
   return value->get_int64();
+}
+
+UnixTime JsonReader::time(std::string_view name) {
+  return UnixTime(std::chrono::seconds(integer(name, 0, kMaxUnixSeconds)));
 }
 
 bool JsonReader::boolean(std::string_view name) {

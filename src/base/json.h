@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/encoding.h"
 #include "base/key.h"
 #include "base/result.h"
@@ -33,6 +34,11 @@ inline Result<> refuse_unknown_members(std::string_view what, const boost::json:
   return refuse_unknown_members(what, object, std::span(known.begin(), known.size()));
 }
 
+boost::json::array json_array(const std::vector<std::string>& texts);
+
+// The last second that a clock in nanoseconds can hold: times of others are not beyond it.
+inline constexpr int64_t kMaxUnixSeconds = 9'000'000'000;
+
 // Reads the members of one object, which outlives it. A member that is missing or of the wrong type gives an
 // empty value and sets error(); the first error stays.
 class JsonReader {
@@ -43,6 +49,7 @@ class JsonReader {
   // Empty when absent.
   std::string_view optional_text(std::string_view name);
   int64_t integer(std::string_view name, int64_t lowest, int64_t highest);
+  UnixTime time(std::string_view name);  // in seconds since 1970, up to kMaxUnixSeconds
   bool boolean(std::string_view name);
   const boost::json::array& array(std::string_view name);
   std::vector<std::string> texts(std::string_view name);

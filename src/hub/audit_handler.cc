@@ -3,6 +3,7 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "base/json.h"
 #include "hub/page.h"
 
 namespace culvert::hub {
@@ -75,7 +76,7 @@ net::Task<http::Response> AuditHandler::list(const http::Exchange& exchange) {
   if (!query) co_return bad_query(query.error());
   auto after = query->number("after");
   auto newer = query->number("newer");
-  auto since = query->number("since", kMaxTime);
+  auto since = query->number("since", kMaxUnixSeconds);
   auto wait = query->number("wait", static_cast<uint64_t>(kMaxWait.count()));
   for (const auto* number : {&after, &newer, &since, &wait}) {
     if (!*number) co_return bad_query(number->error());

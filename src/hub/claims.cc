@@ -17,8 +17,6 @@ using hubapi::DeclaredPort;
 using hubapi::PortVerdict;
 using route::PublicPort;
 
-constexpr int64_t kMaxTime = 9'000'000'000;
-
 std::optional<PublicPort> parse_port(std::string_view text) {
   const auto match = route::Match::parse(text);
   return match && match->port() ? std::optional(*match->port()) : std::nullopt;
@@ -40,8 +38,7 @@ Result<Claims::Claim> read_claim(std::string_view text) {
   JsonReader reader(kWhat, *body);
   Claims::Claim claim{.invite = reader.bytes<std::tuple_size_v<InviteId>>("invite_id"),
                       .service = std::string(reader.text("service"))};
-  if (reader.has("idle_since"))
-    claim.idle_since = UnixTime(std::chrono::seconds(reader.integer("idle_since", 0, kMaxTime)));
+  if (reader.has("idle_since")) claim.idle_since = reader.time("idle_since");
   if (reader.error()) return std::unexpected(*reader.error());
   return claim;
 }

@@ -12,8 +12,6 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr int64_t kMaxTime = 9'000'000'000;  // the last second that a clock in nanoseconds can hold
-
 Result<Edge> read(const EndpointId& id, std::string_view text) {
   constexpr std::string_view kWhat = "the edge's record";
   auto body = parse_json_object(kWhat, text);
@@ -22,7 +20,7 @@ Result<Edge> read(const EndpointId& id, std::string_view text) {
   Edge edge{.id = id,
             .name = std::string(reader.text("name")),
             .region = std::string(reader.text("region")),
-            .created_at = UnixTime(std::chrono::seconds(reader.integer("created_at", 0, kMaxTime)))};
+            .created_at = reader.time("created_at")};
   if (reader.error()) return std::unexpected(*reader.error());
   if (const json::value* announced = body->if_contains("announced")) {
     auto decoded = hubapi::decode_edge_announcement(json::serialize(*announced));

@@ -14,8 +14,6 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr int64_t kMaxTime = 9'000'000'000;
-
 std::optional<Entry::Proof> parse_proof(std::string_view text) {
   for (const auto proof : {Entry::Proof::kGrant, Entry::Proof::kTxt, Entry::Proof::kAddress}) {
     if (text == to_string(proof)) return proof;
@@ -31,7 +29,7 @@ Result<Entry> read_entry(std::string_view hostname, std::string_view text) {
   if (!body) return std::unexpected(body.error());
   JsonReader reader(kWhat, *body);
   const auto proof = parse_proof(reader.text("proof"));
-  const UnixTime since(std::chrono::seconds(reader.integer("since", 0, kMaxTime)));
+  const UnixTime since = reader.time("since");
   std::optional<route::TlsMode> mode;
   if (reader.has("tls_mode")) {
     mode = route::parse_tls_mode(reader.text("tls_mode"));

@@ -68,7 +68,7 @@ Result<Invite> read_invite_record(const InviteId& id, std::string_view text) {
   std::string name(reader.text("name"));
   const auto tenant = reader.key("tenant");
   const Sha256 secret_hash = reader.bytes<std::tuple_size_v<Sha256>>("secret_hash");
-  const UnixTime created_at(std::chrono::seconds(reader.integer("created_at", 0, kMaxTime)));
+  const UnixTime created_at = reader.time("created_at");
   const bool revoked = reader.boolean("revoked");
   const bool suspended = reader.has("suspended") && reader.boolean("suspended");
   std::vector<route::HostPattern> hostnames;
@@ -78,8 +78,7 @@ Result<Invite> read_invite_record(const InviteId& id, std::string_view text) {
     hostnames.push_back(std::move(*pattern));
   }
   std::optional<UnixTime> expires_at;
-  if (reader.has("expires_at"))
-    expires_at = UnixTime(std::chrono::seconds(reader.integer("expires_at", 0, kMaxTime)));
+  if (reader.has("expires_at")) expires_at = reader.time("expires_at");
   const bool allow_custom_domains =
       reader.has("allow_custom_domains") && reader.boolean("allow_custom_domains");
   Quotas quotas;

@@ -18,7 +18,7 @@ Result<OperatorKey> read(const std::string& name, std::string_view text) {
   JsonReader reader(kWhat, *body);
   const auto role = parse_operator_role(reader.text("role"));
   const Sha256 hash = reader.bytes<std::tuple_size_v<Sha256>>("hash");
-  const UnixTime created_at(std::chrono::seconds(reader.integer("created_at", 0, kMaxTime)));
+  const UnixTime created_at = reader.time("created_at");
   if (!role) reader.set_error("role", "is not a role");
   if (reader.error()) return std::unexpected(*reader.error());
   return OperatorKey{.name = name, .role = *role, .hash = hash, .created_at = created_at};

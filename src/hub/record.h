@@ -8,9 +8,6 @@
 
 namespace culvert::hub {
 
-// Of times in records and in the API: the last second that a clock in nanoseconds could still hold.
-inline constexpr int64_t kMaxTime = 9'000'000'000;
-
 // One thing that the hub keeps, as its databases see it: they know nothing of what is in the body. A hub
 // writes members that an older one does not know, and reads records that lack those that came later.
 struct Record {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "hub/answers.h"
@@ -17,12 +18,6 @@ namespace json = boost::json;
 
 // A line for each; the log has all.
 constexpr size_t kMaxNamed = 10;
-
-json::array as_array(const std::vector<std::string>& texts) {
-  json::array out;
-  for (const std::string& text : texts) out.push_back(json::string(text));
-  return out;
-}
 
 }  // namespace
 
@@ -61,7 +56,7 @@ http::Response StatusHandler::health() const {
                     {"version", kVersion},
                     {"hub_key", config_.key.public_key().to_string()},
                     {"protocol_version", hubapi::kDeclarationVersion},
-                    {"faults", as_array(found)}};
+                    {"faults", json_array(found)}};
   return json_response(200, json::serialize(body));
 }
 
@@ -95,15 +90,15 @@ net::Task<http::Response> StatusHandler::reload(const http::Exchange& exchange) 
                              fmt::format("{}; nothing was changed", report.error().message));
   }
   co_await note(*report, exchange.user);
-  co_return json_response(200,
-                          json::serialize(json::object{{"status", "ok"},
-                                                       {"changed", as_array(report->changed)},
-                                                       {"needs_restart", as_array(report->needs_restart)}}));
+  co_return json_response(
+      200, json::serialize(json::object{{"status", "ok"},
+                                        {"changed", json_array(report->changed)},
+                                        {"needs_restart", json_array(report->needs_restart)}}));
 }
 
 net::Task<> StatusHandler::note(ReloadReport report, std::string actor) {
-  const std::string what = json::serialize(
-      json::object{{"changed", as_array(report.changed)}, {"needs_restart", as_array(report.needs_restart)}});
+  const std::string what = json::serialize(json::object{{"changed", json_array(report.changed)},
+                                                        {"needs_restart", json_array(report.needs_restart)}});
   // It is in force, whatever the database says.
   auto noted =
       co_await ledger_.commit({.touches = {}, .judge = [&]() -> Result<Batch> {
@@ -131,7 +126,7 @@ http::Response StatusHandler::status() const {
                     {"version", kVersion},
                     {"hub_key", config_.key.public_key().to_string()},
                     {"started_at", started_at_.time_since_epoch().count()},
-                    {"urls", as_array(config_.public_urls)},
+                    {"urls", json_array(config_.public_urls)},
                     {"tenants", live},
                     {"suspended_tenants", suspended},
                     {"agents", state_.leases.size()},
@@ -141,7 +136,7 @@ http::Response StatusHandler::status() const {
                     {"operator_keys", state_.operator_keys.all().size()},
                     {"database", ledger_.is_failing() ? "failing" : "ok"},
                     {"revision", ledger_.revision()},
-                    {"warnings", as_array(warnings())}};
+                    {"warnings", json_array(warnings())}};
   if (failure) body["database_failing_since"] = failure->since.time_since_epoch().count();
   return json_response(200, json::serialize(body));
 }

@@ -106,12 +106,6 @@ void read_verdicts(route::PortProtocol protocol, const json::array& entries, std
   }
 }
 
-json::array to_json(const std::vector<std::string>& texts) {
-  json::array out;
-  for (const std::string& text : texts) out.push_back(json::string(text));
-  return out;
-}
-
 }  // namespace
 
 Result<> check_service_name(std::string_view name) {
@@ -225,7 +219,7 @@ Result<Declaration> decode_declaration(std::string_view text) {
 std::string encode(const LeaseAnswer& answer) {
   json::array edges;
   for (const EdgeInfo& edge : answer.edges) {
-    edges.push_back(json::object{{"id", edge.id.to_string()}, {"addresses", to_json(edge.addresses)}});
+    edges.push_back(json::object{{"id", edge.id.to_string()}, {"addresses", json_array(edge.addresses)}});
   }
   json::array services;
   for (const ServiceVerdict& verdict : answer.services) {
@@ -239,7 +233,7 @@ std::string encode(const LeaseAnswer& answer) {
       {"status", "ok"},
       {"protocol", kDeclarationVersion},
       {"tenant", answer.tenant.to_string()},
-      {"granted", to_json(answer.granted)},
+      {"granted", json_array(answer.granted)},
       {"edges", std::move(edges)},
       {"services", std::move(services)},
       {"public_port", answer.public_port},

@@ -12,8 +12,6 @@
 namespace culvert::hubapi {
 namespace {
 
-constexpr int64_t kMaxTime = 9'000'000'000;  // the last second that a clock in nanoseconds can hold
-
 namespace json = boost::json;
 
 // More than any hub keeps in memory.
@@ -147,7 +145,7 @@ Result<route::Route> decode_route(std::string_view text) {
   const int64_t max_connections =
       reader.has("max_connections") ? reader.integer("max_connections", 0, UINT32_MAX) : 0;
   std::optional<UnixTime> ends_at;
-  if (reader.has("ends_at")) ends_at = UnixTime(std::chrono::seconds(reader.integer("ends_at", 0, kMaxTime)));
+  if (reader.has("ends_at")) ends_at = reader.time("ends_at");
   const auto tenant = reader.key("tenant");
   const bool is_suspended = reader.boolean("suspended");
   std::vector<route::Target> targets;

@@ -5,16 +5,12 @@
 
 #include <boost/json/serialize.hpp>
 
+#include "base/json.h"
+
 namespace culvert::node {
 namespace {
 
 namespace json = boost::json;
-
-json::array as_array(const std::vector<std::string>& texts) {
-  json::array out;
-  for (const std::string& text : texts) out.push_back(json::string(text));
-  return out;
-}
 
 const char* to_string(EdgeStatus::Hub hub) {
   switch (hub) {
@@ -85,8 +81,8 @@ std::string to_json(const EdgeStatus& status) {
                    {"name", status.name},
                    {"region", status.region},
                    {"started_at", status.started.time_since_epoch().count()},
-                   {"addresses", as_array(status.addresses)},
-                   {"hub_urls", as_array(status.hub_urls)},
+                   {"addresses", json_array(status.addresses)},
+                   {"hub_urls", json_array(status.hub_urls)},
                    {"hub", to_string(status.hub)},
                    {"hub_since", seconds_of(status.hub_since)},
                    {"hub_reason", status.hub_reason},
@@ -95,7 +91,7 @@ std::string to_json(const EdgeStatus& status) {
                    {"routes_as_of", seconds_of(status.routes_as_of)},
                    {"tunnels", status.tunnels},
                    {"connections", status.connections},
-                   {"faults", as_array(faults)}};
+                   {"faults", json_array(faults)}};
   // As the edge names it to the hub, hubapi::HeldRoutes.
   if (const auto& at = status.routes_version)
     out["routes_version"] = fmt::format("{:x}.{}", at->epoch, at->version);
