@@ -100,15 +100,9 @@ net::Task<http::Response> LeaseHandler::judge(const http::Exchange& exchange,
     ++counters_.agent_conflicts;
     co_return error_response(409, "agent_evicted", evicted->message);
   }
-  // A port that moves ends a lease, and the next one goes on with its rate.
-  const RateLimit* held = leases_.renewals(declaration.invite_id, declaration.agent_id);
-  const std::optional<RateLimit> rate = held ? std::optional(*held) : std::nullopt;
   auto ports = co_await claim(declaration, now);  // 14
-  auto response =
-      lease(declaration, std::move(ports), http::has_signature(exchange.request, hubapi::kAgentTag), now);
-  RateLimit* renewals = leases_.renewals(declaration.invite_id, declaration.agent_id);
-  if (rate && renewals != nullptr) *renewals = *rate;
-  co_return response;
+  co_return lease(declaration, std::move(ports), http::has_signature(exchange.request, hubapi::kAgentTag),
+                  now);
 }
 
 std::optional<http::Response> LeaseHandler::check(const http::Exchange& exchange,

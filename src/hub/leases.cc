@@ -186,10 +186,9 @@ std::vector<hubapi::ServiceVerdict> Leases::judge_all(const Invite& invite, cons
           "{} is another tenant's: its grant is more specific than this invite's; choose another name",
           verdict.hostname);
     }
-    if (auto why_not = terms.why_not ? terms.why_not(service.hostname) : std::nullopt;
-        verdict.accepted && why_not) {
-      verdict.accepted = false;
-      verdict.reason = std::move(*why_not);
+    if (verdict.accepted && terms.why_not) {
+      if (auto why_not = terms.why_not(service.hostname))
+        verdict = {verdict.hostname, false, std::move(*why_not)};
     }
     const auto fixed = terms.mode_of ? terms.mode_of(service.hostname) : std::nullopt;
     if (verdict.accepted && fixed && *fixed != service.tls_mode) {
@@ -470,6 +469,8 @@ void Leases::held_changed(const Name& name, int change) {
 }
 
 Leases::LeaseMap::iterator Leases::end(LeaseMap::iterator lease) {
+  if (former_rates_.size() >= kMaxFormerRates) former_rates_.clear();
+  former_rates_.insert_or_assign({lease->second.invite, lease->first}, lease->second.renewals);
   drop(lease->first, lease->second.services);
   drop(lease->first, lease->second.ports);
   unstored_.insert(lease->first);
@@ -708,6 +709,7 @@ void Leases::adopt(const EndpointId& agent, const Invite& invite, Lease lease, T
 }
 
 void Leases::begin(const EndpointId& agent, const Invite& invite, Lease lease) {
+  if (const auto rate = former_rates_.extract({invite.id, agent})) lease.renewals = rate.mapped();
   OfInvite& of_invite = invites_[invite.id];
   of_invite.agents.insert(agent);
   if (lease.is_exclusive) of_invite.exclusive = agent;

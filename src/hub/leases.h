@@ -244,6 +244,10 @@ class Leases {
   std::unordered_map<EndpointId, unsigned> hearing_;  // by how many edges it is heard
   std::map<InviteId, OfInvite> invites_;
   std::map<InviteId, std::vector<std::string>> reserved_;  // hostnames
+  // Of leases that have ended: a port that moves ends one, and the agent's next lease of the invite goes on
+  // with its rate. Dropped all at once when there are too many, which costs a burst each.
+  static constexpr size_t kMaxFormerRates = 4096;
+  std::map<std::pair<InviteId, EndpointId>, RateLimit> former_rates_;
   std::vector<route::PublicPort> changed_ports_;
   TimePoint earliest_end_ = TimePoint::max();                  // no lease ends before
   UnixTime earliest_wall_end_ = UnixTime::max();               // no lease's invite expires before

@@ -373,6 +373,21 @@ TEST_F(LeasesTest, CountsTheOtherAgentsOfAName) {
   EXPECT_EQ(others(two, kStart + 20s + Leases::kSilence), 0u) << "a dead one does not count";
 }
 
+TEST_F(LeasesTest, ALeaseGoesOnWithTheRateOfTheAgentsFormerOne) {
+  const Invite invite = make_invite({"*.a.eu"}), other = make_invite({"*.b.eu"});
+  const EndpointId id = agent();
+  EXPECT_EQ(declare(invite, id, {service("x.a.eu")}), "y");
+  for (uint32_t i = 0; i < Leases::kRenewBurst; ++i)
+    EXPECT_TRUE(leases_.renewals(invite.id, id)->allow(kStart));
+  leases_.end_agent(id);
+  EXPECT_EQ(declare(invite, id, {service("x.a.eu")}), "y");
+  EXPECT_FALSE(leases_.renewals(invite.id, id)->allow(kStart));
+  EXPECT_TRUE(leases_.renewals(invite.id, id)->allow(kStart + Leases::kRenewInterval));
+  leases_.end_agent(id);
+  EXPECT_EQ(declare(other, id, {service("x.b.eu")}), "y");
+  EXPECT_TRUE(leases_.renewals(other.id, id)->allow(kStart)) << "another tenant has used nothing up";
+}
+
 TEST_F(LeasesTest, RevokingEndsAllLeasesOfThatInviteOnly) {
   Invite invite = make_invite({"*.b.eu"});
   Invite other = make_invite({"*.c.eu"});
