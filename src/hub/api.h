@@ -3,7 +3,6 @@
 #include "http/router.h"
 #include "hub/api_counters.h"
 #include "hub/audit_handler.h"
-#include "hub/declaration_limits.h"
 #include "hub/edge_handlers.h"
 #include "hub/edge_sessions.h"
 #include "hub/entry_handlers.h"
@@ -16,6 +15,7 @@
 #include "hub/operator_auth.h"
 #include "hub/operator_key_handlers.h"
 #include "hub/request_counters.h"
+#include "hub/request_limits.h"
 #include "hub/state.h"
 #include "hub/status_handler.h"
 #include "hub/store_failures.h"
@@ -71,7 +71,7 @@ class Api {
   std::function<void()> leases_changed_;
   ApiCounters counters_;
   RequestCounters requests_;
-  DeclarationLimits limits_;
+  RequestLimits limits_;
   StoreFailures failures_;
   RefusedServices refused_;
   OperatorAuth operator_auth_;

@@ -75,7 +75,7 @@ TEST_F(ApiTest, OperatorCallsNeedTheKey) {
 
 TEST_F(ApiTest, WrongKeysAreLimitedByTheirSourceAndRightOnesAreNot) {
   const auto ask = [&](const char* key) { return call("GET", "/v1/invites", "", key); };
-  for (uint32_t i = 0; i < DeclarationLimits::kSourceBurst; ++i) ASSERT_EQ(ask("wrong").status, 401) << i;
+  for (uint32_t i = 0; i < RequestLimits::kSourceBurst; ++i) ASSERT_EQ(ask("wrong").status, 401) << i;
   auto limited = ask("wrong");
   EXPECT_EQ(limited.status, 429);
   EXPECT_EQ(error_code(limited), "rate_limited");
@@ -85,7 +85,7 @@ TEST_F(ApiTest, WrongKeysAreLimitedByTheirSourceAndRightOnesAreNot) {
   client_ = SocketAddr::v4({192, 0, 2, 51}, 1234);
   EXPECT_EQ(ask("wrong").status, 401);
   client_ = SocketAddr::v4({192, 0, 2, 50}, 1234);
-  now_ += DeclarationLimits::kSourceInterval;
+  now_ += RequestLimits::kSourceInterval;
   EXPECT_EQ(ask("wrong").status, 401);
   EXPECT_EQ(ask("wrong").status, 429);
 }

@@ -180,7 +180,7 @@ TEST_F(ApiTest, ARequestToOneHubIsWorthNothingAtAnother) {
 TEST_F(ApiTest, SigningAgainTakesFromNoRate) {
   auto token = invite();
   const std::string body = hubapi::encode(declaration(token));
-  for (uint32_t i = 0; i < 2 * DeclarationLimits::kSourceBurst; ++i) {
+  for (uint32_t i = 0; i < 2 * RequestLimits::kSourceBurst; ++i) {
     http::Request request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = body};
     ASSERT_EQ(error_code(handle(request)), "sign_again");
   }
@@ -209,7 +209,7 @@ TEST_F(ApiTest, LimitsEachInviteByItself) {
     leases_.end_agent(agent_);  // the cap on leases is not in question
     return response;
   };
-  for (uint32_t i = 0; i < DeclarationLimits::kInviteBurst; ++i)
+  for (uint32_t i = 0; i < RequestLimits::kInviteBurst; ++i)
     ASSERT_EQ(declare_new_agent(token, "x.a.eu").status, 200) << i;
   auto refused = declare_new_agent(token, "x.a.eu");
   EXPECT_EQ(refused.status, 429);
@@ -217,7 +217,7 @@ TEST_F(ApiTest, LimitsEachInviteByItself) {
   EXPECT_NE(refused.headers.find("Retry-After"), nullptr);
   EXPECT_EQ(api_->counters().rate_limited, 1u);
   EXPECT_EQ(declare_new_agent(other, "x.b.eu").status, 200) << "one tenant's flood is not another's";
-  now_ += DeclarationLimits::kInviteInterval;
+  now_ += RequestLimits::kInviteInterval;
   EXPECT_EQ(declare_new_agent(token, "x.a.eu").status, 200);
   EXPECT_EQ(declare_new_agent(token, "x.a.eu").status, 429);
 }
@@ -225,28 +225,27 @@ TEST_F(ApiTest, LimitsEachInviteByItself) {
 TEST_F(ApiTest, ATenantsRateIsOneForAllItsAddresses) {
   auto token = invite();
   int accepted = 0;
-  for (uint32_t i = 0; i < 2 * DeclarationLimits::kInviteBurst; ++i) {
+  for (uint32_t i = 0; i < 2 * RequestLimits::kInviteBurst; ++i) {
     client_ = SocketAddr::v4({10, 0, uint8_t(i >> 8), uint8_t(i)}, 1);
     agent_ = SecretKey::generate(random_).public_key();
     const int status = declare(token).status;
     accepted += status == 200 ? 1 : 0;
     if (status == 200) leases_.end_agent(agent_);
   }
-  EXPECT_EQ(accepted, static_cast<int>(DeclarationLimits::kInviteBurst));
+  EXPECT_EQ(accepted, static_cast<int>(RequestLimits::kInviteBurst));
 }
 
 // A proxy, or a network with one public address: whatever one tenant does there, another one is served.
 TEST_F(ApiTest, RefusalsOfOneTenantAreNothingToAnotherBehindItsAddress) {
   auto token = invite(), other = invite(R"({"hostnames":["*.b.eu"]})");
-  for (uint32_t i = 0; i < 3 * DeclarationLimits::kSourceBurst; ++i) {
+  for (uint32_t i = 0; i < 3 * RequestLimits::kSourceBurst; ++i) {
     agent_ = SecretKey::generate(random_).public_key();
     (void)declare(token);
     leases_.end_agent(agent_);
   }
   EXPECT_EQ(api_->counters().source_limited + api_->counters().rate_limited,
-            3 * DeclarationLimits::kSourceBurst - DeclarationLimits::kInviteBurst);
-  EXPECT_EQ(api_->counters().rate_limited, DeclarationLimits::kSourceBurst)
-      << "then no signature is verified";
+            3 * RequestLimits::kSourceBurst - RequestLimits::kInviteBurst);
+  EXPECT_EQ(api_->counters().rate_limited, RequestLimits::kSourceBurst) << "then no signature is verified";
   agent_ = SecretKey::generate(random_).public_key();
   EXPECT_EQ(declare(other, "x.b.eu").status, 200);
 }
@@ -288,7 +287,7 @@ TEST_F(ApiTest, ASourceOfRefusalsIsStoppedBeforeItsSignatureIsVerified) {
   agent_ = SecretKey::generate(random_).public_key();
   const SecretKey other_key = SecretKey::generate(random_);
   auto attack = [&] { return handle(signed_request(hubapi::encode(declaration(token)), other_key, g_wall)); };
-  for (uint32_t i = 0; i < DeclarationLimits::kSourceBurst; ++i) ASSERT_EQ(attack().status, 401) << i;
+  for (uint32_t i = 0; i < RequestLimits::kSourceBurst; ++i) ASSERT_EQ(attack().status, 401) << i;
   const uint64_t verified = api_->counters().bad_signatures;
   for (int i = 0; i < 10; ++i) {
     auto refused = attack();
@@ -309,7 +308,7 @@ TEST_F(ApiTest, ASourceOfRefusalsIsStoppedBeforeItsSignatureIsVerified) {
   EXPECT_EQ(declare(token).status, 200) << "another source";
   agent_ = SecretKey::generate(random_).public_key();  // holds no lease
   client_ = SocketAddr::v4({192, 0, 2, 50}, 4321);
-  now_ += DeclarationLimits::kSourceInterval;
+  now_ += RequestLimits::kSourceInterval;
   EXPECT_EQ(attack().status, 401) << "the port is not part of the source";
   EXPECT_EQ(attack().status, 429);
 }
@@ -317,14 +316,14 @@ TEST_F(ApiTest, ASourceOfRefusalsIsStoppedBeforeItsSignatureIsVerified) {
 TEST_F(ApiTest, ATokenThatIsRefusedForeverIsLimitedAsWell) {
   auto token = invite();
   ASSERT_EQ(call("DELETE", "/v1/invites/" + to_base64url(token.invite_id)).status, 200);
-  for (uint32_t i = 0; i < DeclarationLimits::kInviteBurst; ++i) {
+  for (uint32_t i = 0; i < RequestLimits::kInviteBurst; ++i) {
     client_ = SocketAddr::v4({10, 0, 0, uint8_t(i)}, 1);
     ASSERT_EQ(declare(token).status, 401) << i;
   }
   EXPECT_EQ(declare(token).status, 429) << "wherever it comes from";
   EXPECT_EQ(api_->counters().rate_limited, 1u);
   client_ = SocketAddr::v4({10, 1, 0, 0}, 1);
-  for (uint32_t i = 0; i < DeclarationLimits::kSourceBurst; ++i) ASSERT_EQ(declare(token).status, 429);
+  for (uint32_t i = 0; i < RequestLimits::kSourceBurst; ++i) ASSERT_EQ(declare(token).status, 429);
   EXPECT_EQ(api_->counters().source_limited, 0u);
   EXPECT_EQ(declare(token).status, 429);
   EXPECT_EQ(api_->counters().source_limited, 1u) << "before its signature is verified";
@@ -336,9 +335,9 @@ TEST_F(ApiTest, SourcesOfRefusalsAreBounded) {
     return handle(http::Request{.method = "POST", .target = "/v1/leases", .headers = {}, .body = "{}"})
         .status;
   };
-  for (uint32_t n = 0; n < 3 * DeclarationLimits::kMaxSources; ++n) {
+  for (uint32_t n = 0; n < 3 * RequestLimits::kMaxSources; ++n) {
     ASSERT_EQ(refuse(n), 400);
-    ASSERT_LE(api_->counted_sources(), DeclarationLimits::kMaxSources);
+    ASSERT_LE(api_->counted_sources(), RequestLimits::kMaxSources);
   }
 }
 
@@ -354,10 +353,10 @@ TEST_F(ApiTest, UnauthenticatedClientsCannotUseUpATenantsRate) {
 
 // docs/protocol.md states these for authors of agents.
 TEST_F(ApiTest, TheRatesAreThoseOfTheProtocol) {
-  static_assert(Leases::kMaxPerInvite == 64 && DeclarationLimits::kInviteBurst == 64 &&
-                DeclarationLimits::kInviteInterval == 250ms);
+  static_assert(Leases::kMaxPerInvite == 64 && RequestLimits::kInviteBurst == 64 &&
+                RequestLimits::kInviteInterval == 250ms);
   static_assert(Leases::kRenewBurst == 20 && Leases::kRenewInterval == 2s);
-  static_assert(DeclarationLimits::kSourceBurst == 128 && DeclarationLimits::kSourceInterval == 250ms);
+  static_assert(RequestLimits::kSourceBurst == 128 && RequestLimits::kSourceInterval == 250ms);
   static_assert(Leases::kLifetime / Leases::kRenewInterval == 45);
 }
 

@@ -124,11 +124,11 @@ TEST_F(EdgeApiTest, TwoProcessesWithOneTokenDoNotTakeTurns) {
 TEST_F(EdgeApiTest, WhoGuessesBehindAnAddressKeepsNoEdgeThereFromTheHub) {
   const hubapi::EdgeToken token = create();
   const auto tenant = invite();
-  for (uint32_t i = 0; i < 2 * DeclarationLimits::kSourceBurst; ++i) call("GET", "/v1/status", "", "wrong");
+  for (uint32_t i = 0; i < 2 * RequestLimits::kSourceBurst; ++i) call("GET", "/v1/status", "", "wrong");
   EXPECT_EQ(call("GET", "/v1/status", "", "wrong").status, 429);
   EXPECT_EQ(call("GET", "/v1/status").status, 200);
   EXPECT_EQ(declare(tenant).status, 200) << "an agent without a lease";
-  for (uint32_t i = 0; i < 2 * DeclarationLimits::kSourceBurst; ++i)
+  for (uint32_t i = 0; i < 2 * RequestLimits::kSourceBurst; ++i)
     call("POST", "/v1/leases", "{}", std::nullopt);
   EXPECT_EQ(call("POST", "/v1/leases", "{}", std::nullopt).status, 429);
   EXPECT_EQ(announce(token.edge_key).status, 200);
@@ -214,18 +214,18 @@ TEST_F(EdgeApiTest, OnlyTheKeyOfATokenSpeaksForAnEdge) {
 // Verifying a signature costs more than sending one.
 TEST_F(EdgeApiTest, StrangersAreSlowedDown) {
   const SecretKey stranger = SecretKey::generate(random_);
-  for (uint32_t i = 0; i < DeclarationLimits::kSourceBurst; ++i)
+  for (uint32_t i = 0; i < RequestLimits::kSourceBurst; ++i)
     EXPECT_EQ(error_code(report(stranger, {.session = 1, .number = 0})), "unknown_edge");
   EXPECT_EQ(error_code(report(stranger, {.session = 1, .number = 0})), "rate_limited");
 }
 
 TEST_F(EdgeApiTest, EachEdgeHasARateOfItsOwn) {
-  static_assert(DeclarationLimits::kEdgeBurst * hubapi::kMaxReportedAgents >= 100'000);
+  static_assert(RequestLimits::kEdgeBurst * hubapi::kMaxReportedAgents >= 100'000);
   const hubapi::EdgeToken busy = create(), calm = create(R"({"name":"lyon"})");
   const auto ask = [&](const hubapi::EdgeToken& token) {
     return signed_call("POST", "/v1/edges/self/tunnels", "{", token.edge_key);
   };
-  for (uint32_t i = 0; i < DeclarationLimits::kEdgeBurst; ++i) {
+  for (uint32_t i = 0; i < RequestLimits::kEdgeBurst; ++i) {
     client_ = SocketAddr::v4({10, 0, uint8_t(i >> 8), uint8_t(i)}, 1);
     ASSERT_EQ(ask(busy).status, 400) << "the body is nonsense, and the rate is not used up";
   }
@@ -235,10 +235,10 @@ TEST_F(EdgeApiTest, EachEdgeHasARateOfItsOwn) {
   EXPECT_NE(refused.headers.find("Retry-After"), nullptr);
   EXPECT_EQ(api_->counters().edge_limited, 1u);
   // What it is refused counts for itself, also behind one address.
-  for (uint32_t i = 0; i < 2 * DeclarationLimits::kSourceBurst; ++i) ASSERT_EQ(ask(busy).status, 429);
+  for (uint32_t i = 0; i < 2 * RequestLimits::kSourceBurst; ++i) ASSERT_EQ(ask(busy).status, 429);
   EXPECT_EQ(ask(calm).status, 400);
   EXPECT_EQ(declare(invite()).status, 200);
-  now_ += DeclarationLimits::kEdgeInterval;
+  now_ += RequestLimits::kEdgeInterval;
   client_ = SocketAddr::v4({10, 1, 0, 0}, 1);
   EXPECT_EQ(ask(busy).status, 400);
   EXPECT_EQ(ask(busy).status, 429);

@@ -195,11 +195,10 @@ net::Task<http::Response> EdgeHandlers::revoke(const http::Exchange& exchange) {
 
 std::expected<EndpointId, http::Response> EdgeHandlers::authenticate(const http::Exchange& exchange) {
   const UnixTime wall = config_.wall_clock();
-  const std::string claimed = http::claimed_key(exchange.request, hubapi::kEdgeTag);
   const Edge* edge = nullptr;
   const auto refused = [&](std::string_view code, std::string_view message) {
     ++counters_.bad_signatures;
-    limits_.count_refusal(exchange.client, exchange.now, edge != nullptr ? claimed : "");
+    if (edge == nullptr) limits_.count_refusal(exchange.client, exchange.now);
     if (log_.allow(exchange.now)) {
       log_warn("edge_refused", "client={} code={} reason={} request_id={}", exchange.client.to_string(), code,
                culvert::quoted(message), request_id(exchange));
@@ -208,9 +207,9 @@ std::expected<EndpointId, http::Response> EdgeHandlers::authenticate(const http:
   };
   // Before a signature is verified, as for declarations: any host may ask. Who names an edge that there is is
   // heard, so that no other host behind its address keeps it from its hub.
-  const auto claimed_id = PublicKey::parse(claimed);
-  const bool is_known = claimed_id && edges_.find(*claimed_id) != nullptr;
-  if (!is_known && !limits_.allow_source(exchange.client, exchange.now, claimed))
+  const auto claimed = PublicKey::parse(http::claimed_key(exchange.request, hubapi::kEdgeTag));
+  const bool is_known = claimed && edges_.find(*claimed) != nullptr;
+  if (!is_known && !limits_.allow_source(exchange.client, exchange.now))
     return std::unexpected(
         retry_response(429, "rate_limited", "too many refused requests from here; slow down"));
   if (!replays_.is_addressed(exchange.request)) {
@@ -227,10 +226,8 @@ std::expected<EndpointId, http::Response> EdgeHandlers::authenticate(const http:
         "create`");
   }
   // Before the guard, which remembers what it admits.
-  if (!limits_.allow_edge(edge->id, exchange.now)) {
-    limits_.count_refusal(exchange.client, exchange.now, claimed);
+  if (!limits_.allow_edge(edge->id, exchange.now))
     return std::unexpected(retry_response(429, "rate_limited", "too many requests of this edge; slow down"));
-  }
   if (auto admitted = replays_.admit(*signature, wall); !admitted) {
     if (admitted.error().code == ErrorCode::kLimit)
       return std::unexpected(error_response(503, "busy", admitted.error().message));

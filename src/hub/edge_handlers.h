@@ -3,12 +3,12 @@
 #include "http/router.h"
 #include "http/signature.h"
 #include "hub/api_counters.h"
-#include "hub/declaration_limits.h"
 #include "hub/edge_runs.h"
 #include "hub/edge_sessions.h"
 #include "hub/edges.h"
 #include "hub/hub.h"
 #include "hub/ledger.h"
+#include "hub/request_limits.h"
 #include "hub/store_failures.h"
 
 namespace culvert::hub {
@@ -19,7 +19,7 @@ class EdgeHandlers {
  public:
   // All outlive it.
   EdgeHandlers(const Config& config, const Edges& edges, EdgeSessions& sessions, Ledger& ledger,
-               DeclarationLimits& limits, StoreFailures& failures, ApiCounters& counters,
+               RequestLimits& limits, StoreFailures& failures, ApiCounters& counters,
                http::ReplayGuard& replays, Random& random)
       : config_(config),
         edges_(edges),
@@ -55,7 +55,7 @@ class EdgeHandlers {
   const Edges& edges_;
   EdgeSessions& sessions_;
   Ledger& ledger_;
-  DeclarationLimits& limits_;
+  RequestLimits& limits_;
   StoreFailures& failures_;
   ApiCounters& counters_;
   http::ReplayGuard& replays_;

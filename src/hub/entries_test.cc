@@ -323,7 +323,7 @@ TEST_F(EntriesTest, ADomainChangesHandsWhenItsProofDoes) {
 TEST_F(EntriesTest, ChangesAreLimitedForEachTenant) {
   auto token = invite(), other = invite(R"({"hostnames":["*.b.eu"]})");
   int refused = 0;
-  for (uint64_t i = 1; i <= DeclarationLimits::kEntryBurst + 5; ++i) {
+  for (uint64_t i = 1; i <= RequestLimits::kEntryBurst + 5; ++i) {
     client_ = SocketAddr::v4({10, 0, 0, uint8_t(i)}, 1);
     const auto body = hubapi::encode(
         {.sequence = i, .op = Op::kPut, .hostname = route::HostPattern::parse("x.a.eu").value()});
@@ -335,9 +335,9 @@ TEST_F(EntriesTest, ChangesAreLimitedForEachTenant) {
 
 TEST_F(EntriesTest, RefusalsOfATenantCountForThatOneOnly) {
   auto token = invite(), other = invite(R"({"hostnames":["*.b.eu"]})");
-  for (uint32_t i = 0; i < 2 * DeclarationLimits::kSourceBurst; ++i)
+  for (uint32_t i = 0; i < 2 * RequestLimits::kSourceBurst; ++i)
     ASSERT_NE(post(token.tenant_key, "{").status, 200);
-  EXPECT_EQ(api_->counters().source_limited, DeclarationLimits::kSourceBurst) << "not verified any more";
+  EXPECT_EQ(api_->counters().source_limited, RequestLimits::kSourceBurst) << "not verified any more";
   EXPECT_EQ(put(other, 1, "x.b.eu").status, 200) << "another tenant behind the same address";
   EXPECT_EQ(list(other.tenant_key).status, 200);
   EXPECT_EQ(declare(other, "x.b.eu").status, 200);

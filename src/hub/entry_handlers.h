@@ -2,10 +2,10 @@
 #include "http/router.h"
 #include "http/signature.h"
 #include "hub/api_counters.h"
-#include "hub/declaration_limits.h"
 #include "hub/domain_proof.h"
 #include "hub/hub.h"
 #include "hub/ledger.h"
+#include "hub/request_limits.h"
 #include "hub/state.h"
 #include "hub/store_failures.h"
 #include "hubapi/entry.h"
@@ -16,7 +16,7 @@ namespace culvert::hub {
 class EntryHandlers {
  public:
   // All outlive it.
-  EntryHandlers(const Config& config, State& state, Ledger& ledger, DeclarationLimits& limits,
+  EntryHandlers(const Config& config, State& state, Ledger& ledger, RequestLimits& limits,
                 StoreFailures& failures, ApiCounters& counters)
       : config_(config),
         invites_(state.invites),
@@ -42,7 +42,7 @@ class EntryHandlers {
     std::optional<PublicKey> loser;
   };
 
-  // Asked before it: DeclarationLimits::allow_source().
+  // Asked before it: RequestLimits::allow_source().
   Signer signer_of(const http::Exchange& exchange, std::string_view tag);
   const Invite* live(const InviteId& id) const;
 
@@ -61,7 +61,7 @@ class EntryHandlers {
   const Config& config_;
   Invites& invites_;
   Ledger& ledger_;
-  DeclarationLimits& limits_;
+  RequestLimits& limits_;
   StoreFailures& failures_;
   ApiCounters& counters_;
   DomainProof proof_;

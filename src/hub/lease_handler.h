@@ -4,10 +4,10 @@
 #include "http/router.h"
 #include "http/signature.h"
 #include "hub/api_counters.h"
-#include "hub/declaration_limits.h"
 #include "hub/hub.h"
 #include "hub/ledger.h"
 #include "hub/refused_services.h"
+#include "hub/request_limits.h"
 #include "hub/state.h"
 #include "hub/store_failures.h"
 
@@ -17,7 +17,7 @@ namespace culvert::hub {
 class LeaseHandler {
  public:
   // All outlive it. `leases_changed` is called when a handler has changed them and goes on to wait.
-  LeaseHandler(const Config& config, State& state, Ledger& ledger, DeclarationLimits& limits,
+  LeaseHandler(const Config& config, State& state, Ledger& ledger, RequestLimits& limits,
                StoreFailures& failures, ApiCounters& counters, const std::function<void()>& leases_changed,
                http::ReplayGuard& replays, RefusedServices& refused)
       : config_(config),
@@ -68,7 +68,7 @@ class LeaseHandler {
   const Edges& edges_;
   Leases& leases_;
   Ledger& ledger_;
-  DeclarationLimits& limits_;
+  RequestLimits& limits_;
   StoreFailures& failures_;
   ApiCounters& counters_;
   const std::function<void()>& leases_changed_;

@@ -5,8 +5,8 @@
 #include "base/secret.h"
 #include "http/router.h"
 #include "hub/api_counters.h"
-#include "hub/declaration_limits.h"
 #include "hub/operator_keys.h"
+#include "hub/request_limits.h"
 
 namespace culvert::hub {
 
@@ -18,7 +18,7 @@ class OperatorAuth {
 
   // All outlive it.
   OperatorAuth(const SecretString& own_key, const OperatorKeys& keys, ByteView hash_key,
-               DeclarationLimits& limits, ApiCounters& counters)
+               RequestLimits& limits, ApiCounters& counters)
       : own_key_(own_key), keys_(keys), hash_key_(hash_key), limits_(limits), counters_(counters) {}
 
   // nullopt: the request shows a key ("Authorization: Bearer ...", exactly once), whose role may do this;
@@ -36,7 +36,7 @@ class OperatorAuth {
   const SecretString& own_key_;
   const OperatorKeys& keys_;
   const ByteView hash_key_;
-  DeclarationLimits& limits_;
+  RequestLimits& limits_;
   ApiCounters& counters_;
   RateLimit log_{5, std::chrono::seconds(10)};
 };

@@ -4,7 +4,7 @@
 
 #include "base/full_disk.h"
 #include "edge/testing.h"
-#include "hub/declaration_limits.h"
+#include "hub/request_limits.h"
 #include "hubapi/hub_client.h"
 #include "net/tcp.h"
 #include "node/node_fixture.h"
@@ -190,7 +190,7 @@ TEST_F(RunningNodeTest, TheNewestModeWinsOnceTheOtherAgentIsGone) {
     run_until(loop_, [&] { return monotonic_now() >= next; });
   };
   const auto accepted = [&] {
-    pause(hub::DeclarationLimits::kInviteInterval);  // slower than the rate of an invite without leases
+    pause(hub::RequestLimits::kInviteInterval);  // slower than the rate of an invite without leases
     auto answer = declare(token, newest, "app.test");
     EXPECT_TRUE(answer) << answer.error().message;
     if (answer && !answer->services[0].accepted) EXPECT_TRUE(answer->services[0].retry_after);

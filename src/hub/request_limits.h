@@ -16,7 +16,7 @@ namespace culvert::hub {
 // How often requests may come: refused ones from a source, signed ones of a tenant or an edge, wherever
 // they come from. What is counted for a tenant or an edge was signed by its key: nobody uses up the rate of
 // another.
-class DeclarationLimits {
+class RequestLimits {
  public:
   // Declarations of agents without a lease, for each invite: all that it may have at once, as after a restart
   // of the hub. Renewals are not among them: each lease has a rate of its own (Leases::kRenewBurst), so that
@@ -42,14 +42,14 @@ class DeclarationLimits {
   static constexpr size_t kMaxSources = 4096;
 
   // Both outlive it.
-  DeclarationLimits(Leases& leases, ApiCounters& counters) : leases_(leases), counters_(counters) {}
+  RequestLimits(Leases& leases, ApiCounters& counters) : leases_(leases), counters_(counters) {}
 
   // Whether a source may still be refused, and whether `claimed` may there, the name of who is said to have
   // signed; counts those that may not.
-  bool allow_source(const SocketAddr& client, TimePoint now, std::string_view claimed);
+  bool allow_source(const SocketAddr& client, TimePoint now, std::string_view claimed = {});
   // Whether a source may show another wrong operator key, and counts it.
   bool allow_guess(const SocketAddr& client, TimePoint now);
-  // `signer` is empty as long as it is not known to be one of a tenant or an edge.
+  // `signer` is empty as long as it is not known to be a tenant's.
   void count_refusal(const SocketAddr& client, TimePoint now, std::string_view signer = {});
   // Whether an agent of the invite may declare now; counts those that may not. Like the next two, only for
   // what the tenant or the edge has signed.

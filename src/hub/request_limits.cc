@@ -1,4 +1,4 @@
-#include "hub/declaration_limits.h"
+#include "hub/request_limits.h"
 
 #include <fmt/format.h>
 
@@ -24,7 +24,7 @@ std::string key_of(const SocketAddr& client, std::string_view signer) {
 
 }  // namespace
 
-bool DeclarationLimits::allow_source(const SocketAddr& client, TimePoint now, std::string_view claimed) {
+bool RequestLimits::allow_source(const SocketAddr& client, TimePoint now, std::string_view claimed) {
   const auto may = [&](std::string_view signer) {
     const auto limit = sources_.find(key_of(client, signer));
     return limit == sources_.end() || limit->second.would_allow(now);
@@ -37,18 +37,18 @@ bool DeclarationLimits::allow_source(const SocketAddr& client, TimePoint now, st
   return false;
 }
 
-bool DeclarationLimits::allow_guess(const SocketAddr& client, TimePoint now) {
+bool RequestLimits::allow_guess(const SocketAddr& client, TimePoint now) {
   const std::string key = key_of(client, "operator key");
   const bool is_allowed = limit_of(sources_, key, kMaxSources, kSourceBurst, kSourceInterval).allow(now);
   if (!is_allowed) ++counters_.source_limited;
   return is_allowed;
 }
 
-void DeclarationLimits::count_refusal(const SocketAddr& client, TimePoint now, std::string_view signer) {
+void RequestLimits::count_refusal(const SocketAddr& client, TimePoint now, std::string_view signer) {
   (void)limit_of(sources_, key_of(client, signer), kMaxSources, kSourceBurst, kSourceInterval).allow(now);
 }
 
-bool DeclarationLimits::allow_declaration(const InviteId& invite, const EndpointId& agent, TimePoint now) {
+bool RequestLimits::allow_declaration(const InviteId& invite, const EndpointId& agent, TimePoint now) {
   RateLimit* renewals = leases_.renewals(invite, agent);
   RateLimit& limit = renewals != nullptr
                          ? *renewals
@@ -58,14 +58,14 @@ bool DeclarationLimits::allow_declaration(const InviteId& invite, const Endpoint
   return is_allowed;
 }
 
-bool DeclarationLimits::allow_entry(const InviteId& invite, TimePoint now) {
+bool RequestLimits::allow_entry(const InviteId& invite, TimePoint now) {
   const bool is_allowed =
       limit_of(entries_, invite, 2 * Invites::kMax, kEntryBurst, kEntryInterval).allow(now);
   if (!is_allowed) ++counters_.rate_limited;
   return is_allowed;
 }
 
-bool DeclarationLimits::allow_edge(const EndpointId& edge, TimePoint now) {
+bool RequestLimits::allow_edge(const EndpointId& edge, TimePoint now) {
   const bool is_allowed = limit_of(edges_, edge, 2 * Edges::kMax, kEdgeBurst, kEdgeInterval).allow(now);
   if (!is_allowed) ++counters_.edge_limited;
   return is_allowed;
