@@ -3,6 +3,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "base/encoding.h"
 #include "cli/named_command.h"
 #include "cli/output.h"
 
@@ -73,7 +74,7 @@ std::string EdgeEditCommand::request_json() const {
 }
 
 Result<> EdgeEditCommand::run() {
-  auto answer = access_.call("PATCH", "/v1/edges/" + word_, request_json());
+  auto answer = access_.call("PATCH", "/v1/edges/" + to_percent(word_), request_json());
   if (!answer) return std::unexpected(answer.error());
   static const std::vector<Column> columns = {{"edge", "edge_id"},  {"name", "name"},
                                               {"region", "region"}, {"state", "state"},

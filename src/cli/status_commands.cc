@@ -142,7 +142,8 @@ Result<std::string> EdgeOnThisHost::ask() {
   }
   auto body = parse_json_object(kEdgeAnswer, answer->body);
   if (answer->status != 200 || !body || !body->contains("edge_id")) {
-    return fail(ErrorCode::kInvalid, "what answers at {} is no edge of this version (status {})",
+    return fail(ErrorCode::kInvalid,
+                "the process that answers at {} is not an edge of this version (status {})",
                 edge_->metrics->to_string(), answer->status);
   }
   return std::move(answer->body);
@@ -203,7 +204,7 @@ Result<> HealthCommand::run() {
   auto answer = edge_ ? edge_.ask() : access_.call("GET", "/v1/health", "");
   if (!answer) return std::unexpected(answer.error());
   const std::string_view source = edge_ ? kEdgeAnswer : kHubAnswer;
-  auto fault = fault_of(source, *answer);
+  auto fault = edge_ ? edge_fault(*answer) : hub_fault(*answer);
   if (!fault) return std::unexpected(fault.error());
   auto faults = texts_of(source, *answer, "faults");
   if (!faults) return std::unexpected(faults.error());
