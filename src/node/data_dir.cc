@@ -67,7 +67,11 @@ Result<> DataDir::create() const {
   if (!created)
     return fail(created.error().code, "{}; or choose another directory with --ca-dir",
                 created.error().message);
-  // Single files elsewhere: who may write to their directories could replace them.
+  return check_places();
+}
+
+// Single files elsewhere: who may write to their directories could replace them.
+Result<> DataDir::check_places() const {
   for (const auto* file : {&places.node_key, &places.operator_key, &places.database, &places.routes}) {
     if (file->empty()) continue;
     const fs::path directory = file->has_parent_path() ? file->parent_path() : fs::path(".");

@@ -75,6 +75,7 @@ struct DataDir {
   Result<EdgeInfo> read_edge_info() const;
 
  private:
+  Result<> check_places() const;
   std::filesystem::path ca_directory() const {
     return places.ca_directory.empty() ? path : places.ca_directory;
   }
