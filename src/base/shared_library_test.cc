@@ -18,7 +18,8 @@ TEST(SharedLibraryTest, SaysWhatIsMissing) {
   auto absent = SharedLibrary::load("libno-such-thing.so.5");
   ASSERT_FALSE(absent);
   EXPECT_EQ(absent.error().code, ErrorCode::kNotFound);
-  EXPECT_NE(absent.error().message.find("libno-such-thing.so.5"), std::string::npos) << absent.error().message;
+  EXPECT_NE(absent.error().message.find("libno-such-thing.so.5"), std::string::npos)
+      << absent.error().message;
   decltype(&::getppid) function = nullptr;
   auto found = SharedLibrary::load("libc.so.6")->find("no_such_function", function);
   ASSERT_FALSE(found);

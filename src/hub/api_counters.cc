@@ -9,8 +9,8 @@ void report(const ApiCounters& counters, Metrics& metrics) {
                    "Changes of their entries that tenants asked for, by result.", "result",
                    {{"stored", counters.entries}, {"refused", counters.entries_refused}});
   metrics.counters("culvert_hub_refused_services_total",
-                   "Services that agents declared and were refused, again with each declaration, by kind.", "kind",
-                   {{"hostname", counters.refused_hostnames}, {"port", counters.refused_ports}});
+                   "Services that agents declared and were refused, again with each declaration, by kind.",
+                   "kind", {{"hostname", counters.refused_hostnames}, {"port", counters.refused_ports}});
   metrics.counters("culvert_hub_refused_requests_total", "Requests that were refused, by reason.", "reason",
                    {
                        {"signature", counters.bad_signatures},

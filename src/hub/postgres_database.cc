@@ -400,15 +400,17 @@ Result<> PostgresDatabase::replace(const Archive& archive, bool only_if_empty) {
 // Hubs that do this at the same time remove different entries, or wait for each other a moment.
 Result<bool> PostgresDatabase::prune_audit(size_t keep) {
   constexpr int64_t kAtOnce = 5000;
-  auto pruned = run(
-      "WITH gone AS (DELETE FROM culvert.audit WHERE sequence IN ("
-      "(SELECT sequence FROM culvert.audit WHERE actor LIKE 'tenant %' AND sequence <= (SELECT sequence FROM "
-      "culvert.audit WHERE actor LIKE 'tenant %' ORDER BY sequence DESC LIMIT 1 OFFSET $1::bigint) UNION ALL "
-      "SELECT sequence FROM culvert.audit WHERE actor NOT LIKE 'tenant %' AND sequence <= (SELECT sequence "
-      "FROM "
-      "culvert.audit WHERE actor NOT LIKE 'tenant %' ORDER BY sequence DESC LIMIT 1 OFFSET $1::bigint)) "
-      "ORDER BY sequence LIMIT $2::bigint) RETURNING 1) SELECT count(*) FROM gone",
-      {number(keep), number(kAtOnce)});
+  auto pruned =
+      run("WITH gone AS (DELETE FROM culvert.audit WHERE sequence IN (("
+          "SELECT sequence FROM culvert.audit WHERE actor LIKE 'tenant %' AND sequence <= ("
+          "SELECT sequence FROM culvert.audit WHERE actor LIKE 'tenant %' "
+          "ORDER BY sequence DESC LIMIT 1 OFFSET $1::bigint) "
+          "UNION ALL "
+          "SELECT sequence FROM culvert.audit WHERE actor NOT LIKE 'tenant %' AND sequence <= ("
+          "SELECT sequence FROM culvert.audit WHERE actor NOT LIKE 'tenant %' "
+          "ORDER BY sequence DESC LIMIT 1 OFFSET $1::bigint)) "
+          "ORDER BY sequence LIMIT $2::bigint) RETURNING 1) SELECT count(*) FROM gone",
+          {number(keep), number(kAtOnce)});
   if (!pruned) return failed("write to", pruned.error());
   return pruned->text(0, 0) == std::to_string(kAtOnce);
 }

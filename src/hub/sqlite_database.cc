@@ -552,12 +552,12 @@ Result<bool> SqliteDatabase::prune_audit(size_t keep) {
   Statement remove(
       impl_->database.get(),
       "DELETE FROM audit WHERE sequence IN ("
-      "SELECT sequence FROM audit WHERE actor LIKE 'tenant %' AND sequence <= (SELECT sequence FROM audit "
-      "WHERE actor LIKE 'tenant %' ORDER BY sequence DESC LIMIT 1 OFFSET ?1) UNION ALL "
-      "SELECT sequence FROM audit WHERE actor NOT LIKE 'tenant %' AND sequence <= (SELECT sequence FROM "
-      "audit "
-      "WHERE actor NOT LIKE 'tenant %' ORDER BY sequence DESC LIMIT 1 OFFSET ?1) ORDER BY sequence LIMIT "
-      "?2)");
+      "SELECT sequence FROM audit WHERE actor LIKE 'tenant %' AND sequence <= ("
+      "SELECT sequence FROM audit WHERE actor LIKE 'tenant %' ORDER BY sequence DESC LIMIT 1 OFFSET ?1) "
+      "UNION ALL "
+      "SELECT sequence FROM audit WHERE actor NOT LIKE 'tenant %' AND sequence <= ("
+      "SELECT sequence FROM audit WHERE actor NOT LIKE 'tenant %' ORDER BY sequence DESC LIMIT 1 OFFSET ?1) "
+      "ORDER BY sequence LIMIT ?2)");
   remove.bind(static_cast<int64_t>(keep)).bind(kAtOnce);
   if (auto done = remove.run(); !done) return impl_->failed("prune", done.error());
   return sqlite3_changes(impl_->database.get()) == kAtOnce;

@@ -81,7 +81,8 @@ TEST(RouteText, RoundTrips) {
   EXPECT_EQ(*read, route);
   EXPECT_FALSE(decode_route("{}"));
   EXPECT_FALSE(decode_route(R"({"match":"a"})"));
-  const route::Route reserved{*route::HostPattern::parse("a.example.com"), key_of(3).public_key(), std::nullopt, {}};
+  const route::Route reserved{
+      *route::HostPattern::parse("a.example.com"), key_of(3).public_key(), std::nullopt, {}};
   EXPECT_EQ(decode_route(encode_route(reserved)).value(), reserved);
   const route::Route port{.match = route::PublicPort{route::PortProtocol::kTcp, 2222},
                           .tenant = key_of(3).public_key(),
