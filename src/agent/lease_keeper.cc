@@ -139,7 +139,7 @@ void LeaseKeeper::adopt(hubapi::LeaseAnswer answer, uint64_t number) {
   changed_.notify();
   if (lease_->edges.empty()) {
     refused({{ErrorCode::kUnavailable,
-              "the hub has no edge now, so that nobody reaches the services; start one (`culvert edge`)"},
+              "the hub has no edge now, so the services cannot be reached; start one with `culvert edge`"},
              true});
   }
   if (on_granted_) on_granted_();

@@ -123,7 +123,8 @@ class Reader {
     const int ready = ::poll(&waits, 1, kPatienceMs);
     if (ready < 0 && errno != EINTR) return io_error("read", path_);
     if (ready == 0)
-      return fail(ErrorCode::kIo, "cannot read {}: it is no regular file, and nothing came from it in {} s",
+      return fail(ErrorCode::kIo,
+                  "cannot read {}: it is not a regular file, and no data came from it within {} s",
                   path_.native(), kPatienceMs / 1000);
     return {};
   }

@@ -81,8 +81,8 @@ TEST(PassphrasePrompt, ASignalEndsTheProcessAndTheTerminalIsAsItWas) {
 
 TEST(PassphrasePrompt, AStoppedProcessAsksAgain) {
   Terminal terminal([] {
-    // A group that nobody is the shell of ignores the stop signals of terminals; it is asked about another
-    // way.
+    // No shell controls this process group, so it ignores the stop signals of terminals; it is asked about
+    // another way.
     std::signal(SIGTSTP, [](int) { std::raise(SIGSTOP); });
     ask_and_tell();
   });

@@ -112,7 +112,7 @@ class Reader {
     return {};
   }
 
-  // Where a word is still to come, one that is no answer is taken for it.
+  // Where a word is still to come, one that is not an answer is taken for it.
   bool has_answer_next() const {
     if (words_.empty() || is_flag(words_.front()) || words_.front() == "--") return false;
     const bool wants_word = command_.positional && !has_positional_;
