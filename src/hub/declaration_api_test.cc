@@ -465,7 +465,7 @@ TEST_F(ApiTest, OperatorsSeeWhatIsRefusedAndWhy) {
   EXPECT_EQ(refused()[1].at("service").as_string(), "mail");
   const auto status = parse(call("GET", "/v1/status"));
   EXPECT_EQ(status.at("refused_services").as_int64(), 2);
-  EXPECT_NE(json::serialize(status.at("warnings")).find("2 services"), std::string::npos);
+  EXPECT_NE(json::serialize(status.at("warnings")).find("refused services of agents: 2"), std::string::npos);
   EXPECT_EQ(api_->counters().refused_hostnames, 1u);
   EXPECT_EQ(api_->counters().refused_ports, 1u);
 

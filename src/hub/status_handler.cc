@@ -63,8 +63,8 @@ http::Response StatusHandler::health() const {
 std::vector<std::string> StatusHandler::warnings() const {
   std::vector<std::string> out = faults(state_, ledger_);
   if (refused_.count() > 0) {
-    out.push_back(fmt::format("{} services that agents declare are refused; `culvert refused list` says why",
-                              refused_.count()));
+    out.push_back(
+        fmt::format("refused services of agents: {}; `culvert refused list` says why", refused_.count()));
   }
   if (const auto& failure = ledger_.failure()) {
     out.push_back(fmt::format("the database said: {}", failure->error.message));
