@@ -25,6 +25,7 @@ Result<Entry> read_entry(std::string_view hostname, std::string_view text) {
   constexpr std::string_view kWhat = "the entry's record";
   auto pattern = route::HostPattern::parse(hostname);
   if (!pattern) return std::unexpected(pattern.error());
+  if (pattern->text() != hostname) return fail(ErrorCode::kInvalid, "{}: its key is damaged", kWhat);
   auto body = parse_json_object(kWhat, text);
   if (!body) return std::unexpected(body.error());
   JsonReader reader(kWhat, *body);

@@ -173,6 +173,18 @@ TEST_F(EntriesTest, ADamagedSequenceLetsATenantLeaveAndDoNothingElse) {
       200);
 }
 
+// Found by the fuzzer: it was kept under a name that nothing finds.
+TEST_F(EntriesTest, ARecordUnderAnotherSpellingOfItsNameIsDamaged) {
+  const std::string tenant = invite().tenant_key.public_key().to_string();
+  Entries entries;
+  for (const char* name : {"app.Example.com", "app.example.com.", "*.Example.com"}) {
+    entries.apply({.kind = std::string(Entries::kKind),
+                   .key = tenant + "/" + name,
+                   .body = R"({"proof":"txt","since":1700000000})"});
+  }
+  EXPECT_TRUE(entries.all().empty());
+}
+
 TEST_F(EntriesTest, OnlyALiveTenantsSignatureCounts) {
   auto token = invite(), expiring = invite(R"({"hostnames":["*.c.eu"],"expires_in_secs":100})");
   const std::string body = hubapi::encode(
