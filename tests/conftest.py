@@ -1,5 +1,12 @@
-"""What a failed test shows: the logs of every process it started."""
+"""What a failed test shows: the logs of every process it started; and several tests at once (-n 2)."""
 import pytest
+from lab.netns import own_mounts
+
+
+def pytest_configure(config):
+    # Tests mount over /etc/hosts and /etc/resolv.conf. Their networks are their own anyhow.
+    if hasattr(config, "workerinput"):
+        own_mounts()
 
 
 @pytest.hookimpl(hookwrapper=True)
