@@ -198,8 +198,8 @@ int run(const Options& options) {
   changes.add_all(route_to(options.hostname, tenant, {{agent_key.public_key()}}));
 
   agent::Config config{.token = {{"https://bench.test"}, edge_key.public_key(), {}, {}, agent_key},
-                       .services = {{options.hostname, options.origin.host, options.origin.port,
-                                     route::TlsMode::kPassthrough, false}}};
+                       .services = {{hubapi::DeclaredService{options.hostname, route::TlsMode::kPassthrough},
+                                     options.origin.host, options.origin.port, false}}};
   config.options.max_streams = 100'000;
   Agent agent(agent_key, std::move(config), options.address, edge_key.public_key());
   agent.start([&loop, &changes] {

@@ -12,6 +12,7 @@
 #include "agent/readiness.h"
 #include "agent/services.h"
 #include "agent/stream_server.h"
+#include "agent/verdict.h"
 #include "base/version.h"
 #include "endpoint/endpoint.h"
 #include "net/bind.h"
@@ -68,6 +69,7 @@ struct Agent::Impl {
   State state() const;
   void report(Metrics& metrics) const;
   std::vector<std::string> faults() const;
+  std::vector<std::string> port_faults() const;
   Status status() const;
 
   net::EventLoop& loop;
@@ -158,13 +160,13 @@ void Agent::Impl::lease_changed() {
   const hubapi::LeaseAnswer& lease = *leases.lease();
   for (const auto& [edge, link] : links) link->lease_changed();
   // With nothing granted there is nothing to serve: an edge would refuse us.
-  const bool serves = std::ranges::any_of(lease.services, &hubapi::ServiceVerdict::accepted);
+  const bool serves = std::ranges::any_of(verdicts(lease), &Verdict::is_accepted);
   for (const hubapi::EdgeInfo& edge : lease.edges) {
     if (!serves || links.contains(edge.id)) continue;
-    auto link =
-        std::make_shared<EdgeLink>(EdgeLink::Parts{loop, config, *endpoint, lifetime, leases, streams,
-                                                   readiness, network, random, tasks, ended, counters},
-                                   edge.id);
+    auto link = std::make_shared<EdgeLink>(
+        EdgeLink::Parts{loop, config, *endpoint, lifetime, leases, streams, readiness, observer, network,
+                        random, tasks, ended, counters},
+        edge.id);
     links.emplace(edge.id, link);
     tasks.spawn(keep_link(link, edge.id));
   }
@@ -201,13 +203,31 @@ std::vector<std::string> Agent::Impl::faults() const {
   if (auto fault = leases.fault()) {
     faults.push_back(std::move(*fault));
   } else {
-    for (const hubapi::ServiceVerdict& verdict : leases.lease()->services) {
-      if (!verdict.accepted)
-        faults.push_back(fmt::format("the hub does not accept {}: {}", verdict.hostname, verdict.reason));
+    for (const Verdict& verdict : verdicts(*leases.lease())) {
+      if (!verdict.is_accepted)
+        faults.push_back(fmt::format("the hub does not accept {}: {}", verdict.service, verdict.reason));
     }
   }
   if (state().edges_connected == 0) faults.emplace_back("no edge is connected");
+  std::ranges::move(port_faults(), std::back_inserter(faults));
   std::ranges::move(streams.origin_faults(), std::back_inserter(faults));
+  return faults;
+}
+
+// Of the ports that the agent has now.
+std::vector<std::string> Agent::Impl::port_faults() const {
+  std::vector<std::string> faults;
+  if (!leases.lease()) return faults;
+  for (const hubapi::PortVerdict& verdict : leases.lease()->ports) {
+    if (!verdict.accepted) continue;
+    const route::PublicPort port{verdict.protocol, verdict.listen_port};
+    for (const auto& [edge, link] : links) {
+      if (const auto fault = link->port_fault(port)) {
+        faults.push_back(fmt::format("edge {} does not listen on port {} of {}: {}", edge.short_text(),
+                                     port.text(), verdict.name, *fault));
+      }
+    }
+  }
   return faults;
 }
 
@@ -220,18 +240,17 @@ Status Agent::Impl::status() const {
   const auto& lease = leases.lease();
   if (lease) out.tenant_id = lease->tenant.to_string();
   for (const Service& service : config.services) {
-    Status::Service each{.hostname = service.hostname.text(),
+    Status::Service each{.service = service.name(),
+                         .tls_mode = service.web() ? route::to_string(service.web()->tls_mode) : "",
                          .origin = origin_text(service),
-                         .tls_mode = route::to_string(service.tls_mode),
                          .state = "waiting"};
     if (lease) {
       each.state = "accepted";
-      const auto verdict =
-          std::ranges::find(lease->services, each.hostname, &hubapi::ServiceVerdict::hostname);
-      if (verdict != lease->services.end()) {
-        if (!verdict->accepted) each.state = "refused";
+      if (const auto verdict = verdict_of(*lease, service)) {
+        if (!verdict->is_accepted) each.state = "refused";
         each.reason = verdict->reason;
         each.others = verdict->others;
+        each.listen_port = verdict->listen_port;
       }
     }
     out.services.push_back(std::move(each));

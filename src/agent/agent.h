@@ -2,31 +2,41 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "agent/observer.h"
 #include "agent/options.h"
 #include "agent/status.h"
 #include "base/metrics.h"
+#include "hubapi/declaration.h"
 #include "hubapi/token.h"
 #include "net/event_loop.h"
-#include "route/route.h"
+#include "tunnel/stream_header.h"
 
 namespace culvert::agent {
 
-// A local service and the hostname it is to have.
+// A local service, and how the public reaches it: by a hostname over HTTPS, or at a port of the edges.
 struct Service {
-  route::HostPattern hostname;
+  std::variant<hubapi::DeclaredService, hubapi::DeclaredPort> face;
   std::string origin_host;
   uint16_t origin_port;
-  route::TlsMode tls_mode = route::TlsMode::kPassthrough;
-  bool proxy_protocol = true;  // PROXY v2 to the origin: default on for passthrough, off for terminate
+  bool proxy_protocol;  // PROXY v2 to the origin
+
+  // nullptr: it has a port.
+  const hubapi::DeclaredService* web() const { return std::get_if<hubapi::DeclaredService>(&face); }
+  // nullptr: it has a hostname.
+  const hubapi::DeclaredPort* port() const { return std::get_if<hubapi::DeclaredPort>(&face); }
+  // "app.example.com", "tcp:ssh": no two services of an agent have the same.
+  std::string name() const;
+  // In which streams its clients come.
+  tunnel::StreamKind kind() const;
   bool operator==(const Service&) const = default;
 };
 
-// A JSON array of {"hostname","origin","tls_mode"?,"proxy_protocol"?}; tls_mode is a string or {"mode":
-// string}. kInvalid names the entry, the member and what is allowed; unknown members and duplicates are
-// errors.
+// A JSON array of {"hostname","origin","tls_mode"?,"proxy_protocol"?}, where tls_mode is a string or {"mode":
+// string}, and of {"protocol":"tcp","name","origin","listen_port"?,"proxy_protocol"?}. kInvalid names the
+// entry, the member and what is allowed; unknown members and duplicates are errors.
 Result<std::vector<Service>> parse_services(std::string_view json);
 
 struct Config {

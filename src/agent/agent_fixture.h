@@ -61,12 +61,13 @@ class AgentTest : public ::testing::Test, public AgentObserver {
   void start(size_t max_streams = 10) {
     uint16_t port = origin_->local_addr().port();
     std::string hub_url = fmt::format("https://{}:{}", hub_host_, hub_->local_addr().port());
-    Config config{.token = {{hub_url}, key(9).public_key(), {}, {}, key(7)},
-                  .services = {{*route::HostPattern::parse("pass.test"), origin_host_, port,
-                                TlsMode::kPassthrough, true},
-                               {*route::HostPattern::parse("term.test"), "127.0.0.1", port,
-                                TlsMode::kTerminate, false}},
-                  .options = {.max_streams = max_streams}};
+    Config config{
+        .token = {{hub_url}, key(9).public_key(), {}, {}, key(7)},
+        .services = {{hubapi::DeclaredService{*route::HostPattern::parse("pass.test"), TlsMode::kPassthrough},
+                      origin_host_, port, true},
+                     {hubapi::DeclaredService{*route::HostPattern::parse("term.test"), TlsMode::kTerminate},
+                      "127.0.0.1", port, false}},
+        .options = {.max_streams = max_streams}};
     agent_.emplace(loop_, std::move(config), *this);
     tasks_.spawn(run_agent());
   }
@@ -122,7 +123,8 @@ class AgentTest : public ::testing::Test, public AgentObserver {
                                       .public_port = 443,
                                       .internal_ca_pem = "",
                                       .renew_after = renew_after_,
-                                      .is_suspended = is_suspended_});
+                                      .is_suspended = is_suspended_,
+                                      .ports = port_verdicts_});
   }
 
   std::unique_ptr<endpoint::Endpoint> bind_edge(uint8_t fill) {
@@ -174,8 +176,8 @@ class AgentTest : public ::testing::Test, public AgentObserver {
     return stream;
   }
   endpoint::StreamPtr open(const Link& link, std::string host, TlsMode mode, std::string_view after = "") {
-    Bytes head =
-        encode(tunnel::StreamHeader{addr("198.51.100.2:1234"), addr("203.0.113.1:443"), host, mode, 1});
+    Bytes head = encode(tunnel::StreamHeader{addr("198.51.100.2:1234"), addr("203.0.113.1:443"), host,
+                                             tunnel::kind_of(mode), 1});
     return open(link, std::string(as_text(head)) + std::string(after));
   }
   void expect_refused(const endpoint::StreamPtr& stream, endpoint::AppCode code) {
@@ -225,6 +227,7 @@ class AgentTest : public ::testing::Test, public AgentObserver {
   // What hub and edge answer.
   std::vector<hubapi::EdgeInfo> edges_;
   std::vector<hubapi::ServiceVerdict> verdicts_{{"pass.test", true, ""}, {"term.test", true, ""}};
+  std::vector<hubapi::PortVerdict> port_verdicts_;
   std::optional<http::Response> refusal_;
   http::Server hub_server_{loop_, {}, [this](http::Exchange& exchange) { return respond(exchange); }};
   std::optional<UnixTime> hub_time_;  // in its answers

@@ -65,7 +65,7 @@ TEST_F(AgentMetrics, TheStatusNamesEachServiceWithItsVerdict) {
   wait([&] { return agent_->status().edges[0].is_connected; });
   const Status after = agent_->status();
   EXPECT_EQ(after.tenant_id, key(7).public_key().to_string());
-  EXPECT_EQ(after.services[0].hostname, "pass.test");
+  EXPECT_EQ(after.services[0].service, "pass.test");
   EXPECT_EQ(after.services[0].state, "accepted");
   EXPECT_EQ(after.services[1].state, "refused");
   EXPECT_EQ(after.services[1].reason, "not granted");

@@ -45,6 +45,38 @@ TEST_F(AgentTest, TheOriginIsToldOfTheClientInFrontOfItsFirstBytes) {
   EXPECT_EQ(read(*origin), std::string(as_text(expected)) + "hello") << "as one segment";
 }
 
+TEST_F(AgentTest, APortsStreamsReachItsOriginAndAnEdgeTellsThatItIsNotOpen) {
+  start_and_link();
+  verdicts_ = {};
+  port_verdicts_ = {{route::PortProtocol::kTcp, "ssh", 2222, true}};
+  agent_->set_services({{hubapi::DeclaredPort{route::PortProtocol::kTcp, "ssh", 2222}, "127.0.0.1",
+                         origin_->local_addr().port(), false}});
+  const tunnel::StreamHeader header{addr("198.51.100.2:1234"), addr("203.0.113.1:2222"), "ssh",
+                                    tunnel::StreamKind::kTcpPort, 1};
+  auto stream = open(links_[0], std::string(as_text(encode(header))) + "hello");
+  auto origin = accept_at_origin();
+  EXPECT_EQ(read(*origin), "hello");
+  expect_refused(open(links_[0], "ssh", TlsMode::kPassthrough), tunnel::kStreamUnknownService);
+  wait([&] { return agent_->status().services[0].state == "accepted"; });
+  EXPECT_EQ(agent_->status().services[0].service, "tcp:ssh");
+  EXPECT_EQ(agent_->status().services[0].listen_port, 2222);
+
+  const route::PublicPort port{route::PortProtocol::kTcp, 2222};
+  const auto has_fault = [&] {
+    return std::ranges::any_of(agent_->faults(), [](const std::string& fault) {
+      return fault.contains("does not listen on port tcp/2222 of ssh: it is in use");
+    });
+  };
+  EXPECT_TRUE(links_[0].control->send(tunnel::PortState{port, false, "it is in use"}));
+  wait(has_fault);
+  EXPECT_TRUE(links_[0].control->send(tunnel::PortState{port, true, ""}));
+  wait([&] { return !has_fault(); });
+  // Of a port that is none of its own.
+  EXPECT_TRUE(
+      links_[0].control->send(tunnel::PortState{{route::PortProtocol::kTcp, 1}, false, "it is in use"}));
+  EXPECT_FALSE(has_fault());
+}
+
 // As after a reload of its configuration: with the same key, lease and tunnels.
 TEST_F(AgentTest, OtherServicesAreDeclaredAndServedAtOnceAndOpenStreamsGoOn) {
   start_and_link();
@@ -53,8 +85,8 @@ TEST_F(AgentTest, OtherServicesAreDeclaredAndServedAtOnceAndOpenStreamsGoOn) {
   EXPECT_EQ(read(*kept), "one");
   const auto declarations = std::ranges::count(events_, "declared");
   verdicts_ = {{"new.test", true, ""}};
-  agent_->set_services({{*route::HostPattern::parse("new.test"), "127.0.0.1", origin_->local_addr().port(),
-                         TlsMode::kTerminate, false}});
+  agent_->set_services({{hubapi::DeclaredService{*route::HostPattern::parse("new.test"), TlsMode::kTerminate},
+                         "127.0.0.1", origin_->local_addr().port(), false}});
   expect_refused(open(links_[0], "term.test", TlsMode::kTerminate, "two"), tunnel::kStreamUnknownService);
   auto after = open(links_[0], "new.test", TlsMode::kTerminate, "three");
   auto fresh = accept_at_origin();
@@ -216,14 +248,15 @@ TEST_F(AgentTest, AStreamOfAnEdgeThatIsNotNamedAnyMoreIsRefused) {
   const tunnel::StreamHeader header{.client = addr("192.0.2.1:5"),
                                     .public_addr = addr("192.0.2.2:443"),
                                     .authority = "term.test",
-                                    .tls_mode = TlsMode::kTerminate,
+                                    .kind = tunnel::StreamKind::kTerminate,
                                     .connection_id = 1};
   theirs->write(tunnel::encode(header));
   auto ours = run_task(loop_, accepted->accept_bidi()).value();
-  const Config config{.token = {{}, key(9).public_key(), {}, {}, key(7)},
-                      .services = {{*route::HostPattern::parse("term.test"), "127.0.0.1",
-                                    origin_->local_addr().port(), TlsMode::kTerminate, false}},
-                      .options = {}};
+  const Config config{
+      .token = {{}, key(9).public_key(), {}, {}, key(7)},
+      .services = {{hubapi::DeclaredService{*route::HostPattern::parse("term.test"), TlsMode::kTerminate},
+                    "127.0.0.1", origin_->local_addr().port(), false}},
+      .options = {}};
   Counters counters;
   StreamServer streams(loop_, config, *this, counters);
   tasks_.spawn(streams.serve(std::move(ours), edge->id(), false));

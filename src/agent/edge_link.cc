@@ -195,8 +195,29 @@ net::Task<> EdgeLink::watch_control(TunnelPtr tunnel) {
       agent_.drained.notify();
     } else if (const auto* again = std::get_if<tunnel::DeclareAgain>(&*message)) {
       agent_.leases.renew_within(again->spread);
+    } else if (const auto* state = std::get_if<tunnel::PortState>(&*message)) {
+      take(*tunnel, *state);
     }
   }
+}
+
+void EdgeLink::take(Tunnel& tunnel, const tunnel::PortState& state) {
+  // More than an agent can have: an edge of ours tells of no others.
+  const bool is_full = tunnel.port_faults.size() >= hubapi::kMaxServices;
+  if (state.is_bound) {
+    tunnel.port_faults.erase(state.port);
+  } else if (!is_full || tunnel.port_faults.contains(state.port)) {
+    tunnel.port_faults.insert_or_assign(state.port, state.reason);
+  }
+  agent_.observer.port_changed(edge_, state);
+}
+
+std::optional<std::string> EdgeLink::port_fault(const route::PublicPort& port) const {
+  for (const TunnelPtr& tunnel : tunnels_) {
+    const auto fault = tunnel->port_faults.find(port);
+    if (!tunnel->is_draining && fault != tunnel->port_faults.end()) return fault->second;
+  }
+  return std::nullopt;
 }
 
 net::Task<> EdgeLink::accept_streams(TunnelPtr tunnel) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -33,6 +34,7 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
     LeaseKeeper& leases;
     StreamServer& streams;
     Readiness& readiness;
+    AgentObserver& observer;
     NetworkMover& network;
     Random& random;
     net::TaskGroup& tasks;
@@ -50,6 +52,8 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
   void stop();
   // An edge has welcomed the agent, and the tunnel is open.
   bool is_connected() const { return !tunnels_.empty(); }
+  // Why the edge does not listen on this port; nullopt: it does, as far as it told.
+  std::optional<std::string> port_fault(const route::PublicPort& port) const;
   // After stop(): every stream of every tunnel has ended, as the edge sees it, and none will come.
   bool is_drained() const;
   // After stop(): the edge was heard since.
@@ -64,6 +68,7 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
     bool is_draining = false;  // the edge goes away
     bool is_drained = false;   // after stop()
     std::optional<endpoint::CloseReason> closed = {};
+    std::map<route::PublicPort, std::string> port_faults = {};  // as the edge told
   };
   using TunnelPtr = std::shared_ptr<Tunnel>;
 
@@ -78,6 +83,7 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
   void up(const TunnelPtr& tunnel);
   void down(const TunnelPtr& tunnel);
   void drain(Tunnel& tunnel);
+  void take(Tunnel& tunnel, const tunnel::PortState& state);
 
   const Parts agent_;
   const EndpointId edge_;

@@ -28,7 +28,8 @@ bool FirstBytes::is_bad_request() const {
 
 std::optional<Refusal> FirstBytes::verdict(bool origin_ended) const {
   if (count_ == 0) return proxy_sent_ && origin_ended ? std::optional(Refusal::kProxyProtocol) : std::nullopt;
-  if (mode_ == route::TlsMode::kPassthrough) {
+  if (kind_ == tunnel::StreamKind::kTcpPort) return std::nullopt;
+  if (kind_ == tunnel::StreamKind::kPassthrough) {
     // RFC 8446, 5.1: what a TLS server sends first is a handshake record (22) or an alert (21). Some HTTP
     // servers answer what they cannot parse with a page and no status line, so anything else counts.
     bool is_alert = kept_[0] == 0x15;

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "base/bytes.h"
-#include "route/route.h"
+#include "tunnel/stream_header.h"
 
 namespace culvert::agent {
 
@@ -18,7 +18,8 @@ enum class Refusal {
 // bytes, and the beginning of a page with status 400.
 class FirstBytes {
  public:
-  FirstBytes(route::TlsMode mode, bool proxy_protocol_sent) : mode_(mode), proxy_sent_(proxy_protocol_sent) {}
+  FirstBytes(tunnel::StreamKind kind, bool proxy_protocol_sent)
+      : kind_(kind), proxy_sent_(proxy_protocol_sent) {}
 
   void origin_bytes(ByteView bytes);
   bool is_empty() const { return count_ == 0; }
@@ -32,7 +33,7 @@ class FirstBytes {
 
   bool is_bad_request() const;
 
-  route::TlsMode mode_;
+  tunnel::StreamKind kind_;
   bool proxy_sent_;
   uint8_t kept_[kKept] = {};
   size_t count_ = 0;

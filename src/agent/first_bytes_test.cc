@@ -5,17 +5,18 @@
 namespace culvert::agent {
 namespace {
 
-using route::TlsMode;
+using tunnel::StreamKind;
 
 struct Case {
-  TlsMode mode;
+  StreamKind kind;
   bool proxy_sent;
   std::string_view bytes;
   std::optional<Refusal> expected;
 };
 
-constexpr auto kPass = TlsMode::kPassthrough;
-constexpr auto kTerm = TlsMode::kTerminate;
+constexpr auto kPass = StreamKind::kPassthrough;
+constexpr auto kTerm = StreamKind::kTerminate;
+constexpr auto kPort = StreamKind::kTcpPort;
 
 TEST(FirstBytes, TellsRefusalsFromConversations) {
   using namespace std::string_view_literals;
@@ -23,6 +24,10 @@ TEST(FirstBytes, TellsRefusalsFromConversations) {
            {kPass, true, "", Refusal::kProxyProtocol},
            {kTerm, true, "", Refusal::kProxyProtocol},
            {kPass, false, "", std::nullopt},
+           {kPort, true, "", Refusal::kProxyProtocol},
+           {kPort, false, "", std::nullopt},
+           {kPort, true, "HTTP/1.1 400 Bad Request\r\n", std::nullopt},
+           {kPort, false, "SSH-2.0-x", std::nullopt},
            {kTerm, false, "", std::nullopt},
            {kPass, true, "\x15\x03\x01\x00\x02\x02\x46"sv, Refusal::kProxyProtocol},
            {kPass, false, "\x15\x03\x01\x00\x02\x02\x46"sv, std::nullopt},
@@ -50,7 +55,7 @@ TEST(FirstBytes, TellsRefusalsFromConversations) {
             std::nullopt},
        }) {
     for (size_t piece : {1u, 5u, 100u}) {
-      FirstBytes first(c.mode, c.proxy_sent);
+      FirstBytes first(c.kind, c.proxy_sent);
       for (size_t at = 0; at < c.bytes.size(); at += piece)
         first.origin_bytes(as_bytes(c.bytes.substr(at, piece)));
       EXPECT_EQ(first.verdict(true), c.expected) << c.bytes << " in pieces of " << piece;

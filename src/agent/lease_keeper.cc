@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "agent/refusal.h"
+#include "agent/verdict.h"
 #include "base/log.h"
 
 namespace culvert::agent {
@@ -13,7 +14,7 @@ namespace {
 // Until the lease has to be renewed, or a service may be accepted that was refused.
 Duration next_declaration(const hubapi::LeaseAnswer& answer) {
   Duration wait = answer.renew_after;
-  for (const hubapi::ServiceVerdict& verdict : answer.services) {
+  for (const Verdict& verdict : verdicts(answer)) {
     if (verdict.retry_after) wait = std::min<Duration>(wait, *verdict.retry_after);
   }
   return wait;
@@ -37,8 +38,13 @@ LeaseKeeper::LeaseKeeper(net::EventLoop& loop, const Config& config, const Secre
 
 hubapi::Declaration LeaseKeeper::declaration() const {
   hubapi::Declaration out{config_.token.invite_id, config_.token.invite_secret, key_.public_key(), {}};
-  for (const Service& service : config_.services)
-    out.services.push_back({service.hostname, service.tls_mode});
+  for (const Service& service : config_.services) {
+    if (const auto* port = service.port()) {
+      out.ports.push_back(*port);
+    } else {
+      out.services.push_back(*service.web());
+    }
+  }
   out.is_exclusive = config_.options.is_exclusive;
   return out;
 }
@@ -102,19 +108,19 @@ const hubapi::EdgeInfo* LeaseKeeper::find_edge(const EndpointId& edge) const {
 }
 
 bool LeaseKeeper::is_accepted(const Service& service) const {
-  return lease_ && std::ranges::none_of(lease_->services, [&service](const hubapi::ServiceVerdict& verdict) {
-           return !verdict.accepted && verdict.hostname == service.hostname.text();
-         });
+  if (!lease_) return false;
+  const auto verdict = verdict_of(*lease_, service);
+  return !verdict || verdict->is_accepted;
 }
 
 std::optional<std::string> LeaseKeeper::fault() const {
   if (is_refused_) return fmt::format("the hub refuses the declaration: {}", failure_->message);
   if (!lease_) return failure_ ? failure_->message : "the hub has not answered yet";
   if (is_suspended()) return "the hub's operator has suspended this tenant";
-  if (std::ranges::any_of(lease_->services, &hubapi::ServiceVerdict::accepted)) return std::nullopt;
-  return lease_->services.empty()
-             ? "the hub's answer names no service"
-             : fmt::format("the hub accepts none of the services: {}", lease_->services.front().reason);
+  const std::vector<Verdict> all = verdicts(*lease_);
+  if (std::ranges::any_of(all, &Verdict::is_accepted)) return std::nullopt;
+  return all.empty() ? "the hub's answer names no service"
+                     : fmt::format("the hub accepts none of the services: {}", all.front().reason);
 }
 
 void LeaseKeeper::adopt(hubapi::LeaseAnswer answer, uint64_t number) {
@@ -129,7 +135,7 @@ void LeaseKeeper::adopt(hubapi::LeaseAnswer answer, uint64_t number) {
   granted_ = number;
   report_refusals();
   if (is_first) {
-    auto accepted = std::ranges::count(lease_->services, true, &hubapi::ServiceVerdict::accepted);
+    auto accepted = std::ranges::count(verdicts(*lease_), true, &Verdict::is_accepted);
     log_info("lease_granted", "tenant={} accepted={} declared={} edges={}", lease_->tenant.short_text(),
              accepted, config_.services.size(), lease_->edges.size());
   }
@@ -147,12 +153,12 @@ void LeaseKeeper::adopt(hubapi::LeaseAnswer answer, uint64_t number) {
 
 void LeaseKeeper::report_refusals() {
   HubRefusal refusal{{ErrorCode::kConflict, ""}, true};
-  for (const hubapi::ServiceVerdict& verdict : lease_->services) {
-    if (verdict.accepted) continue;
+  for (const Verdict& verdict : verdicts(*lease_)) {
+    if (verdict.is_accepted) continue;
     refusal.is_temporary = refusal.is_temporary && verdict.retry_after.has_value();
     refusal.error.message +=
         fmt::format("{}the hub does not accept {}: {}", refusal.error.message.empty() ? "" : "; ",
-                    verdict.hostname, verdict.reason);
+                    verdict.service, verdict.reason);
   }
   if (refusal.error.message.empty()) {
     last_refusal_.clear();
@@ -163,9 +169,9 @@ void LeaseKeeper::report_refusals() {
 
 // Reported again only after the agent was alone in between.
 void LeaseKeeper::report_shared() {
-  for (const hubapi::ServiceVerdict& verdict : lease_->services) {
-    const size_t before = std::exchange(others_[verdict.hostname], verdict.others);
-    if (before == 0 && verdict.others > 0) observer_.shared(verdict.hostname, verdict.others);
+  for (const Verdict& verdict : verdicts(*lease_)) {
+    const size_t before = std::exchange(others_[verdict.service], verdict.others);
+    if (before == 0 && verdict.others > 0) observer_.shared(verdict.service, verdict.others);
   }
 }
 

@@ -44,7 +44,7 @@ class LeaseKeeper {
   const hubapi::EdgeInfo* find_edge(const EndpointId& edge) const;
   // Its names are leased, and no client reaches them.
   bool is_suspended() const { return lease_ && lease_->is_suspended; }
-  // A name that the answer does not mention is not refused.
+  // A service that the answer does not mention is not refused.
   bool is_accepted(const Service& service) const;
   // Why the agent holds no lease, as far as it knows; nullopt: it holds one. A hub that does not answer ends
   // none: the edges keep it alive.
@@ -83,7 +83,7 @@ class LeaseKeeper {
   // Why no declaration was granted since the last that was; a refusal is kept before a silence.
   std::optional<Error> failure_;
   bool is_refused_ = false;
-  std::map<std::string, size_t> others_;  // agents by hostname, as reported
+  std::map<std::string, size_t> others_;  // agents by service, as reported
   bool clock_reported_ = false;
 };
 

@@ -42,8 +42,17 @@ void AgentObserver::clock_differs(const std::string& message) {
            quoted(message));
 }
 
-void AgentObserver::shared(const std::string& hostname, size_t others) {
-  log_info("hostname_shared", "service={} other_agents={}", hostname, others);
+void AgentObserver::shared(const std::string& service, size_t others) {
+  log_info("service_shared", "service={} other_agents={}", quoted(service), others);
+}
+
+void AgentObserver::port_changed(const EndpointId& edge, const tunnel::PortState& state) {
+  if (state.is_bound) {
+    log_info("port_opened", "edge={} port={}", edge.short_text(), state.port.text());
+  } else {
+    log_warn("port_not_open", "edge={} port={} reason={}", edge.short_text(), state.port.text(),
+             quoted(state.reason));
+  }
 }
 
 void AgentObserver::suspended(bool is_suspended) {
@@ -56,7 +65,7 @@ void AgentObserver::suspended(bool is_suspended) {
 
 bool AgentObserver::service_silent(const Silence& silence) {
   if (silence.elapsed < kSilence) return false;
-  log_warn("not_ready", "service={} reason={}", silence.service.hostname.text(), quoted(silence.reason));
+  log_warn("not_ready", "service={} reason={}", quoted(silence.service.name()), quoted(silence.reason));
   return true;
 }
 

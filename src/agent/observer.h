@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "hubapi/declaration.h"
+#include "tunnel/control.h"
 
 namespace culvert::agent {
 
@@ -56,8 +57,10 @@ class AgentObserver {
   // The clock of this machine or of the hub is wrong: the message says by how much. The agent works with the
   // hub's.
   virtual void clock_differs(const std::string& message);
-  // `others` further agents of the same invite serve this hostname and share its connections.
-  virtual void shared(const std::string& hostname, size_t others);
+  // `others` further agents of the same invite have this service and share its connections.
+  virtual void shared(const std::string& service, size_t others);
+  // Whether an edge listens on the port of a service: when it does not, and when it does after all.
+  virtual void port_changed(const EndpointId& edge, const tunnel::PortState& state);
   // The hub's operator has suspended the tenant: agents keep their tunnels, and clients are refused; or has
   // resumed it.
   virtual void suspended(bool is_suspended);

@@ -6,19 +6,26 @@
 
 #include "agent/probe.h"
 #include "agent/services.h"
+#include "agent/verdict.h"
 #include "base/backoff.h"
 #include "base/encoding.h"
 #include "base/log.h"
 #include "net/resolver.h"
+#include "net/tcp.h"
 
 namespace culvert::agent {
 namespace {
 
 constexpr Duration kProbeDeadline = std::chrono::seconds(5);
 
-std::string public_url(const Service& service, uint16_t port) {
-  if (port == 443) return fmt::format("https://{}", service.hostname.text());
-  return fmt::format("https://{}:{}", service.hostname.text(), port);
+// How often a look is taken whether a connection has come through.
+constexpr Duration kLook = std::chrono::milliseconds(20);
+
+// A hostname that a client may ask for; nullopt: no one name stands for a wildcard, and a port has none.
+std::optional<std::string> name_of(const Service& service) {
+  const auto* web = service.web();
+  if (web == nullptr || web->hostname.is_wildcard()) return std::nullopt;
+  return web->hostname.text();
 }
 
 }  // namespace
@@ -123,7 +130,7 @@ net::Task<bool> Readiness::ask_all(EndpointId edge, std::vector<const Service*> 
   for (const Service* service : services) {
     // The edge has no route to it any more, or refuses its clients.
     if (!leases_.is_accepted(*service) || leases_.is_suspended()) continue;
-    if (!service->hostname.is_wildcard()) {  // no one name stands for a wildcard
+    if (service->port() != nullptr || name_of(*service)) {
       auto answer = co_await ask(edges_.at(edge).place, *service);
       if (lifetime_.is_stopping() || !is_up(edge)) co_return false;
       if (!answer.answered) {
@@ -137,11 +144,45 @@ net::Task<bool> Readiness::ask_all(EndpointId edge, std::vector<const Service*> 
   co_return all_answered;
 }
 
+uint16_t Readiness::listen_port(const Service& service) const {
+  const auto verdict = verdict_of(*leases_.lease(), service);
+  return verdict ? verdict->listen_port : 0;
+}
+
+std::string Readiness::public_url(const Service& service, const HostPort& place) const {
+  if (service.port() != nullptr)
+    return fmt::format("tcp://{}", HostPort{place.host, listen_port(service)}.to_string());
+  const std::string& hostname = service.web()->hostname.text();
+  return place.port == 443 ? fmt::format("https://{}", hostname)
+                           : fmt::format("https://{}:{}", hostname, place.port);
+}
+
 net::Task<Readiness::Answer> Readiness::ask(HostPort place, const Service& service) {
+  if (service.port() != nullptr) return ask_port(std::move(place), service);
+  return ask_web(std::move(place), service);
+}
+
+// Nothing is said: what the service speaks is not known. It is asked as by a client that leaves at once.
+net::Task<Readiness::Answer> Readiness::ask_port(HostPort place, const Service& service) {
+  const TimePoint deadline = loop_.now() + kProbeDeadline;
+  const uint64_t reached_before = streams_.reached(service);
+  auto socket = co_await net::tcp_connect(loop_, place.host, listen_port(service), deadline);
+  if (!socket) co_return Answer{.reason = socket.error().message};
+  while (streams_.reached(service) == reached_before) {
+    if ((*socket)->peer_has_ended() || loop_.now() >= deadline) {
+      co_return Answer{.origin_is_silent = true,
+                       .reason = fmt::format("no connection reached its origin {}", origin_text(service))};
+    }
+    co_await net::sleep_for(loop_, kLook);
+  }
+  co_return Answer{.answered = true, .reason = {}};
+}
+
+net::Task<Readiness::Answer> Readiness::ask_web(HostPort place, const Service& service) {
   ProbeTarget target{.host = place.host,
                      .port = place.port,
-                     .hostname = service.hostname.text(),
-                     .tls_mode = service.tls_mode,
+                     .hostname = service.web()->hostname.text(),
+                     .tls_mode = service.web()->tls_mode,
                      .root_pem = leases_.lease()->internal_ca_pem,
                      .target = target_};
   const uint64_t answered_before = streams_.answered(service);
@@ -156,7 +197,7 @@ net::Task<Readiness::Answer> Readiness::ask(HostPort place, const Service& servi
 }
 
 void Readiness::silent(const Service& service, Answer answer, TimePoint since) {
-  log_debug("probe_failed", "service={} reason={}", service.hostname.text(), quoted(answer.reason));
+  log_debug("probe_failed", "service={} reason={}", quoted(service.name()), quoted(answer.reason));
   if (reported_.contains(&service)) return;
   const bool reported = observer_.service_silent(
       {service, std::move(answer.reason), answer.origin_is_silent, loop_.now() - since});
@@ -173,11 +214,11 @@ void Readiness::tell(const Edge& edge, TimePoint began) {
   const std::set<const Service*> before = std::exchange(ready_, {served.begin(), served.end()});
   if (ready_ == before) return;  // told of another edge
   std::vector<std::string> urls;
-  for (const Service* service : served) urls.push_back(public_url(*service, edge.place.port));
+  for (const Service* service : served) urls.push_back(public_url(*service, edge.place));
   observer_.ready(urls);
   for (const Service* service : served) {
-    if (!service->hostname.is_wildcard() && !before.contains(service))
-      tasks_.spawn(check_name(edge.place, service->hostname.text()));
+    if (auto name = name_of(*service); name && !before.contains(service))
+      tasks_.spawn(check_name(edge.place, std::move(*name)));
   }
 }
 

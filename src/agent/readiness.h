@@ -49,6 +49,10 @@ class Readiness {
   net::Task<> prove(EndpointId edge);
   net::Task<bool> ask_all(EndpointId edge, std::vector<const Service*> services, TimePoint began);
   net::Task<Answer> ask(HostPort place, const Service& service);
+  net::Task<Answer> ask_web(HostPort place, const Service& service);
+  net::Task<Answer> ask_port(HostPort place, const Service& service);
+  uint16_t listen_port(const Service& service) const;
+  std::string public_url(const Service& service, const HostPort& place) const;
   void silent(const Service& service, Answer answer, TimePoint since);
   void tell(const Edge& edge, TimePoint began);
   std::vector<const Service*> accepted() const;

@@ -6,8 +6,8 @@
 namespace culvert::agent {
 namespace {
 
-using route::TlsMode;
 using testing::HasSubstr;
+using tunnel::StreamKind;
 
 TEST(Services, ReadsTheWholeShape) {
   auto services = parse_services(R"([
@@ -19,17 +19,17 @@ TEST(Services, ReadsTheWholeShape) {
   ASSERT_TRUE(services) << services.error().message;
   ASSERT_EQ(services->size(), 4u);
   const Service& a = (*services)[0];
-  EXPECT_EQ(a.hostname.text(), "app.example.com");
+  EXPECT_EQ(a.name(), "app.example.com");
   EXPECT_EQ(a.origin_host, "localhost");
   EXPECT_EQ(a.origin_port, 3000);
-  EXPECT_EQ(a.tls_mode, TlsMode::kPassthrough);
+  EXPECT_EQ(a.kind(), StreamKind::kPassthrough);
   EXPECT_TRUE(a.proxy_protocol);
   const Service& b = (*services)[1];
   EXPECT_EQ(b.origin_host, "::1");
   EXPECT_EQ(origin_text(b), "[::1]:443");
-  EXPECT_EQ(b.tls_mode, TlsMode::kTerminate);
+  EXPECT_EQ(b.kind(), StreamKind::kTerminate);
   EXPECT_FALSE(b.proxy_protocol);
-  EXPECT_EQ((*services)[2].tls_mode, TlsMode::kTerminate);
+  EXPECT_EQ((*services)[2].kind(), StreamKind::kTerminate);
   EXPECT_TRUE((*services)[2].proxy_protocol);
   EXPECT_FALSE((*services)[3].proxy_protocol);
   EXPECT_EQ(parse_services(" [] \n")->size(), 0u);
@@ -79,16 +79,16 @@ TEST(Services, ErrorsNameEntryMemberAndRemedy) {
 TEST(ShortForm, ReadsModeAndProxy) {
   auto plain = parse_service("app.example.com=localhost:3000");
   ASSERT_TRUE(plain) << plain.error().message;
-  EXPECT_EQ(plain->tls_mode, TlsMode::kPassthrough);
+  EXPECT_EQ(plain->kind(), StreamKind::kPassthrough);
   EXPECT_TRUE(plain->proxy_protocol);
   auto terminated = parse_service("*.example.com=[::1]:3000,terminate");
   ASSERT_TRUE(terminated) << terminated.error().message;
-  EXPECT_EQ(terminated->tls_mode, TlsMode::kTerminate);
+  EXPECT_EQ(terminated->kind(), StreamKind::kTerminate);
   EXPECT_FALSE(terminated->proxy_protocol);
   auto both = parse_service("a.com=x:1,proxy=v2,terminate");
   ASSERT_TRUE(both) << both.error().message;
   EXPECT_TRUE(both->proxy_protocol);
-  EXPECT_EQ(both->tls_mode, TlsMode::kTerminate);
+  EXPECT_EQ(both->kind(), StreamKind::kTerminate);
   EXPECT_FALSE(parse_service("a.com=x:1,proxy=none")->proxy_protocol);
 }
 
@@ -105,14 +105,74 @@ TEST(ServiceTable, ExactFirstThenOneLevelWildcardAndTheModeMustFit) {
   services.push_back(*parse_service("*.example.com=wild:1"));
   services.push_back(*parse_service("app.example.com=app:1,terminate"));
   ServiceTable table(services);
-  EXPECT_EQ(table.match("app.example.com", TlsMode::kTerminate), &services[1]);
-  EXPECT_EQ(table.match("app.example.com", TlsMode::kPassthrough),
+  EXPECT_EQ(table.match("app.example.com", StreamKind::kTerminate), &services[1]);
+  EXPECT_EQ(table.match("app.example.com", StreamKind::kPassthrough),
             nullptr);  // never falls back to the wildcard
-  EXPECT_EQ(table.match("b.example.com", TlsMode::kPassthrough), &services[0]);
-  EXPECT_EQ(table.match("b.example.com", TlsMode::kTerminate), nullptr);
+  EXPECT_EQ(table.match("b.example.com", StreamKind::kPassthrough), &services[0]);
+  EXPECT_EQ(table.match("b.example.com", StreamKind::kTerminate), nullptr);
   for (std::string_view other :
        {"example.com", "a.b.example.com", "", ".", "com", ".example.com.", "*.other.com"}) {
-    EXPECT_EQ(table.match(other, TlsMode::kPassthrough), nullptr) << other;
+    EXPECT_EQ(table.match(other, StreamKind::kPassthrough), nullptr) << other;
+  }
+}
+
+TEST(ServiceTable, PortsAreFoundByTheirNames) {
+  const std::vector<Service> services{*parse_tcp_service("a.test=host:22"), *parse_service("a.test=web:1")};
+  const ServiceTable table(services);
+  EXPECT_EQ(table.match("a.test", StreamKind::kTcpPort), &services[0]);
+  EXPECT_EQ(table.match("a.test", StreamKind::kPassthrough), &services[1]);
+  EXPECT_EQ(table.match("tcp:a.test", StreamKind::kTcpPort), nullptr);
+  EXPECT_EQ(table.match("a.b", StreamKind::kTcpPort), nullptr);
+}
+
+TEST(TcpService, ShortFormAndJsonSayTheSame) {
+  auto plain = parse_tcp_service("ssh=localhost:22");
+  ASSERT_TRUE(plain) << plain.error().message;
+  EXPECT_EQ(plain->name(), "tcp:ssh");
+  EXPECT_EQ(plain->kind(), StreamKind::kTcpPort);
+  EXPECT_EQ(plain->port()->listen_port, 0);
+  EXPECT_FALSE(plain->proxy_protocol);
+  auto full = parse_tcp_service("Git over SSH=[::1]:22,proxy=v2,port=2222");
+  ASSERT_TRUE(full) << full.error().message;
+  auto services = parse_services(R"([
+    {"protocol":"tcp","name":"ssh","origin":"localhost:22"},
+    {"protocol":"tcp","name":"Git over SSH","origin":"[::1]:22","listen_port":2222,"proxy_protocol":"v2"}])");
+  ASSERT_TRUE(services) << services.error().message;
+  EXPECT_EQ((*services)[0], *plain);
+  EXPECT_EQ((*services)[1], *full);
+}
+
+TEST(TcpService, ErrorsNameWhatIsWrong) {
+  const std::vector<std::pair<std::string, std::string>> short_forms{
+      {"ssh", "has no '='"},
+      {"=x:1", "the name is empty"},
+      {"ssh=x", "has no port"},
+      {"ssh=x:1,port=0", "port: "},
+      {"ssh=x:1,port=65536", "port: "},
+      {"ssh=x:1,terminate", "unknown"},
+      {"ssh=x:1,proxy=v1", "proxy: "},
+      {"ssh=x:1,port=1,port=2", "given twice"}};
+  for (const auto& [text, expected] : short_forms) {
+    auto service = parse_tcp_service(text);
+    ASSERT_FALSE(service) << text;
+    EXPECT_THAT(service.error().message, HasSubstr(expected)) << text;
+  }
+  const std::vector<std::pair<std::string, std::string>> members{
+      {R"("protocol":"sctp","name":"a","origin":"x:1")", "protocol: \"sctp\" is unknown"},
+      {R"("protocol":"tcp","origin":"x:1")", "name is missing"},
+      {R"("protocol":"tcp","name":"","origin":"x:1")", "name: the name is empty"},
+      {R"("protocol":"tcp","name":"a")", "origin is missing"},
+      {R"("protocol":"tcp","name":"a","origin":"x:1","listen_port":65536)", "listen_port must be"},
+      {R"("protocol":"tcp","name":"a","origin":"x:1","listen_port":"1")", "listen_port must be"},
+      {R"("protocol":"tcp","name":"a","origin":"x:1","hostname":"a.eu")", "\"hostname\" is unknown"},
+      {R"("protocol":"tcp","name":"a","origin":"x:1","listen_port":1},{"protocol":"tcp","name":"b","origin":"x:1","listen_port":1)",
+       "port 1 is given to tcp:a and to tcp:b"},
+      {R"("protocol":"tcp","name":"a","origin":"x:1"},{"protocol":"tcp","name":"a","origin":"y:1")",
+       "service tcp:a is given twice"}};
+  for (const auto& [text, expected] : members) {
+    auto services = parse_services("[{" + text + "}]");
+    ASSERT_FALSE(services) << text;
+    EXPECT_THAT(services.error().message, HasSubstr(expected)) << text;
   }
 }
 

@@ -11,10 +11,10 @@ namespace json = boost::json;
 std::string to_json(const Status& status) {
   json::array services, edges;
   for (const Status::Service& each : status.services) {
-    json::object service{{"hostname", each.hostname},
-                         {"origin", each.origin},
-                         {"tls_mode", each.tls_mode},
-                         {"status", each.state}};
+    json::object service{{"service", each.service}, {"origin", each.origin}};
+    if (!each.tls_mode.empty()) service["tls_mode"] = each.tls_mode;
+    if (each.listen_port != 0) service["listen_port"] = each.listen_port;
+    service["status"] = each.state;
     if (!each.reason.empty()) service["reason"] = each.reason;
     if (each.others > 0) service["others"] = each.others;
     services.push_back(std::move(service));

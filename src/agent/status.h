@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -7,12 +8,13 @@ namespace culvert::agent {
 // What an agent tells its operator of itself at one moment.
 struct Status {
   struct Service {
-    std::string hostname;
+    std::string service;   // agent::Service::name()
+    std::string tls_mode;  // empty: it has a port
     std::string origin;
-    std::string tls_mode;
-    std::string state;        // "accepted", "refused", or "waiting": the hub has not answered
-    std::string reason = {};  // why it is refused
-    size_t others = 0;        // agents that share its connections
+    std::string state;         // "accepted", "refused", or "waiting": the hub has not answered
+    std::string reason = {};   // why it is refused
+    size_t others = 0;         // agents that share its connections
+    uint16_t listen_port = 0;  // that it was given; 0: none, or it has a hostname
   };
   struct Edge {
     std::string id;

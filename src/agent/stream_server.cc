@@ -18,9 +18,11 @@ constexpr Duration kHeaderDeadline = std::chrono::seconds(10);
 constexpr size_t kScratch = 64 * 1024;
 
 Result<Bytes> proxy_header(const tunnel::StreamHeader& header) {
-  return wire::encode_proxy_v2({.source = header.client,
-                                .destination = header.public_addr,
-                                .tlvs = {{wire::kProxyTlvAuthority, to_bytes(as_bytes(header.authority))}}});
+  wire::ProxyHeader proxy{.source = header.client, .destination = header.public_addr, .tlvs = {}};
+  // The authority is a hostname that the client asked for (PROXY protocol, 2.2.2).
+  if (header.kind != tunnel::StreamKind::kTcpPort)
+    proxy.tlvs.push_back({wire::kProxyTlvAuthority, to_bytes(as_bytes(header.authority))});
+  return wire::encode_proxy_v2(proxy);
 }
 
 }  // namespace
@@ -61,11 +63,11 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, boo
     co_return ended();
   }
   const tunnel::StreamHeader& header = accepted->header;
-  const Service* service = table_.match(header.authority, header.tls_mode);
+  const Service* service = table_.match(header.authority, header.kind);
   if (service == nullptr) {
     if (header_lines_.allow(loop_.now())) {
-      log_warn("stream_refused", "edge={} hostname={} tls_mode={} reason=\"no service of this agent\"",
-               edge.short_text(), quoted(header.authority), route::to_string(header.tls_mode));
+      log_warn("stream_refused", "edge={} service={} kind={} reason=\"no service of this agent\"",
+               edge.short_text(), quoted(header.authority), tunnel::to_string(header.kind));
     }
     refuse(*stream, tunnel::kStreamUnknownService, counters_.refused_service);
     co_return ended();
@@ -124,10 +126,11 @@ net::Task<Result<std::unique_ptr<net::ByteStream>>> StreamServer::reach_origin(c
   OriginState& state = origins_.at(&service);
   state.fault = origin ? "" : origin.error().message;
   state.failed_at = loop_.now();
+  if (origin) ++state.reached;
   if (!origin && !stopping_ && state.unreachable_lines.allow(loop_.now())) {
     log_warn("origin_unreachable",
              "service={} origin={} reason={} hint=\"start the service there, or correct its origin\"",
-             service.hostname.text(), origin_text(service), quoted(origin.error().message));
+             quoted(service.name()), origin_text(service), quoted(origin.error().message));
   }
   co_return origin;
 }
@@ -138,7 +141,7 @@ std::vector<std::string> StreamServer::origin_faults() const {
     const OriginState& state = origins_.at(&service);
     if (state.fault.empty() || loop_.now() - state.failed_at > kFaultMemory) continue;
     faults.push_back(fmt::format("the origin {} of {} cannot be reached: {}", origin_text(service),
-                                 service.hostname.text(), state.fault));
+                                 service.name(), state.fault));
   }
   return faults;
 }
@@ -152,9 +155,9 @@ void StreamServer::refuse(quic::Stream& stream, quic::AppCode code, uint64_t& co
 
 void StreamServer::start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::ByteStream> origin,
                               const Service& service, const tunnel::StreamHeader& header, ByteView first) {
-  auto first_bytes = std::make_shared<FirstBytes>(service.tls_mode, service.proxy_protocol);
+  auto first_bytes = std::make_shared<FirstBytes>(header.kind, service.proxy_protocol);
   std::shared_ptr<HttpTap> tap;
-  if (service.tls_mode == route::TlsMode::kTerminate && observer_.wants_requests()) {
+  if (header.kind == tunnel::StreamKind::kTerminate && observer_.wants_requests()) {
     tap = std::make_shared<HttpTap>(header.authority, [this](const RequestLine& line) {
       bool is_ours = !ignored_target_.empty() && line.target == ignored_target_;
       if (!is_ours) observer_.request(line);
@@ -192,7 +195,7 @@ void StreamServer::pump_ended(const Service& service, const FirstBytes& first_by
   bool origin_ended = result.end == tunnel::PumpEnd::kFinished || result.end == tunnel::PumpEnd::kSocketReset;
   auto refusal = first_bytes.verdict(origin_ended);
   if (!refusal || !origins_.at(&service).refusal_lines.allow(loop_.now())) return;
-  log_warn("origin_refused_first_bytes", "service={} origin={} hint={}", service.hostname.text(),
+  log_warn("origin_refused_first_bytes", "service={} origin={} hint={}", quoted(service.name()),
            origin_text(service), quoted(hint(*refusal)));
 }
 

@@ -47,7 +47,9 @@ class StreamServer {
   void ignore_target(std::string target) { ignored_target_ = std::move(target); }
   // The origins that the last connection to them did not reach, within kFaultMemory; one reason each.
   std::vector<std::string> origin_faults() const;
-  // Connections of this service on which its origin has sent something.
+  // Connections of this service that its origin has taken.
+  uint64_t reached(const Service& service) const { return origins_.at(&service).reached; }
+  // Of these, those on which it has sent something.
   uint64_t answered(const Service& service) const { return origins_.at(&service).answered; }
 
  private:
@@ -55,6 +57,7 @@ class StreamServer {
   struct OriginState {
     RateLimit unreachable_lines{1, std::chrono::minutes(1)};
     RateLimit refusal_lines{1, std::chrono::minutes(1)};
+    uint64_t reached = 0;
     uint64_t answered = 0;
     std::string fault = {};  // of the last attempt to connect; empty: it succeeded
     TimePoint failed_at = {};

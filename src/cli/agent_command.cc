@@ -15,6 +15,7 @@ CommandInfo command_info() {
           .examples =
               "  culvert agent --token-file token --service app.example.com=localhost:3000,terminate\n"
               "  culvert agent --token-file token --service www.example.com=10.0.0.5:443,proxy=none\n"
+              "  culvert agent --token-file token --tcp-service ssh=localhost:22,port=2222\n"
               "  CULVERT_TOKEN=... "
               "CULVERT_AGENT_SERVICES='[{\"hostname\":\"app.example.com\",\"origin\":\"localhost:3000\",\n"
               "    \"tls_mode\":\"terminate\",\"proxy_protocol\":\"none\"}]' culvert agent\n"};
@@ -51,20 +52,39 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
                  short_services_.push_back(std::move(*service));
                  return {};
                }});
-  builder.add({.name = "services",
-               .help = "services as a JSON array of {hostname, origin, tls_mode, proxy_protocol}",
-               .details = "In a file they may also be `[[agent.services]]` tables, see below.",
-               .value_name = "JSON",
-               .example = R"([{"hostname": "app.example.com", "origin": "localhost:3000"}])",
-               .variable = "CULVERT_AGENT_SERVICES",
-               .form = SettingForm::kJson,
+  builder.add({.name = "tcp-service",
+               .help = "a service at a TCP port of the edges; P is v2 or none; may be repeated",
+               .details =
+                   "Without a port the hub picks one, and keeps it for this name. In the variable, services "
+                   "are separated by blanks.",
+               .value_name = "NAME=HOST:PORT[,port=N][,proxy=P]",
+               .example = "ssh=localhost:22,port=2222",
+               .form = SettingForm::kList,
+               .separator = ' ',
                .may_change = true,
                .apply = [this](std::string_view text) -> Result<> {
-                 auto services = agent::parse_services(text);
-                 if (!services) return std::unexpected(services.error());
-                 json_services_ = std::move(*services);
+                 auto service = agent::parse_tcp_service(text);
+                 if (!service) return std::unexpected(service.error());
+                 short_services_.push_back(std::move(*service));
                  return {};
                }});
+  builder.add(
+      {.name = "services",
+       .help = "services as a JSON array of {hostname, origin, tls_mode, proxy_protocol}",
+       .details =
+           "Or of {protocol, name, origin, listen_port, proxy_protocol} for a port, where the protocol "
+           "is \"tcp\". In a file they may also be `[[agent.services]]` tables, see below.",
+       .value_name = "JSON",
+       .example = R"([{"hostname": "app.example.com", "origin": "localhost:3000"}])",
+       .variable = "CULVERT_AGENT_SERVICES",
+       .form = SettingForm::kJson,
+       .may_change = true,
+       .apply = [this](std::string_view text) -> Result<> {
+         auto services = agent::parse_services(text);
+         if (!services) return std::unexpected(services.error());
+         json_services_ = std::move(*services);
+         return {};
+       }});
   builder.add({.name = "services-file",
                .help = "a file with such an array",
                .details = "It cannot be combined with services.",
@@ -93,10 +113,9 @@ Result<std::vector<agent::Service>> AgentCommand::collect_services() const {
   if (file_services_) services = *file_services_;
   services.insert(services.end(), short_services_.begin(), short_services_.end());
   if (services.empty()) {
-    return fail(
-        ErrorCode::kInvalid,
-        "services: there are none. Give e.g. --service app.example.com=localhost:3000, --services-file or "
-        "CULVERT_AGENT_SERVICES");
+    return fail(ErrorCode::kInvalid,
+                "services: there are none. Give e.g. --service app.example.com=localhost:3000, --tcp-service "
+                "ssh=localhost:22, --services-file or CULVERT_AGENT_SERVICES");
   }
   auto valid = agent::check_services(services);
   if (!valid) return fail(ErrorCode::kInvalid, "services: {}", valid.error().message);

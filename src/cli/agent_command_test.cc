@@ -15,8 +15,8 @@ TEST(AgentCommand, CollectsServicesFromEverySource) {
                          "--origin-timeout", "3s", "--idle-timeout", "4h", "--log-level", "debug"}));
   const agent::Config& config = f.command.config();
   ASSERT_EQ(config.services.size(), 3u);
-  EXPECT_EQ(config.services[0].hostname.text(), "a.com");
-  EXPECT_EQ(config.services[1].tls_mode, route::TlsMode::kTerminate);
+  EXPECT_EQ(config.services[0].name(), "a.com");
+  EXPECT_EQ(config.services[1].kind(), tunnel::StreamKind::kTerminate);
   EXPECT_EQ(config.services[2].origin_port, 3);
   EXPECT_EQ(config.options.max_streams, 5u);
   EXPECT_EQ(config.options.origin_timeout, 3s);
@@ -38,7 +38,7 @@ TEST(AgentCommand, TheFileTakesJsonTablesAndShortForms) {
     auto resolved = f.resolve({"--config", path});
     ASSERT_TRUE(resolved) << resolved.error().message;
     ASSERT_EQ(f.command.config().services.size(), 3u);
-    EXPECT_EQ(f.command.config().services[0].tls_mode, route::TlsMode::kTerminate);
+    EXPECT_EQ(f.command.config().services[0].kind(), tunnel::StreamKind::kTerminate);
   }
   Fixture<AgentCommand> f;
   f.variables["CULVERT_TOKEN"] = token().encode();

@@ -165,8 +165,7 @@ void HttpCommand::ready(const std::vector<std::string>& urls) {
     return;
   }
   was_ready_ = true;
-  agent::Service service{*hostname_, origin_->host, origin_->port};
-  print_line("{}  ->  http://{}   (ready in {:.2f} s)", urls.front(), agent::origin_text(service),
+  print_line("{}  ->  http://{}   (ready in {:.2f} s)", urls.front(), origin_->to_string(),
              seconds(loop_->now() - started_));
   keep_for_next_time();
   if (root_pem_.empty() || config_dir_.empty()) return;
@@ -218,7 +217,8 @@ Result<> HttpCommand::run() {
     if (!learned || !hostname_) return learned;
   }
   agent::Config config{.token = *token_, .services = {}};
-  config.services.push_back({*hostname_, origin_->host, origin_->port, route::TlsMode::kTerminate, false});
+  config.services.push_back(
+      {hubapi::DeclaredService{*hostname_, route::TlsMode::kTerminate}, origin_->host, origin_->port, false});
   agent::Agent agent(*loop_, std::move(config), *this);
   running_ = &agent;
   auto served = run_in_foreground(*loop_, agent, ops_);

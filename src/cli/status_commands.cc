@@ -286,9 +286,10 @@ Result<std::string> format_agent_status(std::string_view text, const OutputOptio
   auto out = format_object(text, facts, options);
   if (!out || options.format != OutputFormat::kTable) return out;
   const ListingInfo services{.member = "services",
-                             .columns = {{"HOSTNAME", "hostname"},
+                             .columns = {{"SERVICE", "service"},
                                          {"ORIGIN", "origin"},
                                          {"TLS", "tls_mode"},
+                                         {"PORT", "listen_port"},
                                          {"STATUS", "status", Show::kStatus},
                                          {"REASON", "reason"}}};
   const ListingInfo edges{.member = "edges",

@@ -21,7 +21,7 @@ void AccessLog::ended(const CarriedConnection& carried, const tunnel::PumpResult
   log_info("connection",
            "id={:x} host={} tenant={} agent={} client={} bytes_in={} bytes_out={} duration_ms={} reason={} "
            "code={} suppressed={}",
-           connection.id, culvert::quoted(connection.host), carried.tenant.short_text(),
+           connection.id, culvert::quoted(connection.name()), carried.tenant.short_text(),
            connection.pick->agent.short_text(), connection.client.to_string(), bytes_in,
            result.bytes.to_socket, duration.count(),
            is_closed ? "client_closed" : tunnel::to_string(result.end), tunnel::stream_code_name(result.code),

@@ -60,8 +60,8 @@ Bytes plain_http_answer() {
                      "400: this port speaks HTTPS only. Begin the URL with https:// instead of http://.");
 }
 
-Bytes refusal_answer(route::TlsMode mode, endpoint::AppCode code) {
-  if (mode == route::TlsMode::kPassthrough) return tls::alert_record(tls::Alert::kInternalError);
+Bytes refusal_answer(tunnel::StreamKind kind, endpoint::AppCode code) {
+  if (kind == tunnel::StreamKind::kPassthrough) return tls::alert_record(tls::Alert::kInternalError);
   switch (code) {
     case tunnel::kStreamOriginUnreachable:
       return http_answer(

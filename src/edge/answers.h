@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 #include "endpoint/endpoint.h"
 #include "net/byte_stream.h"
-#include "route/route.h"
+#include "tunnel/stream_header.h"
 
 // What the edge itself says to a client when a connection cannot be carried.
 namespace culvert::edge {
@@ -20,9 +20,9 @@ Bytes tenant_limit_answer();
 // For a client that speaks HTTP where TLS is expected.
 Bytes plain_http_answer();
 
-// For a stream that the agent reset with `code` before any byte of an answer: a page where we ended TLS,
-// otherwise the only thing a TLS client understands.
-Bytes refusal_answer(route::TlsMode mode, endpoint::AppCode code);
+// For a stream of a hostname that the agent reset with `code` before any byte of an answer: a page where we
+// ended TLS, otherwise the only thing a TLS client understands.
+Bytes refusal_answer(tunnel::StreamKind kind, endpoint::AppCode code);
 
 // Sends a short message and ends the connection so that the client gets to read it. The bounded last act of a
 // refused connection: about a second at most.

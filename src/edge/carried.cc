@@ -62,8 +62,8 @@ std::vector<uint64_t> Carried::recheck(const route::Snapshot& routes, const rout
     CarriedConnection& carried = all_.at(id);
     const PublicConnection& connection = carried.connection;
     const EndpointId& agent = connection.pick->agent;
-    const route::Route* route = routes.match(connection.host);
-    if (route == nullptr || route->is_suspended || route->tls_mode != connection.tls_mode ||
+    const route::Route* route = connection.find_route(routes);
+    if (route == nullptr || route->is_suspended || kind_of(*route) != connection.kind ||
         !route->leads_to(agent)) {
       if (routes.serves(agent)) unrouted.push_back(id);
       continue;

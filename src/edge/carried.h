@@ -34,8 +34,8 @@ class Carried {
   CarriedConnection* find(uint64_t id);
   size_t size() const { return all_.size(); }
 
-  // `routes` are in force after `changes`: the ids of the connections whose agent they no longer give to the
-  // hostname. Not those of agents without any route: the end of their tunnel ends them.
+  // `routes` are in force after `changes`: the ids of the connections whose agent they no longer give to what
+  // the client asked for. Not those of agents without any route: the end of their tunnel ends them.
   std::vector<uint64_t> recheck(const route::Snapshot& routes, const route::Delta& changes);
   // Connections that recheck() looked at so far.
   uint64_t rechecked() const { return rechecked_; }

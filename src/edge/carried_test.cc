@@ -31,7 +31,7 @@ class CarriedTest : public ::testing::Test {
     PublicConnection connection{.socket = nullptr};
     connection.host = std::move(host);
     connection.id = ++ids_;
-    connection.tls_mode = route->tls_mode.value();
+    connection.kind = kind_of(*route).value();
     connection.pick.emplace(agent, 0, 1, TunnelRegistry::Load());
     carried_.add({std::move(connection), route->id(), route->tenant, 0, nullptr});
     return ids_;

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "edge/answers.h"
 #include "tls/tls.h"
@@ -47,10 +48,10 @@ net::Task<> answer_request(PublicConnection connection, Bytes answer, TimePoint 
 
 }  // namespace
 
-// nullptr: the hostname has none that carries, or none in this mode.
+// nullptr: there is none that carries, or none in this way.
 const route::Route* Carrier::route_of(const PublicConnection& connection) const {
-  const route::Route* route = context_.routes.current().match(connection.host);
-  const bool carries = route != nullptr && !route->is_suspended && route->tls_mode == connection.tls_mode;
+  const route::Route* route = connection.find_route(context_.routes.current());
+  const bool carries = route != nullptr && !route->is_suspended && kind_of(*route) == connection.kind;
   if (!carries) return nullptr;
   const bool is_told = context_.shared.hub_is_heard.load(std::memory_order_relaxed);
   return is_told || !route->is_over(context_.loop.unix_now()) ? route : nullptr;
@@ -63,11 +64,15 @@ bool Carrier::has_other_agent(const PublicConnection& connection) const {
 }
 
 net::Task<> Carrier::refuse_known(PublicConnection connection, Bytes answer) {
-  if (connection.tls_mode == route::TlsMode::kTerminate) {
-    const TimePoint deadline = context_.loop.now() + kRequestTimeout;
-    co_await answer_request(std::move(connection), std::move(answer), deadline);
-  } else {
-    co_await refuse(std::move(connection), tls::alert_record(tls::Alert::kInternalError));
+  switch (connection.kind) {
+    case tunnel::StreamKind::kTerminate: {
+      const TimePoint deadline = context_.loop.now() + kRequestTimeout;
+      co_return co_await answer_request(std::move(connection), std::move(answer), deadline);
+    }
+    case tunnel::StreamKind::kPassthrough:
+      co_return co_await refuse(std::move(connection), tls::alert_record(tls::Alert::kInternalError));
+    case tunnel::StreamKind::kTcpPort:
+      co_return connection.socket->reset();  // no protocol is known in which to tell why
   }
 }
 
@@ -76,12 +81,12 @@ net::Task<> Carrier::refuse_unanswered(PublicConnection connection) {
     count(context_.shared.counters.refused_stream_limit);
     co_return co_await refuse_known(std::move(connection), stream_limit_answer());
   }
-  const route::Route* route = context_.routes.current().match(connection.host);
+  const route::Route* route = connection.find_route(context_.routes.current());
   if (route != nullptr && route->is_suspended) {
-    context_.refusals.suspended(connection.host, connection.client);
+    context_.refusals.suspended(connection.name(), connection.client);
     co_return co_await refuse_known(std::move(connection), suspended_answer());
   }
-  context_.refusals.no_agent(connection.host, connection.client);
+  context_.refusals.no_agent(connection.name(), connection.client);
   co_await refuse_known(std::move(connection), no_agent_answer());
 }
 
@@ -103,7 +108,7 @@ net::Task<> Carrier::give_to_agent(PublicConnection connection) {
       pick.reset();
     if (!pick) co_return co_await refuse_unanswered(std::move(connection));
     if (!connection.slot->take_tenant(shared.tenants, route->tenant, route->max_connections)) {
-      context_.refusals.tenant_full(connection.host, shared.tenants.limit_for(route->max_connections));
+      context_.refusals.tenant_full(connection.name(), shared.tenants.limit_for(route->max_connections));
       co_return co_await refuse_known(std::move(connection), tenant_limit_answer());
     }
     if (pick->worker != context_.index) co_return move_to_worker(std::move(connection));
@@ -134,10 +139,13 @@ net::Task<std::optional<PublicConnection>> Carrier::try_agent(PublicConnection c
   if (std::exchange(connection.retried, true)) count(shared.counters.streams_retried);
   if (!connection.opened) connection.opened = context_.loop.now();
   const TimePoint last = *connection.opened + shared.config.open_patience;
-  const tunnel::StreamHeader header{connection.client, connection.public_addr, connection.host,
-                                    connection.tls_mode, connection.id};
+  const route::Route* picked_by = route_of(connection);
+  CHECK(picked_by != nullptr);
+  const std::string& authority = connection.port ? picked_by->service : connection.host;
+  const tunnel::StreamHeader header{connection.client, connection.public_addr, authority, connection.kind,
+                                    connection.id};
   Opening opening(*connection.socket, std::move(stream), tunnel::encode(header), connection.received,
-                  connection.tls_mode, scratch_);
+                  connection.kind, !has_other_agent(connection), scratch_);
   TimePoint deadline = context_.loop.now() + open_timeout(*session, connection.tried.size());
   while (true) {
     auto result = co_await opening.wait(deadline);
@@ -145,20 +153,26 @@ net::Task<std::optional<PublicConnection>> Carrier::try_agent(PublicConnection c
     if (result == Opening::Result::kClientGone) co_return std::nullopt;
     if (result == Opening::Result::kAnswered) break;
     const TimePoint now = context_.loop.now();
-    if (result == Opening::Result::kLost || now >= last || has_other_agent(connection)) {
-      connection.use.reset();
-      co_return std::move(connection);
-    }
+    const bool is_over = result == Opening::Result::kLost || now >= last;
+    if (is_over || (opening.is_repeatable() && has_other_agent(connection)))
+      co_return take_back(std::move(connection), opening);
     deadline = std::min(last, now + kLookAgain);
   }
   // Changes of routes that came meanwhile cut what is carried, and this is not yet.
   const route::Route* route = route_of(connection);
-  if (route == nullptr || !route->leads_to(session->agent())) {
-    connection.use.reset();
-    co_return std::move(connection);
-  }
+  if (route == nullptr || !route->leads_to(session->agent()))
+    co_return take_back(std::move(connection), opening);
   carry(std::move(connection), *route, opening.take());
   co_return std::nullopt;
+}
+
+// nullopt: the agent may have got bytes that must not be sent twice, so that no other gets the connection.
+std::optional<PublicConnection> Carrier::take_back(PublicConnection connection, const Opening& opening) {
+  connection.use.reset();
+  if (opening.is_repeatable()) return connection;
+  context_.refusals.no_agent(connection.name(), connection.client);
+  connection.socket->reset();
+  return std::nullopt;
 }
 
 void Carrier::move_to_worker(PublicConnection connection) {
@@ -196,9 +210,9 @@ void Carrier::carry(PublicConnection connection, const route::Route& route, Open
   config.abort_code = tunnel::kStreamClientGone;
   config.initial = std::move(opened.initial);
   config.initial_sent = opened.sent;
-  config.return_refused_socket = true;
+  config.return_refused_socket = connection.kind != tunnel::StreamKind::kTcpPort;
   config.limits = context_.shared.config.options.pump;
-  config.return_unanswered = opened.repeatable;
+  config.return_unanswered = opened.is_repeatable;
   config.moved = &moved_;
   config.on_done = [this, id = connection.id](tunnel::PumpResult result) { ended(id, std::move(result)); };
   connection.received = {};
@@ -219,12 +233,15 @@ void Carrier::ended(uint64_t id, tunnel::PumpResult result) {
       std::chrono::duration_cast<std::chrono::milliseconds>(context_.loop.now() - connection.accepted);
   log_debug("connection_closed",
             "id={:x} host={} client={} agent={} bytes_in={} bytes_out={} reason={} code={} duration_ms={}",
-            connection.id, culvert::quoted(connection.host), connection.client.to_string(),
+            connection.id, culvert::quoted(connection.name()), connection.client.to_string(),
             connection.pick->agent.short_text(), result.bytes.to_stream, result.bytes.to_socket,
             tunnel::to_string(result.end), tunnel::stream_code_name(result.code), duration.count());
   connection.use.reset();
   connection.pick.reset();
-  if (result.given_up) context_.refusals.stalled_client(connection.host, connection.client);
+  if (result.given_up) context_.refusals.stalled_client(connection.name(), connection.client);
+  const bool is_refused_at_port = connection.port && result.end == tunnel::PumpEnd::kStreamReset &&
+                                  result.bytes.to_socket == 0 && !result.given_up;
+  if (is_refused_at_port) count(counters.refused_by_agent);
   if (result.unanswered_socket) {
     connection.socket = std::move(result.unanswered_socket);
     if (!goes_on) return connection.socket->reset();
@@ -237,7 +254,7 @@ void Carrier::ended(uint64_t id, tunnel::PumpResult result) {
   } else if (result.refused_socket) {
     connection.socket = std::move(result.refused_socket);
     count(counters.refused_by_agent);
-    Bytes answer = refusal_answer(connection.tls_mode, result.code);
+    Bytes answer = refusal_answer(connection.kind, result.code);
     context_.tasks.spawn(refuse(std::move(connection), std::move(answer)));
   }
 }

@@ -23,8 +23,8 @@ class Carrier {
         access_log_(context.shared.config.options.workers) {}
   Carrier(const Carrier&) = delete;
 
-  // Until it is carried, moved or refused. Nothing is missing but an agent: `host` and `tls_mode` are those
-  // of a route, and TLS is ended where that mode says so.
+  // Until it is carried, moved or refused. Nothing is missing but an agent: `host` or `port`, and `kind`, are
+  // those of a route, and TLS is ended where its mode says so.
   net::Task<> give_to_agent(PublicConnection connection);
   // One for which another worker picked a tunnel of this worker.
   net::Task<> adopt(PublicConnection connection);
@@ -37,6 +37,7 @@ class Carrier {
   const route::Route* route_of(const PublicConnection& connection) const;
   bool has_other_agent(const PublicConnection& connection) const;
   net::Task<std::optional<PublicConnection>> try_agent(PublicConnection connection, SessionPtr session);
+  std::optional<PublicConnection> take_back(PublicConnection connection, const Opening& opening);
   void move_to_worker(PublicConnection connection);
   void carry(PublicConnection connection, const route::Route& route, Opening::Taken opened);
   void ended(uint64_t id, tunnel::PumpResult result);

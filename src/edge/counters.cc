@@ -15,6 +15,10 @@ void report(const Counters& counters, const tunnel::PumpCounters& moved, Metrics
   metrics.counter("culvert_edge_rechecked_connections_total",
                   "Open connections that were looked at because their route changed.",
                   counters.connections_rechecked);
+  metrics.gauge("culvert_edge_ports", "Ports of routes that the edge listens on now.",
+                static_cast<double>(counters.ports_open.load(std::memory_order_relaxed)));
+  metrics.gauge("culvert_edge_failed_ports", "Ports of routes that cannot be bound now.",
+                static_cast<double>(counters.ports_failed.load(std::memory_order_relaxed)));
   metrics.counter("culvert_edge_streams_total", "Connections that an agent took.", counters.streams_carried);
   metrics.counter("culvert_edge_retried_streams_total", "Streams opened after another agent did not answer.",
                   counters.streams_retried);

@@ -20,6 +20,8 @@ struct Counters {
   Count connections_moved{0};      // to the worker that holds the tunnel
   Count connections_rechecked{0};  // because their route changed
   Count streams_carried{0};
+  Count ports_open{0};       // that are listened on now, for routes
+  Count ports_failed{0};     // that routes name and that cannot be bound now
   Count streams_retried{0};  // given to another agent because the first did not answer
 
   Count refused_max_connections{0};

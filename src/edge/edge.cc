@@ -10,10 +10,13 @@ namespace {
 
 constexpr uint16_t kHttpsPort = 443;
 
-bool is_served(const route::Route& route) { return route.match.hostname() != nullptr; }
+bool is_served(const route::Route& route) {
+  const route::PublicPort* port = route.match.port();
+  return port == nullptr || port->protocol == route::PortProtocol::kTcp;
+}
 
-// Without the routes of ports: no worker listens on one. An agent that has no other route has none here, and
-// its tunnel is not let in.
+// Without the routes of UDP ports: no worker listens on one. An agent that has no other route has none here,
+// and its tunnel is not let in.
 route::Delta served(route::Delta changes) {
   std::erase_if(changes.upserts, [](const route::Route& changed) { return !is_served(changed); });
   return changes;

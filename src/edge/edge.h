@@ -31,6 +31,8 @@ class Edge {
   tunnel::PumpCounters moved() const;
   // The series that need no answer of a worker.
   void report(Metrics& metrics) const { edge::report(counters(), moved(), metrics); }
+  // The ports of routes that cannot be bound now.
+  PortFaults::Map port_faults() const { return shared_.port_faults.all(); }
   // Before start(): both follow from the addresses that were bound.
   void set_names(std::unordered_set<std::string> hub_names, std::string public_addr);
 

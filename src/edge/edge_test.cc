@@ -424,7 +424,7 @@ TEST_F(EdgeTest, PassthroughCarriesTheHelloAndAllThatFollows) {
   wait([&] { return answer.bytes == hello; });  // echoed
   ASSERT_EQ(agent.headers.size(), 1u);
   EXPECT_EQ(agent.headers[0].authority, "pass.test");
-  EXPECT_EQ(agent.headers[0].tls_mode, route::TlsMode::kPassthrough);
+  EXPECT_EQ(agent.headers[0].kind, tunnel::StreamKind::kPassthrough);
   EXPECT_EQ(agent.headers[0].client, socket.local_addr());
   EXPECT_EQ(agent.headers[0].public_addr, edge_->tcp_addr());
 
@@ -489,7 +489,7 @@ TEST_F(EdgeTest, TerminateShowsOurCertificateAndCarriesPlaintext) {
     EXPECT_TRUE(answer.clean);
     EXPECT_EQ(answer.text(), agent.greeting + "GET /" + name);
     EXPECT_EQ(agent.headers.back().authority, name);
-    EXPECT_EQ(agent.headers.back().tls_mode, route::TlsMode::kTerminate);
+    EXPECT_EQ(agent.headers.back().kind, tunnel::StreamKind::kTerminate);
   }
   EXPECT_EQ(certificates_->size(), 2u) << "strangers' names under a wildcard must not fill the cache";
 }

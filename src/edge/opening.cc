@@ -8,19 +8,18 @@
 namespace culvert::edge {
 
 Opening::Opening(net::ByteStream& socket, endpoint::StreamPtr stream, Bytes header, ByteView received,
-                 route::TlsMode mode, MutableBytes scratch)
+                 tunnel::StreamKind kind, bool is_last, MutableBytes scratch)
     : socket_(socket),
       stream_(std::move(stream)),
       scratch_(scratch),
       initial_(std::move(header)),
       header_size_(initial_.size()),
-      wants_first_(mode == route::TlsMode::kTerminate && received.empty()),
+      kind_(kind),
+      is_last_(is_last),
+      wants_first_(received.empty() && (kind == tunnel::StreamKind::kTerminate ||
+                                        (kind == tunnel::StreamKind::kTcpPort && is_last))),
       changed_(socket.loop()) {
-  if (mode == route::TlsMode::kTerminate) {
-    add(received);
-  } else {
-    initial_.insert(initial_.end(), received.begin(), received.end());
-  }
+  add(received);
   stream_->set_observer(this);
   // What has come already goes into the same packet as the header.
   read_first();
@@ -91,8 +90,12 @@ void Opening::read_first() {
 }
 
 void Opening::add(ByteView first) {
-  Bytes& to = may_be_repeated(first) ? initial_ : held_;
+  if (first.empty()) return;
+  using enum tunnel::StreamKind;
+  const bool is_held = kind_ == kTerminate ? !may_be_repeated(first) : kind_ == kTcpPort && !is_last_;
+  Bytes& to = is_held ? held_ : initial_;
   to.insert(to.end(), first.begin(), first.end());
+  if (kind_ == kTcpPort && !is_held) is_repeatable_ = false;
 }
 
 Bytes Opening::received() const {
@@ -104,9 +107,9 @@ Bytes Opening::received() const {
 Opening::Taken Opening::take() {
   socket_.cancel();
   stream_->set_observer(nullptr);
-  const bool repeatable = held_.empty();
+  const bool is_repeatable = is_repeatable_ && held_.empty();
   initial_.insert(initial_.end(), held_.begin(), held_.end());
-  return {std::move(stream_), std::move(initial_), header_size_, sent_, repeatable};
+  return {std::move(stream_), std::move(initial_), header_size_, sent_, is_repeatable};
 }
 
 }  // namespace culvert::edge

@@ -4,7 +4,7 @@
 #include "endpoint/endpoint.h"
 #include "net/byte_stream.h"
 #include "net/event_loop.h"
-#include "route/route.h"
+#include "tunnel/stream_header.h"
 
 namespace culvert::edge {
 
@@ -13,7 +13,9 @@ namespace culvert::edge {
 // client, and another agent may be given the same bytes.
 //
 // Those are: of a passthrough client its ClientHello; of a terminated one its first request, if that may be
-// repeated. If it may not, it is read but held back until the agent has proved itself. Nothing else is read.
+// repeated. If it may not, it is read but held back until the agent has proved itself. Of a client of a port
+// they are nothing, because its protocol is not known; only where no other agent could get the connection,
+// its first bytes go out at once, and no other gets it then. Nothing else is read.
 class Opening final : private quic::StreamObserver {
  public:
   enum class Result {
@@ -23,10 +25,11 @@ class Opening final : private quic::StreamObserver {
     kClientGone,
   };
 
-  // The socket outlives it. `received`: of the client, not decrypted for passthrough.
-  // `scratch` is as large as what may be read at once, and outlives it as well.
+  // The socket outlives it. `received`: of the client, not decrypted for passthrough. `is_last`: no other
+  // agent could get the connection. `scratch` is as large as what may be read at once, and outlives it as
+  // well.
   Opening(net::ByteStream& socket, endpoint::StreamPtr stream, Bytes header, ByteView received,
-          route::TlsMode mode, MutableBytes scratch);
+          tunnel::StreamKind kind, bool is_last, MutableBytes scratch);
   // Resets the stream unless it was taken.
   ~Opening() override;
   Opening(const Opening&) = delete;
@@ -35,6 +38,8 @@ class Opening final : private quic::StreamObserver {
 
   // All that was received of the client.
   Bytes received() const;
+  // Whether another agent may be given the same.
+  bool is_repeatable() const { return is_repeatable_; }
 
   // What goes on after kAnswered.
   struct Taken {
@@ -42,7 +47,7 @@ class Opening final : private quic::StreamObserver {
     Bytes initial;       // header and received bytes
     size_t header_size;  // how many are the header's
     size_t sent;         // how many the stream has
-    bool repeatable;
+    bool is_repeatable;
   };
   Taken take();
 
@@ -62,8 +67,11 @@ class Opening final : private quic::StreamObserver {
   Bytes initial_;
   size_t header_size_;
   size_t sent_ = 0;
-  Bytes held_;        // must not be sent yet
-  bool wants_first_;  // a terminated client's first bytes are still to be read
+  Bytes held_;  // must not be sent yet
+  tunnel::StreamKind kind_;
+  bool is_last_;
+  bool is_repeatable_ = true;
+  bool wants_first_;  // the client's first bytes are still to be read
   bool reading_ = false;
   bool gone_ = false;
   net::Notify changed_;

@@ -91,7 +91,8 @@ void describe(SettingsBuilder& settings, Options& options) {
       {.name = "access-log",
        .help = "whether each public connection has a line in the log when it has ended: yes or no",
        .details =
-           "`event=connection`, at level `info`: hostname, tenant, agent, the client's address, bytes from "
+           "`event=connection`, at level `info`: hostname or port, tenant, agent, the client's address, "
+           "bytes from "
            "and to the client, how long it was open, and how it ended. At most 1000 lines at once and 200 "
            "a second; `suppressed=` counts those that were left out. Connections that no agent took have "
            "none.",

@@ -16,6 +16,12 @@ void PublicConnection::attach(net::EventLoop& loop) {
   in_transit.reset();
 }
 
+std::optional<tunnel::StreamKind> kind_of(const route::Route& route) {
+  if (route.match.port() != nullptr) return tunnel::StreamKind::kTcpPort;
+  if (!route.tls_mode) return std::nullopt;
+  return tunnel::kind_of(*route.tls_mode);
+}
+
 net::Task<> refuse(PublicConnection connection, Bytes message) {
   connection.pending.reset();
   co_await say_and_close(std::move(connection.socket), std::move(message));

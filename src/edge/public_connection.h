@@ -14,7 +14,9 @@
 #include "edge/tunnel_registry.h"
 #include "net/byte_stream.h"
 #include "route/route.h"
+#include "route/snapshot.h"
 #include "tls/detached_stream.h"
+#include "tunnel/stream_header.h"
 
 namespace culvert::edge {
 
@@ -28,13 +30,14 @@ struct PublicConnection {
   std::optional<Admission::Pending> pending = {};      // until an agent is asked
   Bytes received = {};                                 // read from the socket, and for the agent
   std::string host = {};                               // as the client asked for it; empty: it named none
+  std::optional<route::PublicPort> port = {};          // of its route; nullopt: it came to the port for HTTPS
   SocketAddr client = {};
   SocketAddr public_addr = {};  // that the client connected to
   uint64_t id = 0;              // in the logs of both ends
   TimePoint accepted = {};
 
   // Of its route.
-  route::TlsMode tls_mode = route::TlsMode::kPassthrough;
+  tunnel::StreamKind kind = tunnel::StreamKind::kPassthrough;
   uint64_t route_update = 0;                      // the RouteUpdate whose routes it was picked by
   std::optional<TunnelRegistry::Pick> pick = {};  // the tunnel that is to get it, or has it
   std::optional<Session::Use> use = {};           // its stream there, also one that is being opened
@@ -46,10 +49,20 @@ struct PublicConnection {
   bool retried = false;                  // one had a stream for it and did not answer
   unsigned moves = 0;                    // from worker to worker
 
+  // What the client asked for, for logs: a hostname, or a port like "tcp/2222".
+  std::string name() const { return port ? port->text() : host; }
+  // nullptr: there is none.
+  const route::Route* find_route(const route::Snapshot& routes) const {
+    return port ? routes.match(*port) : routes.match(host);
+  }
+
   // Between attach() and detach() it belongs to one loop.
   void detach();
   void attach(net::EventLoop& loop);
 };
+
+// How a route's connections go to its agents; nullopt: nobody serves its hostname.
+std::optional<tunnel::StreamKind> kind_of(const route::Route& route);
 
 // Says `message` and ends the connection; it needs its place no longer.
 net::Task<> refuse(PublicConnection connection, Bytes message);

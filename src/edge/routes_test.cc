@@ -148,22 +148,5 @@ TEST_F(EdgeRoutesTest, AReservedNameIsAnsweredLikeOneWithoutALiveAgentAndNotByTh
   EXPECT_TRUE(cut.broken);
 }
 
-TEST_F(EdgeRoutesTest, RoutesOfPortsAreNotServed) {
-  FakeAgent agent(loop_, 1), other(loop_, 2);
-  start(config());
-  const route::Route port = route::testing::port_route(route::PortProtocol::kTcp, 2222, {other.id()});
-  const route::Route host = route("pass.test", route::TlsMode::kPassthrough, {agent.id()});
-  set_routes({host, port});
-  connect(agent);
-  open_client("pass.test");
-  const route::Route second = route::testing::port_route(route::PortProtocol::kUdp, 2222, {other.id()});
-  apply_routes({.from = version_, .to = version_ + 1, .upserts = {second}, .removals = {}});
-  dial(other);
-  wait([&] { return other.closed.has_value(); });
-  EXPECT_EQ(other.closed->code, tunnel::kCloseNoLease) << "it has no route at this edge";
-  apply_routes({.from = version_, .to = version_ + 1, .upserts = {}, .removals = {port.id(), second.id()}});
-  EXPECT_EQ(counters().connections_rechecked, 0u);
-}
-
 }  // namespace
 }  // namespace culvert::edge

@@ -10,6 +10,7 @@
 #include "edge/counters.h"
 #include "edge/live_options.h"
 #include "edge/options.h"
+#include "edge/port_faults.h"
 #include "edge/public_connection.h"
 #include "edge/tenant_slots.h"
 #include "edge/tunnel_registry.h"
@@ -17,6 +18,7 @@
 #include "net/platform.h"
 #include "route/liveness.h"
 #include "tls/certificates.h"
+#include "tunnel/control.h"
 
 namespace culvert::edge {
 
@@ -61,6 +63,8 @@ class Peer {
   virtual void adopt(PublicConnection connection) = 0;
   // The client lost its place among the pending ones.
   virtual void drop_pending(uint64_t id) = 0;
+  // Tells the agents of this port that have a tunnel there.
+  virtual void tell_agents(tunnel::PortState state) = 0;
 };
 
 // What the workers of one edge have in common. Outlives them.
@@ -75,6 +79,11 @@ struct Shared {
         tenants(tenant_limit(config.options)),
         next_connection(platform.random().u64()) {}
 
+  // Every worker does so.
+  void tell_agents(const tunnel::PortState& state) const {
+    for (Peer* worker : workers) worker->tell_agents(state);
+  }
+
   net::Platform& platform;  // of the workers' loops
   Config config;            // its options as they were at the start
   LiveOptions options;
@@ -84,6 +93,7 @@ struct Shared {
   TunnelRegistry tunnels;
   Unserved unserved;
   TenantSlots tenants;
+  PortFaults port_faults;
   Counters counters;
   // Somebody tells this edge what its routes are; otherwise it must know by itself when they end.
   std::atomic<bool> hub_is_heard = true;

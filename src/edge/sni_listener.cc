@@ -9,7 +9,6 @@
 #include "edge/answers.h"
 #include "tls/tls.h"
 #include "wire/client_hello.h"
-#include "wire/proxy_protocol.h"
 
 namespace culvert::edge {
 namespace {
@@ -33,28 +32,6 @@ net::Task<Result<>> read_hello(net::ByteStream& socket, wire::ClientHelloReader&
   co_return Result<>();
 }
 
-struct FromProxy {
-  wire::ProxyHeader header;
-  Bytes rest;  // that came behind it
-};
-
-// Errors as read_hello()'s.
-net::Task<Result<FromProxy>> read_proxy_header(net::ByteStream& socket, TimePoint deadline) {
-  Bytes received;
-  std::array<uint8_t, 2048> chunk;
-  while (true) {
-    auto got = co_await net::read_some(socket, chunk, deadline);
-    if (!got) co_return std::unexpected(got.error());
-    if (*got == 0) co_return fail(ErrorCode::kReset, "the proxy left");
-    received.insert(received.end(), chunk.begin(), chunk.begin() + static_cast<ptrdiff_t>(*got));
-    auto decoded = wire::decode_proxy(received);
-    if (!decoded) co_return std::unexpected(decoded.error());
-    if (!*decoded) continue;
-    const auto rest = ByteView(received).subspan((*decoded)->consumed);
-    co_return FromProxy{std::move((*decoded)->header), to_bytes(rest)};
-  }
-}
-
 // What a client sent instead of a hello begins like an HTTP request (RFC 9112, 3): a method in capitals, and
 // after a space the target. A first packet may end inside the method.
 bool begins_like_http(ByteView bytes) {
@@ -70,64 +47,6 @@ bool begins_like_http(ByteView bytes) {
 
 }  // namespace
 
-net::Task<> SniListener::accept(net::TcpListener& listener) {
-  Shared& shared = context_.shared;
-  while (true) {
-    auto accepted = co_await listener.accept();
-    if (!accepted) {
-      if (!context_.draining) {
-        log_error("accept_failed", "worker={} reason={}", context_.index,
-                  culvert::quoted(accepted.error().message));
-      }
-      co_return;
-    }
-    count(shared.counters.connections_accepted);
-    std::unique_ptr<net::ByteStream> socket = std::move(*accepted);
-    const bool from_proxy = is_proxy(socket->remote_addr());
-    auto admitted = admission_.admit(*socket, from_proxy);
-    if (!admitted) {
-      socket->reset();
-      continue;
-    }
-    PublicConnection connection{.socket = std::move(socket)};
-    connection.slot.emplace(std::move(admitted->slot));
-    connection.pending.emplace(std::move(admitted->pending));
-    connection.client = connection.socket->remote_addr();
-    connection.public_addr = connection.socket->local_addr();
-    connection.accepted = context_.loop.now();
-    context_.tasks.spawn(from_proxy ? identify_and_serve(std::move(connection))
-                                    : serve(std::move(connection), {}));
-  }
-}
-
-bool SniListener::is_proxy(const SocketAddr& address) const {
-  const auto options = context_.shared.options.get();
-  return std::ranges::any_of(options->trusted_proxies,
-                             [&](const IpPrefix& network) { return network.contains(address); });
-}
-
-net::Task<> SniListener::identify_and_serve(PublicConnection connection) {
-  Shared& shared = context_.shared;
-  auto told = co_await read_proxy_header(*connection.socket,
-                                         connection.accepted + shared.options.get()->hello_timeout);
-  if (!told && told.error().code != ErrorCode::kInvalid) {
-    count(shared.counters.refused_hello_timeout);
-    co_return;
-  }
-  if (!told) {
-    context_.refusals.no_proxy_header(connection.client, told.error());
-    connection.socket->reset();
-    co_return;
-  }
-  if (!told->header.local) {
-    connection.client = told->header.source;
-    connection.public_addr = told->header.destination;
-  }
-  admission_.identify(*connection.pending, connection.client);
-  co_await serve(std::move(connection), std::move(told->rest));
-}
-
-// `begun` has come already.
 net::Task<> SniListener::serve(PublicConnection connection, Bytes begun) {
   const Config& config = context_.shared.config;
   wire::ClientHelloReader reader;
@@ -180,8 +99,8 @@ net::Task<> SniListener::serve_route(PublicConnection connection) {
     co_return co_await refuse(std::move(connection), tls::alert_record(tls::Alert::kUnrecognizedName));
   }
   // One that nobody serves has none: its client is told by an alert, as with passthrough.
-  connection.tls_mode = route->tls_mode.value_or(route::TlsMode::kPassthrough);
-  if (connection.tls_mode == route::TlsMode::kTerminate) {
+  connection.kind = kind_of(*route).value_or(tunnel::StreamKind::kPassthrough);
+  if (connection.kind == tunnel::StreamKind::kTerminate) {
     auto ready = co_await end_tls(std::move(connection), route->match.text());
     if (!ready) co_return;
     connection = std::move(*ready);

@@ -155,6 +155,7 @@ net::Task<> Tunnels::serve(endpoint::ConnectionPtr connection) {
   const std::string agent = session->agent().short_text();
   const std::string address = connection->path_stats().remote.to_string();
   add(session);
+  tell_of_ports(*session);
   count(shared.counters.tunnels_accepted);
   count(shared.counters.tunnels_active);
   log_info("agent_connected", "agent={} addr={}", agent, address);
@@ -205,6 +206,32 @@ void Tunnels::close_unserved(const route::Snapshot& before, const route::Delta& 
   };
   for (const route::RouteId& removed : changes.removals) close_those_of(removed);
   for (const route::Route& changed : changes.upserts) close_those_of(changed.id());
+}
+
+// An agent that does not take the message serves all the same.
+void Tunnels::tell(const tunnel::PortState& state) {
+  const route::Route* route = context_.routes.current().match(state.port);
+  if (route == nullptr) return;
+  for (const auto& [agent] : route->targets) {
+    if (const SessionPtr session = open_session(agent)) (void)session->control().send(state);
+  }
+}
+
+void Tunnels::tell_of_ports(const route::Delta& changes) {
+  for (const route::Route& changed : changes.upserts) {
+    const route::PublicPort* port = changed.match.port();
+    if (port == nullptr) continue;
+    if (auto fault = context_.shared.port_faults.find(*port)) tell({*port, false, std::move(*fault)});
+  }
+}
+
+void Tunnels::tell_of_ports(Session& session) {
+  for (const route::Route* route : context_.routes.current().routes_of(session.agent())) {
+    const route::PublicPort* port = route->match.port();
+    if (port == nullptr) continue;
+    if (auto fault = context_.shared.port_faults.find(*port))
+      (void)session.control().send(tunnel::PortState{*port, false, std::move(*fault)});
+  }
 }
 
 size_t Tunnels::connections() const {

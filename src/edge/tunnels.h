@@ -23,6 +23,10 @@ class Tunnels {
   SessionPtr open_session(const EndpointId& agent) const;
   // After the routes changed from `before`: looks at the agents of the changed routes only.
   void close_unserved(const route::Snapshot& before, const route::Delta& changes);
+  // Tells the agents of this port.
+  void tell(const tunnel::PortState& state);
+  // After the routes changed: tells the agents of the changed routes of ports that cannot be bound.
+  void tell_of_ports(const route::Delta& changes);
   // Public connections in them.
   size_t connections() const;
   // Tells every agent that the edge stops.
@@ -37,6 +41,7 @@ class Tunnels {
   std::optional<size_t> remove(const Session& session);
   void look_for_silent();
   void report_heard();
+  void tell_of_ports(Session& session);
   void on_silence(const SessionPtr& session, endpoint::Silence silence);
   void close_silent(const SessionPtr& session);
 

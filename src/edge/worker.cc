@@ -59,7 +59,9 @@ Worker::Worker(Shared& shared, unsigned index)
       context_{shared, index, loop_, tasks_, refusals_, routes_},
       tunnels_(context_),
       carrier_(context_, tunnels_, admission_, scratch_),
-      listener_(context_, admission_, carrier_),
+      listener_(context_, admission_),
+      sni_(context_, carrier_),
+      ports_(context_, listener_, carrier_),
       drain_skipped_(loop_),
       last_wait_(loop_),
       tasks_(loop_),
@@ -69,7 +71,9 @@ Worker::~Worker() = default;
 
 void Worker::start(std::function<void()> on_end) {
   on_end_ = std::move(on_end);
-  tasks_.spawn(listener_.accept(*tcp_));
+  tasks_.spawn(listener_.accept(tcp_, [this](PublicConnection connection, Bytes begun) {
+    return sni_.serve(std::move(connection), std::move(begun));
+  }));
   if (!endpoint_) return;
   tasks_.spawn(tunnels_.accept(*endpoint_));
   tunnels_.watch();
@@ -83,6 +87,8 @@ void Worker::take_routes(const RouteUpdate& update) {
   const route::SnapshotPtr before = routes_.take(update);
   tunnels_.close_unserved(*before, *update.changes);
   carrier_.recheck(*update.changes);
+  ports_.follow(*update.changes);
+  tunnels_.tell_of_ports(*update.changes);
   if (--*update.workers_left == 0) context_.shared.tunnels.forget(*update.changes);
 }
 
@@ -97,6 +103,10 @@ void Worker::adopt(PublicConnection connection) {
 
 void Worker::drop_pending(uint64_t id) {
   loop_.post([this, id] { admission_.drop(id); });
+}
+
+void Worker::tell_agents(tunnel::PortState state) {
+  loop_.post([this, state = std::move(state)] { tunnels_.tell(state); });
 }
 
 void Worker::shutdown() {
@@ -116,6 +126,7 @@ void Worker::skip_drain() {
 net::Task<> Worker::shut_down() {
   const TimePoint deadline = loop_.now() + context_.shared.options.get()->drain_timeout;
   tcp_->close();
+  ports_.close();
   tunnels_.send_drain();
   while ((tunnels_.connections() > 0 || !admission_.empty()) && !skip_drain_ && loop_.now() < deadline) {
     co_await drain_skipped_.wait_until(std::min(deadline, loop_.now() + kDrainLook));

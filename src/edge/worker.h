@@ -6,6 +6,8 @@
 #include "edge/admission.h"
 #include "edge/carrier.h"
 #include "edge/context.h"
+#include "edge/port_listeners.h"
+#include "edge/public_listener.h"
 #include "edge/shared.h"
 #include "edge/sni_listener.h"
 #include "edge/tunnels.h"
@@ -42,6 +44,7 @@ class Worker final : public Peer {
   void declare_again(Duration spread);
   void adopt(PublicConnection connection) override;
   void drop_pending(uint64_t id) override;
+  void tell_agents(tunnel::PortState state) override;
   // Accepts nothing more, tells the agents, and ends when what is open has ended, at latest after the
   // configured drain timeout.
   void shutdown();
@@ -67,8 +70,10 @@ class Worker final : public Peer {
   WorkerContext context_;
   Tunnels tunnels_;
   Carrier carrier_;
-  SniListener listener_;
-  std::unique_ptr<net::TcpListener> tcp_;
+  PublicListener listener_;
+  SniListener sni_;
+  PortListeners ports_;
+  std::shared_ptr<net::TcpListener> tcp_;
   std::unique_ptr<endpoint::Endpoint> endpoint_;  // nullptr: it takes no tunnels
   net::Notify drain_skipped_;
   net::Timer last_wait_;

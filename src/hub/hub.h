@@ -37,6 +37,8 @@ struct Config {
   WallClock wall_clock = {};                         // not set: the loop's
   Duration request_time = std::chrono::seconds(10);  // from the first byte of a request to its last
   StoreOptions store = {};
+  // What is wrong with the edge in the same process, for operators; not set: there is none.
+  std::function<std::vector<std::string>()> edge_warnings = nullptr;
   Reload reload = nullptr;  // of the process that the hub is in; not set: it cannot
 };
 

@@ -3,6 +3,7 @@
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -71,6 +72,7 @@ std::vector<std::string> StatusHandler::warnings() const {
   } else if (const auto fault = ledger_.fault()) {
     out.push_back(fmt::format("the database said: {}", *fault));
   }
+  if (config_.edge_warnings) std::ranges::copy(config_.edge_warnings(), std::back_inserter(out));
   size_t named = 0;
   for (const InviteId& id : state_.invites.damaged()) {
     if (++named > kMaxNamed) break;

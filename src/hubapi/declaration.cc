@@ -66,7 +66,7 @@ Result<> decode_ports(route::PortProtocol protocol, const json::array& entries,
     if (reader.has("listen_port"))
       port.listen_port = static_cast<uint16_t>(reader.integer("listen_port", 0, UINT16_MAX));
     if (reader.error()) return std::unexpected(*reader.error());
-    if (auto good = check_service_name(port.name); !good)
+    if (auto good = route::check_service_name(port.name); !good)
       return invalid("{}: {}", what, good.error().message);
     for (size_t i = first; i < ports.size(); ++i) {
       if (ports[i].name == port.name)
@@ -108,28 +108,20 @@ void read_verdicts(route::PortProtocol protocol, const json::array& entries, std
 
 }  // namespace
 
-Result<> check_service_name(std::string_view name) {
-  constexpr size_t kMaxName = 64;
-  if (name.empty()) return invalid("the name is empty; give the service one");
-  if (name.size() > kMaxName)
-    return invalid("the name {} is longer than {} bytes", culvert::quoted(name), kMaxName);
-  if (!is_printable(name)) return invalid("the name {} has a control character", culvert::quoted(name));
-  return {};
-}
-
-Result<> check_size(const std::vector<DeclaredService>& services) {
-  if (services.size() > kMaxServices) {
-    return invalid("there are {} services, and one agent may declare {} at most; run several agents",
-                   services.size(), kMaxServices);
+Result<> check_size(const std::vector<DeclaredService>& services, const std::vector<DeclaredPort>& ports) {
+  const size_t count = services.size() + ports.size();
+  if (count > kMaxServices) {
+    return invalid("there are {} services, and one agent may declare {} at most; run several agents", count,
+                   kMaxServices);
   }
   // Ids have one length.
   const EndpointId some_id = SecretKey::from_seed(Bytes(SecretKey::kSize, 1)).value().public_key();
-  const size_t bytes = encode(Declaration{{}, {}, some_id, services}).size();
+  const size_t bytes = encode(Declaration{{}, {}, some_id, services, ports}).size();
   if (bytes > kMaxDeclarationBytes) {
     return invalid(
         "the declaration of {} services is {} bytes long, and {} are allowed; run several agents, or use "
-        "shorter hostnames",
-        services.size(), bytes, kMaxDeclarationBytes);
+        "shorter names",
+        count, bytes, kMaxDeclarationBytes);
   }
   return {};
 }

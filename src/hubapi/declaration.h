@@ -35,9 +35,6 @@ struct DeclaredPort {
   bool operator==(const DeclaredPort&) const = default;
 };
 
-// 1 to 64 bytes without control characters. kInvalid says what is wrong.
-Result<> check_service_name(std::string_view name);
-
 struct Declaration {
   std::array<uint8_t, 16> invite_id;
   SecretBytes<32> invite_secret;
@@ -57,8 +54,9 @@ constexpr std::chrono::seconds kMaxInviteExpiry = std::chrono::days(3653);
 constexpr size_t kMaxServices = 256;
 constexpr size_t kMaxDeclarationBytes = 64 * 1024;
 
-// kInvalid names the limit that these services exceed: their number, or the bytes of a declaration of them.
-Result<> check_size(const std::vector<DeclaredService>& services);
+// kInvalid names the limit that all of these together exceed: their number, or the bytes of a declaration of
+// them.
+Result<> check_size(const std::vector<DeclaredService>& services, const std::vector<DeclaredPort>& ports);
 
 std::string encode(const Declaration& declaration);
 // kConflict: another protocol version, the message names both. kInvalid names the member that is missing,

@@ -123,6 +123,7 @@ Result<> Assembly::bind_hub(Parts parts, std::shared_ptr<tls::Certificates> cert
                      .store = parts.store_options,
                      .reload = parts.reload};
   if (parts.is_edge) config.edges.push_back({id, std::move(*addresses)});
+  config.edge_warnings = [this] { return port_faults(); };
   add_own_ports(config.tenants.ports.own, edge_->tcp_addr().port(), edge_->udp_addr().port());
   auto hub = parts.store ? hub::Hub::with_store(loop_, std::move(config), std::move(parts.store))
                          : hub::Hub::open(loop_, std::move(config));
@@ -241,9 +242,17 @@ std::optional<EdgeStatus> Assembly::edge_status() const {
   if (!link_) return std::nullopt;
   EdgeStatus status = link_->status();
   status.version = kVersion;
+  status.port_faults = port_faults();
   status.tunnels = edge_->counters().tunnels_active.load(std::memory_order_relaxed);
   status.connections = edge_->counters().connections_active.load(std::memory_order_relaxed);
   return status;
+}
+
+std::vector<std::string> Assembly::port_faults() const {
+  std::vector<std::string> faults;
+  for (const auto& [port, reason] : edge_->port_faults())
+    faults.push_back(fmt::format("port {} of a service: {}", port.text(), reason));
+  return faults;
 }
 
 net::Task<> Assembly::note_reload(ReloadReport report) {

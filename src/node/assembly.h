@@ -72,6 +72,8 @@ class Assembly {
   void set_tenant_rules(hub::TenantRules rules) {
     if (hub_) hub_->set_tenant_rules(std::move(rules));
   }
+  // Ports of routes that the edge cannot listen on, and why.
+  std::vector<std::string> port_faults() const;
   hub::Status hub_status() const { return hub_ ? hub_->status() : hub::Status{}; }
   void report(Metrics& metrics) const;
   // Of an edge without a hub, but for what its workers know; nullopt: it has one.

@@ -137,7 +137,7 @@ TEST(ProtocolDocument, HoldsTheCloseCodes) {
 TEST(ProtocolDocument, HoldsTheStreamHeader) {
   Bytes header = tunnel::encode(
       tunnel::StreamHeader{SocketAddr::v4({203, 0, 113, 7}, 51234), SocketAddr::v4({198, 51, 100, 1}, 443),
-                           "app.example.com", route::TlsMode::kTerminate, 0x1122334455667788});
+                           "app.example.com", tunnel::StreamKind::kTerminate, 0x1122334455667788});
   EXPECT_THAT(document(), HasSubstr(hex_dump(header)));
 }
 

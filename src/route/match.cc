@@ -25,6 +25,16 @@ std::optional<PortProtocol> parse_port_protocol(std::string_view text) {
 
 std::string PublicPort::text() const { return fmt::format("{}/{}", to_string(protocol), number); }
 
+Result<> check_service_name(std::string_view name) {
+  constexpr size_t kMaxName = 64;
+  if (name.empty()) return fail(ErrorCode::kInvalid, "the name is empty; give the service one");
+  if (name.size() > kMaxName)
+    return fail(ErrorCode::kInvalid, "the name {} is longer than {} bytes", quoted(name), kMaxName);
+  if (!is_printable(name))
+    return fail(ErrorCode::kInvalid, "the name {} has a control character", quoted(name));
+  return {};
+}
+
 Result<Match> Match::parse(std::string_view text) {
   const size_t slash = text.find('/');
   if (slash == std::string_view::npos) {

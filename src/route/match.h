@@ -24,6 +24,10 @@ struct PublicPort {
   auto operator<=>(const PublicPort&) const = default;
 };
 
+// Names the service behind a port to its agents: 1 to 64 bytes without control characters. kInvalid says what
+// is wrong.
+Result<> check_service_name(std::string_view name);
+
 // What a public connection must ask for to be given a route: a hostname, or a TCP or UDP port.
 class Match {
  public:

@@ -30,6 +30,12 @@ json::object to_json(const DeclareAgain& declare) {
           {"spread_ms", std::chrono::duration_cast<std::chrono::milliseconds>(declare.spread).count()}};
 }
 
+json::object to_json(const PortState& state) {
+  json::object out{{"type", "port"}, {"port", state.port.text()}, {"bound", state.is_bound}};
+  if (!state.is_bound) out["reason"] = state.reason;
+  return out;
+}
+
 constexpr std::string_view kWhat = "control message";
 constexpr int kMaxProtocol = 1'000'000;
 constexpr std::chrono::milliseconds kMaxSpread = std::chrono::hours(1);
@@ -58,6 +64,18 @@ Result<ControlMessage> decode_declare(const json::object& object) {
   return DeclareAgain{spread};
 }
 
+Result<ControlMessage> decode_port(const json::object& object) {
+  JsonReader reader(kWhat, object);
+  const std::string_view text = reader.text("port");
+  const bool is_bound = reader.boolean("bound");
+  const std::string_view reason = reader.optional_text("reason");
+  if (reader.error()) return std::unexpected(*reader.error());
+  auto match = route::Match::parse(text);
+  if (!match || match->port() == nullptr)
+    return fail(ErrorCode::kInvalid, "{}: port is not one like tcp/25565", kWhat);
+  return PortState{*match->port(), is_bound, is_bound ? std::string() : std::string(reason)};
+}
+
 // nullopt: a type we do not know.
 Result<std::optional<ControlMessage>> decode(std::string_view text) {
   auto object = parse_json_object(kWhat, text);
@@ -68,12 +86,18 @@ Result<std::optional<ControlMessage>> decode(std::string_view text) {
 
   if (type == "drain") return Drain{};
   if (type == "drained") return Drained{};
-  if (type != "hello" && type != "welcome" && type != "declare") return std::nullopt;
-  auto message = type == "hello"     ? decode_hello(*object)
-                 : type == "welcome" ? decode_welcome(*object)
-                                     : decode_declare(*object);
-  if (!message) return std::unexpected(message.error());
-  return std::move(*message);
+  using Decoder = Result<ControlMessage> (*)(const json::object&);
+  constexpr std::pair<std::string_view, Decoder> kDecoders[] = {{"hello", decode_hello},
+                                                                {"welcome", decode_welcome},
+                                                                {"declare", decode_declare},
+                                                                {"port", decode_port}};
+  for (const auto& [name, decoder] : kDecoders) {
+    if (name != type) continue;
+    auto message = decoder(*object);
+    if (!message) return std::unexpected(message.error());
+    return std::move(*message);
+  }
+  return std::nullopt;
 }
 
 }  // namespace

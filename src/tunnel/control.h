@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "net/event_loop.h"
 #include "quic/stream.h"
+#include "route/match.h"
 
 // Messages between agent and edge on the first bidirectional stream, which the agent opens: a 4-byte
 // big-endian length and that many bytes of JSON, an object with a "type". Unknown types and members are
@@ -48,7 +49,16 @@ struct DeclareAgain {
   bool operator==(const DeclareAgain&) const = default;
 };
 
-using ControlMessage = std::variant<Hello, Welcome, Drain, Drained, DeclareAgain>;
+// Edge to agent: whether the edge listens on a port that a service of the agent has. Sent when it does not,
+// and when it does after all.
+struct PortState {
+  route::PublicPort port;
+  bool is_bound;
+  std::string reason;  // why not, for people
+  bool operator==(const PortState&) const = default;
+};
+
+using ControlMessage = std::variant<Hello, Welcome, Drain, Drained, DeclareAgain, PortState>;
 
 // Length and JSON.
 Bytes encode(const ControlMessage& message);

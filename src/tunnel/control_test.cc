@@ -30,10 +30,19 @@ TEST(Control, KnownBytes) {
             framed(R"({"type":"welcome","protocol":1,"edge_version":"0.1.0","public_addr":"h:443"})"));
   EXPECT_EQ(encode(Drain{}), framed(R"({"type":"drain"})"));
   EXPECT_EQ(encode(Drained{}), framed(R"({"type":"drained"})"));
+  EXPECT_EQ(encode(PortState{{route::PortProtocol::kTcp, 2222}, false, "in use"}),
+            framed(R"({"type":"port","port":"tcp/2222","bound":false,"reason":"in use"})"));
+  EXPECT_EQ(encode(PortState{{route::PortProtocol::kTcp, 2222}, true, ""}),
+            framed(R"({"type":"port","port":"tcp/2222","bound":true})"));
 }
 
 TEST(Control, RoundTripsInAnyPieces) {
-  const ControlMessage messages[] = {Hello{1, "v\"x\n"}, Welcome{1, "v", "[::1]:443"}, Drain{}, Drained{}};
+  const ControlMessage messages[] = {Hello{1, "v\"x\n"},
+                                     Welcome{1, "v", "[::1]:443"},
+                                     Drain{},
+                                     Drained{},
+                                     PortState{{route::PortProtocol::kTcp, 1}, false, "taken"},
+                                     PortState{{route::PortProtocol::kUdp, 65535}, true, ""}};
   Bytes all;
   for (const ControlMessage& message : messages) {
     Bytes bytes = encode(message);

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/hostname.h"
+#include "route/match.h"
 #include "wire/proxy_protocol.h"
 
 namespace culvert::tunnel {
@@ -21,12 +22,45 @@ Result<ByteView> only(const wire::ProxyHeader& proxy, uint8_t type, const char* 
   return ByteView(proxy.find(type)->value);
 }
 
+std::optional<StreamKind> parse_kind(uint8_t number) {
+  for (const auto kind : {StreamKind::kPassthrough, StreamKind::kTerminate, StreamKind::kTcpPort}) {
+    if (number == static_cast<uint8_t>(kind)) return kind;
+  }
+  return std::nullopt;
+}
+
+Result<> check_authority(StreamKind kind, std::string_view text) {
+  if (kind == StreamKind::kTcpPort) {
+    auto named = route::check_service_name(text);
+    if (!named) return fail(ErrorCode::kInvalid, "stream header: {}", named.error().message);
+    return {};
+  }
+  if (!is_hostname(text)) return invalid("the hostname is not one, or not in lower case");
+  return {};
+}
+
 }  // namespace
+
+const char* to_string(StreamKind kind) {
+  switch (kind) {
+    case StreamKind::kPassthrough:
+      return "passthrough";
+    case StreamKind::kTerminate:
+      return "terminate";
+    case StreamKind::kTcpPort:
+      return "tcp";
+  }
+  return "unknown";
+}
+
+StreamKind kind_of(route::TlsMode mode) {
+  return mode == route::TlsMode::kPassthrough ? StreamKind::kPassthrough : StreamKind::kTerminate;
+}
 
 Bytes encode(const StreamHeader& header) {
   ByteWriter own;
   own.u8(kStreamHeaderVersion);
-  own.u8(static_cast<uint8_t>(header.tls_mode));
+  own.u8(static_cast<uint8_t>(header.kind));
   own.u64(header.connection_id);
   wire::ProxyHeader proxy;
   proxy.source = header.client;
@@ -34,7 +68,7 @@ Bytes encode(const StreamHeader& header) {
   proxy.tlvs.push_back({wire::kProxyTlvAuthority, to_bytes(as_bytes(header.authority))});
   proxy.tlvs.push_back({kTlvCulvert, own.take()});
   auto bytes = wire::encode_proxy_v2(proxy);
-  CHECK(bytes.has_value());  // a hostname of at most 253 bytes always fits
+  CHECK(bytes.has_value());  // a hostname of at most 253 bytes always fits, a service's name is shorter
   return std::move(*bytes);
 }
 
@@ -56,21 +90,22 @@ Result<std::optional<DecodedHeader>> decode_stream_header(ByteView bytes) {
         "stream header: the edge writes version {}, this agent reads version {}; update the older one",
         *version, kStreamHeaderVersion);
   }
-  auto mode = in.u8();
+  auto number = in.u8();
   auto connection_id = in.u64();
-  if (!mode || !connection_id || !in.empty()) return invalid("the Culvert TLV has a wrong length");
-  if (*mode != static_cast<uint8_t>(route::TlsMode::kPassthrough) &&
-      *mode != static_cast<uint8_t>(route::TlsMode::kTerminate)) {
-    return fail(ErrorCode::kInvalid, "stream header: TLS mode {} is unknown", *mode);
+  if (!number || !connection_id || !in.empty()) return invalid("the Culvert TLV has a wrong length");
+  const auto kind = parse_kind(*number);
+  if (!kind) {
+    return fail(ErrorCode::kInvalid, "stream header: kind {} is unknown to this agent; update it", *number);
   }
   auto authority = only(proxy, wire::kProxyTlvAuthority, "hostname");
   if (!authority) return std::unexpected(authority.error());
-  if (!is_hostname(as_text(*authority))) return invalid("the hostname is not one, or not in lower case");
+  auto checked = check_authority(*kind, as_text(*authority));
+  if (!checked) return std::unexpected(checked.error());
 
   return DecodedHeader{.header = {.client = proxy.source,
                                   .public_addr = proxy.destination,
                                   .authority = std::string(as_text(*authority)),
-                                  .tls_mode = static_cast<route::TlsMode>(*mode),
+                                  .kind = *kind,
                                   .connection_id = *connection_id},
                        .consumed = (*decoded)->consumed};
 }

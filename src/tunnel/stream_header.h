@@ -8,17 +8,27 @@
 #include "route/route.h"
 
 // What the edge writes first on every stream to an agent: a PROXY v2 header whose source and destination are
-// the client's connection, with the authority TLV (hostname) and TLV 0xE0 = version, TLS mode, connection id.
+// the client's connection, with the authority TLV (hostname, or the name of a port's service) and TLV 0xE0 =
+// version, kind, connection id.
 namespace culvert::tunnel {
 
 constexpr uint8_t kStreamHeaderVersion = 1;
 constexpr uint8_t kTlvCulvert = 0xE0;  // first of the custom range, PROXY protocol 2.2.8
 
+// How a client's connection came to the edge, and what of it is in the stream.
+enum class StreamKind : uint8_t {
+  kPassthrough = 1,  // by a hostname: TLS, as the client sent it
+  kTerminate = 2,    // by a hostname: what the edge decrypted
+  kTcpPort = 3,      // at a TCP port: its bytes
+};
+const char* to_string(StreamKind kind);  // "passthrough", "terminate", "tcp"
+StreamKind kind_of(route::TlsMode mode);
+
 struct StreamHeader {
   SocketAddr client;
   SocketAddr public_addr;  // the edge address the client reached
-  std::string authority;   // folded hostname
-  route::TlsMode tls_mode;
+  std::string authority;   // folded hostname; of a port the service's name
+  StreamKind kind;
   uint64_t connection_id;  // the edge's, for logs on both ends
   bool operator==(const StreamHeader&) const = default;
 };
@@ -29,8 +39,8 @@ struct DecodedHeader {
   StreamHeader header;
   size_t consumed;
 };
-// nullopt: more bytes are needed. kInvalid: malformed, no authority, another version (the message names
-// both).
+// nullopt: more bytes are needed. kInvalid: malformed, no authority, an unknown kind, another version (the
+// message names both).
 Result<std::optional<DecodedHeader>> decode_stream_header(ByteView bytes);
 
 }  // namespace culvert::tunnel

@@ -14,7 +14,7 @@ StreamHeader sample() {
   return {.client = addr("192.0.2.1:56324"),
           .public_addr = addr("203.0.113.5:443"),
           .authority = "app.example.eu",
-          .tls_mode = route::TlsMode::kTerminate,
+          .kind = StreamKind::kTerminate,
           .connection_id = 0x0102030405060708};
 }
 
@@ -40,13 +40,15 @@ TEST(StreamHeader, BytesAreThoseOfTheProtocol) {
 }
 
 TEST(StreamHeader, SurvivesTheWire) {
-  std::vector<StreamHeader> headers(4, sample());
+  std::vector<StreamHeader> headers(5, sample());
   headers[1].client = addr("[2001:db8::1]:1");
   headers[1].public_addr = addr("[2001:db8::2]:443");
-  headers[1].tls_mode = route::TlsMode::kPassthrough;
+  headers[1].kind = StreamKind::kPassthrough;
   headers[2].client = addr("[2001:db8::1]:1");
   headers[2].connection_id = UINT64_MAX;
   headers[3].authority = fmt::format("{0}.{0}.{0}.{1}", std::string(63, 'a'), std::string(61, 'a'));
+  headers[4].kind = StreamKind::kTcpPort;
+  headers[4].authority = "Git over SSH";
   for (const StreamHeader& header : headers) {
     Bytes bytes = encode(header);
     const size_t size = bytes.size();
@@ -96,10 +98,10 @@ TEST(StreamHeader, CulvertTlvMustBeWhole) {
     proxy.tlvs[1].value.resize(size);
     expect_invalid(proxy, size == 0 ? "is empty" : "wrong length");
   }
-  for (uint8_t mode : Bytes{0, 3, 255}) {
+  for (uint8_t kind : Bytes{0, 4, 255}) {
     wire::ProxyHeader proxy = good;
-    proxy.tlvs[1].value[1] = mode;
-    expect_invalid(proxy, fmt::format("TLS mode {} is unknown", mode));
+    proxy.tlvs[1].value[1] = kind;
+    expect_invalid(proxy, fmt::format("kind {} is unknown", kind));
   }
 }
 
@@ -118,6 +120,17 @@ TEST(StreamHeader, AuthorityMustBeOneFoldedHostname) {
   proxy = good;
   proxy.tlvs[0].value = Bytes(254, 'a');
   expect_invalid(proxy, "the hostname is not one");
+}
+
+TEST(StreamHeader, APortNamesItsService) {
+  StreamHeader header = sample();
+  header.kind = StreamKind::kTcpPort;
+  const wire::ProxyHeader good = proxy_of(header);
+  for (const std::string& name : {std::string(), std::string(65, 'a'), std::string("a\nb")}) {
+    wire::ProxyHeader proxy = good;
+    proxy.tlvs[0].value = to_bytes(as_bytes(name));
+    expect_invalid(proxy, "the name");
+  }
 }
 
 TEST(StreamHeader, NothingMayBeSaidTwice) {

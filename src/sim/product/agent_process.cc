@@ -8,11 +8,11 @@ namespace {
 agent::Config agent_config(const hubapi::InviteToken& token, const std::string& hostname, route::TlsMode mode,
                            uint16_t origin_port) {
   agent::Config config{.token = token, .services = {}};
-  config.services.push_back({.hostname = route::HostPattern::parse(hostname).value(),
-                             .origin_host = "127.0.0.1",
-                             .origin_port = origin_port,
-                             .tls_mode = mode,
-                             .proxy_protocol = false});
+  config.services.push_back(
+      {.face = hubapi::DeclaredService{route::HostPattern::parse(hostname).value(), mode},
+       .origin_host = "127.0.0.1",
+       .origin_port = origin_port,
+       .proxy_protocol = false});
   return config;
 }
 

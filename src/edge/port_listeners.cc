@@ -1,0 +1,101 @@
+#include "edge/port_listeners.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+
+namespace culvert::edge {
+namespace {
+
+// Between two attempts to bind: what has the port may be a program that restarts, or one that stays.
+constexpr Duration kFirstRetry = std::chrono::milliseconds(250);
+constexpr Duration kLastRetry = std::chrono::seconds(10);
+
+}  // namespace
+
+bool PortListeners::is_ours(const route::PublicPort& port) const {
+  const auto workers = static_cast<unsigned>(context_.shared.workers.size());
+  return port.protocol == route::PortProtocol::kTcp && port.number % workers == context_.index;
+}
+
+void PortListeners::follow(const route::Delta& changes) {
+  if (is_closed_) return;
+  for (const route::RouteId& removed : changes.removals) {
+    const auto match = route::Match::parse(removed.text());
+    if (match && match->port() != nullptr) release(*match->port());
+  }
+  for (const route::Route& changed : changes.upserts) {
+    const route::PublicPort* port = changed.match.port();
+    if (port != nullptr && is_ours(*port) && !ports_.contains(*port)) open(*port);
+  }
+}
+
+void PortListeners::open(const route::PublicPort& number) {
+  ports_.emplace(number, std::make_unique<Port>(context_.loop));
+  bind(number);
+}
+
+void PortListeners::bind(const route::PublicPort& number) {
+  Port& port = *ports_.at(number);
+  const SocketAddr address = context_.shared.config.options.tcp_listen->with_port(number.number);
+  auto bound = net::TcpListener::listen(context_.loop, address, {});
+  if (!bound) return failed(number, bound.error());
+  port.listener = std::move(*bound);
+  count(context_.shared.counters.ports_open);
+  log_info("port_opened", "port={} addr={}", number.text(), address.to_string());
+  if (!std::exchange(port.fault, {}).empty()) {
+    clear_fault(number);
+    context_.shared.tell_agents({number, true, ""});
+  }
+  context_.tasks.spawn(
+      listener_.accept(port.listener, [this, number](PublicConnection connection, Bytes begun) {
+        return serve(number, std::move(connection), std::move(begun));
+      }));
+}
+
+void PortListeners::failed(const route::PublicPort& number, const Error& error) {
+  Port& port = *ports_.at(number);
+  if (port.fault != error.message) {
+    if (port.fault.empty()) count(context_.shared.counters.ports_failed);
+    port.fault = error.message;
+    context_.shared.port_faults.set(number, error.message);
+    context_.shared.tell_agents({number, false, error.message});
+    log_warn("port_failed", "port={} reason={} hint={}", number.text(), culvert::quoted(error.message),
+             culvert::quoted("the edge tries again until the port is free or no route asks for it"));
+  }
+  port.wait = std::clamp(port.wait * 2, kFirstRetry, kLastRetry);
+  port.retry.after(port.wait, [this, number] { bind(number); });
+}
+
+void PortListeners::clear_fault(const route::PublicPort& number) {
+  context_.shared.port_faults.clear(number);
+  context_.shared.counters.ports_failed.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void PortListeners::release(route::PublicPort number) {
+  const auto found = ports_.find(number);
+  if (found == ports_.end()) return;
+  const std::unique_ptr<Port> port = std::move(found->second);
+  ports_.erase(found);
+  if (!port->fault.empty()) clear_fault(number);
+  if (!port->listener) return;
+  port->listener->close();
+  context_.shared.counters.ports_open.fetch_sub(1, std::memory_order_relaxed);
+  log_info("port_closed", "port={}", number.text());
+}
+
+void PortListeners::close() {
+  is_closed_ = true;
+  while (!ports_.empty()) release(ports_.begin()->first);
+}
+
+net::Task<> PortListeners::serve(route::PublicPort port, PublicConnection connection, Bytes begun) {
+  connection.port = port;
+  connection.kind = tunnel::StreamKind::kTcpPort;
+  connection.received = std::move(begun);
+  connection.id = context_.shared.next_connection.fetch_add(1, std::memory_order_relaxed);
+  return carrier_.give_to_agent(std::move(connection));
+}
+
+}  // namespace culvert::edge
