@@ -66,6 +66,7 @@ AGENT = {
                  '[{"hostname":"a.example.test","origin":"x:80"},{"hostname":"A.example.test","origin":"x:81"}]',
                  "[", "[]extra", "null", "[[]]"],
     "service": ["nonsense", "=x:80", "a.example.test=", "a.example.test=x", "a.example.test=x:80,maybe"],
+    "tcp-service": ["nonsense", "=x:80", "ssh=", "ssh=x", "ssh=x:80,port=0", "ssh=x:80,port=65536", "ssh=x:80,terminate"],
     "exclusive": ["maybe", "TRUE", "2"],
     "max-streams": ["0", "-1", "many"],
     "idle-timeout": ["3", "s", "-1s", "0s"],
@@ -187,7 +188,7 @@ def test_nonsense_for_every_setting_of_the_node(world):
 def test_nonsense_for_every_setting_of_the_agent(world):
     token, known = valid_token(world), flags_of("agent")
     for flag, value in cases(AGENT):
-        others = [] if flag in ("services", "service") else ["--services", SERVICES]
+        others = [] if flag in ("services", "service", "tcp-service") else ["--services", SERVICES]
         arguments = ["agent", "--token", token, *others]
         refused(world, *arguments, f"--{flag}={value}", says=[f"--{flag}"], secrets=[token], namespace=world.home)
         refused(world, *arguments, env={known[flag]: value}, says=[known[flag]], secrets=[token], namespace=world.home)
