@@ -67,13 +67,19 @@ SslCtxPtr make_tls_context(const SSL_METHOD* method) {
   return context;
 }
 
-Result<IdentityPtr> make_identity(X509* leaf, EVP_PKEY* key, X509* issuer, UnixTime not_after) {
+Result<IdentityPtr> make_identity(X509* leaf, EVP_PKEY* key, std::span<X509* const> issuers,
+                                  UnixTime not_after) {
   ERR_clear_error();
   SslCtxPtr context = make_tls_context(TLS_server_method());
   SSL_CTX_set_alpn_select_cb(context.get(), select_alpn, nullptr);
-  if (SSL_CTX_use_certificate(context.get(), leaf) != 1 || SSL_CTX_use_PrivateKey(context.get(), key) != 1 ||
-      (issuer && SSL_CTX_add1_chain_cert(context.get(), issuer) != 1)) {
+  if (SSL_CTX_use_certificate(context.get(), leaf) != 1 || SSL_CTX_use_PrivateKey(context.get(), key) != 1) {
     return fail(ErrorCode::kInvalid, "certificate cannot be served: {}", take_openssl_error());
+  }
+  for (X509* issuer : issuers) {
+    if (SSL_CTX_add1_chain_cert(context.get(), issuer) != 1) {
+      return fail(ErrorCode::kInvalid, "certificate cannot be served with its chain: {}",
+                  take_openssl_error());
+    }
   }
   return std::make_shared<const Identity>(std::move(context), not_after);
 }

@@ -21,6 +21,8 @@ constexpr auto kTenYears = std::chrono::days(3652);
 // Certificates are accepted from an hour before they were made: clients' clocks are not exact.
 constexpr auto kClockSkew = 1h;
 constexpr auto kLeafLifetime = std::chrono::days(90);
+// Longer than any order lives: a CA does not look at the dates.
+constexpr auto kChallengeLifetime = std::chrono::days(7);
 // ub-common-name, RFC 5280, appendix A.1.
 constexpr size_t kMaxCommonName = 64;
 
@@ -70,27 +72,8 @@ X509Ptr new_certificate(EVP_PKEY* key, std::string_view common_name, UnixTime fr
   return certificate;
 }
 
-PkeyPtr new_p256_key() {
-  PkeyPtr key(EVP_EC_gen("P-256"));
-  CHECK(key);
-  return key;
-}
-
 // Only for names that passed parse_ip or is_hostname_or_wildcard: OpenSSL parses this text.
 std::string alternative_name(const std::string& name) { return (parse_ip(name) ? "IP:" : "DNS:") + name; }
-
-// Without this OpenSSL asks the terminal for the password of an encrypted key.
-int no_password(char*, int, int, void*) { return -1; }
-
-BioPtr bio_over(const std::string& text) {
-  return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
-
-std::string take_text(const BioPtr& bio) {
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(bio.get(), &data);
-  return {data, static_cast<size_t>(size)};
-}
 
 }  // namespace
 
@@ -116,13 +99,7 @@ std::string new_root(EVP_PKEY* key, std::string_view name, UnixTime now) {
   add_extension(root, root, NID_key_usage, "critical,keyCertSign,cRLSign");
   add_extension(root, root, NID_subject_key_identifier, "hash");
   CHECK(X509_sign(root, key, EVP_sha256()) > 0);
-  const BioPtr text(BIO_new(BIO_s_mem()));
-  CHECK(PEM_write_bio_X509(text.get(), root) == 1);
-  return take_text(text);
-}
-
-PkeyPtr read_private_key(const SecretString& pem) {
-  return PkeyPtr(PEM_read_bio_PrivateKey(bio_over(pem.expose()).get(), nullptr, no_password, nullptr));
+  return to_pem(root);
 }
 
 std::unexpected<Error> bad_private_key() {
@@ -134,10 +111,7 @@ std::unexpected<Error> bad_private_key() {
 
 InternalCa::Pem InternalCa::create(std::string_view name, UnixTime now) {
   const PkeyPtr key = new_p256_key();
-  const BioPtr key_bio(BIO_new(BIO_s_mem()));  // wiped when freed
-  CHECK(PEM_write_bio_PKCS8PrivateKey(key_bio.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) == 1);
-  return {.certificate = new_root(key.get(), name, now),
-          .private_key = SecretString::take(take_text(key_bio))};
+  return {.certificate = new_root(key.get(), name, now), .private_key = to_pem(key.get())};
 }
 
 Result<InternalCa::Pem> InternalCa::certify(std::string_view name, const SecretString& private_key,
@@ -149,7 +123,7 @@ Result<InternalCa::Pem> InternalCa::certify(std::string_view name, const SecretS
 
 Result<std::unique_ptr<InternalCa>> InternalCa::load(const Pem& pem) {
   auto impl = std::make_unique<Impl>();
-  impl->certificate.reset(PEM_read_bio_X509(bio_over(pem.certificate).get(), nullptr, no_password, nullptr));
+  impl->certificate.reset(PEM_read_bio_X509(bio_over(pem.certificate).get(), nullptr, nullptr, nullptr));
   if (!impl->certificate) {
     return fail(ErrorCode::kInvalid, "the CA's certificate is not a PEM certificate: {}",
                 take_openssl_error());
@@ -165,9 +139,7 @@ Result<std::unique_ptr<InternalCa>> InternalCa::load(const Pem& pem) {
     ERR_clear_error();
     return fail(ErrorCode::kInvalid, "the CA's certificate and private key do not belong together");
   }
-  const BioPtr text(BIO_new(BIO_s_mem()));
-  CHECK(PEM_write_bio_X509(text.get(), impl->certificate.get()) == 1);
-  impl->pem = take_text(text);
+  impl->pem = to_pem(impl->certificate.get());
   return std::unique_ptr<InternalCa>(new InternalCa(std::move(impl)));
 }
 
@@ -195,7 +167,7 @@ Result<IdentityPtr> InternalCa::issue(std::string_view name, UnixTime now) const
   add_extension(leaf, root, NID_authority_key_identifier, "keyid:always");
   add_extension(leaf, root, NID_subject_alt_name, alternative_name(checked));
   CHECK(X509_sign(leaf, impl_->key.get(), EVP_sha256()) > 0);
-  return make_identity(leaf, key.get(), root, from + kLeafLifetime);
+  return make_identity(leaf, key.get(), std::span(&root, 1), from + kLeafLifetime);
 }
 
 Result<IdentityPtr> self_signed_identity(const SecretKey& key, std::string_view name, UnixTime now) {
@@ -216,7 +188,43 @@ Result<IdentityPtr> self_signed_identity(const SecretKey& key, std::string_view 
   add_extension(leaf, leaf, NID_ext_key_usage, "serverAuth");
   add_extension(leaf, leaf, NID_subject_alt_name, alternative_name(checked));
   CHECK(X509_sign(leaf, pkey.get(), nullptr) > 0);
-  return make_identity(leaf, pkey.get(), nullptr, now + kTenYears);
+  return make_identity(leaf, pkey.get(), {}, now + kTenYears);
+}
+
+namespace {
+
+// id-pe-acmeIdentifier (RFC 8737, 6.1): critical, an OCTET STRING of the digest.
+void add_acme_identifier(X509* certificate, const Sha256& digest) {
+  constexpr uint8_t kOctetString = 4;
+  Bytes value{kOctetString, static_cast<uint8_t>(digest.size())};
+  value.insert(value.end(), digest.begin(), digest.end());
+  ASN1_OBJECT* type = OBJ_txt2obj("1.3.6.1.5.5.7.1.31", 1);
+  ASN1_OCTET_STRING* content = ASN1_OCTET_STRING_new();
+  CHECK(type && content && ASN1_OCTET_STRING_set(content, value.data(), static_cast<int>(value.size())) == 1);
+  X509_EXTENSION* extension = X509_EXTENSION_create_by_OBJ(nullptr, type, 1, content);
+  CHECK(extension && X509_add_ext(certificate, extension, -1) == 1);
+  X509_EXTENSION_free(extension);
+  ASN1_OCTET_STRING_free(content);
+  ASN1_OBJECT_free(type);
+}
+
+}  // namespace
+
+Result<IdentityPtr> acme_challenge_identity(std::string_view name, const Sha256& digest, UnixTime now) {
+  const std::string checked(name);
+  if (!is_hostname(checked)) {
+    return fail(ErrorCode::kInvalid, "cannot make a challenge certificate for {}: it {}", quoted(name),
+                hostname_fault(checked));
+  }
+  const PkeyPtr key = new_p256_key();
+  const UnixTime until = now + kChallengeLifetime;
+  const X509Ptr certificate = new_certificate(key.get(), checked, now - kClockSkew, until);
+  X509* leaf = certificate.get();
+  CHECK(X509_set_issuer_name(leaf, X509_get_subject_name(leaf)) == 1);
+  add_extension(leaf, leaf, NID_subject_alt_name, alternative_name(checked));
+  add_acme_identifier(leaf, digest);
+  CHECK(X509_sign(leaf, key.get(), EVP_sha256()) > 0);
+  return make_identity(leaf, key.get(), {}, until);
 }
 
 }  // namespace culvert::tls

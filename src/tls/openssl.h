@@ -5,7 +5,9 @@
 #include <openssl/x509.h>
 
 #include <memory>
+#include <span>
 
+#include "tls/p256_key.h"
 #include "tls/tls.h"
 
 // What the files of tls/ share; the only header that shows OpenSSL.
@@ -47,8 +49,19 @@ class Identity {
 // A context with what both sides have in common: versions, ciphers, buffer policy.
 SslCtxPtr make_tls_context(const SSL_METHOD* method);
 
-// A context that serves leaf and key, followed by `issuer` if there is one.
-Result<IdentityPtr> make_identity(X509* leaf, EVP_PKEY* key, X509* issuer, UnixTime not_after);
+// A context that serves leaf and key, followed by `issuers` in their order.
+Result<IdentityPtr> make_identity(X509* leaf, EVP_PKEY* key, std::span<X509* const> issuers,
+                                  UnixTime not_after);
+
+PkeyPtr new_p256_key();
+EVP_PKEY* pkey_of(const P256Key& key);
+
+// PEM. What is read lives as long as the text; nullptr, with an error in OpenSSL's queue, where there is
+// none.
+BioPtr bio_over(std::string_view text);
+PkeyPtr read_private_key(const SecretString& pem);  // never asks for a password
+std::string to_pem(X509* certificate);
+SecretString to_pem(EVP_PKEY* key);  // PKCS #8
 
 // What OpenSSL says went wrong, in words; empties its error queue.
 std::string take_openssl_error();

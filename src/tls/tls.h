@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/key.h"
 #include "base/secret.h"
 #include "net/byte_stream.h"
@@ -51,7 +52,13 @@ class InternalCa {
 // A self-signed certificate over an Ed25519 key, valid 10 years: what a peer that pins the key checks.
 Result<IdentityPtr> self_signed_identity(const SecretKey& key, std::string_view name, UnixTime now);
 
-// The same in DER, as QUIC takes it.
+// The self-signed certificate that answers the challenge tls-alpn-01 for one hostname (RFC 8737, 3), over a
+// fresh P-256 key; `digest` is the SHA-256 of the key authorization. Serve it by accept() with kAcmeAlpn
+// alone, and end the connection after the handshake. kInvalid: not a hostname.
+inline constexpr const char* kAcmeAlpn = "acme-tls/1";
+Result<IdentityPtr> acme_challenge_identity(std::string_view name, const Sha256& digest, UnixTime now);
+
+// An identity in DER, as QUIC takes it.
 struct DerIdentity {
   std::vector<Bytes> chain;  // leaf first
   Bytes key;                 // secret
@@ -85,8 +92,11 @@ void take_unclean_end_of_http(net::ByteStream& stream);
 struct ClientTrust {
   // The server's leaf must hold exactly this Ed25519 key; nothing else is checked.
   std::optional<PublicKey> pinned_key;
-  // Otherwise: the chain must end in these PEM roots and cover `server_name`.
+  // Otherwise: the chain must end in these PEM roots, or in those of the system, and cover `server_name`.
   std::string root_pem;
+  // The roots that OpenSSL finds (on Debian /etc/ssl/certs, or where SSL_CERT_FILE and SSL_CERT_DIR say).
+  // They are read from disk during the handshake.
+  bool system_roots = false;
 };
 
 // kUnauthorized when the server is not the expected one, kNotFound when it knows no such name; others as
