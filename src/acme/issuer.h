@@ -1,0 +1,81 @@
+#pragma once
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "acme/client.h"
+#include "acme/solver.h"
+#include "acme/store.h"
+#include "tls/public_certificate.h"
+
+namespace culvert::acme {
+
+struct IssuerOptions {
+  std::vector<Ca> cas;  // at least one; the next is asked when the one before fails
+  // In the order in which they are tried.
+  std::vector<ChallengeType> challenge_types = {ChallengeType::kTlsAlpn01, ChallengeType::kHttp01,
+                                                ChallengeType::kDns01};
+  // For all that one CA is asked for one certificate, with up to three attempts at proving the names.
+  Duration order_time = std::chrono::minutes(10);
+};
+
+struct IssuedCertificate {
+  tls::CertificateChain chain;
+  tls::P256Key key;
+  std::string directory;  // the URL of the CA
+};
+
+// A certificate that another one replaces.
+struct ReplacedCertificate {
+  std::string directory;
+  std::string renewal_id;
+};
+
+struct IssuerCounters {
+  uint64_t orders = 0;
+  uint64_t issued = 0;
+  uint64_t failed_challenges = 0;
+  uint64_t failed_cas = 0;  // a CA's part in an order that did not get a certificate
+};
+
+// Gets certificates: has the CAs, an account with each, and the types of challenges. Several orders may run
+// at once; that there is one for each name is the caller's to see to. Lives on one loop.
+class Issuer {
+ public:
+  // `store` and `solver` outlive it.
+  Issuer(net::EventLoop& loop, IssuerOptions options, Store& store, Solver& solver);
+
+  // One certificate for all these names, with a fresh key. A name's proof is tried by each type of challenge
+  // that the CA offers and the solver can answer. The chain was checked: it is for the key and the names, and
+  // valid now.
+  net::Task<Outcome<IssuedCertificate>> issue(std::vector<std::string> names,
+                                              std::optional<ReplacedCertificate> replaced);
+  // From the CA of this directory. kNotFound: it is not among ours, or has no RFC 9773.
+  net::Task<Outcome<Client::RenewalInfo>> renewal_info(std::string directory, std::string renewal_id);
+  // By the CA of this directory, with the account that the certificate was issued to.
+  net::Task<Outcome<>> revoke(std::string directory, Bytes certificate_der);
+
+  const IssuerCounters& counters() const { return counters_; }
+
+ private:
+  class Attempt;
+
+  const Ca* find_ca(const std::string& directory) const;
+  // The account with this CA, stored before it is used.
+  Result<std::shared_ptr<Account>> account_with(const Ca& ca);
+  void store_account(const Ca& ca, const Account& account);
+  Outcome<> check_provable(const std::vector<std::string>& names) const;
+  net::Task<Outcome<IssuedCertificate>> issue_at(Ca ca, std::vector<std::string> names, std::string replaces);
+
+  net::EventLoop& loop_;
+  const IssuerOptions options_;
+  Store& store_;
+  Solver& solver_;
+  std::map<std::string, std::shared_ptr<Account>> accounts_;  // by directory
+  IssuerCounters counters_;
+};
+
+}  // namespace culvert::acme
