@@ -52,11 +52,14 @@ class Issuer::Attempt {
           std::vector<std::string> names)
       : issuer_(issuer),
         account_(account),
+        directory_(ca.directory.to_string()),
         ca_name_("the CA " + ca.directory.authority()),
         names_(std::move(names)),
         client_(issuer.loop_, ca, account, issuer.loop_.now() + issuer.options_.order_time) {}
 
   net::Task<Outcome<IssuedCertificate>> run(std::string replaces) {
+    auto registered = co_await issuer_.register_with(directory_, client_);
+    if (!registered) co_return std::unexpected(registered.error());
     for (;;) {
       auto certificate = co_await order(replaces);
       const bool again = !certificate && std::exchange(may_try_another_type_, false);
@@ -177,6 +180,7 @@ class Issuer::Attempt {
 
   Issuer& issuer_;
   const std::shared_ptr<Account> account_;
+  const std::string directory_;
   const std::string ca_name_;
   const std::vector<std::string> names_;
   Client client_;
@@ -185,7 +189,7 @@ class Issuer::Attempt {
 };
 
 Issuer::Issuer(net::EventLoop& loop, IssuerOptions options, Store& store, Solver& solver)
-    : loop_(loop), options_(std::move(options)), store_(store), solver_(solver) {
+    : loop_(loop), options_(std::move(options)), store_(store), solver_(solver), registered_(loop) {
   CHECK(!options_.cas.empty() && !options_.challenge_types.empty());
 }
 
@@ -229,6 +233,26 @@ Outcome<> Issuer::check_provable(const std::vector<std::string>& names) const {
                 .is_of_name = true});
   }
   return {};
+}
+
+net::Task<Outcome<>> Issuer::register_with(std::string directory, Client& client) {
+  while (registering_.contains(directory)) co_await registered_.wait();
+  struct Turn {
+    Turn(Issuer& of, std::string at) : issuer(of), directory(std::move(at)) {
+      issuer.registering_.insert(directory);
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    ~Turn() {
+      issuer.registering_.erase(directory);
+      issuer.registered_.notify();
+    }
+    Issuer& issuer;
+    const std::string directory;
+  };
+  const Turn turn(*this, std::move(directory));
+  auto registered = co_await client.ensure_account();
+  co_return registered;
 }
 
 net::Task<Outcome<IssuedCertificate>> Issuer::issue_at(Ca ca, std::vector<std::string> names,

@@ -68,6 +68,8 @@ class Issuer {
   Result<std::shared_ptr<Account>> account_with(const Ca& ca);
   void store_account(const Ca& ca, const Account& account);
   Outcome<> check_provable(const std::vector<std::string>& names) const;
+  // Registers the account unless that is done; one order at a time does it, the others wait.
+  net::Task<Outcome<>> register_with(std::string directory, Client& client);
   net::Task<Outcome<IssuedCertificate>> issue_at(Ca ca, std::vector<std::string> names, std::string replaces);
 
   net::EventLoop& loop_;
@@ -75,6 +77,8 @@ class Issuer {
   Store& store_;
   Solver& solver_;
   std::map<std::string, std::shared_ptr<Account>> accounts_;  // by directory
+  std::set<std::string> registering_;                         // directories
+  net::Notify registered_;
   IssuerCounters counters_;
 };
 

@@ -144,8 +144,10 @@ Problem parse_problem(int status, std::string_view body) {
 
 Failure refused(std::string_view ca, std::string_view what, const Problem& problem) {
   const Row& row = row_of(problem.type);
-  std::string message = fmt::format("{} refused {} ({}): {}", ca, what, row.name, row.advice);
-  if (!problem.detail.empty()) message += fmt::format("; it says {}", quoted(problem.detail));
+  // What the CA says comes first: a line of the log is cut.
+  const std::string said =
+      problem.detail.empty() ? std::string() : fmt::format("it says {}; ", quoted(problem.detail));
+  std::string message = fmt::format("{} refused {} ({}): {}{}", ca, what, row.name, said, row.advice);
   for (const Problem::Part& part : problem.parts) {
     message +=
         fmt::format("; {} ({}): {}, it says {}", part.identifier.empty() ? "a part" : quoted(part.identifier),

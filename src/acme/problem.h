@@ -80,7 +80,7 @@ struct Failure {
 template <class T = void>
 using Outcome = std::expected<T, Failure>;
 
-// `what` was refused: "the order for app.example". The message has the advice and what the CA says.
+// `what` was refused: "the order for app.example". The message has what the CA says and the advice.
 Failure refused(std::string_view ca, std::string_view what, const Problem& problem);
 // The same of a challenge: here "unauthorized" speaks of what the CA found at the name, not of the account.
 Failure not_proven(std::string_view ca, std::string_view what, const Problem& problem);

@@ -1,0 +1,300 @@
+#include "acme/manager.h"
+
+#include <algorithm>
+
+#include "base/hostname.h"
+#include "base/log.h"
+#include "base/text.h"
+
+namespace culvert::acme {
+namespace {
+
+using namespace std::chrono_literals;
+
+// How long the loop sleeps at most: a clock that was set is noticed then, and what could not be stored is
+// tried again.
+constexpr std::chrono::seconds kTick = 1min;
+// What nobody wants any more is removed when its certificate has been expired, or its last order has failed,
+// for so long.
+constexpr std::chrono::seconds kKeepUnwanted = std::chrono::days(30);
+constexpr std::chrono::seconds kSweepEvery = 24h;
+// Records that are looked at in one tick: each is a small file, and the loop has other work.
+constexpr size_t kSweptAtOnce = 20;
+
+Validity validity_of(const tls::CertificateChain& chain) {
+  return {.not_before = chain.not_before(), .not_after = chain.not_after()};
+}
+
+struct Usable {
+  tls::CertificateChain chain;
+  tls::IdentityPtr identity;
+};
+
+Result<Usable> make_usable(const StoredCertificate& stored, const std::string& name) {
+  auto key = tls::P256Key::from_pem(stored.key);
+  if (!key) return std::unexpected(key.error());
+  auto chain = tls::CertificateChain::from_pem(stored.chain);
+  if (!chain) return std::unexpected(chain.error());
+  if (std::ranges::find(chain->names(), name) == chain->names().end()) {
+    return fail(ErrorCode::kInvalid, "the certificate is not for {}", name);
+  }
+  auto identity = chain->identity(*key);
+  if (!identity) return std::unexpected(identity.error());
+  return Usable{.chain = std::move(*chain), .identity = std::move(*identity)};
+}
+
+}  // namespace
+
+Manager::Manager(net::EventLoop& loop, ManagerOptions options, Store& store, Solver& solver, Install install)
+    : loop_(loop),
+      options_(std::move(options)),
+      store_(store),
+      install_(std::move(install)),
+      issuer_(loop, options_.issuer, store, solver),
+      schedule_(options_.budgets, loop.random()),
+      changed_(loop),
+      tasks_(loop) {
+  auto text = store_.load_budgets();
+  auto restored = text && !text->empty() ? schedule_.budgets().restore(*text) : Result<>();
+  if (!text) restored = std::unexpected(text.error());
+  if (!restored) log_error("acme_budgets_lost", "error={}", quoted(restored.error().message));
+}
+
+Result<> Manager::want(const std::string& name, const std::string& tenant) {
+  if (!is_hostname_or_wildcard(name)) {
+    return fail(ErrorCode::kInvalid, "{} cannot have a certificate: it is not a lower-case hostname",
+                quoted(name));
+  }
+  if (!schedule_.status(name) && schedule_.size() >= options_.max_names) {
+    ++counters_.refused_names;
+    return fail(ErrorCode::kLimit, "{} gets no certificate: {} names have one already", name,
+                options_.max_names);
+  }
+  std::optional<Validity> validity;
+  auto place = entries_.find(name);
+  if (place == entries_.end()) place = entries_.emplace(name, load(name, validity)).first;
+  schedule_.add(name, tenant, place->second.record.progress, validity, loop_.unix_now());
+  changed_.notify();
+  return {};
+}
+
+void Manager::unwant(const std::string& name) {
+  const auto status = schedule_.status(name);
+  if (!status) return;
+  schedule_.remove(name);
+  if (!status->is_running) entries_.erase(name);
+}
+
+Manager::Entry Manager::load(const std::string& name, std::optional<Validity>& validity) {
+  Entry out{.record = {.name = name}};
+  auto stored = store_.load(name);
+  if (!stored) log_error("acme_record_lost", "name=\"{}\" error={}", name, quoted(stored.error().message));
+  if (!stored || !*stored) return out;
+  out.record = std::move(**stored);
+  if (!out.record.certificate) return out;
+  auto usable = make_usable(*out.record.certificate, name);
+  if (!usable) {
+    log_error("acme_certificate_unusable", "name=\"{}\" error={}", name, quoted(usable.error().message));
+    out.record.certificate.reset();
+    return out;
+  }
+  validity = validity_of(usable->chain);
+  out.renewal_id = renewal_id(usable->chain).value_or("");
+  if (loop_.unix_now() < validity->not_after) install_(name, std::move(usable->identity));
+  return out;
+}
+
+net::Task<> Manager::run() {
+  while (!is_stopped_) {
+    maintain();
+    start_jobs();
+    std::chrono::seconds pause = kTick;
+    if (schedule_.running() < options_.max_jobs) {
+      pause = std::clamp<std::chrono::seconds>(schedule_.next_due() - loop_.unix_now(), 1s, kTick);
+    }
+    const bool notified = co_await changed_.wait_until(loop_.now() + pause);
+    (void)notified;
+  }
+  tasks_.cancel();
+  co_await tasks_.join();
+}
+
+void Manager::stop() {
+  is_stopped_ = true;
+  changed_.notify();
+}
+
+void Manager::start_jobs() {
+  const size_t free = options_.max_jobs - std::min(options_.max_jobs, schedule_.running());
+  for (Schedule::Job& job : schedule_.take_due(loop_.unix_now(), free)) tasks_.spawn(run_job(std::move(job)));
+}
+
+net::Task<> Manager::run_job(Schedule::Job job) {
+  if (job.kind == Schedule::Job::Kind::kAskForWindow) {
+    co_await ask_for_window(job.name);
+  } else {
+    co_await order(job.name);
+  }
+  if (!schedule_.status(job.name)) entries_.erase(job.name);
+  changed_.notify();
+}
+
+net::Task<> Manager::order(std::string name) {
+  Entry& entry = entries_.at(name);
+  save_budgets();
+  // What cannot be stored is not ordered: it would be ordered again after a restart.
+  if (!save(entry)) {
+    failed(name, {.error = {ErrorCode::kIo,
+                            "nothing was ordered, since a certificate could not be stored; see the log"}});
+    co_return;
+  }
+  std::optional<ReplacedCertificate> replaced;
+  if (entry.record.certificate) {
+    replaced = {.directory = entry.record.certificate->directory, .renewal_id = entry.renewal_id};
+  }
+  auto outcome = co_await issuer_.issue({name}, std::move(replaced));
+  take(name, std::move(outcome));
+  save_budgets();
+}
+
+void Manager::take(const std::string& name, Outcome<IssuedCertificate> outcome) {
+  if (!outcome) {
+    failed(name, outcome.error());
+    return;
+  }
+  Entry& entry = entries_.at(name);
+  ++(entry.record.certificate ? counters_.renewals : counters_.first_certificates);
+  entry.record.progress = schedule_.issued(name, validity_of(outcome->chain), loop_.unix_now());
+  entry.record.certificate = StoredCertificate{
+      .chain = outcome->chain.pem(), .key = outcome->key.to_pem(), .directory = outcome->directory};
+  entry.renewal_id = renewal_id(outcome->chain).value_or("");
+  log_info("acme_certificate_issued", "name=\"{}\" ca=\"{}\" valid_until={}", name, outcome->directory,
+           outcome->chain.not_after().time_since_epoch().count());
+  // Served even if it cannot be stored now.
+  save(entry);
+  auto identity = outcome->chain.identity(outcome->key);
+  if (identity && schedule_.status(name)) install_(name, std::move(*identity));
+}
+
+void Manager::failed(const std::string& name, const Failure& failure) {
+  ++counters_.failed_orders;
+  Entry& entry = entries_.at(name);
+  const UnixTime now = loop_.unix_now();
+  entry.record.progress = schedule_.failed(name, failure, now);
+  log_warn("acme_order_failed", "name=\"{}\" failures={} retry_in_s={} error={}", name,
+           entry.record.progress.failures, (entry.record.progress.retry_at - now).count(),
+           quoted(failure.error.message));
+  save(entry);
+}
+
+net::Task<> Manager::ask_for_window(std::string name) {
+  Entry& entry = entries_.at(name);
+  Outcome<Client::RenewalInfo> told = std::unexpected(Failure{.error = {ErrorCode::kNotFound, ""}});
+  if (entry.record.certificate && !entry.renewal_id.empty()) {
+    told = co_await issuer_.renewal_info(entry.record.certificate->directory, entry.renewal_id);
+  }
+  const UnixTime now = loop_.unix_now();
+  if (!told && told.error().error.code != ErrorCode::kNotFound) {
+    log_info("acme_no_renewal_window", "name=\"{}\" error={}", name, quoted(told.error().error.message));
+  }
+  entry.record.progress = told ? schedule_.window_told(name, told->window, told->retry_after, now)
+                               : schedule_.window_missing(name, now);
+  save(entry);
+}
+
+bool Manager::save(Entry& entry) {
+  auto saved = store_.save(entry.record);
+  entry.is_unsaved = !saved;
+  if (saved) return true;
+  ++counters_.failed_writes;
+  log_error("acme_record_not_stored", "name=\"{}\" error={}", entry.record.name,
+            quoted(saved.error().message));
+  return false;
+}
+
+void Manager::save_budgets() {
+  auto saved = store_.save_budgets(schedule_.budgets().encode(loop_.unix_now()));
+  if (saved) return;
+  ++counters_.failed_writes;
+  log_error("acme_budgets_not_stored", "error={}", quoted(saved.error().message));
+}
+
+void Manager::maintain() {
+  for (auto& [name, entry] : entries_) {
+    // With the disk still full the others fail as well.
+    if (entry.is_unsaved && !save(entry)) break;
+  }
+  const UnixTime now = loop_.unix_now();
+  if (to_sweep_.empty() && (now >= swept_at_ + kSweepEvery || now < swept_at_)) {
+    swept_at_ = now;
+    if (auto names = store_.names()) to_sweep_ = std::move(*names);
+  }
+  for (size_t i = 0; i < kSweptAtOnce && !to_sweep_.empty(); ++i) {
+    if (!entries_.contains(to_sweep_.back())) remove_old(to_sweep_.back());
+    to_sweep_.pop_back();
+  }
+}
+
+void Manager::remove_old(const std::string& name) {
+  auto record = store_.load(name);
+  if (!record || !*record) return;
+  UnixTime last = (*record)->progress.failed_at;
+  if ((*record)->certificate) {
+    const auto chain = tls::CertificateChain::from_pem((*record)->certificate->chain);
+    if (chain) last = std::max(last, chain->not_after());
+  }
+  if (loop_.unix_now() < last + kKeepUnwanted) return;
+  auto removed = store_.remove(name);
+  if (removed) {
+    log_info("acme_record_removed", "name=\"{}\"", name);
+  } else {
+    log_warn("acme_record_not_removed", "error={}", quoted(removed.error().message));
+  }
+}
+
+std::optional<Manager::Status> Manager::status(const std::string& name) const {
+  auto schedule = schedule_.status(name);
+  if (!schedule) return std::nullopt;
+  const auto& certificate = entries_.at(name).record.certificate;
+  return Status{.name = name,
+                .directory = certificate ? certificate->directory : std::string(),
+                .schedule = std::move(*schedule)};
+}
+
+std::vector<Manager::Status> Manager::statuses() const {
+  std::vector<Status> out;
+  for (const auto& [name, entry] : entries_) {
+    if (auto status = this->status(name)) out.push_back(std::move(*status));
+  }
+  return out;
+}
+
+void Manager::report(Metrics& metrics) const {
+  const UnixTime now = loop_.unix_now();
+  uint64_t valid = 0, expired = 0, missing = 0;
+  std::optional<std::chrono::seconds> least_left;
+  for (const Status& status : statuses()) {
+    const auto& validity = status.schedule.validity;
+    ++(!validity ? missing : now < validity->not_after ? valid : expired);
+    if (validity)
+      least_left = std::min(least_left.value_or(validity->not_after - now), validity->not_after - now);
+  }
+  metrics.gauges("culvert_acme_names", "Names that are to have a public certificate, by what they have.",
+                 "certificate", {{"valid", valid}, {"expired", expired}, {"missing", missing}});
+  metrics.gauge("culvert_acme_least_validity_seconds",
+                "How long the certificate that expires first is still valid; negative: it has expired.",
+                least_left ? static_cast<double>(least_left->count()) : 0);
+  const IssuerCounters& issuer = issuer_.counters();
+  metrics.counter("culvert_acme_orders_total", "Orders that CAs were sent.", issuer.orders);
+  metrics.counters("culvert_acme_certificates_total", "Certificates that were issued.", "kind",
+                   {{"first", counters_.first_certificates}, {"renewal", counters_.renewals}});
+  metrics.counters("culvert_acme_failures_total", "What failed on the way to a certificate.", "part",
+                   {{"name", counters_.failed_orders},
+                    {"ca", issuer.failed_cas},
+                    {"challenge", issuer.failed_challenges},
+                    {"store", counters_.failed_writes}});
+  metrics.counters("culvert_acme_limited_total", "Orders that waited for a budget, and names over the limit.",
+                   "limit", {{"budget", schedule_.held()}, {"names", counters_.refused_names}});
+}
+
+}  // namespace culvert::acme

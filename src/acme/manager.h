@@ -1,0 +1,104 @@
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "acme/issuer.h"
+#include "acme/schedule.h"
+#include "acme/store.h"
+#include "base/metrics.h"
+#include "net/event_loop.h"
+#include "tls/tls.h"
+
+namespace culvert::acme {
+
+struct ManagerOptions {
+  IssuerOptions issuer;
+  BudgetLimits budgets = {};
+  size_t max_names = 20'000;  // that are wanted at once; each costs some 10 KiB and a TLS context
+  size_t max_jobs = 4;        // orders and questions that run at once
+};
+
+struct ManagerCounters {
+  uint64_t first_certificates = 0;
+  uint64_t renewals = 0;
+  uint64_t failed_orders = 0;
+  uint64_t failed_writes = 0;  // of the store
+  uint64_t refused_names = 0;  // over max_names
+};
+
+// Keeps a valid certificate for each name that is wanted: gets one when the name is first wanted, renews it,
+// tries again what failed, and says when there is a new one. The old one stays in service until then. Lives
+// on one loop.
+//
+//   manager.want("app.example.com", tenant);   // a live route of a valid tenant has this name
+//   manager.unwant("app.example.com");         // none has any more: no further order is made
+class Manager {
+ public:
+  // A certificate is there to be served in place of the one before. Never called for an expired one. It may
+  // be called from want().
+  using Install = std::function<void(const std::string& name, tls::IdentityPtr identity)>;
+
+  // `store` and `solver` outlive it. Reads the budgets.
+  Manager(net::EventLoop& loop, ManagerOptions options, Store& store, Solver& solver, Install install);
+
+  // A hostname or a wildcard, in lower case. Wanted again by another tenant it counts for that one. kInvalid;
+  // kLimit: too many names.
+  Result<> want(const std::string& name, const std::string& tenant);
+  void unwant(const std::string& name);
+
+  // Works until stop(). Orders that run then are given up, and what was published for them is withdrawn.
+  net::Task<> run();
+  void stop();
+
+  struct Status {
+    std::string name;
+    std::string directory;  // the CA that issued the certificate, or empty
+    Schedule::Status schedule;
+  };
+  // For people: of one name, or of all that are wanted.
+  std::optional<Status> status(const std::string& name) const;
+  std::vector<Status> statuses() const;
+  void report(Metrics& metrics) const;
+  const ManagerCounters& counters() const { return counters_; }
+
+ private:
+  struct Entry {
+    Record record;
+    std::string renewal_id = {};  // of the certificate; empty: it has none
+    bool is_unsaved = false;
+  };
+
+  net::Task<> run_job(Schedule::Job job);
+  net::Task<> order(std::string name);
+  net::Task<> ask_for_window(std::string name);
+  // Reads what is stored; a certificate that cannot be used is left out.
+  Entry load(const std::string& name, std::optional<Validity>& validity);
+  void take(const std::string& name, Outcome<IssuedCertificate> outcome);
+  void failed(const std::string& name, const Failure& failure);
+  bool save(Entry& entry);
+  void save_budgets();
+  void start_jobs();
+  void maintain();
+  void remove_old(const std::string& name);
+
+  net::EventLoop& loop_;
+  const ManagerOptions options_;
+  Store& store_;
+  const Install install_;
+  Issuer issuer_;
+  Schedule schedule_;
+  // The wanted ones, and those with a job that runs.
+  std::map<std::string, Entry> entries_;
+  std::vector<std::string> to_sweep_;  // stored names that are looked at for removal
+  UnixTime swept_at_{};
+  bool is_stopped_ = false;
+  ManagerCounters counters_;
+  net::Notify changed_;
+  net::TaskGroup tasks_;
+};
+
+}  // namespace culvert::acme
