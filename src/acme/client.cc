@@ -24,6 +24,18 @@ std::string names_text(const std::vector<std::string>& names) {
   return names.size() == 1 ? names.front() : fmt::format("{} and {} more", names.front(), names.size() - 1);
 }
 
+// How long to wait between two questions whether something is done.
+class Pauses {
+ public:
+  Duration next(std::optional<Duration> asked) {
+    const Duration usual = std::exchange(usual_, std::min(usual_ * 2, kLongestPause));
+    return asked ? std::clamp(*asked, kFirstPause, kLongestAskedPause) : usual;
+  }
+
+ private:
+  Duration usual_ = kFirstPause;
+};
+
 template <class T>
 std::unexpected<Failure> pass(const Outcome<T>& outcome) {
   return std::unexpected(outcome.error());
@@ -228,24 +240,22 @@ net::Task<Outcome<>> Client::begin_challenge(std::string url) {
   co_return Outcome<>();
 }
 
-// False: the deadline is before the end of the pause.
-net::Task<bool> Client::pause(std::optional<Duration> asked, Duration& usual) {
-  const Duration wait = asked ? std::clamp(*asked, kFirstPause, kLongestAskedPause) : usual;
-  usual = std::min(usual * 2, kLongestPause);
+// False: it would end after the deadline.
+net::Task<bool> Client::pause(Duration wait) {
   if (loop_.now() + wait >= deadline_) co_return false;
   co_await net::sleep_for(loop_, wait);
   co_return true;
 }
 
 net::Task<Outcome<Authorization>> Client::wait_for_authorization(std::string url) {
-  Duration usual = kFirstPause;
+  Pauses pauses;
   for (;;) {
     auto response = co_await post({.what = "an authorization", .url = url, .payload = {}});
     if (!response) co_return pass(response);
     auto parsed = parse_authorization(response->body);
     if (!parsed) co_return std::unexpected(unusable("the request for an authorization", parsed.error()));
     if (parsed->status != AuthorizationStatus::kPending) co_return std::move(*parsed);
-    const bool in_time = co_await pause(retry_after(response->headers, loop_.unix_now()), usual);
+    const bool in_time = co_await pause(pauses.next(retry_after(response->headers, loop_.unix_now())));
     if (!in_time) {
       co_return std::unexpected(
           failed({ErrorCode::kTimeout,
@@ -256,7 +266,7 @@ net::Task<Outcome<Authorization>> Client::wait_for_authorization(std::string url
 
 // Until it is at least so far, or fails.
 net::Task<Outcome<Order>> Client::wait_for_order(std::string url, OrderStatus wanted, std::string what) {
-  Duration usual = kFirstPause;
+  Pauses pauses;
   for (;;) {
     auto response = co_await post({.what = what, .url = url, .payload = {}});
     if (!response) co_return pass(response);
@@ -266,7 +276,7 @@ net::Task<Outcome<Order>> Client::wait_for_order(std::string url, OrderStatus wa
       co_return std::unexpected(refused(name(), what, order->error.value_or(Problem{})));
     }
     if (order->status >= wanted) co_return std::move(*order);
-    const bool in_time = co_await pause(retry_after(response->headers, loop_.unix_now()), usual);
+    const bool in_time = co_await pause(pauses.next(retry_after(response->headers, loop_.unix_now())));
     if (!in_time) {
       co_return std::unexpected(
           failed({ErrorCode::kTimeout, fmt::format("{} did not issue {} in time", name(), what)}));

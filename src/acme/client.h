@@ -86,7 +86,7 @@ class Client {
   net::Task<Outcome<>> register_account();
   net::Task<Outcome<Order>> wait_for_order(std::string url, OrderStatus wanted, std::string what);
   net::Task<Outcome<std::string>> download(std::string url);
-  net::Task<bool> pause(std::optional<Duration> asked, Duration& usual);
+  net::Task<bool> pause(Duration wait);
 
   Failure failed(Error error) const;
   // Of an answer with an error status.

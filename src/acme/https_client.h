@@ -23,9 +23,9 @@ class HttpsClient {
   ~HttpsClient();
 
   // The answer, whatever its status but a redirect; the target and the Host of the request are those of
-  // `url`. Errors: kUnavailable and kTimeout (not reached, or lost before the answer), kUnauthorized (not the
-  // server of that name), kLimit (the body is over `cap`), kInvalid (a redirect, or not HTTP). The message
-  // names the server.
+  // `url`. Errors: kUnavailable, kTimeout and kReset (not reached, or lost before the answer), kUnauthorized
+  // (not the server of that name), kLimit (the body is over `cap`), kInvalid (a redirect, or not HTTP). The
+  // message names the server.
   net::Task<Result<http::Response>> call(HttpsUrl url, http::Request request, size_t cap, TimePoint deadline);
 
  private:

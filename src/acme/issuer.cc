@@ -39,7 +39,7 @@ std::optional<Duration> sooner(std::optional<Duration> a, std::optional<Duration
 
 // A CA that refuses to replace a certificate may issue another one all the same (RFC 9773, 5).
 bool may_order_without_replacing(const Failure& failure) {
-  return failure.error.code != ErrorCode::kUnavailable && failure.error.code != ErrorCode::kTimeout;
+  return failure.error.code == ErrorCode::kInvalid || failure.error.code == ErrorCode::kConflict;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/hostname.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -65,15 +66,17 @@ Result<> Manager::want(const std::string& name, const std::string& tenant) {
     return fail(ErrorCode::kInvalid, "{} cannot have a certificate: it is not a lower-case hostname",
                 quoted(name));
   }
-  if (!schedule_.status(name) && schedule_.size() >= options_.max_names) {
+  const bool is_new = !schedule_.status(name);
+  if (is_new && schedule_.size() >= options_.max_names) {
     ++counters_.refused_names;
     return fail(ErrorCode::kLimit, "{} gets no certificate: {} names have one already", name,
                 options_.max_names);
   }
-  std::optional<Validity> validity;
   auto place = entries_.find(name);
-  if (place == entries_.end()) place = entries_.emplace(name, load(name, validity)).first;
-  schedule_.add(name, tenant, place->second.record.progress, validity, loop_.unix_now());
+  if (place == entries_.end()) place = entries_.emplace(name, load(name)).first;
+  const Entry& entry = place->second;
+  schedule_.add(name, tenant, entry.record.progress, entry.validity, loop_.unix_now());
+  if (is_new) install(name, entry);
   changed_.notify();
   return {};
 }
@@ -82,10 +85,15 @@ void Manager::unwant(const std::string& name) {
   const auto status = schedule_.status(name);
   if (!status) return;
   schedule_.remove(name);
-  if (!status->is_running) entries_.erase(name);
+  if (!status->is_running) forget(name);
 }
 
-Manager::Entry Manager::load(const std::string& name, std::optional<Validity>& validity) {
+void Manager::forget(const std::string& name) {
+  entries_.erase(name);
+  unsaved_.erase(name);
+}
+
+Manager::Entry Manager::load(const std::string& name) {
   Entry out{.record = {.name = name}};
   auto stored = store_.load(name);
   if (!stored) log_error("acme_record_lost", "name=\"{}\" error={}", name, quoted(stored.error().message));
@@ -98,10 +106,14 @@ Manager::Entry Manager::load(const std::string& name, std::optional<Validity>& v
     out.record.certificate.reset();
     return out;
   }
-  validity = validity_of(usable->chain);
+  out.validity = validity_of(usable->chain);
   out.renewal_id = renewal_id(usable->chain).value_or("");
-  if (loop_.unix_now() < validity->not_after) install_(name, std::move(usable->identity));
+  out.identity = std::move(usable->identity);
   return out;
+}
+
+void Manager::install(const std::string& name, const Entry& entry) {
+  if (entry.identity && loop_.unix_now() < entry.validity->not_after) install_(name, entry.identity);
 }
 
 net::Task<> Manager::run() {
@@ -135,7 +147,7 @@ net::Task<> Manager::run_job(Schedule::Job job) {
   } else {
     co_await order(job.name);
   }
-  if (!schedule_.status(job.name)) entries_.erase(job.name);
+  if (!schedule_.status(job.name)) forget(job.name);
   changed_.notify();
 }
 
@@ -163,8 +175,12 @@ void Manager::take(const std::string& name, Outcome<IssuedCertificate> outcome) 
     return;
   }
   Entry& entry = entries_.at(name);
+  auto identity = outcome->chain.identity(outcome->key);
+  CHECK(identity);
   ++(entry.record.certificate ? counters_.renewals : counters_.first_certificates);
-  entry.record.progress = schedule_.issued(name, validity_of(outcome->chain), loop_.unix_now());
+  entry.validity = validity_of(outcome->chain);
+  entry.identity = std::move(*identity);
+  entry.record.progress = schedule_.issued(name, *entry.validity, loop_.unix_now());
   entry.record.certificate = StoredCertificate{
       .chain = outcome->chain.pem(), .key = outcome->key.to_pem(), .directory = outcome->directory};
   entry.renewal_id = renewal_id(outcome->chain).value_or("");
@@ -172,8 +188,7 @@ void Manager::take(const std::string& name, Outcome<IssuedCertificate> outcome) 
            outcome->chain.not_after().time_since_epoch().count());
   // Served even if it cannot be stored now.
   save(entry);
-  auto identity = outcome->chain.identity(outcome->key);
-  if (identity && schedule_.status(name)) install_(name, std::move(*identity));
+  if (schedule_.status(name)) install(name, entry);
 }
 
 void Manager::failed(const std::string& name, const Failure& failure) {
@@ -204,8 +219,11 @@ net::Task<> Manager::ask_for_window(std::string name) {
 
 bool Manager::save(Entry& entry) {
   auto saved = store_.save(entry.record);
-  entry.is_unsaved = !saved;
-  if (saved) return true;
+  if (saved) {
+    unsaved_.erase(entry.record.name);
+    return true;
+  }
+  unsaved_.insert(entry.record.name);
   ++counters_.failed_writes;
   log_error("acme_record_not_stored", "name=\"{}\" error={}", entry.record.name,
             quoted(saved.error().message));
@@ -220,9 +238,8 @@ void Manager::save_budgets() {
 }
 
 void Manager::maintain() {
-  for (auto& [name, entry] : entries_) {
-    // With the disk still full the others fail as well.
-    if (entry.is_unsaved && !save(entry)) break;
+  // With the disk still full the others fail as well.
+  while (!unsaved_.empty() && save(entries_.at(*unsaved_.begin()))) {
   }
   const UnixTime now = loop_.unix_now();
   if (to_sweep_.empty() && (now >= swept_at_ + kSweepEvery || now < swept_at_)) {

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -68,15 +69,19 @@ class Manager {
  private:
   struct Entry {
     Record record;
-    std::string renewal_id = {};  // of the certificate; empty: it has none
-    bool is_unsaved = false;
+    // Of its certificate, if it has one that can be used.
+    std::optional<Validity> validity = std::nullopt;
+    std::string renewal_id = {};  // empty: it has none
+    tls::IdentityPtr identity = nullptr;
   };
 
   net::Task<> run_job(Schedule::Job job);
   net::Task<> order(std::string name);
   net::Task<> ask_for_window(std::string name);
   // Reads what is stored; a certificate that cannot be used is left out.
-  Entry load(const std::string& name, std::optional<Validity>& validity);
+  Entry load(const std::string& name);
+  void install(const std::string& name, const Entry& entry);
+  void forget(const std::string& name);
   void take(const std::string& name, Outcome<IssuedCertificate> outcome);
   void failed(const std::string& name, const Failure& failure);
   bool save(Entry& entry);
@@ -93,6 +98,7 @@ class Manager {
   Schedule schedule_;
   // The wanted ones, and those with a job that runs.
   std::map<std::string, Entry> entries_;
+  std::set<std::string> unsaved_;      // names of entries that could not be stored
   std::vector<std::string> to_sweep_;  // stored names that are looked at for removal
   UnixTime swept_at_{};
   bool is_stopped_ = false;

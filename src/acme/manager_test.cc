@@ -162,6 +162,25 @@ TEST_F(ManagerTest, WhatNobodyWantsIsNotOrdered) {
   EXPECT_TRUE(is_served("b.test"));
 }
 
+// What is wanted again while its job runs has been dropped by who serves it.
+TEST_F(ManagerTest, WhatIsWantedAgainIsInstalledAgain) {
+  want("a.test");
+  run_until(loop_, [this] { return is_served("a.test"); });
+  stop();
+  change_stored("a.test", [](Record& record) { record.progress.renew_at = UnixTime(1s); });
+  fake_.pending_polls = 1'000'000;
+  start();
+  want("a.test");
+  run_until(loop_, [this] { return table_.size() == 1; });
+  for (int i = 0; i < 2; ++i) {
+    manager_->unwant("a.test");
+    served_.clear();
+    want("a.test");
+    EXPECT_TRUE(is_served("a.test"));
+    EXPECT_TRUE(manager_->status("a.test")->schedule.validity);
+  }
+}
+
 TEST_F(ManagerTest, OneOrderForAName) {
   fake_.pending_polls = 2;
   want("a.test");
@@ -209,16 +228,21 @@ TEST_F(ManagerTest, ACertificateThatCannotBeUsedIsOrderedAgain) {
   EXPECT_EQ(fake_.issued, 2u);
 }
 
-TEST_F(ManagerTest, ExpiredOnesAreNotServed) {
-  fake_.lifetime = 1h + 2s;
-  want("a.test");
-  run_until(loop_, [this] { return is_served("a.test"); });
-  fake_.stop();
-  run_until(loop_,
-            [this] { return loop_.unix_now() > manager_->status("a.test")->schedule.validity->not_after; });
-  restart();
+TEST_F(ManagerTest, ExpiredOnesAreNotServedButRenewed) {
+  const UnixTime now = loop_.unix_now();
+  tls::testing::RequestSigner signer;
+  const tls::P256Key key = tls::P256Key::generate();
+  const std::string chain = signer.issue(tls::certificate_request(key, {"a.test"}).value(),
+                                         now - std::chrono::days(2), now - std::chrono::days(1));
+  ASSERT_TRUE(
+      store_.save({.name = "a.test",
+                   .progress = {},
+                   .certificate = StoredCertificate{
+                       .chain = chain, .key = key.to_pem(), .directory = fake_.ca().directory.to_string()}}));
   want("a.test");
   EXPECT_FALSE(is_served("a.test"));
+  run_until(loop_, [this] { return is_served("a.test"); });
+  EXPECT_EQ(manager_->counters().renewals, 1u);
 }
 
 TEST_F(ManagerTest, OldRecordsThatNobodyWantsAreRemoved) {

@@ -156,6 +156,7 @@ Result<CertificateChain> CertificateChain::from_pem(std::string_view pem) {
   auto not_after = unix_time_of(X509_get0_notAfter(leaf));
   if (!not_before) return std::unexpected(not_before.error());
   if (!not_after) return std::unexpected(not_after.error());
+  if (*not_after <= *not_before) return fail(ErrorCode::kInvalid, "the certificate ends before it begins");
   CertificateChain out;
   for (const X509Ptr& certificate : *certificates) out.pem_ += to_pem(certificate.get());
   out.leaf_der_ = der_of(i2d_X509, static_cast<const X509*>(leaf));

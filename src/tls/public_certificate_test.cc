@@ -107,6 +107,8 @@ TEST(CertificateChain, RefusesBrokenText) {
   EXPECT_FALSE(CertificateChain::from_pem("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
   EXPECT_FALSE(CertificateChain::from_pem(pem.substr(0, pem.size() - 40)));
   EXPECT_THAT(CertificateChain::from_pem(pem + other).error().message, HasSubstr("not issued by the next"));
+  EXPECT_THAT(CertificateChain::from_pem(issue(ca, {"a.test"}, kNow, kNow).pem).error().message,
+              HasSubstr("before it begins"));
   std::string many;
   for (size_t i = 0; i <= CertificateChain::kMaxCertificates; ++i) many += ca.root_pem();
   EXPECT_EQ(CertificateChain::from_pem(many).error().code, ErrorCode::kLimit);
