@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "acme/fake_ca_fixture.h"
+#include "net/testing.h"
 
 namespace culvert::acme {
 namespace {

@@ -15,7 +15,6 @@
 #include "base/encoding.h"
 #include "http/server.h"
 #include "net/tcp.h"
-#include "net/testing.h"
 #include "tls/csr_fixture.h"
 #include "tls/tls.h"
 
@@ -25,10 +24,11 @@ namespace culvert::acme::testing {
 
 class FakeCa {
  public:
-  explicit FakeCa(net::EventLoop& loop)
+  // Listens on this IPv4 address, on a port that is free.
+  explicit FakeCa(net::EventLoop& loop, const SocketAddr& address = SocketAddr::v4({127, 0, 0, 1}, 0))
       : loop_(loop),
-        https_ca_(tls::InternalCa::load(tls::InternalCa::create("Fake CA", unix_now())).value()),
-        identity_(https_ca_->issue("127.0.0.1", unix_now()).value()),
+        address_(address),
+        https_ca_(tls::InternalCa::load(tls::InternalCa::create("Fake CA", loop.unix_now())).value()),
         server_(loop, {}, [this](http::Exchange& exchange) { return answer(exchange); }),
         tasks_(loop) {
     start();
@@ -102,12 +102,12 @@ class FakeCa {
   };
 
   void start() {
-    listener_ = net::TcpListener::listen(loop_, SocketAddr::v4({127, 0, 0, 1}, 0), {}).value();
-    port_ = listener_->local_addr().port();
+    listener_ = net::TcpListener::listen(loop_, address_, {}).value();
+    address_ = listener_->local_addr();
     tasks_.spawn(accept_all());
   }
   std::string url(const std::string& path) const {
-    return fmt::format("https://127.0.0.1:{}{}", port_, path);
+    return fmt::format("https://{}{}", address_.to_string(), path);
   }
 
   net::Task<> accept_all() {
@@ -118,7 +118,10 @@ class FakeCa {
     }
   }
   net::Task<> serve(std::unique_ptr<net::ByteStream> transport) {
-    auto stream = co_await tls::accept(std::move(transport), {}, identity_, {}, net::testing::soon());
+    const std::string host = address_.to_string().substr(0, address_.to_string().find(':'));
+    auto identity = https_ca_->issue(host, loop_.unix_now()).value();
+    auto stream = co_await tls::accept(std::move(transport), {}, std::move(identity), {},
+                                       loop_.now() + std::chrono::seconds(20));
     if (!stream) co_return;
     ++connections;
     co_await server_.serve(std::move(*stream));
@@ -302,7 +305,7 @@ class FakeCa {
     if (issues_for_other_name) {
       request = tls::certificate_request(tls::P256Key::generate(), {"other.test"}).value();
     }
-    const UnixTime from = unix_now() - std::chrono::hours(1);
+    const UnixTime from = loop_.unix_now() - std::chrono::hours(1);
     order.chain = signer_.issue(request, from, from + lifetime);
     order.status = "valid";
     ++issued;
@@ -327,13 +330,12 @@ class FakeCa {
   }
 
   net::EventLoop& loop_;
+  SocketAddr address_;
   std::unique_ptr<tls::InternalCa> https_ca_;
-  tls::IdentityPtr identity_;
   tls::testing::RequestSigner signer_;
   http::Server server_;
   net::TaskGroup tasks_;
   std::unique_ptr<net::TcpListener> listener_;
-  uint16_t port_ = 0;
   uint64_t nonces_ = 0;
   std::set<std::string> live_nonces_, known_accounts_;
   std::vector<Authorization> placed_authorizations_;

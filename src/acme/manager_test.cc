@@ -5,6 +5,7 @@
 #include "acme/challenge_table.h"
 #include "acme/fake_ca_fixture.h"
 #include "acme/memory_store_fixture.h"
+#include "net/testing.h"
 
 namespace culvert::acme {
 namespace {

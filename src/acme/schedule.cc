@@ -93,7 +93,7 @@ Schedule::Running Schedule::finish(const std::string& name, bool is_issued, Unix
   return std::move(job.mapped());
 }
 
-Progress Schedule::go_on(const std::string& name, Running ended) {
+Progress Schedule::go_on(const std::string& name, const Running& ended) {
   const auto place = entries_.find(name);
   if (place == entries_.end()) return ended.progress;
   Entry& entry = place->second;
@@ -110,7 +110,7 @@ Progress Schedule::issued(const std::string& name, const Validity& validity, Uni
   job.validity = validity;
   choose_by_lifetime(job.progress, validity, random_);
   job.progress.ask_at = now + window_wait(Duration(1h), random_);
-  return go_on(name, std::move(job));
+  return go_on(name, job);
 }
 
 Progress Schedule::failed(const std::string& name, const Failure& failure, UnixTime now) {
@@ -125,7 +125,7 @@ Progress Schedule::failed(const std::string& name, const Failure& failure, UnixT
   progress.retry_at = now + pause;
   progress.failed_at = now;
   progress.last_error = failure.error.message;
-  return go_on(name, std::move(job));
+  return go_on(name, job);
 }
 
 Progress Schedule::window_told(const std::string& name, const RenewalWindow& window,
@@ -137,13 +137,13 @@ Progress Schedule::window_told(const std::string& name, const RenewalWindow& win
     job.progress.renew_at = renewal_in_window(window, *job.validity, random_);
   }
   job.progress.ask_at = now + window_wait(retry_after, random_);
-  return go_on(name, std::move(job));
+  return go_on(name, job);
 }
 
 Progress Schedule::window_missing(const std::string& name, UnixTime now) {
   Running job = finish(name, false, now);
   job.progress.ask_at = now + window_wait(std::nullopt, random_);
-  return go_on(name, std::move(job));
+  return go_on(name, job);
 }
 
 std::optional<Schedule::Status> Schedule::status(const std::string& name) const {

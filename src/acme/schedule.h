@@ -85,7 +85,7 @@ class Schedule {
   static UnixTime order_due(const Entry& entry);
   void wait(const std::string& name, Entry& entry);
   Running finish(const std::string& name, bool is_issued, UnixTime now);
-  Progress go_on(const std::string& name, Running ended);
+  Progress go_on(const std::string& name, const Running& ended);
 
   Random& random_;
   Budgets budgets_;
