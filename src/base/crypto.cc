@@ -10,6 +10,30 @@
 #include "base/check.h"
 
 namespace culvert {
+namespace {
+
+const EVP_MD* evp_of(HashFunction function) {
+  switch (function) {
+    case HashFunction::kSha256:
+      return EVP_sha256();
+    case HashFunction::kSha384:
+      return EVP_sha384();
+    case HashFunction::kSha512:
+      return EVP_sha512();
+  }
+  check_failed(__FILE__, __LINE__, "a hash function that exists");
+}
+
+// Of the function's size.
+void hmac_into(HashFunction function, ByteView key, ByteView data, MutableBytes out) {
+  CHECK(key.size() <= INT_MAX);
+  // HMAC() reads a null key as "the key of last time"; an empty span may have a null pointer.
+  const void* key_data = key.empty() ? "" : static_cast<const void*>(key.data());
+  CHECK(HMAC(evp_of(function), key_data, static_cast<int>(key.size()), data.data(), data.size(), out.data(),
+             nullptr) != nullptr);
+}
+
+}  // namespace
 
 Sha256 sha256(ByteView data) {
   Sha256 digest;
@@ -18,12 +42,14 @@ Sha256 sha256(ByteView data) {
 }
 
 Sha256 hmac_sha256(ByteView key, ByteView data) {
-  CHECK(key.size() <= INT_MAX);
   Sha256 digest;
-  // HMAC() reads a null key as "the key of last time"; an empty span may have a null pointer.
-  const void* key_data = key.empty() ? "" : static_cast<const void*>(key.data());
-  CHECK(HMAC(EVP_sha256(), key_data, static_cast<int>(key.size()), data.data(), data.size(), digest.data(),
-             nullptr) != nullptr);
+  hmac_into(HashFunction::kSha256, key, data, digest);
+  return digest;
+}
+
+Bytes hmac(HashFunction function, ByteView key, ByteView data) {
+  Bytes digest(static_cast<size_t>(EVP_MD_get_size(evp_of(function))));
+  hmac_into(function, key, data, digest);
   return digest;
 }
 

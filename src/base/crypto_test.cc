@@ -31,6 +31,18 @@ TEST(HmacSha256, EmptyKeyAndData) {
   EXPECT_EQ(to_hex(hmac_sha256({}, {})), "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
 }
 
+// RFC 4231, 4.3.
+TEST(Hmac, KnownVectors) {
+  const ByteView key = as_bytes("Jefe"), data = as_bytes("what do ya want for nothing?");
+  EXPECT_EQ(to_hex(hmac(HashFunction::kSha256, key, data)), to_hex(hmac_sha256(key, data)));
+  EXPECT_EQ(to_hex(hmac(HashFunction::kSha384, key, data)),
+            "af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e"
+            "8e2240ca5e69e2c78b3239ecfab21649");
+  EXPECT_EQ(to_hex(hmac(HashFunction::kSha512, key, data)),
+            "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554"
+            "9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737");
+}
+
 // FIPS 202: the beginning of SHAKE128 of the empty message.
 TEST(Shake128, KnownVector) {
   std::array<uint8_t, 32> out;
