@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 
 #include "base/check.h"
 #include "base/descriptor.h"
+#include "base/text.h"
 #include "net/ready_socket.h"
 
 namespace culvert::net {
@@ -164,6 +166,18 @@ std::string ProcessEnd::to_string() const {
   if (!in_time) return "no end in time";
   if (signal) return fmt::format("signal {} ({})", *signal, strsignal(*signal));
   return fmt::format("exit status {}", exit_status);
+}
+
+Result<> check_program(const std::string& path) {
+  const auto invalid = [&](std::string_view fault) {
+    return fail(ErrorCode::kInvalid, "invalid program {}: {}", quoted(path), fault);
+  };
+  if (!path.starts_with('/')) return invalid("the path is not absolute");
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) return invalid(std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) return invalid("it is no file");
+  if (::access(path.c_str(), X_OK) != 0) return invalid("this user may not run it; allow it with `chmod +x`");
+  return {};
 }
 
 Task<Result<ProcessEnd>> run_process(EventLoop& loop, ProcessOptions options, TimePoint deadline) {

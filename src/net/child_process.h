@@ -27,6 +27,9 @@ struct ProcessEnd {
   std::string to_string() const;
 };
 
+// kInvalid: the path is not absolute, or leads to no file that this user may run; the message says which.
+Result<> check_program(const std::string& path);
+
 // Runs a program to its end, without blocking the loop: in a process group of its own, in the directory /,
 // with nothing to read and no descriptor of ours. When it ends, at the deadline, or when the task is
 // cancelled, all that is left of its group is killed. Errors: kIo, when it cannot be started; the message

@@ -168,5 +168,20 @@ TEST_F(ChildProcess, AProgramThatCannotBeStartedIsNamed) {
   }
 }
 
+TEST(CheckProgram, SaysWhyAFileCannotBeRun) {
+  EXPECT_TRUE(check_program("/bin/sh"));
+  const std::pair<const char*, const char*> bad[] = {{"", "not absolute"},
+                                                     {"sh", "not absolute"},
+                                                     {"/nonexistent", "No such file"},
+                                                     {"/etc", "no file"},
+                                                     {"/etc/passwd", "chmod +x"}};
+  for (const auto& [path, fault] : bad) {
+    const auto checked = check_program(path);
+    ASSERT_FALSE(checked) << path;
+    EXPECT_EQ(checked.error().code, ErrorCode::kInvalid);
+    EXPECT_THAT(checked.error().message, HasSubstr(fault));
+  }
+}
+
 }  // namespace
 }  // namespace culvert::net
