@@ -8,10 +8,6 @@
 
 namespace culvert::dns {
 
-// What an answer over UDP has at most: it fits every path without fragments, which resolvers may not get
-// (RFC 9715), and multiplies what a forged sender may direct at a victim by little.
-inline constexpr size_t kMaxUdpSize = 1232;
-
 // Answers the queries for a set of zones. It follows no alias and asks nobody else. It does no I/O.
 class Authority {
  public:

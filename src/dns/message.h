@@ -15,6 +15,10 @@ inline constexpr size_t kMaxMessageSize = 65535;
 // What a peer without EDNS takes over UDP (RFC 1035, 2.3.4).
 inline constexpr size_t kMinUdpSize = 512;
 
+// What an answer over UDP has at most, whatever the peer takes: it fits every path without fragments, which
+// resolvers may not get (RFC 9715), and multiplies what a forged sender may direct at a victim by little.
+inline constexpr size_t kMaxUdpSize = 1232;
+
 enum class Opcode : uint8_t { kQuery = 0, kUpdate = 5 };
 
 // RFC 1035, 4.1.1; RFC 2136, 2.2; from 16 on RFC 6891 and, of the TSIG record's own field, RFC 8945.

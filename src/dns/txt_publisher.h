@@ -10,8 +10,8 @@ namespace culvert::dns {
 class Authority;
 
 // What puts TXT values where the name servers of a name have them, and takes them away again: for DNS-01 of
-// ACME (RFC 8555, 8.4). Several values of one name stand beside each other, and both calls may be repeated. It
-// outlives its calls.
+// ACME (RFC 8555, 8.4). Several values of one name stand beside each other, and both calls may be repeated.
+// It outlives its calls.
 class TxtPublisher {
  public:
   virtual ~TxtPublisher() = default;

@@ -81,6 +81,10 @@ class Resolver {
   std::shared_ptr<Lookup> look_up(const std::string& given);
   // False: too many questions are unanswered.
   bool ask_texts(const std::string& name, DnsChannel::TextsCallback callback);
+  const std::vector<SocketAddr>& servers() {
+    notice_changes();
+    return conf_.servers;
+  }
   const ResolverCounters& counters() const { return *counters_; }
 
  private:
@@ -233,6 +237,8 @@ size_t Resolver::questions() const {
 std::shared_ptr<Lookup> look_up(EventLoop& loop, const std::string& host) {
   return ResolverSlot::of(loop)->look_up(host);
 }
+
+std::vector<SocketAddr> resolver_servers(EventLoop& loop) { return ResolverSlot::of(loop)->servers(); }
 
 const ResolverCounters& resolver_counters(EventLoop& loop) { return ResolverSlot::of(loop)->counters(); }
 

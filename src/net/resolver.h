@@ -35,6 +35,9 @@ Task<std::vector<Result<std::vector<SocketAddr>>>> resolve_all(EventLoop& loop, 
 // unanswered); the message names the name.
 Task<Result<std::vector<std::string>>> resolve_texts(EventLoop& loop, std::string name, TimePoint deadline);
 
+// The name servers that this loop asks, which resolve names for it: for questions of other types.
+std::vector<SocketAddr> resolver_servers(EventLoop& loop);
+
 // Of one loop. Literals and localhost are not lookups.
 struct ResolverCounters {
   uint64_t lookups = 0;

@@ -354,6 +354,14 @@ TEST_F(ResolverTest, TheLoopMayGoWhileANameIsAskedFor) {
   EXPECT_FALSE(out);
 }
 
+TEST_F(ResolverTest, ItsServersAreThoseOfTheFileAsItIsNow) {
+  configure_resolver(*loop, {.resolv_conf = directory + "/resolv.conf", .hosts = directory + "/hosts"});
+  write("resolv.conf", "nameserver 192.0.2.1\nnameserver 2001:db8::1\n");
+  EXPECT_EQ(resolver_servers(*loop), (std::vector{addr("192.0.2.1:53"), addr("[2001:db8::1]:53")}));
+  write("resolv.conf", "nameserver 192.0.2.200\n");
+  EXPECT_EQ(resolver_servers(*loop), std::vector{addr("192.0.2.200:53")});
+}
+
 TEST_F(ResolverTest, TextsAreThoseOfAllTxtRecords) {
   auto& dns = serve([](const std::string& name, uint16_t type) -> DnsReply {
     if (type != kTypeTxt) return {};
