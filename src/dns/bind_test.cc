@@ -1,14 +1,11 @@
 // The update client beside BIND, Debian's package bind9.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "dns/process_fixture.h"
 #include "dns/testing.h"
 #include "dns/update_client.h"
 #include "net/network_watch.h"
@@ -65,28 +62,21 @@ class ShiftedPlatform final : public net::Platform {
 struct BindTest : ::testing::Test {
   void SetUp() override {
     if (!std::filesystem::exists(kNamed)) GTEST_SKIP() << "Debian's package bind9 is not installed";
-    std::string pattern = ::testing::TempDir() + "bind-XXXXXX";
-    directory = mkdtemp(pattern.data());
+    directory = testing::make_directory(::testing::TempDir() + "bind-");
     // Free for both, unless another test takes it meanwhile.
     port = net::TcpListener::listen(loop, net::testing::addr("127.0.0.1:0"), {}).value()->local_addr().port();
     write_files();
-    start();
-    for (int i = 0; i < 500 && !answers(); ++i) {
-      if (::waitpid(pid, nullptr, WNOHANG) == pid) {
-        pid = -1;
-        if (log().find("permission denied") != std::string::npos)
-          GTEST_SKIP() << "this system (AppArmor?) lets named not read " << directory;
-        FAIL() << log();
-      }
-      ::usleep(20'000);
-    }
-    ASSERT_TRUE(answers()) << log();
+    named = std::make_unique<testing::ServerProcess>(
+        directory,
+        std::vector<std::string>{kNamed, "-g", "-n", "1", "-c", (directory / "named.conf").native()});
+    bool is_ready = false;
+    for (int i = 0; i < 100 && !is_ready && !named->has_ended(); ++i) is_ready = answers();
+    if (named->has_ended() && named->log().find("permission denied") != std::string::npos)
+      GTEST_SKIP() << "this system (AppArmor?) lets named not read " << directory;
+    ASSERT_TRUE(is_ready) << named->log();
   }
   void TearDown() override {
-    if (pid > 0) {
-      ::kill(pid, SIGKILL);
-      ::waitpid(pid, nullptr, 0);
-    }
+    named.reset();
     if (!directory.empty()) std::filesystem::remove_all(directory);
   }
 
@@ -107,23 +97,6 @@ struct BindTest : ::testing::Test {
           << "$TTL 60\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\nns A 127.0.0.1\n"
              "_acme-challenge.alias CNAME elsewhere.example.org.\n";
     }
-  }
-
-  void start() {
-    const pid_t parent = ::getpid();
-    const std::string config = (directory / "named.conf").native(), log_file = (directory / "log").native();
-    pid = ::fork();
-    if (pid != 0) return;
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (::getppid() != parent) ::_exit(1);
-    if (::freopen(log_file.c_str(), "w", stderr) == nullptr) ::_exit(1);
-    ::execl(kNamed, kNamed, "-g", "-n", "1", "-c", config.c_str(), nullptr);
-    ::_exit(1);
-  }
-
-  std::string log() const {
-    std::ifstream file(directory / "log");
-    return {std::istreambuf_iterator<char>(file), {}};
   }
 
   SocketAddr address() const { return SocketAddr::v4({127, 0, 0, 1}, port); }
@@ -163,7 +136,7 @@ struct BindTest : ::testing::Test {
   net::EventLoop loop;
   std::filesystem::path directory;
   uint16_t port = 0;
-  pid_t pid = -1;
+  std::unique_ptr<testing::ServerProcess> named;
 };
 
 TEST_F(BindTest, ValuesComeAndGo) {

@@ -7,48 +7,22 @@
 #include <fstream>
 #include <map>
 
-#include "dns/server.h"
 #include "dns/testing.h"
 #include "dns/testing_server.h"
+#include "dns/testing_site.h"
 #include "net/resolver.h"
 
 namespace culvert::dns {
 namespace {
 
 using net::testing::run_task;
-using net::testing::run_until;
 using testing::FakeServer;
 using ::testing::HasSubstr;
 using testing::name;
+using testing::Site;
 using namespace std::chrono_literals;
 
 constexpr const char* kName = "_acme-challenge.example.net";
-
-// One of our own servers, as the authoritative one of a test.
-struct Site {
-  Site(net::EventLoop& its_loop, const SocketAddr& address, std::string_view apex) : loop(its_loop) {
-    EXPECT_TRUE(authority.add(
-        Zone::make(
-            {.apex = name(apex), .name_servers = {name("ns1.test")}, .contact = name("hostmaster.test")})
-            .value()));
-    server = Server::listen(loop, address, authority).value();
-  }
-  ~Site() { stop(); }
-  void stop() {
-    if (!server) return;
-    net::TaskGroup tasks(loop);
-    tasks.spawn(server->stop());
-    run_until(loop, [&] { return tasks.size() == 0; });
-    server.reset();
-  }
-  void put(std::string_view where, std::string value) {
-    ASSERT_TRUE(authority.find(name(where))->put(name(where), std::move(value)));
-  }
-
-  net::EventLoop& loop;
-  Authority authority;
-  std::unique_ptr<Server> server;
-};
 
 // A resolver that knows delegations, and ns1.test and ns2.test at 127.0.0.2 and 127.0.0.3.
 struct VisibilityTest : ::testing::Test {
