@@ -95,7 +95,7 @@ struct BindTest : ::testing::Test {
     for (const char* zone : {"example.net", "guarded.example.net"}) {
       std::ofstream(directory / zone)
           << "$TTL 60\n@ SOA ns hostmaster 1 3600 600 86400 5\n@ NS ns\nns A 127.0.0.1\n"
-             "_acme-challenge.alias CNAME elsewhere.example.org.\n";
+             "_acme-challenge.alias CNAME elsewhere.example.org.\n*.wild CNAME elsewhere.example.org.\n";
     }
   }
 
@@ -159,17 +159,23 @@ TEST_F(BindTest, OtherAlgorithmsAndNamesBelow) {
   EXPECT_THAT(values("_acme-challenge.a.b.example.net"), UnorderedElementsAre("value"));
 }
 
+TEST_F(BindTest, AWildcardYieldsToAValue) {
+  const auto done = put(options("culvert-512", "hmac-sha512"), "_acme-challenge.app.wild.example.net");
+  EXPECT_TRUE(done) << done.error().message;
+  EXPECT_THAT(values("_acme-challenge.app.wild.example.net"), UnorderedElementsAre("value"));
+}
+
 TEST_F(BindTest, EveryRefusalIsUnderstood) {
   expect_refused(put(options("other")), ErrorCode::kUnauthorized, "does not know the TSIG key \"other\"");
   expect_refused(put(options("culvert", "hmac-sha384")), ErrorCode::kUnauthorized, "(BADKEY)");
   expect_refused(put(options("culvert", "hmac-sha256", kOtherSecret)), ErrorCode::kUnauthorized, "(BADSIG)");
   expect_refused(put(options(), "www.example.net"), ErrorCode::kUnauthorized,
-                 "grant the TSIG key \"culvert\"");
+                 "grant the TSIG key \"culvert\" TXT");
   expect_refused(put(options(), "_acme-challenge.guarded.example.net"), ErrorCode::kUnauthorized,
                  "refuses to change the zone guarded.example.net");
   expect_refused(put(options(), "_acme-challenge.example.org"), ErrorCode::kInvalid, "not authoritative");
-  expect_refused(put(options(), "_acme-challenge.alias.example.net"), ErrorCode::kInvalid,
-                 "is an alias of elsewhere.example.org");
+  expect_refused(put(options("culvert-512", "hmac-sha512"), "_acme-challenge.alias.example.net"),
+                 ErrorCode::kInvalid, "_acme-challenge.alias.example.net is an alias");
   UpdateOptions elsewhere = options();
   elsewhere.zone = name("org");
   expect_refused(put(elsewhere, "_acme-challenge.example.org"), ErrorCode::kInvalid, "(NOTAUTH)");

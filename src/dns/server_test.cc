@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "dns/stream_framing.h"
 #include "dns/testing.h"
@@ -303,6 +304,18 @@ TEST_F(DnsServerTest, APortInUseIsNamedWithWhatToDo) {
   const auto elsewhere = Server::listen(loop, addr("192.0.2.77:0"), authority);
   ASSERT_FALSE(elsewhere);
   EXPECT_THAT(elsewhere.error().message, HasSubstr("no interface of this machine has the address"));
+}
+
+TEST_F(DnsServerTest, APortOfTheSystemIsNamedWithWhatToDo) {
+  const uid_t before = ::geteuid();
+  if (before == 0) ASSERT_EQ(::seteuid(65534), 0);  // nobody
+  const auto refused = Server::listen(loop, addr("127.0.0.1:53"), authority);
+  ASSERT_EQ(::seteuid(before), 0);
+  if (refused || refused.error().code == ErrorCode::kConflict)
+    GTEST_SKIP() << "every user may use port 53 here, or it is taken";
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnauthorized);
+  EXPECT_THAT(refused.error().message, HasSubstr("cannot serve DNS on 127.0.0.1:53"));
+  EXPECT_THAT(refused.error().message, HasSubstr("setcap cap_net_bind_service=+ep"));
 }
 
 }  // namespace

@@ -26,12 +26,10 @@ std::optional<Name> zone_of(const Message& answer, const Name& name) {
   return std::nullopt;
 }
 
-const Name* alias_of(const Message& answer, const Name& name) {
-  for (const Record& record : answer.answers) {
-    const auto* cname = std::get_if<Cname>(&record.data);
-    if (cname != nullptr && record.name == name) return &cname->target;
-  }
-  return nullptr;
+// The condition that the name is no alias (RFC 2136, 2.4.3): servers drop records that are put beside CNAME
+// without a word. A question would not tell, since a wildcard may answer it, which yields to the new record.
+Record no_alias(const Name& name) {
+  return {.name = name, .type = Type::kCname, .record_class = Class::kNone, .data = Opaque{}};
 }
 
 // Whether another address of the server may do better.
@@ -63,14 +61,16 @@ net::Task<Result<>> UpdateClient::remove(Name name, std::string value) {
 
 net::Task<Result<>> UpdateClient::update(Record change) {
   const TimePoint deadline = loop_.now() + options_.timeout;
-  auto zone = co_await find_zone(change.name, deadline);
+  const Name name = change.name;
+  auto zone = co_await find_zone(name, deadline);
   if (!zone) co_return std::unexpected(with_server(zone.error()));
   Message query{.header = {.id = random_id(), .opcode = Opcode::kUpdate},
                 .questions = {{*zone, Type::kSoa, Class::kInternet}}};
+  if (change.record_class == Class::kInternet) query.answers.push_back(no_alias(name));
   query.authority.push_back(std::move(change));
   auto answer = co_await ask(std::move(query), deadline);
   if (!answer) co_return std::unexpected(with_server(answer.error()));
-  auto judged = judge(answer->message, *zone);
+  auto judged = judge(answer->message, *zone, name);
   if (!judged) co_return std::unexpected(with_server(judged.error()));
   co_return judged;
 }
@@ -88,9 +88,6 @@ net::Task<Result<Name>> UpdateClient::find_zone(Name name, TimePoint deadline) {
     auto answer = co_await ask({.header = {.id = random_id()}, .questions = {{asked, Type::kSoa}}}, deadline);
     if (!answer) co_return std::unexpected(answer.error());
     const Message& message = answer->message;
-    if (const Name* target = alias_of(message, name))
-      co_return fail(ErrorCode::kInvalid, "{} is an alias of {}; publish there, or remove the CNAME record",
-                     name.to_string(), target->to_string());
     if (auto zone = zone_of(message, asked); zone && message.header.is_authoritative)
       co_return std::move(*zone);
     refusal = to_string(message.header.rcode);
@@ -138,40 +135,45 @@ Error UpdateClient::with_server(const Error& error) const {
 }
 
 // RFC 2136, 2.2 and 3.8.
-Result<> UpdateClient::judge(const Message& answer, const Name& zone) const {
-  const std::string name = zone.to_string();
+Result<> UpdateClient::judge(const Message& answer, const Name& zone_name, const Name& name) const {
+  const std::string zone = zone_name.to_string();
   switch (answer.header.rcode) {
     case Rcode::kNoError:
       return {};
     case Rcode::kRefused:
-      return options_.key
-                 ? fail(
-                       ErrorCode::kUnauthorized,
-                       "it refuses to change the zone {} (REFUSED); grant the TSIG key {} this in the zone's "
-                       "update-policy or allow-update, for TXT records of the name",
-                       name, quoted(options_.key->name.to_string()))
-                 : fail(ErrorCode::kUnauthorized,
-                        "it refuses to change the zone {} (REFUSED); updates are not signed, give a TSIG key",
-                        name);
+      if (!options_.key) {
+        return fail(ErrorCode::kUnauthorized,
+                    "it refuses to change the zone {} (REFUSED); updates are not signed, give a TSIG key",
+                    zone);
+      }
+      return fail(
+          ErrorCode::kUnauthorized,
+          "it refuses to change the zone {} (REFUSED); grant the TSIG key {} TXT records of the name, in "
+          "update-policy or allow-update of the zone",
+          zone, quoted(options_.key->name.to_string()));
     case Rcode::kNotAuthoritative:
       return fail(ErrorCode::kInvalid,
                   "it is not authoritative for the zone {} (NOTAUTH); give the primary server of the zone",
-                  name);
+                  zone);
     case Rcode::kNotInZone:
-      return fail(ErrorCode::kInvalid,
-                  "the name is not in the zone {} (NOTZONE); correct the zone of the settings", name);
+      return fail(ErrorCode::kInvalid, "{} is not in the zone {} (NOTZONE); correct the zone of the settings",
+                  name.to_string(), zone);
     case Rcode::kNotImplemented:
       return fail(ErrorCode::kInvalid,
-                  "it takes no dynamic updates (NOTIMP); give a server that does, or use a hook program",
-                  name);
-    case Rcode::kServerFailure:
+                  "it takes no dynamic updates (NOTIMP); give a server that does, or use a hook program");
+    case Rcode::kSetExists:
       return fail(
-          ErrorCode::kUnavailable,
-          "it fails to change the zone {} (SERVFAIL); its log says why, often it may not write the zone's "
-          "journal",
-          name);
+          ErrorCode::kInvalid,
+          "{} is an alias (CNAME), beside which no TXT record can be; publish at the name that it leads "
+          "to, or remove the CNAME record",
+          name.to_string());
+    case Rcode::kServerFailure:
+      return fail(ErrorCode::kUnavailable,
+                  "it fails to change the zone {} (SERVFAIL); its log says why, often it may not write the "
+                  "journal of the zone",
+                  zone);
     default:
-      return fail(ErrorCode::kUnavailable, "it does not change the zone {} ({})", name,
+      return fail(ErrorCode::kUnavailable, "it does not change the zone {} ({})", zone,
                   to_string(answer.header.rcode));
   }
 }

@@ -38,7 +38,7 @@ class UpdateClient final : public TxtPublisher {
   net::Task<Result<Answer>> ask_at(SocketAddr address, Message query, TimePoint deadline);
   net::Task<Result<Name>> find_zone(Name name, TimePoint deadline);
   Error with_server(const Error& error) const;
-  Result<> judge(const Message& answer, const Name& zone) const;
+  Result<> judge(const Message& answer, const Name& zone_name, const Name& name) const;
   uint16_t random_id() { return static_cast<uint16_t>(loop_.random().u64()); }
 
   net::EventLoop& loop_;
