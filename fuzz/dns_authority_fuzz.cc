@@ -16,7 +16,8 @@ dns::Authority& authority() {
                      {.apex = name("example"),
                       .name_servers = {name("ns.example")},
                       .contact = name("hostmaster.example"),
-                      .records = {{.name = name("ns.example"), .ttl = 5, .data = dns::A{{192, 0, 2, 1}}}}})
+                      .records = {{.name = name("ns.example"), .ttl = 5, .data = dns::A{{192, 0, 2, 1}}},
+                                  {.name = name("*.c.example"), .ttl = 5, .data = dns::A{{192, 0, 2, 2}}}}})
                      .value())
             .has_value());
   for (char c = 'a'; c < 'a' + 16; ++c)

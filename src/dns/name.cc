@@ -14,6 +14,8 @@ namespace {
 constexpr uint8_t kPointer = 0xc0;
 // A name of 255 bytes has at most 127 labels beside the root's.
 constexpr size_t kMaxLabels = 127;
+// Each label may be behind a pointer of its own. More of them only cost time.
+constexpr size_t kMaxPointers = kMaxLabels + 1;
 
 // Where the labels of a name begin; without the root's.
 class Labels {
@@ -95,6 +97,7 @@ std::optional<Name> Name::decode(ByteView message, size_t& offset) {
   std::string wire;
   size_t at = offset;
   size_t before = offset;  // pointers have to lead to an earlier place
+  size_t pointers = 0;
   std::optional<size_t> end;
   while (at < message.size()) {
     const uint8_t length = message[at];
@@ -102,7 +105,7 @@ std::optional<Name> Name::decode(ByteView message, size_t& offset) {
       if (at + 1 >= message.size()) return std::nullopt;
       if (!end) end = at + 2;
       at = static_cast<size_t>(length & ~kPointer) << 8 | message[at + 1];
-      if (at >= before) return std::nullopt;
+      if (at >= before || ++pointers > kMaxPointers) return std::nullopt;
       before = at;
       continue;
     }
@@ -153,6 +156,12 @@ Name Name::parent() const {
 bool Name::is_within(const Name& ancestor) const {
   const size_t own = label_count(), wanted = ancestor.label_count();
   return own >= wanted && suffix(wanted) == ancestor;
+}
+
+std::optional<Name> Name::wildcard() const {
+  constexpr std::string_view kLabel = "\1*";
+  if (wire_.size() + kLabel.size() > kMaxSize) return std::nullopt;
+  return Name(std::string(kLabel) + wire_);
 }
 
 // A length is below 64, so it is no letter.

@@ -20,8 +20,8 @@ class Name {
   // is the root. kInvalid says what is wrong.
   static Result<Name> parse(std::string_view text);
   // Reads the name at `offset` of a message and moves `offset` behind it. Each pointer has to lead to a place
-  // before the labels in front of it (RFC 1035, 4.1.4: "a prior occurrence"), so no name is a loop. nullopt:
-  // malformed.
+  // before the labels in front of it (RFC 1035, 4.1.4: "a prior occurrence"), so no name is a loop, and a
+  // name has no more pointers than labels can be. nullopt: malformed.
   static std::optional<Name> decode(ByteView message, size_t& offset);
 
   // Labels with their lengths, without compression.
@@ -35,6 +35,8 @@ class Name {
   Name parent() const;  // not of the root
   // It is `ancestor` or below it.
   bool is_within(const Name& ancestor) const;
+  // "*." before it (RFC 4592, 2.1.1); nullopt: that would be too long.
+  std::optional<Name> wildcard() const;
   Name to_lower() const;
 
   bool operator==(const Name& other) const;

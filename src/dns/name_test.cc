@@ -69,6 +69,10 @@ TEST(Name, KnowsItsAncestors) {
   EXPECT_EQ(child.suffix(2).wire(), name("Example.net").wire());
   EXPECT_EQ(child.parent(), name("b.example.net"));
   EXPECT_EQ(child.suffix(0), Name());
+  EXPECT_EQ(child.wildcard(), name("*.a.b.example.net"));
+  EXPECT_FALSE(name(std::string(63, 'a') + "." + std::string(63, 'b') + "." + std::string(63, 'c') + "." +
+                    std::string(61, 'd'))
+                   .wildcard());
 }
 
 // RFC 4034, 6.1: its own example.
@@ -141,6 +145,21 @@ TEST(Name, AChainOfPointersCannotMakeANameTooLong) {
   size_t at = starts[5];
   EXPECT_TRUE(Name::decode(as_bytes(message), at));  // 6 * 41 + 1
   at = starts[6];
+  EXPECT_FALSE(Name::decode(as_bytes(message), at));
+}
+
+TEST(Name, AChainOfPointersIsBounded) {
+  // Each pointer leads to the one before, and the first one to the root.
+  std::string message(1, '\0');
+  message += std::string("\300\0", 2);
+  while (message.size() < 1000) {
+    const size_t before = message.size() - 2;
+    message += static_cast<char>(0xc0 | before >> 8);
+    message += static_cast<char>(before);
+  }
+  size_t at = 1 + 2 * 127;
+  EXPECT_EQ(Name::decode(as_bytes(message), at), Name());
+  at = 1 + 2 * 128;
   EXPECT_FALSE(Name::decode(as_bytes(message), at));
 }
 

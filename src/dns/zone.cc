@@ -14,6 +14,13 @@ bool is_of_operator(Type type) {
   return type == Type::kA || type == Type::kAaaa || type == Type::kCaa || type == Type::kTxt;
 }
 
+// Of a map in canonical order.
+template <class Map>
+bool has_below(const Map& map, const Name& name) {
+  const auto next = map.upper_bound(name);
+  return next != map.end() && next->first.is_within(name);
+}
+
 Record with_owner(Record record, const Name& owner) {
   record.name = owner;
   return record;
@@ -46,8 +53,7 @@ Result<Zone> Zone::make(ZoneOptions options) {
                   record.name.to_string(), static_cast<unsigned>(record.type));
   }
   Zone zone(std::move(options));
-  zone.nodes_[zone.options_.apex];
-  for (const Record& record : zone.options_.records) zone.nodes_[record.name].records.push_back(record);
+  for (const Record& record : zone.options_.records) zone.records_[record.name].push_back(record);
   return zone;
 }
 
@@ -57,78 +63,87 @@ Result<> Zone::put(const Name& name, std::string value) {
   if (value.empty() || value.size() > kMaxValueSize)
     return fail(ErrorCode::kInvalid, "a TXT value of {} bytes for {} (expected 1 to {})", value.size(),
                 name.to_string(), kMaxValueSize);
-  const auto found = nodes_.find(name);
-  const bool is_first = found == nodes_.end() || found->second.values.empty();
-  if (is_first && names_with_values_ >= kMaxNames)
+  const auto found = values_.find(name);
+  if (found == values_.end() && values_.size() >= kMaxNames)
     return fail(ErrorCode::kLimit,
                 "the DNS zone {} has {} names with TXT values; try again when some are gone",
                 apex().to_string(), kMaxNames);
-  Node& node = nodes_[name];
-  if (std::ranges::find(node.values, value) != node.values.end()) return {};
-  if (node.values.size() >= kMaxValues)
+  std::vector<std::string>& values = values_[name];
+  if (std::ranges::find(values, value) != values.end()) return {};
+  if (values.size() >= kMaxValues)
     return fail(ErrorCode::kLimit, "{} has {} TXT values; try again when some are gone", name.to_string(),
                 kMaxValues);
-  if (is_first) ++names_with_values_;
-  node.values.push_back(std::move(value));
+  values.push_back(std::move(value));
   ++options_.serial;
   return {};
 }
 
 void Zone::remove(const Name& name, std::string_view value) {
-  const auto found = nodes_.find(name);
-  if (found == nodes_.end() || std::erase(found->second.values, value) == 0) return;
+  const auto found = values_.find(name);
+  if (found == values_.end() || std::erase(found->second, value) == 0) return;
   ++options_.serial;
-  if (!found->second.values.empty()) return;
-  --names_with_values_;
-  if (found->second.records.empty() && name != apex()) nodes_.erase(found);
+  if (found->second.empty()) values_.erase(found);
 }
 
 // An answer is in the case of the question, which resolvers choose at random and compare.
 void Zone::answer(const Question& question, Message& response) const {
   const Name& name = question.name;
-  const size_t before = response.answers.size();
-  const auto node = nodes_.find(name);
-  if (node != nodes_.end()) {
-    answer_from(node->second, question, response);
-  } else if (!has_descendants(name)) {
-    response.header.rcode = Rcode::kNameError;
-  }
+  add_answers(question, response);
+  if (!response.answers.empty()) return;
+  const bool exists = name == apex() || values_.contains(name) || find_records(name) != nullptr ||
+                      has_below(records_, name) || has_below(values_, name);
+  if (!exists) response.header.rcode = Rcode::kNameError;
   // RFC 2308, 3: without it resolvers take the answer for a failure.
-  if (response.answers.size() == before) response.authority.push_back(soa(name.suffix(apex().label_count())));
+  response.authority.push_back(soa(name.suffix(apex().label_count())));
 }
 
-void Zone::answer_from(const Node& node, const Question& question, Message& response) const {
+void Zone::add_answers(const Question& question, Message& response) const {
   const Name& name = question.name;
   const bool is_apex = name == apex();
+  const auto values = values_.find(name);
+  const Records* records = find_records(name);
   if (question.type == Type::kAny) {
-    if (is_apex || !node.records.empty() || !node.values.empty())
+    if (is_apex || values != values_.end() || records != nullptr)
       response.answers.push_back(minimal_any(name));
     return;
   }
   if (is_apex && question.type == Type::kSoa) response.answers.push_back(soa(name));
   if (is_apex && question.type == Type::kNs) add_name_servers(name, response);
-  for (const Record& record : node.records) {
-    if (record.type == question.type) response.answers.push_back(with_owner(record, name));
+  if (records != nullptr) {
+    for (const Record& record : *records) {
+      if (record.type == question.type) response.answers.push_back(with_owner(record, name));
+    }
   }
-  if (question.type != Type::kTxt) return;
-  for (const std::string& value : node.values)
+  if (question.type != Type::kTxt || values == values_.end()) return;
+  for (const std::string& value : values->second)
     response.answers.push_back({.name = name, .type = Type::kTxt, .ttl = kValueTtl, .data = Txt{{value}}});
+}
+
+// RFC 4592, 3.3.1: a wildcard stands for names below the closest ancestor that exists, and it is a child of
+// that.
+const Zone::Records* Zone::find_records(const Name& name) const {
+  const auto own = records_.find(name);
+  if (own != records_.end()) return &own->second;
+  if (name == apex() || has_below(records_, name)) return nullptr;
+  Name ancestor = name;
+  do {
+    ancestor = ancestor.parent();
+    const auto wildcard = ancestor.wildcard();
+    const auto found = wildcard ? records_.find(*wildcard) : records_.end();
+    if (found != records_.end()) return &found->second;
+  } while (ancestor != apex() && !records_.contains(ancestor) && !has_below(records_, ancestor));
+  return nullptr;
 }
 
 void Zone::add_name_servers(const Name& owner, Message& response) const {
   for (const Name& server : options_.name_servers) {
     response.answers.push_back({.name = owner, .type = Type::kNs, .ttl = kTtl, .data = Ns{server}});
-    const auto node = nodes_.find(server);
-    if (node == nodes_.end()) continue;
-    for (const Record& record : node->second.records) {
+    const auto records = records_.find(server);
+    if (records == records_.end()) continue;
+    for (const Record& record : records->second) {
       if (record.type == Type::kA || record.type == Type::kAaaa) response.additional.push_back(record);
     }
   }
-}
-
-bool Zone::has_descendants(const Name& name) const {
-  const auto next = nodes_.upper_bound(name);
-  return next != nodes_.end() && next->first.is_within(name);
 }
 
 Record Zone::soa(const Name& owner) const {

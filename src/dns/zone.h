@@ -14,6 +14,7 @@ struct ZoneOptions {
   std::vector<Name> name_servers;
   Name contact;  // a mailbox whose "@" is a dot (RFC 1035, 3.3.13): hostmaster.example.net
   // A, AAAA, CAA and TXT records at the apex or below it, such as the addresses of name servers in the zone.
+  // A name that begins with "*." stands for all names below that are not given (RFC 4592).
   std::vector<Record> records = {};
   // Of the SOA record. A change adds one; where a new process begins with the time, serials only rise.
   uint32_t serial = 1;
@@ -23,7 +24,7 @@ struct ZoneOptions {
 // name, since two orders for one name have a value each at the same time (RFC 8555, 8.4). It does no I/O.
 class Zone {
  public:
-  // An answer with all values of a name fits kMaxUdpSize: 16 values of ACME are 880 bytes.
+  // An answer with all values of a name fits kMaxUdpSize: 16 values of ACME are 896 bytes.
   static constexpr size_t kMaxValues = 16;
   // Names with values: orders that are under way at the same time.
   static constexpr size_t kMaxNames = 4096;
@@ -51,22 +52,21 @@ class Zone {
   void answer(const Question& question, Message& response) const;
 
  private:
-  struct Node {
-    std::vector<Record> records;      // of the operator
-    std::vector<std::string> values;  // of put()
-  };
+  using Records = std::vector<Record>;
 
   explicit Zone(ZoneOptions options) : options_(std::move(options)) {}
 
-  bool has_descendants(const Name& name) const;
-  void answer_from(const Node& node, const Question& question, Message& response) const;
+  // The operator's records that answer for a name, also those of a wildcard; nullptr: there are none.
+  const Records* find_records(const Name& name) const;
+  void add_answers(const Question& question, Message& response) const;
   void add_name_servers(const Name& owner, Message& response) const;
   Record soa(const Name& owner) const;
 
   ZoneOptions options_;
-  // In canonical order, so that what is below a name follows it. The apex is always there.
-  std::map<Name, Node> nodes_;
-  size_t names_with_values_ = 0;
+  // In canonical order, so that what is below a name follows it. Apart from each other: a value below a name
+  // must not take a wildcard from it, though RFC 4592 has it so for records of a zone file.
+  std::map<Name, Records> records_;                  // of the operator
+  std::map<Name, std::vector<std::string>> values_;  // of put()
 };
 
 }  // namespace culvert::dns

@@ -109,6 +109,46 @@ TEST_F(ZoneTest, AnswersInTheCaseOfTheQuestion) {
   EXPECT_EQ(missing.authority.at(0).name.wire(), name("_aCmE-cHaLlEnGe.eXaMpLe.NeT").wire());
 }
 
+// A whole domain may be delegated, with records for all of its names.
+TEST(ZoneWildcard, StandsForNamesThatAreNotGiven) {
+  Zone zone = Zone::make({.apex = name("example.net"),
+                          .name_servers = {name("ns.example.net")},
+                          .contact = name("hostmaster.example.net"),
+                          .records = {testing::address("*.example.net", {192, 0, 2, 1}),
+                                      testing::address("given.example.net", {192, 0, 2, 2}),
+                                      testing::address("a.below.example.net", {192, 0, 2, 3})}})
+                  .value();
+  const auto ask = [&](std::string_view text, Type type) {
+    Message response;
+    zone.answer({name(text), type}, response);
+    return response;
+  };
+  const auto last_byte = [&](std::string_view text) {
+    const Message response = ask(text, Type::kA);
+    return response.answers.empty() ? 0 : std::get<A>(response.answers[0].data).ip[3];
+  };
+  EXPECT_EQ(last_byte("app.example.net"), 1);
+  EXPECT_EQ(last_byte("deep.app.example.net"), 1);
+  EXPECT_EQ(last_byte("*.example.net"), 1);
+  EXPECT_EQ(ask("App.example.net", Type::kA).answers[0].name.wire(), name("App.example.net").wire());
+  EXPECT_EQ(last_byte("given.example.net"), 2);
+  // RFC 4592, 2.2.2: these have an ancestor that is closer than the wildcard's.
+  EXPECT_EQ(ask("x.given.example.net", Type::kA).header.rcode, Rcode::kNameError);
+  EXPECT_EQ(ask("x.below.example.net", Type::kA).header.rcode, Rcode::kNameError);
+  EXPECT_EQ(ask("below.example.net", Type::kA).header.rcode, Rcode::kNoError);
+  EXPECT_EQ(last_byte("below.example.net"), 0);
+  EXPECT_EQ(ask("example.net", Type::kA).header.rcode, Rcode::kNoError);
+  EXPECT_EQ(last_byte("example.net"), 0);
+  const Message other_type = ask("app.example.net", Type::kAaaa);
+  EXPECT_EQ(other_type.header.rcode, Rcode::kNoError);
+  EXPECT_EQ(other_type.authority.size(), 1u);
+  // The site stays where it is while its certificate is renewed.
+  ASSERT_TRUE(zone.put(name("_acme-challenge.app.example.net"), "value"));
+  EXPECT_EQ(ask("_acme-challenge.app.example.net", Type::kTxt).answers.size(), 1u);
+  EXPECT_EQ(last_byte("app.example.net"), 1);
+  EXPECT_EQ(last_byte("other.app.example.net"), 1);
+}
+
 // RFC 8482, 4.2.
 TEST_F(ZoneTest, AnyGetsOneSmallRecord) {
   ASSERT_TRUE(zone.put(name(kApex), "one"));
