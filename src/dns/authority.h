@@ -22,9 +22,9 @@ class Authority {
   // The closest one that has the name; nullptr: none has it.
   Zone* find(const Name& name);
 
-  // The response to one message; nullopt: it gets none, because it is no query.
+  // The response to one message; nullopt: it gets none, because it is not a query.
   std::optional<Bytes> answer(ByteView query, Transport transport);
-  // A response that only tells to use TCP; nullopt: this is no complete query.
+  // A response that only tells to use TCP; nullopt: this is not a complete query.
   static std::optional<Bytes> truncated(ByteView query);
 
   const AnswerCounters& counters() const { return counters_; }

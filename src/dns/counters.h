@@ -24,7 +24,7 @@ struct ServerCounters {
   uint64_t tcp_queries = 0;
   uint64_t limited_truncated = 0;  // over the rate of its source, sent to TCP
   uint64_t limited_dropped = 0;    // over the rate of its source, not answered
-  uint64_t dropped_size = 0;       // longer than any query
+  uint64_t dropped_size = 0;       // longer than any query, or from port 0, which takes no answer
   uint64_t dropped_blocked = 0;    // the socket took no more
   uint64_t truncated = 0;          // did not fit UDP
   uint64_t connections = 0;        // open now

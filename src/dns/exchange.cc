@@ -14,7 +14,7 @@ namespace {
 constexpr int kUdpTries = 2;
 constexpr Duration kUdpWait = std::chrono::seconds(1);
 
-// An answer to this query: whoever forges one has to guess the port of the socket and the id.
+// An answer to this query: to forge one, the port of the socket and the id have to be guessed.
 std::optional<Answer> as_answer(ByteView bytes, const Message& query) {
   auto message = decode(bytes);
   if (!message || !message->header.is_response || message->header.id != query.header.id ||
@@ -87,7 +87,7 @@ net::Task<Result<Answer>> exchange_tcp(net::EventLoop& loop, SocketAddr server, 
     auto answer = as_answer(**message, asked);
     if (!answer)
       co_return fail(ErrorCode::kUnavailable,
-                     "the name server {} answers another query, or with what is no DNS message",
+                     "the name server {} answers another query, or not with a DNS message",
                      server.to_string());
     co_return std::move(*answer);
   }

@@ -102,7 +102,7 @@ TEST_F(Exchange, GarbageOverTcpIsNamed) {
   const auto answer = ask(server);
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, ErrorCode::kUnavailable);
-  EXPECT_THAT(answer.error().message, HasSubstr("what is no DNS message"));
+  EXPECT_THAT(answer.error().message, HasSubstr("not with a DNS message"));
 }
 
 TEST_F(Exchange, WhereNobodyListensThatIsTold) {

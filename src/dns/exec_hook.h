@@ -26,7 +26,7 @@ class ExecHook final : public TxtPublisher {
   // Runs that wait for the one under way.
   static constexpr size_t kMaxWaiting = 64;
 
-  // kInvalid: the path is not absolute, or there is no program that this user may run.
+  // kInvalid: the path is not absolute, or leads to no program that this user may run.
   static Result<std::unique_ptr<ExecHook>> make(net::EventLoop& loop, ExecHookOptions options);
 
   // Errors name the program and quote its output: kUnavailable when it failed, kTimeout when it was killed at

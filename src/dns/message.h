@@ -112,7 +112,8 @@ Result<Message> decode(ByteView bytes);
 std::optional<size_t> find_tsig(ByteView bytes);
 
 // At most `max_size` bytes, at least kMinUdpSize. Additional records are left out where they do not fit. If
-// the answer does not fit, the message has the question alone and the TC bit: whoever asked has to use TCP.
+// the answer does not fit, the message has the question alone and the TC bit: the query has to be repeated
+// over TCP.
 Bytes encode(const Message& message, size_t max_size = kMaxMessageSize);
 
 }  // namespace culvert::dns

@@ -164,7 +164,7 @@ std::optional<Name> Name::wildcard() const {
   return Name(std::string(kLabel) + wire_);
 }
 
-// A length is below 64, so it is no letter.
+// A length is below 64, so it is not a letter.
 Name Name::to_lower() const { return Name(culvert::to_lower(wire_)); }
 
 bool Name::operator==(const Name& other) const {

@@ -194,7 +194,7 @@ Result<> verify_answer(ByteView bytes, const Message& message, const TsigKey& ke
     return fail(ErrorCode::kUnauthorized, "its answer ({}) is not signed with the TSIG key {}",
                 to_string(message.header.rcode), quoted(key.name.to_string()));
   const Tsig& tsig = *message.tsig;
-  // RFC 8945, 5.3.2: who does not accept a signature cannot sign.
+  // RFC 8945, 5.3.2: a server that does not accept the signature does not sign either.
   if (tsig.error != Rcode::kNoError && tsig.mac.empty()) return refused_signature(tsig, key, now);
   if (tsig.key != key.name || tsig.algorithm != algorithm_name(key.function))
     return fail(ErrorCode::kUnauthorized, "its answer is signed with the TSIG key {}, not with {}",

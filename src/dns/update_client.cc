@@ -26,8 +26,9 @@ std::optional<Name> zone_of(const Message& answer, const Name& name) {
   return std::nullopt;
 }
 
-// The condition that the name is no alias (RFC 2136, 2.4.3): servers drop records that are put beside CNAME
-// without a word. A question would not tell, since a wildcard may answer it, which yields to the new record.
+// The condition that the name is not an alias (RFC 2136, 2.4.3): servers drop records that are put beside
+// CNAME without a word. A question would not tell, since a wildcard may answer it, which yields to the new
+// record.
 Record no_alias(const Name& name) {
   return {.name = name, .type = Type::kCname, .record_class = Class::kNone, .data = Opaque{}};
 }

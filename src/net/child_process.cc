@@ -175,7 +175,7 @@ Result<> check_program(const std::string& path) {
   if (!path.starts_with('/')) return invalid("the path is not absolute");
   struct stat status{};
   if (::stat(path.c_str(), &status) != 0) return invalid(std::strerror(errno));
-  if (!S_ISREG(status.st_mode)) return invalid("it is no file");
+  if (!S_ISREG(status.st_mode)) return invalid("it is not a regular file");
   if (::access(path.c_str(), X_OK) != 0) return invalid("this user may not run it; allow it with `chmod +x`");
   return {};
 }

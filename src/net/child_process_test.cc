@@ -173,7 +173,7 @@ TEST(CheckProgram, SaysWhyAFileCannotBeRun) {
   const std::pair<const char*, const char*> bad[] = {{"", "not absolute"},
                                                      {"sh", "not absolute"},
                                                      {"/nonexistent", "No such file"},
-                                                     {"/etc", "no file"},
+                                                     {"/etc", "not a regular file"},
                                                      {"/etc/passwd", "chmod +x"}};
   for (const auto& [path, fault] : bad) {
     const auto checked = check_program(path);
