@@ -2,6 +2,7 @@
 
 #include "base/ascii.h"
 #include "base/text.h"
+#include "dns/txt_value.h"
 #include "net/child_process.h"
 
 namespace culvert::dns {
@@ -79,6 +80,7 @@ net::Task<Result<>> ExecHook::run_in_turn(std::string action, Name name, std::st
 }
 
 net::Task<Result<>> ExecHook::run(std::string action, Name name, std::string value) {
+  if (auto checked = check_txt_value(name, value); !checked) co_return checked;
   net::ProcessOptions process{.program = options_.program,
                               .arguments = {action, name.to_string(), std::move(value)},
                               .environment = options_.environment};

@@ -30,7 +30,7 @@ class ExecHook final : public TxtPublisher {
   static Result<std::unique_ptr<ExecHook>> make(net::EventLoop& loop, ExecHookOptions options);
 
   // Errors name the program and quote its output: kUnavailable when it failed, kTimeout when it was killed at
-  // its deadline, kLimit when too many wait, kIo when it could not be started.
+  // its deadline, kLimit when too many wait, kIo when it could not be started, kInvalid for a wrong value.
   net::Task<Result<>> put(Name name, std::string value) override;
   net::Task<Result<>> remove(Name name, std::string value) override;
 

@@ -101,6 +101,12 @@ TEST_F(ExecHookTest, IsKilledAtItsDeadline) {
   EXPECT_THAT(failed.error().message, HasSubstr("was killed after 0 s; it printed \"waiting\""));
 }
 
+TEST_F(ExecHookTest, ValuesThatNoProgramTakesAreRefused) {
+  ExecHook& publisher = make("true");
+  for (const std::string& value : {std::string(), std::string(256, 'x'), std::string("a\0b", 3)})
+    EXPECT_EQ(run_task(loop, publisher.put(name(kName), value)).error().code, ErrorCode::kInvalid);
+}
+
 TEST_F(ExecHookTest, RunsFollowOneAnother) {
   ExecHook& publisher = make(R"(echo "$3 begins" >> "$D/calls"; sleep 0.05; echo "$3 ends" >> "$D/calls")");
   net::TaskGroup tasks(loop);

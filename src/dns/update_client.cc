@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "dns/txt_value.h"
 #include "net/resolver.h"
 
 namespace culvert::dns {
@@ -38,24 +39,18 @@ bool may_pass(const Error& error) {
   return error.code == ErrorCode::kTimeout || error.code == ErrorCode::kUnavailable;
 }
 
-Result<> check_value(const Name& name, const std::string& value) {
-  if (!value.empty() && value.size() <= 255) return {};
-  return fail(ErrorCode::kInvalid, "a TXT value of {} bytes for {} (expected 1 to 255)", value.size(),
-              name.to_string());
-}
-
 }  // namespace
 
 // RFC 2136, 2.5.1 and 2.5.4.
 net::Task<Result<>> UpdateClient::put(Name name, std::string value) {
-  if (auto checked = check_value(name, value); !checked) co_return checked;
+  if (auto checked = check_txt_value(name, value); !checked) co_return checked;
   auto updated =
       co_await update(txt_record(std::move(name), std::move(value), options_.ttl, Class::kInternet));
   co_return updated;
 }
 
 net::Task<Result<>> UpdateClient::remove(Name name, std::string value) {
-  if (auto checked = check_value(name, value); !checked) co_return checked;
+  if (auto checked = check_txt_value(name, value); !checked) co_return checked;
   auto updated = co_await update(txt_record(std::move(name), std::move(value), 0, Class::kNone));
   co_return updated;
 }

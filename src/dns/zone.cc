@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/text.h"
+#include "dns/txt_value.h"
 
 namespace culvert::dns {
 namespace {
@@ -60,9 +60,7 @@ Result<Zone> Zone::make(ZoneOptions options) {
 Result<> Zone::put(const Name& name, std::string value) {
   if (!name.is_within(apex()))
     return fail(ErrorCode::kInvalid, "{} is not in the DNS zone {}", name.to_string(), apex().to_string());
-  if (value.empty() || value.size() > kMaxValueSize)
-    return fail(ErrorCode::kInvalid, "a TXT value of {} bytes for {} (expected 1 to {})", value.size(),
-                name.to_string(), kMaxValueSize);
+  if (auto checked = check_txt_value(name, value); !checked) return checked;
   const auto found = values_.find(name);
   if (found == values_.end() && values_.size() >= kMaxNames)
     return fail(ErrorCode::kLimit,

@@ -28,7 +28,6 @@ class Zone {
   static constexpr size_t kMaxValues = 16;
   // Names with values: orders that are under way at the same time.
   static constexpr size_t kMaxNames = 4096;
-  static constexpr size_t kMaxValueSize = 255;  // one string of a TXT record
   // Seconds. A value is checked seconds after it is put, and what is cached then is wrong soon after.
   static constexpr uint32_t kValueTtl = 5;
   // Of "there is no such name or record" (RFC 2308, 5): a value that is put must not wait for it.
@@ -41,8 +40,8 @@ class Zone {
   const Name& apex() const { return options_.apex; }
   uint32_t serial() const { return options_.serial; }
 
-  // The same value twice is one. kInvalid: the name is not in the zone, or the value is empty or longer than
-  // kMaxValueSize; kLimit.
+  // The same value twice is one. kInvalid: the name is not in the zone, or check_txt_value() refuses the
+  // value; kLimit.
   Result<> put(const Name& name, std::string value);
   // One that is not there is removed already.
   void remove(const Name& name, std::string_view value);
