@@ -30,6 +30,8 @@ class Terminal {
     child_ = ::fork();
     if (child_ != 0) return;
     ::alarm(60);
+    // A shell without job control has commands in its background ignore some.
+    for (const int signal : {SIGINT, SIGQUIT, SIGHUP, SIGTERM}) ::signal(signal, SIG_DFL);
     ::setsid();
     ::ioctl(theirs_.get(), TIOCSCTTY, 0);
     for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(theirs_.get(), fd);
