@@ -22,10 +22,15 @@ class PortsTest : public EdgeFixture {
   }
   // One that nobody has now.
   uint16_t free_port() {
-    auto listener = occupy(0);
-    const uint16_t port = listener->local_addr().port();
-    listener->close();
-    return port;
+    // Below those that the system gives to clients.
+    constexpr uint16_t kFirst = 20'000, kCount = 12'000;
+    while (true) {
+      const auto port = static_cast<uint16_t>(kFirst + loop_.random().below(kCount));
+      auto listener = net::TcpListener::listen(loop_, local(port), {});
+      if (!listener) continue;
+      (*listener)->close();
+      return port;
+    }
   }
   Result<std::unique_ptr<net::ByteStream>> try_connect(uint16_t port) {
     return run_task(loop_, net::tcp_connect(loop_, local(port), soon()));
@@ -151,12 +156,11 @@ TEST_F(PortsTest, EveryPortIsServedByOneOfTheWorkers) {
   start(std::move(many));
   std::vector<uint16_t> ports;
   std::vector<route::Route> routes;
-  std::vector<std::unique_ptr<net::TcpListener>> chosen;
-  for (int i = 0; i < 12; ++i) chosen.push_back(occupy(0));
-  for (auto& listener : chosen) {
-    ports.push_back(listener->local_addr().port());
-    routes.push_back(port_route(PortProtocol::kTcp, ports.back(), {agent.id()}));
-    listener->close();
+  while (ports.size() < 12) {
+    const uint16_t port = free_port();
+    if (std::ranges::find(ports, port) != ports.end()) continue;
+    ports.push_back(port);
+    routes.push_back(port_route(PortProtocol::kTcp, port, {agent.id()}));
   }
   set_routes(std::move(routes));
   connect(agent);
