@@ -58,8 +58,10 @@ class Issuer::Attempt {
         client_(issuer.loop_, ca, account, issuer.loop_.now() + issuer.options_.order_time) {}
 
   net::Task<Outcome<IssuedCertificate>> run(std::string replaces) {
-    auto registered = co_await issuer_.register_with(directory_, client_);
-    if (!registered) co_return std::unexpected(registered.error());
+    if (account_->url.empty()) {
+      auto registered = co_await issuer_.register_by(client_, directory_);
+      if (!registered) co_return std::unexpected(registered.error());
+    }
     for (;;) {
       auto certificate = co_await order(replaces);
       const bool again = !certificate && std::exchange(may_try_another_type_, false);
@@ -235,24 +237,38 @@ Outcome<> Issuer::check_provable(const std::vector<std::string>& names) const {
   return {};
 }
 
-net::Task<Outcome<>> Issuer::register_with(std::string directory, Client& client) {
-  while (registering_.contains(directory)) co_await registered_.wait();
-  struct Turn {
-    Turn(Issuer& of, std::string at) : issuer(of), directory(std::move(at)) {
-      issuer.registering_.insert(directory);
+// Tells the others what came of it, also when its task is cancelled.
+struct Issuer::Registering {
+  Registering(Issuer& of, std::string at)
+      : issuer(of), directory(std::move(at)), registration(std::make_shared<Registration>()) {
+    issuer.registrations_.emplace(directory, registration);
+  }
+  Registering(const Registering&) = delete;
+  Registering& operator=(const Registering&) = delete;
+  ~Registering() {
+    if (!registration->outcome) {
+      registration->outcome = std::unexpected(
+          Failure{.error = {ErrorCode::kClosed, "the registration of an account was cancelled"}});
     }
-    Turn(const Turn&) = delete;
-    Turn& operator=(const Turn&) = delete;
-    ~Turn() {
-      issuer.registering_.erase(directory);
-      issuer.registered_.notify();
-    }
-    Issuer& issuer;
-    const std::string directory;
-  };
-  const Turn turn(*this, std::move(directory));
-  auto registered = co_await client.ensure_account();
-  co_return registered;
+    issuer.registrations_.erase(directory);
+    issuer.registered_.notify();
+  }
+
+  Issuer& issuer;
+  const std::string directory;
+  const std::shared_ptr<Registration> registration;
+};
+
+net::Task<Outcome<>> Issuer::register_by(Client& client, std::string directory) {
+  if (const auto running = registrations_.find(directory); running != registrations_.end()) {
+    const std::shared_ptr<Registration> registration = running->second;
+    while (!registration->outcome) co_await registered_.wait();
+    co_return *registration->outcome;
+  }
+  const Registering turn(*this, std::move(directory));
+  auto outcome = co_await client.ensure_account();
+  turn.registration->outcome = outcome;
+  co_return outcome;
 }
 
 net::Task<Outcome<IssuedCertificate>> Issuer::issue_at(Ca ca, std::vector<std::string> names,

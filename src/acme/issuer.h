@@ -62,22 +62,26 @@ class Issuer {
 
  private:
   class Attempt;
+  struct Registration {
+    std::optional<Outcome<>> outcome;
+  };
+  struct Registering;
 
   const Ca* find_ca(const std::string& directory) const;
   // The account with this CA, stored before it is used.
   Result<std::shared_ptr<Account>> account_with(const Ca& ca);
   void store_account(const Ca& ca, const Account& account);
   Outcome<> check_provable(const std::vector<std::string>& names) const;
-  // Registers the account unless that is done; one order at a time does it, the others wait.
-  net::Task<Outcome<>> register_with(std::string directory, Client& client);
+  // Registers the account with this CA. One order does it; others that want the same get what came of it.
+  net::Task<Outcome<>> register_by(Client& client, std::string directory);
   net::Task<Outcome<IssuedCertificate>> issue_at(Ca ca, std::vector<std::string> names, std::string replaces);
 
   net::EventLoop& loop_;
   const IssuerOptions options_;
   Store& store_;
   Solver& solver_;
-  std::map<std::string, std::shared_ptr<Account>> accounts_;  // by directory
-  std::set<std::string> registering_;                         // directories
+  std::map<std::string, std::shared_ptr<Account>> accounts_;            // by directory
+  std::map<std::string, std::shared_ptr<Registration>> registrations_;  // that run, by directory
   net::Notify registered_;
   IssuerCounters counters_;
 };

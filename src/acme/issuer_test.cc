@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <array>
+
 #include "acme/challenge_table.h"
 #include "acme/fake_ca_fixture.h"
 #include "acme/memory_store_fixture.h"
@@ -24,7 +26,7 @@ class IssuerTest : public ::testing::Test {
   IssuerTest() {
     const auto pending = [this](const std::string&, ChallengeType type, const std::string&) {
       tried_.push_back(type);
-      EXPECT_EQ(table_.size(), 1u) << "published while the CA looks";
+      EXPECT_GE(table_.size(), 1u) << "published while the CA looks";
       return failing_.contains(type) ? std::string(kConnection) : std::string();
     };
     first_.validate = pending;
@@ -204,6 +206,34 @@ TEST_F(IssuerTest, WithdrawsWhenItIsCancelled) {
   tasks.cancel();
   net::testing::run_until(loop_, [&] { return tasks.size() == 0; });
   EXPECT_EQ(table_.size(), 0u);
+}
+
+TEST_F(IssuerTest, OrdersThatBeginTogetherRegisterOneAccount) {
+  Issuer one = issuer();
+  net::TaskGroup tasks(loop_);
+  std::array<std::optional<Outcome<IssuedCertificate>>, 3> outcomes;
+  tasks.spawn(net::testing::keep_result(one.issue({"a.test"}, std::nullopt), outcomes[0]));
+  tasks.spawn(net::testing::keep_result(one.issue({"b.test"}, std::nullopt), outcomes[1]));
+  tasks.spawn(net::testing::keep_result(one.issue({"c.test"}, std::nullopt), outcomes[2]));
+  net::testing::run_until(loop_, [&] { return tasks.size() == 0; });
+  for (const auto& outcome : outcomes) EXPECT_TRUE(*outcome) << outcome->error().error.message;
+  EXPECT_EQ(first_.accounts.size(), 1u);
+}
+
+// The one that registers is cancelled: the other fails, and the next one registers.
+TEST_F(IssuerTest, ARegistrationThatIsCancelledBlocksNobody) {
+  second_.stop();
+  Issuer one = issuer();
+  net::TaskGroup first(loop_), second(loop_);
+  std::optional<Outcome<IssuedCertificate>> cancelled, other;
+  first.spawn(net::testing::keep_result(one.issue({"a.test"}, std::nullopt), cancelled));
+  second.spawn(net::testing::keep_result(one.issue({"b.test"}, std::nullopt), other));
+  first.cancel();
+  net::testing::run_until(loop_, [&] { return first.size() + second.size() == 0; });
+  EXPECT_FALSE(cancelled);
+  ASSERT_FALSE(*other);
+  EXPECT_THAT(other->error().error.message, HasSubstr("cancelled"));
+  EXPECT_TRUE(issue(one, {"c.test"}));
 }
 
 TEST_F(IssuerTest, RevokesAndAsksWithTheSameCa) {

@@ -120,10 +120,12 @@ net::Task<> Manager::run() {
   while (!is_stopped_) {
     maintain();
     start_jobs();
-    std::chrono::seconds pause = kTick;
-    if (schedule_.running() < options_.max_jobs) {
-      pause = std::clamp<std::chrono::seconds>(schedule_.next_due() - loop_.unix_now(), 1s, kTick);
-    }
+    // The end of a job wakes the loop as well.
+    UnixTime next = UnixTime::max();
+    if (schedule_.running_orders() < options_.max_orders) next = schedule_.next_order();
+    if (schedule_.running_questions() < options_.max_questions)
+      next = std::min(next, schedule_.next_question());
+    const auto pause = std::clamp<std::chrono::seconds>(next - loop_.unix_now(), 1s, kTick);
     const bool notified = co_await changed_.wait_until(loop_.now() + pause);
     (void)notified;
   }
@@ -137,8 +139,14 @@ void Manager::stop() {
 }
 
 void Manager::start_jobs() {
-  const size_t free = options_.max_jobs - std::min(options_.max_jobs, schedule_.running());
-  for (Schedule::Job& job : schedule_.take_due(loop_.unix_now(), free)) tasks_.spawn(run_job(std::move(job)));
+  const UnixTime now = loop_.unix_now();
+  for (Schedule::Job& job : schedule_.take_orders(now, options_.max_orders - schedule_.running_orders())) {
+    tasks_.spawn(run_job(std::move(job)));
+  }
+  for (Schedule::Job& job :
+       schedule_.take_questions(now, options_.max_questions - schedule_.running_questions())) {
+    tasks_.spawn(run_job(std::move(job)));
+  }
 }
 
 net::Task<> Manager::run_job(Schedule::Job job) {
@@ -210,7 +218,7 @@ net::Task<> Manager::ask_for_window(std::string name) {
   }
   const UnixTime now = loop_.unix_now();
   if (!told && told.error().error.code != ErrorCode::kNotFound) {
-    log_info("acme_no_renewal_window", "name=\"{}\" error={}", name, quoted(told.error().error.message));
+    log_debug("acme_no_renewal_window", "name=\"{}\" error={}", name, quoted(told.error().error.message));
   }
   entry.record.progress = told ? schedule_.window_told(name, told->window, told->retry_after, now)
                                : schedule_.window_missing(name, now);
@@ -286,32 +294,36 @@ std::vector<Manager::Status> Manager::statuses() const {
   return out;
 }
 
-void Manager::report(Metrics& metrics) const {
+Manager::Totals Manager::totals() const {
+  Totals totals{.counters = counters_, .issuer = issuer_.counters(), .held = schedule_.budget_waits()};
   const UnixTime now = loop_.unix_now();
-  uint64_t valid = 0, expired = 0, missing = 0;
-  std::optional<std::chrono::seconds> least_left;
   for (const Status& status : statuses()) {
     const auto& validity = status.schedule.validity;
-    ++(!validity ? missing : now < validity->not_after ? valid : expired);
-    if (validity)
-      least_left = std::min(least_left.value_or(validity->not_after - now), validity->not_after - now);
+    ++(!validity ? totals.missing : now < validity->not_after ? totals.valid : totals.expired);
+    if (!validity) continue;
+    const std::chrono::seconds left = validity->not_after - now;
+    totals.least_left = std::min(totals.least_left.value_or(left), left);
   }
+  return totals;
+}
+
+void report(const Manager::Totals& totals, Metrics& metrics) {
   metrics.gauges("culvert_acme_names", "Names that are to have a public certificate, by what they have.",
-                 "certificate", {{"valid", valid}, {"expired", expired}, {"missing", missing}});
+                 "state",
+                 {{"valid", totals.valid}, {"expired", totals.expired}, {"missing", totals.missing}});
   metrics.gauge("culvert_acme_least_validity_seconds",
                 "How long the certificate that expires first is still valid; negative: it has expired.",
-                least_left ? static_cast<double>(least_left->count()) : 0);
-  const IssuerCounters& issuer = issuer_.counters();
-  metrics.counter("culvert_acme_orders_total", "Orders that CAs were sent.", issuer.orders);
+                totals.least_left ? static_cast<double>(totals.least_left->count()) : 0);
+  metrics.counter("culvert_acme_orders_total", "Orders that CAs were sent.", totals.issuer.orders);
   metrics.counters("culvert_acme_certificates_total", "Certificates that were issued.", "kind",
-                   {{"first", counters_.first_certificates}, {"renewal", counters_.renewals}});
-  metrics.counters("culvert_acme_failures_total", "What failed on the way to a certificate.", "part",
-                   {{"name", counters_.failed_orders},
-                    {"ca", issuer.failed_cas},
-                    {"challenge", issuer.failed_challenges},
-                    {"store", counters_.failed_writes}});
+                   {{"first", totals.counters.first_certificates}, {"renewal", totals.counters.renewals}});
+  metrics.counters("culvert_acme_failures_total", "What failed on the way to a certificate.", "kind",
+                   {{"name", totals.counters.failed_orders},
+                    {"ca", totals.issuer.failed_cas},
+                    {"challenge", totals.issuer.failed_challenges},
+                    {"store", totals.counters.failed_writes}});
   metrics.counters("culvert_acme_limited_total", "Orders that waited for a budget, and names over the limit.",
-                   "limit", {{"budget", schedule_.held()}, {"names", counters_.refused_names}});
+                   "reason", {{"budget", totals.held}, {"names", totals.counters.refused_names}});
 }
 
 }  // namespace culvert::acme

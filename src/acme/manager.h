@@ -20,7 +20,9 @@ struct ManagerOptions {
   IssuerOptions issuer;
   BudgetLimits budgets = {};
   size_t max_names = 20'000;  // that are wanted at once; each costs some 10 KiB and a TLS context
-  size_t max_jobs = 4;        // orders and questions that run at once
+  // That run at once. One that waits for a slow CA must not be in the way of all others.
+  size_t max_orders = 16;
+  size_t max_questions = 4;  // for renewal windows
 };
 
 struct ManagerCounters {
@@ -51,7 +53,7 @@ class Manager {
   Result<> want(const std::string& name, const std::string& tenant);
   void unwant(const std::string& name);
 
-  // Works until stop(). Orders that run then are given up, and what was published for them is withdrawn.
+  // Works until stop(). Orders that run then are cancelled, and what was published for them is withdrawn.
   net::Task<> run();
   void stop();
 
@@ -63,7 +65,16 @@ class Manager {
   // For people: of one name, or of all that are wanted.
   std::optional<Status> status(const std::string& name) const;
   std::vector<Status> statuses() const;
-  void report(Metrics& metrics) const;
+  // At one moment.
+  struct Totals {
+    ManagerCounters counters = {};
+    IssuerCounters issuer = {};
+    uint64_t held = 0;  // orders that waited for a budget
+    // Names by their certificates.
+    uint64_t valid = 0, expired = 0, missing = 0;
+    std::optional<std::chrono::seconds> least_left = std::nullopt;  // of all certificates
+  };
+  Totals totals() const;
   const ManagerCounters& counters() const { return counters_; }
 
  private:
@@ -106,5 +117,7 @@ class Manager {
   net::Notify changed_;
   net::TaskGroup tasks_;
 };
+
+void report(const Manager::Totals& totals, Metrics& metrics);
 
 }  // namespace culvert::acme

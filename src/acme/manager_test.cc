@@ -78,8 +78,8 @@ TEST_F(ManagerTest, GetsCertificatesAtDeclaration) {
   EXPECT_FALSE(status->schedule.is_running);
   EXPECT_GT(status->schedule.progress.renew_at, loop_.unix_now() + std::chrono::days(50));
   Metrics metrics;
-  manager_->report(metrics);
-  EXPECT_THAT(metrics.to_text(), HasSubstr("culvert_acme_names{certificate=\"valid\"} 2"));
+  report(manager_->totals(), metrics);
+  EXPECT_THAT(metrics.to_text(), HasSubstr("culvert_acme_names{state=\"valid\"} 2"));
 }
 
 TEST_F(ManagerTest, ARestartOrdersNothing) {

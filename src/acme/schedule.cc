@@ -36,52 +36,70 @@ void Schedule::add(const std::string& name, const std::string& tenant, Progress 
     choose_by_lifetime(known, *validity, random_);
   }
   if (validity && (known.ask_at == UnixTime() || known.ask_at > now + kLongestAsked)) known.ask_at = now;
-  if (!running_.contains(name)) wait(name, entry);
+  if (!running_.contains(name)) enqueue(name, entry);
 }
 
 void Schedule::remove(const std::string& name) {
   const auto place = entries_.find(name);
   if (place == entries_.end()) return;
-  due_.erase({place->second.due, name});
+  dequeue(name, place->second);
   entries_.erase(place);
 }
 
-UnixTime Schedule::order_due(const Entry& entry) {
+UnixTime Schedule::order_at(const Entry& entry) {
   const UnixTime wanted = entry.validity ? entry.progress.renew_at : entry.added_at;
-  return std::max({wanted, entry.progress.retry_at, entry.held_until});
+  return std::max({wanted, entry.progress.retry_at, entry.budget_at});
 }
 
-void Schedule::wait(const std::string& name, Entry& entry) {
-  due_.erase({entry.due, name});
-  entry.due = order_due(entry);
-  if (entry.validity) entry.due = std::min(entry.due, entry.progress.ask_at);
-  due_.emplace(entry.due, name);
+void Schedule::enqueue(const std::string& name, Entry& entry) {
+  dequeue(name, entry);
+  entry.order_at = order_at(entry);
+  orders_.emplace(entry.order_at, name);
+  if (!entry.validity) return;
+  entry.question_at = entry.progress.ask_at;
+  questions_.emplace(entry.question_at, name);
 }
 
-std::vector<Schedule::Job> Schedule::take_due(UnixTime now, size_t most) {
+void Schedule::dequeue(const std::string& name, const Entry& entry) {
+  orders_.erase({entry.order_at, name});
+  questions_.erase({entry.question_at, name});
+}
+
+void Schedule::begin(const std::string& name, const Entry& entry, Job::Kind kind, Budgets::Order order) {
+  dequeue(name, entry);
+  running_.emplace(
+      name,
+      Running{
+          .kind = kind, .order = std::move(order), .progress = entry.progress, .validity = entry.validity});
+}
+
+std::vector<Schedule::Job> Schedule::take_orders(UnixTime now, size_t most) {
   std::vector<Job> jobs;
-  while (jobs.size() < most && !due_.empty() && due_.begin()->first <= now) {
-    const std::string name = due_.begin()->second;
+  while (jobs.size() < most && next_order() <= now) {
+    const std::string name = orders_.begin()->second;
     Entry& entry = entries_.at(name);
-    const Budgets::Order order{
+    Budgets::Order order{
         .tenant = entry.tenant, .domain = registered_domain(name), .is_renewal = entry.validity.has_value()};
-    Job job{.kind = Job::Kind::kAskForWindow, .name = name};
-    if (order_due(entry) <= now) {
-      const UnixTime allowed = budgets_.allowed_at(order, now);
-      if (allowed > now) {
-        ++held_;
-        entry.held_until = allowed;
-        wait(name, entry);
-        continue;
-      }
-      budgets_.begin(order, now);
-      job.kind = order.is_renewal ? Job::Kind::kRenew : Job::Kind::kIssue;
+    const UnixTime allowed = budgets_.allowed_at(order, now);
+    if (allowed > now) {
+      ++budget_waits_;
+      entry.budget_at = allowed;
+      enqueue(name, entry);
+      continue;
     }
-    due_.erase(due_.begin());
-    running_.emplace(
-        name,
-        Running{.kind = job.kind, .order = order, .progress = entry.progress, .validity = entry.validity});
-    jobs.push_back(std::move(job));
+    budgets_.begin(order, now);
+    jobs.push_back({.kind = order.is_renewal ? Job::Kind::kRenew : Job::Kind::kIssue, .name = name});
+    begin(name, entry, jobs.back().kind, std::move(order));
+  }
+  return jobs;
+}
+
+std::vector<Schedule::Job> Schedule::take_questions(UnixTime now, size_t most) {
+  std::vector<Job> jobs;
+  while (jobs.size() < most && next_question() <= now) {
+    jobs.push_back({.kind = Job::Kind::kAskForWindow, .name = questions_.begin()->second});
+    begin(jobs.back().name, entries_.at(jobs.back().name), jobs.back().kind, {});
+    ++running_questions_;
   }
   return jobs;
 }
@@ -89,7 +107,11 @@ std::vector<Schedule::Job> Schedule::take_due(UnixTime now, size_t most) {
 Schedule::Running Schedule::finish(const std::string& name, bool is_issued, UnixTime now) {
   auto job = running_.extract(name);
   CHECK(!job.empty());
-  if (job.mapped().kind != Job::Kind::kAskForWindow) budgets_.end(job.mapped().order, is_issued, now);
+  if (job.mapped().kind == Job::Kind::kAskForWindow) {
+    --running_questions_;
+  } else {
+    budgets_.end(job.mapped().order, is_issued, now);
+  }
   return std::move(job.mapped());
 }
 
@@ -99,8 +121,8 @@ Progress Schedule::go_on(const std::string& name, const Running& ended) {
   Entry& entry = place->second;
   entry.progress = ended.progress;
   entry.validity = ended.validity;
-  entry.held_until = {};
-  wait(name, entry);
+  entry.budget_at = {};
+  enqueue(name, entry);
   return ended.progress;
 }
 
@@ -154,9 +176,9 @@ std::optional<Schedule::Status> Schedule::status(const std::string& name) const 
              .progress = entry.progress,
              .validity = entry.validity,
              .is_running = running_.contains(name),
-             .due = entry.due,
-             .held_until = std::nullopt};
-  if (entry.held_until != UnixTime()) out.held_until = entry.held_until;
+             .order_at = entry.order_at,
+             .budget_at = std::nullopt};
+  if (entry.budget_at != UnixTime()) out.budget_at = entry.budget_at;
   return out;
 }
 

@@ -19,7 +19,7 @@ namespace culvert::acme {
 // Which name needs what, and when. Times in, jobs out; no I/O and no clock. There is at most one job for a
 // name at a time, also for one that is removed and added again meanwhile.
 //
-//   waiting ──take_due()──▶ running ──issued(), failed(), window_told(), window_missing()──▶ waiting
+//   waiting ──take_…()──▶ running ──issued(), failed(), window_told(), window_missing()──▶ waiting
 class Schedule {
  public:
   // `random` outlives it.
@@ -38,9 +38,11 @@ class Schedule {
     std::string name;
   };
   // Jobs that are due, at most so many, the most urgent first. Orders are counted against the budgets here.
-  std::vector<Job> take_due(UnixTime now, size_t most);
+  std::vector<Job> take_orders(UnixTime now, size_t most);
+  std::vector<Job> take_questions(UnixTime now, size_t most);
   // When the next one is due; UnixTime::max(): none.
-  UnixTime next_due() const { return due_.empty() ? UnixTime::max() : due_.begin()->first; }
+  UnixTime next_order() const { return first_of(orders_); }
+  UnixTime next_question() const { return first_of(questions_); }
 
   // The ends of jobs. They return what is to be stored, also for a name that was removed meanwhile.
   Progress issued(const std::string& name, const Validity& validity, UnixTime now);
@@ -55,14 +57,15 @@ class Schedule {
     Progress progress;
     std::optional<Validity> validity;
     bool is_running;
-    UnixTime due;                        // the next job, while it is not running
-    std::optional<UnixTime> held_until;  // by a budget
+    UnixTime order_at;                  // the next one, while no job runs
+    std::optional<UnixTime> budget_at;  // it waits for a budget until then
   };
   std::optional<Status> status(const std::string& name) const;
   size_t size() const { return entries_.size(); }
-  size_t running() const { return running_.size(); }
+  size_t running_orders() const { return running_.size() - running_questions_; }
+  size_t running_questions() const { return running_questions_; }
   // How often an order had to wait for a budget.
-  uint64_t held() const { return held_; }
+  uint64_t budget_waits() const { return budget_waits_; }
 
   Budgets& budgets() { return budgets_; }
 
@@ -72,8 +75,10 @@ class Schedule {
     Progress progress;
     std::optional<Validity> validity;
     UnixTime added_at;
-    UnixTime held_until{};
-    UnixTime due{};
+    UnixTime budget_at{};
+    // Where it stands in the queues.
+    UnixTime order_at{};
+    UnixTime question_at{};
   };
   struct Running {
     Job::Kind kind;
@@ -82,17 +87,25 @@ class Schedule {
     std::optional<Validity> validity;
   };
 
-  static UnixTime order_due(const Entry& entry);
-  void wait(const std::string& name, Entry& entry);
+  using Queue = std::set<std::pair<UnixTime, std::string>>;
+
+  static UnixTime first_of(const Queue& queue) {
+    return queue.empty() ? UnixTime::max() : queue.begin()->first;
+  }
+  static UnixTime order_at(const Entry& entry);
+  void enqueue(const std::string& name, Entry& entry);
+  void dequeue(const std::string& name, const Entry& entry);
+  void begin(const std::string& name, const Entry& entry, Job::Kind kind, Budgets::Order order);
   Running finish(const std::string& name, bool is_issued, UnixTime now);
   Progress go_on(const std::string& name, const Running& ended);
 
   Random& random_;
   Budgets budgets_;
   std::map<std::string, Entry> entries_;
-  std::set<std::pair<UnixTime, std::string>> due_;  // of the entries that wait
+  Queue orders_, questions_;  // of the entries without a job
   std::map<std::string, Running> running_;
-  uint64_t held_ = 0;
+  size_t running_questions_ = 0;
+  uint64_t budget_waits_ = 0;
 };
 
 }  // namespace culvert::acme

@@ -37,9 +37,12 @@ class Host {
     return place == certificates_.end() ? std::nullopt : std::optional(place->second);
   }
   void run_until(UnixTime end) {
-    while (schedule_->next_due() <= end) {
-      now = std::max(now, schedule_->next_due());
-      for (const Schedule::Job& job : schedule_->take_due(now, 4)) run(job);
+    for (;;) {
+      const UnixTime next = std::min(schedule_->next_order(), schedule_->next_question());
+      if (next > end) break;
+      now = std::max(now, next);
+      for (const Schedule::Job& job : schedule_->take_orders(now, 4)) run(job);
+      for (const Schedule::Job& job : schedule_->take_questions(now, 4)) run(job);
     }
     now = end;
   }
@@ -97,7 +100,7 @@ TEST(Schedule, IssuesAtOnceAndRenewsForYears) {
     Host host;
     host.lifetime = lifetime;
     host.want("a.test");
-    EXPECT_EQ(host.schedule().next_due(), kStart);
+    EXPECT_EQ(host.schedule().next_order(), kStart);
     UnixTime checked = kStart;
     for (; checked < kStart + days(730); checked += 12h) {
       host.run_until(checked);
@@ -155,10 +158,10 @@ TEST(Schedule, TheCaSaysHowLongToWait) {
   host.ca = [](UnixTime) { return failure(Duration(30h)); };
   host.want("a.test");
   host.run_until(kStart);
-  EXPECT_EQ(host.schedule().next_due(), kStart + 30h);
+  EXPECT_EQ(host.schedule().next_order(), kStart + 30h);
   host.ca = [](UnixTime) { return failure(Duration(days(300))); };
   host.run_until(kStart + 30h);
-  EXPECT_EQ(host.schedule().next_due(), kStart + 30h + days(7)) << "nobody waits for a year";
+  EXPECT_EQ(host.schedule().next_order(), kStart + 30h + days(7)) << "nobody waits for a year";
 }
 
 TEST(Schedule, RenewsInTheWindowOfTheCa) {
@@ -205,15 +208,31 @@ TEST(Schedule, OneJobForANameAtATime) {
   SeededRandom random(1);
   Schedule schedule({}, random);
   schedule.add("a.test", "t", {}, std::nullopt, kStart);
-  EXPECT_EQ(schedule.take_due(kStart, 4).size(), 1u);
-  EXPECT_TRUE(schedule.take_due(kStart + days(1), 4).empty());
+  EXPECT_EQ(schedule.take_orders(kStart, 4).size(), 1u);
+  EXPECT_TRUE(schedule.take_orders(kStart + days(1), 4).empty());
   schedule.remove("a.test");
   schedule.add("a.test", "t", {}, std::nullopt, kStart);
-  EXPECT_TRUE(schedule.take_due(kStart + days(1), 4).empty()) << "the first one still runs";
+  EXPECT_TRUE(schedule.take_orders(kStart + days(1), 4).empty()) << "the first one still runs";
   EXPECT_TRUE(schedule.status("a.test")->is_running);
   schedule.issued("a.test", {.not_before = kStart, .not_after = kStart + days(90)}, kStart);
   EXPECT_FALSE(schedule.status("a.test")->is_running);
   EXPECT_TRUE(schedule.status("a.test")->validity) << "what it got is for the name that is there now";
+}
+
+// A CA that does not answer questions must not be in the way of orders, which may go to another CA.
+TEST(Schedule, QuestionsTakeNoPlaceOfOrders) {
+  SeededRandom random(1);
+  Schedule schedule({}, random);
+  const Validity validity{.not_before = kStart, .not_after = kStart + days(90)};
+  for (int i = 0; i < 10; ++i) {
+    schedule.add(fmt::format("n{}.test", i), "t", {.renew_at = kStart + 1h, .ask_at = kStart}, validity,
+                 kStart);
+  }
+  EXPECT_EQ(schedule.take_questions(kStart, 2).size(), 2u);
+  EXPECT_EQ(schedule.running_questions(), 2u);
+  EXPECT_EQ(schedule.take_orders(kStart + 1h, 100).size(), 8u) << "all but those whose question runs";
+  EXPECT_EQ(schedule.running_orders(), 8u);
+  EXPECT_TRUE(schedule.take_questions(kStart + 1h, 2).empty()) << "one job for a name";
 }
 
 TEST(Schedule, NoOrderForANameThatNobodyAsksFor) {
@@ -221,16 +240,16 @@ TEST(Schedule, NoOrderForANameThatNobodyAsksFor) {
   Schedule schedule({}, random);
   schedule.add("a.test", "t", {}, std::nullopt, kStart);
   schedule.remove("a.test");
-  EXPECT_TRUE(schedule.take_due(kStart + days(1), 4).empty());
-  EXPECT_EQ(schedule.next_due(), UnixTime::max());
+  EXPECT_TRUE(schedule.take_orders(kStart + days(1), 4).empty());
+  EXPECT_EQ(schedule.next_order(), UnixTime::max());
   schedule.remove("a.test");
   // One that ends after nobody asks for it any more is still stored.
   schedule.add("b.test", "t", {.failures = 3}, std::nullopt, kStart);
-  ASSERT_EQ(schedule.take_due(kStart, 4).size(), 1u);
+  ASSERT_EQ(schedule.take_orders(kStart, 4).size(), 1u);
   schedule.remove("b.test");
   EXPECT_EQ(schedule.failed("b.test", failure(), kStart).failures, 4u);
   EXPECT_EQ(schedule.size(), 0u);
-  EXPECT_EQ(schedule.next_due(), UnixTime::max());
+  EXPECT_EQ(schedule.next_order(), UnixTime::max());
 }
 
 TEST(Schedule, ATenantDoesNotUseUpWhatOthersNeed) {
@@ -240,8 +259,8 @@ TEST(Schedule, ATenantDoesNotUseUpWhatOthersNeed) {
   host.run_until(kStart);
   EXPECT_EQ(host.issued.size(), 4u);
   EXPECT_TRUE(host.validity_of("other.example"));
-  EXPECT_TRUE(host.schedule().status("greedy-9.test")->held_until);
-  EXPECT_GT(host.schedule().held(), 0u);
+  EXPECT_TRUE(host.schedule().status("greedy-9.test")->budget_at);
+  EXPECT_GT(host.schedule().budget_waits(), 0u);
   host.restart();
   host.run_until(kStart + 23h);
   EXPECT_EQ(host.issued.size(), 4u) << "a restart is no new day";
@@ -270,7 +289,8 @@ TEST(Schedule, AClockThatWasWrongDoesNotBlockForYears) {
   schedule.add("a.test", "t", {.failures = 1, .retry_at = kStart + days(10'000)}, std::nullopt, kStart);
   schedule.add("b.test", "t", {.renew_at = kStart + days(10'000), .ask_at = kStart + days(10'000)}, validity,
                kStart);
-  EXPECT_EQ(schedule.take_due(kStart, 4).size(), 2u);
+  EXPECT_EQ(schedule.take_orders(kStart, 4).size(), 1u);
+  EXPECT_EQ(schedule.take_questions(kStart, 4).size(), 1u);
   schedule.window_missing("b.test", kStart);
   EXPECT_LE(schedule.status("b.test")->progress.renew_at, kStart + days(60));
 }

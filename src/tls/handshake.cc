@@ -58,11 +58,11 @@ int verify_pin(X509_STORE_CTX* store, void* argument) {
   return 0;
 }
 
-Result<> add_roots(SSL_CTX* context, const std::string& pem) {
-  const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+Result<> add_roots(X509_STORE* store, const std::string& pem) {
+  const BioPtr bio = bio_over(pem);
   size_t count = 0;
   while (X509Ptr root{PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)}) {
-    CHECK(X509_STORE_add_cert(SSL_CTX_get_cert_store(context), root.get()) == 1);
+    CHECK(X509_STORE_add_cert(store, root.get()) == 1);
     ++count;
   }
   ERR_clear_error();  // the end of the text is one
@@ -116,6 +116,12 @@ void take_unclean_end_of_http(net::ByteStream& stream) {
   if (alpn == "http/1.1" || alpn == "http/1.0") SSL_set_options(tls->ssl(), SSL_OP_IGNORE_UNEXPECTED_EOF);
 }
 
+Result<> check_roots(const std::string& pem) {
+  const std::unique_ptr<X509_STORE, OpenSslDelete<X509_STORE_free>> store(X509_STORE_new());
+  CHECK(store);
+  return add_roots(store.get(), pem);
+}
+
 net::Task<Result<std::unique_ptr<net::ByteStream>>> connect(std::unique_ptr<net::ByteStream> transport,
                                                             std::string server_name, ClientTrust trust,
                                                             TimePoint deadline) {
@@ -128,7 +134,7 @@ net::Task<Result<std::unique_ptr<net::ByteStream>>> connect(std::unique_ptr<net:
   } else {
     if (trust.system_roots) CHECK(SSL_CTX_set_default_verify_paths(context.get()) == 1);
     if (!trust.system_roots || !trust.root_pem.empty()) {
-      auto added = add_roots(context.get(), trust.root_pem);
+      auto added = add_roots(SSL_CTX_get_cert_store(context.get()), trust.root_pem);
       if (!added) co_return std::unexpected(std::move(added.error()));
     }
     if (server_name.empty())

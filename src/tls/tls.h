@@ -99,6 +99,9 @@ struct ClientTrust {
   bool system_roots = false;
 };
 
+// Whether a text can be ClientTrust::root_pem. kInvalid: it holds no PEM certificate.
+Result<> check_roots(const std::string& pem);
+
 // kUnauthorized when the server is not the expected one, kNotFound when it knows no such name; others as
 // accept.
 net::Task<Result<std::unique_ptr<net::ByteStream>>> connect(std::unique_ptr<net::ByteStream> transport,
