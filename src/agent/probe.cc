@@ -36,7 +36,7 @@ net::Task<Result<int>> probe(net::EventLoop& loop, ProbeTarget target, TimePoint
   if (!transport) co_return std::unexpected(transport.error());
 
   bool passthrough = target.tls_mode == route::TlsMode::kPassthrough;
-  tls::ClientTrust trust{.pinned_key = std::nullopt, .root_pem = target.root_pem};
+  tls::ClientTrust trust{.pinned_key = std::nullopt, .root_pem = target.root_pem, .system_roots = true};
   if (passthrough) {
     // The origin's certificate is not checked. Demanding a key that no peer has makes the handshake fail
     // exactly when a certificate has come, and that is the answer we wait for.

@@ -14,8 +14,9 @@ struct ProbeTarget {
   uint16_t port;
   std::string hostname;  // the service's: SNI and Host
   route::TlsMode tls_mode;
-  std::string root_pem;  // terminate: what the edge's certificate must end in
-  std::string target;    // terminate: what to GET, "/?..."
+  std::string
+      root_pem;        // terminate: what the edge's certificate must end in, unless a root of the system does
+  std::string target;  // terminate: what to GET, "/?..."
 };
 
 // Asks once. The answer's HTTP status for a terminated service, 0 for passthrough, where an answered TLS

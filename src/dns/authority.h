@@ -21,6 +21,7 @@ class Authority {
   Result<> add(Zone zone);
   // The closest one that has the name; nullptr: none has it.
   Zone* find(const Name& name);
+  const Zone* find(const Name& name) const { return const_cast<Authority*>(this)->find(name); }
 
   // The response to one message; nullopt: it gets none, because it is not a query.
   std::optional<Bytes> answer(ByteView query, Transport transport);

@@ -9,6 +9,10 @@ void report(const Counters& counters, const tunnel::PumpCounters& moved, Metrics
                   counters.connections_accepted);
   metrics.counter("culvert_edge_hub_connections_total", "Public connections handed to the hub.",
                   counters.connections_to_hub);
+  metrics.counter("culvert_edge_answered_challenges_total",
+                  "Challenges of certificate authorities that were answered.", counters.challenges_answered);
+  metrics.counter("culvert_edge_redirects_total", "Plain HTTP requests that were sent to HTTPS.",
+                  counters.redirected);
   metrics.counter("culvert_edge_moved_connections_total",
                   "Public connections that moved to the worker that has the tunnel.",
                   counters.connections_moved);

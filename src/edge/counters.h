@@ -17,6 +17,8 @@ struct Counters {
   Count connections_active{0};  // public connections open now
   Count connections_accepted{0};
   Count connections_to_hub{0};
+  Count challenges_answered{0};    // of CAs, on either port
+  Count redirected{0};             // from HTTP to HTTPS
   Count connections_moved{0};      // to the worker that holds the tunnel
   Count connections_rechecked{0};  // because their route changed
   Count streams_carried{0};

@@ -22,6 +22,8 @@ class Edge {
   Edge(const Edge&) = delete;
 
   SocketAddr tcp_addr() const { return *shared_.config.options.tcp_listen; }
+  // nullopt: it serves no plain HTTP.
+  std::optional<SocketAddr> http_addr() const { return workers_.front()->http_addr(); }
   SocketAddr udp_addr() const { return *shared_.config.options.udp_listen; }
   unsigned workers() const { return shared_.config.options.workers; }
   // Each worker that runs reports the series of its thread; `reply` is called there.

@@ -18,6 +18,15 @@ void describe(SettingsBuilder& settings, Options& options) {
                 .default_is_words = true,
                 .example = "[::]:443"},
                options.udp_listen);
+  settings.add(
+      {.name = "http-listen",
+       .help = "TCP address for plain HTTP: it proves names to CAs, and sends clients to HTTPS",
+       .details = "A request for a name that the edge serves is answered with a redirect to its HTTPS URL. "
+                  "CAs look at port 80 only.",
+       .default_text = "nowhere",
+       .default_is_words = true,
+       .example = "[::]:80"},
+      options.http_listen);
   settings.add({.name = "workers", .help = "worker threads, each with its own tunnels"}, options.workers, 1,
                256);
   settings.add({.name = "hello-timeout",

@@ -18,6 +18,8 @@ struct Options {
   // Not set: port 443 of every address of this host, with IPv6 where the host has it.
   std::optional<SocketAddr> tcp_listen = std::nullopt;
   std::optional<SocketAddr> udp_listen = std::nullopt;  // not set: as tcp_listen
+  // For plain HTTP: challenges of certificates, and the way to HTTPS. Not set: nowhere.
+  std::optional<SocketAddr> http_listen = std::nullopt;
   unsigned workers = 1;
   Duration hello_timeout = std::chrono::seconds(10);
   Duration drain_timeout = std::chrono::seconds(10);

@@ -6,6 +6,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "acme/challenge_table.h"
 #include "base/key.h"
 #include "edge/counters.h"
 #include "edge/live_options.h"
@@ -30,6 +31,8 @@ struct Config {
   std::unordered_set<std::string> hub_names;
   std::string public_addr;  // told to agents: "host:port" where the public reaches this edge
   std::string version;      // told to agents
+  // Of certificates that are ordered; nullptr: there are none.
+  std::shared_ptr<const acme::ChallengeTable> challenges = nullptr;
   // Without tunnels there is no UDP socket, and only the hub's names are served.
   bool takes_tunnels = true;
   Duration tunnel_hello_timeout = std::chrono::seconds(5);

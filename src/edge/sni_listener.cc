@@ -59,10 +59,29 @@ net::Task<> SniListener::serve(PublicConnection connection, Bytes begun) {
   }
   connection.host = reader.hello().server_name.value_or("");
   connection.received = reader.take_received();
+  const bool is_challenge = reader.hello().alpn == std::vector<std::string>{tls::kAcmeAlpn};
+  if (is_challenge && config.challenges) {
+    // Any other is the origin's own affair.
+    if (auto identity = config.challenges->certificate(connection.host))
+      co_return co_await answer_challenge(std::move(connection), std::move(identity));
+  }
   const bool is_for_hub = connection.host.empty() || config.hub_names.contains(connection.host);
   if (is_for_hub && context_.shared.control.serve_hub) co_return hand_to_hub(std::move(connection));
   connection.id = context_.shared.next_connection.fetch_add(1, std::memory_order_relaxed);
   co_await serve_route(std::move(connection));
+}
+
+// RFC 8737, 3: nothing follows the handshake.
+net::Task<> SniListener::answer_challenge(PublicConnection connection, tls::IdentityPtr identity) {
+  auto tls =
+      co_await tls::accept(std::move(connection.socket), std::move(connection.received), std::move(identity),
+                           {tls::kAcmeAlpn}, context_.loop.now() + kTlsHandshakeTimeout);
+  if (tls) {
+    count(context_.shared.counters.challenges_answered);
+    (*tls)->close();
+  } else {
+    count(context_.shared.counters.failed_tls_handshake);
+  }
 }
 
 net::Task<> SniListener::refuse_hello(PublicConnection connection, ErrorCode why, Bytes received) {

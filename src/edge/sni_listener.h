@@ -6,6 +6,7 @@
 #include "edge/carrier.h"
 #include "edge/context.h"
 #include "edge/public_connection.h"
+#include "tls/tls.h"
 
 namespace culvert::edge {
 
@@ -23,6 +24,7 @@ class SniListener {
  private:
   net::Task<> serve_route(PublicConnection connection);
   net::Task<std::optional<PublicConnection>> end_tls(PublicConnection connection, std::string pattern);
+  net::Task<> answer_challenge(PublicConnection connection, tls::IdentityPtr identity);
   net::Task<> refuse_hello(PublicConnection connection, ErrorCode why, Bytes received);
   void hand_to_hub(PublicConnection connection);
 

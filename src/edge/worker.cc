@@ -28,6 +28,11 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
   auto tcp = net::TcpListener::listen(worker->loop_, *config.options.tcp_listen, options);
   if (!tcp) return std::unexpected(tcp.error());
   worker->tcp_ = std::move(*tcp);
+  if (index == 0 && config.options.http_listen) {
+    auto http = net::TcpListener::listen(worker->loop_, *config.options.http_listen, {});
+    if (!http) return fail(http.error().code, "plain HTTP: {}", http.error().message);
+    worker->http_tcp_ = std::move(*http);
+  }
   if (!config.takes_tunnels) return worker;
 
   quic::Limits limits;
@@ -62,6 +67,7 @@ Worker::Worker(Shared& shared, unsigned index)
       listener_(context_, admission_),
       sni_(context_, carrier_),
       ports_(context_, listener_, carrier_),
+      http_(context_),
       drain_skipped_(loop_),
       last_wait_(loop_),
       tasks_(loop_),
@@ -74,6 +80,11 @@ void Worker::start(std::function<void()> on_end) {
   tasks_.spawn(listener_.accept(tcp_, [this](PublicConnection connection, Bytes begun) {
     return sni_.serve(std::move(connection), std::move(begun));
   }));
+  if (http_tcp_) {
+    tasks_.spawn(listener_.accept(http_tcp_, [this](PublicConnection connection, Bytes begun) {
+      return http_.serve(std::move(connection), std::move(begun));
+    }));
+  }
   if (!endpoint_) return;
   tasks_.spawn(tunnels_.accept(*endpoint_));
   tunnels_.watch();
@@ -127,6 +138,8 @@ net::Task<> Worker::shut_down() {
   const TimePoint deadline = loop_.now() + context_.shared.options.get()->drain_timeout;
   tcp_->close();
   ports_.close();
+  if (http_tcp_) http_tcp_->close();
+  http_.close();
   tunnels_.send_drain();
   while ((tunnels_.connections() > 0 || !admission_.empty()) && !skip_drain_ && loop_.now() < deadline) {
     co_await drain_skipped_.wait_until(std::min(deadline, loop_.now() + kDrainLook));

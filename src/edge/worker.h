@@ -6,6 +6,7 @@
 #include "edge/admission.h"
 #include "edge/carrier.h"
 #include "edge/context.h"
+#include "edge/http_listener.h"
 #include "edge/port_listeners.h"
 #include "edge/public_listener.h"
 #include "edge/shared.h"
@@ -27,6 +28,10 @@ class Worker final : public Peer {
   Worker(const Worker&) = delete;
 
   SocketAddr tcp_addr() const { return tcp_->local_addr(); }
+  // nullopt: it serves no plain HTTP.
+  std::optional<SocketAddr> http_addr() const {
+    return http_tcp_ ? std::optional(http_tcp_->local_addr()) : std::nullopt;
+  }
   // nullopt: it takes no tunnels.
   std::optional<SocketAddr> udp_addr() const {
     return endpoint_ ? std::optional(endpoint_->local_addr()) : std::nullopt;
@@ -73,7 +78,9 @@ class Worker final : public Peer {
   PublicListener listener_;
   SniListener sni_;
   PortListeners ports_;
+  HttpListener http_;
   std::shared_ptr<net::TcpListener> tcp_;
+  std::shared_ptr<net::TcpListener> http_tcp_;    // nullptr: no plain HTTP, or another worker has it
   std::unique_ptr<endpoint::Endpoint> endpoint_;  // nullptr: it takes no tunnels
   net::Notify drain_skipped_;
   net::Timer last_wait_;

@@ -1,5 +1,7 @@
 #include "http/h1_input.h"
 
+#include <algorithm>
+
 #include "base/secret.h"
 
 namespace culvert::http {
@@ -15,6 +17,14 @@ H1Input::H1Input(net::ByteStream& stream, H1Decoder::Role role, H1Rules rules)
     : reader_(stream), decoder_(role, rules), buffer_(kReadSize) {}
 
 H1Input::~H1Input() { wipe(buffer_); }
+
+void H1Input::begin(Bytes received) {
+  if (received.empty()) return;
+  const size_t count = received.size();
+  buffer_ = std::move(received);
+  buffer_.resize(std::max(count, kReadSize));
+  unread_ = ByteView(buffer_).first(count);
+}
 
 net::Task<Result<size_t>> H1Input::fill(TimePoint deadline) {
   auto count = co_await reader_.read_some(buffer_, deadline);

@@ -14,6 +14,8 @@ class H1Input {
   H1Input& operator=(const H1Input&) = delete;
   ~H1Input();  // wipes what was read: it may hold a token
 
+  // Before anything else: bytes that were read from the stream already.
+  void begin(Bytes received);
   H1Decoder& decoder() { return decoder_; }
   // No byte of a next message is here.
   bool is_idle() const { return unread_.empty() && decoder_.is_between_messages(); }

@@ -37,7 +37,9 @@ struct Server::Connection {
         input(stream, H1Decoder::Role::kRequests, H1Rules::kStrict),
         client(options.client.value_or(stream.remote_addr())),
         open(server.open_),
-        place(open->insert(open->end(), this)) {}
+        place(open->insert(open->end(), this)) {
+    input.begin(std::move(options.received));
+  }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection() { open->erase(place); }

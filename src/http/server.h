@@ -17,6 +17,7 @@ struct ConnectionOptions {
   std::function<void()> on_keep = nullptr;     // Exchange::keep
   // Who the client is, where a proxy has told; otherwise as the stream says.
   std::optional<SocketAddr> client = std::nullopt;
+  Bytes received = {};  // of the client, read from the stream already
 };
 
 struct ServerOptions {

@@ -1,5 +1,7 @@
 #include "node/assembly.h"
 
+#include <algorithm>
+#include <iterator>
 #include <unordered_set>
 #include <utility>
 
@@ -57,6 +59,15 @@ Result<std::vector<std::string>> edge_addresses(const Assembly::Parts& parts, co
   return parts.edge_addrs;
 }
 
+// What agents are to check the edge's certificates with; empty: the roots of their system.
+Result<std::string> own_roots(const Assembly::Parts& parts, const tls::Certificates& certificates) {
+  if (!parts.is_edge) return std::string();
+  if (!parts.acme.is_on()) return certificates.root_pem();
+  auto manager = acme::manager_options(parts.acme);
+  if (!manager) return std::unexpected(manager.error());
+  return (*manager)->issuer.cas.front().root_pem;
+}
+
 // What no tenant may claim, also where the node does not listen on all of it: HTTP and HTTPS of either
 // version, and DNS.
 void add_own_ports(std::set<route::PublicPort>& own, uint16_t tcp, uint16_t udp) {
@@ -81,17 +92,63 @@ Assembly::~Assembly() { edge_.reset(); }
 Result<> Assembly::bind(Parts parts) {
   auto certificates = std::make_shared<tls::Certificates>(
       std::move(parts.ca), [&platform = loop_.platform()] { return platform.unix_now(); });
+  std::shared_ptr<acme::ChallengeTable> challenges;
+  if (parts.acme.is_on()) challenges = std::make_shared<acme::ChallengeTable>();
   auto edge = edge::Edge::bind({.key = parts.key,
                                 .options = parts.edge,
                                 .hub_names = {},
                                 .public_addr = {},
                                 .version = kVersion,
+                                .challenges = challenges,
                                 .takes_tunnels = parts.is_edge},
                                certificates, loop_.platform());
   if (!edge) return std::unexpected(edge.error());
   edge_ = std::move(*edge);
+  auto configured = acme::manager_options(parts.acme);
+  if (!configured) return std::unexpected(configured.error());
+  if (!challenges && parts.dns.is_set()) {
+    return fail(ErrorCode::kInvalid,
+                "section [dns]: it proves names to a CA, and there is none; give --acme-directory");
+  }
+  if (challenges) {
+    auto opened = open_public_certificates(parts, std::move(challenges), certificates);
+    if (!opened) return opened;
+  }
   return parts.token ? bind_link(std::move(parts), *certificates)
                      : bind_hub(std::move(parts), std::move(certificates));
+}
+
+Result<> Assembly::open_public_certificates(Parts& parts, std::shared_ptr<acme::ChallengeTable> challenges,
+                                            std::shared_ptr<tls::Certificates> certificates) {
+  auto manager = acme::manager_options(parts.acme);
+  if (!manager) return std::unexpected(manager.error());
+  const std::string own_host =
+      parts.public_urls.empty() ? std::string() : hubapi::parse_hub_url(parts.public_urls.front())->host;
+  auto dns = DnsChallenges::open(loop_, parts.dns, parse_ip(own_host) ? std::string() : own_host);
+  if (!dns) return std::unexpected(dns.error());
+  dns_ = std::move(*dns);
+  std::set<acme::ChallengeType> types{acme::ChallengeType::kTlsAlpn01};
+  if (edge_->http_addr()) types.insert(acme::ChallengeType::kHttp01);
+  auto opened = PublicCertificates::open(loop_, {.manager = std::move(**manager),
+                                                 .directory = parts.certificates,
+                                                 .edge_challenges = std::move(types),
+                                                 .challenges = std::move(challenges),
+                                                 .dns = dns_.get(),
+                                                 .certificates = std::move(certificates)});
+  if (!opened) return std::unexpected(opened.error());
+  public_certificates_ = std::move(*opened);
+  return {};
+}
+
+void Assembly::replace_routes(const route::SnapshotPtr& routes) {
+  edge_->replace_routes(routes);
+  if (public_certificates_) public_certificates_->replace(*routes);
+}
+
+bool Assembly::apply_routes(const route::Delta& changes) {
+  if (!edge_->apply_routes(changes)) return false;
+  if (public_certificates_) public_certificates_->follow(changes);
+  return true;
 }
 
 Result<> Assembly::bind_hub(Parts parts, std::shared_ptr<tls::Certificates> certificates) {
@@ -111,6 +168,8 @@ Result<> Assembly::bind_hub(Parts parts, std::shared_ptr<tls::Certificates> cert
   hub_names.insert(id.tls_name());
   edge_->set_names(std::move(hub_names), HostPort{urls->front().host, urls->front().port}.to_string());
 
+  auto trusted_roots = own_roots(parts, *certificates);
+  if (!trusted_roots) return std::unexpected(trusted_roots.error());
   hub::Config config{.database = parts.database,
                      .database_url = std::move(parts.database_url),
                      .operator_key = std::move(parts.operator_key),
@@ -118,24 +177,25 @@ Result<> Assembly::bind_hub(Parts parts, std::shared_ptr<tls::Certificates> cert
                      .key = parts.key,
                      .edges = {},
                      .public_port = urls->front().port,
-                     .internal_ca_pem = parts.is_edge ? certificates->root_pem() : std::string(),
+                     .internal_ca_pem = std::move(*trusted_roots),
                      .tenants = std::move(parts.tenants),
                      .store = parts.store_options,
                      .reload = parts.reload};
   if (parts.is_edge) config.edges.push_back({id, std::move(*addresses)});
-  config.edge_warnings = [this] { return port_faults(); };
+  config.edge_warnings = [this] { return edge_warnings(); };
   add_own_ports(config.tenants.ports.own, edge_->tcp_addr().port(), edge_->udp_addr().port());
   auto hub = parts.store ? hub::Hub::with_store(loop_, std::move(config), std::move(parts.store))
                          : hub::Hub::open(loop_, std::move(config));
   if (!hub) return std::unexpected(hub.error());
   hub_ = std::move(*hub);
   if (parts.is_edge) {
-    edge_->replace_routes(hub_->routes());
+    replace_routes(hub_->routes());
     hub_->set_declare_listener([this](Duration spread) { edge_->declare_again(spread); });
     hub_->set_route_listener([this](const route::Delta& delta) {
-      if (!edge_->apply_routes(delta)) edge_->replace_routes(hub_->routes());
+      if (!apply_routes(delta)) replace_routes(hub_->routes());
     });
   }
+  if (public_certificates_) public_certificates_->want_own({public_hosts.begin(), public_hosts.end()});
   door_ = std::make_unique<HubDoor>(loop_, *hub_, *pinned, std::move(certificates), std::move(public_hosts),
                                     HubDoor::Limits{}, loop_.random());
   // A little more than the door takes: that much may come in one turn of the loop.
@@ -150,21 +210,23 @@ Result<> Assembly::bind_link(Parts parts, const tls::Certificates& certificates)
   if (!addresses) return std::unexpected(addresses.error());
   const std::string host = parse_host_port(addresses->front()).value().host;
   edge_->set_names({}, HostPort{host, edge_->tcp_addr().port()}.to_string());
+  auto trusted_roots = own_roots(parts, certificates);
+  if (!trusted_roots) return std::unexpected(trusted_roots.error());
   link_ = std::make_unique<HubLink>(
-      loop_, HubLink::Parts{.token = *parts.token,
-                            .announcement = {.addresses = std::move(*addresses),
-                                             .internal_ca_pem = certificates.root_pem(),
-                                             .version = kVersion},
-                            .route_file = parts.route_file,
-                            .replace_routes =
-                                [this](const route::SnapshotPtr& routes) { edge_->replace_routes(routes); },
-                            .apply_routes =
-                                [this](const route::Delta& delta) {
-                                  // The link has made it for the routes that the edge has from it.
-                                  CHECK(edge_->apply_routes(delta));
-                                },
-                            .hub_is_heard = [this](bool is_heard) { edge_->set_hub_is_heard(is_heard); },
-                            .declare_again = [this](Duration spread) { edge_->declare_again(spread); }});
+      loop_,
+      HubLink::Parts{.token = *parts.token,
+                     .announcement = {.addresses = std::move(*addresses),
+                                      .internal_ca_pem = std::move(*trusted_roots),
+                                      .version = kVersion},
+                     .route_file = parts.route_file,
+                     .replace_routes = [this](const route::SnapshotPtr& routes) { replace_routes(routes); },
+                     .apply_routes =
+                         [this](const route::Delta& delta) {
+                           // The link has made it for the routes that the edge has from it.
+                           CHECK(apply_routes(delta));
+                         },
+                     .hub_is_heard = [this](bool is_heard) { edge_->set_hub_is_heard(is_heard); },
+                     .declare_again = [this](Duration spread) { edge_->declare_again(spread); }});
   return {};
 }
 
@@ -173,6 +235,7 @@ void Assembly::start(std::function<void()> stopped) {
   control.stopped = [this, stopped = std::move(stopped)] { loop_.post(stopped); };
   edge_->start(std::move(control));
   if (link_) link_->start();
+  if (public_certificates_) public_certificates_->start();
 }
 
 edge::ControlPlane Assembly::control_of_hub() {
@@ -224,6 +287,7 @@ void Assembly::stop() {
 }
 
 void Assembly::close() {
+  if (public_certificates_) public_certificates_->close();
   if (link_) return link_->close();
   to_hub_->close();
   door_->close();
@@ -231,6 +295,8 @@ void Assembly::close() {
 }
 
 net::Task<> Assembly::closed() {
+  if (public_certificates_) co_await public_certificates_->closed();
+  if (dns_) co_await dns_->close();
   if (link_) {
     co_await link_->join();
   } else {
@@ -242,7 +308,7 @@ std::optional<EdgeStatus> Assembly::edge_status() const {
   if (!link_) return std::nullopt;
   EdgeStatus status = link_->status();
   status.version = kVersion;
-  status.port_faults = port_faults();
+  status.warnings = edge_warnings();
   status.tunnels = edge_->counters().tunnels_active.load(std::memory_order_relaxed);
   status.connections = edge_->counters().connections_active.load(std::memory_order_relaxed);
   return status;
@@ -255,11 +321,26 @@ std::vector<std::string> Assembly::port_faults() const {
   return faults;
 }
 
+std::vector<std::string> Assembly::edge_warnings() const {
+  std::vector<std::string> warnings;
+  for (const std::string& fault : port_faults())
+    warnings.push_back(fmt::format("{}; the edge tries again until it can", fault));
+  if (!public_certificates_) return warnings;
+  std::ranges::move(public_certificates_->faults(), std::back_inserter(warnings));
+  return warnings;
+}
+
 net::Task<> Assembly::note_reload(ReloadReport report) {
   if (hub_) co_await hub_->note_reload(std::move(report));
 }
 
 void Assembly::report(Metrics& metrics) const {
+  if (dns_) {
+    dns_->report(metrics);
+  } else {
+    report_no_dns(metrics);
+  }
+  acme::report(public_certificates_ ? public_certificates_->totals() : acme::Manager::Totals{}, metrics);
   hub::report(hub_status(), metrics);
   node::report(door_ ? door_->counters() : HubDoor::Counters{}, metrics);
   node::report(to_hub_ ? to_hub_->counters() : HubQueue::Counters{}, metrics);

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "acme/options.h"
 #include "base/key.h"
 #include "base/metrics.h"
 #include "base/reload.h"
@@ -16,9 +17,11 @@
 #include "hub/record_store.h"
 #include "hubapi/token.h"
 #include "net/event_loop.h"
+#include "node/dns_challenges.h"
 #include "node/hub_door.h"
 #include "node/hub_link.h"
 #include "node/hub_queue.h"
+#include "node/public_certificates.h"
 #include "tls/tls.h"
 
 namespace culvert::node {
@@ -49,6 +52,11 @@ class Assembly {
     // Of an edge without a hub: its token, and where it keeps the hub's routes.
     std::optional<hubapi::EdgeToken> token = std::nullopt;
     std::filesystem::path route_file = {};
+
+    // Certificates of a public CA, and where they are kept.
+    acme::Options acme = {};
+    DnsOptions dns = {};
+    std::filesystem::path certificates = {};
   };
 
   // Binds everything. Errors name the address, file or setting.
@@ -88,6 +96,13 @@ class Assembly {
   Result<> bind(Parts parts);
   Result<> bind_hub(Parts parts, std::shared_ptr<tls::Certificates> certificates);
   Result<> bind_link(Parts parts, const tls::Certificates& certificates);
+  Result<> open_public_certificates(Parts& parts, std::shared_ptr<acme::ChallengeTable> challenges,
+                                    std::shared_ptr<tls::Certificates> certificates);
+  // The edge has these from now on.
+  void replace_routes(const route::SnapshotPtr& routes);
+  // False: they are changes of others than it has.
+  bool apply_routes(const route::Delta& changes);
+  std::vector<std::string> edge_warnings() const;
   edge::ControlPlane control_of_hub();
   edge::ControlPlane control_of_link();
 
@@ -98,6 +113,8 @@ class Assembly {
   std::unique_ptr<HubQueue> to_hub_;
   std::unique_ptr<HubLink> link_;  // in place of these
   std::unique_ptr<edge::Edge> edge_;
+  std::unique_ptr<DnsChallenges> dns_;
+  std::unique_ptr<PublicCertificates> public_certificates_;  // nullptr: the internal CA's alone
 };
 
 }  // namespace culvert::node

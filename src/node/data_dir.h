@@ -33,6 +33,8 @@ struct DataDir {
   std::filesystem::path ca_key() const { return ca_directory() / "ca.key"; }
   // The routes of the hub that an edge on its own follows.
   std::filesystem::path routes() const { return place_or(places.routes, "routes.jsonl"); }
+  // Accounts with CAs, and the certificates that they issued.
+  std::filesystem::path certificates() const { return path / "certificates"; }
   // What other commands on this host need to find the running node: "key = value" lines, no secrets.
   std::filesystem::path info() const { return path / "node.info"; }
   // The same of a running edge that has its hub on another host.

@@ -64,8 +64,7 @@ std::vector<std::string> faults_of(const EdgeStatus& status) {
         "the routes cannot be written to the disk, see routes_not_kept in the log; they are served, and a "
         "restart without the hub would serve older ones");
   }
-  for (const std::string& fault : status.port_faults)
-    faults.push_back(fmt::format("{}; the edge tries again until it can", fault));
+  faults.insert(faults.end(), status.warnings.begin(), status.warnings.end());
   if (status.routes > 0 && status.tunnels == 0) {
     faults.push_back(
         fmt::format("no agent has a tunnel to this edge, so that it serves none of its routes; see that UDP "

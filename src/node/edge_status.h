@@ -26,7 +26,7 @@ struct EdgeStatus {
   std::optional<hubapi::RoutesVersion> routes_version = std::nullopt;  // nullopt: it has never got any
   std::optional<UnixTime> routes_as_of = std::nullopt;  // when the hub was heard last with these routes
   bool are_routes_kept = true;                          // on the disk, for a restart without the hub
-  std::vector<std::string> port_faults = {};            // ports of routes that it cannot listen on, and why
+  std::vector<std::string> warnings = {};               // of ports and certificates
   size_t tunnels = 0;
   size_t connections = 0;               // public ones, open now
   std::vector<std::string> stuck = {};  // workers that do not answer

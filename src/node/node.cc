@@ -111,7 +111,10 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
                         .edge_addrs = config.edge_addrs,
                         .edge = config.edge,
                         .is_edge = config.roles != Roles::kHub,
-                        .token = config.edge_token};
+                        .token = config.edge_token,
+                        .acme = config.acme,
+                        .dns = config.dns,
+                        .certificates = files.certificates()};
   if (config.edge_token) {
     parts.route_file = files.routes();
   } else {
@@ -260,18 +263,19 @@ void describe_hub(SettingsBuilder& settings, Config& config) {
                   config.public_urls.push_back(url->to_string());
                   return {};
                 }});
-  settings.add(
-      {.name = "tls",
-       .help = "the certificate authority of terminated services",
-       .details = "The only choice is `internal`, the internal CA of this node (see `culvert ca export`).",
-       .value_name = "internal",
-       .default_text = "internal",
-       .choices = {"internal"},
-       .apply = [](std::string_view text) -> Result<> {
-         if (text == "internal") return {};
-         return fail(ErrorCode::kInvalid, "{} is not supported; the only choice is internal",
-                     culvert::quoted(text));
-       }});
+  settings.add({.name = "tls",
+                .help = "the certificate authority of terminated services",
+                .details =
+                    "The only choice is `internal`, the internal CA of this node (see `culvert ca export`); "
+                    "certificates of a public CA take its place where section [acme] names one.",
+                .value_name = "internal",
+                .default_text = "internal",
+                .choices = {"internal"},
+                .apply = [](std::string_view text) -> Result<> {
+                  if (text == "internal") return {};
+                  return fail(ErrorCode::kInvalid, "{} is not supported; the only choice is internal",
+                              culvert::quoted(text));
+                }});
   describe_operator_key_file(settings, "operator-key-file", config.places.operator_key);
   describe_database(settings, config.database_url, config.places.database);
   settings.add({.name = "audit-entries",
@@ -322,6 +326,10 @@ void describe(SettingsBuilder& settings, Config& config) {
          config.edge_addrs.emplace_back(text);
          return {};
        }});
+  if (config.roles != Roles::kHub) {
+    acme::describe(settings, config.acme);
+    describe(settings, config.dns);
+  }
   ops::describe(settings, config.ops);
 }
 
@@ -334,6 +342,8 @@ void describe_metrics(Metrics& metrics) {
   report(HubQueue::Counters{}, metrics);
   report(HubLink::Counters{}, metrics);
   report(WorkerStates{}, metrics);
+  acme::report(acme::Manager::Totals{}, metrics);
+  report_no_dns(metrics);
 }
 
 Result<std::unique_ptr<Node>> Node::start(Config config) {

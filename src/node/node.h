@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "acme/options.h"
 #include "base/clock.h"
 #include "base/key.h"
 #include "base/metrics.h"
@@ -19,6 +20,7 @@
 #include "hub/store_options.h"
 #include "hub/tenant_limits.h"
 #include "hubapi/token.h"
+#include "node/dns_challenges.h"
 #include "node/file_places.h"
 #include "ops/options.h"
 
@@ -41,13 +43,15 @@ struct Config {
   hub::StoreOptions store = {};
   hub::TenantRules tenants = {};
   edge::Options edge = {};
+  acme::Options acme = {};
+  DnsOptions dns = {};
   ops::Options ops = {};
   // Called on the thread that runs the node, for a call of its API. Not set: it cannot.
   Reload reload = nullptr;
 };
 
-// The files above the first section, and the sections [hub], [edge] and [metrics], without [hub] for an edge
-// alone. The data directory, the roles and the edge's token are not among them.
+// The files above the first section, and the sections [hub], [edge], [acme], [dns] and [metrics], without
+// [hub] for an edge alone. The data directory, the roles and the edge's token are not among them.
 void describe(SettingsBuilder& settings, Config& config);
 // The series of a node, all of them zero: for the reference.
 void describe_metrics(Metrics& metrics);

@@ -4,8 +4,20 @@
 
 namespace culvert::tls {
 
+void Certificates::put(const std::string& name, IdentityPtr identity) {
+  std::lock_guard lock(mutex_);
+  public_.insert_or_assign(name, std::move(identity));
+  leaves_.erase(name);
+}
+
+void Certificates::remove(const std::string& name) {
+  std::lock_guard lock(mutex_);
+  public_.erase(name);
+}
+
 Result<IdentityPtr> Certificates::leaf(const std::string& name) {
   std::lock_guard lock(mutex_);
+  if (const auto found = public_.find(name); found != public_.end()) return found->second;
   UnixTime now = clock_();
   auto place = leaves_.find(name);
   // One from before the clock was set back may not be valid yet.

@@ -37,6 +37,21 @@ TEST(Certificates, ALeafFromBeforeTheClockWasSetBackIsMadeAgain) {
   EXPECT_EQ(certificates.leaf("a.test").value(), right);
 }
 
+TEST(Certificates, OneOfAPublicCaTakesThePlaceOfALeafUntilItIsRemoved) {
+  g_now = unix_now();
+  auto certificates = make();
+  const auto internal = certificates.leaf("a.test").value();
+  const auto first = make().leaf("a.test").value(), second = make().leaf("a.test").value();
+  certificates.put("a.test", first);
+  EXPECT_EQ(certificates.leaf("a.test").value(), first);
+  EXPECT_NE(certificates.leaf("b.test").value(), first);
+  certificates.put("a.test", second);
+  EXPECT_EQ(certificates.leaf("a.test").value(), second);
+  certificates.remove("a.test");
+  const auto again = certificates.leaf("a.test").value();
+  EXPECT_TRUE(again != first && again != second && again != internal);
+}
+
 TEST(Certificates, TheCacheIsBoundedAndKeepsWhatIsUsed) {
   g_now = unix_now();
   auto certificates = make();

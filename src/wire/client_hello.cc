@@ -60,8 +60,9 @@ Result<std::string> parse_server_name(ByteView data) {
   return fold_server_name(*name);
 }
 
-// Nothing here chooses by the protocols, but an origin does: what it could read in two ways is refused.
-Result<> check_alpn(ByteView data) {
+// Origins choose by the protocols too: what they could read in two ways is refused.
+Result<std::vector<std::string>> parse_alpn(ByteView data) {
+  std::vector<std::string> protocols;
   ByteReader in(data);
   auto list = vector16(in);
   if (!list || !in.empty()) return malformed("ALPN contradicts its length");
@@ -70,8 +71,9 @@ Result<> check_alpn(ByteView data) {
     auto protocol = vector8(entries);
     if (!protocol) return malformed("ALPN contradicts its length");
     if (protocol->empty()) return malformed("ALPN has an empty protocol");
+    protocols.emplace_back(as_text(*protocol));
   }
-  return {};
+  return protocols;
 }
 
 Result<> parse_extensions(ByteView block, ClientHello& hello) {
@@ -88,8 +90,9 @@ Result<> parse_extensions(ByteView block, ClientHello& hello) {
       hello.server_name = std::move(*name);
     } else if (*type == kExtAlpn) {
       if (std::exchange(seen_alpn, true)) return malformed("ALPN appears twice");
-      auto valid = check_alpn(*data);
-      if (!valid) return valid;
+      auto protocols = parse_alpn(*data);
+      if (!protocols) return std::unexpected(protocols.error());
+      hello.alpn = std::move(*protocols);
     }
   }
   return {};

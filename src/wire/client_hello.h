@@ -1,6 +1,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -10,6 +11,7 @@ namespace culvert::wire {
 // What routing needs to know of a TLS ClientHello (RFC 8446, 4.1.2).
 struct ClientHello {
   std::optional<std::string> server_name;  // RFC 6066, 3: folded to lower case, one trailing dot removed
+  std::vector<std::string> alpn;           // RFC 7301, 3.1: the protocols that the client offers
 };
 
 // Reassembles a ClientHello from bytes as they arrive, over any segmentation and over several TLS records.

@@ -246,6 +246,9 @@ TEST(ClientHelloReader, RefusesAmbiguousServerNames) {
   expect_not_tls(record(hello_with(extension(0, vector16(name_entry("a.eu", 1))))), "no host name");
   expect_not_tls(record(hello_with(join({server_name("a.eu"), server_name("b.eu")}))),
                  "server_name appears twice");
+  ClientHelloReader reader;
+  ASSERT_EQ(reader.feed(record(hello_with(alpn({"h2", "acme-tls/1"})))), ClientHelloReader::State::kDone);
+  EXPECT_EQ(reader.hello().alpn, (std::vector<std::string>{"h2", "acme-tls/1"}));
   expect_not_tls(record(hello_with(join({alpn({"h2"}), alpn({"h3"})}))), "ALPN appears twice");
 }
 
