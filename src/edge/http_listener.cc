@@ -9,6 +9,9 @@
 namespace culvert::edge {
 namespace {
 
+// Between requests: a connection keeps its place among those that are not served.
+constexpr Duration kIdleTime = std::chrono::seconds(5);
+
 // RFC 9110, 7.2, without a port; empty: there is none, or it is not a hostname.
 std::string host_of(const http::Request& request) {
   const std::string* field = request.headers.find("Host");
@@ -29,7 +32,8 @@ http::Response text(int status, std::string body) {
 
 HttpListener::HttpListener(WorkerContext& context)
     : context_(context),
-      server_(context.loop, {.request_time = context.shared.options.get()->hello_timeout},
+      server_(context.loop,
+              {.request_time = context.shared.options.get()->hello_timeout, .idle_time = kIdleTime},
               [this](http::Exchange& exchange) { return answer(exchange); }) {}
 
 net::Task<> HttpListener::serve(PublicConnection connection, Bytes begun) {
@@ -59,11 +63,12 @@ http::Response HttpListener::response_to(const http::Exchange& exchange) {
                                           context_.routes.current().match(host) != nullptr);
   if (!is_known) return text(404, "404: this name is not known here.\n");
   count(shared.counters.redirected);
+  // Any other form names a host of its own (RFC 9112, 3.2).
+  const std::string target = exchange.request.target.starts_with('/') ? exchange.request.target : "/";
   const uint16_t port = shared.config.options.tcp_listen->port();
   http::Response response = text(308, "308: this service is at HTTPS.\n");
-  response.headers.add("Location", port == 443
-                                       ? fmt::format("https://{}{}", host, exchange.request.target)
-                                       : fmt::format("https://{}:{}{}", host, port, exchange.request.target));
+  response.headers.add("Location", port == 443 ? fmt::format("https://{}{}", host, target)
+                                               : fmt::format("https://{}:{}{}", host, port, target));
   return response;
 }
 
