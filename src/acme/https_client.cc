@@ -59,6 +59,10 @@ net::Task<Result<>> HttpsClient::connect(HttpsUrl url, TimePoint deadline) {
   if (!transport) co_return fail(ErrorCode::kUnavailable, "{}", transport.error().message);
   tls::ClientTrust trust{.pinned_key = {}, .root_pem = root_pem_, .system_roots = root_pem_.empty()};
   auto stream = co_await tls::connect(std::move(*transport), url.host, std::move(trust), deadline);
+  if (!stream && stream.error().code == ErrorCode::kUnauthorized) {
+    co_return fail(ErrorCode::kUnauthorized, "{}; if it is a CA of your own, configure its root",
+                   stream.error().message);
+  }
   if (!stream) co_return std::unexpected(stream.error());
   connection_ = std::make_unique<Connection>(std::move(url), std::move(*stream));
   co_return Result<>();

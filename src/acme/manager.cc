@@ -69,7 +69,7 @@ Result<> Manager::want(const std::string& name, const std::string& tenant) {
   const bool is_new = !schedule_.status(name);
   if (is_new && schedule_.size() >= options_.max_names) {
     ++counters_.refused_names;
-    return fail(ErrorCode::kLimit, "{} gets no certificate: {} names have one already", name,
+    return fail(ErrorCode::kLimit, "{} gets no certificate: the limit of {} names is reached", name,
                 options_.max_names);
   }
   auto place = entries_.find(name);

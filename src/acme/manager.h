@@ -48,8 +48,8 @@ class Manager {
   // `store` and `solver` outlive it. Reads the budgets.
   Manager(net::EventLoop& loop, ManagerOptions options, Store& store, Solver& solver, Install install);
 
-  // A hostname or a wildcard, in lower case. Wanted again by another tenant it counts for that one. kInvalid;
-  // kLimit: too many names.
+  // A hostname or a wildcard, in lower case. Wanted again by another tenant it counts for that one. Reads
+  // what is stored of a new one: a small file. kInvalid; kLimit: too many names.
   Result<> want(const std::string& name, const std::string& tenant);
   void unwant(const std::string& name);
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -34,7 +35,12 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using namespace std::chrono_literals;
 
-constexpr const char* kPebble = "/usr/bin/pebble";
+// CULVERT_PEBBLE: another one than Debian's, which may know more.
+const char* pebble_path() {
+  const char* given = std::getenv("CULVERT_PEBBLE");
+  return given != nullptr ? given : "/usr/bin/pebble";
+}
+
 constexpr const char* kMacKey = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
 
 uint16_t free_port() {
@@ -63,6 +69,8 @@ class Pebble {
       "managementListenAddress":"127.0.0.1:{}","certificate":"{}/cert.pem","privateKey":"{}/key.pem",
       "httpPort":{},"tlsPort":{},"ocspResponderURL":"","externalAccountBindingRequired":{},
       "externalAccountMACKeys":{{"kid-1":"{}"}},"domainBlocklist":["blocked.example"],
+      "profiles":{{"default":{{"description":"x","validityPeriod":7776000}},
+                  "shortlived":{{"description":"x","validityPeriod":576000}}}},
       "certificateValidityPeriod":7776000}}}})",
                                      port_, management_port_, name, name, http_port, tls_port,
                                      options_.wants_external_account, kMacKey));
@@ -83,11 +91,12 @@ class Pebble {
       ::dup2(out, 1);
       ::dup2(out, 2);
       ::close_range(3, ~0U, 0);
-      const char* arguments[] = {
-          kPebble, "-config", config.c_str(), "-strict=true", "-dnsserver", name_server_.c_str(), nullptr};
+      const char* arguments[] = {pebble_path(),  "-config",    config.c_str(),
+                                 "-strict=true", "-dnsserver", name_server_.c_str(),
+                                 nullptr};
       const char* environment[] = {"PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=30", reuse.c_str(),
                                    "PEBBLE_ALTERNATE_ROOTS=1", nullptr};
-      ::execve(kPebble, const_cast<char**>(arguments), const_cast<char**>(environment));
+      ::execve(arguments[0], const_cast<char**>(arguments), const_cast<char**>(environment));
       ::_exit(127);
     }
     net::EventLoop loop;
@@ -146,7 +155,7 @@ class PebbleTest : public ::testing::Test {
     if (!directory_.empty()) fs::remove_all(directory_);
   }
   void SetUp() override {
-    if (!fs::exists(kPebble)) GTEST_SKIP() << "pebble is not installed";
+    if (!fs::exists(pebble_path())) GTEST_SKIP() << "pebble is not installed";
   }
 
   void start(PebbleOptions options = {}) {
@@ -304,6 +313,37 @@ TEST_F(PebbleTest, ReusesAuthorizations) {
   http_listener_->close();
   const auto issued = issue(pebble_->ca(), {ChallengeType::kHttp01}, {"http.example"});
   EXPECT_TRUE(issued) << issued.error().error.message;
+}
+
+TEST_F(PebbleTest, KnowsRenewalWindowsAndProfiles) {
+  start();
+  FileStore files = store();
+  Ca ca = pebble_->ca();
+  Client client(loop_, ca, std::make_shared<Account>(tls::P256Key::generate()), soon());
+  const auto directory = run_task(loop_, client.directory());
+  ASSERT_TRUE(directory) << directory.error().error.message;
+  if (directory->renewal_info.empty() || directory->profiles.empty()) {
+    GTEST_SKIP() << "this pebble has no renewal windows (before 2.6) or no profiles (before 2.7)";
+  }
+  ca.profile = "shortlived";
+  Issuer issuer(loop_, {.cas = {ca}, .challenge_types = {ChallengeType::kHttp01}}, files, solver_);
+  const auto issued = run_task(loop_, issuer.issue({"http.example"}, std::nullopt));
+  ASSERT_TRUE(issued) << issued.error().error.message;
+  const Validity validity{.not_before = issued->chain.not_before(), .not_after = issued->chain.not_after()};
+  EXPECT_LE(validity.lifetime(), 160h);
+  const ReplacedCertificate replaced{.directory = issued->directory,
+                                     .renewal_id = renewal_id(issued->chain).value()};
+  const auto info = run_task(loop_, issuer.renewal_info(issued->directory, replaced.renewal_id));
+  ASSERT_TRUE(info) << info.error().error.message;
+  EXPECT_GT(info->window.start, validity.not_before);
+  EXPECT_LT(info->window.end, validity.not_after);
+  EXPECT_TRUE(info->retry_after);
+  // It is replaced once; a second time another one is issued all the same.
+  for (const uint64_t orders : {2u, 3u}) {
+    const auto renewed = run_task(loop_, issuer.issue({"http.example"}, replaced));
+    ASSERT_TRUE(renewed) << renewed.error().error.message;
+    EXPECT_EQ(issuer.counters().issued, orders);
+  }
 }
 
 TEST_F(PebbleTest, Revokes) {

@@ -14,8 +14,8 @@ class Solver {
 
   // Whether challenges of this type can be answered for this hostname (of a wildcard: what follows "*.").
   virtual bool can_answer(ChallengeType type, const std::string& name) const = 0;
-  // Returns when the CA can see the answer, wherever it looks from. A solver that finds that the name does
-  // not lead to it fails here: the CA would find the same, and count it.
+  // Returns when the CA can see the answer, wherever it looks from; the solver bounds how long that takes. A
+  // solver that finds that the name does not lead to it fails here: the CA would find the same, and count it.
   virtual net::Task<Result<>> publish(Challenge challenge) = 0;
   // Called once after each publish(), also one that failed or whose task was cancelled. Does not wait.
   virtual void withdraw(const Challenge& challenge) = 0;

@@ -20,6 +20,9 @@ using TimePtr = std::unique_ptr<ASN1_TIME, OpenSslDelete<ASN1_TIME_free>>;
 using GeneralNamesPtr = std::unique_ptr<GENERAL_NAMES, OpenSslDelete<GENERAL_NAMES_free>>;
 using AuthorityKeyIdPtr = std::unique_ptr<AUTHORITY_KEYID, OpenSslDelete<AUTHORITY_KEYID_free>>;
 
+// A clock that is a little behind that of the CA makes no certificate useless.
+constexpr auto kClockSkew = std::chrono::hours(1);
+
 void free_extensions(STACK_OF(X509_EXTENSION) * extensions) {
   sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
 }
@@ -179,7 +182,7 @@ Result<> CertificateChain::check(const P256Key& key, const std::vector<std::stri
       return fail(ErrorCode::kInvalid, "the certificate is not for {}", name);
     }
   }
-  if (now < not_before_ || now >= not_after_) {
+  if (now + kClockSkew < not_before_ || now >= not_after_) {
     return fail(ErrorCode::kInvalid,
                 "the certificate is valid from {} to {}, but this machine's clock says {}; check the clock",
                 date_text(not_before_), date_text(not_after_), date_text(now));

@@ -39,7 +39,8 @@ class CertificateChain {
   // The common name of the issuer of the last certificate: the root that the chain leads to.
   const std::string& root_name() const { return root_name_; }
 
-  // kInvalid: the leaf is not for this key, not for all of these names, or not valid at `now`.
+  // kInvalid: the leaf is not for this key, not for all of these names, or not valid at `now`, give or take a
+  // clock that is up to an hour behind.
   Result<> check(const P256Key& key, const std::vector<std::string>& names, UnixTime now) const;
   // What serves it. kInvalid: the leaf is not for this key.
   Result<IdentityPtr> identity(const P256Key& key) const;

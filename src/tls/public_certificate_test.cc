@@ -97,6 +97,7 @@ TEST(CertificateChain, RefusesWhatWasNotAskedFor) {
   EXPECT_THAT(chain.check(issued.key, {"a.test", "b.test"}, kNow).error().message, HasSubstr("b.test"));
   EXPECT_THAT(chain.check(issued.key, {"a.test"}, kNow + days(89)).error().message, HasSubstr("clock"));
   EXPECT_THAT(chain.check(issued.key, {"a.test"}, kNow - days(2)).error().message, HasSubstr("clock"));
+  EXPECT_TRUE(chain.check(issued.key, {"a.test"}, kNow - days(1) - std::chrono::hours(1)));
 }
 
 TEST(CertificateChain, RefusesBrokenText) {
