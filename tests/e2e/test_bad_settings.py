@@ -64,8 +64,8 @@ NODE = {
     "acme-max-per-domain": ["0", "-1", "many"],
     "acme-max-per-tenant": ["0", "-1", "many"],
     "dns-listen": ["nonsense", "1.2.3.4", "localhost:53"],
-    "dns-domains": ["", "a..b", "x" * 64 + ".test", "a.test,,b.test"],
-    "dns-name-server": ["", "a..b"],
+    "dns-domains": ["a..b", "x" * 64 + ".test", "a.test,,b.test"],
+    "dns-name-server": ["a..b"],
     "dns-hook": None,
     "dns-update-server": ["nonsense", "ns.test", "ns.test:0"],
     "dns-update-key-file": None,
@@ -146,8 +146,9 @@ COMMANDS = {
     ("ca", "export"): (CA_EXPORT, []),
     ("token", "inspect"): (TOKEN_INSPECT, []),
 }
-LISTS = {"public-url", "edge-addr", "hostnames", "hub-url", "service", "trusted-proxies", "ports"}  # may be given more than once
-ANSWERS = {"access-log", "allow-privileged-ports", "exclusive", "allow-custom-domains", "allow-overlap"}  # without a value they mean yes
+LISTS = {"public-url", "edge-addr", "hostnames", "hub-url", "service", "trusted-proxies", "ports", "acme-challenges", "dns-domains"}  # may be given more than once
+ANSWERS = {"access-log", "allow-privileged-ports", "exclusive", "allow-custom-domains", "allow-overlap",
+           "acme-agree-terms"}  # without a value they mean yes
 every_command = pytest.mark.parametrize("command", COMMANDS, ids="-".join)
 
 

@@ -144,7 +144,7 @@ def test_bad_settings_name_what_is_wrong(world, ca):
         (["--acme-second-directory", "letsencrypt"], "acme.directory"),
         (["--dns-listen", f"{NODE_IP}:53"], "--acme-directory"),
         (["--acme-directory", ca.directory_url, "--dns-listen", f"{NODE_IP}:53"], "--dns-domains"),
-        (["--acme-directory", ca.directory_url, "--dns-listen", f"{NODE_IP}:53", "--dns-domains", "a.test"], "--dns-name-server"),
+        (["--acme-directory", ca.directory_url, "--dns-listen", f"{NODE_IP}:53", "--dns-domains", "a.test"], "dns-name-server"),
         (["--acme-directory", ca.directory_url, "--dns-domains", "a.test"], "--dns-listen"),
         (["--acme-directory", ca.directory_url, "--dns-hook", "/nonexistent"], "/nonexistent"),
         (["--acme-directory", ca.directory_url, "--dns-update-server", "ns.test:53", "--dns-update-key-file", str(broken)], "broken.pem"),
