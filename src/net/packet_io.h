@@ -1,6 +1,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -20,6 +21,12 @@ struct UdpOptions {
   // How long batches are sent one by one after the kernel refused one. A route through another device may
   // refuse what the next accepts, and a single refusal must not cost the speed of the socket's whole life.
   Duration segmentation_pause = std::chrono::seconds(60);
+  // The one peer: nobody else's datagrams come in.
+  std::optional<SocketAddr> remote = {};
+  // Of a socket with a remote: the network or the peer answered that a datagram cannot be delivered (ICMP).
+  std::function<void()> on_refused = {};
+  // Datagrams larger than the path takes are fragmented. QUIC wants to know instead, and drops none of ours.
+  bool fragments = false;
 };
 
 // Where datagrams come from and go to: a UDP socket, or what stands in for one. Lives on one loop.

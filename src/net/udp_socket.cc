@@ -3,6 +3,7 @@
 #include <linux/filter.h>
 #include <netinet/udp.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -41,15 +42,23 @@ void raise_buffer(int fd, int forced_name, int name) {
   }
 }
 
-void configure(int fd, bool v6) {
+// What one turn of any socket of the thread is read into, until its callbacks return.
+uint8_t* receive_buffer() {
+  thread_local const auto buffer = std::make_unique_for_overwrite<uint8_t[]>(kSlots * kSlotSize);
+  return buffer.get();
+}
+
+void configure(int fd, bool v6, bool fragments) {
   // A v6 socket takes the IPv4 options for the IPv4 traffic it carries. All of these may fail on an old
   // kernel, and only cost speed or accuracy then.
   set_option(fd, IPPROTO_IP, IP_RECVTOS, 1);
-  set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+  // Who does not fragment probes. IPv4 routers fragment for who does; IPv6 leaves that to the sender, who has
+  // to believe what routers tell of the path.
+  set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, fragments ? IP_PMTUDISC_DONT : IP_PMTUDISC_PROBE);
   if (v6) {
     set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
     set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
-    set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
+    set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, fragments ? IPV6_PMTUDISC_WANT : IPV6_PMTUDISC_PROBE);
   } else {
     set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
   }
@@ -79,6 +88,13 @@ Result<> steer(int fd, unsigned count) {
   if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &filter, sizeof filter) == 0) return {};
   return fail(ErrorCode::kIo, "cannot steer datagrams to workers: {}; run with one worker",
               std::strerror(errno));
+}
+
+Result<> connect_to(int fd, const SocketAddr& remote, const SocketAddr& local) {
+  sockaddr_storage address;
+  const socklen_t size = remote.to_sockaddr(address, !local.is_v4());
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), size) == 0) return {};
+  return fail(ErrorCode::kUnavailable, "cannot reach {}/udp: {}", remote.to_string(), std::strerror(errno));
 }
 
 template <class T>
@@ -156,10 +172,7 @@ void add_source(ControlWriter& control, const SocketAddr& local) {
 }  // namespace
 
 struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
-  Impl(EventLoop& loop, int fd)
-      : socket(loop, fd),
-        local(bound_address(fd)),
-        buffer(std::make_unique_for_overwrite<uint8_t[]>(kSlots * kSlotSize)) {}
+  Impl(EventLoop& loop, int fd) : socket(loop, fd), local(bound_address(fd)) {}
 
   void wait() {
     socket.when_readable([this] { read_turn(); });
@@ -185,6 +198,7 @@ struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
 
   // One recvmmsg; returns how many messages came, 0 for nothing to read.
   unsigned receive(size_t& bytes) {
+    uint8_t* const buffer = receive_buffer();
     std::array<mmsghdr, kSlots> headers{};
     std::array<iovec, kSlots> vectors;
     std::array<sockaddr_storage, kSlots> remotes;
@@ -194,7 +208,7 @@ struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
     };
     std::array<Control, kSlots> controls;
     for (size_t i = 0; i < kSlots; ++i) {
-      vectors[i] = {.iov_base = buffer.get() + i * kSlotSize, .iov_len = kSlotSize};
+      vectors[i] = {.iov_base = buffer + i * kSlotSize, .iov_len = kSlotSize};
       msghdr& header = headers[i].msg_hdr;
       header.msg_name = &remotes[i];
       header.msg_namelen = sizeof remotes[i];
@@ -206,12 +220,13 @@ struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
     // An error here is the ICMP answer to some earlier datagram, and reading has cleared it: QUIC finds out
     // by itself.
     const int count = recvmmsg(socket.fd(), headers.data(), kSlots, MSG_DONTWAIT, nullptr);
+    if (count < 0 && errno != EAGAIN && errno != EINTR) refused();
     if (count <= 0) return 0;
     for (size_t i = 0; i < static_cast<size_t>(count) && socket.is_open(); ++i) {
       msghdr& header = headers[i].msg_hdr;
       bytes += headers[i].msg_len;
       if (header.msg_flags & MSG_TRUNC) continue;
-      const ByteView data(buffer.get() + i * kSlotSize, headers[i].msg_len);
+      const ByteView data(buffer + i * kSlotSize, headers[i].msg_len);
       deliver(data, SocketAddr::from_sockaddr(reinterpret_cast<const sockaddr*>(&remotes[i])),
               parse_ancillary(header, local.port()));
     }
@@ -227,8 +242,22 @@ struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
     } while (!data.empty() && socket.is_open());
   }
 
+  void refused() {
+    const auto callback = on_refused;  // it may destroy the socket
+    if (callback) callback();
+  }
+
+  // Not from inside a call on the socket.
+  void refused_soon() {
+    if (!on_refused) return;
+    socket.loop().post([weak = weak_from_this()] {
+      const auto self = weak.lock();
+      if (self && self->socket.is_open()) self->refused();
+    });
+  }
+
   // 0 or an errno.
-  int send_once(ByteView data, size_t segment_size, const DatagramBatch& batch) const {
+  int send_once(ByteView data, size_t segment_size, const DatagramBatch& batch) {
     sockaddr_storage remote;
     msghdr message{};
     message.msg_name = &remote;
@@ -244,19 +273,22 @@ struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
     if (!batch.local.is_unspecified() && batch.local.is_v4() == batch.remote.is_v4())
       add_source(control, batch.local);
     // A stale ICMP error of an earlier datagram is reported once, instead of sending.
+    int error = 0;
     for (int attempt = 0; attempt < 2; ++attempt) {
       if (sendmsg(socket.fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return 0;
-      if (errno != EINTR && errno != ECONNREFUSED) break;
+      error = errno;
+      if (error != EINTR && error != ECONNREFUSED) break;
+      if (error == ECONNREFUSED) refused_soon();
     }
-    return errno;
+    return error;
   }
 
   ReadySocket socket;
   SocketAddr local;
-  std::unique_ptr<uint8_t[]> buffer;
   std::function<void(const ReceivedDatagram&)> each;
   std::function<void()> batch_end;
   std::function<void()> writable;
+  std::function<void()> on_refused;
   Duration segmentation_pause{};
   TimePoint segmentation_refused_until = TimePoint::min();
 
@@ -273,8 +305,15 @@ Result<std::unique_ptr<UdpSocket>> UdpSocket::bind(EventLoop& loop, const Socket
                                                    const UdpOptions& options) {
   auto fd = open_bound(address, SOCK_DGRAM, options.share);
   if (!fd) return std::unexpected(fd.error());
-  configure(*fd, !address.is_v4());
+  configure(*fd, !address.is_v4(), options.fragments);
+  if (options.remote) {
+    if (auto connected = connect_to(*fd, *options.remote, address); !connected) {
+      ::close(*fd);
+      return std::unexpected(connected.error());
+    }
+  }
   auto impl = std::make_shared<Impl>(loop, *fd);
+  impl->on_refused = options.on_refused;
   impl->segmentation_pause = options.segmentation_pause;
   if (!impl->socket.is_open()) return std::unexpected(bind_error(address, SOCK_DGRAM, ENOMEM));
   if (options.share == PortShare::kFirst) {
@@ -320,7 +359,7 @@ void UdpSocket::start(std::function<void(const ReceivedDatagram&)> each, std::fu
 UdpSocket::SendStatus UdpSocket::send(const DatagramBatch& batch) {
   ByteView rest = batch.data;
   const size_t segment = std::max<size_t>(batch.segment_size, 1);
-  while (!rest.empty()) {
+  do {
     const size_t segments =
         impl_->is_segmenting() ? std::clamp<size_t>(kMaxBatch / segment, 1, kMaxSegments) : 1;
     ByteView part = rest.first(std::min(rest.size(), segments * segment));
@@ -345,7 +384,7 @@ UdpSocket::SendStatus UdpSocket::send(const DatagramBatch& batch) {
         return SendStatus::kUnreachable;
     }
     rest = rest.subspan(part.size());
-  }
+  } while (!rest.empty());  // a datagram may be empty
   return SendStatus::kSent;
 }
 

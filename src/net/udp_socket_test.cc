@@ -120,6 +120,55 @@ TEST(UdpSocket, DualStackSocketSpeaksBothFamilies) {
   EXPECT_EQ(four.got[0].remote, SocketAddr::v4({127, 0, 0, 5}, port));
 }
 
+TEST(UdpSocket, AnEmptyDatagramIsOne) {
+  EventLoop loop;
+  Peer a(loop, addr("127.0.0.1:0")), b(loop, addr("127.0.0.1:0"));
+  EXPECT_EQ(a.socket->send({.data = {}, .segment_size = 1, .remote = b.local_addr(), .local = {}}),
+            SendStatus::kSent);
+  run_until(loop, [&] { return b.got.size() == 1; });
+  EXPECT_EQ(b.got[0].data, "");
+}
+
+TEST(UdpSocket, WithARemoteItHearsNobodyElse) {
+  EventLoop loop;
+  Peer remote(loop, addr("127.0.0.1:0")), other(loop, addr("127.0.0.1:0"));
+  int refused = 0;
+  std::vector<std::string> got;
+  auto socket = UdpSocket::bind(loop, addr("127.0.0.1:0"),
+                                {.remote = remote.local_addr(), .on_refused = [&] { ++refused; }})
+                    .value();
+  socket->start([&](const ReceivedDatagram& datagram) { got.emplace_back(as_text(datagram.data)); }, [] {});
+  const auto say = [&](Peer& from, std::string_view text) {
+    from.socket->send(
+        {.data = as_bytes(text), .segment_size = 1500, .remote = socket->local_addr(), .local = {}});
+  };
+  say(other, "from another");
+  say(remote, "from the remote");
+  run_until(loop, [&] { return !got.empty(); });
+  EXPECT_EQ(got, std::vector<std::string>{"from the remote"});
+  EXPECT_EQ(refused, 0);
+  // Nobody is there any more: the system answers for it.
+  const SocketAddr gone = remote.local_addr();
+  remote.socket->close();
+  for (int i = 0; i < 2; ++i)
+    socket->send({.data = as_bytes("x"), .segment_size = 1, .remote = gone, .local = {}});
+  run_until(loop, [&] { return refused > 0; });
+}
+
+TEST(UdpSocket, FragmentsWhereThatIsAskedFor) {
+  EventLoop loop;
+  const std::string large(65507, 'l');
+  auto fragmenting = UdpSocket::bind(loop, addr("127.0.0.1:0"), {.fragments = true}).value();
+  Peer b(loop, addr("127.0.0.1:0"));
+  EXPECT_EQ(fragmenting->send({.data = as_bytes(large),
+                               .segment_size = large.size(),
+                               .remote = b.local_addr(),
+                               .local = addr("127.0.0.1:0")}),
+            SendStatus::kSent);
+  run_until(loop, [&] { return b.got.size() == 1; });
+  EXPECT_EQ(b.got[0].data, large);
+}
+
 TEST(UdpSocket, BatchesOfEveryShapeArriveSegmentBySegment) {
   EventLoop loop;
   Peer a(loop, addr("127.0.0.1:0")), b(loop, addr("127.0.0.1:0"));

@@ -1,6 +1,7 @@
 #include "sim/machine_udp.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace culvert::sim {
 namespace {
@@ -22,8 +23,9 @@ void arrive(Simulation& simulation, const SocketAddr& from, const SocketAddr& to
 
 class SimulatedPackets final : public net::PacketIo, public UdpPort {
  public:
-  SimulatedPackets(Machine& machine, net::EventLoop& loop, const SocketAddr& local)
-      : machine_(machine), loop_(loop), local_(local) {
+  SimulatedPackets(Machine& machine, net::EventLoop& loop, const SocketAddr& local,
+                   const std::optional<SocketAddr>& remote)
+      : machine_(machine), loop_(loop), local_(local), remote_(remote) {
     machine_.udp_ports()[local_.port()].push_back(this);
   }
   ~SimulatedPackets() override {
@@ -39,11 +41,12 @@ class SimulatedPackets final : public net::PacketIo, public UdpPort {
   }
   SendStatus send(const net::DatagramBatch& batch) override {
     if (!machine_.is_plugged()) return SendStatus::kUnreachable;
-    for (ByteView rest = batch.data; !rest.empty();) {
+    ByteView rest = batch.data;
+    do {
       const ByteView datagram = rest.first(std::min(rest.size(), batch.segment_size));
       rest = rest.subspan(datagram.size());
       send_one(datagram, batch.remote);
-    }
+    } while (!rest.empty());
     return SendStatus::kSent;
   }
   void when_writable(std::function<void()> callback) override { loop_.post(std::move(callback)); }
@@ -57,6 +60,7 @@ class SimulatedPackets final : public net::PacketIo, public UdpPort {
   void close() override { shut(); }
 
   void arrived(ByteView data, const SocketAddr& remote, const SocketAddr& local) override {
+    if (remote_ && *remote_ != remote) return;
     waiting_.push_back({to_bytes(data), remote, local});
     if (waiting_.size() > 1) return;
     loop_.post([this, is_alive = is_alive_] {
@@ -102,6 +106,7 @@ class SimulatedPackets final : public net::PacketIo, public UdpPort {
   Machine& machine_;
   net::EventLoop& loop_;
   SocketAddr local_;
+  const std::optional<SocketAddr> remote_;  // the one peer
   bool is_open_ = true;
   std::function<void(const net::ReceivedDatagram&)> each_;
   std::function<void()> batch_end_;
@@ -118,7 +123,7 @@ Result<std::unique_ptr<net::PacketIo>> open_packets(Machine& machine, net::Event
   const bool is_taken = !machine.udp_ports()[port].empty();
   if (is_taken && options.share != net::PortShare::kSibling)
     return fail(ErrorCode::kConflict, "UDP {} is in use", address.to_string());
-  return std::make_unique<SimulatedPackets>(machine, loop, address.with_port(port));
+  return std::make_unique<SimulatedPackets>(machine, loop, address.with_port(port), options.remote);
 }
 
 }  // namespace culvert::sim
