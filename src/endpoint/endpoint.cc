@@ -59,6 +59,10 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
   }
   size_t max_datagram_size() const override { return quic_ ? quic_->datagrams().max_size() : 0; }
   Task<Result<Bytes>> receive_datagram() override;
+  std::optional<Bytes> try_receive_datagram() override {
+    return quic_ ? quic_->datagrams().receive() : std::nullopt;
+  }
+  void set_on_datagrams(std::function<void()> callback) override { on_datagrams_ = std::move(callback); }
 
   void close(AppCode code, std::string reason) override {
     if (quic_) quic_->close(code, std::move(reason));
@@ -99,7 +103,11 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
 
   void on_connected() override;
   void on_streams() override { changed_.notify(); }
-  void on_datagrams() override { changed_.notify(); }
+  void on_datagrams() override {
+    changed_.notify();
+    const auto callback = on_datagrams_;  // it may be replaced from inside
+    if (callback) callback();
+  }
   void on_path(const PathEvent& event) override;
   void on_silence(Silence silence) override {
     const auto callback = on_silence_;  // it may be replaced from inside
@@ -132,6 +140,7 @@ class ConnectionImpl final : public Connection, public quic::ConnectionObserver 
   std::optional<CloseReason> reason_;
   std::deque<PathEvent> path_events_;
   std::function<void(Silence)> on_silence_;
+  std::function<void()> on_datagrams_;
   PathStats last_stats_{};
 };
 

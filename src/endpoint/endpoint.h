@@ -65,6 +65,10 @@ class Connection {
   virtual Result<> send_datagram(ByteView data) = 0;
   virtual size_t max_datagram_size() const = 0;
   virtual net::Task<Result<Bytes>> receive_datagram() = 0;
+  // At once, or nullopt.
+  virtual std::optional<Bytes> try_receive_datagram() = 0;
+  // Called from the loop after datagrams came, once for all that are there. Empty: no more.
+  virtual void set_on_datagrams(std::function<void()> callback) = 0;
 
   // Tells the peer and ends at once.
   virtual void close(AppCode code, std::string reason) = 0;

@@ -32,6 +32,28 @@ TEST_F(EndpointTest, EchoesStreamsAndDatagrams) {
   run(scenario(this));
 }
 
+TEST_F(EndpointTest, DatagramsThatCameTogetherAreToldOfOnce) {
+  auto scenario = [](EndpointTest* t) -> Task<> {
+    Result<ConnectionPtr> connection = co_await t->client_->connect(t->server_addr(), kAlpn, soon());
+    EXPECT_TRUE(connection.has_value());
+    if (!connection) co_return;
+    net::Notify all_came(t->loop_);
+    int calls = 0, came = 0;
+    (*connection)->set_on_datagrams([&, handle = connection->get()] {
+      ++calls;
+      while (handle->try_receive_datagram()) ++came;
+      if (came == 20) all_came.notify();
+    });
+    for (int i = 0; i < 20; ++i) EXPECT_TRUE((*connection)->send_datagram(as_bytes("ping")).has_value());
+    const bool in_time = co_await all_came.wait_until(soon());
+    EXPECT_TRUE(in_time);
+    EXPECT_LT(calls, 20);
+    EXPECT_EQ((*connection)->try_receive_datagram(), std::nullopt);
+    (*connection)->set_on_datagrams({});
+  };
+  run(scenario(this));
+}
+
 TEST_F(EndpointTest, RefusesAnotherKeyAndAnotherProtocol) {
   auto scenario = [](EndpointTest* t) -> Task<> {
     Result<ConnectionPtr> wrong_key = co_await t->client_->connect(t->server_addr(9), kAlpn, soon());

@@ -19,7 +19,7 @@ Connection::Connection(Shared shared, core::Connection* core, bool is_server, bo
       writer_(context_),
       paths_(context_),
       watch_(context_, paths_, !is_server, now),
-      datagrams_(context_),
+      datagrams_(context_, watch_.liveness()),
       streams_(context_, watch_.liveness()) {
   context_.now = now;
   context_.is_admitted = !is_server || shared.limits.unadmitted_window == 0;

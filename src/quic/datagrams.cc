@@ -11,7 +11,8 @@ void Datagrams::receive_from_core() {
   size_t size;
   while ((size = core::cq_datagram_receive(context_.endpoint(), context_.core, datagram.data(),
                                            datagram.size())) != core::kNoDatagram) {
-    context_.shared.counters.unread_datagrams_dropped += queue_.push({datagram.data(), size});
+    const size_t dropped = context_.is_admitted ? queue_.push({datagram.data(), size}) : 1;
+    context_.shared.counters.unread_datagrams_dropped += dropped;
   }
 }
 
@@ -24,6 +25,7 @@ Result<> Datagrams::send(ByteView data) {
   context_.mark_dirty();
   switch (core::cq_datagram_send(context_.endpoint(), context_.core, data.data(), data.size())) {
     case 0:
+      liveness_.wrote_data();  // an acknowledgement is owed for it, as for data of a stream
       return {};
     case 1:
       return fail(ErrorCode::kLimit, "a datagram of {} bytes is larger than the {} that fit", data.size(),

@@ -145,6 +145,17 @@ TEST(SilenceSim, AVanishedPeerIsNoticedByTheDataThatItDoesNotAnswer) {
   }
 }
 
+TEST(SilenceSim, DatagramsAreDataThatAPeerAnswers) {
+  Watching world(10);
+  ASSERT_TRUE(world.ready());
+  EXPECT_TRUE(world.tunnel().datagrams().send(as_bytes("answered")));
+  world.net.run_for(5s);
+  EXPECT_TRUE(world.server().silences.empty());
+  world.cut(true, true);
+  EXPECT_TRUE(world.tunnel().datagrams().send(as_bytes("lost")));
+  EXPECT_TRUE(world.time_to(Silence::kDead, 5s));
+}
+
 TEST(SilenceSim, AnIdlePeerThatVanishesIsLeftToTheIdleTimeout) {
   Watching world(8);
   ASSERT_TRUE(world.ready());
