@@ -24,7 +24,6 @@ constexpr uint8_t kFamilyUnspec = 0x0;
 constexpr uint8_t kFamilyInet = 0x1;
 constexpr uint8_t kFamilyInet6 = 0x2;
 constexpr uint8_t kFamilyUnix = 0x3;
-constexpr uint8_t kTransportStream = 0x1;
 
 constexpr size_t kUnixPaths = 216;  // two of 108 bytes
 constexpr size_t kCrcSize = 4;
@@ -168,7 +167,7 @@ const ProxyTlv* ProxyHeader::find(uint8_t type) const {
   return found == tlvs.end() ? nullptr : &*found;
 }
 
-Result<Bytes> encode_proxy_v2(const ProxyHeader& header) {
+Result<Bytes> encode_proxy_v2(const ProxyHeader& header, ProxyTransport transport) {
   ByteWriter out;
   out.bytes(kSignature);
   if (header.local) {
@@ -180,7 +179,7 @@ Result<Bytes> encode_proxy_v2(const ProxyHeader& header) {
   }
   const bool as_v6 = !header.source.is_v4() || !header.destination.is_v4();
   out.u8(kVersion << 4 | kCommandProxy);
-  out.u8(static_cast<uint8_t>((as_v6 ? kFamilyInet6 : kFamilyInet) << 4 | kTransportStream));
+  out.u8(static_cast<uint8_t>((as_v6 ? kFamilyInet6 : kFamilyInet) << 4 | static_cast<uint8_t>(transport)));
   out.u16(0);  // the length, known at the end
   write_ip(out, header.source, as_v6);
   write_ip(out, header.destination, as_v6);
@@ -230,7 +229,8 @@ Result<std::optional<DecodedProxy>> decode_proxy_v2(ByteView bytes) {
     out.header.local = true;
     return out;
   }
-  if (transport != kTransportStream) return invalid("the transport is not a stream");
+  if (transport != static_cast<uint8_t>(ProxyTransport::kStream))
+    return invalid("the transport is not a stream");
   switch (family) {
     case kFamilyInet:
       if (!read_addresses<4>(in, out.header)) return invalid("too short for its IPv4 addresses");

@@ -31,9 +31,11 @@ struct ProxyHeader {
   bool operator==(const ProxyHeader&) const = default;
 };
 
-// Version 2 over TCP. Addresses of mixed families are written as IPv6 (mapped). kInvalid when it cannot fit
-// 65535.
-Result<Bytes> encode_proxy_v2(const ProxyHeader& header);
+// What is behind the header: a stream, or the first datagram of a flow.
+enum class ProxyTransport : uint8_t { kStream = 1, kDatagram = 2 };
+
+// Version 2. Addresses of mixed families are written as IPv6 (mapped). kInvalid when it cannot fit 65535.
+Result<Bytes> encode_proxy_v2(const ProxyHeader& header, ProxyTransport transport = ProxyTransport::kStream);
 
 constexpr size_t kMaxProxyHeader =
     4096;  // ours are below 400 bytes; a peer that needs more is not one of ours
@@ -42,8 +44,8 @@ struct DecodedProxy {
   ProxyHeader header;
   size_t consumed;
 };
-// nullopt: more bytes are needed. kInvalid: not version 2, a field that contradicts its length, a wrong
-// CRC-32c, or longer than kMaxProxyHeader.
+// Of a stream. nullopt: more bytes are needed. kInvalid: not version 2, a field that contradicts its length,
+// a wrong CRC-32c, or longer than kMaxProxyHeader.
 Result<std::optional<DecodedProxy>> decode_proxy_v2(ByteView bytes);
 
 constexpr size_t kMaxProxyV1Header = 107;  // with its CR LF (2.1)

@@ -57,6 +57,12 @@ TEST(ProxyProtocol, TcpOverIpv6) {
   EXPECT_EQ(decode(bytes), expected);
 }
 
+TEST(ProxyProtocol, TheFirstDatagramOfAFlow) {
+  const Bytes bytes = header(std::string("2112000c") + kInet);
+  EXPECT_EQ(encode_proxy_v2(inet_header(), ProxyTransport::kDatagram), bytes);
+  expect_invalid(bytes, "the transport is not a stream");
+}
+
 Result<std::optional<DecodedProxy>> decode_text(std::string_view text) {
   return decode_proxy(as_bytes(text));
 }
