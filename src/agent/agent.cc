@@ -12,6 +12,7 @@
 #include "agent/readiness.h"
 #include "agent/services.h"
 #include "agent/stream_server.h"
+#include "agent/udp_server.h"
 #include "agent/verdict.h"
 #include "base/version.h"
 #include "endpoint/endpoint.h"
@@ -38,6 +39,9 @@ constexpr Duration kEdgeAnswer = milliseconds(500);
 // milliseconds, and one that cannot even be resolved must not delay the exit.
 constexpr Duration kDialGoodbye = milliseconds(200);
 
+// One turn of the socket brings no more of 1,200 bytes each; smaller ones share packets.
+constexpr size_t kQueuedDatagrams = 4096;
+
 }  // namespace
 
 // Joins the parts: the lease names edges, each edge gets a link, links bring streams and readiness.
@@ -49,13 +53,18 @@ struct Agent::Impl {
         key(SecretKey::generate(random)),
         lifetime(loop),
         leases(loop, config, key, lifetime, observer, random, counters),
-        streams(loop, config, observer, counters),
+        udp(loop, config, counters, tasks),
+        streams(loop, config, observer, counters, udp),
         network(loop, config.token, lifetime),
         ended(loop),
         tasks(loop),
         readiness(loop, config, leases, streams, lifetime, observer, random, tasks) {
     leases.set_listener([this] { lease_changed(); });
     streams.set_ended_callback([this] { ended.notify(); });
+    readiness.set_port_fault([this](const EndpointId& edge, const route::PublicPort& port) {
+      const auto link = links.find(edge);
+      return link == links.end() ? std::nullopt : link->second->port_fault(port);
+    });
   }
 
   net::Task<Result<>> run();
@@ -81,6 +90,7 @@ struct Agent::Impl {
   Counters counters;
   Lifetime lifetime;
   LeaseKeeper leases;
+  UdpServer udp;
   StreamServer streams;
   NetworkMover network;
   std::unique_ptr<endpoint::Endpoint> endpoint;
@@ -139,6 +149,7 @@ void Agent::Impl::stop() {
 void Agent::Impl::set_services(std::vector<Service> services) {
   former_services.push_back(std::exchange(config.services, std::move(services)));
   streams.services_changed();
+  udp.services_changed();
   readiness.services_changed();
   leases.declare_again();
 }
@@ -147,9 +158,10 @@ Result<> Agent::Impl::bind() {
   endpoint::Config endpoint_config{.key = key, .bind = net::every_address(0), .limits = {}};
   endpoint_config.limits.keep_alive = kKeepAlive;
   // One more than we serve, so that the one too many is told why instead of waiting.
-  endpoint_config.limits.max_streams_bidi = config.options.max_streams + 1;
+  // And the channels of UDP services.
+  endpoint_config.limits.max_streams_bidi = config.options.max_streams + 1 + hubapi::kMaxServices;
   endpoint_config.limits.max_streams_uni = 0;
-  endpoint_config.limits.datagrams = false;
+  endpoint_config.limits.max_queued_datagrams = kQueuedDatagrams;
   auto made = endpoint::Endpoint::bind(loop, endpoint_config);
   if (!made) return std::unexpected(made.error());
   endpoint = std::move(*made);
@@ -179,7 +191,7 @@ net::Task<> Agent::Impl::keep_link(std::shared_ptr<EdgeLink> link, EndpointId ed
 }
 
 State Agent::Impl::state() const {
-  State now{.has_lease = !leases.fault(), .streams = streams.active()};
+  State now{.has_lease = !leases.fault(), .streams = streams.active(), .udp_flows = udp.flows()};
   for (const Service& service : config.services) {
     const bool is_accepted = now.has_lease && leases.is_accepted(service);
     ++(is_accepted ? now.services_accepted : now.services_refused);

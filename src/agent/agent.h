@@ -35,8 +35,8 @@ struct Service {
 };
 
 // A JSON array of {"hostname","origin","tls_mode"?,"proxy_protocol"?}, where tls_mode is a string or {"mode":
-// string}, and of {"protocol":"tcp","name","origin","listen_port"?,"proxy_protocol"?}. kInvalid names the
-// entry, the member and what is allowed; unknown members and duplicates are errors.
+// string}, and of {"protocol":"tcp" or "udp","name","origin","listen_port"?,"proxy_protocol"?}. kInvalid
+// names the entry, the member and what is allowed; unknown members and duplicates are errors.
 Result<std::vector<Service>> parse_services(std::string_view json);
 
 struct Config {

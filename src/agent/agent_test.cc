@@ -258,8 +258,9 @@ TEST_F(AgentTest, AStreamOfAnEdgeThatIsNotNamedAnyMoreIsRefused) {
                     "127.0.0.1", origin_->local_addr().port(), false}},
       .options = {}};
   Counters counters;
-  StreamServer streams(loop_, config, *this, counters);
-  tasks_.spawn(streams.serve(std::move(ours), edge->id(), false));
+  UdpServer udp(loop_, config, counters, tasks_);
+  StreamServer streams(loop_, config, *this, counters, udp);
+  tasks_.spawn(streams.serve(std::move(ours), nullptr, edge->id(), false));
   wait([&] { return counters.refused_edge == 1; });
   EXPECT_EQ(streams.active(), 0u);
   wait([&] { return theirs->was_reset(); });

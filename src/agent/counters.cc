@@ -61,6 +61,34 @@ void report(const Counters& counters, Metrics& metrics) {
   const tunnel::PumpCounters moved = counters.moved.get();
   metrics.counters("culvert_agent_bytes_total", "Bytes that streams have moved so far, by direction.",
                    "direction", {{"to_origin", moved.to_socket}, {"to_edge", moved.to_stream}});
+
+  metrics.counter("culvert_agent_udp_flows_total", "Flows of UDP services that began.", counters.udp_flows);
+  metrics.counter("culvert_agent_evicted_udp_flows_total", "Flows that ended to make room for others.",
+                  counters.udp_flows_evicted);
+  metrics.counters(
+      "culvert_agent_udp_datagrams_total", "Datagrams of UDP services, by direction.", "direction",
+      {{"to_origin", counters.udp_datagrams_to_origin}, {"to_edge", counters.udp_datagrams_to_edge}});
+  metrics.counters("culvert_agent_udp_bytes_total", "Payload of datagrams of UDP services, by direction.",
+                   "direction",
+                   {{"to_origin", counters.udp_bytes_to_origin}, {"to_edge", counters.udp_bytes_to_edge}});
+  metrics.counter("culvert_agent_udp_datagrams_in_streams_total",
+                  "Datagrams for edges that were too large for a QUIC datagram.", counters.udp_in_stream);
+  metrics.counter("culvert_agent_udp_icmp_errors_total",
+                  "Answers of the network that an origin of a UDP service cannot be reached.",
+                  counters.udp_refused);
+  metrics.counters("culvert_agent_dropped_udp_datagrams_total",
+                   "Datagrams of UDP services that were dropped, by reason.", "reason",
+                   {
+                       {"forgotten_flow", counters.udp_dropped_forgotten},
+                       {"unknown_service", counters.udp_dropped_unknown_service},
+                       {"waiting", counters.udp_dropped_waiting},
+                       {"origin_unresolved", counters.udp_dropped_unresolved},
+                       {"no_socket", counters.udp_dropped_no_socket},
+                       {"not_sent", counters.udp_dropped_not_sent},
+                       {"congestion", counters.udp_dropped_congestion},
+                       {"stream_stalled", counters.udp_dropped_stream_stalled},
+                       {"malformed", counters.udp_dropped_malformed},
+                   });
 }
 
 void report(const State& state, Metrics& metrics) {
@@ -71,6 +99,8 @@ void report(const State& state, Metrics& metrics) {
   metrics.gauges("culvert_agent_edges", "Edges that the hub names, and those of them with an open tunnel.",
                  "state", {{"named", state.edges_named}, {"connected", state.edges_connected}});
   metrics.gauge("culvert_agent_streams", "Streams that are served now.", static_cast<double>(state.streams));
+  metrics.gauge("culvert_agent_udp_flows", "Flows of UDP services that are served now.",
+                static_cast<double>(state.udp_flows));
 }
 
 }  // namespace culvert::agent

@@ -19,7 +19,7 @@ struct Counters {
   uint64_t tunnels_lost = 0;    // closed before the agent stopped, drained ones included
   uint64_t dials_failed = 0;
 
-  // Of the stream server. Each accepted stream ends in one of the others.
+  // Of the stream server. Each accepted stream ends in one of the others, but not the channel of a UDP port.
   uint64_t streams_accepted = 0;
   uint64_t refused_limit = 0;
   uint64_t refused_edge = 0;  // the hub no longer names the edge
@@ -36,6 +36,25 @@ struct Counters {
   uint64_t cut = 0;
   tunnel::MovedBytes moved;  // to edges, and to origins
 
+  // Of the UDP server.
+  uint64_t udp_flows = 0;
+  uint64_t udp_flows_evicted = 0;  // for want of room
+  uint64_t udp_datagrams_to_origin = 0;
+  uint64_t udp_datagrams_to_edge = 0;
+  uint64_t udp_bytes_to_origin = 0;
+  uint64_t udp_bytes_to_edge = 0;
+  uint64_t udp_in_stream = 0;          // too large for a QUIC datagram
+  uint64_t udp_refused = 0;            // ICMP errors from origins
+  uint64_t udp_dropped_forgotten = 0;  // of a flow that has ended here; the edge tells its client again
+  uint64_t udp_dropped_unknown_service = 0;
+  uint64_t udp_dropped_waiting = 0;         // too many before the origin's name was resolved
+  uint64_t udp_dropped_unresolved = 0;      // flows: the origin's name was not
+  uint64_t udp_dropped_no_socket = 0;       // attempts: the system gave none
+  uint64_t udp_dropped_not_sent = 0;        // a socket did not take it
+  uint64_t udp_dropped_congestion = 0;      // more than the tunnel takes
+  uint64_t udp_dropped_stream_stalled = 0;  // a long one, while the edge reads none
+  uint64_t udp_dropped_malformed = 0;       // from an edge, or of no channel
+
   void count(const tunnel::PumpResult& result);
 };
 
@@ -47,6 +66,7 @@ struct State {
   size_t edges_named = 0;
   size_t edges_connected = 0;
   size_t streams = 0;
+  size_t udp_flows = 0;
 };
 
 void report(const Counters& counters, Metrics& metrics);

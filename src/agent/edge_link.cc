@@ -139,7 +139,11 @@ net::Task<Result<EdgeLink::TunnelPtr>> EdgeLink::dial() {
   auto stream = co_await connection->open_bidi();
   if (!stream) co_return std::unexpected(stream.error());
   if (agent_.lifetime.is_stopping()) co_return fail(ErrorCode::kClosed, "the agent stops");
-  auto tunnel = std::make_shared<Tunnel>(connection, tunnel::ControlStream(agent_.loop, *stream), HostPort{});
+  auto tunnel = std::make_shared<Tunnel>(
+      connection, tunnel::ControlStream(agent_.loop, *stream),
+      std::make_shared<tunnel::UdpChannels>(
+          connection, [&counters = agent_.counters] { ++counters.udp_dropped_malformed; }),
+      HostPort{});
   auto sent = tunnel->control.send(tunnel::Hello{.agent_version = kVersion});
   if (!sent) co_return std::unexpected(sent.error());
   joining_ = connection;
@@ -225,7 +229,7 @@ net::Task<> EdgeLink::accept_streams(TunnelPtr tunnel) {
   while (true) {
     auto stream = co_await tunnel->connection->accept_bidi();
     if (!stream) break;
-    agent_.tasks.spawn(agent_.streams.serve(std::move(*stream), edge_, is_named()));
+    agent_.tasks.spawn(agent_.streams.serve(std::move(*stream), tunnel->udp, edge_, is_named()));
   }
   auto reason = co_await tunnel->connection->closed();
   tunnel->closed = std::move(reason);

@@ -14,6 +14,7 @@
 #include "agent/stream_server.h"
 #include "endpoint/endpoint.h"
 #include "tunnel/control.h"
+#include "tunnel/udp_channel.h"
 
 namespace culvert::agent {
 
@@ -64,6 +65,7 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
   struct Tunnel {
     endpoint::ConnectionPtr connection;
     tunnel::ControlStream control;
+    std::shared_ptr<tunnel::UdpChannels> udp;
     HostPort place;            // where the public reaches the edge
     bool is_draining = false;  // the edge goes away
     bool is_drained = false;   // after stop()

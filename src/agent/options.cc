@@ -14,6 +14,15 @@ void describe(SettingsBuilder& settings, Options& options) {
        .help = "whether the agent serves the tenant alone: yes or no",
        .details = "With yes, the tenant's other agents lose their leases, and get none while this one runs."},
       options.is_exclusive);
+  settings.add(
+      {.name = "max-udp-flows",
+       .help = "the most flows of UDP services that the agent serves at one time",
+       .details = "Each has a socket to the origin. At the limit the least recently used one ends, and "
+                  "one that has sent a single datagram or was not answered before any other."},
+      options.max_udp_flows, 1, 1'000'000);
+  settings.add({.name = "udp-idle-timeout",
+                .help = "how long a flow of a UDP service is kept without a datagram in either direction"},
+               options.udp_idle_timeout, std::chrono::seconds(1));
   tunnel::describe(settings, options.pump);
 }
 

@@ -11,6 +11,9 @@ struct Options {
   // Ends the leases of the tenant's other agents, which get none for as long as this one runs.
   bool is_exclusive = false;
   Duration origin_timeout = std::chrono::seconds(10);
+  // Flows of UDP services: of one client address and port at one edge. Each has a socket.
+  size_t max_udp_flows = 4096;
+  Duration udp_idle_timeout = std::chrono::seconds(60);
   tunnel::PumpLimits pump = {};
 };
 

@@ -131,7 +131,7 @@ net::Task<bool> Readiness::ask_all(EndpointId edge, std::vector<const Service*> 
     // The edge has no route to it any more, or refuses its clients.
     if (!leases_.is_accepted(*service) || leases_.is_suspended()) continue;
     if (service->port() != nullptr || name_of(*service)) {
-      auto answer = co_await ask(edges_.at(edge).place, *service);
+      auto answer = co_await ask(edge, edges_.at(edge).place, *service);
       if (lifetime_.is_stopping() || !is_up(edge)) co_return false;
       if (!answer.answered) {
         all_answered = false;
@@ -151,15 +151,25 @@ uint16_t Readiness::listen_port(const Service& service) const {
 
 std::string Readiness::public_url(const Service& service, const HostPort& place) const {
   if (service.port() != nullptr)
-    return fmt::format("tcp://{}", HostPort{place.host, listen_port(service)}.to_string());
+    return fmt::format("{}://{}", route::to_string(service.port()->protocol),
+                       HostPort{place.host, listen_port(service)}.to_string());
   const std::string& hostname = service.web()->hostname.text();
   return place.port == 443 ? fmt::format("https://{}", hostname)
                            : fmt::format("https://{}:{}", hostname, place.port);
 }
 
-net::Task<Readiness::Answer> Readiness::ask(HostPort place, const Service& service) {
-  if (service.port() != nullptr) return ask_port(std::move(place), service);
-  return ask_web(std::move(place), service);
+net::Task<Readiness::Answer> Readiness::ask(EndpointId edge, HostPort place, const Service& service) {
+  if (service.kind() == tunnel::StreamKind::kUdpPort) co_return ask_udp_port(edge, service);
+  if (service.port() != nullptr) co_return co_await ask_port(std::move(place), service);
+  co_return co_await ask_web(std::move(place), service);
+}
+
+// A datagram to a service whose protocol is not known proves nothing: that the edge listens has to do.
+Readiness::Answer Readiness::ask_udp_port(const EndpointId& edge, const Service& service) const {
+  const route::PublicPort port{route::PortProtocol::kUdp, listen_port(service)};
+  auto fault = port_fault_(edge, port);
+  if (!fault) return {.answered = true, .reason = {}};
+  return {.reason = fmt::format("the edge does not listen on {}: {}", port.text(), *fault)};
 }
 
 // Nothing is said: what the service speaks is not known. It is asked as by a client that leaves at once.

@@ -20,6 +20,10 @@ class Readiness {
             Lifetime& lifetime, AgentObserver& observer, Random& random, net::TaskGroup& tasks);
   Readiness(const Readiness&) = delete;
 
+  // Asks why an edge does not listen on a port; nullopt: it does, as far as it told.
+  using PortFault = std::function<std::optional<std::string>(const EndpointId&, const route::PublicPort&)>;
+  void set_port_fault(PortFault port_fault) { port_fault_ = std::move(port_fault); }
+
   // The edge has a tunnel, and the public reaches it at `place`: begins to ask there.
   void up(const EndpointId& edge, HostPort place);
   // It has none any more.
@@ -48,9 +52,10 @@ class Readiness {
   void begin(const EndpointId& edge);
   net::Task<> prove(EndpointId edge);
   net::Task<bool> ask_all(EndpointId edge, std::vector<const Service*> services, TimePoint began);
-  net::Task<Answer> ask(HostPort place, const Service& service);
+  net::Task<Answer> ask(EndpointId edge, HostPort place, const Service& service);
   net::Task<Answer> ask_web(HostPort place, const Service& service);
   net::Task<Answer> ask_port(HostPort place, const Service& service);
+  Answer ask_udp_port(const EndpointId& edge, const Service& service) const;
   uint16_t listen_port(const Service& service) const;
   std::string public_url(const Service& service, const HostPort& place) const;
   void silent(const Service& service, Answer answer, TimePoint since);
@@ -69,6 +74,7 @@ class Readiness {
   AgentObserver& observer_;
   Random& random_;
   net::TaskGroup& tasks_;
+  PortFault port_fault_;
   std::string target_;  // of its own requests, so that they are told from those of the public
   std::map<EndpointId, Edge> edges_;
   std::set<const Service*> reported_;  // as silent, until ready

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/json/value.hpp>
 #include <initializer_list>
+#include <map>
 #include <unordered_set>
 
 #include "agent/verdict.h"
@@ -83,15 +84,16 @@ Result<hubapi::DeclaredPort> read_port(const json::object& entry) {
   if (!known) return std::unexpected(known.error());
   auto protocol = text_of(entry, "protocol", "tcp");
   if (!protocol) return std::unexpected(protocol.error());
-  if (*protocol != "tcp") {
-    return fail(ErrorCode::kInvalid, "protocol: {} is unknown; a service with a port has \"tcp\"",
+  const auto known_protocol = route::parse_port_protocol(*protocol);
+  if (!known_protocol) {
+    return fail(ErrorCode::kInvalid, "protocol: {} is unknown; a service with a port has \"tcp\" or \"udp\"",
                 quoted(*protocol));
   }
   auto name = text_of(entry, "name", "ssh");
   if (!name) return std::unexpected(name.error());
   if (auto good = route::check_service_name(*name); !good)
     return fail(ErrorCode::kInvalid, "name: {}", good.error().message);
-  hubapi::DeclaredPort port{route::PortProtocol::kTcp, std::string(*name)};
+  hubapi::DeclaredPort port{*known_protocol, std::string(*name)};
   if (const json::value* member = entry.if_contains("listen_port")) {
     const auto number = member->is_int64() ? member->as_int64() : -1;
     if (number < 0 || number > UINT16_MAX)
@@ -179,7 +181,9 @@ std::string Service::name() const {
 }
 
 tunnel::StreamKind Service::kind() const {
-  return port() != nullptr ? tunnel::StreamKind::kTcpPort : tunnel::kind_of(web()->tls_mode);
+  if (port() == nullptr) return tunnel::kind_of(web()->tls_mode);
+  return port()->protocol == route::PortProtocol::kTcp ? tunnel::StreamKind::kTcpPort
+                                                       : tunnel::StreamKind::kUdpPort;
 }
 
 Result<Service> parse_service(std::string_view text) {
@@ -211,11 +215,13 @@ Result<Service> parse_service(std::string_view text) {
   return service;
 }
 
-Result<Service> parse_tcp_service(std::string_view text) {
-  auto form = split_short_form(text, "name=host:port, e.g. ssh=localhost:22,port=2222");
+Result<Service> parse_port_service(route::PortProtocol protocol, std::string_view text) {
+  const bool is_tcp = protocol == route::PortProtocol::kTcp;
+  auto form = split_short_form(text, is_tcp ? "name=host:port, e.g. ssh=localhost:22,port=2222"
+                                            : "name=host:port, e.g. dns=localhost:53,port=53");
   if (!form) return std::unexpected(form.error());
   if (auto good = route::check_service_name(form->name); !good) return std::unexpected(good.error());
-  hubapi::DeclaredPort port{route::PortProtocol::kTcp, std::string(form->name)};
+  hubapi::DeclaredPort port{protocol, std::string(form->name)};
   std::optional<bool> proxy_protocol;
   for (const std::string_view option : form->options) {
     auto is_taken = take_proxy_protocol(option, proxy_protocol);
@@ -244,7 +250,7 @@ Result<Service> parse_tcp_service(std::string_view text) {
 
 Result<> check_services(const std::vector<Service>& services) {
   std::unordered_set<std::string> seen;
-  std::unordered_map<uint16_t, std::string> ports;
+  std::map<route::PublicPort, std::string> ports;
   std::vector<hubapi::DeclaredService> web;
   std::vector<hubapi::DeclaredPort> with_ports;
   for (const Service& service : services) {
@@ -254,7 +260,7 @@ Result<> check_services(const std::vector<Service>& services) {
                   service.web() != nullptr ? "hostname" : "service", name);
     }
     if (const auto* port = service.port()) {
-      const auto [other, is_first] = ports.try_emplace(port->listen_port, name);
+      const auto [other, is_first] = ports.try_emplace({port->protocol, port->listen_port}, name);
       if (!is_first && port->listen_port != 0) {
         return fail(ErrorCode::kInvalid, "port {} is given to {} and to {}; each needs one of its own",
                     port->listen_port, other->second, name);
@@ -294,8 +300,10 @@ ServiceTable::ServiceTable(const std::vector<Service>& services) {
 }
 
 const Service* ServiceTable::match(std::string_view authority, tunnel::StreamKind kind) const {
-  if (kind == tunnel::StreamKind::kTcpPort) {
-    const auto found = by_name_.find(port_service_name(route::PortProtocol::kTcp, authority));
+  if (kind == tunnel::StreamKind::kTcpPort || kind == tunnel::StreamKind::kUdpPort) {
+    const auto protocol =
+        kind == tunnel::StreamKind::kTcpPort ? route::PortProtocol::kTcp : route::PortProtocol::kUdp;
+    const auto found = by_name_.find(port_service_name(protocol, authority));
     return found == by_name_.end() ? nullptr : found->second;
   }
   auto found = by_name_.find(std::string(authority));

@@ -13,7 +13,7 @@ std::string origin_text(const Service& service);  // "localhost:3000", "[::1]:30
 Result<Service> parse_service(std::string_view text);
 
 // The short form "ssh=localhost:22[,port=2222][,proxy=v2|,proxy=none]"; without a port the hub picks one.
-Result<Service> parse_tcp_service(std::string_view text);
+Result<Service> parse_port_service(route::PortProtocol protocol, std::string_view text);
 
 // What one agent may declare. kInvalid names the hostname, name or port that two services claim, or the limit
 // that all together exceed.

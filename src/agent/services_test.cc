@@ -9,6 +9,13 @@ namespace {
 using testing::HasSubstr;
 using tunnel::StreamKind;
 
+Result<Service> parse_tcp(std::string_view text) {
+  return parse_port_service(route::PortProtocol::kTcp, text);
+}
+Result<Service> parse_udp(std::string_view text) {
+  return parse_port_service(route::PortProtocol::kUdp, text);
+}
+
 TEST(Services, ReadsTheWholeShape) {
   auto services = parse_services(R"([
     {"hostname":"App.Example.com","origin":"localhost:3000"},
@@ -117,22 +124,24 @@ TEST(ServiceTable, ExactFirstThenOneLevelWildcardAndTheModeMustFit) {
 }
 
 TEST(ServiceTable, PortsAreFoundByTheirNames) {
-  const std::vector<Service> services{*parse_tcp_service("a.test=host:22"), *parse_service("a.test=web:1")};
+  const std::vector<Service> services{*parse_tcp("a.test=host:22"), *parse_service("a.test=web:1"),
+                                      *parse_udp("a.test=host:53")};
   const ServiceTable table(services);
   EXPECT_EQ(table.match("a.test", StreamKind::kTcpPort), &services[0]);
   EXPECT_EQ(table.match("a.test", StreamKind::kPassthrough), &services[1]);
+  EXPECT_EQ(table.match("a.test", StreamKind::kUdpPort), &services[2]);
   EXPECT_EQ(table.match("tcp:a.test", StreamKind::kTcpPort), nullptr);
   EXPECT_EQ(table.match("a.b", StreamKind::kTcpPort), nullptr);
 }
 
 TEST(TcpService, ShortFormAndJsonSayTheSame) {
-  auto plain = parse_tcp_service("ssh=localhost:22");
+  auto plain = parse_tcp("ssh=localhost:22");
   ASSERT_TRUE(plain) << plain.error().message;
   EXPECT_EQ(plain->name(), "tcp:ssh");
   EXPECT_EQ(plain->kind(), StreamKind::kTcpPort);
   EXPECT_EQ(plain->port()->listen_port, 0);
   EXPECT_FALSE(plain->proxy_protocol);
-  auto full = parse_tcp_service("Git over SSH=[::1]:22,proxy=v2,port=2222");
+  auto full = parse_tcp("Git over SSH=[::1]:22,proxy=v2,port=2222");
   ASSERT_TRUE(full) << full.error().message;
   auto services = parse_services(R"([
     {"protocol":"tcp","name":"ssh","origin":"localhost:22"},
@@ -140,6 +149,19 @@ TEST(TcpService, ShortFormAndJsonSayTheSame) {
   ASSERT_TRUE(services) << services.error().message;
   EXPECT_EQ((*services)[0], *plain);
   EXPECT_EQ((*services)[1], *full);
+}
+
+TEST(UdpService, ShortFormAndJsonSayTheSame) {
+  auto full = parse_udp("dns=localhost:53,port=53,proxy=v2");
+  ASSERT_TRUE(full) << full.error().message;
+  EXPECT_EQ(full->name(), "udp:dns");
+  EXPECT_EQ(full->kind(), StreamKind::kUdpPort);
+  auto services = parse_services(R"([
+    {"protocol":"udp","name":"dns","origin":"localhost:53","listen_port":53,"proxy_protocol":"v2"},
+    {"protocol":"tcp","name":"dns","origin":"localhost:53","listen_port":53}])");
+  ASSERT_TRUE(services) << services.error().message;
+  EXPECT_EQ((*services)[0], *full);
+  EXPECT_FALSE(parse_udp("dns=localhost:53")->proxy_protocol);
 }
 
 TEST(TcpService, ErrorsNameWhatIsWrong) {
@@ -153,7 +175,7 @@ TEST(TcpService, ErrorsNameWhatIsWrong) {
       {"ssh=x:1,proxy=v1", "proxy: "},
       {"ssh=x:1,port=1,port=2", "given twice"}};
   for (const auto& [text, expected] : short_forms) {
-    auto service = parse_tcp_service(text);
+    auto service = parse_tcp(text);
     ASSERT_FALSE(service) << text;
     EXPECT_THAT(service.error().message, HasSubstr(expected)) << text;
   }

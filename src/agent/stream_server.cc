@@ -28,11 +28,12 @@ Result<Bytes> proxy_header(const tunnel::StreamHeader& header) {
 }  // namespace
 
 StreamServer::StreamServer(net::EventLoop& loop, const Config& config, AgentObserver& observer,
-                           Counters& counters)
+                           Counters& counters, UdpServer& udp)
     : loop_(loop),
       config_(config),
       observer_(observer),
       counters_(counters),
+      udp_(udp),
       table_(config.services),
       scratch_(kScratch) {
   for (const Service& service : config.services) origins_[&service];
@@ -43,7 +44,8 @@ void StreamServer::services_changed() {
   for (const Service& service : config_.services) origins_[&service];
 }
 
-net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, bool is_trusted) {
+net::Task<> StreamServer::serve(endpoint::StreamPtr stream, std::shared_ptr<tunnel::UdpChannels> channels,
+                                EndpointId edge, bool is_trusted) {
   ++active_;
   ++counters_.streams_accepted;
   if (!is_trusted) {
@@ -70,6 +72,10 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, EndpointId edge, boo
                edge.short_text(), quoted(header.authority), tunnel::to_string(header.kind));
     }
     refuse(*stream, tunnel::kStreamUnknownService, counters_.refused_service);
+    co_return ended();
+  }
+  if (header.kind == tunnel::StreamKind::kUdpPort) {
+    udp_.serve(std::move(channels), std::move(stream), header, accepted->rest);
     co_return ended();
   }
   auto origin = co_await reach_origin(*service);

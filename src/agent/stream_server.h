@@ -10,6 +10,7 @@
 #include "agent/first_bytes.h"
 #include "agent/observer.h"
 #include "agent/services.h"
+#include "agent/udp_server.h"
 #include "base/rate_limit.h"
 #include "endpoint/endpoint.h"
 #include "net/byte_stream.h"
@@ -22,15 +23,17 @@ namespace culvert::agent {
 // the constructor takes outlives it.
 class StreamServer {
  public:
-  StreamServer(net::EventLoop& loop, const Config& config, AgentObserver& observer, Counters& counters);
+  StreamServer(net::EventLoop& loop, const Config& config, AgentObserver& observer, Counters& counters,
+               UdpServer& udp);
   StreamServer(const StreamServer&) = delete;
 
   // A failure to connect says nothing of the origin's state after this time.
   static constexpr Duration kFaultMemory = std::chrono::minutes(1);
 
   // From the stream's first byte until its pump runs or it is refused. `is_trusted` answers whether the edge
-  // that opened it may still do so.
-  net::Task<> serve(endpoint::StreamPtr stream, EndpointId edge, bool is_trusted);
+  // that opened it may still do so. `channels` is for the UDP channels of its tunnel.
+  net::Task<> serve(endpoint::StreamPtr stream, std::shared_ptr<tunnel::UdpChannels> channels,
+                    EndpointId edge, bool is_trusted);
 
   // The services of the configuration are others. Those that it had before outlive this.
   void services_changed();
@@ -79,6 +82,7 @@ class StreamServer {
   const Config& config_;
   AgentObserver& observer_;
   Counters& counters_;
+  UdpServer& udp_;
   ServiceTable table_;
   std::unordered_map<const Service*, OriginState> origins_;
   RateLimit header_lines_{3, std::chrono::minutes(1)};

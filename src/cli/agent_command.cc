@@ -16,6 +16,7 @@ CommandInfo command_info() {
               "  culvert agent --token-file token --service app.example.com=localhost:3000,terminate\n"
               "  culvert agent --token-file token --service www.example.com=10.0.0.5:443,proxy=none\n"
               "  culvert agent --token-file token --tcp-service ssh=localhost:22,port=2222\n"
+              "  culvert agent --token-file token --udp-service dns=localhost:53,port=53\n"
               "  CULVERT_TOKEN=... "
               "CULVERT_AGENT_SERVICES='[{\"hostname\":\"app.example.com\",\"origin\":\"localhost:3000\",\n"
               "    \"tls_mode\":\"terminate\",\"proxy_protocol\":\"none\"}]' culvert agent\n"};
@@ -63,7 +64,23 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
                .separator = ' ',
                .may_change = true,
                .apply = [this](std::string_view text) -> Result<> {
-                 auto service = agent::parse_tcp_service(text);
+                 auto service = agent::parse_port_service(route::PortProtocol::kTcp, text);
+                 if (!service) return std::unexpected(service.error());
+                 short_services_.push_back(std::move(*service));
+                 return {};
+               }});
+  builder.add({.name = "udp-service",
+               .help = "a service at a UDP port of the edges; P is v2 or none; may be repeated",
+               .details =
+                   "Without a port the hub picks one, and keeps it for this name. In the variable, services "
+                   "are separated by blanks.",
+               .value_name = "NAME=HOST:PORT[,port=N][,proxy=P]",
+               .example = "dns=localhost:53,port=53",
+               .form = SettingForm::kList,
+               .separator = ' ',
+               .may_change = true,
+               .apply = [this](std::string_view text) -> Result<> {
+                 auto service = agent::parse_port_service(route::PortProtocol::kUdp, text);
                  if (!service) return std::unexpected(service.error());
                  short_services_.push_back(std::move(*service));
                  return {};
@@ -73,7 +90,7 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
        .help = "services as a JSON array of {hostname, origin, tls_mode, proxy_protocol}",
        .details =
            "Or of {protocol, name, origin, listen_port, proxy_protocol} for a port, where the protocol "
-           "is \"tcp\". In a file they may also be `[[agent.services]]` tables, see below.",
+           "is \"tcp\" or \"udp\". In a file they may also be `[[agent.services]]` tables, see below.",
        .value_name = "JSON",
        .example = R"([{"hostname": "app.example.com", "origin": "localhost:3000"}])",
        .variable = "CULVERT_AGENT_SERVICES",

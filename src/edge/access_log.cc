@@ -28,4 +28,15 @@ void AccessLog::ended(const CarriedConnection& carried, const tunnel::PumpResult
            lines_.take_refused());
 }
 
+void AccessLog::flow_ended(const Flow& flow, TimePoint now) {
+  if (!lines_.allow(now)) return;
+  log_info("flow",
+           "port={} tenant={} agent={} client={} datagrams_in={} datagrams_out={} bytes_in={} bytes_out={} "
+           "duration_ms={} reason={} suppressed={}",
+           flow.port.text(), flow.tenant.short_text(), flow.agent.short_text(), flow.client.to_string(),
+           flow.datagrams_in, flow.datagrams_out, flow.bytes_in, flow.bytes_out,
+           std::chrono::duration_cast<std::chrono::milliseconds>(flow.duration).count(), flow.reason,
+           lines_.take_refused());
+}
+
 }  // namespace culvert::edge

@@ -72,6 +72,7 @@ net::Task<> Carrier::refuse_known(PublicConnection connection, Bytes answer) {
     case tunnel::StreamKind::kPassthrough:
       co_return co_await refuse(std::move(connection), tls::alert_record(tls::Alert::kInternalError));
     case tunnel::StreamKind::kTcpPort:
+    case tunnel::StreamKind::kUdpPort:
       co_return connection.socket->reset();  // no protocol is known in which to tell why
   }
 }
@@ -226,7 +227,7 @@ void Carrier::ended(uint64_t id, tunnel::PumpResult result) {
   CarriedConnection carried = carried_.remove(id);
   const bool goes_on = result.unanswered_socket != nullptr && !context_.draining;
   if (!goes_on && context_.shared.options.get()->access_log)
-    access_log_.ended(carried, result, context_.loop.now());
+    context_.access_log.ended(carried, result, context_.loop.now());
   PublicConnection connection = std::move(carried.connection);
   Counters& counters = context_.shared.counters;
   const auto duration =

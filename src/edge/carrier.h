@@ -1,7 +1,6 @@
 #pragma once
 #include <optional>
 
-#include "edge/access_log.h"
 #include "edge/carried.h"
 #include "edge/context.h"
 #include "edge/opening.h"
@@ -16,11 +15,7 @@ class Carrier {
  public:
   // The references outlive it; `scratch` outlives everything that it carries.
   Carrier(WorkerContext& context, Tunnels& tunnels, Admission& admission, MutableBytes scratch)
-      : context_(context),
-        tunnels_(tunnels),
-        admission_(admission),
-        scratch_(scratch),
-        access_log_(context.shared.config.options.workers) {}
+      : context_(context), tunnels_(tunnels), admission_(admission), scratch_(scratch) {}
   Carrier(const Carrier&) = delete;
 
   // Until it is carried, moved or refused. Nothing is missing but an agent: `host` or `port`, and `kind`, are
@@ -50,7 +45,6 @@ class Carrier {
   const MutableBytes scratch_;  // enough for a pump to fill many packets with one read
   tunnel::MovedBytes moved_;
   Carried carried_;
-  AccessLog access_log_;
 };
 
 }  // namespace culvert::edge

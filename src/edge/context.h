@@ -1,7 +1,11 @@
 #pragma once
+#include <functional>
+
+#include "edge/access_log.h"
 #include "edge/refusals.h"
 #include "edge/route_feed.h"
 #include "edge/shared.h"
+#include "edge/udp_batch.h"
 #include "net/event_loop.h"
 
 namespace culvert::edge {
@@ -14,6 +18,9 @@ struct WorkerContext {
   net::TaskGroup& tasks;  // ended before the worker is
   Refusals& refusals;
   RouteFeed& routes;
+  AccessLog& access_log;
+  // Datagrams from agents for clients of a port of this worker.
+  std::function<void(const UdpBatch&)> udp_replies;
   bool draining = false;
 };
 

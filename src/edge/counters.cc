@@ -51,6 +51,40 @@ void report(const Counters& counters, const tunnel::PumpCounters& moved, Metrics
                        {"tls_handshake", counters.failed_tls_handshake},
                    });
 
+  metrics.gauge("culvert_edge_udp_flows", "Flows of UDP ports: client addresses that send to one.",
+                static_cast<double>(counters.udp_flows_active.load(std::memory_order_relaxed)));
+  metrics.counter("culvert_edge_udp_flows_total", "Flows of UDP ports that began.", counters.udp_flows);
+  metrics.counter("culvert_edge_evicted_udp_flows_total", "Flows that ended to make room for others.",
+                  counters.udp_flows_evicted);
+  metrics.counter("culvert_edge_moved_udp_flows_total", "Flows that went to another agent when theirs left.",
+                  counters.udp_flows_moved);
+  metrics.counters(
+      "culvert_edge_udp_datagrams_total", "Datagrams of UDP ports, by direction.", "direction",
+      {{"to_origin", counters.udp_datagrams_to_origin}, {"to_client", counters.udp_datagrams_to_client}});
+  metrics.counters(
+      "culvert_edge_udp_bytes_total", "Payload of datagrams of UDP ports, by direction.", "direction",
+      {{"to_origin", counters.udp_bytes_to_origin}, {"to_client", counters.udp_bytes_to_client}});
+  metrics.counter(
+      "culvert_edge_udp_datagrams_in_streams_total",
+      "Datagrams for agents that did not go as QUIC datagrams: too large, or the first of a port.",
+      counters.udp_in_stream);
+  metrics.counters("culvert_edge_dropped_udp_datagrams_total",
+                   "Datagrams of UDP ports that were dropped, by reason.", "reason",
+                   {
+                       {"suspended", counters.udp_dropped_suspended},
+                       {"no_agent", counters.udp_dropped_no_agent},
+                       {"new_flow_rate", counters.udp_dropped_rate},
+                       {"flows_full", counters.udp_dropped_full},
+                       {"spoofed", counters.udp_dropped_spoofed},
+                       {"no_channel", counters.udp_dropped_no_channel},
+                       {"congestion", counters.udp_dropped_congestion},
+                       {"stream_stalled", counters.udp_dropped_stream_stalled},
+                       {"worker_behind", counters.udp_dropped_worker_behind},
+                       {"not_sent", counters.udp_dropped_not_sent},
+                       {"unknown_flow", counters.udp_dropped_unknown_flow},
+                       {"malformed", counters.udp_dropped_malformed},
+                   });
+
   metrics.gauge("culvert_edge_tunnels", "Tunnels of agents open now.",
                 static_cast<double>(counters.tunnels_active.load(std::memory_order_relaxed)));
   metrics.counter("culvert_edge_tunnels_total", "Tunnels accepted.", counters.tunnels_accepted);

@@ -44,6 +44,29 @@ struct Counters {
   Count refused_by_agent{0};  // reset before the first byte of an answer
   Count failed_tls_handshake{0};
 
+  // Of UDP ports. A flow is what one client address and port sends to one of them.
+  Count udp_flows_active{0};
+  Count udp_flows{0};
+  Count udp_flows_evicted{0};
+  Count udp_flows_moved{0};  // to another agent, because their own left
+  Count udp_datagrams_to_origin{0};
+  Count udp_datagrams_to_client{0};
+  Count udp_bytes_to_origin{0};
+  Count udp_bytes_to_client{0};
+  Count udp_in_stream{0};           // too large for a QUIC datagram, or the agent did not know the channel
+  Count udp_dropped_suspended{0};   // the tenant is, or has ended
+  Count udp_dropped_no_agent{0};    // none has an open tunnel, or the edge drains
+  Count udp_dropped_rate{0};        // too many flows of the tenant began
+  Count udp_dropped_full{0};        // too many flows, and none of the port to evict
+  Count udp_dropped_spoofed{0};     // from a port of the edge itself, or from none
+  Count udp_dropped_no_channel{0};  // the agent refused the channel, or its tunnel was just closed
+  Count udp_dropped_congestion{0};  // more than the tunnel takes
+  Count udp_dropped_stream_stalled{0};  // a long one, while the agent reads none
+  Count udp_dropped_worker_behind{0};   // the other worker did not take what waits for it
+  Count udp_dropped_not_sent{0};        // the port's socket did not take it
+  Count udp_dropped_unknown_flow{0};    // from an agent: the flow is gone, or another's
+  Count udp_dropped_malformed{0};       // from an agent: or of no channel
+
   Count tunnels_active{0};
   Count tunnels_accepted{0};
   Count tunnels_suspected{0};      // data was unanswered for a few round trips; again whenever it happens

@@ -10,27 +10,6 @@ namespace {
 
 constexpr uint16_t kHttpsPort = 443;
 
-bool is_served(const route::Route& route) {
-  const route::PublicPort* port = route.match.port();
-  return port == nullptr || port->protocol == route::PortProtocol::kTcp;
-}
-
-// Without the routes of UDP ports: no worker listens on one. An agent that has no other route has none here,
-// and its tunnel is not let in.
-route::Delta served(route::Delta changes) {
-  std::erase_if(changes.upserts, [](const route::Route& changed) { return !is_served(changed); });
-  return changes;
-}
-
-route::SnapshotPtr served(route::SnapshotPtr routes) {
-  std::vector<route::Route> all;
-  for (const route::Route* each : routes->routes()) {
-    if (is_served(*each)) all.push_back(*each);
-  }
-  if (all.size() == routes->size()) return routes;
-  return route::Snapshot::of(std::move(all), routes->version());
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Edge>> Edge::bind(Config config, std::shared_ptr<tls::Certificates> certificates,
@@ -72,6 +51,7 @@ void Edge::reconfigure(const Options& wanted) {
   const auto now = shared_.options.get();
   shared_.unserved.set_limits(unserved_limits(*now));
   shared_.tenants.set_limit(tenant_limit(*now));
+  shared_.flows.set_limits(flow_limits(*now));
 }
 
 void Edge::start(ControlPlane control) {
@@ -86,16 +66,14 @@ void Edge::start(ControlPlane control) {
   }
 }
 
-Result<> Edge::apply_routes(const route::Delta& all_changes) {
-  route::Delta changes = served(all_changes);
+Result<> Edge::apply_routes(const route::Delta& changes) {
   auto routes = routes_->apply(changes);
   if (!routes) return std::unexpected(routes.error());
-  update_routes(std::move(*routes), std::move(changes));
+  update_routes(std::move(*routes), changes);
   return {};
 }
 
-void Edge::replace_routes(route::SnapshotPtr all_routes) {
-  route::SnapshotPtr routes = served(std::move(all_routes));
+void Edge::replace_routes(route::SnapshotPtr routes) {
   route::Delta changes = routes_->changes_to(*routes);
   update_routes(std::move(routes), std::move(changes));
 }

@@ -28,6 +28,11 @@ class LiveOptions {
     next.max_unserved_per_source = wanted.max_unserved_per_source;
     next.trusted_proxies = wanted.trusted_proxies;
     next.access_log = wanted.access_log;
+    next.udp_idle_timeout = wanted.udp_idle_timeout;
+    next.max_udp_flows = wanted.max_udp_flows;
+    next.max_udp_flows_per_tenant = wanted.max_udp_flows_per_tenant;
+    next.max_udp_flows_per_port = wanted.max_udp_flows_per_port;
+    next.max_new_udp_flows = wanted.max_new_udp_flows;
     now_ = std::make_shared<const Options>(std::move(next));
   }
 

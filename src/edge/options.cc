@@ -102,11 +102,38 @@ void describe(SettingsBuilder& settings, Options& options) {
        .details =
            "`event=connection`, at level `info`: hostname or port, tenant, agent, the client's address, "
            "bytes from "
-           "and to the client, how long it was open, and how it ended. At most 1000 lines at once and 200 "
+           "and to the client, how long it was open, and how it ended. Of a UDP port `event=flow` with the "
+           "same of each client address and port that was answered. At most 1000 lines at once and 200 "
            "a second; `suppressed=` counts those that were left out. Connections that no agent took have "
            "none.",
        .may_change = true},
       options.access_log);
+  settings.add({.name = "udp-idle-timeout",
+                .help = "how long a flow of a UDP port is kept without a datagram in either direction",
+                .details = "A flow is what one client address and port sends to a port. Its agent has a "
+                           "setting of the same name.",
+                .may_change = true},
+               options.udp_idle_timeout, std::chrono::seconds(1));
+  settings.add(
+      {.name = "max-udp-flows",
+       .help = "the most flows of UDP ports at one time",
+       .details = "At this and the next two limits the least recently used flow of the port ends, and "
+                  "one that has sent a single datagram or was not answered before any other.",
+       .may_change = true},
+      options.max_udp_flows, 1, kMost);
+  settings.add({.name = "max-udp-flows-per-tenant",
+                .help = "the most flows of all UDP ports of one tenant",
+                .may_change = true},
+               options.max_udp_flows_per_tenant, 1, kMost);
+  settings.add(
+      {.name = "max-udp-flows-per-port", .help = "the most flows of one UDP port", .may_change = true},
+      options.max_udp_flows_per_port, 1, kMost);
+  settings.add(
+      {.name = "max-new-udp-flows",
+       .help = "how many flows of UDP ports of one tenant may begin in a second, and as many at once",
+       .details = "Datagrams of further ones are dropped: `datagrams_dropped` in the log.",
+       .may_change = true},
+      options.max_new_udp_flows, 1, 1'000'000);
   tunnel::describe(settings, options.pump);
 }
 

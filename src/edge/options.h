@@ -7,6 +7,7 @@
 #include "base/ip_prefix.h"
 #include "base/settings.h"
 #include "base/socket_addr.h"
+#include "edge/flow_slots.h"
 #include "edge/unserved.h"
 #include "route/picker.h"
 #include "tunnel/pump_limits.h"
@@ -34,6 +35,12 @@ struct Options {
   // Over the agents of a hostname.
   route::Balance balance = route::Balance::kRoundRobin;
   bool access_log = false;  // a line for each connection that an agent took
+  // Flows of UDP ports: of one client address and port.
+  Duration udp_idle_timeout = std::chrono::seconds(60);
+  size_t max_udp_flows = 100'000;
+  size_t max_udp_flows_per_tenant = 16'384;
+  size_t max_udp_flows_per_port = 8'192;
+  uint32_t max_new_udp_flows = 5'000;  // of a tenant in a second
   tunnel::PumpLimits pump = {};
 };
 
@@ -51,6 +58,10 @@ inline Unserved::Limits unserved_limits(const Options& options) {
 
 inline size_t tenant_limit(const Options& options) {
   return options.max_connections_per_tenant.value_or(options.max_connections);
+}
+
+inline FlowSlots::Limits flow_limits(const Options& options) {
+  return {options.max_udp_flows, options.max_udp_flows_per_tenant, options.max_new_udp_flows};
 }
 
 }  // namespace culvert::edge

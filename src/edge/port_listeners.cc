@@ -15,19 +15,21 @@ constexpr Duration kLastRetry = std::chrono::seconds(10);
 }  // namespace
 
 bool PortListeners::is_ours(const route::PublicPort& port) const {
-  const auto workers = static_cast<unsigned>(context_.shared.workers.size());
-  return port.protocol == route::PortProtocol::kTcp && port.number % workers == context_.index;
+  return context_.shared.worker_of(port) == context_.index;
 }
 
 void PortListeners::follow(const route::Delta& changes) {
-  if (is_closed_) return;
+  if (is_draining_) return;
   for (const route::RouteId& removed : changes.removals) {
     const auto match = route::Match::parse(removed.text());
     if (match && match->port() != nullptr) release(*match->port());
   }
   for (const route::Route& changed : changes.upserts) {
     const route::PublicPort* port = changed.match.port();
-    if (port != nullptr && is_ours(*port) && !ports_.contains(*port)) open(*port);
+    if (port == nullptr || !is_ours(*port)) continue;
+    const auto known = ports_.find(*port);
+    if (known == ports_.end()) open(*port);
+    if (known != ports_.end() && known->second->udp) known->second->udp->follow();
   }
 }
 
@@ -36,22 +38,35 @@ void PortListeners::open(const route::PublicPort& number) {
   bind(number);
 }
 
-void PortListeners::bind(const route::PublicPort& number) {
-  Port& port = *ports_.at(number);
+Result<> PortListeners::listen(const route::PublicPort& number, Port& port) {
   const SocketAddr address = context_.shared.config.options.tcp_listen->with_port(number.number);
-  auto bound = net::TcpListener::listen(context_.loop, address, {});
-  if (!bound) return failed(number, bound.error());
-  port.listener = std::move(*bound);
-  count(context_.shared.counters.ports_open);
-  log_info("port_opened", "port={} addr={}", number.text(), address.to_string());
-  if (!std::exchange(port.fault, {}).empty()) {
-    clear_fault(number);
-    context_.shared.tell_agents({number, true, ""});
+  if (number.protocol == route::PortProtocol::kUdp) {
+    auto bound = UdpPort::bind(context_, udp_carrier_, number, address);
+    if (!bound) return std::unexpected(bound.error());
+    port.udp = std::move(*bound);
+    return {};
   }
+  auto bound = net::TcpListener::listen(context_.loop, address, {});
+  if (!bound) return std::unexpected(bound.error());
+  port.listener = std::move(*bound);
   context_.tasks.spawn(
       listener_.accept(port.listener, [this, number](PublicConnection connection, Bytes begun) {
         return serve(number, std::move(connection), std::move(begun));
       }));
+  return {};
+}
+
+void PortListeners::bind(const route::PublicPort& number) {
+  Port& port = *ports_.at(number);
+  auto bound = listen(number, port);
+  if (!bound) return failed(number, bound.error());
+  count(context_.shared.counters.ports_open);
+  log_info("port_opened", "port={} addr={}", number.text(),
+           context_.shared.config.options.tcp_listen->with_port(number.number).to_string());
+  if (!std::exchange(port.fault, {}).empty()) {
+    clear_fault(number);
+    context_.shared.tell_agents({number, true, ""});
+  }
 }
 
 void PortListeners::failed(const route::PublicPort& number, const Error& error) {
@@ -79,15 +94,43 @@ void PortListeners::release(route::PublicPort number) {
   const std::unique_ptr<Port> port = std::move(found->second);
   ports_.erase(found);
   if (!port->fault.empty()) clear_fault(number);
-  if (!port->listener) return;
-  port->listener->close();
+  if (!port->listener && !port->udp) return;
+  if (port->listener) port->listener->close();
   context_.shared.counters.ports_open.fetch_sub(1, std::memory_order_relaxed);
   log_info("port_closed", "port={}", number.text());
 }
 
+void PortListeners::drain() {
+  is_draining_ = true;
+  for (auto at = ports_.begin(); at != ports_.end();) {
+    const auto each = at++;
+    if (each->second->udp) {
+      each->second->udp->drain();
+    } else {
+      release(each->first);
+    }
+  }
+}
+
 void PortListeners::close() {
-  is_closed_ = true;
+  is_draining_ = true;
   while (!ports_.empty()) release(ports_.begin()->first);
+}
+
+void PortListeners::take(const UdpBatch& replies) {
+  const auto found = ports_.find(replies.port);
+  if (found != ports_.end() && found->second->udp) found->second->udp->take(replies);
+}
+
+void PortListeners::tunnel_changed(uint64_t generation, bool has_ended) {
+  for (const auto& [number, port] : ports_) {
+    if (!port->udp) continue;
+    if (has_ended) {
+      port->udp->tunnel_ended(generation);
+    } else {
+      port->udp->tunnel_drains(generation);
+    }
+  }
 }
 
 net::Task<> PortListeners::serve(route::PublicPort port, PublicConnection connection, Bytes begun) {

@@ -259,17 +259,5 @@ TEST_F(PortsTest, ADrainReleasesThePortsAndKeepsWhatIsOpen) {
   wait([&] { return stopped_.load(); });
 }
 
-TEST_F(PortsTest, RoutesOfUdpPortsAreNotServed) {
-  FakeAgent agent(loop_, 1);
-  start(config());
-  const route::Route udp = port_route(PortProtocol::kUdp, free_port(), {agent.id()});
-  set_routes({udp});
-  dial(agent);
-  wait([&] { return agent.closed.has_value(); });
-  EXPECT_EQ(agent.closed->code, tunnel::kCloseNoLease) << "it has no route at this edge";
-  EXPECT_EQ(counters().ports_open, 0u);
-  apply_routes({.from = version_, .to = version_ + 1, .upserts = {}, .removals = {udp.id()}});
-}
-
 }  // namespace
 }  // namespace culvert::edge

@@ -17,7 +17,10 @@ void PublicConnection::attach(net::EventLoop& loop) {
 }
 
 std::optional<tunnel::StreamKind> kind_of(const route::Route& route) {
-  if (route.match.port() != nullptr) return tunnel::StreamKind::kTcpPort;
+  if (const auto* port = route.match.port()) {
+    return port->protocol == route::PortProtocol::kTcp ? tunnel::StreamKind::kTcpPort
+                                                       : tunnel::StreamKind::kUdpPort;
+  }
   if (!route.tls_mode) return std::nullopt;
   return tunnel::kind_of(*route.tls_mode);
 }

@@ -6,22 +6,27 @@
 #include "edge/tunnel_registry.h"
 #include "endpoint/endpoint.h"
 #include "tunnel/control.h"
+#include "tunnel/udp_channel.h"
 
 namespace culvert::edge {
 
 // An agent's tunnel that was let in. Lives on its worker's loop. The connection has a remote id.
 class Session {
  public:
-  Session(TunnelRegistry& registry, endpoint::ConnectionPtr connection, tunnel::ControlStream control)
+  // `on_dropped`: as of tunnel::UdpChannels.
+  Session(TunnelRegistry& registry, endpoint::ConnectionPtr connection, tunnel::ControlStream control,
+          tunnel::UdpChannels::OnDropped on_dropped)
       : registry_(registry),
         connection_(std::move(connection)),
         agent_(*connection_->remote_id()),
-        control_(std::move(control)) {}
+        control_(std::move(control)),
+        udp_(connection_, std::move(on_dropped)) {}
   Session(const Session&) = delete;
 
   const EndpointId& agent() const { return agent_; }
   endpoint::Connection& connection() { return *connection_; }
   tunnel::ControlStream& control() { return control_; }
+  tunnel::UdpChannels& udp() { return udp_; }
   bool is_open() const { return connection_->is_open(); }
   TimePoint last_heard() const { return connection_->last_heard(); }
   Duration probe_timeout() const { return connection_->probe_timeout(); }
@@ -65,6 +70,7 @@ class Session {
   endpoint::ConnectionPtr connection_;
   EndpointId agent_;
   tunnel::ControlStream control_;
+  tunnel::UdpChannels udp_;
   uint64_t generation_ = 0;
   endpoint::Silence silence_ = endpoint::Silence::kNone;
   size_t uses_ = 0;

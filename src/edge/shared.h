@@ -15,6 +15,7 @@
 #include "edge/public_connection.h"
 #include "edge/tenant_slots.h"
 #include "edge/tunnel_registry.h"
+#include "edge/udp_batch.h"
 #include "edge/unserved.h"
 #include "net/platform.h"
 #include "route/liveness.h"
@@ -68,6 +69,12 @@ class Peer {
   virtual void drop_pending(uint64_t id) = 0;
   // Tells the agents of this port that have a tunnel there.
   virtual void tell_agents(tunnel::PortState state) = 0;
+  // Datagrams for a tunnel of this worker.
+  virtual void carry_udp(UdpBatch batch, UdpTransit::Part part) = 0;
+  // Datagrams from agents for clients of a port of this worker.
+  virtual void return_udp(UdpBatch batch, UdpTransit::Part part) = 0;
+  // A tunnel of any worker has ended, or its agent stops.
+  virtual void tunnel_changed(uint64_t generation, bool has_ended) = 0;
 };
 
 // What the workers of one edge have in common. Outlives them.
@@ -80,11 +87,20 @@ struct Shared {
         tunnels(config.options.balance),
         unserved(unserved_limits(config.options)),
         tenants(tenant_limit(config.options)),
+        flows(flow_limits(config.options)),
         next_connection(platform.random().u64()) {}
 
   // Every worker does so.
   void tell_agents(const tunnel::PortState& state) const {
     for (Peer* worker : workers) worker->tell_agents(state);
+  }
+
+  void tunnel_changed(uint64_t generation, bool has_ended) const {
+    for (Peer* worker : workers) worker->tunnel_changed(generation, has_ended);
+  }
+  // The one that listens on the port.
+  unsigned worker_of(const route::PublicPort& port) const {
+    return port.number % static_cast<unsigned>(workers.size());
   }
 
   net::Platform& platform;  // of the workers' loops
@@ -96,6 +112,7 @@ struct Shared {
   TunnelRegistry tunnels;
   Unserved unserved;
   TenantSlots tenants;
+  FlowSlots flows;  // of UDP ports
   PortFaults port_faults;
   Counters counters;
   // Somebody tells this edge what its routes are; otherwise it must know by itself when they end.

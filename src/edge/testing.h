@@ -12,6 +12,7 @@
 #include "tunnel/control.h"
 #include "tunnel/protocol.h"
 #include "tunnel/stream_header.h"
+#include "tunnel/udp_channel.h"
 
 // For tests of edge: a hello by hand, a client, and an agent without origins.
 namespace culvert::edge::testing {
@@ -53,6 +54,34 @@ inline Bytes client_hello(std::string_view name) {
   return record.take();
 }
 
+// A UDP channel of a fake agent: answers each datagram with the same.
+class EchoChannel final : public tunnel::UdpChannel::Owner {
+ public:
+  struct Got {
+    uint64_t flow;
+    std::optional<tunnel::UdpClient> client;
+    std::string payload;
+  };
+  EchoChannel(tunnel::UdpChannels& channels, endpoint::StreamPtr stream,
+              const tunnel::StreamHeader& its_header)
+      : header(its_header),
+        channel(std::make_unique<tunnel::UdpChannel>(channels, std::move(stream),
+                                                     tunnel::UdpChannel::Side::kAgent, *this)) {}
+
+  void on_datagram(const tunnel::UdpDatagram& datagram) override {
+    got.push_back({datagram.flow, datagram.client, std::string(as_text(datagram.payload))});
+    if (!is_dumb) channel->send({.flow = datagram.flow, .payload = datagram.payload});
+  }
+  void on_forgotten(uint64_t) override {}
+  void on_batch_end() override {}
+  void on_ended() override { channel.reset(); }
+
+  const tunnel::StreamHeader header;
+  std::vector<Got> got;
+  bool is_dumb = false;
+  std::unique_ptr<tunnel::UdpChannel> channel;  // nullptr: it has ended
+};
+
 // An agent as the edge sees one. Echoes what follows the stream header, unless told to refuse.
 class FakeAgent {
  public:
@@ -64,6 +93,7 @@ class FakeAgent {
     endpoint_ = endpoint::Endpoint::bind(loop, config).value();
   }
   ~FakeAgent() {
+    udp.clear();
     endpoint_->close(tunnel::kCloseProtocol, "test over");
     run_until(loop_, [this] { return tasks_.size() == 0; });
   }
@@ -115,6 +145,8 @@ class FakeAgent {
   std::vector<tunnel::StreamHeader> headers;
   Bytes after_header;  // of all streams, in order of arrival
   size_t resets_seen = 0;
+  std::vector<std::unique_ptr<EchoChannel>> udp;
+  bool dumb_udp = false;  // answers no datagram
   bool connected() const { return connection_ != nullptr; }
   bool welcome() const { return !heard.empty() && std::holds_alternative<tunnel::Welcome>(heard.front()); }
 
@@ -126,6 +158,8 @@ class FakeAgent {
       co_return;
     }
     connection_ = *connection;
+    udp.clear();
+    channels_.emplace(connection_, [] {});
     auto stream = co_await connection_->open_bidi();
     if (!stream) co_return;
     (void)co_await endpoint::write_all(loop_, *stream, first_words, soon());
@@ -176,6 +210,12 @@ class FakeAgent {
       stream->stop(*refuse_with);
       co_return;
     }
+    if (headers.back().kind == tunnel::StreamKind::kUdpPort) {
+      udp.push_back(std::make_unique<EchoChannel>(*channels_, stream, headers.back()));
+      udp.back()->is_dumb = dumb_udp;
+      udp.back()->channel->start(head);
+      co_return;
+    }
     if (!greeting.empty()) (void)co_await endpoint::write_all(loop_, stream, as_bytes(greeting), soon());
     while (true) {
       after_header.insert(after_header.end(), head.begin(), head.end());
@@ -192,6 +232,7 @@ class FakeAgent {
   net::EventLoop& loop_;
   std::unique_ptr<endpoint::Endpoint> endpoint_;
   endpoint::ConnectionPtr connection_;
+  std::optional<tunnel::UdpChannels> channels_;
   std::shared_ptr<tunnel::ControlStream> control_;
   std::vector<endpoint::StreamPtr> flood_;
   net::TaskGroup tasks_;

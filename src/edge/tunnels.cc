@@ -55,10 +55,13 @@ net::Task<Result<tunnel::ControlStream>> greet(net::EventLoop& loop, endpoint::C
 }
 
 // What an agent says after its hello must be well formed.
-net::Task<> listen_to(SessionPtr session) {
+net::Task<> listen_to(SessionPtr session, const Shared& shared) {
   while (true) {
     auto message = co_await session->control().receive(TimePoint::max());
-    if (message && std::holds_alternative<tunnel::Drain>(*message)) session->drain();
+    if (message && std::holds_alternative<tunnel::Drain>(*message)) {
+      session->drain();
+      shared.tunnel_changed(session->generation(), false);
+    }
     if (message) continue;
     if (message.error().code == ErrorCode::kInvalid) {
       session->close(tunnel::kCloseProtocol, message.error().message);
@@ -135,7 +138,9 @@ net::Task<SessionPtr> Tunnels::let_in(endpoint::ConnectionPtr connection) {
     connection->close(tunnel::kCloseDraining, "the edge is shutting down");
     co_return nullptr;
   }
-  auto session = std::make_shared<Session>(shared.tunnels, connection, std::move(*control));
+  auto session =
+      std::make_shared<Session>(shared.tunnels, connection, std::move(*control),
+                                [&counters = shared.counters] { count(counters.udp_dropped_malformed); });
   auto welcomed = session->control().send(
       tunnel::Welcome{tunnel::kControlProtocol, shared.config.version, shared.config.public_addr});
   if (!welcomed) {
@@ -160,9 +165,10 @@ net::Task<> Tunnels::serve(endpoint::ConnectionPtr connection) {
   count(shared.counters.tunnels_active);
   log_info("agent_connected", "agent={} addr={}", agent, address);
 
-  co_await listen_to(session);
+  co_await listen_to(session, shared);
   const endpoint::CloseReason reason = co_await connection->closed();
   const auto left = remove(*session);
+  shared.tunnel_changed(session->generation(), true);
   shared.counters.tunnels_active.fetch_sub(1, std::memory_order_relaxed);
   log_info("agent_disconnected", "agent={} addr={} by={} code={} reason={}", agent, address,
            to_string(reason.kind), reason.code, culvert::quoted(reason.message));

@@ -17,6 +17,9 @@ constexpr Duration kLastWait = std::chrono::seconds(2);
 // What a peer may send before it is welcomed: four of the largest control messages.
 constexpr uint64_t kUnwelcomedWindow = 4 * tunnel::kMaxControlMessage;
 
+// One turn of the socket brings no more of 1,200 bytes each; smaller ones share packets.
+constexpr size_t kQueuedDatagrams = 4096;
+
 }  // namespace
 
 Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
@@ -36,11 +39,11 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
   if (!config.takes_tunnels) return worker;
 
   quic::Limits limits;
-  // An agent opens one stream, for control, and sends no datagrams: unauthenticated peers get no more to
-  // fill.
+  // An agent opens one stream, for control; unauthenticated peers get no more to fill. Its datagrams count
+  // once it is welcomed.
   limits.max_streams_bidi = 4;
   limits.max_streams_uni = 0;
-  limits.datagrams = false;
+  limits.max_queued_datagrams = kQueuedDatagrams;
   limits.watch_silence = true;
   // Until it is welcomed: any peer with a key gets so far.
   limits.unadmitted_window = kUnwelcomedWindow;
@@ -60,13 +63,16 @@ Worker::Worker(Shared& shared, unsigned index)
       scratch_(kScratch),
       loop_(shared.platform),
       refusals_(loop_, shared.counters),
+      access_log_(shared.config.options.workers),
       routes_(loop_),
-      context_{shared, index, loop_, tasks_, refusals_, routes_},
+      context_{shared,    index,   loop_,       tasks_,
+               refusals_, routes_, access_log_, [this](const UdpBatch& replies) { ports_.take(replies); }},
       tunnels_(context_),
       carrier_(context_, tunnels_, admission_, scratch_),
       listener_(context_, admission_),
       sni_(context_, carrier_),
-      ports_(context_, listener_, carrier_),
+      udp_carrier_(context_, tunnels_),
+      ports_(context_, listener_, carrier_, udp_carrier_),
       http_(context_),
       drain_skipped_(loop_),
       last_wait_(loop_),
@@ -98,6 +104,7 @@ void Worker::take_routes(const RouteUpdate& update) {
   const route::SnapshotPtr before = routes_.take(update);
   tunnels_.close_unserved(*before, *update.changes);
   carrier_.recheck(*update.changes);
+  udp_carrier_.recheck(*update.changes);
   ports_.follow(*update.changes);
   tunnels_.tell_of_ports(*update.changes);
   if (--*update.workers_left == 0) context_.shared.tunnels.forget(*update.changes);
@@ -120,6 +127,21 @@ void Worker::tell_agents(tunnel::PortState state) {
   loop_.post([this, state = std::move(state)] { tunnels_.tell(state); });
 }
 
+void Worker::carry_udp(UdpBatch batch, UdpTransit::Part part) {
+  loop_.post([this, batch = std::move(batch), part = std::move(part)] { udp_carrier_.send(batch); });
+}
+
+void Worker::return_udp(UdpBatch batch, UdpTransit::Part part) {
+  loop_.post([this, batch = std::move(batch), part = std::move(part)] { ports_.take(batch); });
+}
+
+void Worker::tunnel_changed(uint64_t generation, bool has_ended) {
+  loop_.post([this, generation, has_ended] {
+    ports_.tunnel_changed(generation, has_ended);
+    if (has_ended) udp_carrier_.tunnel_ended(generation);
+  });
+}
+
 void Worker::shutdown() {
   loop_.post([this] {
     if (std::exchange(context_.draining, true)) return;
@@ -137,7 +159,7 @@ void Worker::skip_drain() {
 net::Task<> Worker::shut_down() {
   const TimePoint deadline = loop_.now() + context_.shared.options.get()->drain_timeout;
   tcp_->close();
-  ports_.close();
+  ports_.drain();
   if (http_tcp_) http_tcp_->close();
   http_.close();
   tunnels_.send_drain();
@@ -145,6 +167,7 @@ net::Task<> Worker::shut_down() {
     co_await drain_skipped_.wait_until(std::min(deadline, loop_.now() + kDrainLook));
   }
   admission_.drop_all();
+  ports_.close();
   if (endpoint_) endpoint_->close(tunnel::kCloseDraining, "the edge has shut down");
   last_wait_.after(kLastWait, [this] { end(); });
   co_await tasks_.join();

@@ -12,6 +12,7 @@
 #include "edge/shared.h"
 #include "edge/sni_listener.h"
 #include "edge/tunnels.h"
+#include "edge/udp_carrier.h"
 #include "endpoint/endpoint.h"
 #include "net/event_loop.h"
 #include "net/tcp.h"
@@ -50,6 +51,9 @@ class Worker final : public Peer {
   void adopt(PublicConnection connection) override;
   void drop_pending(uint64_t id) override;
   void tell_agents(tunnel::PortState state) override;
+  void carry_udp(UdpBatch batch, UdpTransit::Part part) override;
+  void return_udp(UdpBatch batch, UdpTransit::Part part) override;
+  void tunnel_changed(uint64_t generation, bool has_ended) override;
   // Accepts nothing more, tells the agents, and ends when what is open has ended, at latest after the
   // configured drain timeout.
   void shutdown();
@@ -71,12 +75,14 @@ class Worker final : public Peer {
   net::EventLoop loop_;
 
   Refusals refusals_;
+  AccessLog access_log_;
   RouteFeed routes_;
   WorkerContext context_;
   Tunnels tunnels_;
   Carrier carrier_;
   PublicListener listener_;
   SniListener sni_;
+  UdpCarrier udp_carrier_;
   PortListeners ports_;
   HttpListener http_;
   std::shared_ptr<net::TcpListener> tcp_;

@@ -23,14 +23,15 @@ Result<ByteView> only(const wire::ProxyHeader& proxy, uint8_t type, const char* 
 }
 
 std::optional<StreamKind> parse_kind(uint8_t number) {
-  for (const auto kind : {StreamKind::kPassthrough, StreamKind::kTerminate, StreamKind::kTcpPort}) {
+  for (const auto kind :
+       {StreamKind::kPassthrough, StreamKind::kTerminate, StreamKind::kTcpPort, StreamKind::kUdpPort}) {
     if (number == static_cast<uint8_t>(kind)) return kind;
   }
   return std::nullopt;
 }
 
 Result<> check_authority(StreamKind kind, std::string_view text) {
-  if (kind == StreamKind::kTcpPort) {
+  if (kind == StreamKind::kTcpPort || kind == StreamKind::kUdpPort) {
     auto named = route::check_service_name(text);
     if (!named) return fail(ErrorCode::kInvalid, "stream header: {}", named.error().message);
     return {};
@@ -49,6 +50,8 @@ const char* to_string(StreamKind kind) {
       return "terminate";
     case StreamKind::kTcpPort:
       return "tcp";
+    case StreamKind::kUdpPort:
+      return "udp";
   }
   return "unknown";
 }

@@ -20,13 +20,14 @@ enum class StreamKind : uint8_t {
   kPassthrough = 1,  // by a hostname: TLS, as the client sent it
   kTerminate = 2,    // by a hostname: what the edge decrypted
   kTcpPort = 3,      // at a TCP port: its bytes
+  kUdpPort = 4,      // at a UDP port: the datagrams of all its clients (UdpChannel)
 };
-const char* to_string(StreamKind kind);  // "passthrough", "terminate", "tcp"
+const char* to_string(StreamKind kind);  // "passthrough", "terminate", "tcp", "udp"
 StreamKind kind_of(route::TlsMode mode);
 
 struct StreamHeader {
-  SocketAddr client;
-  SocketAddr public_addr;  // the edge address the client reached
+  SocketAddr client;       // of a UDP port unspecified
+  SocketAddr public_addr;  // the edge address that is reached
   std::string authority;   // folded hostname; of a port the service's name
   StreamKind kind;
   uint64_t connection_id;  // the edge's, for logs on both ends

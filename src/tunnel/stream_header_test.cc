@@ -98,7 +98,7 @@ TEST(StreamHeader, CulvertTlvMustBeWhole) {
     proxy.tlvs[1].value.resize(size);
     expect_invalid(proxy, size == 0 ? "is empty" : "wrong length");
   }
-  for (uint8_t kind : Bytes{0, 4, 255}) {
+  for (uint8_t kind : Bytes{0, 5, 255}) {
     wire::ProxyHeader proxy = good;
     proxy.tlvs[1].value[1] = kind;
     expect_invalid(proxy, fmt::format("kind {} is unknown", kind));
