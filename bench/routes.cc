@@ -17,6 +17,7 @@
 
 #include "agent/counters.h"
 #include "agent/stream_server.h"
+#include "agent/udp_server.h"
 #include "base/host_port.h"
 #include "base/limits.h"
 #include "base/random.h"
@@ -77,10 +78,11 @@ class Agent {
     auto message = co_await control.receive(loop_.now() + kDeadline);
     if (!std::holds_alternative<tunnel::Welcome>(need(std::move(message), "welcome"))) die("no welcome");
     welcomed();
+    const auto channels = std::make_shared<tunnel::UdpChannels>(connection, [] {});
     while (true) {
       auto stream = co_await connection->accept_bidi();
       if (!stream) co_return;
-      tasks_.spawn(streams_.serve(std::move(*stream), edge_id_, true));
+      tasks_.spawn(streams_.serve(std::move(*stream), channels, edge_id_, true));
     }
   }
 
@@ -91,7 +93,8 @@ class Agent {
   const EndpointId edge_id_;
   agent::AgentObserver observer_;
   agent::Counters counters_;
-  agent::StreamServer streams_{loop_, config_, observer_, counters_};
+  agent::UdpServer udp_{loop_, config_, counters_, tasks_};
+  agent::StreamServer streams_{loop_, config_, observer_, counters_, udp_};
   std::unique_ptr<endpoint::Endpoint> endpoint_;
   net::TaskGroup tasks_{loop_};
   std::thread thread_;

@@ -45,6 +45,11 @@ NODE = {
     "max-handshakes-per-source": ["0", "-1", "many"],
     "balance": ["random", "Round-Robin", "1"],
     "access-log": ["maybe", "2", "Yes "],
+    "udp-idle-timeout": ["3", "s", "-1s", "0s"],
+    "max-udp-flows": ["0", "-1", "many"],
+    "max-udp-flows-per-tenant": ["0", "-1", "many"],
+    "max-udp-flows-per-port": ["0", "-1", "many"],
+    "max-new-udp-flows": ["0", "-1", "many"],
     "http-listen": ["nonsense", "1.2.3.4", "localhost:80"],
     "acme-directory": ["nonsense", "http://ca.test/dir", "https://", "ftp://ca.test"],
     "acme-root": None,
@@ -90,6 +95,9 @@ AGENT = {
                  '[{"hostname":"a.example.test","origin":"x:80"},{"hostname":"A.example.test","origin":"x:81"}]',
                  "[", "[]extra", "null", "[[]]"],
     "service": ["nonsense", "=x:80", "a.example.test=", "a.example.test=x", "a.example.test=x:80,maybe"],
+    "max-udp-flows": ["0", "-1", "many"],
+    "udp-idle-timeout": ["3", "s", "-1s", "0s"],
+    "udp-service": ["nonsense", "=x:80", "dns=", "dns=x", "dns=x:80,port=0", "dns=x:80,port=65536", "dns=x:80,terminate"],
     "tcp-service": ["nonsense", "=x:80", "ssh=", "ssh=x", "ssh=x:80,port=0", "ssh=x:80,port=65536", "ssh=x:80,terminate"],
     "exclusive": ["maybe", "TRUE", "2"],
     "max-streams": ["0", "-1", "many"],
@@ -213,7 +221,7 @@ def test_nonsense_for_every_setting_of_the_node(world):
 def test_nonsense_for_every_setting_of_the_agent(world):
     token, known = valid_token(world), flags_of("agent")
     for flag, value in cases(AGENT):
-        others = [] if flag in ("services", "service", "tcp-service") else ["--services", SERVICES]
+        others = [] if flag in ("services", "service", "tcp-service", "udp-service") else ["--services", SERVICES]
         arguments = ["agent", "--token", token, *others]
         refused(world, *arguments, f"--{flag}={value}", says=[f"--{flag}"], secrets=[token], namespace=world.home)
         refused(world, *arguments, env={known[flag]: value}, says=[known[flag]], secrets=[token], namespace=world.home)
