@@ -75,8 +75,8 @@ UdpServer::~UdpServer() = default;
 
 void UdpServer::serve(std::shared_ptr<tunnel::UdpChannels> channels, endpoint::StreamPtr stream,
                       const tunnel::StreamHeader& header, ByteView begun) {
-  if (channels_.empty()) watch_idle();
   channels_.push_back(std::make_unique<Channel>(*this, std::move(channels), std::move(stream), header));
+  if (channels_.size() == 1) watch_idle();
   channels_.back()->start(begun);
 }
 
