@@ -103,7 +103,7 @@ TEST_F(UdpPortsTest, ADatagramGoesToTheAgentAndItsAnswerBack) {
   EXPECT_NE(channel.got[2].flow, channel.got[0].flow);
   EXPECT_EQ(agent.udp.size(), 1u);
   EXPECT_EQ(counters().udp_flows_active, 2u);
-  EXPECT_EQ(counters().udp_datagrams_to_client, 3u);
+  wait([&] { return counters().udp_datagrams_to_client == 3u; });
   expect_echo(client, "");
   expect_echo(client, std::string(65507, 'x'));
 

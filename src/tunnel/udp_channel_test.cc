@@ -139,7 +139,11 @@ TEST_F(UdpChannelTest, AStreamThatStandsStillDropsAndDatagramsGoOn) {
   while (send(edge_, 1, large) == UdpChannel::Sent::kInStream && taken < 10'000) ++taken;
   EXPECT_LT(taken, 1000);
   EXPECT_EQ(send(edge_, 2, "not behind them"), UdpChannel::Sent::kAsDatagram);
-  wait([&] { return agent_.got.size() == static_cast<size_t>(taken) + 1; });
+  // What is in the stream comes; a datagram behind such a burst may be lost, and the next is not.
+  wait([&] { return agent_.got.size() >= static_cast<size_t>(taken); });
+  const size_t before = agent_.got.size();
+  EXPECT_EQ(send(edge_, 2, "not behind them"), UdpChannel::Sent::kAsDatagram);
+  wait([&] { return agent_.got.size() > before; });
   wait([&] { return send(edge_, 1, large) == UdpChannel::Sent::kInStream; });
 }
 
