@@ -312,28 +312,29 @@ void Issuer::store_account(const Ca& ca, const Account& account) {
   if (!saved) log_warn("acme_account_not_stored", "error={}", quoted(saved.error().message));
 }
 
-net::Task<Outcome<Client::RenewalInfo>> Issuer::renewal_info(std::string directory, std::string renewal_id) {
+Outcome<Issuer::AtCa> Issuer::at_ca(const std::string& directory) {
   const Ca* ca = find_ca(directory);
   if (ca == nullptr) {
-    co_return std::unexpected(
+    return std::unexpected(
         Failure{.error = {ErrorCode::kNotFound, fmt::format("{} is not configured any more", directory)}});
   }
   auto account = account_with(*ca);
-  if (!account) co_return std::unexpected(Failure{.error = account.error()});
-  Client client(loop_, *ca, *account, loop_.now() + options_.order_time);
+  if (!account) return std::unexpected(Failure{.error = account.error()});
+  return AtCa{*ca, std::move(*account)};
+}
+
+net::Task<Outcome<Client::RenewalInfo>> Issuer::renewal_info(std::string directory, std::string renewal_id) {
+  auto at = at_ca(directory);
+  if (!at) co_return std::unexpected(at.error());
+  Client client(loop_, at->ca, at->account, loop_.now() + options_.order_time);
   auto info = co_await client.renewal_info(std::move(renewal_id));
   co_return info;
 }
 
 net::Task<Outcome<>> Issuer::revoke(std::string directory, Bytes certificate_der) {
-  const Ca* ca = find_ca(directory);
-  if (ca == nullptr) {
-    co_return std::unexpected(
-        Failure{.error = {ErrorCode::kNotFound, fmt::format("{} is not configured any more", directory)}});
-  }
-  auto account = account_with(*ca);
-  if (!account) co_return std::unexpected(Failure{.error = account.error()});
-  Client client(loop_, *ca, *account, loop_.now() + options_.order_time);
+  auto at = at_ca(directory);
+  if (!at) co_return std::unexpected(at.error());
+  Client client(loop_, at->ca, at->account, loop_.now() + options_.order_time);
   auto revoked = co_await client.revoke(std::move(certificate_der));
   co_return revoked;
 }

@@ -67,6 +67,13 @@ class Issuer {
   };
   struct Registering;
 
+  struct AtCa {
+    const Ca& ca;
+    std::shared_ptr<Account> account;
+  };
+
+  // A CA of ours, and the account with it. kNotFound: it is not among them.
+  Outcome<AtCa> at_ca(const std::string& directory);
   const Ca* find_ca(const std::string& directory) const;
   // The account with this CA, stored before it is used.
   Result<std::shared_ptr<Account>> account_with(const Ca& ca);

@@ -4,10 +4,10 @@
 #include <mutex>
 #include <optional>
 #include <unordered_map>
-#include <utility>
 
 #include "base/key.h"
 #include "base/rate_limit.h"
+#include "edge/tenant_place.h"
 
 namespace culvert::edge {
 
@@ -23,25 +23,7 @@ class FlowSlots {
   };
   enum class Refusal : uint8_t { kRate, kTenantFull, kFull };
 
-  // One flow's place; given back when destroyed.
-  class Slot {
-   public:
-    Slot(Slot&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)), tenant_(other.tenant_) {}
-    Slot& operator=(Slot&& other) noexcept {
-      std::swap(owner_, other.owner_);
-      std::swap(tenant_, other.tenant_);
-      return *this;
-    }
-    ~Slot() {
-      if (owner_ != nullptr) owner_->give_back(tenant_);
-    }
-
-   private:
-    friend class FlowSlots;
-    Slot(FlowSlots* owner, const PublicKey& tenant) : owner_(owner), tenant_(tenant) {}
-    FlowSlots* owner_;
-    PublicKey tenant_;
-  };
+  using Slot = TenantPlace<FlowSlots>;  // of one flow
 
   explicit FlowSlots(const Limits& limits) : limits_(limits) {}
   FlowSlots(const FlowSlots&) = delete;
@@ -70,6 +52,7 @@ class FlowSlots {
   }
 
  private:
+  friend Slot;
   struct Tenant {
     RateLimit rate;
     size_t flows = 0;

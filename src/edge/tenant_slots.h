@@ -4,9 +4,9 @@
 #include <mutex>
 #include <optional>
 #include <unordered_map>
-#include <utility>
 
 #include "base/key.h"
+#include "edge/tenant_place.h"
 
 namespace culvert::edge {
 
@@ -14,25 +14,7 @@ namespace culvert::edge {
 // tenant. A tenant without connections takes no memory. Thread-safe; outlives the slots that it gave.
 class TenantSlots {
  public:
-  // One connection's place; given back when destroyed.
-  class Slot {
-   public:
-    Slot(Slot&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)), tenant_(other.tenant_) {}
-    Slot& operator=(Slot&& other) noexcept {
-      std::swap(owner_, other.owner_);
-      std::swap(tenant_, other.tenant_);
-      return *this;
-    }
-    ~Slot() {
-      if (owner_ != nullptr) owner_->give_back(tenant_);
-    }
-
-   private:
-    friend class TenantSlots;
-    Slot(TenantSlots* owner, const PublicKey& tenant) : owner_(owner), tenant_(tenant) {}
-    TenantSlots* owner_;
-    PublicKey tenant_;
-  };
+  using Slot = TenantPlace<TenantSlots>;  // of one connection
 
   explicit TenantSlots(size_t limit) : limit_(limit) {}
   TenantSlots(const TenantSlots&) = delete;
@@ -52,6 +34,7 @@ class TenantSlots {
   }
 
  private:
+  friend Slot;
   void give_back(const PublicKey& tenant) {
     std::lock_guard lock(mutex_);
     auto count = counts_.find(tenant);
