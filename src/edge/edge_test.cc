@@ -388,6 +388,7 @@ TEST_F(EdgeTest, LimitsMayChangeWhileItRuns) {
   start(std::move(first));
   read(keep(tcp()));
   wait([&] { return counters().connections_active == 1; });
+  wait_for_workers();  // it is counted before its deadline is set
   Options wanted;
   wanted.max_connections = 1;
   wanted.hello_timeout = 200ms;
