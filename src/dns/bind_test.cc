@@ -40,6 +40,10 @@ class ShiftedPlatform final : public net::Platform {
                                                    std::shared_ptr<net::Notify> changed) override {
     return system_.connect_tcp(loop, address, std::move(changed));
   }
+  Result<std::unique_ptr<net::ByteStream>> connect_unix(net::EventLoop& loop,
+                                                        const std::string& path) override {
+    return system_.connect_unix(loop, path);
+  }
   Result<std::unique_ptr<net::PacketIo>> bind_udp(net::EventLoop& loop, const SocketAddr& address,
                                                   const net::UdpOptions& options) override {
     return system_.bind_udp(loop, address, options);

@@ -23,11 +23,11 @@ Task<bool> wait_ready(ByteStream& stream, IoStatus want, TimePoint deadline) {
 namespace {
 
 std::unexpected<Error> timed_out(const char* doing, const ByteStream& stream) {
-  return fail(ErrorCode::kTimeout, "{} {} took too long", doing, stream.remote_addr().to_string());
+  return fail(ErrorCode::kTimeout, "{} {} took too long", doing, stream.peer_text());
 }
 
 std::unexpected<Error> broken(const char* doing, const ByteStream& stream) {
-  return fail(ErrorCode::kReset, "{} {}: {}", doing, stream.remote_addr().to_string(), stream.last_error());
+  return fail(ErrorCode::kReset, "{} {}: {}", doing, stream.peer_text(), stream.last_error());
 }
 
 }  // namespace

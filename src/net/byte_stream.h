@@ -26,8 +26,8 @@ struct IoResult {
 
 using ReadyCallback = std::move_only_function<void()>;
 
-// A connected, non-blocking byte stream: TCP, or TLS over TCP. Lives on one event loop.
-// close() and reset() run every callback that waits, after which try_* answer kError.
+// A connected, non-blocking byte stream: TCP, a unix socket, or TLS over one of them. Lives on one event
+// loop. close() and reset() run every callback that waits, after which try_* answer kError.
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
@@ -56,13 +56,18 @@ class ByteStream {
   virtual void join_loop(EventLoop& loop) = 0;
 
   virtual void close() = 0;  // FIN if nothing is unread, kernel rules otherwise
-  virtual void reset() = 0;  // RST: the peer must not take what it has for the whole
+  // RST: the peer must not take what it has for the whole. A unix socket has none: its peer sees the end of
+  // the stream, or an error if it had sent what was not read.
+  virtual void reset() = 0;
   virtual bool is_open() const = 0;
   // Whether the peer has sent FIN or RST, even behind bytes that were not read yet.
   virtual bool peer_has_ended() const = 0;
 
+  // Both 0.0.0.0:0 for a unix socket, which has no such address.
   virtual SocketAddr local_addr() const = 0;
   virtual SocketAddr remote_addr() const = 0;
+  // Whom it leads to, for messages: the remote address, or "unix:" and a path.
+  virtual std::string peer_text() const { return remote_addr().to_string(); }
   // Why the last operation answered kError, for logs.
   virtual std::string last_error() const = 0;
   virtual EventLoop& loop() = 0;

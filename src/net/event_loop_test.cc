@@ -35,6 +35,7 @@ struct FakePlatform final : Platform {
                                               std::shared_ptr<Notify>) override {
     return nullptr;
   }
+  Result<std::unique_ptr<ByteStream>> connect_unix(EventLoop&, const std::string&) override { return none(); }
   Result<std::unique_ptr<PacketIo>> bind_udp(EventLoop&, const SocketAddr&, const UdpOptions&) override {
     return none();
   }

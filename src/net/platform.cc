@@ -22,6 +22,9 @@ class SystemPlatform final : public Platform {
                                               std::shared_ptr<Notify> changed) override {
     return connect_on_system(loop, address, std::move(changed));
   }
+  Result<std::unique_ptr<ByteStream>> connect_unix(EventLoop& loop, const std::string& path) override {
+    return connect_unix_on_system(loop, path);
+  }
   Result<std::unique_ptr<PacketIo>> bind_udp(EventLoop& loop, const SocketAddr& address,
                                              const UdpOptions& options) override {
     return UdpSocket::bind(loop, address, options);

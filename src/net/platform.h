@@ -2,6 +2,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "base/clock.h"
 #include "base/random.h"
@@ -10,6 +11,7 @@
 
 namespace culvert::net {
 
+class ByteStream;
 class ConnectAttempt;
 class EventLoop;
 class NetworkWatch;
@@ -30,12 +32,14 @@ class Platform {
   virtual UnixTime unix_now() const = 0;
   virtual Random& random() = 0;
 
-  // As TcpListener::listen, make_connect_attempt, bind_udp, NetworkWatch::start, source_address_for and
-  // path_mtu.
+  // As TcpListener::listen, make_connect_attempt, unix_connect, bind_udp, NetworkWatch::start,
+  // source_address_for and path_mtu.
   virtual Result<std::unique_ptr<TcpListener>> listen_tcp(EventLoop& loop, const SocketAddr& address,
                                                           const ListenOptions& options) = 0;
   virtual std::unique_ptr<ConnectAttempt> connect_tcp(EventLoop& loop, const SocketAddr& address,
                                                       std::shared_ptr<Notify> changed) = 0;
+  // One attempt, which never waits: kLimit when as many connections wait there as may.
+  virtual Result<std::unique_ptr<ByteStream>> connect_unix(EventLoop& loop, const std::string& path) = 0;
   virtual Result<std::unique_ptr<PacketIo>> bind_udp(EventLoop& loop, const SocketAddr& address,
                                                      const UdpOptions& options) = 0;
   virtual Result<std::unique_ptr<NetworkWatch>> watch_network(EventLoop& loop,

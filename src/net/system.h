@@ -12,6 +12,7 @@ Result<std::unique_ptr<TcpListener>> listen_on_system(EventLoop& loop, const Soc
                                                       const ListenOptions& options);
 std::unique_ptr<ConnectAttempt> connect_on_system(EventLoop& loop, const SocketAddr& address,
                                                   std::shared_ptr<Notify> changed);
+Result<std::unique_ptr<ByteStream>> connect_unix_on_system(EventLoop& loop, const std::string& path);
 Result<std::unique_ptr<NetworkWatch>> watch_system_network(EventLoop& loop, std::function<void()> on_change);
 Result<SocketAddr> system_source_address_for(const SocketAddr& remote);
 std::optional<size_t> system_path_mtu(const SocketAddr& remote);

@@ -13,7 +13,7 @@ namespace culvert::net {
 void set_tcp_options(int fd);
 
 // recv and send on a descriptor.
-class TcpStream final : public ByteStream {
+class TcpStream : public ByteStream {
  public:
   // What a listener with set_tcp_options accepted.
   static std::unique_ptr<TcpStream> adopt(EventLoop& loop, int fd);

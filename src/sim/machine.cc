@@ -85,6 +85,11 @@ std::unique_ptr<net::ConnectAttempt> Machine::connect_tcp(net::EventLoop& loop, 
   return begin_connection(*this, loop, address, std::move(changed));
 }
 
+Result<std::unique_ptr<net::ByteStream>> Machine::connect_unix(net::EventLoop& /*loop*/,
+                                                               const std::string& path) {
+  return fail(ErrorCode::kNotFound, "cannot connect to unix:{}: there is no such file", path);
+}
+
 Result<std::unique_ptr<net::PacketIo>> Machine::bind_udp(net::EventLoop& loop, const SocketAddr& address,
                                                          const net::UdpOptions& options) {
   return open_packets(*this, loop, address, options);

@@ -52,6 +52,9 @@ class Machine final : public net::Platform {
                                                        const net::ListenOptions& options) override;
   std::unique_ptr<net::ConnectAttempt> connect_tcp(net::EventLoop& loop, const SocketAddr& address,
                                                    std::shared_ptr<net::Notify> changed) override;
+  // A machine has no files.
+  Result<std::unique_ptr<net::ByteStream>> connect_unix(net::EventLoop& loop,
+                                                        const std::string& path) override;
   Result<std::unique_ptr<net::PacketIo>> bind_udp(net::EventLoop& loop, const SocketAddr& address,
                                                   const net::UdpOptions& options) override;
   Result<std::unique_ptr<net::NetworkWatch>> watch_network(net::EventLoop& loop,
