@@ -25,6 +25,7 @@ using PkeyPtr = std::unique_ptr<EVP_PKEY, OpenSslDelete<EVP_PKEY_free>>;
 using SslCtxPtr = std::unique_ptr<SSL_CTX, OpenSslDelete<SSL_CTX_free>>;
 using SslPtr = std::unique_ptr<SSL, OpenSslDelete<SSL_free>>;
 using X509Ptr = std::unique_ptr<X509, OpenSslDelete<X509_free>>;
+using X509StorePtr = std::unique_ptr<X509_STORE, OpenSslDelete<X509_STORE_free>>;
 
 // What a server speaks, during one handshake.
 struct ServerAlpn {
@@ -46,6 +47,38 @@ class Identity {
   UnixTime not_after_;
 };
 
+class Roots {
+ public:
+  explicit Roots(X509StorePtr store) : store_(std::move(store)) {}
+  X509_STORE* store() const { return store_.get(); }
+
+ private:
+  X509StorePtr store_;
+};
+
+class Credentials {
+ public:
+  Credentials(std::vector<X509Ptr> chain, PkeyPtr key) : chain_(std::move(chain)), key_(std::move(key)) {}
+  const std::vector<X509Ptr>& chain() const { return chain_; }  // leaf first, never empty
+  EVP_PKEY* key() const { return key_.get(); }
+
+ private:
+  std::vector<X509Ptr> chain_;
+  PkeyPtr key_;
+};
+
+class ClientContext {
+ public:
+  ClientContext(SslCtxPtr context, bool is_insecure)
+      : context_(std::move(context)), is_insecure_(is_insecure) {}
+  SSL_CTX* context() const { return context_.get(); }
+  bool is_insecure() const { return is_insecure_; }
+
+ private:
+  SslCtxPtr context_;
+  bool is_insecure_;
+};
+
 // A context with what both sides have in common: versions, ciphers, buffer policy.
 SslCtxPtr make_tls_context(const SSL_METHOD* method);
 
@@ -62,6 +95,15 @@ BioPtr bio_over(std::string_view text);
 PkeyPtr read_private_key(const SecretString& pem);  // never asks for a password
 std::string to_pem(X509* certificate);
 SecretString to_pem(EVP_PKEY* key);  // PKCS #8
+
+// For the readers of PEM: without it OpenSSL asks the terminal for the password of an encrypted key.
+int no_password(char*, int, int, void*);
+// The certificates of a PEM text, in order. kInvalid: one of them is broken.
+Result<std::vector<X509Ptr>> parse_certificates(const std::string& pem);
+// kInvalid: not an unencrypted PEM key; the message begins with "is not".
+Result<PkeyPtr> parse_private_key(const SecretString& pem);
+// "2026-11-26 18:00:00 UTC"
+std::string time_text(const ASN1_TIME* time);
 
 // What OpenSSL says went wrong, in words; empties its error queue.
 std::string take_openssl_error();

@@ -7,9 +7,6 @@
 namespace culvert::tls {
 namespace {
 
-// Without this OpenSSL asks the terminal for the password of an encrypted key.
-int no_password(char*, int, int, void*) { return -1; }
-
 std::string take_text(const BioPtr& bio) {
   char* data = nullptr;
   const long size = BIO_get_mem_data(bio.get(), &data);
@@ -17,6 +14,8 @@ std::string take_text(const BioPtr& bio) {
 }
 
 }  // namespace
+
+int no_password(char*, int, int, void*) { return -1; }
 
 PkeyPtr new_p256_key() {
   PkeyPtr key(EVP_EC_gen("P-256"));

@@ -39,6 +39,7 @@ class Stream final : public net::ByteStream {
   bool peer_has_ended() const override { return transport_->peer_has_ended(); }
   SocketAddr local_addr() const override { return transport_->local_addr(); }
   SocketAddr remote_addr() const override { return transport_->remote_addr(); }
+  std::string peer_text() const override { return transport_->peer_text(); }
   std::string last_error() const override { return error_.empty() ? transport_->last_error() : error_; }
   net::EventLoop& loop() override { return transport_->loop(); }
 

@@ -12,7 +12,7 @@
 #include "net/byte_stream.h"
 
 // TLS over TCP with OpenSSL 3: the server side for terminated routes and the hub, the client side for the
-// hub's API.
+// hub's API and for origins.
 namespace culvert::tls {
 
 // A certificate chain with its private key, ready to be served. Shared and immutable.
@@ -107,6 +107,46 @@ Result<> check_roots(const std::string& pem);
 net::Task<Result<std::unique_ptr<net::ByteStream>>> connect(std::unique_ptr<net::ByteStream> transport,
                                                             std::string server_name, ClientTrust trust,
                                                             TimePoint deadline);
+
+// Certificates that a client trusts. Shared and immutable.
+class Roots;
+using RootsPtr = std::shared_ptr<const Roots>;
+// All certificates of a PEM text. kInvalid: there is none, one is broken, or all have expired.
+Result<RootsPtr> load_roots(const std::string& pem, UnixTime now);
+
+// What a client shows to a server that asks for a certificate. Shared and immutable.
+class Credentials;
+using CredentialsPtr = std::shared_ptr<const Credentials>;
+// A PEM chain, leaf first, and the unencrypted PEM key of the leaf. kInvalid says which of them is broken,
+// that they do not belong together, or that the leaf has expired.
+Result<CredentialsPtr> load_credentials(const std::string& chain_pem, const SecretString& key_pem,
+                                        UnixTime now);
+
+struct ClientOptions {
+  RootsPtr roots = nullptr;              // nullptr: those of the system, where OpenSSL looks for them
+  CredentialsPtr credentials = nullptr;  // nullptr: no certificate is shown
+  bool is_insecure = false;              // the server's certificate is not checked at all
+  std::vector<std::string> alpn = {};    // offered in this order; none: no ALPN
+  // An end without close_notify reads as kEof, as after take_unclean_end_of_http(): for HTTP/1 only.
+  bool takes_unclean_end = false;
+};
+
+// Prepared once for many connections, because it takes longer than a handshake. Shared and immutable.
+class ClientContext;
+using ClientContextPtr = std::shared_ptr<const ClientContext>;
+ClientContextPtr make_client_context(const ClientOptions& options);
+
+// Why a server's certificate is not accepted.
+enum class Mistrust : uint8_t { kExpired, kNotYetValid, kWrongName, kUnknownIssuer, kOther };
+
+struct ClientResult {
+  Result<std::unique_ptr<net::ByteStream>> stream;
+  std::optional<Mistrust> mistrust = {};  // with kUnauthorized
+};
+// Asks for `server_name`, a DNS name or an IP address, and expects a certificate for it unless the context is
+// insecure. Errors as those of connect() above; the message of kUnauthorized says what the certificate has.
+net::Task<ClientResult> connect(std::unique_ptr<net::ByteStream> transport, std::string server_name,
+                                ClientContextPtr context, TimePoint deadline);
 
 // A fatal TLS alert as a plaintext record, for refusals before any handshake (RFC 8446, 6).
 enum class Alert : uint8_t { kDecodeError = 50, kInternalError = 80, kUnrecognizedName = 112 };
