@@ -60,15 +60,22 @@ Bytes plain_http_answer() {
                      "400: this port speaks HTTPS only. Begin the URL with https:// instead of http://.");
 }
 
-Bytes refusal_answer(tunnel::StreamKind kind, endpoint::AppCode code) {
+Bytes refusal_answer(tunnel::StreamKind kind, endpoint::AppCode code, std::string_view reason) {
   if (kind == tunnel::StreamKind::kPassthrough) return tls::alert_record(tls::Alert::kInternalError);
+  const std::string known =
+      reason.empty() ? std::string() : fmt::format(" The agent says of it: {}.", reason);
   switch (code) {
     case tunnel::kStreamOriginUnreachable:
       return http_answer(
-          502, "502: the tunnel works, but its agent cannot reach the origin service. Is it running?");
+          502,
+          "502: the tunnel works, but its agent cannot reach the origin service. Is it running?" + known);
     case tunnel::kStreamOriginTimeout:
-      return http_answer(504,
-                         "504: the tunnel works, but the origin service did not answer its agent in time.");
+      return http_answer(
+          504, "504: the tunnel works, but the origin service did not answer its agent in time." + known);
+    case tunnel::kStreamOriginUntrusted:
+      return http_answer(
+          502, "502: the tunnel works, but its agent does not trust the certificate of the origin service." +
+                   known);
     case tunnel::kStreamUnknownService:
       return http_answer(502,
                          "502: the tunnel's agent does not serve this name. Check the agent's services.");

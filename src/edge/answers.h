@@ -21,8 +21,9 @@ Bytes tenant_limit_answer();
 Bytes plain_http_answer();
 
 // For a stream of a hostname that the agent reset with `code` before any byte of an answer: a page where we
-// ended TLS, otherwise the only thing a TLS client understands.
-Bytes refusal_answer(tunnel::StreamKind kind, endpoint::AppCode code);
+// ended TLS, otherwise the only thing a TLS client understands. `reason`: what the agent told of its origin,
+// or empty.
+Bytes refusal_answer(tunnel::StreamKind kind, endpoint::AppCode code, std::string_view reason);
 
 // Sends a short message and ends the connection so that the client gets to read it. The bounded last act of a
 // refused connection: about a second at most.

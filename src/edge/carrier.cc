@@ -36,6 +36,13 @@ Duration open_timeout(const Session& session, size_t tries) {
   return tries <= kQuickTries ? base : base * (1 << std::min<size_t>(tries - kQuickTries, 8));
 }
 
+// The agent did not reach its origin.
+bool is_fault_of_origin(const tunnel::PumpResult& result) {
+  if (result.end != tunnel::PumpEnd::kStreamReset || result.given_up) return false;
+  return result.code == tunnel::kStreamOriginUnreachable || result.code == tunnel::kStreamOriginTimeout ||
+         result.code == tunnel::kStreamOriginUntrusted;
+}
+
 // A page before the request would be an answer to nothing: waits for the request's first bytes.
 net::Task<> answer_request(PublicConnection connection, Bytes answer, TimePoint deadline) {
   if (connection.received.empty()) {
@@ -78,6 +85,11 @@ net::Task<> Carrier::refuse_known(PublicConnection connection, Bytes answer) {
 }
 
 net::Task<> Carrier::refuse_unanswered(PublicConnection connection) {
+  if (connection.refused) {
+    count(context_.shared.counters.refused_by_agent);
+    Bytes answer = refusal_answer(connection.kind, connection.refused->code, connection.refused->reason);
+    co_return co_await refuse_known(std::move(connection), std::move(answer));
+  }
   if (connection.limited) {
     count(context_.shared.counters.refused_stream_limit);
     co_return co_await refuse_known(std::move(connection), stream_limit_answer());
@@ -103,8 +115,9 @@ net::Task<> Carrier::give_to_agent(PublicConnection connection) {
     pick.reset();  // it counts as load
     if (route != nullptr && patient && connection.moves < kMaxMoves && connection.tried.size() < kMaxTries)
       pick = shared.tunnels.pick(*route, context_.index, now, connection.tried);
-    // Every agent that was left to try is at its limit: asking the others once more would not change that.
-    if (pick && connection.limited &&
+    // Every agent that was left to try is at its limit, or its origin does not work: asking once more would
+    // not change that.
+    if (pick && (connection.limited || connection.refused) &&
         std::ranges::find(connection.tried, pick->generation) != connection.tried.end())
       pick.reset();
     if (!pick) co_return co_await refuse_unanswered(std::move(connection));
@@ -211,7 +224,7 @@ void Carrier::carry(PublicConnection connection, const route::Route& route, Open
   config.abort_code = tunnel::kStreamClientGone;
   config.initial = std::move(opened.initial);
   config.initial_sent = opened.sent;
-  config.return_refused_socket = connection.kind != tunnel::StreamKind::kTcpPort;
+  config.return_refused_socket = true;
   config.limits = context_.shared.config.options.pump;
   config.return_unanswered = opened.is_repeatable;
   config.moved = &moved_;
@@ -225,7 +238,8 @@ void Carrier::carry(PublicConnection connection, const route::Route& route, Open
 
 void Carrier::ended(uint64_t id, tunnel::PumpResult result) {
   CarriedConnection carried = carried_.remove(id);
-  const bool goes_on = result.unanswered_socket != nullptr && !context_.draining;
+  const bool fails_over = may_fail_over(carried.connection, result);
+  const bool goes_on = fails_over || (result.unanswered_socket != nullptr && !context_.draining);
   if (!goes_on && context_.shared.options.get()->access_log)
     context_.access_log.ended(carried, result, context_.loop.now());
   PublicConnection connection = std::move(carried.connection);
@@ -237,27 +251,49 @@ void Carrier::ended(uint64_t id, tunnel::PumpResult result) {
             connection.id, culvert::quoted(connection.name()), connection.client.to_string(),
             connection.pick->agent.short_text(), result.bytes.to_stream, result.bytes.to_socket,
             tunnel::to_string(result.end), tunnel::stream_code_name(result.code), duration.count());
+  if (is_fault_of_origin(result)) connection.refused = refusal_of(connection, result.code);
   connection.use.reset();
   connection.pick.reset();
   if (result.given_up) context_.refusals.stalled_client(connection.name(), connection.client);
-  const bool is_refused_at_port = connection.port && result.end == tunnel::PumpEnd::kStreamReset &&
-                                  result.bytes.to_socket == 0 && !result.given_up;
-  if (is_refused_at_port) count(counters.refused_by_agent);
-  if (result.unanswered_socket) {
-    connection.socket = std::move(result.unanswered_socket);
-    if (!goes_on) return connection.socket->reset();
-    // Its agent was lost after it had the first bytes and before it answered: another gets the same.
+  if (goes_on) {
+    connection.socket = std::move(fails_over ? result.refused_socket : result.unanswered_socket);
     connection.received = to_bytes(ByteView(result.initial).subspan(carried.header_size));
-    connection.tried.clear();
     connection.opened.reset();
     connection.moves = 0;
+    // Its agent was lost after it had the first bytes and before it answered: any other may get the same.
+    if (fails_over) {
+      connection.retried = false;  // it answered
+      count(counters.origins_failed);
+    } else {
+      connection.tried.clear();
+    }
     context_.tasks.spawn(give_to_agent(std::move(connection)));
+  } else if (result.unanswered_socket) {
+    result.unanswered_socket->reset();
   } else if (result.refused_socket) {
     connection.socket = std::move(result.refused_socket);
-    count(counters.refused_by_agent);
-    Bytes answer = refusal_answer(connection.kind, result.code);
+    if (!connection.port || !result.given_up) count(counters.refused_by_agent);
+    if (connection.port) return connection.socket->reset();
+    const std::string reason = connection.refused ? connection.refused->reason : std::string();
+    Bytes answer = refusal_answer(connection.kind, result.code, reason);
     context_.tasks.spawn(refuse(std::move(connection), std::move(answer)));
   }
+}
+
+// No origin got anything of it: an agent that was not tried may.
+bool Carrier::may_fail_over(const PublicConnection& connection, const tunnel::PumpResult& result) const {
+  if (!result.refused_socket || result.initial.empty() || !is_fault_of_origin(result) || context_.draining)
+    return false;
+  const route::Route* route = route_of(connection);
+  return route != nullptr && connection.tried.size() < kMaxTries &&
+         context_.shared.tunnels.has_untried(*route, context_.loop.now(), connection.tried);
+}
+
+OriginRefusal Carrier::refusal_of(const PublicConnection& connection, endpoint::AppCode code) const {
+  const route::Route* route = route_of(connection);
+  const auto& pick = connection.pick;
+  if (route == nullptr || !pick) return {code, {}};
+  return {code, context_.shared.tunnels.fault_of_origin(pick->agent, pick->generation, *route)};
 }
 
 void Carrier::recheck(const route::Delta& changes) {

@@ -36,6 +36,8 @@ class Carrier {
   void move_to_worker(PublicConnection connection);
   void carry(PublicConnection connection, const route::Route& route, Opening::Taken opened);
   void ended(uint64_t id, tunnel::PumpResult result);
+  bool may_fail_over(const PublicConnection& connection, const tunnel::PumpResult& result) const;
+  OriginRefusal refusal_of(const PublicConnection& connection, endpoint::AppCode code) const;
   net::Task<> refuse_known(PublicConnection connection, Bytes answer);
   net::Task<> refuse_unanswered(PublicConnection connection);
 

@@ -26,6 +26,9 @@ void report(const Counters& counters, const tunnel::PumpCounters& moved, Metrics
   metrics.counter("culvert_edge_streams_total", "Connections that an agent took.", counters.streams_carried);
   metrics.counter("culvert_edge_retried_streams_total", "Streams opened after another agent did not answer.",
                   counters.streams_retried);
+  metrics.counter("culvert_edge_failed_origins_total",
+                  "Connections given to another agent because an agent's origin did not work.",
+                  counters.origins_failed);
   metrics.counters("culvert_edge_bytes_total", "Bytes that streams have moved so far, by direction.",
                    "direction", {{"to_origin", moved.to_stream}, {"to_client", moved.to_socket}});
 
@@ -92,6 +95,13 @@ void report(const Counters& counters, const tunnel::PumpCounters& moved, Metrics
                   counters.tunnels_suspected);
   metrics.counter("culvert_edge_silent_tunnels_total", "Tunnels closed because they left data unanswered.",
                   counters.tunnels_closed_silent);
+  metrics.gauge(
+      "culvert_edge_unhealthy_services",
+      "Services that do not work now, as the agents say that have them; one of several agents counts for "
+      "each.",
+      static_cast<double>(counters.services_unhealthy.load(std::memory_order_relaxed)));
+  metrics.counter("culvert_edge_failed_services_total",
+                  "Times that an agent said that a service stopped working.", counters.services_failed);
   metrics.counters("culvert_edge_refused_tunnels_total", "Tunnels that were refused, by reason.", "reason",
                    {
                        {"hello", counters.refused_tunnel_hello},

@@ -42,6 +42,7 @@ struct Counters {
   Count refused_stream_limit{0};
   Count stalled_clients_cut{0};
   Count refused_by_agent{0};  // reset before the first byte of an answer
+  Count origins_failed{0};    // refused by an agent whose origin did not work, and given to another
   Count failed_tls_handshake{0};
 
   // Of UDP ports. A flow is what one client address and port sends to one of them.
@@ -71,6 +72,8 @@ struct Counters {
   Count tunnels_accepted{0};
   Count tunnels_suspected{0};      // data was unanswered for a few round trips; again whenever it happens
   Count tunnels_closed_silent{0};  // data and probes were unanswered, and another agent was there
+  Count services_unhealthy{0};     // now, by the word of their agents; one of several agents counts as often
+  Count services_failed{0};        // how often one became so
   Count refused_tunnel_hello{0};
   Count refused_tunnel_no_lease{0};
   Count refused_tunnel_limit{0};

@@ -20,6 +20,12 @@
 
 namespace culvert::edge {
 
+// What an agent answered whose origin does not work.
+struct OriginRefusal {
+  endpoint::AppCode code;
+  std::string reason;  // for the client; empty: the agent told none
+};
+
 // A client's connection from its admission to its end: while its hello is read, on its way to another worker
 // or to the hub, while agents are tried, and while its bytes are carried. Gives back what it holds when it is
 // destroyed.
@@ -43,11 +49,12 @@ struct PublicConnection {
   std::optional<Session::Use> use = {};           // its stream there, also one that is being opened
 
   // The agents that it was given to in vain.
-  std::vector<uint64_t> tried = {};      // TunnelRegistry::Tried
-  std::optional<TimePoint> opened = {};  // when the first was tried
-  bool limited = false;                  // the last takes no more streams
-  bool retried = false;                  // one had a stream for it and did not answer
-  unsigned moves = 0;                    // from worker to worker
+  std::vector<uint64_t> tried = {};           // TunnelRegistry::Tried
+  std::optional<TimePoint> opened = {};       // when the first was tried
+  bool limited = false;                       // the last takes no more streams
+  std::optional<OriginRefusal> refused = {};  // the last one refused it so
+  bool retried = false;                       // one had a stream for it and did not answer
+  unsigned moves = 0;                         // from worker to worker
 
   // What the client asked for, for logs: a hostname, or a port like "tcp/2222".
   std::string name() const { return port ? port->text() : host; }

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "base/rate_limit.h"
 #include "edge/tunnel_registry.h"
 #include "endpoint/endpoint.h"
 #include "tunnel/control.h"
@@ -15,17 +16,19 @@ class Session {
  public:
   // `on_dropped`: as of tunnel::UdpChannels.
   Session(TunnelRegistry& registry, endpoint::ConnectionPtr connection, tunnel::ControlStream control,
-          tunnel::UdpChannels::OnDropped on_dropped)
+          const route::Share& share, tunnel::UdpChannels::OnDropped on_dropped)
       : registry_(registry),
         connection_(std::move(connection)),
         agent_(*connection_->remote_id()),
         control_(std::move(control)),
+        share_(share),
         udp_(connection_, std::move(on_dropped)) {}
   Session(const Session&) = delete;
 
   const EndpointId& agent() const { return agent_; }
   endpoint::Connection& connection() { return *connection_; }
   tunnel::ControlStream& control() { return control_; }
+  const route::Share& share() const { return share_; }
   tunnel::UdpChannels& udp() { return udp_; }
   bool is_open() const { return connection_->is_open(); }
   TimePoint last_heard() const { return connection_->last_heard(); }
@@ -58,6 +61,10 @@ class Session {
   void close(endpoint::AppCode code, std::string reason) { connection_->close(code, std::move(reason)); }
   size_t connections() const { return uses_; }
 
+  // Services of which the agent says, in this tunnel, that they do not work.
+  size_t& unhealthy_services() { return unhealthy_services_; }
+  RateLimit& health_lines() { return health_lines_; }
+
   // Data is unanswered. Returns what was the case before.
   endpoint::Silence set_silence(endpoint::Silence silence) { return std::exchange(silence_, silence); }
   endpoint::Silence silence() const { return silence_; }
@@ -70,7 +77,10 @@ class Session {
   endpoint::ConnectionPtr connection_;
   EndpointId agent_;
   tunnel::ControlStream control_;
+  const route::Share share_;
   tunnel::UdpChannels udp_;
+  RateLimit health_lines_{5, std::chrono::seconds(10)};
+  size_t unhealthy_services_ = 0;
   uint64_t generation_ = 0;
   endpoint::Silence silence_ = endpoint::Silence::kNone;
   size_t uses_ = 0;

@@ -6,11 +6,13 @@
 
 namespace culvert::edge {
 
-uint64_t TunnelRegistry::add(const EndpointId& agent, unsigned worker, TimePoint now) {
+uint64_t TunnelRegistry::add(const EndpointId& agent, unsigned worker, TimePoint now,
+                             const route::Share& share) {
   std::lock_guard lock(mutex_);
   std::vector<Tunnel>& tunnels = agents_[agent].tunnels;
   std::erase_if(tunnels, [&](const Tunnel& old) { return old.worker == worker; });
-  tunnels.push_back({.worker = worker, .generation = ++generations_, .since = now, .heard = now});
+  tunnels.push_back(
+      {.worker = worker, .generation = ++generations_, .since = now, .heard = now, .share = share});
   return generations_;
 }
 
@@ -46,6 +48,33 @@ void TunnelRegistry::set_heard(const EndpointId& agent, uint64_t generation, Tim
   if (Tunnel* tunnel = find(agent, generation)) tunnel->heard = when;
 }
 
+TunnelRegistry::HealthChange TunnelRegistry::set_health(const EndpointId& agent, uint64_t generation,
+                                                        const tunnel::Health& health) {
+  std::lock_guard lock(mutex_);
+  Tunnel* tunnel = find(agent, generation);
+  if (tunnel == nullptr) return HealthChange::kNothing;
+  auto& unhealthy = tunnel->unhealthy;
+  if (health.is_healthy)
+    return unhealthy.erase(health.service) > 0 ? HealthChange::kWorks : HealthChange::kNothing;
+  const auto known = unhealthy.find(health.service);
+  if (known != unhealthy.end()) {
+    const bool is_same = std::exchange(known->second, health.reason) == health.reason;
+    return is_same ? HealthChange::kNothing : HealthChange::kOtherReason;
+  }
+  if (unhealthy.size() >= kMaxUnhealthy) return HealthChange::kNothing;
+  unhealthy.emplace(health.service, health.reason);
+  return HealthChange::kFails;
+}
+
+std::string TunnelRegistry::fault_of_origin(const EndpointId& agent, uint64_t generation,
+                                            const route::Route& route) const {
+  std::lock_guard lock(mutex_);
+  const Tunnel* tunnel = find(agent, generation);
+  if (tunnel == nullptr) return {};
+  const auto fault = tunnel->unhealthy.find(tunnel::health_name(route));
+  return fault == tunnel->unhealthy.end() ? std::string() : fault->second;
+}
+
 std::optional<TunnelRegistry::Pick> TunnelRegistry::pick(const route::Route& route, unsigned worker,
                                                          TimePoint now, Tried tried) {
   std::lock_guard lock(mutex_);
@@ -60,6 +89,18 @@ std::optional<TunnelRegistry::Pick> TunnelRegistry::pick(const route::Route& rou
 bool TunnelRegistry::can_pick(const route::Route& route, TimePoint now, Tried tried) const {
   std::lock_guard lock(mutex_);
   return route::Picker::can_pick(choice(route, 0, now, tried).candidates);
+}
+
+bool TunnelRegistry::has_untried(const route::Route& route, TimePoint now, Tried tried) const {
+  std::lock_guard lock(mutex_);
+  const std::vector<route::Candidate> candidates = choice(route, 0, now, tried).candidates;
+  return std::ranges::find(candidates, route::Candidate::Tried::kNever, &route::Candidate::tried) !=
+         candidates.end();
+}
+
+// Most agents have nothing to report, and then no name is made.
+bool TunnelRegistry::is_unhealthy(const Tunnel& tunnel, const route::Route& route) {
+  return !tunnel.unhealthy.empty() && tunnel.unhealthy.contains(tunnel::health_name(route));
 }
 
 TunnelRegistry::Choice TunnelRegistry::choice(const route::Route& route, unsigned worker, TimePoint now,
@@ -96,6 +137,8 @@ TunnelRegistry::Choice TunnelRegistry::choice(const route::Route& route, unsigne
                                  .heard = std::ranges::max(open | std::views::transform(&Tunnel::heard)),
                                  .connections = agent->second.connections->load(std::memory_order_relaxed),
                                  .suspect = best.suspect,
+                                 .unhealthy = is_unhealthy(best, route),
+                                 .share = best.share,
                                  .tried = was_tried});
     choice.tunnels.push_back(&best);
   }
@@ -129,11 +172,15 @@ void TunnelRegistry::forget(const route::Delta& changes) {
   picker_.forget(changes);
 }
 
-TunnelRegistry::Tunnel* TunnelRegistry::find(const EndpointId& agent, uint64_t generation) {
+const TunnelRegistry::Tunnel* TunnelRegistry::find(const EndpointId& agent, uint64_t generation) const {
   const auto place = agents_.find(agent);
   if (place == agents_.end()) return nullptr;
   const auto tunnel = std::ranges::find(place->second.tunnels, generation, &Tunnel::generation);
   return tunnel == place->second.tunnels.end() ? nullptr : &*tunnel;
+}
+
+TunnelRegistry::Tunnel* TunnelRegistry::find(const EndpointId& agent, uint64_t generation) {
+  return const_cast<Tunnel*>(std::as_const(*this).find(agent, generation));
 }
 
 }  // namespace culvert::edge

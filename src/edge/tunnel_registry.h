@@ -1,9 +1,11 @@
 #pragma once
 #include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "base/key.h"
 #include "route/delta.h"
 #include "route/picker.h"
+#include "tunnel/control.h"
 
 namespace culvert::edge {
 
@@ -45,6 +48,9 @@ class TunnelRegistry {
     uint64_t generation;
     Load load;
   };
+  // Of one tunnel: as many services as the hub accepts of one agent.
+  static constexpr size_t kMaxUnhealthy = 256;
+  enum class HealthChange : uint8_t { kNothing, kFails, kOtherReason, kWorks };
   // The tunnels that a connection was given to in vain, by generation; the last is the latest.
   using Tried = std::span<const uint64_t>;
 
@@ -52,7 +58,7 @@ class TunnelRegistry {
 
   // Takes the place of the agent's tunnel on this worker, if it has one. Returns the tunnel's generation,
   // which grows with every tunnel.
-  uint64_t add(const EndpointId& agent, unsigned worker, TimePoint now);
+  uint64_t add(const EndpointId& agent, unsigned worker, TimePoint now, const route::Share& share = {});
   // How many tunnels the agent has left; nullopt: this one was replaced before.
   std::optional<size_t> remove(const EndpointId& agent, uint64_t generation);
   // The tunnel is closed and about to be removed: it gets no more connections.
@@ -62,6 +68,11 @@ class TunnelRegistry {
   // Data to it is unanswered; others are better.
   void set_suspect(const EndpointId& agent, uint64_t generation, bool suspect);
   void set_heard(const EndpointId& agent, uint64_t generation, TimePoint when);
+  // What the agent says of the origin of a service. kNothing also for a tunnel that is gone, and for more
+  // services than an agent can have (kMaxUnhealthy).
+  HealthChange set_health(const EndpointId& agent, uint64_t generation, const tunnel::Health& health);
+  // Why the origin of this agent does not work, by its own word; empty: it works, as far as is known.
+  std::string fault_of_origin(const EndpointId& agent, uint64_t generation, const route::Route& route) const;
 
   // The tunnel for one connection of this route: one of the target that the picker chooses, and of that
   // target's the one on `worker` unless another is better: it was not tried, is no suspect, or was heard, by
@@ -69,6 +80,8 @@ class TunnelRegistry {
   std::optional<Pick> pick(const route::Route& route, unsigned worker, TimePoint now, Tried tried = {});
   // Whether pick() would find one.
   bool can_pick(const route::Route& route, TimePoint now, Tried tried) const;
+  // Whether pick() would find one that was not tried.
+  bool has_untried(const route::Route& route, TimePoint now, Tried tried) const;
   // Whether one of these targets has an open tunnel that is neither draining nor suspect, apart from this.
   bool has_substitute(const route::Route& route, uint64_t generation) const;
   // Whether one of these targets has an open tunnel that is younger than the last word from this.
@@ -85,6 +98,9 @@ class TunnelRegistry {
     bool open = true;
     bool draining = false;
     bool suspect = false;
+    route::Share share = {};
+    std::map<std::string, std::string, std::less<>> unhealthy =
+        {};  // services by tunnel::health_name, and why
 
     bool takes_connections() const { return open && !draining; }
   };
@@ -98,7 +114,9 @@ class TunnelRegistry {
   };
 
   Choice choice(const route::Route& route, unsigned worker, TimePoint now, Tried tried) const;
+  static bool is_unhealthy(const Tunnel& tunnel, const route::Route& route);
   Tunnel* find(const EndpointId& agent, uint64_t generation);
+  const Tunnel* find(const EndpointId& agent, uint64_t generation) const;
   bool any_tunnel(const route::Route& route, auto predicate) const;
 
   mutable std::mutex mutex_;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 
 #include "route/testing.h"
@@ -133,6 +134,57 @@ TEST_F(TunnelRegistryTest, ANewAgentJoinsTheTurnsAndIsNotFlooded) {
   EXPECT_EQ(registry_.remove(id(2), second), 0u) << "closed is not removed";
   registry_.set_closed(id(1), first);
   EXPECT_EQ(pick(both_), id(0));
+}
+
+TEST_F(TunnelRegistryTest, AnAgentWhoseOriginDoesNotWorkIsTheLastForThatService) {
+  using enum TunnelRegistry::HealthChange;
+  const uint64_t first = registry_.add(id(1), 0, kStart);
+  registry_.add(id(2), 0, kStart);
+  const std::string service = tunnel::health_name(both_);
+  EXPECT_EQ(registry_.set_health(id(1), first, {service, false, "it is down"}), kFails);
+  EXPECT_EQ(registry_.set_health(id(1), first, {service, false, "it is down"}), kNothing);
+  EXPECT_EQ(registry_.set_health(id(1), first, {"other.test", false, "x"}), kFails);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(pick(both_), id(2));
+  EXPECT_EQ(registry_.fault_of_origin(id(1), first, both_), "it is down");
+  EXPECT_EQ(registry_.set_health(id(1), first, {service, false, "it is slow"}), kOtherReason);
+  EXPECT_EQ(registry_.fault_of_origin(id(1), first, both_), "it is slow");
+  EXPECT_EQ(registry_.set_health(id(1), first, {service, true, ""}), kWorks);
+  EXPECT_EQ(registry_.set_health(id(1), first, {service, true, ""}), kNothing);
+  EXPECT_EQ(registry_.fault_of_origin(id(1), first, both_), "");
+  std::map<EndpointId, int> got;
+  for (int i = 0; i < 10; ++i) ++got[pick(both_)];
+  EXPECT_NEAR(got[id(1)], 5, 1);
+  EXPECT_EQ(registry_.set_health(id(9), first, {service, false, "x"}), kNothing) << "no such tunnel";
+}
+
+TEST_F(TunnelRegistryTest, ANewTunnelBeginsHealthyAndOneTellsOfAsManyServicesAsAnAgentHas) {
+  using enum TunnelRegistry::HealthChange;
+  const uint64_t first = registry_.add(id(1), 0, kStart);
+  for (size_t i = 0; i < TunnelRegistry::kMaxUnhealthy; ++i)
+    EXPECT_EQ(registry_.set_health(id(1), first, {fmt::format("{}.test", i), false, "x"}), kFails);
+  EXPECT_EQ(registry_.set_health(id(1), first, {"more.test", false, "x"}), kNothing);
+  EXPECT_EQ(registry_.set_health(id(1), first, {"0.test", false, "y"}), kOtherReason);
+  const uint64_t second = registry_.add(id(1), 0, kStart);
+  EXPECT_EQ(registry_.set_health(id(1), first, {"0.test", true, ""}), kNothing) << "it was replaced";
+  EXPECT_EQ(registry_.set_health(id(1), second, {"0.test", true, ""}), kNothing);
+}
+
+TEST_F(TunnelRegistryTest, KnowsWhetherOneWasNotTried) {
+  const uint64_t first = registry_.add(id(1), 0, kStart);
+  const uint64_t second = registry_.add(id(2), 0, kStart);
+  EXPECT_TRUE(registry_.has_untried(both_, kStart, std::array{first}));
+  EXPECT_FALSE(registry_.has_untried(both_, kStart, std::array{first, second}));
+  EXPECT_TRUE(registry_.can_pick(both_, kStart, std::array{first, second})) << "the first, once more";
+}
+
+TEST_F(TunnelRegistryTest, TheSharesOfAgentsCount) {
+  registry_.add(id(1), 0, kStart, {.weight = 3});
+  registry_.add(id(2), 0, kStart, {.weight = 1});
+  std::map<EndpointId, int> got;
+  for (int i = 0; i < 40; ++i) ++got[pick(both_)];
+  EXPECT_NEAR(got[id(1)], 30, 1);
+  registry_.add(id(1), 0, kStart, {.priority = 1});
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(pick(both_), id(2));
 }
 
 TEST_F(TunnelRegistryTest, AnAgentIsHeardThroughAnyOfItsTunnels) {

@@ -34,9 +34,15 @@ const char* to_string(endpoint::CloseReason::Kind kind) {
   return "unknown";
 }
 
+// What an agent begins with.
+struct Greeting {
+  tunnel::ControlStream control;
+  route::Share share;
+};
+
 // The control stream, after a hello that speaks our protocol.
-net::Task<Result<tunnel::ControlStream>> greet(net::EventLoop& loop, endpoint::ConnectionPtr connection,
-                                               TimePoint deadline) {
+net::Task<Result<Greeting>> greet(net::EventLoop& loop, endpoint::ConnectionPtr connection,
+                                  TimePoint deadline) {
   // accept_bidi has no deadline of its own: the end of the connection ends it.
   net::Timer impatience(loop);
   impatience.at(deadline, [connection] { connection->close(tunnel::kCloseProtocol, "no hello in time"); });
@@ -51,23 +57,7 @@ net::Task<Result<tunnel::ControlStream>> greet(net::EventLoop& loop, endpoint::C
   if (hello == nullptr) co_return fail(ErrorCode::kInvalid, "the first message was no hello");
   auto same = tunnel::check_protocol(hello->protocol, "the agent", hello->agent_version);
   if (!same) co_return std::unexpected(same.error());
-  co_return control;
-}
-
-// What an agent says after its hello must be well formed.
-net::Task<> listen_to(SessionPtr session, const Shared& shared) {
-  while (true) {
-    auto message = co_await session->control().receive(TimePoint::max());
-    if (message && std::holds_alternative<tunnel::Drain>(*message)) {
-      session->drain();
-      shared.tunnel_changed(session->generation(), false);
-    }
-    if (message) continue;
-    if (message.error().code == ErrorCode::kInvalid) {
-      session->close(tunnel::kCloseProtocol, message.error().message);
-    }
-    co_return;
-  }
+  co_return Greeting{std::move(control), hello->share};
 }
 
 }  // namespace
@@ -118,13 +108,13 @@ net::Task<SessionPtr> Tunnels::let_in(endpoint::ConnectionPtr connection) {
   }
   const EndpointId agent = *connection->remote_id();
   const std::string address = connection->path_stats().remote.to_string();
-  auto control =
+  auto greeting =
       co_await greet(context_.loop, connection, context_.loop.now() + shared.config.tunnel_hello_timeout);
-  if (!control) {
+  if (!greeting) {
     count(shared.counters.refused_tunnel_hello);
     log_debug("tunnel_refused", "agent={} addr={} reason={}", agent.short_text(), address,
-              culvert::quoted(control.error().message));
-    connection->close(tunnel::kCloseProtocol, control.error().message);
+              culvert::quoted(greeting.error().message));
+    connection->close(tunnel::kCloseProtocol, greeting.error().message);
     co_return nullptr;
   }
   const bool leased = co_await context_.routes.wait_until_served(agent, context_.loop.now() + kLeaseGrace);
@@ -139,7 +129,7 @@ net::Task<SessionPtr> Tunnels::let_in(endpoint::ConnectionPtr connection) {
     co_return nullptr;
   }
   auto session =
-      std::make_shared<Session>(shared.tunnels, connection, std::move(*control),
+      std::make_shared<Session>(shared.tunnels, connection, std::move(greeting->control), greeting->share,
                                 [&counters = shared.counters] { count(counters.udp_dropped_malformed); });
   auto welcomed = session->control().send(
       tunnel::Welcome{tunnel::kControlProtocol, shared.config.version, shared.config.public_addr});
@@ -149,6 +139,53 @@ net::Task<SessionPtr> Tunnels::let_in(endpoint::ConnectionPtr connection) {
   }
   connection->admit();
   co_return session;
+}
+
+// What an agent says after its hello must be well formed.
+net::Task<> Tunnels::listen_to(SessionPtr session) {
+  while (true) {
+    auto message = co_await session->control().receive(TimePoint::max());
+    if (!message) {
+      if (message.error().code == ErrorCode::kInvalid)
+        session->close(tunnel::kCloseProtocol, message.error().message);
+      co_return;
+    }
+    if (std::holds_alternative<tunnel::Drain>(*message)) {
+      session->drain();
+      context_.shared.tunnel_changed(session->generation(), false);
+    } else if (const auto* health = std::get_if<tunnel::Health>(&*message)) {
+      take(*session, *health);
+    }
+  }
+}
+
+// Lines are limited for each tunnel: an agent whose origin flaps must not fill the log of an edge that many
+// use.
+void Tunnels::take(Session& session, const tunnel::Health& health) {
+  using enum TunnelRegistry::HealthChange;
+  Counters& counters = context_.shared.counters;
+  switch (context_.shared.tunnels.set_health(session.agent(), session.generation(), health)) {
+    case kNothing:
+      return;
+    case kFails:
+      ++session.unhealthy_services();
+      count(counters.services_unhealthy);
+      count(counters.services_failed);
+      break;
+    case kWorks:
+      --session.unhealthy_services();
+      counters.services_unhealthy.fetch_sub(1, std::memory_order_relaxed);
+      break;
+    case kOtherReason:
+      break;
+  }
+  if (!session.health_lines().allow(context_.loop.now())) return;
+  if (health.is_healthy) {
+    log_info("service_healthy", "agent={} service={}", session.agent().short_text(), quoted(health.service));
+  } else {
+    log_warn("service_unhealthy", "agent={} service={} reason={}", session.agent().short_text(),
+             quoted(health.service), quoted(health.reason));
+  }
 }
 
 // One tunnel, from its handshake to its end.
@@ -165,10 +202,11 @@ net::Task<> Tunnels::serve(endpoint::ConnectionPtr connection) {
   count(shared.counters.tunnels_active);
   log_info("agent_connected", "agent={} addr={}", agent, address);
 
-  co_await listen_to(session, shared);
+  co_await listen_to(session);
   const endpoint::CloseReason reason = co_await connection->closed();
   const auto left = remove(*session);
   shared.tunnel_changed(session->generation(), true);
+  shared.counters.services_unhealthy.fetch_sub(session->unhealthy_services(), std::memory_order_relaxed);
   shared.counters.tunnels_active.fetch_sub(1, std::memory_order_relaxed);
   log_info("agent_disconnected", "agent={} addr={} by={} code={} reason={}", agent, address,
            to_string(reason.kind), reason.code, culvert::quoted(reason.message));
@@ -184,7 +222,8 @@ net::Task<> Tunnels::serve(endpoint::ConnectionPtr connection) {
 }
 
 void Tunnels::add(const SessionPtr& session) {
-  session->set_generation(context_.shared.tunnels.add(session->agent(), context_.index, context_.loop.now()));
+  session->set_generation(
+      context_.shared.tunnels.add(session->agent(), context_.index, context_.loop.now(), session->share()));
   session->connection().set_on_silence([this, weak = std::weak_ptr(session)](endpoint::Silence silence) {
     if (SessionPtr heard = weak.lock()) on_silence(heard, silence);
   });

@@ -37,6 +37,8 @@ class Tunnels {
  private:
   net::Task<> serve(endpoint::ConnectionPtr connection);
   net::Task<SessionPtr> let_in(endpoint::ConnectionPtr connection);
+  net::Task<> listen_to(SessionPtr session);
+  void take(Session& session, const tunnel::Health& health);
   void add(const SessionPtr& session);
   std::optional<size_t> remove(const Session& session);
   void look_for_silent();

@@ -8,6 +8,15 @@
 namespace culvert::route {
 namespace {
 
+// The way from one turn to the next at weight 1, and what the load of one connection counts: large, so that
+// divided by Share::kMaxWeight they are exact to a tenth of a percent.
+constexpr uint64_t kStride = 1 << 20;
+
+// A target without connections is not free of load: otherwise the lightest would get as much as the heaviest.
+uint64_t load(const Candidate& candidate) {
+  return (candidate.connections + 1) * kStride / candidate.share.weight;
+}
+
 bool may_get_it(const Candidate& candidate) {
   switch (candidate.tried) {
     case Candidate::Tried::kNever:
@@ -49,23 +58,34 @@ std::optional<size_t> Picker::pick(const Route& route, std::span<const Candidate
   const Candidate& newest = *std::ranges::max_element(candidates, {}, &Candidate::youngest);
   const TimePoint heard_since = std::max(newest.since, now - kSilence);
   Turns& turns = turns_[route.match.text()];
-  // The lowest gets it; the first member counts most: tried, suspect, not heard, connections, last turn.
-  using Rank = std::tuple<bool, bool, bool, size_t, uint64_t>;
+  // The lowest gets it; the first member counts most: tried, unhealthy, suspect, not heard, priority, load,
+  // next turn, last turn.
+  using Rank = std::tuple<bool, bool, bool, bool, uint32_t, uint64_t, uint64_t, uint64_t>;
   std::optional<size_t> best;
   Rank best_rank;
   for (size_t i = 0; i < candidates.size(); ++i) {
     const Candidate& each = candidates[i];
     if (!may_get_it(each)) continue;
     const bool unheard = each.youngest != newest.youngest && each.heard < heard_since;
-    const size_t connections = balance_ == Balance::kLeastConnections ? each.connections : 0;
-    const auto turn = turns.find(each.agent);
-    const Rank rank{each.tried != Candidate::Tried::kNever, each.suspect, unheard, connections,
-                    turn == turns.end() ? 0 : turn->second};
+    const bool is_by_load = balance_ == Balance::kLeastConnections;
+    const auto known = turns.of.find(each.agent);
+    const Turn turn = known == turns.of.end() ? Turn{} : known->second;
+    const Rank rank{each.tried != Candidate::Tried::kNever,
+                    each.unhealthy,
+                    each.suspect,
+                    unheard,
+                    each.share.priority,
+                    is_by_load ? load(each) : 0,
+                    std::max(turn.due, turns.clock),
+                    turn.last};
     if (best && rank >= best_rank) continue;
     best = i;
     best_rank = rank;
   }
-  turns[candidates[*best].agent] = ++turn_;
+  const Candidate& next = candidates[*best];
+  Turn& turn = turns.of[next.agent];
+  turns.clock = std::max(turn.due, turns.clock);
+  turn = {.due = turns.clock + kStride / next.share.weight, .last = ++turn_};
   return best;
 }
 
@@ -74,7 +94,7 @@ void Picker::forget(const Delta& changes) {
   for (const Route& changed : changes.upserts) {
     const auto turns = turns_.find(changed.match.text());
     if (turns == turns_.end()) continue;
-    std::erase_if(turns->second, [&](const auto& turn) { return !changed.leads_to(turn.first); });
+    std::erase_if(turns->second.of, [&](const auto& turn) { return !changed.leads_to(turn.first); });
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 
 #include "base/random.h"
@@ -98,6 +99,91 @@ TEST(Picker, HealthComesBeforeLoadAndTurns) {
       first.youngest = 9;
     })) << "the youngest is good without a word";
   }
+}
+
+TEST(Picker, AnUnhealthyTargetComesLastAndIsUsedWhereThereIsNoOther) {
+  Picker picker(Balance::kRoundRobin);
+  const Route three = route("a.test", 3);
+  auto all = candidates(3);
+  all[0].unhealthy = true;
+  all[1].suspect = true;
+  all[2].heard = kNow - 1h;
+  all[2].youngest = 0;
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(picker.pick(three, all, kNow), 2u) << "silent, and healthy";
+  all[2].unhealthy = true;
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(picker.pick(three, all, kNow), 1u) << "suspect, and healthy";
+  all[1].tried = kBefore;
+  EXPECT_EQ(picker.pick(three, all, kNow), 0u) << "none else is left to try";
+  all[1].unhealthy = true;
+  all[1].tried = kNever;
+  all[1].suspect = false;
+  all[2].heard = kNow;
+  std::map<size_t, int> got;
+  for (int i = 0; i < 30; ++i) ++got[*picker.pick(three, all, kNow)];
+  for (size_t place = 0; place < 3; ++place) EXPECT_NEAR(got[place], 10, 1) << "all of them are";
+}
+
+TEST(Picker, TheLowestPriorityGetsAllAsLongAsItCan) {
+  for (Balance balance : {Balance::kRoundRobin, Balance::kLeastConnections}) {
+    Picker picker(balance);
+    const Route three = route("a.test", 3);
+    auto all = candidates(3);
+    all[0].share.priority = 1;
+    all[1].share.priority = all[2].share.priority = 7;
+    all[0].connections = 1000;
+    for (int i = 0; i < 5; ++i) EXPECT_EQ(picker.pick(three, all, kNow), 0u);
+    for (auto spoil : {&Candidate::unhealthy, &Candidate::suspect}) {
+      all[0].*spoil = true;
+      std::map<size_t, int> got;
+      for (int i = 0; i < 10; ++i) ++got[*picker.pick(three, all, kNow)];
+      EXPECT_EQ(got[1], 5);
+      EXPECT_EQ(got[2], 5);
+      all[0].*spoil = false;
+    }
+    EXPECT_EQ(picker.pick(three, all, kNow), 0u);
+  }
+}
+
+TEST(Picker, WeightsAreKeptAlsoOverShortTimes) {
+  Picker picker(Balance::kRoundRobin);
+  const Route four = route("a.test", 4);
+  auto all = candidates(4);
+  const std::array<uint32_t, 4> weights{1, 2, 3, Share::kMaxWeight};
+  for (size_t i = 0; i < 4; ++i) all[i].share.weight = weights[i];
+  std::map<size_t, int> got;
+  constexpr int kRounds = 50;
+  for (int i = 0; i < kRounds * 1006; ++i) ++got[*picker.pick(four, all, kNow)];
+  for (size_t i = 0; i < 4; ++i)
+    EXPECT_NEAR(got[i], kRounds * static_cast<int>(weights[i]), kRounds + 1) << i;
+
+  all.pop_back();
+  for (int i = 0; i < 100; ++i) {
+    got.clear();
+    for (int turn = 0; turn < 12; ++turn) ++got[*picker.pick(four, all, kNow)];
+    for (size_t each = 0; each < 3; ++each) EXPECT_NEAR(got[each], 2 * static_cast<int>(weights[each]), 1);
+  }
+}
+
+TEST(Picker, LoadIsWeighed) {
+  Picker picker(Balance::kLeastConnections);
+  const Route two = route("a.test", 2);
+  auto all = candidates(2);
+  all[1].share.weight = 3;
+  for (int i = 0; i < 400; ++i) ++all[*picker.pick(two, all, kNow)].connections;
+  EXPECT_NEAR(static_cast<double>(all[0].connections), 100, 1);
+  EXPECT_NEAR(static_cast<double>(all[1].connections), 300, 1);
+}
+
+TEST(Picker, ATargetThatWasOutOfTurnsDoesNotCatchUpOnThem) {
+  Picker picker(Balance::kRoundRobin);
+  const Route two = route("a.test", 2);
+  auto all = candidates(2);
+  all[0].unhealthy = true;
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(picker.pick(two, all, kNow), 1u);
+  all[0].unhealthy = false;
+  std::map<size_t, int> got;
+  for (int i = 0; i < 10; ++i) ++got[*picker.pick(two, all, kNow)];
+  EXPECT_NEAR(got[0], 5, 1);
 }
 
 TEST(Picker, AnOlderTargetIsGoodOnceItWasHeardAfterTheYoungestCame) {

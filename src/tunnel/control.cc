@@ -1,5 +1,6 @@
 #include "tunnel/control.h"
 
+#include <algorithm>
 #include <array>
 #include <boost/json.hpp>
 
@@ -13,7 +14,10 @@ namespace {
 namespace json = boost::json;
 
 json::object to_json(const Hello& hello) {
-  return {{"type", "hello"}, {"protocol", hello.protocol}, {"agent_version", hello.agent_version}};
+  json::object out{{"type", "hello"}, {"protocol", hello.protocol}, {"agent_version", hello.agent_version}};
+  if (hello.share.priority != route::Share{}.priority) out["priority"] = hello.share.priority;
+  if (hello.share.weight != route::Share{}.weight) out["weight"] = hello.share.weight;
+  return out;
 }
 
 json::object to_json(const Welcome& welcome) {
@@ -36,7 +40,15 @@ json::object to_json(const PortState& state) {
   return out;
 }
 
+json::object to_json(const Health& health) {
+  json::object out{{"type", "health"}, {"service", health.service}, {"healthy", health.is_healthy}};
+  if (!health.is_healthy) out["reason"] = health.reason;
+  return out;
+}
+
 constexpr std::string_view kWhat = "control message";
+// Longer than any hostname, and than any name of a port.
+constexpr size_t kMaxServiceName = 300;
 constexpr int kMaxProtocol = 1'000'000;
 constexpr std::chrono::milliseconds kMaxSpread = std::chrono::hours(1);
 
@@ -44,6 +56,10 @@ Result<ControlMessage> decode_hello(const json::object& object) {
   JsonReader reader(kWhat, object);
   Hello hello{static_cast<int>(reader.integer("protocol", 0, kMaxProtocol)),
               std::string(reader.optional_text("agent_version"))};
+  if (reader.has("priority"))
+    hello.share.priority = static_cast<uint32_t>(reader.integer("priority", 0, route::Share::kMaxPriority));
+  if (reader.has("weight"))
+    hello.share.weight = static_cast<uint32_t>(reader.integer("weight", 1, route::Share::kMaxWeight));
   if (reader.error()) return std::unexpected(*reader.error());
   return hello;
 }
@@ -76,6 +92,20 @@ Result<ControlMessage> decode_port(const json::object& object) {
   return PortState{*match->port(), is_bound, is_bound ? std::string() : std::string(reason)};
 }
 
+// The reason reaches clients as it is: only printable ASCII.
+Result<ControlMessage> decode_health(const json::object& object) {
+  JsonReader reader(kWhat, object);
+  Health health{std::string(reader.text("service")), reader.boolean("healthy"), {}};
+  const std::string_view reason = reader.optional_text("reason");
+  if (reader.error()) return std::unexpected(*reader.error());
+  if (health.service.size() > kMaxServiceName)
+    return fail(ErrorCode::kInvalid, "{}: service is longer than {} bytes", kWhat, kMaxServiceName);
+  if (health.is_healthy) return health;
+  health.reason = reason.substr(0, kMaxHealthReason);
+  std::ranges::replace_if(health.reason, [](char c) { return c < ' ' || c > '~'; }, '?');
+  return health;
+}
+
 // nullopt: a type we do not know.
 Result<std::optional<ControlMessage>> decode(std::string_view text) {
   auto object = parse_json_object(kWhat, text);
@@ -90,7 +120,8 @@ Result<std::optional<ControlMessage>> decode(std::string_view text) {
   constexpr std::pair<std::string_view, Decoder> kDecoders[] = {{"hello", decode_hello},
                                                                 {"welcome", decode_welcome},
                                                                 {"declare", decode_declare},
-                                                                {"port", decode_port}};
+                                                                {"port", decode_port},
+                                                                {"health", decode_health}};
   for (const auto& [name, decoder] : kDecoders) {
     if (name != type) continue;
     auto message = decoder(*object);
@@ -101,6 +132,12 @@ Result<std::optional<ControlMessage>> decode(std::string_view text) {
 }
 
 }  // namespace
+
+std::string health_name(const route::Route& route) {
+  const route::PublicPort* port = route.match.port();
+  return port == nullptr ? route.match.text()
+                         : fmt::format("{}:{}", route::to_string(port->protocol), route.service);
+}
 
 Bytes encode(const ControlMessage& message) {
   std::string text = std::visit([](const auto& each) { return json::serialize(to_json(each)); }, message);

@@ -9,6 +9,8 @@
 #include "net/event_loop.h"
 #include "quic/stream.h"
 #include "route/match.h"
+#include "route/picker.h"
+#include "route/route.h"
 
 // Messages between agent and edge on the first bidirectional stream, which the agent opens: a 4-byte
 // big-endian length and that many bytes of JSON, an object with a "type". Unknown types and members are
@@ -22,6 +24,7 @@ constexpr size_t kMaxControlMessage = 16 * 1024;
 struct Hello {
   int protocol = kControlProtocol;
   std::string agent_version;
+  route::Share share = {};
   bool operator==(const Hello&) const = default;
 };
 
@@ -58,7 +61,19 @@ struct PortState {
   bool operator==(const PortState&) const = default;
 };
 
-using ControlMessage = std::variant<Hello, Welcome, Drain, Drained, DeclareAgain, PortState>;
+// Agent to edge: whether the origin of a service works. Sent behind the hello for each service whose origin
+// does not, and at each change. What was never told of works.
+struct Health {
+  std::string service;  // as in health_name()
+  bool is_healthy;
+  std::string reason;  // why not, for the public: without addresses, names and paths
+  bool operator==(const Health&) const = default;
+};
+constexpr size_t kMaxHealthReason = 200;
+// "app.example.com", "*.example.com", "tcp:ssh": what agent and edge call a service in Health.
+std::string health_name(const route::Route& route);
+
+using ControlMessage = std::variant<Hello, Welcome, Drain, Drained, DeclareAgain, PortState, Health>;
 
 // Length and JSON.
 Bytes encode(const ControlMessage& message);

@@ -34,6 +34,12 @@ TEST(Control, KnownBytes) {
             framed(R"({"type":"port","port":"tcp/2222","bound":false,"reason":"in use"})"));
   EXPECT_EQ(encode(PortState{{route::PortProtocol::kTcp, 2222}, true, ""}),
             framed(R"({"type":"port","port":"tcp/2222","bound":true})"));
+  EXPECT_EQ(encode(Hello{1, "1", {.priority = 2, .weight = 30}}),
+            framed(R"({"type":"hello","protocol":1,"agent_version":"1","priority":2,"weight":30})"));
+  EXPECT_EQ(encode(Health{"a.test", false, "it is down"}),
+            framed(R"({"type":"health","service":"a.test","healthy":false,"reason":"it is down"})"));
+  EXPECT_EQ(encode(Health{"tcp:ssh", true, ""}),
+            framed(R"({"type":"health","service":"tcp:ssh","healthy":true})"));
 }
 
 TEST(Control, RoundTripsInAnyPieces) {
@@ -42,7 +48,10 @@ TEST(Control, RoundTripsInAnyPieces) {
                                      Drain{},
                                      Drained{},
                                      PortState{{route::PortProtocol::kTcp, 1}, false, "taken"},
-                                     PortState{{route::PortProtocol::kUdp, 65535}, true, ""}};
+                                     PortState{{route::PortProtocol::kUdp, 65535}, true, ""},
+                                     Hello{1, "v", {.priority = 1000, .weight = 1000}},
+                                     Health{"*.a.test", false, "it does not answer in time"},
+                                     Health{"tcp:ssh", true, ""}};
   Bytes all;
   for (const ControlMessage& message : messages) {
     Bytes bytes = encode(message);

@@ -19,6 +19,7 @@ enum StreamCode : quic::AppCode {
   kStreamBadHeader = 6,
   kStreamLimit = 7,  // the agent or the edge is at a cap
   kStreamIdle = 8,
+  kStreamOriginUntrusted = 9,  // the agent does not accept the origin's certificate
 };
 
 // Why a tunnel connection is closed.

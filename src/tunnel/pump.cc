@@ -53,6 +53,8 @@ const char* stream_code_name(quic::AppCode code) {
       return "limit";
     case kStreamIdle:
       return "idle";
+    case kStreamOriginUntrusted:
+      return "origin_untrusted";
     default:
       return "unknown";
   }
@@ -355,10 +357,12 @@ void Pump::end(PumpEnd why, quic::AppCode code) {
   if (why == PumpEnd::kFinished) {
     config_.socket->close();
   } else {
+    if (why == PumpEnd::kSocketReset) result.socket_error = config_.socket->last_error();
     give_up_stream(why, code);
     bool refused = why == PumpEnd::kStreamReset && counters_.to_socket == 0;
     if (refused && config_.return_refused_socket && config_.socket->is_open()) {
       result.refused_socket = std::move(config_.socket);
+      if (config_.return_unanswered) result.initial = std::move(config_.initial);
     } else if (is_unanswered(why)) {
       result.unanswered_socket = std::move(config_.socket);
       result.initial = std::move(config_.initial);

@@ -2,6 +2,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -37,12 +38,14 @@ struct PumpResult {
   // The socket got all that came out of the stream, and its end.
   bool was_delivered = false;
   // With return_refused_socket, when the peer reset the stream before any byte reached the socket: the
-  // socket, still open, so that its client can be told why.
+  // socket, still open, so that its client can be told why; and with return_unanswered, if nothing but
+  // `initial` went in, `initial`.
   std::unique_ptr<net::ByteStream> refused_socket;
   // With return_unanswered, when the tunnel was lost before anything came out of it and before anything but
   // `initial` went in: the socket, still open, and `initial`. Another tunnel may be given the same.
   std::unique_ptr<net::ByteStream> unanswered_socket;
   Bytes initial;
+  std::string socket_error = {};  // kSocketReset: what broke it, for people
 };
 
 // Joins a socket and a QUIC stream, both ways, until both directions have ended or something broke. The data

@@ -602,7 +602,7 @@ TEST_F(PumpTest, BytesThatWaitInTheSocketAndTheStreamAreTaken) {
 }
 
 TEST(PumpNames, EveryCodeHasAWord) {
-  for (quic::AppCode code = kStreamOk; code <= kStreamIdle; ++code)
+  for (quic::AppCode code = kStreamOk; code <= kStreamOriginUntrusted; ++code)
     EXPECT_STRNE(stream_code_name(code), "unknown");
   EXPECT_STREQ(stream_code_name(99), "unknown");
   EXPECT_STREQ(to_string(PumpEnd::kConnectionLost), "tunnel_lost");
