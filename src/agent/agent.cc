@@ -6,6 +6,7 @@
 
 #include "agent/counters.h"
 #include "agent/edge_link.h"
+#include "agent/health_checks.h"
 #include "agent/lease_keeper.h"
 #include "agent/lifetime.h"
 #include "agent/network_mover.h"
@@ -58,8 +59,13 @@ struct Agent::Impl {
         network(loop, config.token, lifetime),
         ended(loop),
         tasks(loop),
-        readiness(loop, config, leases, streams, lifetime, observer, random, tasks) {
+        readiness(loop, config, leases, streams, lifetime, observer, random, tasks),
+        health(loop, config, lifetime, counters, tasks) {
     leases.set_listener([this] { lease_changed(); });
+    health.set_listener([this](const tunnel::Health& change) { tell(change); });
+    streams.set_origin_callback([this](const Service& service, const std::optional<OriginFault>& fault) {
+      health.observed(service, fault);
+    });
     streams.set_ended_callback([this] { ended.notify(); });
     readiness.set_port_fault([this](const EndpointId& edge, const route::PublicPort& port) {
       const auto link = links.find(edge);
@@ -72,6 +78,7 @@ struct Agent::Impl {
   void set_services(std::vector<Service> services);
   Result<> bind();
   void lease_changed();
+  void tell(const tunnel::Health& change);
   net::Task<> keep_link(std::shared_ptr<EdgeLink> link, EndpointId edge);
   net::Task<> drain();
   Duration patience() const;
@@ -79,6 +86,7 @@ struct Agent::Impl {
   void report(Metrics& metrics) const;
   std::vector<std::string> faults() const;
   std::vector<std::string> port_faults() const;
+  std::vector<std::string> origin_faults() const;
   Status status() const;
 
   net::EventLoop& loop;
@@ -98,6 +106,7 @@ struct Agent::Impl {
   bool hurry = false;
   net::TaskGroup tasks;
   Readiness readiness;
+  HealthChecks health;
   std::map<EndpointId, std::shared_ptr<EdgeLink>> links;  // that run
 };
 
@@ -106,6 +115,7 @@ net::Task<Result<>> Agent::Impl::run() {
   if (!bound) co_return std::unexpected(bound.error());
   network.start(*endpoint);
   tasks.spawn(leases.run());
+  health.start();
   co_await lifetime.stopped();
 
   co_await drain();
@@ -150,6 +160,7 @@ void Agent::Impl::set_services(std::vector<Service> services) {
   former_services.push_back(std::exchange(config.services, std::move(services)));
   streams.services_changed();
   udp.services_changed();
+  health.services_changed();
   readiness.services_changed();
   leases.declare_again();
 }
@@ -176,13 +187,17 @@ void Agent::Impl::lease_changed() {
   for (const hubapi::EdgeInfo& edge : lease.edges) {
     if (!serves || links.contains(edge.id)) continue;
     auto link = std::make_shared<EdgeLink>(
-        EdgeLink::Parts{loop, config, *endpoint, lifetime, leases, streams, readiness, observer, network,
-                        random, tasks, ended, counters},
+        EdgeLink::Parts{loop, config, *endpoint, lifetime, leases, streams, readiness, health, observer,
+                        network, random, tasks, ended, counters},
         edge.id);
     links.emplace(edge.id, link);
     tasks.spawn(keep_link(link, edge.id));
   }
   readiness.lease_changed();
+}
+
+void Agent::Impl::tell(const tunnel::Health& change) {
+  for (const auto& [edge, link] : links) link->tell(change);
 }
 
 net::Task<> Agent::Impl::keep_link(std::shared_ptr<EdgeLink> link, EndpointId edge) {
@@ -195,6 +210,7 @@ State Agent::Impl::state() const {
   for (const Service& service : config.services) {
     const bool is_accepted = now.has_lease && leases.is_accepted(service);
     ++(is_accepted ? now.services_accepted : now.services_refused);
+    if (health.fault(service)) ++now.services_unhealthy;
   }
   if (leases.lease()) now.edges_named = leases.lease()->edges.size();
   now.edges_connected = static_cast<size_t>(
@@ -222,7 +238,22 @@ std::vector<std::string> Agent::Impl::faults() const {
   }
   if (state().edges_connected == 0) faults.emplace_back("no edge is connected");
   std::ranges::move(port_faults(), std::back_inserter(faults));
-  std::ranges::move(streams.origin_faults(), std::back_inserter(faults));
+  std::ranges::move(origin_faults(), std::back_inserter(faults));
+  return faults;
+}
+
+std::vector<std::string> Agent::Impl::origin_faults() const {
+  std::vector<std::string> faults;
+  for (const Service& service : config.services) {
+    const auto unhealthy = health.fault(service);
+    const auto fault = unhealthy ? unhealthy : streams.origin_fault(service);
+    if (!fault) continue;
+    const char* state = "cannot be reached";
+    if (fault->kind == OriginFault::Kind::kNotTrusted) state = "is not trusted";
+    if (fault->kind == OriginFault::Kind::kBadAnswer) state = "does not pass its health check";
+    faults.push_back(fmt::format("the origin {} of {} {}: {}; {}", service.origin.to_string(), service.name(),
+                                 state, fault->reason, fault->hint));
+  }
   return faults;
 }
 
@@ -254,8 +285,11 @@ Status Agent::Impl::status() const {
   for (const Service& service : config.services) {
     Status::Service each{.service = service.name(),
                          .tls_mode = service.web() ? route::to_string(service.web()->tls_mode) : "",
-                         .origin = origin_text(service),
+                         .origin = service.origin.to_string(),
                          .state = "waiting"};
+    const auto unhealthy = health.fault(service);
+    if (unhealthy) each.health_reason = unhealthy->reason;
+    if (unhealthy || service.health) each.health = unhealthy ? "unhealthy" : "healthy";
     if (lease) {
       each.state = "accepted";
       if (const auto verdict = verdict_of(*lease, service)) {

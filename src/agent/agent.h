@@ -1,12 +1,15 @@
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
+#include "agent/health.h"
 #include "agent/observer.h"
 #include "agent/options.h"
+#include "agent/origin.h"
 #include "agent/status.h"
 #include "base/metrics.h"
 #include "hubapi/declaration.h"
@@ -19,9 +22,9 @@ namespace culvert::agent {
 // A local service, and how the public reaches it: by a hostname over HTTPS, or at a port of the edges.
 struct Service {
   std::variant<hubapi::DeclaredService, hubapi::DeclaredPort> face;
-  std::string origin_host;
-  uint16_t origin_port;
+  Origin origin;
   bool proxy_protocol;  // PROXY v2 to the origin
+  std::optional<HealthCheck> health = {};
 
   // nullptr: it has a port.
   const hubapi::DeclaredService* web() const { return std::get_if<hubapi::DeclaredService>(&face); }
@@ -35,9 +38,13 @@ struct Service {
 };
 
 // A JSON array of {"hostname","origin","tls_mode"?,"proxy_protocol"?}, where tls_mode is a string or {"mode":
-// string}, and of {"protocol":"tcp" or "udp","name","origin","listen_port"?,"proxy_protocol"?}. kInvalid
+// string}, and of {"protocol":"tcp" or "udp","name","origin","listen_port"?,"proxy_protocol"?}; each may have
+// "origin_server_name", and with it "origin_tls", "origin_ca_file", "origin_cert_file" and "origin_key_file",
+// and "health", a string or {"check","path"?,"interval"?,"timeout"?,"fall"?,"rise"?}, but for "udp". kInvalid
 // names the entry, the member and what is allowed; unknown members and duplicates are errors.
 Result<std::vector<Service>> parse_services(std::string_view json);
+// Reads the files that their origins name (agent::load_files): before the services are given to an agent.
+Result<> load_origin_files(std::vector<Service>& services, UnixTime now);
 
 struct Config {
   hubapi::InviteToken token;

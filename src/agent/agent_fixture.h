@@ -64,10 +64,15 @@ class AgentTest : public ::testing::Test, public AgentObserver {
     Config config{
         .token = {{hub_url}, key(9).public_key(), {}, {}, key(7)},
         .services = {{hubapi::DeclaredService{*route::HostPattern::parse("pass.test"), TlsMode::kPassthrough},
-                      origin_host_, port, true},
+                      {HostPort{origin_host_, port}},
+                      true},
                      {hubapi::DeclaredService{*route::HostPattern::parse("term.test"), TlsMode::kTerminate},
-                      "127.0.0.1", port, false}},
+                      {HostPort{"127.0.0.1", port}},
+                      false}},
         .options = {.max_streams = max_streams}};
+    config.services.insert(config.services.end(), more_services_.begin(), more_services_.end());
+    config.options.origin_timeout = origin_timeout_;
+    config.options.share = share_;
     agent_.emplace(loop_, std::move(config), *this);
     tasks_.spawn(run_agent());
   }
@@ -151,6 +156,7 @@ class AgentTest : public ::testing::Test, public AgentObserver {
     auto control = std::make_shared<tunnel::ControlStream>(loop_, *stream);
     auto hello = co_await control->receive(soon());
     EXPECT_TRUE(hello && std::holds_alternative<tunnel::Hello>(*hello));
+    if (hello) hellos_.push_back(std::get<tunnel::Hello>(*hello));
     events_.push_back("dialled");
     if (unwelcome_ > 0) {
       --unwelcome_;
@@ -163,6 +169,7 @@ class AgentTest : public ::testing::Test, public AgentObserver {
     while (true) {
       auto message = co_await control->receive(TimePoint::max());
       if (!message) co_return;
+      if (const auto* health = std::get_if<tunnel::Health>(&*message)) health_.push_back(*health);
       if (!std::holds_alternative<tunnel::Drain>(*message)) continue;
       events_.push_back("drains");
       if (answers_drain_) (void)control->send(tunnel::Drained{});
@@ -224,6 +231,11 @@ class AgentTest : public ::testing::Test, public AgentObserver {
     EXPECT_LT(monotonic_now() - stopped, 1500ms);
   }
 
+  // Of the agent, besides those of start().
+  std::vector<Service> more_services_;
+  Duration origin_timeout_ = 10s;
+  route::Share share_;
+
   // What hub and edge answer.
   std::vector<hubapi::EdgeInfo> edges_;
   std::vector<hubapi::ServiceVerdict> verdicts_{{"pass.test", true, ""}, {"term.test", true, ""}};
@@ -246,6 +258,8 @@ class AgentTest : public ::testing::Test, public AgentObserver {
   Events clock_messages_;
   Events shared_;
   std::vector<Link> links_;
+  std::vector<tunnel::Hello> hellos_;
+  std::vector<tunnel::Health> health_;  // as the edges were told
   std::optional<Agent> agent_;
   Result<> outcome_;  // of run()
   bool agent_ended_ = false;

@@ -49,8 +49,9 @@ TEST_F(AgentTest, APortsStreamsReachItsOriginAndAnEdgeTellsThatItIsNotOpen) {
   start_and_link();
   verdicts_ = {};
   port_verdicts_ = {{route::PortProtocol::kTcp, "ssh", 2222, true}};
-  agent_->set_services({{hubapi::DeclaredPort{route::PortProtocol::kTcp, "ssh", 2222}, "127.0.0.1",
-                         origin_->local_addr().port(), false}});
+  agent_->set_services({{hubapi::DeclaredPort{route::PortProtocol::kTcp, "ssh", 2222},
+                         {HostPort{"127.0.0.1", origin_->local_addr().port()}},
+                         false}});
   const tunnel::StreamHeader header{addr("198.51.100.2:1234"), addr("203.0.113.1:2222"), "ssh",
                                     tunnel::StreamKind::kTcpPort, 1};
   auto stream = open(links_[0], std::string(as_text(encode(header))) + "hello");
@@ -86,7 +87,8 @@ TEST_F(AgentTest, OtherServicesAreDeclaredAndServedAtOnceAndOpenStreamsGoOn) {
   const auto declarations = std::ranges::count(events_, "declared");
   verdicts_ = {{"new.test", true, ""}};
   agent_->set_services({{hubapi::DeclaredService{*route::HostPattern::parse("new.test"), TlsMode::kTerminate},
-                         "127.0.0.1", origin_->local_addr().port(), false}});
+                         {HostPort{"127.0.0.1", origin_->local_addr().port()}},
+                         false}});
   expect_refused(open(links_[0], "term.test", TlsMode::kTerminate, "two"), tunnel::kStreamUnknownService);
   auto after = open(links_[0], "new.test", TlsMode::kTerminate, "three");
   auto fresh = accept_at_origin();
@@ -255,7 +257,8 @@ TEST_F(AgentTest, AStreamOfAnEdgeThatIsNotNamedAnyMoreIsRefused) {
   const Config config{
       .token = {{}, key(9).public_key(), {}, {}, key(7)},
       .services = {{hubapi::DeclaredService{*route::HostPattern::parse("term.test"), TlsMode::kTerminate},
-                    "127.0.0.1", origin_->local_addr().port(), false}},
+                    {HostPort{"127.0.0.1", origin_->local_addr().port()}},
+                    false}},
       .options = {}};
   Counters counters;
   UdpServer udp(loop_, config, counters, tasks_);

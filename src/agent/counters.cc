@@ -49,6 +49,7 @@ void report(const Counters& counters, Metrics& metrics) {
                        {"unknown_service", counters.refused_service},
                        {"origin_unreachable", counters.origin_unreachable},
                        {"origin_timeout", counters.origin_timeout},
+                       {"origin_not_trusted", counters.origin_not_trusted},
                        {"origin_lost", counters.origin_lost},
                        {"origin_reset", counters.socket_reset},
                        {"stream_reset", counters.stream_reset},
@@ -89,6 +90,10 @@ void report(const Counters& counters, Metrics& metrics) {
                        {"stream_stalled", counters.udp_dropped_stream_stalled},
                        {"malformed", counters.udp_dropped_malformed},
                    });
+
+  metrics.counters("culvert_agent_health_checks_total", "Health checks of origins, by their result.",
+                   "result",
+                   {{"passed", counters.health_checks_passed}, {"failed", counters.health_checks_failed}});
 }
 
 void report(const State& state, Metrics& metrics) {
@@ -96,6 +101,8 @@ void report(const State& state, Metrics& metrics) {
                 state.has_lease ? 1 : 0);
   metrics.gauges("culvert_agent_services", "Services of the agent, by whether the hub accepts them.", "state",
                  {{"accepted", state.services_accepted}, {"refused", state.services_refused}});
+  metrics.gauge("culvert_agent_unhealthy_services", "Services whose origin does not work now.",
+                static_cast<double>(state.services_unhealthy));
   metrics.gauges("culvert_agent_edges", "Edges that the hub names, and those of them with an open tunnel.",
                  "state", {{"named", state.edges_named}, {"connected", state.edges_connected}});
   metrics.gauge("culvert_agent_streams", "Streams that are served now.", static_cast<double>(state.streams));

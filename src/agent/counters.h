@@ -27,7 +27,8 @@ struct Counters {
   uint64_t refused_service = 0;  // none with this hostname and mode
   uint64_t origin_unreachable = 0;
   uint64_t origin_timeout = 0;
-  uint64_t origin_lost = 0;  // before it had taken the first bytes
+  uint64_t origin_not_trusted = 0;  // its certificate
+  uint64_t origin_lost = 0;         // before it had taken the first bytes
   uint64_t finished = 0;
   uint64_t socket_reset = 0;
   uint64_t stream_reset = 0;
@@ -55,6 +56,10 @@ struct Counters {
   uint64_t udp_dropped_stream_stalled = 0;  // a long one, while the edge reads none
   uint64_t udp_dropped_malformed = 0;       // from an edge, or of no channel
 
+  // Of the health checks.
+  uint64_t health_checks_passed = 0;
+  uint64_t health_checks_failed = 0;
+
   void count(const tunnel::PumpResult& result);
 };
 
@@ -63,6 +68,7 @@ struct State {
   bool has_lease = false;
   size_t services_accepted = 0;
   size_t services_refused = 0;  // all of them without a lease
+  size_t services_unhealthy = 0;
   size_t edges_named = 0;
   size_t edges_connected = 0;
   size_t streams = 0;

@@ -73,6 +73,12 @@ void EdgeLink::stop() {
   for (const TunnelPtr& tunnel : tunnels_) drain(*tunnel);
 }
 
+// An edge that does not take the message gives the service its clients as before.
+void EdgeLink::tell(const tunnel::Health& health) {
+  if (joining_) (void)joining_->control.send(health);
+  for (const TunnelPtr& tunnel : tunnels_) (void)tunnel->control.send(health);
+}
+
 // A tunnel on which the message does not fit ends by its agent's goodbye.
 void EdgeLink::drain(Tunnel& tunnel) { (void)tunnel.control.send(tunnel::Drain{}); }
 
@@ -85,7 +91,7 @@ bool EdgeLink::answers() const {
   const auto heard = [this](const endpoint::Connection& connection) {
     return connection.last_heard() > stopped_at_;
   };
-  return (joining_ && heard(*joining_)) ||
+  return (joining_ && heard(*joining_->connection)) ||
          std::ranges::any_of(tunnels_, [&](const TunnelPtr& tunnel) { return heard(*tunnel->connection); });
 }
 
@@ -144,9 +150,12 @@ net::Task<Result<EdgeLink::TunnelPtr>> EdgeLink::dial() {
       std::make_shared<tunnel::UdpChannels>(
           connection, [&counters = agent_.counters] { ++counters.udp_dropped_malformed; }),
       HostPort{});
-  auto sent = tunnel->control.send(tunnel::Hello{.agent_version = kVersion});
+  auto sent =
+      tunnel->control.send(tunnel::Hello{.agent_version = kVersion, .share = agent_.config.options.share});
   if (!sent) co_return std::unexpected(sent.error());
-  joining_ = connection;
+  // Behind the hello, so that the edge knows before it gives the first client.
+  for (const tunnel::Health& health : agent_.health.unhealthy()) (void)tunnel->control.send(health);
+  joining_ = tunnel;
   auto message = co_await tunnel->control.receive(agent_.loop.now() + kWelcomeDeadline);
   if (!message) {
     if (connection->is_open()) {

@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/counters.h"
+#include "agent/health_checks.h"
 #include "agent/lease_keeper.h"
 #include "agent/lifetime.h"
 #include "agent/network_mover.h"
@@ -35,6 +36,7 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
     LeaseKeeper& leases;
     StreamServer& streams;
     Readiness& readiness;
+    HealthChecks& health;
     AgentObserver& observer;
     NetworkMover& network;
     Random& random;
@@ -49,6 +51,8 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
   net::Task<> run();
   // Closes the tunnels if the hub no longer names the edge.
   void lease_changed();
+  // Tells the edge what has changed of the origin of a service.
+  void tell(const tunnel::Health& health);
   // Ends the waits of run(), once the lifetime says so, and asks the edge to open no more streams.
   void stop();
   // An edge has welcomed the agent, and the tunnel is open.
@@ -89,9 +93,9 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
 
   const Parts agent_;
   const EndpointId edge_;
-  endpoint::ConnectionPtr joining_;  // between hello and welcome: the edge may open streams before we know
-  std::set<TunnelPtr> tunnels_;      // that serve
-  net::Notify changed_;              // a tunnel drains or has closed
+  TunnelPtr joining_;            // between hello and welcome: the edge may open streams before we know
+  std::set<TunnelPtr> tunnels_;  // that serve
+  net::Notify changed_;          // a tunnel drains or has closed
   TimePoint stopped_at_ = TimePoint::max();
 };
 

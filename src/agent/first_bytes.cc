@@ -57,7 +57,8 @@ const char* hint(Refusal refusal) {
              "for this service";
     case Refusal::kHttps:
       return "the origin expects TLS, but tls_mode terminate sends it plain HTTP; give the origin's HTTP "
-             "port, or set tls_mode to passthrough for this service";
+             "port, or origin_server_name for TLS with the origin, or set tls_mode to passthrough for this "
+             "service";
   }
   return "";
 }

@@ -23,6 +23,16 @@ void describe(SettingsBuilder& settings, Options& options) {
   settings.add({.name = "udp-idle-timeout",
                 .help = "how long a flow of a UDP service is kept without a datagram in either direction"},
                options.udp_idle_timeout, std::chrono::seconds(1));
+  settings.add(
+      {.name = "priority",
+       .help = "the order in which agents of a service get its connections, the lowest number first",
+       .details =
+           "Agents with a higher number get connections only while none with a lower one is connected, "
+           "answers and has a healthy origin."},
+      options.share.priority, 0, route::Share::kMaxPriority);
+  settings.add(
+      {.name = "weight", .help = "the agent's part of the connections among agents of the same priority"},
+      options.share.weight, 1, route::Share::kMaxWeight);
   tunnel::describe(settings, options.pump);
 }
 

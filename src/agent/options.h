@@ -1,6 +1,7 @@
 #pragma once
 #include "base/clock.h"
 #include "base/settings.h"
+#include "route/picker.h"
 #include "tunnel/pump_limits.h"
 
 namespace culvert::agent {
@@ -15,6 +16,7 @@ struct Options {
   size_t max_udp_flows = 4096;
   Duration udp_idle_timeout = std::chrono::seconds(60);
   tunnel::PumpLimits pump = {};
+  route::Share share = {};  // among the agents of a service
 };
 
 // Section [agent].

@@ -180,8 +180,9 @@ net::Task<Readiness::Answer> Readiness::ask_port(HostPort place, const Service& 
   if (!socket) co_return Answer{.reason = socket.error().message};
   while (streams_.reached(service) == reached_before) {
     if ((*socket)->peer_has_ended() || loop_.now() >= deadline) {
-      co_return Answer{.origin_is_silent = true,
-                       .reason = fmt::format("no connection reached its origin {}", origin_text(service))};
+      co_return Answer{
+          .origin_is_silent = true,
+          .reason = fmt::format("no connection reached its origin {}", service.origin.to_string())};
     }
     co_await net::sleep_for(loop_, kLook);
   }
@@ -203,7 +204,7 @@ net::Task<Readiness::Answer> Readiness::ask_web(HostPort place, const Service& s
   if (!may_be_the_edge || streams_.answered(service) > answered_before)
     co_return Answer{.answered = true, .reason = {}};
   co_return Answer{.origin_is_silent = true,
-                   .reason = fmt::format("its origin {} does not answer", origin_text(service))};
+                   .reason = fmt::format("its origin {} does not answer", service.origin.to_string())};
 }
 
 void Readiness::silent(const Service& service, Answer answer, TimePoint since) {

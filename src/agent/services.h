@@ -7,12 +7,13 @@
 
 namespace culvert::agent {
 
-std::string origin_text(const Service& service);  // "localhost:3000", "[::1]:3000"
-
-// The short form "app.example.com=localhost:3000[,terminate|,passthrough][,proxy=v2|,proxy=none]".
+// The short form "app.example.com=ORIGIN[,terminate|,passthrough][,OPTION]...", with an origin like
+// "localhost:3000" or "unix:/run/app.sock", and the options "proxy=v2" or "proxy=none", "tls=NAME" and
+// "insecure", and "health=" with "tcp", "tls", "http" or a path.
 Result<Service> parse_service(std::string_view text);
 
-// The short form "ssh=localhost:22[,port=2222][,proxy=v2|,proxy=none]"; without a port the hub picks one.
+// The short form "ssh=ORIGIN[,port=2222][,OPTION]..."; without a port the hub picks one. A UDP service has an
+// origin "HOST:PORT", and of the options only "proxy=".
 Result<Service> parse_port_service(route::PortProtocol protocol, std::string_view text);
 
 // What one agent may declare. kInvalid names the hostname, name or port that two services claim, or the limit

@@ -27,13 +27,12 @@ TEST(Services, ReadsTheWholeShape) {
   ASSERT_EQ(services->size(), 4u);
   const Service& a = (*services)[0];
   EXPECT_EQ(a.name(), "app.example.com");
-  EXPECT_EQ(a.origin_host, "localhost");
-  EXPECT_EQ(a.origin_port, 3000);
+  EXPECT_EQ(a.origin, (Origin{HostPort{"localhost", 3000}}));
   EXPECT_EQ(a.kind(), StreamKind::kPassthrough);
   EXPECT_TRUE(a.proxy_protocol);
   const Service& b = (*services)[1];
-  EXPECT_EQ(b.origin_host, "::1");
-  EXPECT_EQ(origin_text(b), "[::1]:443");
+  EXPECT_EQ(b.origin, (Origin{HostPort{"::1", 443}}));
+  EXPECT_EQ(b.origin.to_string(), "[::1]:443");
   EXPECT_EQ(b.kind(), StreamKind::kTerminate);
   EXPECT_FALSE(b.proxy_protocol);
   EXPECT_EQ((*services)[2].kind(), StreamKind::kTerminate);
@@ -162,6 +161,33 @@ TEST(UdpService, ShortFormAndJsonSayTheSame) {
   ASSERT_TRUE(services) << services.error().message;
   EXPECT_EQ((*services)[0], *full);
   EXPECT_FALSE(parse_udp("dns=localhost:53")->proxy_protocol);
+}
+
+TEST(UdpService, HasAnOriginOfAHostAndPortOnly) {
+  const std::vector<std::pair<std::string, std::string>> short_forms{
+      {"dns", "give name=host:port, e.g. dns="},
+      {"dns=unix:/run/dns.sock", "is a unix socket, which a UDP service cannot use"},
+      {"dns=x:53,tls=a.test", "tls: the agent speaks no TLS with the origin of a UDP service"},
+      {"dns=x:53,insecure", "insecure: the agent speaks no TLS with the origin of a UDP service"},
+      {"dns=x:53,health=tcp", "health: the origin of a UDP service cannot be checked"},
+      {"dns=x:53,terminate", "may follow ,port=2222, ,proxy=v2 or ,proxy=none"}};
+  for (const auto& [text, expected] : short_forms) {
+    auto service = parse_udp(text);
+    ASSERT_FALSE(service) << text;
+    EXPECT_THAT(service.error().message, HasSubstr(expected)) << text;
+  }
+  const std::vector<std::pair<std::string, std::string>> members{
+      {R"("origin":"unix:@dns")", "origin: \"unix:@dns\" is a unix socket, which a UDP service cannot use"},
+      {R"("origin":"x:53","origin_server_name":"a.test")",
+       "origin_server_name: the agent speaks no TLS with the origin of a UDP service"},
+      {R"("origin":"x:53","origin_tls":"insecure")",
+       "origin_tls: the agent speaks no TLS with the origin of a UDP service"},
+      {R"("origin":"x:53","health":"/up")", "health: the origin of a UDP service cannot be checked"}};
+  for (const auto& [text, expected] : members) {
+    auto services = parse_services(R"([{"protocol":"udp","name":"dns",)" + text + "}]");
+    ASSERT_FALSE(services) << text;
+    EXPECT_THAT(services.error().message, HasSubstr(expected)) << text;
+  }
 }
 
 TEST(TcpService, ErrorsNameWhatIsWrong) {

@@ -17,6 +17,8 @@ std::string to_json(const Status& status) {
     service["status"] = each.state;
     if (!each.reason.empty()) service["reason"] = each.reason;
     if (each.others > 0) service["others"] = each.others;
+    if (!each.health.empty()) service["health"] = each.health;
+    if (!each.health_reason.empty()) service["health_reason"] = each.health_reason;
     services.push_back(std::move(service));
   }
   for (const Status::Edge& each : status.edges) {

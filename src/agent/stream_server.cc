@@ -1,10 +1,10 @@
 #include "agent/stream_server.h"
 
 #include <array>
+#include <utility>
 
 #include "agent/http_tap.h"
 #include "base/log.h"
-#include "net/tcp.h"
 #include "tunnel/protocol.h"
 #include "wire/proxy_protocol.h"
 
@@ -78,15 +78,6 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, std::shared_ptr<tunn
     udp_.serve(std::move(channels), std::move(stream), header, accepted->rest);
     co_return ended();
   }
-  auto origin = co_await reach_origin(*service);
-  if (!origin) {
-    bool timed_out = origin.error().code == ErrorCode::kTimeout;
-    refuse(*stream, timed_out ? tunnel::kStreamOriginTimeout : tunnel::kStreamOriginUnreachable,
-           timed_out ? counters_.origin_timeout : counters_.origin_unreachable);
-    co_return ended();
-  }
-
-  // The PROXY header and the client's first bytes leave as one segment.
   Bytes first;
   if (service->proxy_protocol) {
     auto encoded = proxy_header(header);
@@ -96,9 +87,19 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, std::shared_ptr<tunn
     }
     first = std::move(*encoded);
   }
+  // Where there is no TLS, the PROXY header and the client's first bytes leave as one segment.
+  Bytes before_tls;
+  if (service->origin.tls) before_tls = std::exchange(first, {});
+  auto origin = co_await reach_origin(*service, std::move(before_tls));
+  if (origin.fault) {
+    refuse_unreached(*stream, origin.fault->kind);
+    co_return ended();
+  }
+
   first.insert(first.end(), accepted->rest.begin(), accepted->rest.end());
   if (!first.empty()) {
-    auto written = co_await net::write_all(**origin, first, loop_.now() + config_.options.origin_timeout);
+    auto written =
+        co_await net::write_all(*origin.stream, first, loop_.now() + config_.options.origin_timeout);
     // An origin that takes nothing may have answered: the pump finds out.
     if (!written && written.error().code != ErrorCode::kReset) {
       refuse(*stream, tunnel::kStreamOriginReset, counters_.origin_lost);
@@ -106,7 +107,7 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, std::shared_ptr<tunn
     }
     if (written) counters_.moved.add_to_socket(accepted->rest.size());
   }
-  start_pump(std::move(stream), std::move(*origin), *service, header, accepted->rest);
+  start_pump(std::move(stream), std::move(origin.stream), *service, header, accepted->rest);
 }
 
 net::Task<Result<StreamServer::Accepted>> StreamServer::read_header(endpoint::StreamPtr stream) {
@@ -126,30 +127,40 @@ net::Task<Result<StreamServer::Accepted>> StreamServer::read_header(endpoint::St
   }
 }
 
-net::Task<Result<std::unique_ptr<net::ByteStream>>> StreamServer::reach_origin(const Service& service) {
-  TimePoint deadline = loop_.now() + config_.options.origin_timeout;
-  auto origin = co_await net::tcp_connect(loop_, service.origin_host, service.origin_port, deadline);
+net::Task<Reached> StreamServer::reach_origin(const Service& service, Bytes before_tls) {
+  const TimePoint deadline = loop_.now() + config_.options.origin_timeout;
+  auto origin = co_await reach(loop_, service.origin, std::move(before_tls), deadline);
   OriginState& state = origins_.at(&service);
-  state.fault = origin ? "" : origin.error().message;
+  state.fault = origin.fault;
   state.failed_at = loop_.now();
-  if (origin) ++state.reached;
-  if (!origin && !stopping_ && state.unreachable_lines.allow(loop_.now())) {
-    log_warn("origin_unreachable",
-             "service={} origin={} reason={} hint=\"start the service there, or correct its origin\"",
-             quoted(service.name()), origin_text(service), quoted(origin.error().message));
+  if (!origin.fault) ++state.reached;
+  if (stopping_) co_return origin;
+  if (origin.fault && state.unreachable_lines.allow(loop_.now())) {
+    const bool is_trusted = origin.fault->kind != OriginFault::Kind::kNotTrusted;
+    log_warn(is_trusted ? "origin_unreachable" : "origin_not_trusted",
+             "service={} origin={} reason={} hint={}", quoted(service.name()), service.origin.to_string(),
+             quoted(origin.fault->reason), quoted(origin.fault->hint));
   }
+  if (on_origin_) on_origin_(service, origin.fault);
   co_return origin;
 }
 
-std::vector<std::string> StreamServer::origin_faults() const {
-  std::vector<std::string> faults;
-  for (const Service& service : config_.services) {
-    const OriginState& state = origins_.at(&service);
-    if (state.fault.empty() || loop_.now() - state.failed_at > kFaultMemory) continue;
-    faults.push_back(fmt::format("the origin {} of {} cannot be reached: {}", origin_text(service),
-                                 service.name(), state.fault));
+std::optional<OriginFault> StreamServer::origin_fault(const Service& service) const {
+  const OriginState& state = origins_.at(&service);
+  const bool is_remembered = state.fault && loop_.now() - state.failed_at <= kFaultMemory;
+  return is_remembered ? state.fault : std::nullopt;
+}
+
+void StreamServer::refuse_unreached(quic::Stream& stream, OriginFault::Kind kind) {
+  switch (kind) {
+    case OriginFault::Kind::kTimeout:
+      return refuse(stream, tunnel::kStreamOriginTimeout, counters_.origin_timeout);
+    case OriginFault::Kind::kNotTrusted:
+      return refuse(stream, tunnel::kStreamOriginUntrusted, counters_.origin_not_trusted);
+    case OriginFault::Kind::kNotReached:
+    case OriginFault::Kind::kBadAnswer:
+      return refuse(stream, tunnel::kStreamOriginUnreachable, counters_.origin_unreachable);
   }
-  return faults;
 }
 
 void StreamServer::refuse(quic::Stream& stream, quic::AppCode code, uint64_t& counter) {
@@ -198,11 +209,30 @@ void StreamServer::start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::B
 void StreamServer::pump_ended(const Service& service, const FirstBytes& first_bytes,
                               const tunnel::PumpResult& result) {
   counters_.count(result);
+  const bool is_tls_refused = service.origin.tls && first_bytes.is_empty() && !result.socket_error.empty();
+  if (is_tls_refused) return tls_refused(service, result.socket_error);
   bool origin_ended = result.end == tunnel::PumpEnd::kFinished || result.end == tunnel::PumpEnd::kSocketReset;
   auto refusal = first_bytes.verdict(origin_ended);
   if (!refusal || !origins_.at(&service).refusal_lines.allow(loop_.now())) return;
   log_warn("origin_refused_first_bytes", "service={} origin={} hint={}", quoted(service.name()),
-           origin_text(service), quoted(hint(*refusal)));
+           service.origin.to_string(), quoted(hint(*refusal)));
+}
+
+// In TLS 1.3 a client has ended its handshake before the server has seen its certificate, so a server that
+// wants another answers the first bytes with an alert.
+void StreamServer::tls_refused(const Service& service, const std::string& reason) {
+  OriginState& state = origins_.at(&service);
+  state.failed_at = loop_.now();
+  state.fault =
+      OriginFault{.kind = OriginFault::Kind::kNotReached,
+                  .reason = fmt::format("it ended TLS without an answer: {}", reason),
+                  .hint =
+                      "if it wants a client certificate, give one that it accepts as origin_cert_file "
+                      "and origin_key_file",
+                  .summary = "it ended TLS without an answer"};
+  if (!state.refusal_lines.allow(loop_.now())) return;
+  log_warn("origin_refused_tls", "service={} origin={} reason={} hint={}", quoted(service.name()),
+           service.origin.to_string(), quoted(state.fault->reason), quoted(state.fault->hint));
 }
 
 void StreamServer::ended() {

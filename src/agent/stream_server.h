@@ -48,8 +48,11 @@ class StreamServer {
   void set_ended_callback(std::function<void()> callback) { on_ended_ = std::move(callback); }
   // A request that the agent itself sent through its public address: its target is not reported.
   void ignore_target(std::string target) { ignored_target_ = std::move(target); }
-  // The origins that the last connection to them did not reach, within kFaultMemory; one reason each.
-  std::vector<std::string> origin_faults() const;
+  // Called with what became of each attempt to reach the origin of a service; nullopt: it was reached.
+  using OriginCallback = std::function<void(const Service&, const std::optional<OriginFault>&)>;
+  void set_origin_callback(OriginCallback callback) { on_origin_ = std::move(callback); }
+  // Why the last connection did not reach the origin, within kFaultMemory.
+  std::optional<OriginFault> origin_fault(const Service& service) const;
   // Connections of this service that its origin has taken.
   uint64_t reached(const Service& service) const { return origins_.at(&service).reached; }
   // Of these, those on which it has sent something.
@@ -62,7 +65,7 @@ class StreamServer {
     RateLimit refusal_lines{1, std::chrono::minutes(1)};
     uint64_t reached = 0;
     uint64_t answered = 0;
-    std::string fault = {};  // of the last attempt to connect; empty: it succeeded
+    std::optional<OriginFault> fault = {};  // of the last attempt; nullopt: it succeeded
     TimePoint failed_at = {};
   };
   struct Accepted {
@@ -71,11 +74,13 @@ class StreamServer {
   };
 
   net::Task<Result<Accepted>> read_header(endpoint::StreamPtr stream);
-  net::Task<Result<std::unique_ptr<net::ByteStream>>> reach_origin(const Service& service);
+  net::Task<Reached> reach_origin(const Service& service, Bytes before_tls);
+  void refuse_unreached(quic::Stream& stream, OriginFault::Kind kind);
   void refuse(quic::Stream& stream, quic::AppCode code, uint64_t& counter);
   void start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::ByteStream> origin, const Service& service,
                   const tunnel::StreamHeader& header, ByteView first);
   void pump_ended(const Service& service, const FirstBytes& first_bytes, const tunnel::PumpResult& result);
+  void tls_refused(const Service& service, const std::string& reason);
   void ended();
 
   net::EventLoop& loop_;
@@ -89,6 +94,7 @@ class StreamServer {
   Bytes scratch_;  // shared by all pumps of the loop
   std::string ignored_target_;
   std::function<void()> on_ended_;
+  OriginCallback on_origin_;
   size_t active_ = 0;
   size_t connected_ = 0;
   bool stopping_ = false;

@@ -140,16 +140,17 @@ UdpServer::Flows::Entry* UdpServer::begin(Channel& channel, const tunnel::UdpDat
 net::Task<> UdpServer::find_origin(uint64_t id) {
   const Flows::Entry* begun = flows_.find(id);
   if (begun == nullptr) co_return;
-  const Service& service = *begun->flow.service;  // it outlives the flow
-  auto found = co_await net::resolve(loop_, service.origin_host, service.origin_port,
-                                     loop_.now() + config_.options.origin_timeout);
+  const Service& service = *begun->flow.service;                     // it outlives the flow
+  const HostPort& place = std::get<HostPort>(service.origin.place);  // by check_place()
+  auto found =
+      co_await net::resolve(loop_, place.host, place.port, loop_.now() + config_.options.origin_timeout);
   Flows::Entry* entry = flows_.find(id);
   if (entry == nullptr) co_return;
   if (!found) {
     ++counters_.udp_dropped_unresolved;
     if (failure_lines_.allow(loop_.now())) {
       log_warn("origin_unreachable", "service={} origin={} reason={}", quoted(service.name()),
-               origin_text(service), quoted(found.error().message));
+               service.origin.to_string(), quoted(found.error().message));
     }
     co_return end_flow(id);
   }

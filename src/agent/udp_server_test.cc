@@ -55,7 +55,8 @@ class UdpServerTest : public AgentTest, public UdpChannel::Owner {
   }
 
   static Service dns(std::string host, uint16_t port, bool proxy = false) {
-    return {hubapi::DeclaredPort{route::PortProtocol::kUdp, "dns", 53}, std::move(host), port, proxy};
+    return {
+        hubapi::DeclaredPort{route::PortProtocol::kUdp, "dns", 53}, {HostPort{std::move(host), port}}, proxy};
   }
   void start_with(const Service& service, Options options = {}) {
     verdicts_ = {};

@@ -3,6 +3,7 @@
 #include "agent/services.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "net/platform.h"
 
 namespace culvert::cli {
 namespace {
@@ -41,8 +42,12 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
   token_.describe(builder);
   builder.add({.name = "service",
                .help = "a service; MODE is passthrough or terminate, P is v2 or none; may be repeated",
-               .details = "In the variable, services are separated by blanks.",
-               .value_name = "HOSTNAME=HOST:PORT[,MODE][,proxy=P]",
+               .details =
+                   "The origin is HOST:PORT, unix:/PATH or unix:@NAME. Further options: tls=NAME speaks TLS "
+                   "with the origin and expects a certificate for that name, with insecure of anybody; "
+                   "health=/PATH, health=tcp or health=tls asks the origin every 10s whether it works. In "
+                   "the variable, services are separated by blanks.",
+               .value_name = "HOSTNAME=ORIGIN[,MODE][,proxy=P][,OPTION]",
                .example = "app.example.com=localhost:3000,terminate",
                .form = SettingForm::kList,
                .separator = ' ',
@@ -53,44 +58,51 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
                  short_services_.push_back(std::move(*service));
                  return {};
                }});
-  builder.add({.name = "tcp-service",
-               .help = "a service at a TCP port of the edges; P is v2 or none; may be repeated",
-               .details =
-                   "Without a port the hub picks one, and keeps it for this name. In the variable, services "
-                   "are separated by blanks.",
-               .value_name = "NAME=HOST:PORT[,port=N][,proxy=P]",
-               .example = "ssh=localhost:22,port=2222",
-               .form = SettingForm::kList,
-               .separator = ' ',
-               .may_change = true,
-               .apply = [this](std::string_view text) -> Result<> {
-                 auto service = agent::parse_port_service(route::PortProtocol::kTcp, text);
-                 if (!service) return std::unexpected(service.error());
-                 short_services_.push_back(std::move(*service));
-                 return {};
-               }});
-  builder.add({.name = "udp-service",
-               .help = "a service at a UDP port of the edges; P is v2 or none; may be repeated",
-               .details =
-                   "Without a port the hub picks one, and keeps it for this name. In the variable, services "
-                   "are separated by blanks.",
-               .value_name = "NAME=HOST:PORT[,port=N][,proxy=P]",
-               .example = "dns=localhost:53,port=53",
-               .form = SettingForm::kList,
-               .separator = ' ',
-               .may_change = true,
-               .apply = [this](std::string_view text) -> Result<> {
-                 auto service = agent::parse_port_service(route::PortProtocol::kUdp, text);
-                 if (!service) return std::unexpected(service.error());
-                 short_services_.push_back(std::move(*service));
-                 return {};
-               }});
+  builder.add(
+      {.name = "tcp-service",
+       .help = "a service at a TCP port of the edges; P is v2 or none; may be repeated",
+       .details =
+           "Without a port the hub picks one, and keeps it for this name. The origin and further options are "
+           "as those of a service. In the variable, services are separated by blanks.",
+       .value_name = "NAME=ORIGIN[,port=N][,proxy=P][,OPTION]",
+       .example = "ssh=localhost:22,port=2222",
+       .form = SettingForm::kList,
+       .separator = ' ',
+       .may_change = true,
+       .apply = [this](std::string_view text) -> Result<> {
+         auto service = agent::parse_port_service(route::PortProtocol::kTcp, text);
+         if (!service) return std::unexpected(service.error());
+         short_services_.push_back(std::move(*service));
+         return {};
+       }});
+  builder.add(
+      {.name = "udp-service",
+       .help = "a service at a UDP port of the edges; P is v2 or none; may be repeated",
+       .details = "Without a port the hub picks one, and keeps it for this name. The origin can be neither a "
+                  "unix socket nor behind TLS, and has no health check. In the variable, services are "
+                  "separated by blanks.",
+       .value_name = "NAME=HOST:PORT[,port=N][,proxy=P]",
+       .example = "dns=localhost:53,port=53",
+       .form = SettingForm::kList,
+       .separator = ' ',
+       .may_change = true,
+       .apply = [this](std::string_view text) -> Result<> {
+         auto service = agent::parse_port_service(route::PortProtocol::kUdp, text);
+         if (!service) return std::unexpected(service.error());
+         short_services_.push_back(std::move(*service));
+         return {};
+       }});
   builder.add(
       {.name = "services",
        .help = "services as a JSON array of {hostname, origin, tls_mode, proxy_protocol}",
        .details =
            "Or of {protocol, name, origin, listen_port, proxy_protocol} for a port, where the protocol "
-           "is \"tcp\" or \"udp\". In a file they may also be `[[agent.services]]` tables, see below.",
+           "is \"tcp\" or \"udp\". With origin_server_name the agent speaks TLS with the origin: "
+           "origin_ca_file instead of the system's roots, origin_cert_file and origin_key_file to show a "
+           "certificate, origin_tls \"insecure\" to check none. health is \"tcp\", \"tls\", \"http\", a "
+           "path, "
+           "or an object {check, path, interval, timeout, fall, rise}. With \"udp\" the origin is a host and "
+           "port, without TLS and health. In a file they may also be `[[agent.services]]` tables, see below.",
        .value_name = "JSON",
        .example = R"([{"hostname": "app.example.com", "origin": "localhost:3000"}])",
        .variable = "CULVERT_AGENT_SERVICES",
@@ -136,6 +148,8 @@ Result<std::vector<agent::Service>> AgentCommand::collect_services() const {
   }
   auto valid = agent::check_services(services);
   if (!valid) return fail(ErrorCode::kInvalid, "services: {}", valid.error().message);
+  auto loaded = agent::load_origin_files(services, net::system_platform().unix_now());
+  if (!loaded) return fail(loaded.error().code, "services: {}", loaded.error().message);
   return services;
 }
 

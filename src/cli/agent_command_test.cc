@@ -17,7 +17,7 @@ TEST(AgentCommand, CollectsServicesFromEverySource) {
   ASSERT_EQ(config.services.size(), 3u);
   EXPECT_EQ(config.services[0].name(), "a.com");
   EXPECT_EQ(config.services[1].kind(), tunnel::StreamKind::kTerminate);
-  EXPECT_EQ(config.services[2].origin_port, 3);
+  EXPECT_EQ(std::get<HostPort>(config.services[2].origin.place).port, 3);
   EXPECT_EQ(config.options.max_streams, 5u);
   EXPECT_EQ(config.options.origin_timeout, 3s);
   EXPECT_EQ(config.options.pump.idle, 4h);

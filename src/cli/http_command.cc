@@ -120,7 +120,7 @@ void HttpCommand::request(const agent::RequestLine& line) {
 
 bool HttpCommand::service_silent(const agent::Silence& silence) {
   if (!silence.is_the_origin) return AgentObserver::service_silent(silence);
-  print_message("waiting for {}: nothing answers there yet", agent::origin_text(silence.service));
+  print_message("waiting for {}: nothing answers there yet", silence.service.origin.to_string());
   return true;
 }
 
@@ -218,7 +218,7 @@ Result<> HttpCommand::run() {
   }
   agent::Config config{.token = *token_, .services = {}};
   config.services.push_back(
-      {hubapi::DeclaredService{*hostname_, route::TlsMode::kTerminate}, origin_->host, origin_->port, false});
+      {hubapi::DeclaredService{*hostname_, route::TlsMode::kTerminate}, {*origin_}, false});
   agent::Agent agent(*loop_, std::move(config), *this);
   running_ = &agent;
   auto served = run_in_foreground(*loop_, agent, ops_);

@@ -40,10 +40,10 @@ std::string joined(const json::array& array) {
 }
 
 Colour colour_of(std::string_view status) {
-  constexpr std::string_view kGood[] = {"accepted", "active", "followed", "live",
+  constexpr std::string_view kGood[] = {"accepted", "active", "followed", "healthy", "live",
                                         "ok",       "online", "ready",    "up"};
-  constexpr std::string_view kBad[] = {"away", "degraded", "down",    "expired", "failed",   "failing",
-                                       "lost", "offline",  "refused", "revoked", "suspended"};
+  constexpr std::string_view kBad[] = {"away", "degraded", "down",    "expired", "failed",    "failing",
+                                       "lost", "offline",  "refused", "revoked", "suspended", "unhealthy"};
   if (std::ranges::find(kGood, status) != std::end(kGood)) return Colour::kGreen;
   if (std::ranges::find(kBad, status) != std::end(kBad)) return Colour::kRed;
   return Colour::kNone;

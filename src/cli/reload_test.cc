@@ -9,6 +9,7 @@ namespace culvert::cli {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
 
@@ -112,6 +113,25 @@ TEST(Reload, AFlagIsAboveTheFile) {
   EXPECT_THAT(report->changed, IsEmpty());
 }
 
+TEST(Reload, AFileOfAnOriginThatIsBrokenChangesNothing) {
+  Fixture<AgentCommand> f;
+  const std::string services = f.file("services.json", R"([{"hostname":"a.eu","origin":"localhost:1"}])");
+  const std::string token_file = f.file("token", token().encode());
+  ASSERT_TRUE(f.resolve({"--token-file", token_file, "--services-file", services}));
+  const std::string ca = f.file("ca.pem", "no certificate");
+  (void)f.file("services.json",
+               fmt::format(R"([{{"hostname":"a.eu","origin":"localhost:1","tls_mode":"terminate",)"
+                           R"("origin_server_name":"in.eu","origin_ca_file":"{}"}}])",
+                           ca));
+  bool is_taken = false;
+  auto report = f.command.reload([&](const std::vector<agent::Service>&) { is_taken = true; });
+  ASSERT_FALSE(report);
+  EXPECT_FALSE(is_taken);
+  for (const std::string& part : {std::string("a.eu"), std::string("origin_ca_file"), ca})
+    EXPECT_THAT(report.error().message, HasSubstr(part));
+  EXPECT_FALSE(f.command.config().services[0].origin.tls);
+}
+
 TEST(Reload, AnAgentTakesItsServices) {
   Fixture<AgentCommand> f;
   const std::string services = f.file("services.json", R"([{"hostname":"a.eu","origin":"localhost:1"}])");
@@ -124,7 +144,7 @@ TEST(Reload, AnAgentTakesItsServices) {
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_THAT(report->changed, ElementsAre("services: 2, were 1"));
   ASSERT_EQ(taken.size(), 2u);
-  EXPECT_EQ(taken[0].origin_port, 2);
+  EXPECT_EQ(taken[0].origin.to_string(), "localhost:2");
   taken.clear();
   auto same = f.command.reload([&](std::vector<agent::Service> wanted) { taken = std::move(wanted); });
   EXPECT_THAT(same->changed, IsEmpty());

@@ -291,7 +291,8 @@ Result<std::string> format_agent_status(std::string_view text, const OutputOptio
                                          {"TLS", "tls_mode"},
                                          {"PORT", "listen_port"},
                                          {"STATUS", "status", Show::kStatus},
-                                         {"REASON", "reason"}}};
+                                         {"REASON", "reason"},
+                                         {"HEALTH", "health", Show::kStatus}}};
   const ListingInfo edges{.member = "edges",
                           .columns = {{"EDGE", "edge_id"},
                                       {"ADDRESSES", "addresses", Show::kList},

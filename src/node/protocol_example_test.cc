@@ -110,7 +110,7 @@ TEST(ProtocolDocument, HoldsTheControlMessages) {
   for (const tunnel::ControlMessage& message : std::initializer_list<tunnel::ControlMessage>{
            tunnel::Hello{.agent_version = "0.1.0"},
            tunnel::Welcome{.edge_version = "0.1.0", .public_addr = "hub.example.com:8443"}, tunnel::Drain{},
-           tunnel::Drained{}}) {
+           tunnel::Drained{}, tunnel::Health{"app.example.com", false, "it does not accept connections"}}) {
     Bytes bytes = tunnel::encode(message);
     EXPECT_THAT(document(), HasSubstr(as_text(ByteView(bytes).subspan(4))));
   }

@@ -10,8 +10,7 @@ agent::Config agent_config(const hubapi::InviteToken& token, const std::string& 
   agent::Config config{.token = token, .services = {}};
   config.services.push_back(
       {.face = hubapi::DeclaredService{route::HostPattern::parse(hostname).value(), mode},
-       .origin_host = "127.0.0.1",
-       .origin_port = origin_port,
+       .origin = {HostPort{"127.0.0.1", origin_port}},
        .proxy_protocol = false});
   return config;
 }

@@ -1,0 +1,24 @@
+#pragma once
+#include <string_view>
+
+#include "agent/agent.h"
+
+// What the JSON and the short forms of a service have in common.
+namespace culvert::agent {
+
+// "v2": true, "none": false.
+Result<bool> parse_proxy_protocol(std::string_view text);
+// What TLS passthrough needs for the client's address to be known; the others would not expect it.
+bool default_proxy_protocol(tunnel::StreamKind kind);
+// kInvalid: the clients of a service of this kind cannot be served by an origin there.
+Result<> check_place(const Origin& origin, tunnel::StreamKind kind);
+// kInvalid: of a service of this kind nothing speaks TLS with the origin.
+Result<> check_has_tls(tunnel::StreamKind kind);
+// As check_has_tls(); or nothing does with such a name.
+Result<> check_origin_tls(const OriginTls& tls, tunnel::StreamKind kind);
+// "tcp", "tls", "http" with the path "/", or a path like "/healthz".
+Result<HealthCheck> parse_health(std::string_view text);
+// kInvalid: of such a service the origin cannot be asked in this way. `service` is complete otherwise.
+Result<> check_health(const HealthCheck& health, const Service& service);
+
+}  // namespace culvert::agent
