@@ -1,4 +1,5 @@
 """PostgreSQL of Debian's package, in a directory of its own, on a unix socket that every namespace reaches."""
+import contextlib
 import os
 import pwd
 import signal
@@ -38,19 +39,19 @@ class Postgres:
             assert time.monotonic() < deadline, "PostgreSQL does not start"
             time.sleep(0.05)
 
-    def _processes(self):
-        """The server's, the postmaster first: once it stands still there are no new ones."""
-        yield self.process.pid
-        yield from map(int, Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split())
+    def _signal(self, number):
+        """To all of the server's processes, the postmaster first: once it stands still there are no new ones. One that has ended needs none."""
+        self.process.send_signal(number)
+        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), number)
 
     def freeze(self):
         """It neither answers nor closes anything, as a host that has lost its disk or its network."""
-        for pid in self._processes():
-            os.kill(pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self):
-        for pid in self._processes():
-            os.kill(pid, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def stop(self, how=signal.SIGQUIT):
         if self.process:
