@@ -202,7 +202,8 @@ int run(const Options& options) {
 
   agent::Config config{.token = {{"https://bench.test"}, edge_key.public_key(), {}, {}, agent_key},
                        .services = {{hubapi::DeclaredService{options.hostname, route::TlsMode::kPassthrough},
-                                     options.origin.host, options.origin.port, false}}};
+                                     {options.origin},
+                                     false}}};
   config.options.max_streams = 100'000;
   Agent agent(agent_key, std::move(config), options.address, edge_key.public_key());
   agent.start([&loop, &changes] {
