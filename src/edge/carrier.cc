@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "edge/answers.h"
+#include "edge/first_request.h"
 #include "tls/tls.h"
 #include "tunnel/protocol.h"
 #include "tunnel/stream_header.h"
@@ -227,6 +228,8 @@ void Carrier::carry(PublicConnection connection, const route::Route& route, Open
   config.return_refused_socket = true;
   config.limits = context_.shared.config.options.pump;
   config.return_unanswered = opened.is_repeatable;
+  if (connection.kind == tunnel::StreamKind::kTerminate && config.initial.size() == opened.header_size)
+    config.may_repeat = may_be_repeated;
   config.moved = &moved_;
   config.on_done = [this, id = connection.id](tunnel::PumpResult result) { ended(id, std::move(result)); };
   connection.received = {};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/check.h"
 #include "tunnel/protocol.h"
@@ -111,8 +112,6 @@ void Pump::move_to_stream() {
     if (broke) return end(PumpEnd::kSocketReset, config_.abort_code);
     if (to_stream_ == ToStream::kFlowing) {
       to_stream_ = ToStream::kStopped;
-      initial_sent_ = config_.initial.size();
-      something_moved();
       finish_if_done();
     }
   }
@@ -127,8 +126,8 @@ void Pump::move_to_stream() {
     net::IoResult got = config_.socket->try_read(config_.scratch.first(room));
     switch (got.status) {
       case net::IoStatus::kOk: {
-        something_moved();
         ByteView data = config_.scratch.first(got.bytes);
+        if (!keep_for_another(data)) something_moved();
         size_t taken = stream.write(data);
         CHECK(taken == data.size());
         count_to_stream(taken);
@@ -159,8 +158,11 @@ void Pump::socket_ended() {
   finish_if_done();
 }
 
-// These bytes have no receiver, but a client that is stuck in sending them does not read its answer.
+// These bytes have no receiver, but a client that is stuck in sending them does not read its answer. While
+// there is none, the rest of a refusal may be on its way, after which another tunnel gets what the socket
+// gives.
 void Pump::drop_from_socket() {
+  if (config_.return_unanswered) return;
   for (int reads = 0; !done_ && reads < kReadsPerTurn; ++reads) {
     switch (config_.socket->try_read(config_.scratch).status) {
       case net::IoStatus::kOk:
@@ -189,6 +191,15 @@ void Pump::send_initial() {
   if (!config_.return_unanswered) something_moved();
 }
 
+// False: it must not be sent twice.
+bool Pump::keep_for_another(ByteView data) {
+  const auto may_repeat = std::exchange(config_.may_repeat, nullptr);
+  if (!config_.return_unanswered || !may_repeat || !may_repeat(data)) return false;
+  config_.initial.insert(config_.initial.end(), data.begin(), data.end());
+  initial_sent_ += data.size();
+  return true;
+}
+
 // What cannot be taken back: no other tunnel may be given the same from now on.
 void Pump::something_moved() {
   config_.return_unanswered = false;
@@ -209,7 +220,7 @@ void Pump::count_to_socket(size_t bytes) {
 
 bool Pump::is_unanswered(PumpEnd why) const {
   return config_.return_unanswered && why == PumpEnd::kConnectionLost && config_.socket->is_open() &&
-         to_socket_ == ToSocket::kFlowing;
+         to_socket_ == ToSocket::kFlowing && to_stream_ != ToStream::kStopped;
 }
 
 void Pump::move_to_socket() {
@@ -232,10 +243,11 @@ void Pump::move_to_socket() {
     net::IoResult put = config_.socket->try_write(ready);
     switch (put.status) {
       case net::IoStatus::kOk:
-        if (counters_.to_socket == 0) something_moved();
         count_to_socket(put.bytes);
         if (config_.tap_to_socket) tap_to_socket(ready, put.bytes);
         stream.consume(put.bytes);
+        something_came();
+        if (done_) return;
         break;
       case net::IoStatus::kWantWrite:
         return wait_for(to_socket_wait_, Wait::kWritable);
@@ -247,6 +259,12 @@ void Pump::move_to_socket() {
     }
   }
   finish_socket();
+}
+
+void Pump::something_came() {
+  if (!config_.return_unanswered) return;
+  something_moved();
+  if (to_stream_ == ToStream::kStopped) drop_from_socket();
 }
 
 void Pump::tap_to_socket(std::span<const ByteView> parts, size_t count) {
@@ -273,6 +291,7 @@ void Pump::finish_socket() {
       break;
   }
   to_socket_ = ToSocket::kEnded;
+  something_came();
   finish_if_done();
 }
 

@@ -86,6 +86,8 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
     Tap tap_to_socket;
     bool return_refused_socket = false;
     bool return_unanswered = false;  // keeps `initial` until a byte moves either way
+    // Whether what the socket gives first may be sent twice: then it becomes a part of `initial`.
+    bool (*may_repeat)(ByteView first) = nullptr;
     // For an origin, which may answer and close before it has read a request to its end: a socket that cannot
     // be written to any more is read to its end, and what it gave is delivered before the stream is reset.
     bool keep_answer = false;
@@ -117,6 +119,7 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   void move_to_stream();
   void send_initial();
   bool initial_is_sent() const { return initial_sent_ == config_.initial.size(); }
+  bool keep_for_another(ByteView data);
   void something_moved();
   void count_to_stream(size_t bytes);
   void count_to_socket(size_t bytes);
@@ -124,6 +127,7 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   void socket_ended();
   void drop_from_socket();
   void move_to_socket();
+  void something_came();
   void tap_to_socket(std::span<const ByteView> parts, size_t count);
   void finish_socket();
   void wait_for(Wait& who, Wait what);

@@ -406,6 +406,40 @@ TEST_F(PumpTest, AnEarlyAnswerDoesNotLoseTheRestOfInitial) {
   EXPECT_TRUE(at_origin.bytes == sent);
 }
 
+TEST_F(PumpTest, ARefusalInTwoPartsGivesBackAllThatAnotherMayGet) {
+  enum Case { kRepeatable, kNotRepeatable, kSaidMore, kCases };
+  for (int what = kRepeatable; what < kCases; ++what) {
+    SCOPED_TRACE(what);
+    client_ = {};
+    Pump::Config keeps = config(kStreamClientGone);
+    keeps.return_refused_socket = keeps.return_unanswered = true;
+    keeps.may_repeat = [](ByteView first) { return as_text(first).starts_with("GET"); };
+    keeps.initial = to_bytes(as_bytes("header "));
+    start_client(std::move(keeps));
+    StreamPtr stream = accept_stream();
+    const auto say = [&](std::string_view text) {
+      const uint64_t then = client_.pump->counters().to_stream + text.size();
+      send(*client_.outside, text);
+      wait([&] { return client_.pump->counters().to_stream == then; });
+    };
+    say(what == kNotRepeatable ? "PUT" : "GET");
+    if (what == kSaidMore) say(" more");
+    stream->stop(kStreamOriginUnreachable);
+    net::testing::drain(loop_);
+    send(*client_.outside, " and what the next one reads");
+    net::testing::drain(loop_);
+    stream->reset(kStreamOriginUnreachable);
+    wait([&] { return client_.result.has_value(); });
+    EXPECT_EQ(client_.result->end, PumpEnd::kStreamReset);
+    ASSERT_TRUE(client_.result->refused_socket);
+    EXPECT_EQ(as_text(client_.result->initial), what == kRepeatable ? "header GET" : "");
+    if (what != kRepeatable) continue;
+    Bytes rest(100);
+    rest.resize(run_task(loop_, net::read_some(*client_.result->refused_socket, rest, soon())).value());
+    EXPECT_EQ(as_text(rest), " and what the next one reads");
+  }
+}
+
 TEST_F(PumpTest, AnAnswerWithoutBytesOfItsOwnIsRefusedAtOnce) {
   Pump::Config with_return = config(kStreamClientGone);
   with_return.return_refused_socket = true;
