@@ -55,8 +55,14 @@ bool Picker::can_pick(std::span<const Candidate> candidates) {
 
 std::optional<size_t> Picker::pick(const Route& route, std::span<const Candidate> candidates, TimePoint now) {
   if (!can_pick(candidates)) return std::nullopt;
-  const Candidate& newest = *std::ranges::max_element(candidates, {}, &Candidate::youngest);
-  const TimePoint heard_since = std::max(newest.since, now - kSilence);
+  const uint64_t youngest = std::ranges::max(candidates, {}, &Candidate::youngest).youngest;
+  const auto is_unheard = [&](const Candidate& candidate) {
+    if (candidate.youngest != youngest && candidate.heard < now - kSilence) return true;
+    return std::ranges::any_of(candidates, [&](const Candidate& other) {
+      return other.share.priority == candidate.share.priority && other.youngest > candidate.youngest &&
+             candidate.heard < other.since;
+    });
+  };
   Turns& turns = turns_[route.match.text()];
   // The lowest gets it; the first member counts most: tried, unhealthy, suspect, not heard, priority, load,
   // next turn, last turn.
@@ -66,14 +72,13 @@ std::optional<size_t> Picker::pick(const Route& route, std::span<const Candidate
   for (size_t i = 0; i < candidates.size(); ++i) {
     const Candidate& each = candidates[i];
     if (!may_get_it(each)) continue;
-    const bool unheard = each.youngest != newest.youngest && each.heard < heard_since;
     const bool is_by_load = balance_ == Balance::kLeastConnections;
     const auto known = turns.of.find(each.agent);
     const Turn turn = known == turns.of.end() ? Turn{} : known->second;
     const Rank rank{each.tried != Candidate::Tried::kNever,
                     each.unhealthy,
                     each.suspect,
-                    unheard,
+                    is_unheard(each),
                     each.share.priority,
                     is_by_load ? load(each) : 0,
                     std::max(turn.due, turns.clock),

@@ -58,8 +58,8 @@ class Picker {
  public:
   // A killed agent says nothing, and the agent that takes its place is often a new one for the same
   // hostnames. So the target with the youngest tunnel is always good, and another only once it was heard
-  // after that one came, and lately: agents are heard every 2 s (docs/protocol.md), this allows for two
-  // losses.
+  // lately, and after younger ones of its priority came: agents are heard every 2 s (docs/protocol.md), this
+  // allows for two losses.
   static constexpr Duration kSilence = std::chrono::seconds(7);
 
   explicit Picker(Balance balance) : balance_(balance) {}

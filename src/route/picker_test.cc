@@ -197,6 +197,18 @@ TEST(Picker, AnOlderTargetIsGoodOnceItWasHeardAfterTheYoungestCame) {
   EXPECT_EQ(picker.pick(both, all, kNow), 0u);
 }
 
+TEST(Picker, ATargetThatComesTakesNothingFromAnotherPriority) {
+  Picker picker(Balance::kRoundRobin);
+  const Route both = route("a.test", 2);
+  auto all = candidates(2);
+  all[0].heard = kNow - 2s;
+  all[1].since = all[1].heard = kNow - 1s;
+  all[1].share.priority = 1;
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(picker.pick(both, all, kNow), 0u);
+  all[0].heard = kNow - Picker::kSilence - 1ns;
+  EXPECT_EQ(picker.pick(both, all, kNow), 1u) << "it is silent for too long";
+}
+
 TEST(Picker, WhatWasTriedGetsItAgainOnlyIfItAnsweredSince) {
   Picker picker(Balance::kRoundRobin);
   const Route three = route("a.test", 3);
