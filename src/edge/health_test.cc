@@ -27,8 +27,14 @@ class HealthTest : public EdgeFixture {
     start(config());
     set_routes({route("pass.test", route::TlsMode::kPassthrough, {one_.id(), two_.id()}),
                 route("term.test", route::TlsMode::kTerminate, {one_.id(), two_.id()})});
+    connect_both();
+  }
+  // An agent that was not heard since the other came would get no client.
+  void connect_both() {
     connect(one_);
     connect(two_);
+    one_.stir();
+    pause(1s);  // until the edge knows
   }
   // Returns when the edge has taken it.
   void say(FakeAgent& agent, const Health& health, uint64_t unhealthy_then) {
@@ -115,8 +121,7 @@ TEST_F(HealthTest, AClientOfAPortGoesToAnotherAsWell) {
   const uint16_t port = probe->local_addr().port();
   probe->close();
   set_routes({port_route(PortProtocol::kTcp, port, {one_.id(), two_.id()}, "game")});
-  connect(one_);
-  connect(two_);
+  connect_both();
   one_.refuse_with = tunnel::kStreamOriginUnreachable;
   const auto ask = [&] {
     net::ByteStream& socket =

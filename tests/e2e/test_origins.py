@@ -68,8 +68,8 @@ def tls_server(port, pem, key, text="hello over TLS", more=""):
     location / {{ return 200 "{text} sni=$ssl_server_name\\n"; }} }}"""
 
 
-def agent(world, node, *services, ready=True):
-    return world.agent(world.invite(node), *services, ready=ready, extra=("--metrics-listen", STATUS))
+def agent(world, node, *services, ready=True, token=None):
+    return world.agent(token or world.invite(node), *services, ready=ready, extra=("--metrics-listen", STATUS))
 
 
 def agent_status(world):
@@ -135,7 +135,8 @@ def test_a_certificate_that_is_not_trusted_is_told_with_what_to_do(world, pki, k
     nginx(world, tls_server(3443, *certificate))
     service = private(3443, pki) if kind != "unknown_ca" else terminate(3443, origin_server_name=NAME)
     node = world.node()
-    process = agent(world, node, service, ready=False)
+    token = world.invite(node)
+    process = agent(world, node, service, ready=False, token=token)
     said = process.wait_for(r"event=origin_not_trusted.*").group(0)
     assert expected in said and hint in said, said
     wait_until(lambda: any("is not trusted" in fault and expected in fault and hint in fault
@@ -145,7 +146,7 @@ def test_a_certificate_that_is_not_trusted_is_told_with_what_to_do(world, pki, k
     assert page.count(NAME) == 0, "the public learns no inside names"
     # Where the operator says so, it is taken all the same.
     process.stop()
-    agent(world, node, terminate(3443, origin_server_name=NAME, origin_tls="insecure"))
+    agent(world, node, terminate(3443, origin_server_name=NAME, origin_tls="insecure"), token=token)
     assert world.curl(check=True).stdout == f"hello over TLS sni={NAME}\n"
 
 
@@ -212,6 +213,8 @@ def test_priorities_and_weights(world):
     first = world.agent(token, terminate(3001), extra=("--weight", "3"))
     second = world.agent(token, terminate(3002))
     world.agent(token, terminate(3003), extra=("--priority", "1"))
+    # One that comes gets all clients of its priority until the others were heard after it.
+    wait_until(lambda: world.curl(check=True).stdout == "one\n", "the edge has heard the first agent")
     answers = [world.curl(check=True).stdout for _ in range(40)]
     assert answers.count("spare\n") == 0
     assert 28 <= answers.count("one\n") <= 32, answers
