@@ -99,4 +99,12 @@ uint64_t machine_memory() {
                                      static_cast<uint64_t>(std::max(sysconf(_SC_PAGESIZE), 1L)));
 }
 
+// proc_pid_statm(5): sizes in pages, the whole first.
+uint64_t memory_in_use() {
+  std::ifstream input("/proc/self/statm");
+  uint64_t whole = 0, resident = 0;
+  if (!(input >> whole >> resident)) return 0;
+  return resident * static_cast<uint64_t>(std::max(sysconf(_SC_PAGESIZE), 1L));
+}
+
 }  // namespace culvert

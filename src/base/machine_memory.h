@@ -12,4 +12,7 @@ uint64_t machine_memory();
 // 0: nothing could be read.
 uint64_t machine_memory_under(const std::filesystem::path& root, uint64_t address_space = UINT64_MAX);
 
+// Bytes of memory that this process has resident now. 0: nothing could be read.
+uint64_t memory_in_use();
+
 }  // namespace culvert

@@ -82,5 +82,12 @@ TEST(MachineMemoryOfThisMachine, IsPlausible) {
   EXPECT_LT(machine_memory(), uint64_t{1} << 50);
 }
 
+TEST(MemoryInUse, GrowsWithWhatIsWritten) {
+  const uint64_t before = memory_in_use();
+  EXPECT_GT(before, kMiB);
+  const std::string block(64 * kMiB, 'x');
+  EXPECT_GT(memory_in_use(), before + 32 * kMiB) << block.size();
+}
+
 }  // namespace
 }  // namespace culvert

@@ -28,6 +28,9 @@ class RateLimit {
   // What allow() would say; counts nothing.
   bool would_allow(TimePoint now) const { return std::max(next_, now - window_) + interval_ <= now; }
 
+  // It would allow a whole burst, as one that was never used.
+  bool is_rested(TimePoint now) const { return next_ <= now - window_; }
+
   // Refusals since the last call; for "and N more like it".
   uint64_t take_refused() { return std::exchange(refused_, 0); }
 

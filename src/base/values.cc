@@ -19,6 +19,13 @@ constexpr Unit kUnits[] = {{"ms", std::chrono::milliseconds(1)},
                            {"h", std::chrono::hours(1)},
                            {"d", std::chrono::days(1)}};
 
+struct ByteUnit {
+  std::string_view name;
+  uint64_t bytes;
+};
+constexpr ByteUnit kByteUnits[] = {{"", 1},          {"k", 1000},      {"M", 1'000'000}, {"G", 1'000'000'000},
+                                   {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
+
 }  // namespace
 
 Result<Duration> parse_duration(std::string_view text, std::chrono::days most) {
@@ -44,6 +51,20 @@ std::string format_duration(Duration duration) {
   }
   if (duration == Duration::zero()) unit = &kUnits[1];
   return fmt::format("{}{}", duration / unit->length, unit->name);
+}
+
+Result<uint64_t> parse_byte_count(std::string_view text) {
+  const size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  const auto count = whole_number<uint64_t>(text.substr(0, digits));
+  const auto* unit = std::ranges::find(kByteUnits, text.substr(digits), &ByteUnit::name);
+  if (!count || unit == std::end(kByteUnits) || *count > INT64_MAX / unit->bytes) {
+    return fail(
+        ErrorCode::kInvalid,
+        "invalid number of bytes {} (expected a whole number, and k, M, G, KiB, MiB or GiB if it has a unit: "
+        "65536, 250M or 2GiB)",
+        quoted(text));
+  }
+  return *count * unit->bytes;
 }
 
 Result<uint64_t> parse_number(std::string_view text, uint64_t least, uint64_t most) {

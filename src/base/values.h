@@ -21,6 +21,10 @@ Result<Duration> parse_duration(std::string_view text, std::chrono::days most = 
 // The shortest text that parse_duration reads as this, which is a whole number of milliseconds: "90s", "1h".
 std::string format_duration(Duration duration);
 
+// A whole number of bytes, with a unit or without: "65536", "64KiB", "250M" (k, M and G are powers of 1000,
+// KiB, MiB and GiB of 1024). kInvalid: not of that form, or 2^63 and more.
+Result<uint64_t> parse_byte_count(std::string_view text);
+
 // A number from `least` to `most`, inclusive.
 Result<uint64_t> parse_number(std::string_view text, uint64_t least, uint64_t most);
 

@@ -28,6 +28,29 @@ TEST(Duration, ReadsEveryUnit) {
   EXPECT_EQ(*parse_duration("8760h"), kMaxDuration);
 }
 
+TEST(ByteCount, ReadsEveryUnit) {
+  EXPECT_EQ(*parse_byte_count("0"), 0u);
+  EXPECT_EQ(*parse_byte_count("65536"), 65536u);
+  EXPECT_EQ(*parse_byte_count("3k"), 3000u);
+  EXPECT_EQ(*parse_byte_count("250M"), 250'000'000u);
+  EXPECT_EQ(*parse_byte_count("2G"), 2'000'000'000u);
+  EXPECT_EQ(*parse_byte_count("64KiB"), 65536u);
+  EXPECT_EQ(*parse_byte_count("1MiB"), 1u << 20);
+  EXPECT_EQ(*parse_byte_count("8GiB"), uint64_t{8} << 30);
+  EXPECT_EQ(*parse_byte_count("9223372036854775807"), uint64_t{INT64_MAX});
+}
+
+TEST(ByteCount, RefusesTheRest) {
+  for (std::string_view text :
+       {"", "M", "-1", "+1", "1.5M", "1 M", " 1", "1 ", "1m", "1MB", "1KB", "1K", "1T", "0x10",
+        "9223372036854775808", "9223372036854776k", "8589934592GiB", "99999999999999999999"}) {
+    const auto parsed = parse_byte_count(text);
+    ASSERT_FALSE(parsed) << text;
+    EXPECT_EQ(parsed.error().code, ErrorCode::kInvalid) << text;
+    EXPECT_NE(parsed.error().message.find("expected a whole number"), std::string::npos);
+  }
+}
+
 TEST(Duration, RefusesTheRest) {
   for (std::string_view text : {"", "10", "s", "ms", "-1s", "+1s", "1.5s", "10 s", " 10s", "10s ", "10S",
                                 "10sec", "1m30s", "99999999999999999999s"}) {
