@@ -66,7 +66,10 @@ std::shared_ptr<Pump> Pump::create(Config config) {
 }
 
 Pump::Pump(Config config)
-    : config_(std::move(config)), timer_(config_.socket->loop()), initial_sent_(config_.initial_sent) {
+    : config_(std::move(config)),
+      timer_(config_.socket->loop()),
+      resume_timer_(config_.socket->loop()),
+      initial_sent_(config_.initial_sent) {
   count_to_stream(initial_sent_);
   CHECK(config_.stream != nullptr);
   CHECK(!config_.scratch.empty());
@@ -100,6 +103,7 @@ void Pump::on_writable() {
 void Pump::on_closed() {
   auto keep = self_;
   // What had arrived may be the whole of it.
+  paused_until_ = TimePoint::min();
   move_to_socket();
   end(PumpEnd::kConnectionLost, 0);
 }
@@ -121,6 +125,7 @@ void Pump::move_to_stream() {
   if (!initial_is_sent()) return;  // on_writable comes
 
   for (int reads = 0; reads < kReadsPerTurn; ++reads) {
+    if (is_paused()) return;
     size_t room = std::min(config_.scratch.size(), stream.writable());
     if (room == 0) return;  // on_writable comes
     net::IoResult got = config_.socket->try_read(config_.scratch.first(room));
@@ -131,6 +136,7 @@ void Pump::move_to_stream() {
         size_t taken = stream.write(data);
         CHECK(taken == data.size());
         count_to_stream(taken);
+        charge(taken);
         if (config_.tap_to_stream) config_.tap_to_stream(data);
         break;
       }
@@ -208,6 +214,22 @@ void Pump::something_moved() {
   initial_sent_ = 0;
 }
 
+bool Pump::is_paused() const { return config_.socket->loop().now() < paused_until_; }
+
+void Pump::charge(size_t bytes) {
+  const TimePoint now = config_.socket->loop().now();
+  Duration wait{};
+  for (ByteBudget* budget : config_.budgets) wait = std::max(wait, budget->charge(bytes, now));
+  if (wait == Duration::zero()) return;
+  paused_until_ = now + wait;
+  resume_timer_.after(wait, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->move_to_stream();
+    self->move_to_socket();
+  });
+}
+
 void Pump::count_to_stream(size_t bytes) {
   counters_.to_stream += bytes;
   if (config_.moved != nullptr) config_.moved->add_to_stream(bytes);
@@ -231,6 +253,7 @@ void Pump::move_to_socket() {
     return;
   }
   while (to_socket_ == ToSocket::kFlowing) {
+    if (is_paused()) return;
     // A client must not take a part for the whole, so nothing of a reset stream is worth delivering.
     if (stream.was_reset()) return end(PumpEnd::kStreamReset, stream.reset_code());
     std::array<ByteView, kPartsPerWrite> parts;
@@ -246,6 +269,7 @@ void Pump::move_to_socket() {
         count_to_socket(put.bytes);
         if (config_.tap_to_socket) tap_to_socket(ready, put.bytes);
         stream.consume(put.bytes);
+        charge(put.bytes);
         something_came();
         if (done_) return;
         break;
@@ -361,6 +385,7 @@ void Pump::end(PumpEnd why, quic::AppCode code) {
   done_ = true;
   auto keep = std::move(self_);
   timer_.cancel();
+  resume_timer_.cancel();
   config_.socket->cancel();  // callbacks that wait there hold this
   config_.stream->set_observer(nullptr);
   net::EventLoop& loop = config_.socket->loop();

@@ -3,12 +3,14 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "net/byte_stream.h"
 #include "net/event_loop.h"
 #include "quic/stream.h"
+#include "tunnel/byte_budget.h"
 #include "tunnel/moved_bytes.h"
 #include "tunnel/pump_limits.h"
 
@@ -93,6 +95,7 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
     bool keep_answer = false;
     std::move_only_function<void(PumpResult)> on_done;  // once; may run inside start() and cut()
     PumpLimits limits = {};                             // each is exceeded by half_open at most
+    std::vector<ByteBudget*> budgets = {};              // what moves counts against each; they outlive it
     MovedBytes* moved = nullptr;  // of the loop, outlives its pumps: what moves is added at once
   };
 
@@ -121,6 +124,8 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   bool initial_is_sent() const { return initial_sent_ == config_.initial.size(); }
   bool keep_for_another(ByteView data);
   void something_moved();
+  bool is_paused() const;
+  void charge(size_t bytes);
   void count_to_stream(size_t bytes);
   void count_to_socket(size_t bytes);
   bool is_unanswered(PumpEnd why) const;
@@ -147,6 +152,8 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   std::shared_ptr<Pump> self_;  // from start() to the end
   PumpCounters counters_;
   net::Timer timer_;
+  net::Timer resume_timer_;
+  TimePoint paused_until_ = TimePoint::min();  // by the budgets
   size_t initial_sent_ = 0;
   uint64_t last_activity_ = 0;
   Duration idle_for_{};  // whole ticks without activity

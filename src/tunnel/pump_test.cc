@@ -147,6 +147,50 @@ TEST_F(PumpTest, CarriesBothWaysAndKeepsBothHalfCloses) {
   EXPECT_EQ(origin_.result->bytes.to_stream, 21u);
 }
 
+TEST_F(PumpTest, WhatMovesEitherWayWaitsForItsBudgets) {
+  ByteBudget narrow(1'000'000), wide(100'000'000), of_origin;
+  Pump::Config limited = config(kStreamClientGone);
+  limited.budgets = {&wide, &narrow};
+  start_client(std::move(limited));
+  Pump::Config free = config(kStreamOriginReset);
+  free.budgets = {&of_origin};
+  start(origin_, accept_stream(), std::move(free));
+  Received& at_origin = read(*origin_.outside);
+  Received& at_client = read(*client_.outside);
+  const TimePoint began = loop_.now();
+  const Bytes up = pattern(150'000), down = pattern(250'000);
+  tasks_.spawn(write(*client_.outside, up, true));
+  tasks_.spawn(write(*origin_.outside, down, true));
+  wait([&] { return client_.result && origin_.result && at_origin.ended() && at_client.ended(); });
+  // 400,000 bytes at 1,000,000 a second, of which a burst is free; the last part, of at most what a stream
+  // holds, is not waited for.
+  EXPECT_GE(loop_.now() - began, 100ms);
+  EXPECT_GT(narrow.charge(0, began), 300ms) << "each byte was charged";
+  EXPECT_TRUE(at_client.bytes == down);
+  EXPECT_TRUE(std::equal(up.begin(), up.end(), at_origin.bytes.begin() + 1, at_origin.bytes.end()));
+  for (const End* end : {&client_, &origin_}) EXPECT_EQ(end->result->end, PumpEnd::kFinished);
+}
+
+TEST_F(PumpTest, APausedPumpCanBeCutAndSeesTheEndOfItsTunnel) {
+  for (const bool cut : {true, false}) {
+    ByteBudget tiny(1);
+    Pump::Config limited = config(kStreamClientGone);
+    limited.budgets = {&tiny};
+    client_ = {};
+    start_client(std::move(limited));
+    StreamPtr stream = accept_stream();
+    send(*client_.outside, "paused from here on");
+    wait([&] { return tiny.is_spent(loop_.now()); });
+    if (cut) {
+      client_.pump->cut(kStreamClientGone);
+    } else {
+      agent_connection_->close(0, "gone");
+    }
+    wait([&] { return client_.result.has_value(); });
+    EXPECT_EQ(client_.result->end, cut ? PumpEnd::kCut : PumpEnd::kConnectionLost);
+  }
+}
+
 TEST_F(PumpTest, TheOriginMayFinishFirst) {
   start_both();
   Received& at_origin = read(*origin_.outside);

@@ -1,0 +1,51 @@
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+#include "base/clock.h"
+
+namespace culvert::tunnel {
+
+// Bytes a second that several pumps share, on any threads. What has moved is charged; a pump that is told to
+// wait moves nothing until then, so that the rate holds over more than kBurst however large the parts are.
+class ByteBudget {
+ public:
+  // So much of a second's bytes may move at once.
+  static constexpr Duration kBurst = std::chrono::milliseconds(50);
+
+  // 0: no limit.
+  explicit ByteBudget(uint64_t per_second = 0) : per_second_(per_second) {}
+  ByteBudget(const ByteBudget&) = delete;
+
+  // For what comes.
+  void set_rate(uint64_t per_second) { per_second_.store(per_second, std::memory_order_relaxed); }
+
+  // How long whoever moved these bytes has to wait; zero: not at all.
+  Duration charge(uint64_t bytes, TimePoint now) {
+    const uint64_t rate = per_second_.load(std::memory_order_relaxed);
+    if (rate == 0) return Duration::zero();
+    const int64_t start = (now - kBurst).time_since_epoch().count();
+    const auto cost = static_cast<int64_t>(static_cast<double>(bytes) * kSecond / static_cast<double>(rate));
+    int64_t paid = paid_until_.load(std::memory_order_relaxed);
+    int64_t next = 0;
+    do {
+      next = std::max(paid, start) + cost;
+    } while (!paid_until_.compare_exchange_weak(paid, next, std::memory_order_relaxed));
+    return std::max(Duration(next) - now.time_since_epoch(), Duration::zero());
+  }
+
+  // More has moved than the rate allows so far.
+  bool is_spent(TimePoint now) const {
+    return per_second_.load(std::memory_order_relaxed) != 0 &&
+           paid_until_.load(std::memory_order_relaxed) > now.time_since_epoch().count();
+  }
+
+ private:
+  static constexpr double kSecond = static_cast<double>(Duration(std::chrono::seconds(1)).count());
+
+  std::atomic<uint64_t> per_second_;
+  std::atomic<int64_t> paid_until_{0};  // in Duration's units since the clock's epoch
+};
+
+}  // namespace culvert::tunnel
