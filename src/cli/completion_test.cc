@@ -80,8 +80,9 @@ TEST(BashCompletion, OffersFlagsAndSwitches) {
   const Bash bash;
   EXPECT_THAT(bash.complete({"invite", "list", "--"}),
               IsSupersetOf({"--output", "--json", "--hub-url", "--config", "--help"}));
-  EXPECT_THAT(bash.complete({"node", "--max-conn"}),
-              ElementsAre("--max-connections", "--max-connections-per-tenant"));
+  EXPECT_THAT(
+      bash.complete({"node", "--max-conn"}),
+      ElementsAre("--max-connections", "--max-connections-per-source", "--max-connections-per-tenant"));
   // Every flag of every command is there.
   for (const CommandWords& command : words_of(make_commands())) {
     std::vector<std::string> words;

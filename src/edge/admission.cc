@@ -22,6 +22,11 @@ std::optional<Admission::Admitted> Admission::admit(net::ByteStream& socket, boo
     refusals_.connections_full(max_connections);
     return std::nullopt;
   }
+  if (shared_.overload.state(Overload::Resource::kMemory) == OverloadState::kFull) {
+    refusals_.overload();
+    return std::nullopt;
+  }
+  if (!from_proxy && !take_source(*slot, socket.remote_addr())) return std::nullopt;
   auto admitted = from_proxy ? shared_.unserved.admit_from_proxy(worker_)
                              : shared_.unserved.admit(socket.remote_addr(), worker_);
   if (admitted.dropped) evict(*admitted.dropped);
@@ -32,8 +37,32 @@ std::optional<Admission::Admitted> Admission::admit(net::ByteStream& socket, boo
   return Admitted{std::move(*slot), Pending(*this, socket, std::move(*admitted.place))};
 }
 
-void Admission::identify(Pending& pending, const SocketAddr& client) {
+bool Admission::identify(ConnectionSlot& slot, Pending& pending, const SocketAddr& client) {
+  if (!take_source(slot, client)) return false;
   if (const auto dropped = pending.place_.move_to_source(client)) evict(*dropped);
+  return true;
+}
+
+// False: a limit was met.
+bool Admission::take_source(ConnectionSlot& slot, const SocketAddr& client) {
+  using enum SourcePlaces::Refusal;
+  const auto refusal =
+      slot.take_source(shared_.sources, client, loop_.now(), {.equal_part_of = shared_.scarce_connections()});
+  if (!refusal) return true;
+  const SourcePlaces::Limits limits = shared_.sources.limits();
+  switch (*refusal) {
+    case kRate:
+      refusals_.client_rate(client, limits.each_per_second);
+      break;
+    case kFull:
+    case kAllFull:
+      refusals_.client_full(client, limits.each, shared_.overload.state());
+      break;
+    case kAllRate:
+      refusals_.connection_rate(limits.all_per_second);
+      break;
+  }
+  return false;
 }
 
 void Admission::evict(const Unserved::Entry& entry) {

@@ -47,25 +47,27 @@ class Admission {
   };
 
   // The references outlive it.
-  Admission(Shared& shared, unsigned worker, Refusals& refusals)
-      : shared_(shared), worker_(worker), refusals_(refusals) {}
+  Admission(Shared& shared, unsigned worker, const net::EventLoop& loop, Refusals& refusals)
+      : shared_(shared), worker_(worker), loop_(loop), refusals_(refusals) {}
   Admission(const Admission&) = delete;
 
-  // nullopt: a cap was met. A client that has to make room for this one is reset. `from_proxy`: what the
+  // nullopt: a limit was met. A client that has to make room for this one is reset. `from_proxy`: what the
   // socket says is not the client's address; identify() follows.
   std::optional<Admitted> admit(net::ByteStream& socket, bool from_proxy);
-  // A proxy has told who the client is.
-  void identify(Pending& pending, const SocketAddr& client);
+  // A proxy has told who the client is. False: a limit was met.
+  bool identify(ConnectionSlot& slot, Pending& pending, const SocketAddr& client);
   // Lost its place.
   void drop(uint64_t id);
   void drop_all();
   bool empty() const { return sockets_.empty(); }
 
  private:
+  bool take_source(ConnectionSlot& slot, const SocketAddr& client);
   void evict(const Unserved::Entry& entry);
 
   Shared& shared_;
   const unsigned worker_;
+  const net::EventLoop& loop_;
   Refusals& refusals_;
   std::unordered_map<uint64_t, net::ByteStream*> sockets_;
 };

@@ -122,10 +122,8 @@ net::Task<> Carrier::give_to_agent(PublicConnection connection) {
         std::ranges::find(connection.tried, pick->generation) != connection.tried.end())
       pick.reset();
     if (!pick) co_return co_await refuse_unanswered(std::move(connection));
-    if (!connection.slot->take_tenant(shared.tenants, route->tenant, route->max_connections)) {
-      context_.refusals.tenant_full(connection.name(), shared.tenants.limit_for(route->max_connections));
+    if (!take_tenant(connection, *route))
       co_return co_await refuse_known(std::move(connection), tenant_limit_answer());
-    }
     if (pick->worker != context_.index) co_return move_to_worker(std::move(connection));
     SessionPtr session = tunnels_.open_session(pick->agent);
     if (!session) {
@@ -136,6 +134,22 @@ net::Task<> Carrier::give_to_agent(PublicConnection connection) {
     if (!unanswered) co_return;
     connection = std::move(*unanswered);
   }
+}
+
+// False: the tenant has as many as it may, or began too many.
+bool Carrier::take_tenant(PublicConnection& connection, const route::Route& route) {
+  Shared& shared = context_.shared;
+  const TenantPlaces::Terms terms{.own_limit = route.max_connections,
+                                  .equal_part_of = shared.scarce_connections()};
+  const auto refusal = connection.slot->take_tenant(shared.tenants, route.tenant, context_.loop.now(), terms);
+  if (!refusal) return true;
+  if (*refusal == TenantPlaces::Refusal::kRate) {
+    context_.refusals.tenant_rate(connection.name(), shared.tenants.limits().each_per_second);
+  } else {
+    context_.refusals.tenant_full(connection.name(), shared.tenants.limit_for(route.max_connections),
+                                  shared.overload.state());
+  }
+  return false;
 }
 
 // The connection, for another agent or to be refused; nullopt: it is carried, or gone.
@@ -231,6 +245,8 @@ void Carrier::carry(PublicConnection connection, const route::Route& route, Open
   if (connection.kind == tunnel::StreamKind::kTerminate && config.initial.size() == opened.header_size)
     config.may_repeat = may_be_repeated;
   config.moved = &moved_;
+  config.budgets = connection.slot->budgets();
+  config.budgets.push_back(&context_.shared.bandwidth);
   config.on_done = [this, id = connection.id](tunnel::PumpResult result) { ended(id, std::move(result)); };
   connection.received = {};
   auto pump = tunnel::Pump::create(std::move(config));

@@ -3,9 +3,10 @@
 #include <cstdint>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/metrics.h"
-#include "edge/tenant_slots.h"
+#include "edge/options.h"
 #include "tunnel/moved_bytes.h"
 
 namespace culvert::edge {
@@ -29,6 +30,11 @@ struct Counters {
   Count refused_max_connections{0};
   Count refused_max_hellos{0};
   Count refused_tenant_full{0};
+  Count refused_tenant_rate{0};
+  Count refused_client_full{0};  // a source had too many, or more than its part of what is scarce
+  Count refused_client_rate{0};
+  Count refused_connection_rate{0};
+  Count refused_overload{0};
   Count refused_hub_full{0};       // for the hub, whose queue was full
   Count dropped_source_full{0};    // the oldest unserved of a source that had too many
   Count refused_hello_timeout{0};  // includes clients that left before their hello was whole
@@ -57,6 +63,7 @@ struct Counters {
   Count udp_in_stream{0};           // too large for a QUIC datagram, or the agent did not know the channel
   Count udp_dropped_suspended{0};   // the tenant is, or has ended
   Count udp_dropped_no_agent{0};    // none has an open tunnel, or the edge drains
+  Count udp_dropped_bandwidth{0};   // more bytes than the edge or the tenant may move
   Count udp_dropped_rate{0};        // too many flows of the tenant began
   Count udp_dropped_full{0};        // too many flows, and none of the port to evict
   Count udp_dropped_spoofed{0};     // from a port of the edge itself, or from none
@@ -86,8 +93,8 @@ inline void count(Counters::Count& counter, uint64_t by = 1) {
   counter.fetch_add(by, std::memory_order_relaxed);
 }
 
-// One place among the `max` public connections that may be open at once, and once it is carried one among its
-// tenant's; given back when destroyed.
+// One place among the `max` public connections that may be open at once, one among its client's, and once it
+// is carried one among its tenant's; given back when destroyed.
 class ConnectionSlot {
  public:
   static std::optional<ConnectionSlot> take(Counters& counters, size_t max) {
@@ -97,25 +104,52 @@ class ConnectionSlot {
     return std::nullopt;
   }
   ConnectionSlot(ConnectionSlot&& other) noexcept
-      : counters_(std::exchange(other.counters_, nullptr)), tenant_(std::move(other.tenant_)) {}
+      : counters_(std::exchange(other.counters_, nullptr)),
+        source_(std::move(other.source_)),
+        tenant_(std::move(other.tenant_)) {}
   ConnectionSlot& operator=(ConnectionSlot&& other) noexcept {
     std::swap(counters_, other.counters_);
+    std::swap(source_, other.source_);
     std::swap(tenant_, other.tenant_);
     return *this;
   }
   ~ConnectionSlot() {
     if (counters_ != nullptr) counters_->connections_active.fetch_sub(1, std::memory_order_relaxed);
   }
-  // False: the tenant has as many as it may.
-  bool take_tenant(TenantSlots& slots, const PublicKey& tenant, size_t own_limit) {
-    if (!tenant_) tenant_ = slots.take(tenant, own_limit);
-    return tenant_.has_value();
+  // nullopt: it has it, perhaps from before.
+  std::optional<SourcePlaces::Refusal> take_source(SourcePlaces& places, const SocketAddr& client,
+                                                   TimePoint now, SourcePlaces::Terms terms) {
+    return take(source_, places, client.source_prefix(), now, terms);
+  }
+  std::optional<TenantPlaces::Refusal> take_tenant(TenantPlaces& places, const PublicKey& tenant,
+                                                   TimePoint now, TenantPlaces::Terms terms) {
+    return take(tenant_, places, tenant, now, terms);
+  }
+  // What its bytes count against; they live as long as it.
+  std::vector<tunnel::ByteBudget*> budgets() const {
+    std::vector<tunnel::ByteBudget*> all;
+    if (source_) all.push_back(&source_->bytes());
+    if (tenant_) all.push_back(&tenant_->bytes());
+    return all;
   }
 
  private:
   explicit ConnectionSlot(Counters* counters) : counters_(counters) {}
+
+  template <class Key>
+  static std::optional<typename Places<Key>::Refusal> take(std::optional<typename Places<Key>::Place>& place,
+                                                           Places<Key>& places, const Key& key, TimePoint now,
+                                                           typename Places<Key>::Terms terms) {
+    if (place) return std::nullopt;
+    auto taken = places.take(key, now, terms);
+    if (!taken) return taken.error();
+    place.emplace(std::move(*taken));
+    return std::nullopt;
+  }
+
   Counters* counters_;
-  std::optional<TenantSlots::Slot> tenant_;
+  std::optional<SourcePlaces::Place> source_;
+  std::optional<TenantPlaces::Place> tenant_;
 };
 
 }  // namespace culvert::edge

@@ -50,8 +50,10 @@ void Edge::reconfigure(const Options& wanted) {
   shared_.options.change(wanted);
   const auto now = shared_.options.get();
   shared_.unserved.set_limits(unserved_limits(*now));
-  shared_.tenants.set_limit(tenant_limit(*now));
+  shared_.sources.set_limits(source_limits(*now));
+  shared_.tenants.set_limits(tenant_limits(*now));
   shared_.flows.set_limits(flow_limits(*now));
+  shared_.bandwidth.set_rate(now->max_bandwidth);
 }
 
 void Edge::start(ControlPlane control) {
@@ -121,6 +123,7 @@ void Edge::join() {
 
 void describe_metrics(Metrics& metrics) {
   report(Counters{}, {}, metrics);
+  Overload().report(metrics);
   endpoint::report_refused(tunnel::kTunnelAlpn, 0, metrics);
 }
 

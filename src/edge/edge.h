@@ -32,7 +32,13 @@ class Edge {
   // Bytes of all streams so far, also of those that are open.
   tunnel::PumpCounters moved() const;
   // The series that need no answer of a worker.
-  void report(Metrics& metrics) const { edge::report(counters(), moved(), metrics); }
+  void report(Metrics& metrics) const {
+    edge::report(counters(), moved(), metrics);
+    shared_.overload.report(metrics);
+  }
+  OverloadState overload_state() const { return shared_.overload.state(); }
+  // Overload::fault()
+  std::string overload_fault() const { return shared_.overload.fault(); }
   // The ports of routes that cannot be bound now.
   PortFaults::Map port_faults() const { return shared_.port_faults.all(); }
   // Before start(): both follow from the addresses that were bound.

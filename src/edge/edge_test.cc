@@ -198,6 +198,7 @@ TEST_F(EdgeTest, NoMoreConnectionsThanAllowed) {
 TEST_F(EdgeTest, NoMoreHellosThanHalfOfAllConnections) {
   Config small = config();
   small.options.max_connections = 140;
+  small.options.max_connections_per_source = 140;
   small.options.max_unserved_per_source = 140;
   small.options.hello_timeout = 1h;
   start(std::move(small));
@@ -233,6 +234,7 @@ TEST_F(EdgeTest, TheCapOnHellosIsOneForAllWorkers) {
   Config small = config();
   small.options.workers = 2;
   small.options.max_connections = 140;
+  small.options.max_connections_per_source = 140;
   small.options.max_unserved_per_source = 140;
   small.options.hello_timeout = 1h;
   start(std::move(small));

@@ -52,6 +52,59 @@ void describe(SettingsBuilder& settings, Options& options) {
        .example = "5000",
        .may_change = true},
       options.max_connections_per_tenant, 1, kMost);
+  settings.add({.name = "max-connections-per-source",
+                .help = "the most public connections at one time of one source: an IPv4 address, or the /64 "
+                        "of an IPv6 address",
+                .details = "Further ones are reset: `client_full` in the log.",
+                .default_text = "half of --max-connections, 64 at least",
+                .default_is_words = true,
+                .example = "1000",
+                .may_change = true},
+               options.max_connections_per_source, 1, kMost);
+  settings.add({.name = "max-new-connections",
+                .help = "how many public connections may begin in a second, and as many at once",
+                .details = "Further ones are reset: `connection_rate` in the log. 0: no limit.",
+                .may_change = true},
+               options.max_new_connections, 0, kMost);
+  settings.add(
+      {.name = "max-new-connections-per-tenant",
+       .help = "the same of one tenant",
+       .details = "Further ones get a page with status 503, or a TLS alert where TLS is passed through: "
+                  "`tenant_rate` in the log. 0: no limit.",
+       .may_change = true},
+      options.max_new_connections_per_tenant, 0, kMost);
+  settings.add({.name = "max-new-connections-per-source",
+                .help = "the same of one source",
+                .details = "Further ones are reset: `client_rate` in the log. 0: no limit.",
+                .may_change = true},
+               options.max_new_connections_per_source, 0, kMost);
+  const auto bandwidth = [&](std::string name, std::string help, std::string details, uint64_t& target) {
+    settings.add({.name = std::move(name),
+                  .help = std::move(help),
+                  .details = std::move(details),
+                  .value_name = "BYTES",
+                  .default_text = "no limit",
+                  .default_is_words = true,
+                  .example = "125M",
+                  .may_change = true,
+                  .apply = store(target, parse_byte_count)});
+  };
+  bandwidth(
+      "max-bandwidth", "bytes a second of all public connections and UDP ports, both directions together",
+      "Connections are slowed down; datagrams over it are dropped. 0: no limit.", options.max_bandwidth);
+  bandwidth("max-bandwidth-per-tenant", "the same of one tenant", "", options.max_bandwidth_per_tenant);
+  bandwidth("max-bandwidth-per-source", "the same of one source, without UDP ports", "",
+            options.max_bandwidth_per_source);
+  settings.add(
+      {.name = "max-memory",
+       .help = "how much memory the process may have before new public connections are refused",
+       .details = "From three quarters of it on the edge makes room: `overload` in the log. 0: no limit.",
+       .value_name = "BYTES",
+       .default_text = "three quarters of the memory that the process may use",
+       .default_is_words = true,
+       .example = "2GiB",
+       .may_change = true,
+       .apply = store(options.max_memory, parse_byte_count)});
   settings.add({.name = "max-handshakes",
                 .help = "the most public connections at one time whose TLS handshake is not complete",
                 .details = "Further ones are reset: `hellos_full` in the log.",

@@ -1,13 +1,15 @@
 #pragma once
 #include <algorithm>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/ip_prefix.h"
+#include "base/key.h"
 #include "base/settings.h"
 #include "base/socket_addr.h"
-#include "edge/flow_slots.h"
+#include "edge/places.h"
 #include "edge/unserved.h"
 #include "route/picker.h"
 #include "tunnel/pump_limits.h"
@@ -26,6 +28,18 @@ struct Options {
   Duration drain_timeout = std::chrono::seconds(10);
   size_t max_connections = 20'000;
   std::optional<size_t> max_connections_per_tenant = std::nullopt;  // not set: as max_connections
+  std::optional<size_t> max_connections_per_source = std::nullopt;  // not set: half of max_connections
+  // That may begin in a second, and as many at once; 0: no limit.
+  uint32_t max_new_connections = 20'000;
+  uint32_t max_new_connections_per_tenant = 5'000;
+  uint32_t max_new_connections_per_source = 2'000;
+  // Bytes a second of public connections and of UDP ports, both directions together; 0: no limit.
+  uint64_t max_bandwidth = 0;
+  uint64_t max_bandwidth_per_tenant = 0;
+  uint64_t max_bandwidth_per_source = 0;
+  // Bytes of memory that the process may have before new connections are refused. Not set: three quarters of
+  // what there is. 0: no limit.
+  std::optional<uint64_t> max_memory = std::nullopt;
   // Clients that have not finished their hello or TLS handshake, and those of one source.
   std::optional<size_t> max_unserved = std::nullopt;
   std::optional<size_t> max_unserved_per_source = std::nullopt;
@@ -56,12 +70,30 @@ inline Unserved::Limits unserved_limits(const Options& options) {
   return {total, options.max_unserved_per_source.value_or(std::max(kMinPerSource, total / 4))};
 }
 
-inline size_t tenant_limit(const Options& options) {
-  return options.max_connections_per_tenant.value_or(options.max_connections);
+using TenantPlaces = Places<PublicKey>;
+using SourcePlaces = Places<std::string>;  // by SocketAddr::source_prefix()
+
+inline TenantPlaces::Limits tenant_limits(const Options& options) {
+  return {.each = options.max_connections_per_tenant.value_or(options.max_connections),
+          .each_per_second = options.max_new_connections_per_tenant,
+          .bytes_per_second = options.max_bandwidth_per_tenant};
 }
 
-inline FlowSlots::Limits flow_limits(const Options& options) {
-  return {options.max_udp_flows, options.max_udp_flows_per_tenant, options.max_new_udp_flows};
+// One source may take half of all places; small configurations keep a few.
+inline SourcePlaces::Limits source_limits(const Options& options) {
+  constexpr size_t kMinPerSource = 64;
+  return {.each = options.max_connections_per_source.value_or(
+              std::max(kMinPerSource, options.max_connections / 2)),
+          .all_per_second = options.max_new_connections,
+          .each_per_second = options.max_new_connections_per_source,
+          .bytes_per_second = options.max_bandwidth_per_source};
+}
+
+inline TenantPlaces::Limits flow_limits(const Options& options) {
+  return {.all = options.max_udp_flows,
+          .each = options.max_udp_flows_per_tenant,
+          .each_per_second = options.max_new_udp_flows,
+          .bytes_per_second = options.max_bandwidth_per_tenant};
 }
 
 }  // namespace culvert::edge

@@ -10,6 +10,9 @@
 namespace culvert::edge {
 namespace {
 
+// A proxy knows what to say before it connects.
+constexpr Duration kProxyTimeout = std::chrono::seconds(2);
+
 struct FromProxy {
   wire::ProxyHeader header;
   Bytes rest;  // that came behind it
@@ -78,8 +81,8 @@ bool PublicListener::is_proxy(const SocketAddr& address) const {
 
 net::Task<> PublicListener::identify(PublicConnection connection, Serve serve) {
   Shared& shared = context_.shared;
-  auto told = co_await read_proxy_header(*connection.socket,
-                                         connection.accepted + shared.options.get()->hello_timeout);
+  const Duration patience = std::min(kProxyTimeout, shared.hello_patience());
+  auto told = co_await read_proxy_header(*connection.socket, connection.accepted + patience);
   if (!told && told.error().code != ErrorCode::kInvalid) {
     count(shared.counters.refused_hello_timeout);
     co_return;
@@ -93,7 +96,10 @@ net::Task<> PublicListener::identify(PublicConnection connection, Serve serve) {
     connection.client = told->header.source;
     connection.public_addr = told->header.destination;
   }
-  admission_.identify(*connection.pending, connection.client);
+  if (!admission_.identify(*connection.slot, *connection.pending, connection.client)) {
+    connection.socket->reset();
+    co_return;
+  }
   co_await serve(std::move(connection), std::move(told->rest));
 }
 

@@ -27,11 +27,44 @@ void Refusals::tunnels_full(size_t cap) {
   full(counters_.refused_tunnel_limit, tunnels_full_lines_, "tunnels_full", cap);
 }
 
-void Refusals::tenant_full(std::string_view host, size_t cap) {
+void Refusals::tenant_full(std::string_view host, size_t cap, OverloadState state) {
   count(counters_.refused_tenant_full);
   if (!tenant_full_lines_.allow(loop_.now())) return;
-  log_warn("tenant_full", "host={} cap={} refused={}", culvert::quoted(host), cap,
-           counters_.refused_tenant_full.load(std::memory_order_relaxed));
+  log_warn("tenant_full", "host={} cap={} refused={} state={}", culvert::quoted(host), cap,
+           counters_.refused_tenant_full.load(std::memory_order_relaxed), to_string(state));
+}
+
+void Refusals::tenant_rate(std::string_view host, uint32_t per_second) {
+  count(counters_.refused_tenant_rate);
+  if (!tenant_rate_lines_.allow(loop_.now())) return;
+  log_warn("tenant_rate", "host={} per_second={} refused={}", culvert::quoted(host), per_second,
+           counters_.refused_tenant_rate.load(std::memory_order_relaxed));
+}
+
+void Refusals::client_full(const SocketAddr& client, size_t cap, OverloadState state) {
+  count(counters_.refused_client_full);
+  if (!client_full_lines_.allow(loop_.now())) return;
+  log_warn("client_full", "client={} cap={} refused={} state={}", client.to_string(), cap,
+           counters_.refused_client_full.load(std::memory_order_relaxed), to_string(state));
+}
+
+void Refusals::client_rate(const SocketAddr& client, uint32_t per_second) {
+  count(counters_.refused_client_rate);
+  if (!client_rate_lines_.allow(loop_.now())) return;
+  log_warn("client_rate", "client={} per_second={} refused={}", client.to_string(), per_second,
+           counters_.refused_client_rate.load(std::memory_order_relaxed));
+}
+
+void Refusals::connection_rate(uint32_t per_second) {
+  full(counters_.refused_connection_rate, connection_rate_lines_, "connection_rate", per_second);
+}
+
+void Refusals::overload() {
+  count(counters_.refused_overload);
+  if (!overload_lines_.allow(loop_.now())) return;
+  log_warn("overload_refused", "refused={} meaning={}",
+           counters_.refused_overload.load(std::memory_order_relaxed),
+           culvert::quoted("new connections are reset until the edge has room again"));
 }
 
 void Refusals::unknown_hostname(std::string_view host, const SocketAddr& client) {

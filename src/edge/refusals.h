@@ -5,6 +5,7 @@
 #include "base/result.h"
 #include "base/socket_addr.h"
 #include "edge/counters.h"
+#include "edge/overload.h"
 #include "net/event_loop.h"
 
 namespace culvert::edge {
@@ -20,7 +21,12 @@ class Refusals {
   void hellos_full(size_t cap);
   void source_full(size_t cap);
   void tunnels_full(size_t cap);
-  void tenant_full(std::string_view host, size_t cap);
+  void tenant_full(std::string_view host, size_t cap, OverloadState state);
+  void tenant_rate(std::string_view host, uint32_t per_second);
+  void client_full(const SocketAddr& client, size_t cap, OverloadState state);
+  void client_rate(const SocketAddr& client, uint32_t per_second);
+  void connection_rate(uint32_t per_second);
+  void overload();
   void unknown_hostname(std::string_view host, const SocketAddr& client);
   void no_agent(std::string_view host, const SocketAddr& client);
   void suspended(std::string_view host, const SocketAddr& client);
@@ -40,6 +46,11 @@ class Refusals {
   RateLimit source_full_lines_{1, std::chrono::seconds(10)};
   RateLimit tunnels_full_lines_{1, std::chrono::seconds(10)};
   RateLimit tenant_full_lines_{1, std::chrono::seconds(10)};
+  RateLimit tenant_rate_lines_{1, std::chrono::seconds(10)};
+  RateLimit client_full_lines_{1, std::chrono::seconds(10)};
+  RateLimit client_rate_lines_{1, std::chrono::seconds(10)};
+  RateLimit connection_rate_lines_{1, std::chrono::seconds(10)};
+  RateLimit overload_lines_{1, std::chrono::seconds(10)};
   RateLimit unknown_hostname_lines_{5, std::chrono::seconds(2)};
   RateLimit no_agent_lines_{5, std::chrono::seconds(2)};
   RateLimit suspended_lines_{5, std::chrono::seconds(2)};

@@ -8,12 +8,13 @@
 
 #include "acme/challenge_table.h"
 #include "base/key.h"
+#include "base/machine_memory.h"
 #include "edge/counters.h"
 #include "edge/live_options.h"
 #include "edge/options.h"
+#include "edge/overload.h"
 #include "edge/port_faults.h"
 #include "edge/public_connection.h"
-#include "edge/tenant_slots.h"
 #include "edge/tunnel_registry.h"
 #include "edge/udp_batch.h"
 #include "edge/unserved.h"
@@ -37,6 +38,7 @@ struct Config {
   // Without tunnels there is no UDP socket, and only the hub's names are served.
   bool takes_tunnels = true;
   Duration tunnel_hello_timeout = std::chrono::seconds(5);
+  std::function<uint64_t()> memory_in_use = culvert::memory_in_use;
   // How long a connection looks for an agent that answers, while the route has open tunnels.
   Duration open_patience = std::chrono::seconds(5);
   // Tunnels of one worker between handshake and welcome: any peer with a key may open one.
@@ -86,9 +88,19 @@ struct Shared {
         certificates(std::move(certs)),
         tunnels(config.options.balance),
         unserved(unserved_limits(config.options)),
-        tenants(tenant_limit(config.options)),
+        sources(source_limits(config.options)),
+        tenants(tenant_limits(config.options)),
         flows(flow_limits(config.options)),
+        bandwidth(config.options.max_bandwidth),
         next_connection(platform.random().u64()) {}
+
+  // How long a client may take for its hello, its handshake, or what a proxy tells of it.
+  Duration patience(Duration usual) const { return overload.patience(usual); }
+  Duration hello_patience() const { return patience(options.get()->hello_timeout); }
+  // Of these connections nobody gets more than an equal part. 0: there are enough.
+  size_t scarce_connections() const;
+  // Looks at what is used; on one thread.
+  void watch_overload();
 
   // Every worker does so.
   void tell_agents(const tunnel::PortState& state) const {
@@ -111,8 +123,13 @@ struct Shared {
   std::vector<Peer*> workers;  // by index; set before they run
   TunnelRegistry tunnels;
   Unserved unserved;
-  TenantSlots tenants;
-  FlowSlots flows;  // of UDP ports
+  // Of public connections.
+  SourcePlaces sources;
+  TenantPlaces tenants;
+  TenantPlaces flows;            // of UDP ports
+  tunnel::ByteBudget bandwidth;  // of everything
+  Overload overload;
+  const uint64_t machine_memory = culvert::machine_memory();
   PortFaults port_faults;
   Counters counters;
   // Somebody tells this edge what its routes are; otherwise it must know by itself when they end.

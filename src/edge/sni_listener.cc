@@ -51,8 +51,8 @@ net::Task<> SniListener::serve(PublicConnection connection, Bytes begun) {
   const Config& config = context_.shared.config;
   wire::ClientHelloReader reader;
   if (!begun.empty()) reader.feed(begun);
-  auto complete = co_await read_hello(*connection.socket, reader,
-                                      connection.accepted + context_.shared.options.get()->hello_timeout);
+  auto complete =
+      co_await read_hello(*connection.socket, reader, connection.accepted + context_.shared.hello_patience());
   if (!complete) {
     co_return co_await refuse_hello(std::move(connection), complete.error().code,
                                     to_bytes(reader.received()));
@@ -73,9 +73,9 @@ net::Task<> SniListener::serve(PublicConnection connection, Bytes begun) {
 
 // RFC 8737, 3: nothing follows the handshake.
 net::Task<> SniListener::answer_challenge(PublicConnection connection, tls::IdentityPtr identity) {
-  auto tls =
-      co_await tls::accept(std::move(connection.socket), std::move(connection.received), std::move(identity),
-                           {tls::kAcmeAlpn}, context_.loop.now() + kTlsHandshakeTimeout);
+  auto tls = co_await tls::accept(std::move(connection.socket), std::move(connection.received),
+                                  std::move(identity), {tls::kAcmeAlpn},
+                                  context_.loop.now() + context_.shared.patience(kTlsHandshakeTimeout));
   if (tls) {
     count(context_.shared.counters.challenges_answered);
     (*tls)->close();
@@ -140,7 +140,8 @@ net::Task<std::optional<PublicConnection>> SniListener::end_tls(PublicConnection
   // the TCP stream, which lives inside the TLS stream.
   std::vector<std::string> alpn{"http/1.1", "http/1.0"};
   auto tls = co_await tls::accept(std::move(connection.socket), std::exchange(connection.received, {}),
-                                  *identity, std::move(alpn), context_.loop.now() + kTlsHandshakeTimeout,
+                                  *identity, std::move(alpn),
+                                  context_.loop.now() + context_.shared.patience(kTlsHandshakeTimeout),
                                   tls::NoCommonAlpn::kServeUnlessH2);
   if (!tls) {
     count(context_.shared.counters.failed_tls_handshake);

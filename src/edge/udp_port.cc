@@ -82,6 +82,8 @@ void UdpPort::receive(const net::ReceivedDatagram& datagram) {
   if (entry == nullptr) return;
   Flow& flow = entry->flow;
   if (!find_agent(flow, *served, now)) return drop(counters.udp_dropped_no_agent, "no_agent", place.client);
+  if (!may_move(flow, datagram.data.size(), now))
+    return drop(counters.udp_dropped_bandwidth, "bandwidth", place.client);
 
   flows_.use(*entry, tunnel::FlowDirection::kToOrigin, now);
   flow.bytes_to_origin += datagram.data.size();
@@ -120,13 +122,13 @@ UdpPort::Flows::Entry* UdpPort::begin(const route::Route& served, const Place& p
     drop(shared.counters.udp_dropped_no_agent, "draining", place.client);
     return nullptr;
   }
-  auto slot = shared.flows.take(served.tenant, now);
-  if (!slot && slot.error() == FlowSlots::Refusal::kRate) {
+  auto place_of_tenant = shared.flows.take(served.tenant, now);
+  if (!place_of_tenant && place_of_tenant.error() == TenantPlaces::Refusal::kRate) {
     drop(shared.counters.udp_dropped_rate, "too_many_new_flows", place.client);
     return nullptr;
   }
-  if (!slot && evict()) slot = shared.flows.take(served.tenant, now);
-  if (!slot) {
+  if (!place_of_tenant && evict()) place_of_tenant = shared.flows.take(served.tenant, now);
+  if (!place_of_tenant) {
     drop(shared.counters.udp_dropped_full, "too_many_flows", place.client);
     return nullptr;
   }
@@ -144,7 +146,7 @@ UdpPort::Flows::Entry* UdpPort::begin(const route::Route& served, const Place& p
             .tenant = served.tenant,
             .via = via_of(*pick),
             .load = std::move(pick->load),
-            .slot = std::move(*slot),
+            .place_of_tenant = std::move(*place_of_tenant),
             .began = now};
   return &flows_.add(id, std::move(flow), now);
 }
@@ -153,6 +155,16 @@ UdpPort::Flows::Entry* UdpPort::begin(const route::Route& served, const Place& p
 bool UdpPort::is_of_the_edge(const Place& place) const {
   return std::ranges::equal(place.client.ip(), place.edge.ip()) &&
          context_.routes.current().match({route::PortProtocol::kUdp, place.client.port()}) != nullptr;
+}
+
+// False: the tenant or the edge has moved as many bytes as it may.
+bool UdpPort::may_move(const Flow& flow, size_t bytes, TimePoint now) {
+  tunnel::ByteBudget& of_tenant = flow.place_of_tenant.bytes();
+  tunnel::ByteBudget& of_all = context_.shared.bandwidth;
+  if (of_tenant.is_spent(now) || of_all.is_spent(now)) return false;
+  (void)of_tenant.charge(bytes, now);
+  (void)of_all.charge(bytes, now);
+  return true;
 }
 
 // False: there is none to evict.
@@ -217,7 +229,7 @@ void UdpPort::follow() {
 void UdpPort::take(const UdpBatch& replies) {
   Counters& counters = context_.shared.counters;
   const TimePoint now = context_.loop.now();
-  uint64_t sent = 0, bytes = 0, unknown = 0;
+  uint64_t sent = 0, bytes = 0, unknown = 0, over_bandwidth = 0;
   replies.for_each([&](const UdpBatch::Item& item, ByteView payload) {
     Flows::Entry* entry = flows_.find(item.flow);
     // One agent must not answer the clients of another.
@@ -229,6 +241,10 @@ void UdpPort::take(const UdpBatch& replies) {
     flow.is_known = !item.is_forgotten;
     if (item.is_forgotten) return;
     flows_.use(*entry, tunnel::FlowDirection::kToClient, now);
+    if (!may_move(flow, payload.size(), now)) {
+      ++over_bandwidth;
+      return;
+    }
     flow.bytes_to_client += payload.size();
     sender_.send(*socket_, payload, flow.place.client, flow.place.edge);
     ++sent;
@@ -238,6 +254,7 @@ void UdpPort::take(const UdpBatch& replies) {
   const uint64_t not_sent = sender_.take_dropped();
   count(counters.udp_datagrams_to_client, sent - not_sent);
   count(counters.udp_bytes_to_client, bytes);
+  if (over_bandwidth > 0) count(counters.udp_dropped_bandwidth, over_bandwidth);
   if (not_sent > 0) count(counters.udp_dropped_not_sent, not_sent);
   if (unknown > 0) count(counters.udp_dropped_unknown_flow, unknown);
 }

@@ -7,7 +7,6 @@
 
 #include "base/rate_limit.h"
 #include "edge/context.h"
-#include "edge/flow_slots.h"
 #include "edge/udp_batch.h"
 #include "edge/udp_carrier.h"
 #include "net/packet_io.h"
@@ -65,7 +64,7 @@ class UdpPort {
     PublicKey tenant;
     ViaPtr via;
     TunnelRegistry::Load load;
-    FlowSlots::Slot slot;
+    TenantPlaces::Place place_of_tenant;
     TimePoint began;
     bool is_known = false;    // the agent was heard of it: it needs no address any more
     bool has_looked = false;  // for another agent, because its own stops
@@ -81,6 +80,7 @@ class UdpPort {
   const route::Route* find_route() const;
   Flows::Entry* begin(const route::Route& route, const Place& place, TimePoint now);
   bool is_of_the_edge(const Place& place) const;
+  bool may_move(const Flow& flow, size_t bytes, TimePoint now);
   bool evict();
   bool find_agent(Flow& flow, const route::Route& route, TimePoint now);
   ViaPtr via_of(const TunnelRegistry::Pick& pick);

@@ -44,6 +44,11 @@ Unserved::Limits Unserved::limits() const {
   return limits_;
 }
 
+size_t Unserved::size() const {
+  std::lock_guard lock(mutex_);
+  return size_;
+}
+
 void Unserved::set_limits(Limits limits) {
   std::lock_guard lock(mutex_);
   limits_ = limits;

@@ -60,6 +60,7 @@ class Unserved {
   // From a proxy that has still to tell whose connection it is: no source's, among all.
   Admitted admit_from_proxy(unsigned worker);
   Limits limits() const;
+  size_t size() const;
   // For what comes; places that were given stay.
   void set_limits(Limits limits);
 

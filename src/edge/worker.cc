@@ -17,6 +17,9 @@ constexpr Duration kLastWait = std::chrono::seconds(2);
 // What a peer may send before it is welcomed: four of the largest control messages.
 constexpr uint64_t kUnwelcomedWindow = 4 * tunnel::kMaxControlMessage;
 
+// How often what is used is compared with what there is.
+constexpr Duration kOverloadLook = std::chrono::milliseconds(100);
+
 // One turn of the socket brings no more of 1,200 bytes each; smaller ones share packets.
 constexpr size_t kQueuedDatagrams = 4096;
 
@@ -59,7 +62,7 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
 }
 
 Worker::Worker(Shared& shared, unsigned index)
-    : admission_(shared, index, refusals_),
+    : admission_(shared, index, loop_, refusals_),
       scratch_(kScratch),
       loop_(shared.platform),
       refusals_(loop_, shared.counters),
@@ -76,6 +79,7 @@ Worker::Worker(Shared& shared, unsigned index)
       http_(context_),
       drain_skipped_(loop_),
       last_wait_(loop_),
+      overload_timer_(loop_),
       tasks_(loop_),
       closing_(loop_) {}
 
@@ -91,9 +95,15 @@ void Worker::start(std::function<void()> on_end) {
       return http_.serve(std::move(connection), std::move(begun));
     }));
   }
+  if (context_.index == 0) watch_overload();
   if (!endpoint_) return;
   tasks_.spawn(tunnels_.accept(*endpoint_));
   tunnels_.watch();
+}
+
+void Worker::watch_overload() {
+  context_.shared.watch_overload();
+  overload_timer_.after(kOverloadLook, [this] { watch_overload(); });
 }
 
 void Worker::update_routes(RouteUpdate update) {
@@ -176,6 +186,7 @@ net::Task<> Worker::shut_down() {
 
 void Worker::end() {
   last_wait_.cancel();
+  overload_timer_.cancel();
   loop_.stop();
   if (auto on_end = std::exchange(on_end_, nullptr)) on_end();
 }

@@ -65,6 +65,7 @@ class Worker final : public Peer {
  private:
   Worker(Shared& shared, unsigned index);
 
+  void watch_overload();
   void take_routes(const RouteUpdate& update);
   net::Task<> shut_down();
   void end();
@@ -90,6 +91,7 @@ class Worker final : public Peer {
   std::unique_ptr<endpoint::Endpoint> endpoint_;  // nullptr: it takes no tunnels
   net::Notify drain_skipped_;
   net::Timer last_wait_;
+  net::Timer overload_timer_;
   std::function<void()> on_end_;
   bool skip_drain_ = false;
   net::TaskGroup tasks_;

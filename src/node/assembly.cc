@@ -325,6 +325,7 @@ std::vector<std::string> Assembly::edge_warnings() const {
   std::vector<std::string> warnings;
   for (const std::string& fault : port_faults())
     warnings.push_back(fmt::format("{}; the edge tries again until it can", fault));
+  if (std::string fault = edge_->overload_fault(); !fault.empty()) warnings.push_back(std::move(fault));
   if (!public_certificates_) return warnings;
   std::ranges::move(public_certificates_->faults(), std::back_inserter(warnings));
   return warnings;
