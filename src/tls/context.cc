@@ -1,6 +1,12 @@
+#include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/params.h>
+
+#include <algorithm>
+#include <array>
 
 #include "base/check.h"
+#include "net/event_loop.h"
 #include "tls/openssl.h"
 
 namespace culvert::tls {
@@ -12,9 +18,9 @@ constexpr size_t kReadBuffer = 64 * 1024;
 // The first of ours that the client offers (RFC 7301, 3.2).
 int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_length, const unsigned char* offered,
                 unsigned int offered_length, void*) {
-  const auto* choice = static_cast<const ServerAlpn*>(SSL_get_app_data(ssl));
-  if (!choice || choice->ours.empty()) return SSL_TLSEXT_ERR_NOACK;
-  for (const std::string& protocol : choice->ours) {
+  const auto* choice = static_cast<const ServerHandshake*>(SSL_get_app_data(ssl));
+  if (!choice || choice->alpn.empty()) return SSL_TLSEXT_ERR_NOACK;
+  for (const std::string& protocol : choice->alpn) {
     for (unsigned int at = 0; at < offered_length; at += 1u + offered[at]) {
       const std::string_view theirs(reinterpret_cast<const char*>(offered + at + 1), offered[at]);
       if (theirs != protocol) continue;
@@ -29,6 +35,39 @@ int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_length, 
     if (theirs != "h2") return SSL_TLSEXT_ERR_NOACK;
   }
   return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+bool prepare(EVP_MAC_CTX* mac, TicketKeys::Key& key) {
+  std::array<char, 7> digest{"SHA256"};
+  std::array<OSSL_PARAM, 3> parameters{
+      OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key.mac.data(), key.mac.size()),
+      OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.data(), 0), OSSL_PARAM_construct_end()};
+  return EVP_MAC_CTX_set_params(mac, parameters.data()) == 1;
+}
+
+// SSL_CTX_set_tlsext_ticket_key_evp_cb(3): 1, the key is there; 2, and the ticket is to be replaced; 0, there
+// is none, and the handshake is a full one; -1, it cannot go on.
+int ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
+               int encrypts) {
+  const auto* handshake = static_cast<const ServerHandshake*>(SSL_get_app_data(ssl));
+  auto* keys = static_cast<TicketKeys*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+  if (!handshake) return 0;
+  const TimePoint now = handshake->loop.now();
+  if (encrypts != 0) {
+    TicketKeys::Key key = keys->current(now, handshake->loop.random());
+    std::ranges::copy(key.name, name);
+    handshake->loop.random().fill({iv, static_cast<size_t>(EVP_CIPHER_get_iv_length(EVP_aes_256_cbc()))});
+    const bool done = prepare(mac, key) &&
+                      EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), nullptr, key.cipher.data(), iv) == 1;
+    return done ? 1 : -1;
+  }
+  auto known = keys->find(std::span<const uint8_t, TicketKeys::kNameSize>(name, TicketKeys::kNameSize), now);
+  if (!known) return 0;
+  const bool done = prepare(mac, known->key) &&
+                    EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), nullptr, known->key.cipher.data(), iv) == 1;
+  if (!done) return -1;
+  // A client of TLS 1.3 shows each of its tickets once (RFC 8446, C.4).
+  return known->is_current && SSL_version(ssl) != TLS1_3_VERSION ? 1 : 2;
 }
 
 template <class T>
@@ -81,7 +120,10 @@ Result<IdentityPtr> make_identity(X509* leaf, EVP_PKEY* key, std::span<X509* con
                   take_openssl_error());
     }
   }
-  return std::make_shared<const Identity>(std::move(context), not_after);
+  auto tickets = std::make_unique<TicketKeys>();
+  SSL_CTX_set_app_data(context.get(), tickets.get());
+  CHECK(SSL_CTX_set_tlsext_ticket_key_evp_cb(context.get(), ticket_key) == 1);
+  return std::make_shared<const Identity>(std::move(context), std::move(tickets), not_after);
 }
 
 DerIdentity to_der(const Identity& identity) {

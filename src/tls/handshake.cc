@@ -178,9 +178,9 @@ net::Task<Result<std::unique_ptr<net::ByteStream>>> accept(std::unique_ptr<net::
                                                            std::vector<std::string> alpn, TimePoint deadline,
                                                            NoCommonAlpn no_common) {
   auto stream = std::make_unique<Stream>(std::move(transport), std::move(received), identity->context());
-  ServerAlpn choice{std::move(alpn), no_common};
+  ServerHandshake handshake{std::move(alpn), no_common, stream->loop()};
   SSL_set_accept_state(stream->ssl());
-  SSL_set_app_data(stream->ssl(), &choice);
+  SSL_set_app_data(stream->ssl(), &handshake);
   auto done = co_await shake_hands(*stream, deadline);
   if (!done) co_return std::unexpected(std::move(done.error()));
   SSL_set_app_data(stream->ssl(), nullptr);

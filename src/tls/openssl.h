@@ -8,6 +8,7 @@
 #include <span>
 
 #include "tls/p256_key.h"
+#include "tls/ticket_keys.h"
 #include "tls/tls.h"
 
 // What the files of tls/ share; the only header that shows OpenSSL.
@@ -27,22 +28,25 @@ using SslPtr = std::unique_ptr<SSL, OpenSslDelete<SSL_free>>;
 using X509Ptr = std::unique_ptr<X509, OpenSslDelete<X509_free>>;
 using X509StorePtr = std::unique_ptr<X509_STORE, OpenSslDelete<X509_STORE_free>>;
 
-// What a server speaks, during one handshake.
-struct ServerAlpn {
-  std::vector<std::string> ours;
+// What the callbacks of a server context need to know of one handshake.
+struct ServerHandshake {
+  std::vector<std::string> alpn;
   NoCommonAlpn no_common;
+  net::EventLoop& loop;
 };
 
 // The server context is made once for each identity: it takes longer than a handshake.
 class Identity {
  public:
-  Identity(SslCtxPtr context, UnixTime not_after) : context_(std::move(context)), not_after_(not_after) {}
+  Identity(SslCtxPtr context, std::unique_ptr<TicketKeys> tickets, UnixTime not_after)
+      : tickets_(std::move(tickets)), context_(std::move(context)), not_after_(not_after) {}
 
-  // Expects SSL_set_app_data to point at the connection's ServerAlpn during the handshake.
+  // Expects SSL_set_app_data to point at the connection's ServerHandshake during the handshake.
   SSL_CTX* context() const { return context_.get(); }
   UnixTime not_after() const { return not_after_; }
 
  private:
+  std::unique_ptr<TicketKeys> tickets_;
   SslCtxPtr context_;
   UnixTime not_after_;
 };
