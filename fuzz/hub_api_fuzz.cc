@@ -113,7 +113,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   hub::Ledger ledger(loop, std::make_unique<Store>(), state, {});
   const hub::RoutePublisher publisher(key, 1);
   hub::EdgeSessions edge_sessions(loop, publisher, state.leases);
-  hub::Api api(config, state, ledger, edge_sessions, random, [] {});
+  hub::CertificateFeed certificates(loop, "epoch");
+  hub::Api api(config, state, ledger, edge_sessions, certificates, random, [] {});
   for (int i = 0; i < kMaxRequests && !rest.empty(); ++i) {
     std::string_view message = take_line(rest, '\0');
     const std::string_view method = take_line(message, ' ');

@@ -26,7 +26,9 @@ Result<> ChallengeTable::add(const Challenge& challenge, UnixTime now) {
   }
   switch (challenge.type) {
     case ChallengeType::kTlsAlpn01:
-      certificates_.insert_or_assign(challenge.name, std::move(identity));
+      certificates_.insert_or_assign(
+          challenge.name,
+          Certificate{.identity = std::move(identity), .key_authorization = challenge.key_authorization});
       break;
     case ChallengeType::kHttp01:
       files_.insert_or_assign(file_key(challenge.name, challenge.http_path()), challenge.key_authorization);
@@ -42,7 +44,9 @@ void ChallengeTable::remove(const Challenge& challenge) {
   const std::lock_guard lock(mutex_);
   switch (challenge.type) {
     case ChallengeType::kTlsAlpn01:
-      certificates_.erase(challenge.name);
+      if (const auto place = certificates_.find(challenge.name);
+          place != certificates_.end() && place->second.key_authorization == challenge.key_authorization)
+        certificates_.erase(place);
       break;
     case ChallengeType::kHttp01:
       files_.erase(file_key(challenge.name, challenge.http_path()));
@@ -60,7 +64,7 @@ void ChallengeTable::remove(const Challenge& challenge) {
 tls::IdentityPtr ChallengeTable::certificate(std::string_view server_name) const {
   const std::lock_guard lock(mutex_);
   const auto place = certificates_.find(to_lower(server_name));
-  return place == certificates_.end() ? nullptr : place->second;
+  return place == certificates_.end() ? nullptr : place->second.identity;
 }
 
 std::optional<std::string> ChallengeTable::http_answer(std::string_view host, std::string_view path) const {

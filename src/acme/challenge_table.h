@@ -35,8 +35,13 @@ class ChallengeTable {
   size_t size() const;
 
  private:
+  struct Certificate {
+    tls::IdentityPtr identity;
+    std::string key_authorization;  // a challenge that was replaced takes nothing away when it is removed
+  };
+
   mutable std::mutex mutex_;
-  std::unordered_map<std::string, tls::IdentityPtr> certificates_;
+  std::unordered_map<std::string, Certificate> certificates_;
   std::unordered_map<std::string, std::string> files_;  // by host and path
   std::unordered_multimap<std::string, std::string> texts_;
 };

@@ -54,5 +54,16 @@ TEST(ChallengeTable, IsBounded) {
   EXPECT_EQ(table.add(challenge(ChallengeType::kHttp01), kNow).error().code, ErrorCode::kLimit);
 }
 
+TEST(ChallengeTable, AChallengeThatWasReplacedTakesNothingAway) {
+  ChallengeTable table;
+  const Challenge first = challenge(ChallengeType::kTlsAlpn01, "token-1");
+  const Challenge second = challenge(ChallengeType::kTlsAlpn01, "token-2");
+  ASSERT_TRUE(table.add(first, kNow) && table.add(second, kNow));
+  table.remove(first);
+  EXPECT_NE(table.certificate("a.test"), nullptr);
+  table.remove(second);
+  EXPECT_EQ(table.size(), 0u);
+}
+
 }  // namespace
 }  // namespace culvert::acme

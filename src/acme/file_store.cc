@@ -106,6 +106,25 @@ Result<std::optional<Account>> FileStore::load_account(const std::string& direct
   return std::nullopt;
 }
 
+Result<std::vector<std::string>> FileStore::account_directories() {
+  std::vector<std::string> out;
+  std::error_code error;
+  for (fs::directory_iterator entry(directory_ / "accounts", error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->path().extension() != kEnd) continue;
+    auto text = read(entry->path(), kMaxAccount);
+    if (!text) return std::unexpected(text.error());
+    auto object = *text ? parse_json_object("account", (*text)->expose())
+                        : fail(ErrorCode::kNotFound, "it was removed meanwhile");
+    if (!object) continue;  // load_account() says what is wrong with it
+    const json::value* directory = object->if_contains("directory");
+    if (directory != nullptr && directory->is_string()) out.emplace_back(directory->get_string());
+  }
+  if (error)
+    return fail(ErrorCode::kIo, "cannot list {}: {}", (directory_ / "accounts").native(), error.message());
+  return out;
+}
+
 Result<> FileStore::save_account(const std::string& directory, const Account& account) {
   json::object out{{"directory", directory}, {"url", account.url}, {"key", account.key.to_pem().expose()}};
   const SecretString text = SecretString::take(json::serialize(out));

@@ -10,12 +10,14 @@ namespace culvert::acme {
 //   names/NAME.json             certificate, key and progress of each name
 //   budgets.json
 // A damaged file is renamed to FILE.damaged, reported in the log, and absent from then on.
-class FileStore final : public Store {
+class FileStore final : public BlockingStore {
  public:
   // Creates the directory, 0700. kIo; kInvalid: others may write to it.
   static Result<FileStore> open(std::filesystem::path directory);
 
   Result<std::optional<Account>> load_account(const std::string& directory) override;
+  // The CAs that there is an account with, by their directory URLs. kIo.
+  Result<std::vector<std::string>> account_directories();
   Result<> save_account(const std::string& directory, const Account& account) override;
   Result<std::optional<Record>> load(const std::string& name) override;
   Result<> save(const Record& record) override;

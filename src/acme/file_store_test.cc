@@ -45,6 +45,8 @@ TEST_F(FileStoreTest, KeepsAccounts) {
   EXPECT_EQ(again->url, account.url);
   EXPECT_EQ(again->key.point().x, account.key.point().x);
   EXPECT_FALSE(store.load_account("https://acme.example/other").value()) << "each CA has its own";
+  EXPECT_THAT(store.account_directories().value(),
+              ::testing::UnorderedElementsAre(directory, "https://[::1]:14000/dir"));
   for (const auto& entry : fs::directory_iterator(directory_ / "acme/accounts"))
     EXPECT_EQ(mode_of(entry.path()), 0600u);
   EXPECT_EQ(mode_of(directory_ / "acme/accounts"), 0700u);

@@ -259,6 +259,22 @@ struct Issuer::Registering {
   const std::shared_ptr<Registration> registration;
 };
 
+// Lets the others go on, also when its task is cancelled.
+struct Issuer::Storing {
+  Storing(Issuer& of, std::string at) : issuer(of), directory(std::move(at)) {
+    issuer.storing_.insert(directory);
+  }
+  Storing(const Storing&) = delete;
+  Storing& operator=(const Storing&) = delete;
+  ~Storing() {
+    issuer.storing_.erase(directory);
+    issuer.registered_.notify();
+  }
+
+  Issuer& issuer;
+  const std::string directory;
+};
+
 net::Task<Outcome<>> Issuer::register_by(Client& client, std::string directory) {
   if (const auto running = registrations_.find(directory); running != registrations_.end()) {
     const std::shared_ptr<Registration> registration = running->second;
@@ -273,12 +289,12 @@ net::Task<Outcome<>> Issuer::register_by(Client& client, std::string directory) 
 
 net::Task<Outcome<IssuedCertificate>> Issuer::issue_at(Ca ca, std::vector<std::string> names,
                                                        std::string replaces) {
-  auto account = account_with(ca);
+  auto account = co_await account_with(ca.directory.to_string());
   if (!account) co_return std::unexpected(Failure{.error = account.error()});
   const std::string known_url = (*account)->url;
   Attempt attempt(*this, ca, *account, std::move(names));
   auto certificate = co_await attempt.run(std::move(replaces));
-  if ((*account)->url != known_url) store_account(ca, **account);
+  if ((*account)->url != known_url) co_await store_account(ca.directory.to_string(), **account);
   if (certificate) certificate->directory = ca.directory.to_string();
   co_return certificate;
 }
@@ -289,42 +305,41 @@ const Ca* Issuer::find_ca(const std::string& directory) const {
   return ca == options_.cas.end() ? nullptr : &*ca;
 }
 
-Result<std::shared_ptr<Account>> Issuer::account_with(const Ca& ca) {
-  const std::string directory = ca.directory.to_string();
-  auto& account = accounts_[directory];
-  if (account) return account;
+// One order makes the account, and others that want it wait: with two keys the stored one might be the other.
+net::Task<Result<std::shared_ptr<Account>>> Issuer::account_with(std::string directory) {
+  while (storing_.contains(directory)) co_await registered_.wait();
+  if (const auto known = accounts_.find(directory); known != accounts_.end()) co_return known->second;
   auto stored = store_.load_account(directory);
-  if (!stored) return std::unexpected(stored.error());
-  if (*stored) {
-    account = std::make_shared<Account>(std::move(**stored));
-    return account;
+  if (!stored) co_return std::unexpected(stored.error());
+  if (!*stored) {
+    const Storing turn(*this, directory);
+    Account fresh{.key = tls::P256Key::generate()};
+    auto saved = co_await store_.put_account(directory, fresh);
+    if (!saved) co_return std::unexpected(saved.error());
+    co_return accounts_.emplace(directory, std::make_shared<Account>(std::move(fresh))).first->second;
   }
-  Account fresh{.key = tls::P256Key::generate()};
-  auto saved = store_.save_account(directory, fresh);
-  if (!saved) return std::unexpected(saved.error());
-  account = std::make_shared<Account>(std::move(fresh));
-  return account;
+  co_return accounts_.emplace(directory, std::make_shared<Account>(std::move(**stored))).first->second;
 }
 
 // The key is stored already: without the URL the next start asks the CA for it.
-void Issuer::store_account(const Ca& ca, const Account& account) {
-  auto saved = store_.save_account(ca.directory.to_string(), account);
+net::Task<> Issuer::store_account(std::string directory, Account account) {
+  auto saved = co_await store_.put_account(std::move(directory), std::move(account));
   if (!saved) log_warn("acme_account_not_stored", "error={}", quoted(saved.error().message));
 }
 
-Outcome<Issuer::AtCa> Issuer::at_ca(const std::string& directory) {
+net::Task<Outcome<Issuer::AtCa>> Issuer::at_ca(std::string directory) {
   const Ca* ca = find_ca(directory);
   if (ca == nullptr) {
-    return std::unexpected(
+    co_return std::unexpected(
         Failure{.error = {ErrorCode::kNotFound, fmt::format("{} is not configured any more", directory)}});
   }
-  auto account = account_with(*ca);
-  if (!account) return std::unexpected(Failure{.error = account.error()});
-  return AtCa{*ca, std::move(*account)};
+  auto account = co_await account_with(std::move(directory));
+  if (!account) co_return std::unexpected(Failure{.error = account.error()});
+  co_return AtCa{*ca, std::move(*account)};
 }
 
 net::Task<Outcome<Client::RenewalInfo>> Issuer::renewal_info(std::string directory, std::string renewal_id) {
-  auto at = at_ca(directory);
+  auto at = co_await at_ca(std::move(directory));
   if (!at) co_return std::unexpected(at.error());
   Client client(loop_, at->ca, at->account, loop_.now() + options_.order_time);
   auto info = co_await client.renewal_info(std::move(renewal_id));
@@ -332,7 +347,7 @@ net::Task<Outcome<Client::RenewalInfo>> Issuer::renewal_info(std::string directo
 }
 
 net::Task<Outcome<>> Issuer::revoke(std::string directory, Bytes certificate_der) {
-  auto at = at_ca(directory);
+  auto at = co_await at_ca(std::move(directory));
   if (!at) co_return std::unexpected(at.error());
   Client client(loop_, at->ca, at->account, loop_.now() + options_.order_time);
   auto revoked = co_await client.revoke(std::move(certificate_der));

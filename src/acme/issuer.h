@@ -66,6 +66,7 @@ class Issuer {
     std::optional<Outcome<>> outcome;
   };
   struct Registering;
+  struct Storing;
 
   struct AtCa {
     const Ca& ca;
@@ -73,11 +74,11 @@ class Issuer {
   };
 
   // A CA of ours, and the account with it. kNotFound: it is not among them.
-  Outcome<AtCa> at_ca(const std::string& directory);
+  net::Task<Outcome<AtCa>> at_ca(std::string directory);
   const Ca* find_ca(const std::string& directory) const;
-  // The account with this CA, stored before it is used.
-  Result<std::shared_ptr<Account>> account_with(const Ca& ca);
-  void store_account(const Ca& ca, const Account& account);
+  // The account with the CA of this directory, stored before it is used.
+  net::Task<Result<std::shared_ptr<Account>>> account_with(std::string directory);
+  net::Task<> store_account(std::string directory, Account account);
   Outcome<> check_provable(const std::vector<std::string>& names) const;
   // Registers the account with this CA. One order does it; others that want the same get what came of it.
   net::Task<Outcome<>> register_by(Client& client, std::string directory);
@@ -89,7 +90,8 @@ class Issuer {
   Solver& solver_;
   std::map<std::string, std::shared_ptr<Account>> accounts_;            // by directory
   std::map<std::string, std::shared_ptr<Registration>> registrations_;  // that run, by directory
-  net::Notify registered_;
+  std::set<std::string> storing_;  // directories whose account is being stored
+  net::Notify registered_;         // or stored
   IssuerCounters counters_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "acme/usable_certificate.h"
 #include "base/check.h"
 #include "base/hostname.h"
 #include "base/log.h"
@@ -21,28 +22,6 @@ constexpr std::chrono::seconds kKeepUnwanted = std::chrono::days(30);
 constexpr std::chrono::seconds kSweepEvery = 24h;
 // Records that are looked at in one tick: each is a small file, and the loop has other work.
 constexpr size_t kSweptAtOnce = 20;
-
-Validity validity_of(const tls::CertificateChain& chain) {
-  return {.not_before = chain.not_before(), .not_after = chain.not_after()};
-}
-
-struct Usable {
-  tls::CertificateChain chain;
-  tls::IdentityPtr identity;
-};
-
-Result<Usable> make_usable(const StoredCertificate& stored, const std::string& name) {
-  auto key = tls::P256Key::from_pem(stored.key);
-  if (!key) return std::unexpected(key.error());
-  auto chain = tls::CertificateChain::from_pem(stored.chain);
-  if (!chain) return std::unexpected(chain.error());
-  if (std::ranges::find(chain->names(), name) == chain->names().end()) {
-    return fail(ErrorCode::kInvalid, "the certificate is not for {}", name);
-  }
-  auto identity = chain->identity(*key);
-  if (!identity) return std::unexpected(identity.error());
-  return Usable{.chain = std::move(*chain), .identity = std::move(*identity)};
-}
 
 }  // namespace
 
@@ -106,19 +85,21 @@ Manager::Entry Manager::load(const std::string& name) {
     out.record.certificate.reset();
     return out;
   }
-  out.validity = validity_of(usable->chain);
+  out.validity = usable->validity();
   out.renewal_id = renewal_id(usable->chain).value_or("");
   out.identity = std::move(usable->identity);
   return out;
 }
 
 void Manager::install(const std::string& name, const Entry& entry) {
-  if (entry.identity && loop_.unix_now() < entry.validity->not_after) install_(name, entry.identity);
+  if (entry.identity && loop_.unix_now() < entry.validity->not_after)
+    install_(name, *entry.record.certificate, entry.identity);
 }
 
 net::Task<> Manager::run() {
   while (!is_stopped_) {
-    maintain();
+    co_await maintain();
+    if (is_stopped_) break;
     start_jobs();
     // The end of a job wakes the loop as well.
     UnixTime next = UnixTime::max();
@@ -160,46 +141,48 @@ net::Task<> Manager::run_job(Schedule::Job job) {
 }
 
 net::Task<> Manager::order(std::string name) {
-  Entry& entry = entries_.at(name);
-  save_budgets();
+  co_await save_budgets();
   // What cannot be stored is not ordered: it would be ordered again after a restart.
-  if (!save(entry)) {
-    failed(name, {.error = {ErrorCode::kIo,
-                            "nothing was ordered, since a certificate could not be stored; see the log"}});
+  const bool is_stored = co_await save(name);
+  if (!is_stored) {
+    co_await failed(name,
+                    {.error = {ErrorCode::kIo,
+                               "nothing was ordered, since a certificate could not be stored; see the log"}});
     co_return;
   }
   std::optional<ReplacedCertificate> replaced;
+  const Entry& entry = entries_.at(name);  // as long as its job runs
   if (entry.record.certificate) {
     replaced = {.directory = entry.record.certificate->directory, .renewal_id = entry.renewal_id};
   }
   auto outcome = co_await issuer_.issue({name}, std::move(replaced));
-  take(name, std::move(outcome));
-  save_budgets();
+  if (outcome) {
+    co_await take(name, std::move(*outcome));
+  } else {
+    co_await failed(name, outcome.error());
+  }
+  co_await save_budgets();
 }
 
-void Manager::take(const std::string& name, Outcome<IssuedCertificate> outcome) {
-  if (!outcome) {
-    failed(name, outcome.error());
-    return;
-  }
+net::Task<> Manager::take(std::string name, IssuedCertificate issued) {
   Entry& entry = entries_.at(name);
-  auto identity = outcome->chain.identity(outcome->key);
+  auto identity = issued.chain.identity(issued.key);
   CHECK(identity);
   ++(entry.record.certificate ? counters_.renewals : counters_.first_certificates);
-  entry.validity = validity_of(outcome->chain);
+  entry.validity = Validity{.not_before = issued.chain.not_before(), .not_after = issued.chain.not_after()};
   entry.identity = std::move(*identity);
   entry.record.progress = schedule_.issued(name, *entry.validity, loop_.unix_now());
   entry.record.certificate = StoredCertificate{
-      .chain = outcome->chain.pem(), .key = outcome->key.to_pem(), .directory = outcome->directory};
-  entry.renewal_id = renewal_id(outcome->chain).value_or("");
-  log_info("acme_certificate_issued", "name=\"{}\" ca=\"{}\" valid_until={}", name, outcome->directory,
-           outcome->chain.not_after().time_since_epoch().count());
-  // Served even if it cannot be stored now.
-  save(entry);
+      .chain = issued.chain.pem(), .key = issued.key.to_pem(), .directory = issued.directory};
+  entry.renewal_id = renewal_id(issued.chain).value_or("");
+  log_info("acme_certificate_issued", "name=\"{}\" ca=\"{}\" valid_until={}", name, issued.directory,
+           issued.chain.not_after().time_since_epoch().count());
+  // Served also while it is not stored yet.
   if (schedule_.status(name)) install(name, entry);
+  co_await save(std::move(name));
 }
 
-void Manager::failed(const std::string& name, const Failure& failure) {
+net::Task<> Manager::failed(std::string name, Failure failure) {
   ++counters_.failed_orders;
   Entry& entry = entries_.at(name);
   const UnixTime now = loop_.unix_now();
@@ -207,7 +190,7 @@ void Manager::failed(const std::string& name, const Failure& failure) {
   log_warn("acme_order_failed", "name=\"{}\" failures={} retry_in_s={} error={}", name,
            entry.record.progress.failures, (entry.record.progress.retry_at - now).count(),
            quoted(failure.error.message));
-  save(entry);
+  co_await save(std::move(name));
 }
 
 net::Task<> Manager::ask_for_window(std::string name) {
@@ -222,54 +205,54 @@ net::Task<> Manager::ask_for_window(std::string name) {
   }
   entry.record.progress = told ? schedule_.window_told(name, told->window, told->retry_after, now)
                                : schedule_.window_missing(name, now);
-  save(entry);
+  co_await save(std::move(name));
 }
 
-bool Manager::save(Entry& entry) {
-  auto saved = store_.save(entry.record);
+net::Task<bool> Manager::save(std::string name) {
+  auto saved = co_await store_.put(entries_.at(name).record);
   if (saved) {
-    unsaved_.erase(entry.record.name);
-    return true;
+    unsaved_.erase(name);
+    co_return true;
   }
-  unsaved_.insert(entry.record.name);
+  if (entries_.contains(name)) unsaved_.insert(name);
   ++counters_.failed_writes;
-  log_error("acme_record_not_stored", "name=\"{}\" error={}", entry.record.name,
-            quoted(saved.error().message));
-  return false;
+  log_error("acme_record_not_stored", "name=\"{}\" error={}", name, quoted(saved.error().message));
+  co_return false;
 }
 
-void Manager::save_budgets() {
-  auto saved = store_.save_budgets(schedule_.budgets().encode(loop_.unix_now()));
-  if (saved) return;
+net::Task<> Manager::save_budgets() {
+  auto saved = co_await store_.put_budgets(schedule_.budgets().encode(loop_.unix_now()));
+  if (saved) co_return;
   ++counters_.failed_writes;
   log_error("acme_budgets_not_stored", "error={}", quoted(saved.error().message));
 }
 
-void Manager::maintain() {
+net::Task<> Manager::maintain() {
   // With the disk still full the others fail as well.
-  while (!unsaved_.empty() && save(entries_.at(*unsaved_.begin()))) {
-  }
+  bool is_storing = true;
+  while (is_storing && !is_stopped_ && !unsaved_.empty()) is_storing = co_await save(*unsaved_.begin());
   const UnixTime now = loop_.unix_now();
   if (to_sweep_.empty() && (now >= swept_at_ + kSweepEvery || now < swept_at_)) {
     swept_at_ = now;
     if (auto names = store_.names()) to_sweep_ = std::move(*names);
   }
-  for (size_t i = 0; i < kSweptAtOnce && !to_sweep_.empty(); ++i) {
-    if (!entries_.contains(to_sweep_.back())) remove_old(to_sweep_.back());
+  for (size_t i = 0; i < kSweptAtOnce && !is_stopped_ && !to_sweep_.empty(); ++i) {
+    const std::string name = std::move(to_sweep_.back());
     to_sweep_.pop_back();
+    if (!entries_.contains(name)) co_await remove_old(name);
   }
 }
 
-void Manager::remove_old(const std::string& name) {
+net::Task<> Manager::remove_old(std::string name) {
   auto record = store_.load(name);
-  if (!record || !*record) return;
+  if (!record || !*record) co_return;
   UnixTime last = (*record)->progress.failed_at;
   if ((*record)->certificate) {
     const auto chain = tls::CertificateChain::from_pem((*record)->certificate->chain);
     if (chain) last = std::max(last, chain->not_after());
   }
-  if (loop_.unix_now() < last + kKeepUnwanted) return;
-  auto removed = store_.remove(name);
+  if (loop_.unix_now() < last + kKeepUnwanted) co_return;
+  auto removed = co_await store_.erase(name);
   if (removed) {
     log_info("acme_record_removed", "name=\"{}\"", name);
   } else {

@@ -43,7 +43,8 @@ class Manager {
  public:
   // A certificate is there to be served in place of the one before. Never called for an expired one. It may
   // be called from want().
-  using Install = std::function<void(const std::string& name, tls::IdentityPtr identity)>;
+  using Install = std::function<void(const std::string& name, const StoredCertificate& stored,
+                                     tls::IdentityPtr identity)>;
 
   // `store` and `solver` outlive it. Reads the budgets.
   Manager(net::EventLoop& loop, ManagerOptions options, Store& store, Solver& solver, Install install);
@@ -93,13 +94,14 @@ class Manager {
   Entry load(const std::string& name);
   void install(const std::string& name, const Entry& entry);
   void forget(const std::string& name);
-  void take(const std::string& name, Outcome<IssuedCertificate> outcome);
-  void failed(const std::string& name, const Failure& failure);
-  bool save(Entry& entry);
-  void save_budgets();
+  net::Task<> take(std::string name, IssuedCertificate issued);
+  net::Task<> failed(std::string name, Failure failure);
+  // False: it is tried again later. The name has an entry.
+  net::Task<bool> save(std::string name);
+  net::Task<> save_budgets();
   void start_jobs();
-  void maintain();
-  void remove_old(const std::string& name);
+  net::Task<> maintain();
+  net::Task<> remove_old(std::string name);
 
   net::EventLoop& loop_;
   const ManagerOptions options_;

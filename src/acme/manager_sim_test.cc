@@ -31,9 +31,10 @@ class ManagerSim : public ::testing::Test {
   }
 
   void start() {
-    manager_ = std::make_unique<Manager>(
-        loop_, options_, store_, solver_,
-        [this](const std::string& name, tls::IdentityPtr identity) { served_[name] = std::move(identity); });
+    manager_ =
+        std::make_unique<Manager>(loop_, options_, store_, solver_,
+                                  [this](const std::string& name, const StoredCertificate&,
+                                         tls::IdentityPtr identity) { served_[name] = std::move(identity); });
     tasks_.spawn(manager_->run());
     for (const std::string& name : names_) EXPECT_TRUE(manager_->want(name, "tenant"));
   }

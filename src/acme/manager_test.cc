@@ -28,11 +28,12 @@ class ManagerTest : public ::testing::Test {
   }
 
   void start() {
-    manager_ = std::make_unique<Manager>(loop_, options_, store_, solver_,
-                                         [this](const std::string& name, tls::IdentityPtr identity) {
-                                           ++installs_;
-                                           served_[name] = std::move(identity);
-                                         });
+    manager_ = std::make_unique<Manager>(
+        loop_, options_, store_, solver_,
+        [this](const std::string& name, const StoredCertificate&, tls::IdentityPtr identity) {
+          ++installs_;
+          served_[name] = std::move(identity);
+        });
     tasks_.spawn(manager_->run());
   }
   void stop() {

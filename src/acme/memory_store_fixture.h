@@ -8,7 +8,7 @@
 // For tests: a store without files, which can break.
 namespace culvert::acme::testing {
 
-class MemoryStore final : public Store {
+class MemoryStore final : public BlockingStore {
  public:
   std::map<std::string, Account> accounts;
   std::map<std::string, SecretString> records;  // encoded, as a restart reads them

@@ -370,7 +370,8 @@ TEST_F(PebbleTest, IsManaged) {
     Manager manager(loop_,
                     {.issuer = {.cas = {pebble_->ca()},
                                 .challenge_types = {ChallengeType::kHttp01, ChallengeType::kDns01}}},
-                    files, solver_, [&](const std::string& of, tls::IdentityPtr identity) {
+                    files, solver_,
+                    [&](const std::string& of, const StoredCertificate&, tls::IdentityPtr identity) {
                       served[of] = std::move(identity);
                     });
     net::TaskGroup running(loop_);

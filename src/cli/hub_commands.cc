@@ -95,6 +95,21 @@ ListCommandInfo agent_list() {
                                   {"LEASE ENDS IN (S)", "lease_ends_in_secs"}}}};
 }
 
+ListCommandInfo certificate_list() {
+  return {.command = {.name = "certificate list",
+                      .summary = "List the certificates of public CAs, and what is wrong with which",
+                      .examples = "  culvert certificate list\n  culvert certificate list -o json\n"},
+          .path = "/v1/certificates",
+          .listing = {.member = "certificates",
+                      .columns = {{"NAME", "name"},
+                                  {"STATE", "state", Show::kStatus},
+                                  {"ISSUER", "issuer"},
+                                  {"ISSUED", "issued_at", Show::kTime},
+                                  {"EXPIRES", "expires_at", Show::kTime},
+                                  {"NEXT TRY", "next_try_at", Show::kTime},
+                                  {"REASON", "reason"}}}};
+}
+
 ListCommandInfo claim_list() {
   return {.command = {.name = "claim list",
                       .summary = "List the TCP and UDP ports that tenants have claimed",
@@ -245,6 +260,7 @@ std::vector<std::unique_ptr<Command>> make_hub_commands() {
   commands.push_back(std::make_unique<NamedCommand>(tenant_resume()));
   commands.push_back(std::make_unique<NamedCommand>(tenant_remove()));
   commands.push_back(std::make_unique<ListCommand>(agent_list()));
+  commands.push_back(std::make_unique<ListCommand>(certificate_list()));
   commands.push_back(std::make_unique<ListCommand>(claim_list()));
   commands.push_back(std::make_unique<ListCommand>(refused_list()));
   commands.push_back(std::make_unique<ListCommand>(route_list()));

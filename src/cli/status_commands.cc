@@ -33,6 +33,9 @@ const std::vector<Column>& hub_columns() {
       {"routes", "routes"},
       {"refused services", "refused_services"},
       {"edges", "edges"},
+      {"certificates", "certificates"},
+      {"failing certificates", "failing_certificates"},
+      {"first expiry", "first_expiry", Show::kTime},
       {"operator keys", "operator_keys"},
       {"database", "database", Show::kStatus},
       {"failing since", "database_failing_since", Show::kTime},
@@ -163,6 +166,8 @@ Result<std::string> format_edge_status(std::string_view text, const OutputOption
                                      {"routes", "routes"},
                                      {"routes version", "routes_version", Show::kText, "none yet"},
                                      {"routes as of", "routes_as_of", Show::kTime, "never"},
+                                     {"certificates", "certificates"},
+                                     {"first expiry", "first_expiry", Show::kTime},
                                      {"tunnels", "tunnels"},
                                      {"connections", "connections"}};
   auto out = format_object(text, facts, options);

@@ -27,8 +27,8 @@ bool is_request_id(std::string_view text) {
 
 }  // namespace
 
-Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_sessions, Random& random,
-         std::function<void()> leases_changed)
+Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_sessions,
+         CertificateFeed& certificate_feed, Random& random, std::function<void()> leases_changed)
     : config_(config),
       state_(state),
       ledger_(ledger),
@@ -42,9 +42,9 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
       invite_handlers_(config, state.invites, ledger, failures_, random),
       entry_handlers_(config, state, ledger, limits_, failures_, counters_),
       operator_key_handlers_(config, state.operator_keys, ledger, failures_, random),
-      edge_handlers_(config, state.edges, edge_sessions, ledger, limits_, failures_, counters_, replays_,
-                     random),
-      lists_(state, refused_),
+      edge_handlers_(config, state.edges, edge_sessions, certificate_feed, ledger, limits_, failures_,
+                     counters_, replays_, random),
+      lists_(config, state, refused_),
       audit_handler_(ledger, failures_),
       status_handler_(config, state, ledger, refused_),
       router_(refusals()) {
@@ -63,6 +63,8 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
   add("PUT", "/v1/edges/self", [this](const Exchange& e) { return edge_handlers_.announce(e); });
   add("POST", "/v1/edges/self/tunnels",
       [this](const Exchange& e) -> Response { co_return edge_handlers_.report(e); });
+  add("POST", "/v1/edges/self/certificates",
+      [this](const Exchange& e) { return edge_handlers_.certificates(e); });
   router_.add("GET", "/v1/edges/self/routes", [this](Exchange& e) { return edge_handlers_.follow(e); });
 
   const auto operators = [this](std::string method, std::string pattern, Answer answer) {
@@ -106,6 +108,8 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
   operators("GET", "/v1/status", [this](const Exchange&) -> Response { co_return status_handler_.status(); });
   operators("POST", "/v1/reload", [this](const Exchange& e) { return status_handler_.reload(e); });
   operators("GET", "/v1/routes/*", [this](const Exchange& e) -> Response { co_return lists_.route(e); });
+  operators("GET", "/v1/certificates",
+            [this](const Exchange& e) -> Response { co_return lists_.certificates(e); });
   operators("GET", "/v1/claims", [this](const Exchange& e) -> Response { co_return lists_.claims(e); });
   operators("GET", "/v1/refused-services",
             [this](const Exchange& e) -> Response { co_return lists_.refused_services(e); });

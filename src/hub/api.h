@@ -3,6 +3,7 @@
 #include "http/router.h"
 #include "hub/api_counters.h"
 #include "hub/audit_handler.h"
+#include "hub/certificate_feed.h"
 #include "hub/edge_handlers.h"
 #include "hub/edge_sessions.h"
 #include "hub/entry_handlers.h"
@@ -30,8 +31,8 @@ class Api {
 
   // All must outlive it. `leases_changed` is called whenever the leases may have changed, and before the
   // answer of the exchange that changed them.
-  Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_sessions, Random& random,
-      std::function<void()> leases_changed);
+  Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_sessions,
+      CertificateFeed& certificate_feed, Random& random, std::function<void()> leases_changed);
   ~Api();
   Api(const Api&) = delete;
   Api& operator=(const Api&) = delete;

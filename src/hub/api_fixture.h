@@ -65,7 +65,7 @@ class ApiTest : public ::testing::Test {
                     options);
     publisher_.emplace(hub_secret_, random_.u64());
     edge_sessions_.emplace(loop_, *publisher_, state_.leases);
-    api_.emplace(config_, state_, *ledger_, *edge_sessions_, random_, [] {});
+    api_.emplace(config_, state_, *ledger_, *edge_sessions_, certificate_feed_, random_, [] {});
   }
   http::Response call(std::string method, std::string target, std::string body = "",
                       std::optional<std::string> bearer = kOperatorKey) {
@@ -131,6 +131,7 @@ class ApiTest : public ::testing::Test {
   Leases& leases_ = state_.leases;
   std::optional<RoutePublisher> publisher_;
   std::optional<EdgeSessions> edge_sessions_;
+  CertificateFeed certificate_feed_{loop_, "epoch"};
   std::optional<Api> api_;
   SocketAddr client_ = SocketAddr::v4({192, 0, 2, 50}, 1234);
   TimePoint now_{std::chrono::hours(100)};

@@ -137,7 +137,7 @@ class DashingRandom final : public Random {
 
 TEST_F(ApiTest, NoInviteIdLooksLikeAFlag) {
   DashingRandom random;
-  api_.emplace(config_, state_, *ledger_, *edge_sessions_, random, [] {});
+  api_.emplace(config_, state_, *ledger_, *edge_sessions_, certificate_feed_, random, [] {});
   auto token = invite();
   EXPECT_EQ(random.dashes, 0u) << "the id was not drawn again";
   EXPECT_NE(to_base64url(token.invite_id).front(), '-');
@@ -434,8 +434,12 @@ TEST_F(OperatorApiTest, KeysHaveRolesAndAreShownOnce) {
 
 // Also by a route that is added later.
 TEST_F(OperatorApiTest, AReadOnlyKeyChangesNothingAndReadsAll) {
-  const std::set<std::string_view> others = {"/v1/leases", "/v1/edges/self", "/v1/edges/self/tunnels",
-                                             "/v1/edges/self/routes", "/v1/entries"};
+  const std::set<std::string_view> others = {"/v1/leases",
+                                             "/v1/edges/self",
+                                             "/v1/edges/self/tunnels",
+                                             "/v1/edges/self/routes",
+                                             "/v1/edges/self/certificates",
+                                             "/v1/entries"};
   auto token = invite();
   const std::string reader = create_key("reader", "read-only");
   const uint64_t revision = ledger_->revision();

@@ -164,7 +164,7 @@ TEST_F(ApiTest, ARequestToOneHubIsWorthNothingAtAnother) {
   leases_.end_agent(agent_);
   const std::string first = api_->instance();
   api_.reset();
-  api_.emplace(config_, state_, *ledger_, *edge_sessions_, random_, [] {});
+  api_.emplace(config_, state_, *ledger_, *edge_sessions_, certificate_feed_, random_, [] {});
   EXPECT_NE(api_->instance(), first);
   EXPECT_EQ(error_code(handle(captured)), "sign_again");
   EXPECT_EQ(leases_.size(), 0u);

@@ -2,6 +2,7 @@
 
 #include "hub/api_fixture.h"
 #include "hubapi/edge_api.h"
+#include "hubapi/edge_certificates.h"
 #include "hubapi/route_stream.h"
 
 namespace culvert::hub {
@@ -340,6 +341,75 @@ TEST_F(EdgeApiTest, ADamagedQueryOfTheStreamIsRefused) {
               400)
         << query;
   }
+}
+
+// With their private keys: nobody else gets an answer.
+TEST_F(EdgeApiTest, CertificatesAreForEdgesAlone) {
+  const hubapi::EdgeToken token = create();
+  const std::string path = "/v1/edges/self/certificates";
+  const std::string nothing = hubapi::encode(hubapi::CertificateRequest{.challenges = {"tls-alpn-01"}});
+  certificate_feed_.put(hubapi::EdgeCertificate{
+      .name = "a.test", .chain = "CHAIN", .key = "PRIVATE", .directory = "https://ca"});
+  auto given = signed_call("POST", path, nothing, token.edge_key);
+  EXPECT_EQ(given.status, 200);
+  auto update = hubapi::decode_certificate_update(SecretString(given.body));
+  ASSERT_TRUE(update) << update.error().message;
+  ASSERT_EQ(update->certificates.size(), 1u);
+  EXPECT_EQ(update->certificates[0].key.expose(), "PRIVATE");
+  EXPECT_TRUE(certificate_feed_.is_following(token.edge_key.public_key()));
+
+  EXPECT_EQ(signed_call("POST", path, "{}", token.edge_key).status, 400);
+  const SecretKey unknown = SecretKey::generate(random_);
+  const hubapi::InviteToken tenant = invite();
+  for (const http::Response& refused :
+       {call("POST", path, nothing), call("POST", path, nothing, std::nullopt),
+        signed_call("POST", path, nothing, unknown), signed_call("POST", path, nothing, tenant.tenant_key),
+        signed_call("POST", path, nothing, token.edge_key, hubapi::kLeaseTag)}) {
+    EXPECT_EQ(refused.status, 401);
+    EXPECT_EQ(refused.body.find("PRIVATE"), std::string::npos);
+  }
+  EXPECT_EQ(call("DELETE", "/v1/edges/paris").status, 200);
+  EXPECT_EQ(error_code(signed_call("POST", path, nothing, token.edge_key)), "unknown_edge");
+}
+
+TEST_F(EdgeApiTest, OperatorsSeeCertificatesWithoutKeys) {
+  EXPECT_TRUE(parse(call("GET", "/v1/certificates")).at("certificates").as_array().empty());
+  using State = CertificateStatus::State;
+  const std::vector<CertificateStatus> all{
+      {.name = "a.test",
+       .state = State::kValid,
+       .directory = "https://ca",
+       .issuer = "CA",
+       .issued_at = g_wall - 10s,
+       .expires_at = g_wall + 20s,
+       .next_try_at = g_wall + 15s},
+      {.name = "b.test", .state = State::kFailing, .reason = "the CA is away", .next_try_at = g_wall + 1s},
+      {.name = "c.test"}};
+  config_.certificates = {
+      .list =
+          [&](const std::string& after, size_t most) {
+            std::vector<CertificateStatus> out;
+            for (const auto& each : all) {
+              if (each.name > after && out.size() < most) out.push_back(each);
+            }
+            return out;
+          },
+      .totals = [&] { return CertificateTotals{.names = 3, .failing = 1, .first_expiry = g_wall + 20s}; }};
+  const auto listed = parse(call("GET", "/v1/certificates")).at("certificates").as_array();
+  ASSERT_EQ(listed.size(), 3u);
+  EXPECT_EQ(listed[0].at("state"), "valid");
+  EXPECT_EQ(listed[0].at("age_secs"), 10);
+  EXPECT_EQ(listed[0].at("expires_in_secs"), 20);
+  EXPECT_EQ(listed[1].at("state"), "failing");
+  EXPECT_EQ(listed[1].at("reason"), "the CA is away");
+  EXPECT_TRUE(listed[2].at("expires_at").is_null());
+  EXPECT_EQ(parse(call("GET", "/v1/certificates?after=a.test")).at("certificates").as_array().size(), 2u);
+  EXPECT_EQ(call("GET", "/v1/certificates?after=../x").status, 400);
+  EXPECT_EQ(call("GET", "/v1/certificates", "", "wrong").status, 401);
+  const auto status = parse(call("GET", "/v1/status"));
+  EXPECT_EQ(status.at("certificates"), 3);
+  EXPECT_EQ(status.at("failing_certificates"), 1);
+  EXPECT_EQ(status.at("first_expiry"), (g_wall + 20s).time_since_epoch().count());
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "hub/names.h"
 #include "hub/page.h"
 #include "hub/query.h"
+#include "hubapi/edge_certificates.h"
 #include "hubapi/pet_name.h"
 #include "hubapi/token.h"
 
@@ -279,6 +280,20 @@ http::Response EdgeHandlers::report(const http::Exchange& exchange) {
   auto taken = sessions_.report(*id, *report);
   if (!taken) return error_response(409, "unknown_session", taken.error().message);
   return json_response(200, R"({"status":"ok"})");
+}
+
+net::Task<http::Response> EdgeHandlers::certificates(const http::Exchange& exchange) {
+  auto id = authenticate(exchange);
+  if (!id) co_return std::move(id.error());
+  auto request = hubapi::decode_certificate_request(exchange.request.body);
+  if (!request) co_return error_response(400, "invalid_request", request.error().message);
+  // It waits like one that streams.
+  if (exchange.keep) exchange.keep();
+  auto update = co_await certificate_feed_.next(*id, std::move(*request));
+  // It may have been revoked while it waited.
+  if (edges_.find(*id) == nullptr) co_return error_response(401, "unknown_edge", "the edge was revoked");
+  if (update) co_return json_response(200, encode(*update).expose());
+  co_return retry_response(503, "unavailable", "the hub ends; try again");
 }
 
 net::Task<> EdgeHandlers::follow(http::Exchange& exchange) {

@@ -3,6 +3,7 @@
 #include "http/router.h"
 #include "http/signature.h"
 #include "hub/api_counters.h"
+#include "hub/certificate_feed.h"
 #include "hub/edge_runs.h"
 #include "hub/edge_sessions.h"
 #include "hub/edges.h"
@@ -18,12 +19,13 @@ namespace culvert::hub {
 class EdgeHandlers {
  public:
   // All outlive it.
-  EdgeHandlers(const Config& config, const Edges& edges, EdgeSessions& sessions, Ledger& ledger,
-               RequestLimits& limits, StoreFailures& failures, ApiCounters& counters,
-               http::ReplayGuard& replays, Random& random)
+  EdgeHandlers(const Config& config, const Edges& edges, EdgeSessions& sessions,
+               CertificateFeed& certificate_feed, Ledger& ledger, RequestLimits& limits,
+               StoreFailures& failures, ApiCounters& counters, http::ReplayGuard& replays, Random& random)
       : config_(config),
         edges_(edges),
         sessions_(sessions),
+        certificate_feed_(certificate_feed),
         ledger_(ledger),
         limits_(limits),
         failures_(failures),
@@ -41,6 +43,8 @@ class EdgeHandlers {
   // Of the edge itself.
   net::Task<http::Response> announce(const http::Exchange& exchange);
   http::Response report(const http::Exchange& exchange);
+  // Waits for news for CertificateFeed::kWait at most.
+  net::Task<http::Response> certificates(const http::Exchange& exchange);
   // Streams, unless it refuses.
   net::Task<> follow(http::Exchange& exchange);
 
@@ -54,6 +58,7 @@ class EdgeHandlers {
   const Config& config_;
   const Edges& edges_;
   EdgeSessions& sessions_;
+  CertificateFeed& certificate_feed_;
   Ledger& ledger_;
   RequestLimits& limits_;
   StoreFailures& failures_;

@@ -66,7 +66,7 @@ class FleetTest : public testing::Test {
     leases_ = Leases();
     publisher_.emplace(hub_secret_, random_.u64());
     edge_sessions_.emplace(loop_, *publisher_, state_.leases);
-    api_.emplace(config_, state_, *ledger_, *edge_sessions_, random_, [] {});
+    api_.emplace(config_, state_, *ledger_, *edge_sessions_, certificate_feed_, random_, [] {});
   }
   http::Response handle(http::Request request) {
     http::testing::MemoryExchange exchange(std::move(request));
@@ -184,6 +184,7 @@ class FleetTest : public testing::Test {
   Leases& leases_ = state_.leases;
   std::optional<RoutePublisher> publisher_;
   std::optional<EdgeSessions> edge_sessions_;
+  CertificateFeed certificate_feed_{loop_, "epoch"};
   std::optional<Api> api_;
   std::vector<hubapi::InviteToken> tokens_;
   std::vector<std::string> hosts_;

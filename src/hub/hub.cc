@@ -55,7 +55,8 @@ struct Core : std::enable_shared_from_this<Core> {
         ledger(loop, std::move(store), state, config.store, config.key.public_key()),
         publisher(config.key, loop.random().u64()),
         edge_sessions(loop, publisher, state.leases),
-        api(config, state, ledger, edge_sessions, loop.random(), [this] { refresh(); }),
+        certificates(loop, state, ledger, config.key, fmt::format("{:016x}", loop.random().u64())),
+        api(config, state, ledger, edge_sessions, certificates.feed(), loop.random(), [this] { refresh(); }),
         server(loop,
                {.request_time = config.request_time,
                 .wall_clock = [this] { return config.wall_clock(); },
@@ -116,7 +117,10 @@ struct Core : std::enable_shared_from_this<Core> {
 
   // Also when another hub has changed it.
   void edge_changed(const EndpointId& edge) {
-    if (state.edges.find(edge) == nullptr) edge_sessions.revoke(edge);
+    if (state.edges.find(edge) == nullptr) {
+      edge_sessions.revoke(edge);
+      certificates.feed().revoke(edge);
+    }
     if (state.edges.dialled() == dialled || std::exchange(declaring, true)) return;
     declare_timer.after(kDeclareDelay, [this] {
       declaring = false;
@@ -146,8 +150,10 @@ struct Core : std::enable_shared_from_this<Core> {
     publish_timer.cancel();
     declare_timer.cancel();
     beat_timer.cancel();
+    certificates.set_listeners({});
     ledger.close();
     edge_sessions.close();
+    certificates.feed().close();
     server.close();
   }
 
@@ -157,6 +163,7 @@ struct Core : std::enable_shared_from_this<Core> {
   Ledger ledger;
   RoutePublisher publisher;
   EdgeSessions edge_sessions;
+  SharedCertificates certificates;
   Api api;
   http::Server server;
   net::Timer timer;
@@ -212,6 +219,7 @@ class HubImpl final : public Hub {
             core_->ledger.is_failing(),
             StatusHandler::faults(core_->state, core_->ledger)};
   }
+  std::shared_ptr<SharedCertificates> certificates() override { return {core_, &core_->certificates}; }
   void set_tenant_rules(TenantRules rules) override {
     rules.ports.own = std::move(core_->config.tenants.ports.own);
     core_->state.rules = core_->config.tenants = std::move(rules);

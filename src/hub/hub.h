@@ -12,9 +12,11 @@
 #include "base/secret.h"
 #include "http/server.h"
 #include "hub/api_counters.h"
+#include "hub/certificate_status.h"
 #include "hub/ledger.h"
 #include "hub/record_store.h"
 #include "hub/request_counters.h"
+#include "hub/shared_certificates.h"
 #include "hub/store_options.h"
 #include "hub/tenant_limits.h"
 #include "hubapi/declaration.h"
@@ -39,6 +41,10 @@ struct Config {
   StoreOptions store = {};
   // What is wrong with the edge in the same process, for operators; not set: there is none.
   std::function<std::vector<std::string>()> edge_warnings = nullptr;
+  CertificateSource certificates = {};
+  // Certificates come from a public CA whose root is in internal_ca_pem or is everywhere: agents are told of
+  // no other root.
+  bool has_public_ca = false;
   Reload reload = nullptr;  // of the process that the hub is in; not set: it cannot
 };
 
@@ -81,6 +87,9 @@ class Hub {
   virtual void tunnel_closed(const EndpointId& agent) = 0;
 
   virtual Status status() const = 0;
+
+  // Keeps what it belongs to: tasks that use it may end after the hub.
+  virtual std::shared_ptr<SharedCertificates> certificates() = 0;
 
   // For declarations from now on, as when an invite's own quotas are edited; the ports of the node itself
   // stay.

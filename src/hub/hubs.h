@@ -30,6 +30,7 @@ class Hubs {
   const std::string& self() const { return self_; }
   // Whether the hub `id` is this one or another that has not ended.
   bool lives(std::string_view id) const { return id == self_ || others_.contains(id); }
+  size_t count_others() const { return others_.size(); }
   // The key of another hub that has another one and has stored a beat beside this one. Hubs are not started
   // that way (load_as()), but at the same moment, or when one of them could not reach the database.
   std::optional<std::string> other_key() const;

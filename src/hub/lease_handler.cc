@@ -282,7 +282,7 @@ http::Response LeaseHandler::grant(const Invite& invite, std::vector<hubapi::Ser
                              .ports = std::move(ports)};
   std::ranges::copy(config_.edges, std::back_inserter(answer.edges));
   answer.renew_after = answer.edges.empty() ? Leases::look_again(leases_.size()) : Leases::kRenewAfter;
-  answer.internal_ca_pem += edges_.internal_ca_pem();
+  if (!config_.has_public_ca) answer.internal_ca_pem += edges_.internal_ca_pem();
   for (const auto* patterns : {&invite.hostnames, &invite.entered}) {
     for (const auto& pattern : *patterns) answer.granted.push_back(pattern.text());
   }

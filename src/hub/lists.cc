@@ -3,6 +3,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "base/encoding.h"
+#include "base/hostname.h"
 #include "base/text.h"
 #include "base/values.h"
 #include "hub/answers.h"
@@ -29,6 +30,22 @@ json::object route_json(const route::Route& route) {
 }
 
 }  // namespace
+
+const char* to_string(CertificateStatus::State state) {
+  switch (state) {
+    case CertificateStatus::State::kValid:
+      return "valid";
+    case CertificateStatus::State::kIssuing:
+      return "issuing";
+    case CertificateStatus::State::kFailing:
+      return "failing";
+    case CertificateStatus::State::kExpired:
+      return "expired";
+    case CertificateStatus::State::kUnused:
+      return "unused";
+  }
+  return "unknown";
+}
 
 http::Response Lists::agents(const http::Exchange& exchange) const {
   auto query = Query::read(exchange, {"after"});
@@ -86,6 +103,39 @@ http::Response Lists::route(const http::Exchange& exchange) const {
       404, "not_found",
       fmt::format("no route serves {}; an agent has to declare it, within what its invite grants",
                   culvert::quoted(wanted->text())));
+}
+
+http::Response Lists::certificates(const http::Exchange& exchange) const {
+  auto query = Query::read(exchange, {"after"});
+  if (!query) return bad_query(query.error());
+  const std::string after(query->text("after").value_or(""));
+  if (!after.empty() && !is_hostname_or_wildcard(after))
+    return error_response(400, "invalid_request", "after=... is not a hostname");
+  Page page;
+  if (!config_.certificates.list) return page.answer("certificates");
+  const UnixTime now = config_.wall_clock();
+  const auto seconds_or_null = [](const auto& value) {
+    return value ? json::value(*value) : json::value(nullptr);
+  };
+  const auto time_of = [](const std::optional<UnixTime>& time) {
+    return time ? std::optional<int64_t>(time->time_since_epoch().count()) : std::nullopt;
+  };
+  for (const CertificateStatus& each : config_.certificates.list(after, Page::kMaxEntries + 1)) {
+    json::object entry{{"name", each.name},
+                       {"state", to_string(each.state)},
+                       {"ca", each.directory},
+                       {"issuer", each.issuer},
+                       {"issued_at", seconds_or_null(time_of(each.issued_at))},
+                       {"expires_at", seconds_or_null(time_of(each.expires_at))},
+                       {"age_secs", nullptr},
+                       {"expires_in_secs", nullptr},
+                       {"reason", each.reason},
+                       {"next_try_at", seconds_or_null(time_of(each.next_try_at))}};
+    if (each.issued_at) entry["age_secs"] = (now - *each.issued_at).count();
+    if (each.expires_at) entry["expires_in_secs"] = (*each.expires_at - now).count();
+    if (!page.add(json::serialize(entry), each.name)) break;
+  }
+  return page.answer("certificates");
 }
 
 http::Response Lists::claims(const http::Exchange& exchange) const {

@@ -46,7 +46,7 @@ TEST_F(MistakesTest, ARevocationTakesTheRoutesWithItsAnswer) {
   (void)leases_.take_delta();
   bool had_been_told = false;
   api_.reset();
-  api_.emplace(config_, state_, *ledger_, *edge_sessions_, random_, [&] {
+  api_.emplace(config_, state_, *ledger_, *edge_sessions_, certificate_feed_, random_, [&] {
     if (auto delta = leases_.take_delta()) had_been_told = had_been_told || !delta->removals.empty();
   });
   ASSERT_EQ(call("DELETE", "/v1/invites/" + to_base64url(token.invite_id)).status, 200);

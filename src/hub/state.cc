@@ -12,9 +12,20 @@ namespace culvert::hub {
 namespace {
 
 // What refers to another kind comes behind it.
-constexpr std::array<std::string_view, 9> kOrder = {
-    Entries::kSequenceKind, Entries::kKind,      kTombstoneKind, kInviteKind, Claims::kKind, Hubs::kKind,
-    Leases::kKind,          OperatorKeys::kKind, Edges::kKind};
+constexpr std::array kOrder = {Entries::kSequenceKind,
+                               Entries::kKind,
+                               kTombstoneKind,
+                               kInviteKind,
+                               Claims::kKind,
+                               Hubs::kKind,
+                               Leases::kKind,
+                               OperatorKeys::kKind,
+                               Edges::kKind,
+                               Certificates::kOrdererKind,
+                               Certificates::kAccountKind,
+                               Certificates::kBudgetKind,
+                               Certificates::kKind,
+                               Certificates::kChallengeKind};
 
 }  // namespace
 
@@ -44,6 +55,8 @@ void State::apply(const Record& record, TimePoint now, UnixTime wall) {
     if (!record.body) leases.hub_ended(record.key, now);
   } else if (record.kind == Leases::kKind) {
     apply_lease(record, now, wall);
+  } else {
+    certificates.apply(record);
   }
 }
 
@@ -106,6 +119,7 @@ std::vector<Record> State::removals_in(const std::vector<Record>& all) const {
   for (const auto& [port, claim] : claims.all()) look_for(Claims::kKind, port.text());
   for (const auto& [name, key] : operator_keys.all()) look_for(OperatorKeys::kKind, name);
   for (const auto& [id, edge] : edges.all()) look_for(Edges::kKind, id.to_string());
+  certificates.each_key(look_for);
   return removals;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <vector>
 
+#include "hub/certificates.h"
 #include "hub/claims.h"
 #include "hub/edges.h"
 #include "hub/invites.h"
@@ -18,6 +19,7 @@ struct State {
   Claims claims;
   OperatorKeys operator_keys;
   Edges edges;
+  Certificates certificates;
   // For all tenants; not from the database. Set before the first follow_invites().
   TenantRules rules = {};
 

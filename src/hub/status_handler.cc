@@ -124,6 +124,8 @@ http::Response StatusHandler::status() const {
     if (invite.suspended) ++suspended;
   }
   const auto& failure = ledger_.failure();
+  const CertificateTotals certificates =
+      config_.certificates.totals ? config_.certificates.totals() : CertificateTotals{};
   json::object body{{"status", faults(state_, ledger_).empty() ? "ok" : "degraded"},
                     {"version", kVersion},
                     {"hub_key", config_.key.public_key().to_string()},
@@ -135,10 +137,15 @@ http::Response StatusHandler::status() const {
                     {"routes", state_.leases.route_count()},
                     {"refused_services", refused_.count()},
                     {"edges", config_.edges.size() + state_.edges.dialled().size()},
+                    {"certificates", certificates.names},
+                    {"failing_certificates", certificates.failing},
+                    {"first_expiry", nullptr},
                     {"operator_keys", state_.operator_keys.all().size()},
                     {"database", ledger_.is_failing() ? "failing" : "ok"},
                     {"revision", ledger_.revision()},
                     {"warnings", json_array(warnings())}};
+  if (const auto& expiry = certificates.first_expiry)
+    body["first_expiry"] = expiry->time_since_epoch().count();
   if (failure) body["database_failing_since"] = failure->since.time_since_epoch().count();
   return json_response(200, json::serialize(body));
 }

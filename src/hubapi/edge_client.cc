@@ -12,7 +12,6 @@
 namespace culvert::hubapi {
 namespace {
 
-constexpr size_t kMaxAnswer = 64 * 1024;
 constexpr int kOk = 200;
 constexpr int kUnauthorized = 401;
 
@@ -89,7 +88,8 @@ bool EdgeClient::learn(const http::ResponseHead& head, TimePoint asked, UnixTime
 }
 
 net::Task<Result<EdgeClient::Answer>> EdgeClient::exchange_signed(Connection& connection, std::string method,
-                                                                  std::string target, std::string body) {
+                                                                  std::string target, std::string body,
+                                                                  size_t max_answer) {
   for (bool is_first = true;; is_first = false) {
     const TimePoint asked = loop_.now();
     const UnixTime created = clock_.time_at(asked);
@@ -106,7 +106,7 @@ net::Task<Result<EdgeClient::Answer>> EdgeClient::exchange_signed(Connection& co
     if (!head) co_return std::unexpected(head.error());
     const bool sign_again = learn(*head, asked, created);
     if (head->status == kOk && method == "GET") co_return Answer{kOk, ""};
-    auto answer = co_await connection.client.read_all(kMaxAnswer, deadline);
+    auto answer = co_await connection.client.read_all(max_answer, deadline);
     if (!answer) co_return std::unexpected(answer.error());
     if (is_first && sign_again && connection.client.is_reusable()) continue;
     co_return Answer{head->status, std::move(*answer)};
@@ -114,7 +114,8 @@ net::Task<Result<EdgeClient::Answer>> EdgeClient::exchange_signed(Connection& co
 }
 
 // A connection that was kept may have ended meanwhile: once more then.
-net::Task<Result<std::string>> EdgeClient::ask(std::string method, std::string target, std::string body) {
+net::Task<Result<std::string>> EdgeClient::ask(std::string method, std::string target, std::string body,
+                                               size_t max_answer) {
   while (true) {
     const bool is_fresh = !kept_ || !kept_->client.is_reusable();
     if (is_fresh) {
@@ -123,7 +124,7 @@ net::Task<Result<std::string>> EdgeClient::ask(std::string method, std::string t
       kept_ = std::move(*made);
     }
     const std::shared_ptr<Connection> connection = kept_;
-    auto answer = co_await exchange_signed(*connection, method, target, body);
+    auto answer = co_await exchange_signed(*connection, method, target, body, max_answer);
     if (answer && answer->status == kOk) co_return std::move(answer->body);
     if (answer) co_return std::unexpected(error_of(answer->status, answer->body));
     if (kept_ == connection) kept_ = nullptr;
@@ -145,6 +146,12 @@ net::Task<Result<>> EdgeClient::report(TunnelReport report) {
   co_return Result<>();
 }
 
+net::Task<Result<CertificateUpdate>> EdgeClient::certificates(CertificateRequest request) {
+  auto answer = co_await ask("POST", "/v1/edges/self/certificates", encode(request), http::kMaxResponseBytes);
+  if (!answer) co_return std::unexpected(answer.error());
+  co_return decode_certificate_update(SecretString::take(std::move(*answer)));
+}
+
 net::Task<Result<>> EdgeClient::follow(std::optional<HeldRoutes> held,
                                        std::function<Result<>(std::string_view)> on_line) {
   auto made = co_await connect();
@@ -153,7 +160,7 @@ net::Task<Result<>> EdgeClient::follow(std::optional<HeldRoutes> held,
   following_ = connection;
   const std::string target =
       held ? fmt::format("/v1/edges/self/routes?have={}", held->encode()) : "/v1/edges/self/routes";
-  auto answer = co_await exchange_signed(*connection, "GET", target, "");
+  auto answer = co_await exchange_signed(*connection, "GET", target, "", kMaxAnswer);
   if (!answer) {
     co_return fail(ErrorCode::kUnavailable, "{}: {}", connection->url.to_string(), answer.error().message);
   }

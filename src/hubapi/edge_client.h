@@ -8,6 +8,7 @@
 
 #include "http/client.h"
 #include "hubapi/edge_api.h"
+#include "hubapi/edge_certificates.h"
 #include "hubapi/hub_clock.h"
 #include "hubapi/route_stream.h"
 #include "hubapi/token.h"
@@ -19,6 +20,7 @@ namespace culvert::hubapi {
 // one loop.
 class EdgeClient {
  public:
+  static constexpr size_t kMaxAnswer = 64 * 1024;  // but for that with certificates
   // Without a byte of the stream for so long, the hub is gone: three of its signs of life.
   static constexpr Duration kStreamSilence = std::chrono::seconds(30);
 
@@ -34,6 +36,9 @@ class EdgeClient {
   // One at a time, on a connection that is kept: as long as it stands, one hub is told all.
   net::Task<Result<EdgeWelcome>> announce(EdgeAnnouncement announcement);
   net::Task<Result<>> report(TunnelReport report);  // kConflict: it does not follow the last one
+  // Waits until the hub has something, for some seconds at most. With a client of its own: nothing else gets
+  // an answer meanwhile. kInvalid: a hub of an earlier version, which has none.
+  net::Task<Result<CertificateUpdate>> certificates(CertificateRequest request);
 
   // Follows the hub's routes: gives each line to `on_line` until the stream ends, which is an error as well,
   // or `on_line` returns an error. `held` is what the edge has.
@@ -53,9 +58,10 @@ class EdgeClient {
   // One exchange on `connection`. A refusal for its signature's time or instance is answered by another
   // signature.
   net::Task<Result<Answer>> exchange_signed(Connection& connection, std::string method, std::string target,
-                                            std::string body);
+                                            std::string body, size_t max_answer);
   // The answer's body.
-  net::Task<Result<std::string>> ask(std::string method, std::string target, std::string body);
+  net::Task<Result<std::string>> ask(std::string method, std::string target, std::string body,
+                                     size_t max_answer = kMaxAnswer);
   // False: nothing in the answer says that another signature would fare better.
   bool learn(const http::ResponseHead& head, TimePoint asked, UnixTime created);
 

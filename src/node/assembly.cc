@@ -13,6 +13,8 @@
 #include "hub/leases.h"
 #include "hubapi/token.h"
 #include "net/network_watch.h"
+#include "node/edge_certificates.h"
+#include "node/public_certificates.h"
 
 namespace culvert::node {
 namespace {
@@ -61,8 +63,7 @@ Result<std::vector<std::string>> edge_addresses(const Assembly::Parts& parts, co
 
 // What agents are to check the edge's certificates with; empty: the roots of their system.
 Result<std::string> own_roots(const Assembly::Parts& parts, const tls::Certificates& certificates) {
-  if (!parts.is_edge) return std::string();
-  if (!parts.acme.is_on()) return certificates.root_pem();
+  if (!parts.acme.is_on()) return parts.is_edge ? certificates.root_pem() : std::string();
   auto manager = acme::manager_options(parts.acme);
   if (!manager) return std::unexpected(manager.error());
   return (*manager)->issuer.cas.front().root_pem;
@@ -92,8 +93,7 @@ Assembly::~Assembly() { edge_.reset(); }
 Result<> Assembly::bind(Parts parts) {
   auto certificates = std::make_shared<tls::Certificates>(
       std::move(parts.ca), [&platform = loop_.platform()] { return platform.unix_now(); });
-  std::shared_ptr<acme::ChallengeTable> challenges;
-  if (parts.acme.is_on()) challenges = std::make_shared<acme::ChallengeTable>();
+  const auto challenges = std::make_shared<acme::ChallengeTable>();
   auto edge = edge::Edge::bind({.key = parts.key,
                                 .options = parts.edge,
                                 .hub_names = {},
@@ -104,54 +104,49 @@ Result<> Assembly::bind(Parts parts) {
                                certificates, loop_.platform());
   if (!edge) return std::unexpected(edge.error());
   edge_ = std::move(*edge);
-  auto configured = acme::manager_options(parts.acme);
-  if (!configured) return std::unexpected(configured.error());
-  if (!challenges && parts.dns.is_set()) {
+  auto manager = acme::manager_options(parts.acme);
+  if (!manager) return std::unexpected(manager.error());
+  if (!*manager && parts.dns.is_set()) {
     return fail(ErrorCode::kInvalid,
                 "section [dns]: it proves names to a CA, and there is none; give --acme-directory");
   }
-  if (challenges) {
-    auto opened = open_public_certificates(parts, std::move(challenges), certificates);
+  if (*manager) {
+    auto opened = open_dns(parts);
     if (!opened) return opened;
   }
-  return parts.token ? bind_link(std::move(parts), *certificates)
-                     : bind_hub(std::move(parts), std::move(certificates));
+  return parts.token ? bind_link(std::move(parts), std::move(*manager), std::move(certificates), challenges)
+                     : bind_hub(std::move(parts), std::move(*manager), std::move(certificates), challenges);
 }
 
-Result<> Assembly::open_public_certificates(Parts& parts, std::shared_ptr<acme::ChallengeTable> challenges,
-                                            std::shared_ptr<tls::Certificates> certificates) {
-  auto manager = acme::manager_options(parts.acme);
-  if (!manager) return std::unexpected(manager.error());
+Result<> Assembly::open_dns(const Parts& parts) {
   const std::string own_host =
       parts.public_urls.empty() ? std::string() : hubapi::parse_hub_url(parts.public_urls.front())->host;
   auto dns = DnsChallenges::open(loop_, parts.dns, parse_ip(own_host) ? std::string() : own_host);
   if (!dns) return std::unexpected(dns.error());
   dns_ = std::move(*dns);
+  return {};
+}
+
+std::set<acme::ChallengeType> Assembly::challenges_answered() const {
   std::set<acme::ChallengeType> types{acme::ChallengeType::kTlsAlpn01};
   if (edge_->http_addr()) types.insert(acme::ChallengeType::kHttp01);
-  auto opened = PublicCertificates::open(loop_, {.manager = std::move(**manager),
-                                                 .directory = parts.certificates,
-                                                 .edge_challenges = std::move(types),
-                                                 .challenges = std::move(challenges),
-                                                 .dns = dns_.get(),
-                                                 .certificates = std::move(certificates)});
-  if (!opened) return std::unexpected(opened.error());
-  public_certificates_ = std::move(*opened);
-  return {};
+  return types;
 }
 
 void Assembly::replace_routes(const route::SnapshotPtr& routes) {
   edge_->replace_routes(routes);
-  if (public_certificates_) public_certificates_->replace(*routes);
+  if (certificates_) certificates_->replace(*routes);
 }
 
 bool Assembly::apply_routes(const route::Delta& changes) {
   if (!edge_->apply_routes(changes)) return false;
-  if (public_certificates_) public_certificates_->follow(changes);
+  if (certificates_) certificates_->follow(changes);
   return true;
 }
 
-Result<> Assembly::bind_hub(Parts parts, std::shared_ptr<tls::Certificates> certificates) {
+Result<> Assembly::bind_hub(Parts parts, std::optional<acme::ManagerOptions> manager,
+                            std::shared_ptr<tls::Certificates> certificates,
+                            std::shared_ptr<acme::ChallengeTable> challenges) {
   const PublicKey id = parts.key.public_key();
   auto pinned = tls::self_signed_identity(parts.key, id.tls_name(), loop_.unix_now());
   if (!pinned) return std::unexpected(pinned.error());
@@ -170,17 +165,22 @@ Result<> Assembly::bind_hub(Parts parts, std::shared_ptr<tls::Certificates> cert
 
   auto trusted_roots = own_roots(parts, *certificates);
   if (!trusted_roots) return std::unexpected(trusted_roots.error());
-  hub::Config config{.database = parts.database,
-                     .database_url = std::move(parts.database_url),
-                     .operator_key = std::move(parts.operator_key),
-                     .public_urls = urls_,
-                     .key = parts.key,
-                     .edges = {},
-                     .public_port = urls->front().port,
-                     .internal_ca_pem = std::move(*trusted_roots),
-                     .tenants = std::move(parts.tenants),
-                     .store = parts.store_options,
-                     .reload = parts.reload};
+  hub::Config config{
+      .database = parts.database,
+      .database_url = std::move(parts.database_url),
+      .operator_key = std::move(parts.operator_key),
+      .public_urls = urls_,
+      .key = parts.key,
+      .edges = {},
+      .public_port = urls->front().port,
+      .internal_ca_pem = std::move(*trusted_roots),
+      .tenants = std::move(parts.tenants),
+      .store = parts.store_options,
+      .certificates = {.list = [this](const std::string& after,
+                                      size_t most) { return hub_certificates_->list(after, most); },
+                       .totals = [this] { return hub_certificates_->shown_totals(); }},
+      .has_public_ca = manager.has_value(),
+      .reload = parts.reload};
   if (parts.is_edge) config.edges.push_back({id, std::move(*addresses)});
   config.edge_warnings = [this] { return edge_warnings(); };
   add_own_ports(config.tenants.ports.own, edge_->tcp_addr().port(), edge_->udp_addr().port());
@@ -188,14 +188,30 @@ Result<> Assembly::bind_hub(Parts parts, std::shared_ptr<tls::Certificates> cert
                          : hub::Hub::open(loop_, std::move(config));
   if (!hub) return std::unexpected(hub.error());
   hub_ = std::move(*hub);
+  auto shared =
+      std::make_unique<HubCertificates>(loop_,
+                                        HubCertificates::Parts{.shared = hub_->certificates(),
+                                                               .manager = std::move(manager),
+                                                               .former_directory = parts.certificates,
+                                                               .own_challenges = challenges_answered(),
+                                                               .is_edge = parts.is_edge,
+                                                               .challenges = std::move(challenges),
+                                                               .dns = dns_.get(),
+                                                               .certificates = certificates},
+                                        std::vector<std::string>(public_hosts.begin(), public_hosts.end()));
+  hub_certificates_ = shared.get();
+  certificates_ = std::move(shared);
   if (parts.is_edge) {
     replace_routes(hub_->routes());
     hub_->set_declare_listener([this](Duration spread) { edge_->declare_again(spread); });
     hub_->set_route_listener([this](const route::Delta& delta) {
       if (!apply_routes(delta)) replace_routes(hub_->routes());
     });
+  } else {
+    // Its edges are elsewhere, and it orders for them.
+    certificates_->replace(*hub_->routes());
+    hub_->set_route_listener([this](const route::Delta& delta) { certificates_->follow(delta); });
   }
-  if (public_certificates_) public_certificates_->want_own({public_hosts.begin(), public_hosts.end()});
   door_ = std::make_unique<HubDoor>(loop_, *hub_, *pinned, std::move(certificates), std::move(public_hosts),
                                     HubDoor::Limits{}, loop_.random());
   // A little more than the door takes: that much may come in one turn of the loop.
@@ -205,12 +221,14 @@ Result<> Assembly::bind_hub(Parts parts, std::shared_ptr<tls::Certificates> cert
   return {};
 }
 
-Result<> Assembly::bind_link(Parts parts, const tls::Certificates& certificates) {
+Result<> Assembly::bind_link(Parts parts, std::optional<acme::ManagerOptions> manager,
+                             std::shared_ptr<tls::Certificates> certificates,
+                             std::shared_ptr<acme::ChallengeTable> challenges) {
   auto addresses = edge_addresses(parts, own_host(loop_, edge_->udp_addr()), edge_->udp_addr().port());
   if (!addresses) return std::unexpected(addresses.error());
   const std::string host = parse_host_port(addresses->front()).value().host;
   edge_->set_names({}, HostPort{host, edge_->tcp_addr().port()}.to_string());
-  auto trusted_roots = own_roots(parts, certificates);
+  auto trusted_roots = own_roots(parts, *certificates);
   if (!trusted_roots) return std::unexpected(trusted_roots.error());
   link_ = std::make_unique<HubLink>(
       loop_,
@@ -227,6 +245,25 @@ Result<> Assembly::bind_link(Parts parts, const tls::Certificates& certificates)
                          },
                      .hub_is_heard = [this](bool is_heard) { edge_->set_hub_is_heard(is_heard); },
                      .declare_again = [this](Duration spread) { edge_->declare_again(spread); }});
+  if (manager) {
+    auto opened = PublicCertificates::open(loop_, {.manager = std::move(*manager),
+                                                   .directory = parts.certificates,
+                                                   .edge_challenges = challenges_answered(),
+                                                   .challenges = std::move(challenges),
+                                                   .dns = dns_.get(),
+                                                   .certificates = std::move(certificates)});
+    if (!opened) return std::unexpected(opened.error());
+    certificates_ = std::move(*opened);
+  } else {
+    auto opened = EdgeCertificates::open(loop_, {.token = *parts.token,
+                                                 .run = link_->run(),
+                                                 .directory = parts.hub_certificates,
+                                                 .challenges_answered = challenges_answered(),
+                                                 .challenges = std::move(challenges),
+                                                 .certificates = std::move(certificates)});
+    if (!opened) return std::unexpected(opened.error());
+    certificates_ = std::move(*opened);
+  }
   return {};
 }
 
@@ -235,7 +272,7 @@ void Assembly::start(std::function<void()> stopped) {
   control.stopped = [this, stopped = std::move(stopped)] { loop_.post(stopped); };
   edge_->start(std::move(control));
   if (link_) link_->start();
-  if (public_certificates_) public_certificates_->start();
+  certificates_->start();
 }
 
 edge::ControlPlane Assembly::control_of_hub() {
@@ -282,12 +319,13 @@ edge::ControlPlane Assembly::control_of_link() {
 }
 
 void Assembly::stop() {
+  certificates_->drain();
   if (link_) link_->leave();
   edge_->stop();
 }
 
 void Assembly::close() {
-  if (public_certificates_) public_certificates_->close();
+  certificates_->close();
   if (link_) return link_->close();
   to_hub_->close();
   door_->close();
@@ -295,7 +333,7 @@ void Assembly::close() {
 }
 
 net::Task<> Assembly::closed() {
-  if (public_certificates_) co_await public_certificates_->closed();
+  co_await certificates_->closed();
   if (dns_) co_await dns_->close();
   if (link_) {
     co_await link_->join();
@@ -309,6 +347,9 @@ std::optional<EdgeStatus> Assembly::edge_status() const {
   EdgeStatus status = link_->status();
   status.version = kVersion;
   status.warnings = edge_warnings();
+  const acme::Manager::Totals certificates = certificates_->totals();
+  status.certificates = certificates.valid + certificates.expired;
+  if (certificates.least_left) status.first_expiry = loop_.unix_now() + *certificates.least_left;
   status.tunnels = edge_->counters().tunnels_active.load(std::memory_order_relaxed);
   status.connections = edge_->counters().connections_active.load(std::memory_order_relaxed);
   return status;
@@ -326,8 +367,7 @@ std::vector<std::string> Assembly::edge_warnings() const {
   for (const std::string& fault : port_faults())
     warnings.push_back(fmt::format("{}; the edge tries again until it can", fault));
   if (std::string fault = edge_->overload_fault(); !fault.empty()) warnings.push_back(std::move(fault));
-  if (!public_certificates_) return warnings;
-  std::ranges::move(public_certificates_->faults(), std::back_inserter(warnings));
+  std::ranges::move(certificates_->faults(), std::back_inserter(warnings));
   return warnings;
 }
 
@@ -341,7 +381,7 @@ void Assembly::report(Metrics& metrics) const {
   } else {
     report_no_dns(metrics);
   }
-  acme::report(public_certificates_ ? public_certificates_->totals() : acme::Manager::Totals{}, metrics);
+  acme::report(certificates_->totals(), metrics);
   hub::report(hub_status(), metrics);
   node::report(door_ ? door_->counters() : HubDoor::Counters{}, metrics);
   node::report(to_hub_ ? to_hub_->counters() : HubQueue::Counters{}, metrics);

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,10 +19,11 @@
 #include "hubapi/token.h"
 #include "net/event_loop.h"
 #include "node/dns_challenges.h"
+#include "node/hub_certificates.h"
 #include "node/hub_door.h"
 #include "node/hub_link.h"
 #include "node/hub_queue.h"
-#include "node/public_certificates.h"
+#include "node/node_certificates.h"
 #include "tls/tls.h"
 
 namespace culvert::node {
@@ -53,10 +55,12 @@ class Assembly {
     std::optional<hubapi::EdgeToken> token = std::nullopt;
     std::filesystem::path route_file = {};
 
-    // Certificates of a public CA, and where they are kept.
+    // Certificates of a public CA. `certificates` is where an edge with a CA of its own keeps them, and where
+    // a hub once did; `hub_certificates`, where an edge keeps those that its hub gives it.
     acme::Options acme = {};
     DnsOptions dns = {};
     std::filesystem::path certificates = {};
+    std::filesystem::path hub_certificates = {};
   };
 
   // Binds everything. Errors name the address, file or setting.
@@ -94,10 +98,15 @@ class Assembly {
  private:
   explicit Assembly(net::EventLoop& loop) : loop_(loop) {}
   Result<> bind(Parts parts);
-  Result<> bind_hub(Parts parts, std::shared_ptr<tls::Certificates> certificates);
-  Result<> bind_link(Parts parts, const tls::Certificates& certificates);
-  Result<> open_public_certificates(Parts& parts, std::shared_ptr<acme::ChallengeTable> challenges,
-                                    std::shared_ptr<tls::Certificates> certificates);
+  Result<> bind_hub(Parts parts, std::optional<acme::ManagerOptions> manager,
+                    std::shared_ptr<tls::Certificates> certificates,
+                    std::shared_ptr<acme::ChallengeTable> challenges);
+  Result<> bind_link(Parts parts, std::optional<acme::ManagerOptions> manager,
+                     std::shared_ptr<tls::Certificates> certificates,
+                     std::shared_ptr<acme::ChallengeTable> challenges);
+  Result<> open_dns(const Parts& parts);
+  // Of challenges, those that the public listeners answer.
+  std::set<acme::ChallengeType> challenges_answered() const;
   // The edge has these from now on.
   void replace_routes(const route::SnapshotPtr& routes);
   // False: they are changes of others than it has.
@@ -114,7 +123,8 @@ class Assembly {
   std::unique_ptr<HubLink> link_;  // in place of these
   std::unique_ptr<edge::Edge> edge_;
   std::unique_ptr<DnsChallenges> dns_;
-  std::unique_ptr<PublicCertificates> public_certificates_;  // nullptr: the internal CA's alone
+  HubCertificates* hub_certificates_ = nullptr;  // of a hub: certificates_
+  std::unique_ptr<NodeCertificates> certificates_;
 };
 
 }  // namespace culvert::node

@@ -33,8 +33,11 @@ struct DataDir {
   std::filesystem::path ca_key() const { return ca_directory() / "ca.key"; }
   // The routes of the hub that an edge on its own follows.
   std::filesystem::path routes() const { return place_or(places.routes, "routes.jsonl"); }
-  // Accounts with CAs, and the certificates that they issued.
+  // Accounts with CAs and the certificates that they issued, of an edge with a CA of its own. A hub keeps
+  // them in its database.
   std::filesystem::path certificates() const { return path / "certificates"; }
+  // Those that its hub gave an edge.
+  std::filesystem::path hub_certificates() const { return path / "hub-certificates"; }
   // What other commands on this host need to find the running node: "key = value" lines, no secrets.
   std::filesystem::path info() const { return path / "node.info"; }
   // The same of a running edge that has its hub on another host.

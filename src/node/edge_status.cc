@@ -90,6 +90,8 @@ std::string to_json(const EdgeStatus& status) {
                    {"routes", status.routes},
                    {"routes_version", nullptr},
                    {"routes_as_of", seconds_of(status.routes_as_of)},
+                   {"certificates", status.certificates},
+                   {"first_expiry", seconds_of(status.first_expiry)},
                    {"tunnels", status.tunnels},
                    {"connections", status.connections},
                    {"faults", json_array(faults)}};

@@ -27,6 +27,8 @@ struct EdgeStatus {
   std::optional<UnixTime> routes_as_of = std::nullopt;  // when the hub was heard last with these routes
   bool are_routes_kept = true;                          // on the disk, for a restart without the hub
   std::vector<std::string> warnings = {};               // of ports and certificates
+  size_t certificates = 0;                              // of public CAs, that it serves
+  std::optional<UnixTime> first_expiry = std::nullopt;  // of these
   size_t tunnels = 0;
   size_t connections = 0;               // public ones, open now
   std::vector<std::string> stuck = {};  // workers that do not answer

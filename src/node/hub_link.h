@@ -62,6 +62,8 @@ class HubLink {
   void close();
   net::Task<> join();
 
+  // Names this start of the program to the hub, in every request.
+  const std::string& run() const { return run_; }
   // Why the edge cannot serve; nullopt: it has routes.
   std::optional<std::string> fault() const;
   Counters counters() const;

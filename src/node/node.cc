@@ -114,7 +114,8 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
                         .token = config.edge_token,
                         .acme = config.acme,
                         .dns = config.dns,
-                        .certificates = files.certificates()};
+                        .certificates = files.certificates(),
+                        .hub_certificates = files.hub_certificates()};
   if (config.edge_token) {
     parts.route_file = files.routes();
   } else {
@@ -326,10 +327,8 @@ void describe(SettingsBuilder& settings, Config& config) {
          config.edge_addrs.emplace_back(text);
          return {};
        }});
-  if (config.roles != Roles::kHub) {
-    acme::describe(settings, config.acme);
-    describe(settings, config.dns);
-  }
+  acme::describe(settings, config.acme);
+  describe(settings, config.dns);
   ops::describe(settings, config.ops);
 }
 

@@ -10,14 +10,15 @@
 #include "acme/manager.h"
 #include "net/event_loop.h"
 #include "node/dns_challenges.h"
-#include "route/snapshot.h"
+#include "node/node_certificates.h"
+#include "node/wanted_names.h"
 #include "tls/certificates.h"
 
 namespace culvert::node {
 
-// Certificates of a public CA for the names that this node ends TLS for: those of terminated routes with a
-// live agent, and the hub's own. Lives on the control loop.
-class PublicCertificates {
+// Certificates that an edge without a hub in its process orders for itself, from a CA of its own
+// configuration.
+class PublicCertificates final : public NodeCertificates {
  public:
   struct Parts {
     acme::ManagerOptions manager;                      // with one CA at least
@@ -31,20 +32,13 @@ class PublicCertificates {
   static Result<std::unique_ptr<PublicCertificates>> open(net::EventLoop& loop, Parts parts);
   PublicCertificates(const PublicCertificates&) = delete;
 
-  // Names of the node itself; those that no CA can know, as addresses, are left out.
-  void want_own(const std::vector<std::string>& names);
-  // After the routes changed, and in place of all that were there.
-  void follow(const route::Delta& changes);
-  void replace(const route::Snapshot& routes);
-
-  void start();
-  // Orders that run are given up.
-  void close();
-  net::Task<> closed() { return tasks_.join(); }
-
-  // What is wrong with which name, and when it is tried again.
-  std::vector<std::string> faults() const;
-  acme::Manager::Totals totals() const { return manager_.totals(); }
+  void follow(const route::Delta& changes) override { names_.follow(changes); }
+  void replace(const route::Snapshot& routes) override { names_.replace(routes); }
+  void start() override;
+  void close() override;
+  net::Task<> closed() override { return tasks_.join(); }
+  std::vector<std::string> faults() const override;
+  acme::Manager::Totals totals() const override { return manager_.totals(); }
 
  private:
   // By the edge, or by DNS.
@@ -64,18 +58,15 @@ class PublicCertificates {
 
   PublicCertificates(net::EventLoop& loop, Parts parts, acme::FileStore store);
 
-  bool is_wanted(const route::Route& route) const;
-  void want(const std::string& name, const std::string& tenant);
-  void unwant(const std::string& name);
-
-  net::EventLoop& loop_;
   const Parts parts_;
   acme::FileStore store_;
   Answerer answerer_;
   acme::Manager manager_;
-  std::set<std::string> own_;
-  std::set<std::string> wanted_;  // of routes
+  WantedNames names_;
   net::TaskGroup tasks_;
 };
+
+// Lines for people about the names that failed: the first ones, and how many more there are.
+std::vector<std::string> certificate_faults(const std::vector<acme::Manager::Status>& statuses);
 
 }  // namespace culvert::node

@@ -45,9 +45,9 @@ def test_a_terminated_service_gets_a_certificate_before_its_first_visitor(world,
     for host in (HOST, OTHER):
         answer = trusted(world, ca, host)
         assert answer.returncode == 0 and "hello from the origin" in answer.stdout, answer.stderr
-    files = node.data_dir / "certificates"
-    assert files.stat().st_mode & 0o777 == 0o700
-    assert {path.stat().st_mode & 0o777 for path in files.rglob("*.json")} == {0o600}
+    database = node.data_dir / "hub.db"
+    assert database.stat().st_mode & 0o777 == 0o600
+    assert b"BEGIN CERTIFICATE" in database.read_bytes() and b"PRIVATE KEY" not in database.read_bytes()
     # A restart without the CA serves what is stored, at once.
     ca.process.kill()
     root = world.directory / "pebble-root.pem"

@@ -16,10 +16,14 @@ PROMISE = 3.0  # seconds until the public URL answers again
 class Edges:
     """The hub of a world, and hosts for its edges: 192.0.2.2, 192.0.2.6, ..."""
 
-    def __init__(self, world):
-        self.world, self.hosts = world, {}
+    def __init__(self, world, *options):
+        self.world, self.hosts, self.options = world, {}, options
+        self.start_hub()
+
+    def start_hub(self):
+        world = self.world
         self.hub = world.start("hub", [BINARY, "hub", "--data-dir", world.directory / "hub", "--listen", f"{NODE_IP}:443",
-                                       "--public-url", f"https://{NODE_IP}"], world.public)
+                                       "--public-url", f"https://{NODE_IP}", *self.options], world.public)
         self.hub.data_dir = world.directory / "hub"
         self.hub.wait_for(r"event=node_started")
 
@@ -43,11 +47,11 @@ class Edges:
             self.hosts[name] = namespace, address
         return self.hosts[name]
 
-    def start(self, name, token, following=True):
-        """An edge is started with its token and nothing else but a directory of the test's."""
+    def start(self, name, token, *options, following=True):
+        """An edge is started with its token and nothing else but a directory of the test's, and what `options` say."""
         namespace, address = self.host(name)
         state = self.world.directory / f"state-{name}"
-        edge = self.world.start(name, [BINARY, "edge"], namespace, env={"CULVERT_EDGE_TOKEN": token, "CULVERT_DATA_DIR": str(state)})
+        edge = self.world.start(name, [BINARY, "edge", *options], namespace, env={"CULVERT_EDGE_TOKEN": token, "CULVERT_DATA_DIR": str(state)})
         edge.address, edge.routes = address, state / "routes.jsonl"
         edge.wait_for(r"event=hub_followed" if following else r"event=routes_loaded")
         return edge

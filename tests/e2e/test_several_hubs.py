@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL 
 
 
 class Hubs(Edges):
-    def __init__(self, world):
-        self.world, self.hosts, self.hubs = world, {}, []
+    def __init__(self, world, *options):
+        self.world, self.hosts, self.options, self.hubs = world, {}, options, []
         self.database = postgres.Postgres(world.directory)
         world.cleanups.append(self.database.stop)
         self.database.start()
@@ -38,7 +38,7 @@ class Hubs(Edges):
             for file in ("node.key", "operator.key", "ca.key", "ca.pem"):
                 shutil.copy2(self.hubs[0].data_dir / file, data / file)
         hub = self.world.start(name, [BINARY, "hub", "--data-dir", data, "--listen", f"{address}:443",
-                                      "--public-url", f"https://{HUB_NAME}"], namespace, env={"CULVERT_DATABASE": self.database.url})
+                                      "--public-url", f"https://{HUB_NAME}", *self.options], namespace, env={"CULVERT_DATABASE": self.database.url})
         hub.data_dir, hub.address = data, address
         hub.wait_for(r"event=node_started")
         self.hubs.append(hub)

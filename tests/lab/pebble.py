@@ -10,21 +10,22 @@ NAME = "ca.example.test"
 
 
 class Pebble:
-    """Looks names up at the name server of `namespace`; its own NAME has to lead to `address` there."""
+    """Looks names up at the name server of `namespace`; its own NAME has to lead to `address` there. `validity`: of certificates, in
+    seconds."""
 
-    def __init__(self, world, namespace, address):
+    def __init__(self, world, namespace, address, validity=None):
         self.world, self.namespace, self.address = world, namespace, address
         self.certificate, key = world.certificate(NAME)
         self.configuration = world.directory / "pebble.json"
         self.configuration.write_text(json.dumps({"pebble": {
             "listenAddress": f"{address}:14000", "managementListenAddress": f"{address}:15000", "certificate": str(self.certificate),
             "privateKey": str(key), "httpPort": 80, "tlsPort": 443, "ocspResponderURL": "", "externalAccountBindingRequired": False,
-            "domainBlocklist": ["blocked.example.test"]}}))
+            "domainBlocklist": ["blocked.example.test"], **({"certificateValidityPeriod": validity} if validity else {})}}))
         self.directory_url = f"https://{NAME}:14000/dir"
 
-    def start(self):
+    def start(self, env=None):
         self.process = self.world.start("pebble", [PROGRAM, "-config", self.configuration, "-strict", "-dnsserver", "127.0.0.1:53"],
-                                        self.namespace, env={"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "30"})
+                                        self.namespace, env=env or {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "30"})
         self.process.expected_end = True
         wait_until(lambda: self.root() is not None, "pebble answers")
         return self

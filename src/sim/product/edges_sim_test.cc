@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <list>
 #include <vector>
 
+#include "acme/fake_ca_fixture.h"
 #include "base/log.h"
 #include "sim/product/agent_process.h"
 #include "sim/product/node_process.h"
@@ -58,6 +60,7 @@ class EdgesSim : public testing::TestWithParam<uint64_t> {
     stop(hub_, false);
     EXPECT_TRUE(run_until([this] { return all_ended(); }, 60s)) << "a process does not end";
     EXPECT_TRUE(run_until([this] { return tasks_.size() == 0; }, 60s));
+    if (public_ca_) public_ca_->stop();
     ending_.clear();
     ending_agents_.clear();
     const auto closed = [this] {
@@ -114,6 +117,7 @@ class EdgesSim : public testing::TestWithParam<uint64_t> {
     edge.identity.key = token->edge_key;
     edge.identity.token = std::move(*token);
     edge.identity.route_file = directory_ / fmt::format("routes{}", host);
+    edge.identity.hub_certificates = directory_ / fmt::format("certificates{}", host);
     start(edge);
     return edge;
   }
@@ -130,12 +134,12 @@ class EdgesSim : public testing::TestWithParam<uint64_t> {
                                                    service.mode, service.origin_key);
   }
   // Two edges and two services, and all of them are well.
-  void begin() {
+  void begin(Duration limit = 20s) {
     add_edge();
     add_edge();
     add_service("pass.localhost", route::TlsMode::kPassthrough);
     add_service("term.localhost", route::TlsMode::kTerminate);
-    ASSERT_TRUE(everywhere(20s));
+    ASSERT_TRUE(everywhere(limit));
   }
 
   bool run_until(const std::function<bool()>& condition, Duration limit) {
@@ -147,7 +151,7 @@ class EdgesSim : public testing::TestWithParam<uint64_t> {
                             {.host = service.hostname,
                              .mode = service.mode,
                              .edge = edge.identity.address,
-                             .root_pem = ca_.certificate,
+                             .root_pem = root_pem_,
                              .origin_key = service.origin_key.public_key(),
                              .bytes = 3000,
                              .piece = 1000,
@@ -177,7 +181,9 @@ class EdgesSim : public testing::TestWithParam<uint64_t> {
   std::shared_ptr<Machine> outside_;
   net::EventLoop loop_;
   tls::InternalCa::Pem ca_;
+  std::string root_pem_ = ca_.certificate;  // that visitors trust
   net::TaskGroup tasks_;
+  std::optional<acme::testing::FakeCa> public_ca_;
   fs::path directory_;
   Place hub_ = place(1);
   std::list<Place> edges_;
@@ -280,6 +286,74 @@ TEST_P(EdgesSim, AGoodbyeEndsTheLeaseAtOnce) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, EdgesSim, testing::Values(1, 2, 3));
+
+// The hub has a CA, and visitors trust nothing else.
+class CertificatesSim : public EdgesSim {
+ protected:
+  CertificatesSim() {
+    public_ca_.emplace(loop_, SocketAddr::v4({10, 0, 0, 2}, 14000));
+    const fs::path root = directory_ / "ca.pem";
+    std::ofstream(root) << public_ca_->ca().root_pem;
+    stop(hub_, false);
+    EXPECT_TRUE(run_until([this] { return all_ended(); }, 20s));
+    hub_.identity.acme.first = {.directory = public_ca_->ca().directory, .root_file = root};
+    start(hub_);
+    root_pem_ = public_ca_->root_pem();
+  }
+};
+
+TEST_P(CertificatesSim, OneCertificateIsServedAtEveryEdge) {
+  begin();
+  EXPECT_EQ(public_ca_->issued, 1U);
+  add_edge();
+  EXPECT_TRUE(everywhere(10s)) << "one that joins has it at once";
+  EXPECT_EQ(public_ca_->issued, 1U);
+}
+
+TEST_P(CertificatesSim, EdgesServeWhatTheyHaveWhileTheHubIsAway) {
+  begin();
+  stop(hub_, true);
+  simulation_.run_for(100s);
+  stop(edges_.front(), true);
+  start(edges_.front());
+  EXPECT_TRUE(everywhere(20s));
+  start(hub_);
+  EXPECT_TRUE(run_until([this] { return hub_.process->edges_following() == 2; }, 20s));
+  simulation_.run_for(60s);
+  EXPECT_TRUE(everywhere(0s));
+  EXPECT_EQ(public_ca_->issued, 1U) << "a restart orders nothing";
+}
+
+TEST_P(CertificatesSim, AnEdgeThatIsAwayDelaysAnOrderForSeconds) {
+  begin();
+  stop(edges_.front(), true);
+  add_service("later.localhost", route::TlsMode::kTerminate);
+  EXPECT_TRUE(everywhere(30s));
+  start(edges_.front());
+  EXPECT_TRUE(everywhere(20s));
+  EXPECT_EQ(public_ca_->issued, 2U);
+}
+
+TEST_P(CertificatesSim, AHubThatIsKilledInAnOrderOrdersAgain) {
+  begin();
+  public_ca_->pending_polls = 1'000'000;
+  add_service("later.localhost", route::TlsMode::kTerminate);
+  EXPECT_TRUE(run_until([this] { return public_ca_->orders.size() == 2; }, 30s));
+  stop(hub_, true);
+  public_ca_->pending_polls = 1;
+  simulation_.run_for(5s);
+  start(hub_);
+  EXPECT_TRUE(everywhere(60s));
+  EXPECT_EQ(public_ca_->issued, 2U);
+}
+
+TEST_P(CertificatesSim, ASlowDatabaseMakesOrdersSlowAndNothingElse) {
+  hub_.identity.disk->slowness = 2s;
+  begin(90s);
+  EXPECT_EQ(public_ca_->issued, 1U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, CertificatesSim, testing::Values(1, 2));
 
 }  // namespace
 }  // namespace culvert::sim

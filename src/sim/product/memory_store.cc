@@ -38,7 +38,7 @@ void MemoryStore::commit(uint64_t at, hub::Batch batch,
                          std::function<void(Result<hub::CommitOutcome>)> then) {
   CHECK(at == disk_->revision && !then_);
   then_ = std::move(then);
-  timer_.after(std::chrono::milliseconds(loop_.random().below(kMostMilliseconds)),
+  timer_.after(disk_->slowness + std::chrono::milliseconds(loop_.random().below(kMostMilliseconds)),
                [this, batch = std::move(batch)] {
                  write(batch);
                  std::exchange(then_, nullptr)(hub::CommitOutcome{.revision = disk_->revision});

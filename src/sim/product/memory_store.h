@@ -13,6 +13,7 @@ namespace culvert::sim {
 struct Disk {
   Bytes hash_key;
   uint64_t revision = 0;
+  Duration slowness = {};  // that each write takes besides its random while
   std::map<std::pair<std::string, std::string>, hub::Record> records;  // by kind and key
 };
 

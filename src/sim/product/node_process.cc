@@ -16,7 +16,9 @@ NodeProcess::NodeProcess(std::shared_ptr<Machine> machine, const NodeIdentity& i
                               .operator_key = identity.operator_key,
                               .is_edge = identity.is_edge,
                               .token = identity.token,
-                              .route_file = identity.route_file};
+                              .route_file = identity.route_file,
+                              .acme = identity.acme,
+                              .hub_certificates = identity.hub_certificates};
   if (!identity.token) parts.store = std::make_unique<MemoryStore>(loop_, identity.disk);
   auto assembly = node::Assembly::open(loop_, std::move(parts));
   CHECK(assembly);

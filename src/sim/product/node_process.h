@@ -22,6 +22,8 @@ struct NodeIdentity {
   bool is_edge = true;                                    // besides the hub
   std::optional<hubapi::EdgeToken> token = std::nullopt;  // of an edge without a hub
   std::filesystem::path route_file = {};                  // of such an edge, on the real disk
+  std::filesystem::path hub_certificates = {};            // the same
+  acme::Options acme = {};
 };
 
 // One start of a node: from its construction until has_ended(), after stop() or kill().
