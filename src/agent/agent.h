@@ -25,6 +25,9 @@ struct Service {
   Origin origin;
   bool proxy_protocol;  // PROXY v2 to the origin
   std::optional<HealthCheck> health = {};
+  // Of a passthrough service: where challenges of CAs on port 80 go (tunnel::kChallengePath); nullopt:
+  // nowhere.
+  std::optional<Origin> http_origin = {};
 
   // nullptr: it has a port.
   const hubapi::DeclaredService* web() const { return std::get_if<hubapi::DeclaredService>(&face); }
@@ -40,8 +43,9 @@ struct Service {
 // A JSON array of {"hostname","origin","tls_mode"?,"proxy_protocol"?}, where tls_mode is a string or {"mode":
 // string}, and of {"protocol":"tcp" or "udp","name","origin","listen_port"?,"proxy_protocol"?}; each may have
 // "origin_server_name", and with it "origin_tls", "origin_ca_file", "origin_cert_file" and "origin_key_file",
-// and "health", a string or {"check","path"?,"interval"?,"timeout"?,"fall"?,"rise"?}, but for "udp". kInvalid
-// names the entry, the member and what is allowed; unknown members and duplicates are errors.
+// and "health", a string or {"check","path"?,"interval"?,"timeout"?,"fall"?,"rise"?}, but for "udp"; one with
+// passthrough "http_origin", an origin or "none". kInvalid names the entry, the member and what is allowed;
+// unknown members and duplicates are errors.
 Result<std::vector<Service>> parse_services(std::string_view json);
 // Reads the files that their origins name (agent::load_files): before the services are given to an agent.
 Result<> load_origin_files(std::vector<Service>& services, UnixTime now);

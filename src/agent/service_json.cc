@@ -165,7 +165,7 @@ Result<HealthCheck> read_health(const json::value& value) {
 }
 
 Result<hubapi::DeclaredService> read_web(const json::object& entry) {
-  auto known = check_members(entry, with_common_members({"hostname", "tls_mode"}));
+  auto known = check_members(entry, with_common_members({"hostname", "tls_mode", "http_origin"}));
   if (!known) return std::unexpected(known.error());
   auto hostname_text = text_of(entry, "hostname", "app.example.com");
   if (!hostname_text) return std::unexpected(hostname_text.error());
@@ -242,6 +242,14 @@ Result<Service> read_entry(const json::value& value) {
     auto parsed = parse_proxy_protocol(member->get_string());
     if (!parsed) return fail(ErrorCode::kInvalid, "proxy_protocol: {}", parsed.error().message);
     service.proxy_protocol = *parsed;
+  }
+  auto http_origin = optional_text_of(*entry, "http_origin", "localhost:80");
+  if (!http_origin) return std::unexpected(http_origin.error());
+  service.http_origin = default_http_origin(service);
+  if (!http_origin->empty()) {
+    auto parsed = parse_http_origin(*http_origin, service.kind());
+    if (!parsed) return fail(ErrorCode::kInvalid, "http_origin: {}", parsed.error().message);
+    service.http_origin = std::move(*parsed);
   }
   if (const json::value* member = entry->if_contains("health")) {
     auto health = read_health(*member);

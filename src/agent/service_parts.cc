@@ -48,6 +48,26 @@ Result<> check_origin_tls(const OriginTls& tls, tunnel::StreamKind kind) {
   return {};
 }
 
+std::optional<Origin> default_http_origin(const Service& service) {
+  constexpr uint16_t kHttpPort = 80;
+  const auto* place = std::get_if<HostPort>(&service.origin.place);
+  if (service.kind() != tunnel::StreamKind::kPassthrough || place == nullptr) return std::nullopt;
+  return Origin{.place = HostPort{place->host, kHttpPort}};
+}
+
+Result<std::optional<Origin>> parse_http_origin(std::string_view text, tunnel::StreamKind kind) {
+  if (kind != tunnel::StreamKind::kPassthrough) {
+    return fail(
+        ErrorCode::kInvalid,
+        "it is where a passthrough service answers challenges of its own; leave it out, or set the mode to "
+        "passthrough");
+  }
+  if (text == "none") return std::optional<Origin>();
+  auto origin = Origin::parse(text);
+  if (!origin) return std::unexpected(origin.error());
+  return std::optional(std::move(*origin));
+}
+
 Result<HealthCheck> parse_health(std::string_view text) {
   if (text == "tcp") return HealthCheck{.kind = HealthCheck::Kind::kTcp};
   if (text == "tls") return HealthCheck{.kind = HealthCheck::Kind::kTls};

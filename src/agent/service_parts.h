@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string_view>
 
 #include "agent/agent.h"
@@ -16,6 +17,11 @@ Result<> check_place(const Origin& origin, tunnel::StreamKind kind);
 Result<> check_has_tls(tunnel::StreamKind kind);
 // As check_has_tls(); or nothing does with such a name.
 Result<> check_origin_tls(const OriginTls& tls, tunnel::StreamKind kind);
+// Port 80 of the origin's host for a passthrough service, which is where it answers challenges by itself;
+// nullopt: the origin is a unix socket, or the service has no use for one.
+std::optional<Origin> default_http_origin(const Service& service);
+// An origin in plain HTTP, or "none". kInvalid: also for a service that is not passed through.
+Result<std::optional<Origin>> parse_http_origin(std::string_view text, tunnel::StreamKind kind);
 // "tcp", "tls", "http" with the path "/", or a path like "/healthz".
 Result<HealthCheck> parse_health(std::string_view text);
 // kInvalid: of such a service the origin cannot be asked in this way. `service` is complete otherwise.

@@ -35,7 +35,7 @@ Result<ShortForm> split_short_form(std::string_view text, std::string_view examp
 
 constexpr std::string_view kProxyOption = ",proxy=v2 or ,proxy=none";
 constexpr std::string_view kOriginOptions =
-    ",proxy=v2 or ,proxy=none, ,tls=NAME and ,insecure, and ,health=/PATH";
+    ",proxy=v2 or ,proxy=none, ,tls=NAME and ,insecure, ,http=HOST:PORT or ,http=none, and ,health=/PATH";
 
 // The options of all short forms.
 class OriginOptions {
@@ -52,6 +52,10 @@ class OriginOptions {
       server_name_ = to_lower(*value);
       if (server_name_.empty())
         return fail(ErrorCode::kInvalid, "tls: there is no name; give e.g. tls=app.internal");
+      return true;
+    }
+    if (const auto value = value_of(option, "http="); value && !http_origin_) {
+      http_origin_ = *value;
       return true;
     }
     if (const auto value = value_of(option, "health="); value && !health_) {
@@ -75,6 +79,12 @@ class OriginOptions {
       auto fits = check_origin_tls(*service.origin.tls, service.kind());
       if (!fits) return fail(ErrorCode::kInvalid, "tls: {}", fits.error().message);
     }
+    service.http_origin = default_http_origin(service);
+    if (http_origin_) {
+      auto parsed = parse_http_origin(*http_origin_, service.kind());
+      if (!parsed) return fail(ErrorCode::kInvalid, "http: {}", parsed.error().message);
+      service.http_origin = std::move(*parsed);
+    }
     if (!health_) return {};
     service.health = health_;
     auto fits = check_health(*health_, service);
@@ -92,6 +102,7 @@ class OriginOptions {
   std::string server_name_;
   bool is_insecure_ = false;
   std::optional<HealthCheck> health_;
+  std::optional<std::string> http_origin_;
 };
 
 }  // namespace

@@ -71,6 +71,8 @@ const Service* ServiceTable::match(std::string_view authority, tunnel::StreamKin
     if (dot == std::string_view::npos) return nullptr;
     found = by_name_.find(fmt::format("*{}", authority.substr(dot)));
   }
+  // A challenge is for a service whose TLS is the origin's.
+  if (kind == tunnel::StreamKind::kChallenge) kind = tunnel::StreamKind::kPassthrough;
   if (found == by_name_.end() || found->second->kind() != kind) return nullptr;
   return found->second;
 }

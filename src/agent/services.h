@@ -9,7 +9,7 @@ namespace culvert::agent {
 
 // The short form "app.example.com=ORIGIN[,terminate|,passthrough][,OPTION]...", with an origin like
 // "localhost:3000" or "unix:/run/app.sock", and the options "proxy=v2" or "proxy=none", "tls=NAME" and
-// "insecure", and "health=" with "tcp", "tls", "http" or a path.
+// "insecure", "http=" with an origin or "none", and "health=" with "tcp", "tls", "http" or a path.
 Result<Service> parse_service(std::string_view text);
 
 // The short form "ssh=ORIGIN[,port=2222][,OPTION]..."; without a port the hub picks one. A UDP service has an

@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "agent/challenge_forwarder.h"
 #include "agent/http_tap.h"
 #include "base/log.h"
 #include "tunnel/protocol.h"
@@ -78,6 +79,10 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, std::shared_ptr<tunn
     udp_.serve(std::move(channels), std::move(stream), header, accepted->rest);
     co_return ended();
   }
+  if (header.kind == tunnel::StreamKind::kChallenge) {
+    co_await serve_challenge(std::move(stream), *service, header.authority, std::move(accepted->rest));
+    co_return ended();
+  }
   Bytes first;
   if (service->proxy_protocol) {
     auto encoded = proxy_header(header);
@@ -108,6 +113,37 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, std::shared_ptr<tunn
     if (written) counters_.moved.add_to_socket(accepted->rest.size());
   }
   start_pump(std::move(stream), std::move(origin.stream), *service, header, accepted->rest);
+}
+
+// Says nothing of the state of the service's own origin. The service outlives it.
+net::Task<> StreamServer::serve_challenge(endpoint::StreamPtr stream, const Service& service,
+                                          std::string host, Bytes begun) {
+  if (!service.http_origin)
+    co_return refuse(*stream, tunnel::kStreamUnknownService, counters_.refused_service);
+  ChallengeForwarder forwarder{.loop = loop_,
+                               .stream = stream,
+                               .host = std::move(host),
+                               .origin = *service.http_origin,
+                               .patience = config_.options.origin_timeout};
+  auto forwarded = co_await forwarder.run(std::move(begun));
+  if (forwarded) {
+    ++counters_.finished;
+    co_return;
+  }
+  if (header_lines_.allow(loop_.now())) {
+    log_warn(
+        "challenge_not_answered", "service={} http_origin={} reason={} hint={}", quoted(service.name()),
+        service.http_origin->to_string(), quoted(forwarded.error().message),
+        quoted("set http_origin to where the origin answers challenges of its CA on plain HTTP, or to none"));
+  }
+  switch (forwarded.error().code) {
+    case ErrorCode::kInvalid:
+      co_return refuse(*stream, tunnel::kStreamBadHeader, counters_.refused_header);
+    case ErrorCode::kTimeout:
+      co_return refuse(*stream, tunnel::kStreamOriginTimeout, counters_.origin_timeout);
+    default:
+      co_return refuse(*stream, tunnel::kStreamOriginUnreachable, counters_.origin_unreachable);
+  }
 }
 
 net::Task<Result<StreamServer::Accepted>> StreamServer::read_header(endpoint::StreamPtr stream) {

@@ -45,6 +45,7 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
                .details =
                    "The origin is HOST:PORT, unix:/PATH or unix:@NAME. Further options: tls=NAME speaks TLS "
                    "with the origin and expects a certificate for that name, with insecure of anybody; "
+                   "http=HOST:PORT or http=none is where challenges of the origin's own CA go on plain HTTP; "
                    "health=/PATH, health=tcp or health=tls asks the origin every 10s whether it works. In "
                    "the variable, services are separated by blanks.",
                .value_name = "HOSTNAME=ORIGIN[,MODE][,proxy=P][,OPTION]",

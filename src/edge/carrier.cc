@@ -59,7 +59,7 @@ net::Task<> answer_request(PublicConnection connection, Bytes answer, TimePoint 
 // nullptr: there is none that carries, or none in this way.
 const route::Route* Carrier::route_of(const PublicConnection& connection) const {
   const route::Route* route = connection.find_route(context_.routes.current());
-  const bool carries = route != nullptr && !route->is_suspended && kind_of(*route) == connection.kind;
+  const bool carries = route != nullptr && !route->is_suspended && takes(*route, connection.kind);
   if (!carries) return nullptr;
   const bool is_told = context_.shared.hub_is_heard.load(std::memory_order_relaxed);
   return is_told || !route->is_over(context_.loop.unix_now()) ? route : nullptr;
@@ -73,7 +73,8 @@ bool Carrier::has_other_agent(const PublicConnection& connection) const {
 
 net::Task<> Carrier::refuse_known(PublicConnection connection, Bytes answer) {
   switch (connection.kind) {
-    case tunnel::StreamKind::kTerminate: {
+    case tunnel::StreamKind::kTerminate:
+    case tunnel::StreamKind::kChallenge: {
       const TimePoint deadline = context_.loop.now() + kRequestTimeout;
       co_return co_await answer_request(std::move(connection), std::move(answer), deadline);
     }

@@ -11,6 +11,10 @@ void report(const Counters& counters, const tunnel::PumpCounters& moved, Metrics
                   counters.connections_to_hub);
   metrics.counter("culvert_edge_answered_challenges_total",
                   "Challenges of certificate authorities that were answered.", counters.challenges_answered);
+  metrics.counter("culvert_edge_forwarded_challenges_total",
+                  "Challenges of certificate authorities on port 80 that were given to agents of passthrough "
+                  "hostnames.",
+                  counters.challenges_forwarded);
   metrics.counter("culvert_edge_redirects_total", "Plain HTTP requests that were sent to HTTPS.",
                   counters.redirected);
   metrics.counter("culvert_edge_moved_connections_total",

@@ -19,6 +19,7 @@ struct Counters {
   Count connections_accepted{0};
   Count connections_to_hub{0};
   Count challenges_answered{0};    // of CAs, on either port
+  Count challenges_forwarded{0};   // on port 80, to origins of passthrough hostnames
   Count redirected{0};             // from HTTP to HTTPS
   Count connections_moved{0};      // to the worker that holds the tunnel
   Count connections_rechecked{0};  // because their route changed

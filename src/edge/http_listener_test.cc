@@ -10,6 +10,7 @@ namespace culvert::edge {
 namespace {
 
 using namespace testing;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -23,11 +24,14 @@ class HttpListenerTest : public EdgeFixture {
     with_http.challenges = challenges_;
     start(std::move(with_http));
   }
-  Received& say(std::string_view text) {
+  Received& begin(std::string_view text) {
     net::ByteStream& socket =
         keep(run_task(loop_, net::tcp_connect(loop_, *edge_->http_addr(), soon())).value());
     send(socket, as_bytes(text));
-    Received& answer = read(socket);
+    return read(socket);
+  }
+  Received& say(std::string_view text) {
+    Received& answer = begin(text);
     wait([&] { return answer.ended(); });
     return answer;
   }
@@ -87,6 +91,64 @@ TEST_F(HttpListenerTest, ASilentClientIsCutAndATrustedProxyIsHeard) {
               ::testing::AnyOf("", StartsWith("HTTP/1.1 408")));
   EXPECT_EQ(say("").text(), "");
   wait([&] { return counters().refused_hello_timeout == 1u; });
+  wait([&] { return counters().connections_active == 0; });
+}
+
+TEST_F(HttpListenerTest, ChallengesOfPassthroughHostnamesGoToTheirAgents) {
+  FakeAgent agent(loop_, 1);
+  start_http();
+  set_usual_routes(agent);
+  connect(agent);
+  const std::string path = "/.well-known/acme-challenge/token_1";
+  // What the agent gets, and echoes, is one request of ours, whatever else the client says.
+  const Received& echoed = begin("GET " + path +
+                                 " HTTP/1.1\r\nHost: Pass.test:80\r\nCookie: c\r\n\r\n"
+                                 "GET /admin HTTP/1.1\r\nHost: pass.test\r\n\r\n");
+  wait([&] {
+    return echoed.text() == "GET " + path + " HTTP/1.1\r\nHost: pass.test\r\nConnection: close\r\n\r\n";
+  });
+  ASSERT_EQ(agent.headers.size(), 1u);
+  EXPECT_EQ(agent.headers[0].kind, tunnel::StreamKind::kChallenge);
+  EXPECT_EQ(agent.headers[0].authority, "pass.test");
+  wait([&] { return counters().challenges_forwarded == 1u; });
+  const Received& head = begin("HEAD " + path + " HTTP/1.1\r\nHost: pass.test\r\n\r\n");
+  wait([&] { return head.text().starts_with("HEAD " + path); });
+
+  // Nothing else.
+  for (const auto& [method, host, target] : std::vector<std::tuple<std::string, std::string, std::string>>{
+           {"GET", "pass.test", "/"},
+           {"GET", "pass.test", path + "/../../admin"},
+           {"GET", "pass.test", path + "?x"},
+           {"GET", "term.test", path},
+           {"GET", "x.w.test", path},
+           {"GET", "unknown.test", path},
+           {"POST", "pass.test", path}}) {
+    const std::string answer =
+        say(fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", method, target, host))
+            .text();
+    EXPECT_THAT(answer, StartsWith(host == "unknown.test" ? "HTTP/1.1 404" : "HTTP/1.1 308")) << target;
+  }
+  EXPECT_THAT(say("GET " + path + " HTTP/1.1\r\nHost: pass.test\r\nContent-Length: 1\r\n\r\nx").text(),
+              StartsWith("HTTP/1.1 308"));
+  EXPECT_EQ(agent.headers.size(), 2u);
+  // A challenge of ours is answered here, also for such a hostname.
+  const auto own =
+      acme::Challenge::make(acme::ChallengeType::kHttp01, "pass.test", "token_1", tls::P256Key::generate());
+  ASSERT_TRUE(challenges_->add(own, unix_now()));
+  EXPECT_TRUE(get("pass.test", path).ends_with(own.key_authorization));
+  EXPECT_EQ(agent.headers.size(), 2u);
+}
+
+TEST_F(HttpListenerTest, AChallengeThatNobodyTakesIsAnsweredInHttp) {
+  FakeAgent agent(loop_, 1);
+  start_http();
+  set_usual_routes(agent);
+  const std::string path = "/.well-known/acme-challenge/token_1";
+  EXPECT_THAT(get("pass.test", path), AllOf(StartsWith("HTTP/1.1 502"), HasSubstr("agent is not connected")));
+  connect(agent);
+  // As an agent of an earlier version, which does not know this kind of stream.
+  agent.refuse_with = tunnel::kStreamBadHeader;
+  EXPECT_THAT(get("pass.test", path), StartsWith("HTTP/1.1 502"));
   wait([&] { return counters().connections_active == 0; });
 }
 

@@ -25,6 +25,11 @@ std::optional<tunnel::StreamKind> kind_of(const route::Route& route) {
   return tunnel::kind_of(*route.tls_mode);
 }
 
+bool takes(const route::Route& route, tunnel::StreamKind kind) {
+  const auto own = kind_of(route);
+  return own == kind || (own == tunnel::StreamKind::kPassthrough && kind == tunnel::StreamKind::kChallenge);
+}
+
 net::Task<> refuse(PublicConnection connection, Bytes message) {
   connection.pending.reset();
   co_await say_and_close(std::move(connection.socket), std::move(message));

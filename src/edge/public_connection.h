@@ -71,6 +71,9 @@ struct PublicConnection {
 // How a route's connections go to its agents; nullopt: nobody serves its hostname.
 std::optional<tunnel::StreamKind> kind_of(const route::Route& route);
 
+// Whether it takes connections of this kind: of a passthrough hostname challenges as well.
+bool takes(const route::Route& route, tunnel::StreamKind kind);
+
 // Says `message` and ends the connection; it needs its place no longer.
 net::Task<> refuse(PublicConnection connection, Bytes message);
 

@@ -76,7 +76,7 @@ Worker::Worker(Shared& shared, unsigned index)
       sni_(context_, carrier_),
       udp_carrier_(context_, tunnels_),
       ports_(context_, listener_, carrier_, udp_carrier_),
-      http_(context_),
+      http_(context_, carrier_),
       drain_skipped_(loop_),
       last_wait_(loop_),
       overload_timer_(loop_),

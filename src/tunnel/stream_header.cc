@@ -23,8 +23,8 @@ Result<ByteView> only(const wire::ProxyHeader& proxy, uint8_t type, const char* 
 }
 
 std::optional<StreamKind> parse_kind(uint8_t number) {
-  for (const auto kind :
-       {StreamKind::kPassthrough, StreamKind::kTerminate, StreamKind::kTcpPort, StreamKind::kUdpPort}) {
+  for (const auto kind : {StreamKind::kPassthrough, StreamKind::kTerminate, StreamKind::kTcpPort,
+                          StreamKind::kUdpPort, StreamKind::kChallenge}) {
     if (number == static_cast<uint8_t>(kind)) return kind;
   }
   return std::nullopt;
@@ -52,6 +52,8 @@ const char* to_string(StreamKind kind) {
       return "tcp";
     case StreamKind::kUdpPort:
       return "udp";
+    case StreamKind::kChallenge:
+      return "challenge";
   }
   return "unknown";
 }

@@ -21,8 +21,9 @@ enum class StreamKind : uint8_t {
   kTerminate = 2,    // by a hostname: what the edge decrypted
   kTcpPort = 3,      // at a TCP port: its bytes
   kUdpPort = 4,      // at a UDP port: the datagrams of all its clients (UdpChannel)
+  kChallenge = 5,    // by a passthrough hostname on port 80: one request of a CA (challenge_request.h)
 };
-const char* to_string(StreamKind kind);  // "passthrough", "terminate", "tcp", "udp"
+const char* to_string(StreamKind kind);  // "passthrough", "terminate", "tcp", "udp", "challenge"
 StreamKind kind_of(route::TlsMode mode);
 
 struct StreamHeader {

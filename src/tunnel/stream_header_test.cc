@@ -40,7 +40,7 @@ TEST(StreamHeader, BytesAreThoseOfTheProtocol) {
 }
 
 TEST(StreamHeader, SurvivesTheWire) {
-  std::vector<StreamHeader> headers(5, sample());
+  std::vector<StreamHeader> headers(6, sample());
   headers[1].client = addr("[2001:db8::1]:1");
   headers[1].public_addr = addr("[2001:db8::2]:443");
   headers[1].kind = StreamKind::kPassthrough;
@@ -49,6 +49,7 @@ TEST(StreamHeader, SurvivesTheWire) {
   headers[3].authority = fmt::format("{0}.{0}.{0}.{1}", std::string(63, 'a'), std::string(61, 'a'));
   headers[4].kind = StreamKind::kTcpPort;
   headers[4].authority = "Git over SSH";
+  headers[5].kind = StreamKind::kChallenge;
   for (const StreamHeader& header : headers) {
     Bytes bytes = encode(header);
     const size_t size = bytes.size();
@@ -98,7 +99,7 @@ TEST(StreamHeader, CulvertTlvMustBeWhole) {
     proxy.tlvs[1].value.resize(size);
     expect_invalid(proxy, size == 0 ? "is empty" : "wrong length");
   }
-  for (uint8_t kind : Bytes{0, 5, 255}) {
+  for (uint8_t kind : Bytes{0, 6, 255}) {
     wire::ProxyHeader proxy = good;
     proxy.tlvs[1].value[1] = kind;
     expect_invalid(proxy, fmt::format("kind {} is unknown", kind));

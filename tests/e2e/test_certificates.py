@@ -132,6 +132,31 @@ def test_the_challenges_of_passthrough_origins_reach_them(world, ca):
     wait_until(lambda: protocol() == "acme-tls/1", "the origin answers its challenge")
 
 
+def test_an_origin_proves_its_name_on_port_80_through_the_tunnel(world, ca):
+    """As with certbot --webroot: the origin's web server has a file for each challenge on its own port 80."""
+    world.nginx()
+    webroot = world.directory / "webroot"
+    (webroot / ".well-known" / "acme-challenge").mkdir(parents=True)
+    (webroot / ".well-known" / "acme-challenge" / "token_1").write_text("token_1.thumbprint")
+    (webroot / "private").write_text("of port 80")
+    origin = world.start("webroot", ["/usr/bin/python3", "-m", "http.server", "80", "--bind", "127.0.0.1", "--directory", webroot], world.home)
+    origin.expected_end = True
+    node = world.node("--http-listen", f"{NODE_IP}:80")
+    agent = world.agent(world.invite(node), passthrough(port=3443, proxy_protocol="none"), passthrough(host=OTHER, http_origin="none"))
+
+    def get(path, host=HOST):
+        with world.client.entered():
+            return subprocess.run(["curl", "--silent", "--noproxy", "*", "--resolve", f"{host}:80:{NODE_IP}", "--write-out", "\n%{http_code}",
+                                   f"http://{host}{path}"], capture_output=True, text=True).stdout
+    wait_until(lambda: get("/.well-known/acme-challenge/token_1") == "token_1.thumbprint\n200", "the origin answers")
+    assert get("/.well-known/acme-challenge/missing").endswith("\n404")
+    assert get("/private").endswith("\n308")
+    assert get("/.well-known/acme-challenge/token_1", OTHER).endswith("\n502")
+    origin.kill()
+    assert get("/.well-known/acme-challenge/token_1").endswith("\n502")
+    agent.wait_for(r"event=challenge_not_answered .*http_origin=127.0.0.1:80")
+
+
 def test_bad_settings_name_what_is_wrong(world, ca):
     broken = world.directory / "broken.pem"
     broken.write_text("nonsense")

@@ -1,0 +1,43 @@
+#pragma once
+#include <string>
+
+#include "agent/origin.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/result.h"
+#include "endpoint/endpoint.h"
+#include "net/event_loop.h"
+
+namespace culvert::agent {
+
+// Gives one challenge of a CA to the origin of a passthrough service, in plain HTTP, and its answer back. The
+// request is read here as well, whatever the edge has looked at: nothing but tunnel::is_challenge_request()
+// and a Host field reaches the origin, and what follows the request nothing at all.
+//
+// Of an answer the status, the type, the Location and kMaxAnswer bytes go back.
+struct ChallengeForwarder {
+  static constexpr size_t kMaxRequest = 4096;
+  static constexpr size_t kMaxAnswer = 64 * 1024;
+  // For the edge to take the answer, and to end the stream.
+  static constexpr Duration kLastWait = std::chrono::seconds(5);
+
+  net::EventLoop& loop;
+  endpoint::StreamPtr stream;
+  std::string host;
+  Origin origin;
+  Duration patience;  // with the origin, and for the request to come
+
+  // `begun` is what has come of the request. Errors: kInvalid, the request is none; kTimeout, kUnavailable
+  // and others, the origin has not answered. The stream is still to be reset then.
+  net::Task<Result<>> run(Bytes begun);
+
+ private:
+  struct Request {
+    std::string method;
+    std::string target;
+  };
+  net::Task<Result<Request>> read_request(Bytes begun);
+  net::Task<Result<std::string>> ask(Request request);
+};
+
+}  // namespace culvert::agent
