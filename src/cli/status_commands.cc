@@ -34,7 +34,7 @@ const std::vector<Column>& hub_columns() {
       {"refused services", "refused_services"},
       {"edges", "edges"},
       {"certificates", "certificates"},
-      {"failing certificates", "failing_certificates"},
+      {"failing of these", "failing_certificates"},
       {"first expiry", "first_expiry", Show::kTime},
       {"operator keys", "operator_keys"},
       {"database", "database", Show::kStatus},

@@ -7,7 +7,8 @@ namespace {
 
 constexpr const char* kHub =
     R"({"status":"degraded","version":"1","hub_key":"ab","started_at":1700000000,"urls":["https://h.eu"],"tenants":3,
-        "suspended_tenants":1,"agents":2,"routes":5,"edges":1,"operator_keys":0,"database":"failing",
+        "suspended_tenants":1,"agents":2,"routes":5,"edges":1,"certificates":3,
+        "failing_certificates":1,"first_expiry":1700000120,"operator_keys":0,"database":"failing",
         "database_failing_since":1700000060,"revision":9,"warnings":["one","two\nlines"]})";
 
 TEST(HubStatus, IsShownWithItsWarnings) {
@@ -15,6 +16,8 @@ TEST(HubStatus, IsShownWithItsWarnings) {
   EXPECT_THAT(text, HasSubstr("status             degraded\n"));
   EXPECT_THAT(text, HasSubstr("failing since      2023-11-14 22:14 UTC\n"));
   EXPECT_THAT(text, HasSubstr("URLs               https://h.eu\n"));
+  EXPECT_THAT(text, HasSubstr("certificates       3\nfailing of these   1\n"
+                              "first expiry       2023-11-14 22:15 UTC\n"));
   EXPECT_THAT(text, HasSubstr("\nwarning: one\nwarning: two\\x0alines\n"));
   EXPECT_THAT(format_hub_status(kHub, {.format = OutputFormat::kJson}).value(), HasSubstr("\"warnings\""));
   EXPECT_FALSE(format_hub_status("{}", {}));
@@ -56,7 +59,8 @@ TEST(AgentStatus, ShowsServicesWithReasonsAndEdges) {
 constexpr const char* kEdge =
     R"({"status":"degraded","version":"1","edge_id":"ab","name":"paris","region":"","started_at":1700000000,
         "addresses":["192.0.2.1:443"],"hub_urls":["https://h.eu"],"hub":"away","hub_since":1700000060,
-        "hub_reason":"refused","routes":7,"routes_version":"1f.12","routes_as_of":1700000060,"tunnels":2,
+        "hub_reason":"refused","routes":7,"routes_version":"1f.12","routes_as_of":1700000060,
+        "certificates":4,"first_expiry":null,"tunnels":2,
         "connections":3,"faults":["the hub has\nnot answered"]})";
 
 TEST(EdgeStatus, IsShownWithItsFaults) {
@@ -64,6 +68,7 @@ TEST(EdgeStatus, IsShownWithItsFaults) {
   EXPECT_THAT(text, HasSubstr("hub             away\nsince           2023-11-14 22:14 UTC\n"));
   EXPECT_THAT(text, HasSubstr("routes          7\nroutes version  1f.12\n"));
   EXPECT_THAT(text, HasSubstr("region          -\n"));
+  EXPECT_THAT(text, HasSubstr("certificates    4\nfirst expiry    -\n"));
   EXPECT_THAT(text, HasSubstr("tunnels         2\n"));
   EXPECT_THAT(text, HasSubstr("\nfault: the hub has\\x0anot answered\n"));
   EXPECT_THAT(format_edge_status(kEdge, {.format = OutputFormat::kYaml}).value(),
