@@ -42,6 +42,16 @@ std::string time_text(const ASN1_TIME* time) {
                      parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
 }
 
+Result<UnixTime> unix_time_of(const ASN1_TIME* time) {
+  const std::unique_ptr<ASN1_TIME, OpenSslDelete<ASN1_TIME_free>> epoch(ASN1_TIME_set(nullptr, 0));
+  int days = 0, seconds = 0;
+  if (!epoch || ASN1_TIME_diff(&days, &seconds, epoch.get(), time) != 1) {
+    return fail(ErrorCode::kInvalid, "the certificate has a date that cannot be read: {}",
+                take_openssl_error());
+  }
+  return UnixTime(std::chrono::days(days) + std::chrono::seconds(seconds));
+}
+
 Result<std::vector<X509Ptr>> parse_certificates(const std::string& pem) {
   ERR_clear_error();
   const BioPtr bio = bio_over(pem);

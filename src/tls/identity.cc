@@ -62,14 +62,25 @@ void add_extension(X509* certificate, X509* issuer, int nid, const std::string& 
   X509_EXTENSION_free(extension);
 }
 
-X509Ptr new_certificate(EVP_PKEY* key, std::string_view common_name, UnixTime from, UnixTime to) {
+// Without a subject.
+X509Ptr new_certificate(EVP_PKEY* key, UnixTime from, UnixTime to) {
   X509Ptr certificate(X509_new());
   CHECK(certificate && X509_set_version(certificate.get(), X509_VERSION_3) == 1);
   set_random_serial(certificate.get());
   set_validity(certificate.get(), from, to);
-  set_subject(certificate.get(), common_name);
   CHECK(X509_set_pubkey(certificate.get(), key) == 1);
   return certificate;
+}
+
+X509Ptr new_certificate(EVP_PKEY* key, std::string_view common_name, UnixTime from, UnixTime to) {
+  X509Ptr certificate = new_certificate(key, from, to);
+  set_subject(certificate.get(), common_name);
+  return certificate;
+}
+
+bool has_ended(X509* certificate, UnixTime at) {
+  time_t time = at.time_since_epoch().count();
+  return X509_cmp_time(X509_get0_notAfter(certificate), &time) < 0;
 }
 
 // Only for names that passed parse_ip or is_hostname_or_wildcard: OpenSSL parses this text.
@@ -151,8 +162,7 @@ Result<IdentityPtr> InternalCa::issue(std::string_view name, UnixTime now) const
                 quoted(name));
   }
   X509* root = impl_->certificate.get();
-  time_t at = now.time_since_epoch().count();
-  if (X509_cmp_time(X509_get0_notAfter(root), &at) < 0) {
+  if (has_ended(root, now)) {
     return fail(ErrorCode::kInvalid, "cannot issue a certificate for {}: the CA itself has expired", checked);
   }
   const PkeyPtr key = new_p256_key();
@@ -168,6 +178,34 @@ Result<IdentityPtr> InternalCa::issue(std::string_view name, UnixTime now) const
   add_extension(leaf, root, NID_subject_alt_name, alternative_name(checked));
   CHECK(X509_sign(leaf, impl_->key.get(), EVP_sha256()) > 0);
   return make_identity(leaf, key.get(), std::span(&root, 1), from + kLeafLifetime);
+}
+
+Result<std::string> InternalCa::issue(const CertificateRequest& request, UnixTime not_before,
+                                      UnixTime not_after) const {
+  X509* root = impl_->certificate.get();
+  if (has_ended(root, not_before)) {
+    return fail(ErrorCode::kInvalid, "cannot issue a certificate for {}: the CA itself has expired",
+                request.names().front());
+  }
+  const uint8_t* at = request.public_key_der().data();
+  const PkeyPtr key(d2i_PUBKEY(nullptr, &at, static_cast<long>(request.public_key_der().size())));
+  CHECK(key);
+  const X509Ptr certificate = new_certificate(key.get(), not_before, not_after);
+  X509* leaf = certificate.get();
+  if (has_ended(root, not_after)) CHECK(X509_set1_notAfter(leaf, X509_get0_notAfter(root)) == 1);
+  CHECK(X509_set_issuer_name(leaf, X509_get_subject_name(root)) == 1);
+  const bool is_rsa = EVP_PKEY_get_base_id(key.get()) == EVP_PKEY_RSA;
+  std::string names = "critical";  // as there is no subject (RFC 5280, 4.2.1.6)
+  for (const std::string& name : request.names()) names += ",DNS:" + name;
+  add_extension(leaf, root, NID_basic_constraints, "critical,CA:FALSE");
+  add_extension(leaf, root, NID_key_usage,
+                is_rsa ? "critical,digitalSignature,keyEncipherment" : "critical,digitalSignature");
+  add_extension(leaf, root, NID_ext_key_usage, "serverAuth");
+  add_extension(leaf, root, NID_subject_key_identifier, "hash");
+  add_extension(leaf, root, NID_authority_key_identifier, "keyid:always");
+  add_extension(leaf, root, NID_subject_alt_name, names);
+  CHECK(X509_sign(leaf, impl_->key.get(), EVP_sha256()) > 0);
+  return to_pem(leaf);
 }
 
 Result<IdentityPtr> self_signed_identity(const SecretKey& key, std::string_view name, UnixTime now) {
@@ -193,12 +231,12 @@ Result<IdentityPtr> self_signed_identity(const SecretKey& key, std::string_view 
 
 namespace {
 
-// id-pe-acmeIdentifier (RFC 8737, 6.1): critical, an OCTET STRING of the digest.
+// Critical, an OCTET STRING of the digest (RFC 8737, 3).
 void add_acme_identifier(X509* certificate, const Sha256& digest) {
   constexpr uint8_t kOctetString = 4;
   Bytes value{kOctetString, static_cast<uint8_t>(digest.size())};
   value.insert(value.end(), digest.begin(), digest.end());
-  ASN1_OBJECT* type = OBJ_txt2obj("1.3.6.1.5.5.7.1.31", 1);
+  ASN1_OBJECT* type = OBJ_txt2obj(kAcmeIdentifier, 1);
   ASN1_OCTET_STRING* content = ASN1_OCTET_STRING_new();
   CHECK(type && content && ASN1_OCTET_STRING_set(content, value.data(), static_cast<int>(value.size())) == 1);
   X509_EXTENSION* extension = X509_EXTENSION_create_by_OBJ(nullptr, type, 1, content);

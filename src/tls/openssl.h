@@ -108,6 +108,10 @@ Result<std::vector<X509Ptr>> parse_certificates(const std::string& pem);
 Result<PkeyPtr> parse_private_key(const SecretString& pem);
 // "2026-11-26 18:00:00 UTC"
 std::string time_text(const ASN1_TIME* time);
+Result<UnixTime> unix_time_of(const ASN1_TIME* time);
+
+// id-pe-acmeIdentifier (RFC 8737, 6.1).
+inline constexpr const char* kAcmeIdentifier = "1.3.6.1.5.5.7.1.31";
 
 // What OpenSSL says went wrong, in words; empties its error queue.
 std::string take_openssl_error();

@@ -16,7 +16,6 @@ namespace culvert::tls {
 namespace {
 
 using RequestPtr = std::unique_ptr<X509_REQ, OpenSslDelete<X509_REQ_free>>;
-using TimePtr = std::unique_ptr<ASN1_TIME, OpenSslDelete<ASN1_TIME_free>>;
 using GeneralNamesPtr = std::unique_ptr<GENERAL_NAMES, OpenSslDelete<GENERAL_NAMES_free>>;
 using AuthorityKeyIdPtr = std::unique_ptr<AUTHORITY_KEYID, OpenSslDelete<AUTHORITY_KEYID_free>>;
 
@@ -40,16 +39,6 @@ Bytes der_of(int (*encode)(const T*, unsigned char**), const T* object) {
 
 ByteView content_of(const ASN1_STRING* text) {
   return {ASN1_STRING_get0_data(text), static_cast<size_t>(ASN1_STRING_length(text))};
-}
-
-Result<UnixTime> unix_time_of(const ASN1_TIME* time) {
-  const TimePtr epoch(ASN1_TIME_set(nullptr, 0));
-  int days = 0, seconds = 0;
-  if (!epoch || ASN1_TIME_diff(&days, &seconds, epoch.get(), time) != 1) {
-    return fail(ErrorCode::kInvalid, "the certificate has a date that cannot be read: {}",
-                take_openssl_error());
-  }
-  return UnixTime(std::chrono::days(days) + std::chrono::seconds(seconds));
 }
 
 std::vector<std::string> dns_names_of(X509* certificate) {
@@ -149,6 +138,13 @@ Result<Bytes> certificate_request(const P256Key& key, const std::vector<std::str
   return der_of(i2d_X509_REQ, static_cast<const X509_REQ*>(request.get()));
 }
 
+Result<Bytes> serial_of(ByteView certificate_der) {
+  const uint8_t* at = certificate_der.data();
+  const X509Ptr certificate(d2i_X509(nullptr, &at, static_cast<long>(certificate_der.size())));
+  if (!certificate) return fail(ErrorCode::kInvalid, "it is not a certificate: {}", take_openssl_error());
+  return serial_of(certificate.get());
+}
+
 Result<CertificateChain> CertificateChain::from_pem(std::string_view pem) {
   auto certificates = read_certificates(pem);
   if (!certificates) return std::unexpected(certificates.error());
@@ -168,6 +164,7 @@ Result<CertificateChain> CertificateChain::from_pem(std::string_view pem) {
   out.names_ = dns_names_of(leaf);
   out.serial_ = serial_of(leaf);
   out.authority_key_id_ = authority_key_id_of(leaf);
+  out.public_key_der_ = der_of(i2d_X509_PUBKEY, static_cast<const X509_PUBKEY*>(X509_get_X509_PUBKEY(leaf)));
   out.root_name_ = issuer_name_of(certificates->back().get());
   ERR_clear_error();
   return out;

@@ -16,6 +16,9 @@ namespace culvert::tls {
 // SANs. kInvalid: no name, or one that is neither.
 Result<Bytes> certificate_request(const P256Key& key, const std::vector<std::string>& names);
 
+// The serial number of a certificate in DER, as CertificateChain::serial(). kInvalid: it is not one.
+Result<Bytes> serial_of(ByteView certificate_der);
+
 // A leaf and what it chains to, as a CA sent them. Nothing of it is trusted: clients decide whether they
 // believe it. Immutable.
 class CertificateChain {
@@ -36,6 +39,8 @@ class CertificateChain {
   const Bytes& serial() const { return serial_; }
   // The keyIdentifier of the leaf's authority key identifier; empty: it has none.
   const Bytes& authority_key_id() const { return authority_key_id_; }
+  // The leaf's SubjectPublicKeyInfo in DER.
+  const Bytes& public_key_der() const { return public_key_der_; }
   // The common name of the issuer of the last certificate: the root that the chain leads to.
   const std::string& root_name() const { return root_name_; }
 
@@ -52,7 +57,7 @@ class CertificateChain {
   Bytes leaf_der_;
   UnixTime not_before_, not_after_;
   std::vector<std::string> names_;
-  Bytes serial_, authority_key_id_;
+  Bytes serial_, authority_key_id_, public_key_der_;
   std::string root_name_;
 };
 

@@ -10,6 +10,7 @@
 #include "base/key.h"
 #include "base/secret.h"
 #include "net/byte_stream.h"
+#include "tls/certificate_request.h"
 
 // TLS over TCP with OpenSSL 3: the server side for terminated routes and the hub, the client side for the
 // hub's API and for origins.
@@ -42,6 +43,9 @@ class InternalCa {
   // A leaf with a fresh P-256 key for one DNS name (may be a wildcard) or IP literal: serverAuth, valid 90
   // days from an hour before `now`. The identity carries leaf and root.
   Result<IdentityPtr> issue(std::string_view name, UnixTime now) const;
+  // A leaf in PEM for the key and the names of a request: serverAuth, without a subject, valid from
+  // `not_before` to `not_after`, or to the end of the root. kInvalid: the root has expired by `not_before`.
+  Result<std::string> issue(const CertificateRequest& request, UnixTime not_before, UnixTime not_after) const;
 
  private:
   struct Impl;
@@ -57,6 +61,10 @@ Result<IdentityPtr> self_signed_identity(const SecretKey& key, std::string_view 
 // alone, and end the connection after the handshake. kInvalid: not a hostname.
 inline constexpr const char* kAcmeAlpn = "acme-tls/1";
 Result<IdentityPtr> acme_challenge_identity(std::string_view name, const Sha256& digest, UnixTime now);
+// The other side: looks, as a CA does, whether the server of this hostname answers so. Errors: kUnauthorized
+// (it shows something else; the message says what), others as connect().
+net::Task<Result<>> check_acme_challenge(std::unique_ptr<net::ByteStream> transport, std::string name,
+                                         Sha256 digest, TimePoint deadline);
 
 // An identity in DER, as QUIC takes it.
 struct DerIdentity {
