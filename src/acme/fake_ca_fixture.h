@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "acme/client.h"
+#include "acme/timestamp.h"
 #include "base/encoding.h"
 #include "http/server.h"
 #include "net/tcp.h"
@@ -313,20 +314,12 @@ class FakeCa {
   }
 
   http::Response renewal(const std::string&) const {
-    const auto text = [](UnixTime time) { return fmt::format("{}", to_text(time)); };
     http::Response out = json_answer(
         200,
-        boost::json::object{{"suggestedWindow", {{"start", text(window.start)}, {"end", text(window.end)}}}});
+        boost::json::object{
+            {"suggestedWindow", {{"start", to_timestamp(window.start)}, {"end", to_timestamp(window.end)}}}});
     out.headers.add("Retry-After", "21600");
     return out;
-  }
-  static std::string to_text(UnixTime time) {
-    const auto day = std::chrono::floor<std::chrono::days>(time);
-    const std::chrono::year_month_day date(day);
-    const std::chrono::hh_mm_ss clock(time - day);
-    return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", static_cast<int>(date.year()),
-                       static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                       clock.hours().count(), clock.minutes().count(), clock.seconds().count());
   }
 
   net::EventLoop& loop_;

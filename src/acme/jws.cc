@@ -10,12 +10,6 @@ namespace {
 
 namespace json = boost::json;
 
-// The required members in the order of their names (RFC 7638, 3).
-std::string jwk(const tls::P256Key& key) {
-  return fmt::format(R"({{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}})", to_base64url(key.point().x),
-                     to_base64url(key.point().y));
-}
-
 std::string flattened(const std::string& protected_part, const std::string& payload, ByteView signature) {
   return fmt::format(R"({{"protected":"{}","payload":"{}","signature":"{}"}})", protected_part, payload,
                      to_base64url(signature));
@@ -23,12 +17,19 @@ std::string flattened(const std::string& protected_part, const std::string& payl
 
 }  // namespace
 
-std::string jwk_thumbprint(const tls::P256Key& key) { return to_base64url(sha256(as_bytes(jwk(key)))); }
+std::string jwk_text(const tls::P256Key::Point& point) {
+  return fmt::format(R"({{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}})", to_base64url(point.x),
+                     to_base64url(point.y));
+}
+
+std::string jwk_thumbprint(const tls::P256Key& key) {
+  return to_base64url(sha256(as_bytes(jwk_text(key.point()))));
+}
 
 std::string sign_jws(const tls::P256Key& key, const JwsTarget& target, std::string_view payload) {
   json::object header{{"alg", "ES256"}, {"nonce", target.nonce}, {"url", target.url}};
   if (target.account_url.empty()) {
-    header["jwk"] = json::parse(jwk(key));
+    header["jwk"] = json::parse(jwk_text(key.point()));
   } else {
     header["kid"] = target.account_url;
   }
@@ -53,7 +54,7 @@ std::string sign_external_binding(const ExternalAccount& account, const tls::P25
                                   const std::string& new_account_url) {
   const json::object header{{"alg", "HS256"}, {"kid", account.key_id}, {"url", new_account_url}};
   const std::string protected_part = to_base64url(as_bytes(json::serialize(header)));
-  const std::string payload = to_base64url(as_bytes(jwk(key)));
+  const std::string payload = to_base64url(as_bytes(jwk_text(key.point())));
   return flattened(protected_part, payload,
                    hmac_sha256(account.mac_key.expose(), as_bytes(protected_part + "." + payload)));
 }

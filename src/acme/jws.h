@@ -9,6 +9,9 @@
 // Signed requests: JWS in the flattened JSON serialization (RFC 7515, 7.2.2) as RFC 8555, 6.2 restricts it.
 namespace culvert::acme {
 
+// A P-256 key in JSON (RFC 7517) with the required members in the order of their names: the text that RFC
+// 7638, 3 hashes.
+std::string jwk_text(const tls::P256Key::Point& point);
 // RFC 7638, in base64url: what a key authorization ends with.
 std::string jwk_thumbprint(const tls::P256Key& key);
 

@@ -12,13 +12,9 @@
 #include <map>
 #include <thread>
 
-#include "acme/challenge_table.h"
-#include "acme/file_store.h"
+#include "acme/challenged_host_fixture.h"
 #include "acme/manager.h"
 #include "base/encoding.h"
-#include "http/server.h"
-#include "net/testing.h"
-#include "net/testing_dns.h"
 #include "tls/csr_fixture.h"
 
 // The client against another's server: pebble, Let's Encrypt's test CA (Debian package pebble), which refuses
@@ -136,45 +132,18 @@ class Pebble {
   pid_t pid_ = -1;
 };
 
-// A host that answers challenges on ports of its own, and its name server.
 class PebbleTest : public ::testing::Test {
  public:
-  PebbleTest() {
-    http_listener_ = net::TcpListener::listen(loop_, net::testing::addr("127.0.0.1:0"), {}).value();
-    tls_listener_ = net::TcpListener::listen(loop_, net::testing::addr("127.0.0.1:0"), {}).value();
-    tasks_.spawn(accept_http());
-    tasks_.spawn(accept_tls());
-  }
-  ~PebbleTest() override {
-    http_listener_->close();
-    tls_listener_->close();
-    http_.close();
-    tasks_.cancel();
-    run_until(loop_, [this] { return tasks_.size() == 0; });
-    EXPECT_EQ(table_.size(), 0u);
-    if (!directory_.empty()) fs::remove_all(directory_);
-  }
   void SetUp() override {
     if (!fs::exists(pebble_path())) GTEST_SKIP() << "pebble is not installed";
   }
 
   void start(PebbleOptions options = {}) {
-    pebble_ =
-        std::make_unique<Pebble>(http_listener_->local_addr().port(), tls_listener_->local_addr().port(),
-                                 dns_.address(), std::move(options));
-  }
-  FileStore store() {
-    if (directory_.empty()) {
-      std::string name = (fs::temp_directory_path() / "culvert-acme-XXXXXX").native();
-      EXPECT_NE(::mkdtemp(name.data()), nullptr);
-      directory_ = name;
-    }
-    return FileStore::open(directory_).value();
+    pebble_ = std::make_unique<Pebble>(host_.http_port(), host_.tls_port(), host_.name_server(),
+                                       std::move(options));
   }
   Outcome<IssuedCertificate> issue(Ca ca, std::vector<ChallengeType> types, std::vector<std::string> names) {
-    FileStore files = store();
-    Issuer issuer(loop_, {.cas = {std::move(ca)}, .challenge_types = std::move(types)}, files, solver_);
-    return run_task(loop_, issuer.issue(std::move(names), std::nullopt));
+    return host_.issue(std::move(ca), std::move(types), std::move(names));
   }
   std::string managed(const std::string& path) {
     HttpsClient client(loop_, pebble_->ca().root_pem);
@@ -184,58 +153,9 @@ class PebbleTest : public ::testing::Test {
     return response ? response->body : response.error().message;
   }
 
-  net::Task<> accept_http() {
-    for (;;) {
-      auto accepted = co_await http_listener_->accept();
-      if (!accepted) co_return;
-      tasks_.spawn(http_.serve(std::move(*accepted)));
-    }
-  }
-  net::Task<> answer_http(http::Exchange& exchange) {
-    const std::string* host = exchange.request.headers.find("host");
-    http::Response response{.status = 404, .headers = {}, .body = {}};
-    const std::string name = host ? host->substr(0, host->find(':')) : std::string();
-    if (auto answer = table_.http_answer(name, exchange.path()))
-      response = {.status = 200, .headers = {}, .body = *answer};
-    auto sent = co_await exchange.respond(std::move(response));
-    (void)sent;
-  }
-  net::Task<> accept_tls() {
-    for (;;) {
-      auto accepted = co_await tls_listener_->accept();
-      if (!accepted) co_return;
-      tasks_.spawn(answer_tls(std::move(*accepted)));
-    }
-  }
-  net::Task<> answer_tls(std::unique_ptr<net::ByteStream> transport) {
-    auto identity = table_.certificate("tls.example");
-    if (!identity) co_return;
-    auto stream =
-        co_await tls::accept(std::move(transport), {}, std::move(identity), {tls::kAcmeAlpn}, soon());
-    if (stream) (*stream)->close();
-  }
-  net::testing::DnsReply answer_dns(const std::string& name, uint16_t type) const {
-    net::testing::DnsReply reply;
-    if (name.starts_with("nowhere.")) return {.rcode = 3};
-    if (type == net::testing::kTypeA) reply.records = {net::testing::dns_address(name, "127.0.0.1")};
-    if (type == net::testing::kTypeTxt) {
-      for (const std::string& text : table_.texts(name))
-        reply.records.push_back(net::testing::dns_text(name, {text}));
-    }
-    return reply;
-  }
-
   net::EventLoop loop_;
-  ChallengeTable table_;
-  TableSolver solver_{
-      loop_, table_, {ChallengeType::kTlsAlpn01, ChallengeType::kHttp01, ChallengeType::kDns01}};
-  net::testing::FakeDns dns_{
-      loop_, [this](const std::string& name, uint16_t type) { return answer_dns(name, type); }};
-  http::Server http_{loop_, {}, [this](http::Exchange& exchange) { return answer_http(exchange); }};
-  std::unique_ptr<net::TcpListener> http_listener_, tls_listener_;
-  net::TaskGroup tasks_{loop_};
+  testing::ChallengedHost host_{loop_};
   std::unique_ptr<Pebble> pebble_;
-  fs::path directory_;
 };
 
 TEST_F(PebbleTest, ByEachTypeOfChallenge) {
@@ -254,7 +174,8 @@ TEST_F(PebbleTest, ByEachTypeOfChallenge) {
     EXPECT_THAT(issued->chain.root_name(), HasSubstr("Pebble Root CA"));
     EXPECT_TRUE(renewal_id(issued->chain));
   }
-  EXPECT_EQ(std::distance(fs::directory_iterator(directory_ / "accounts"), fs::directory_iterator()), 1);
+  EXPECT_EQ(std::distance(fs::directory_iterator(host_.directory() / "accounts"), fs::directory_iterator()),
+            1);
 }
 
 TEST_F(PebbleTest, GoesOnWithAnotherTypeWhenOneFails) {
@@ -276,7 +197,7 @@ TEST_F(PebbleTest, RefusalsAreUnderstood) {
   EXPECT_EQ(refused.error().type, ProblemType::kRejectedIdentifier);
   Ca without_terms = pebble_->ca();
   without_terms.terms_agreed = false;
-  fs::remove_all(directory_);
+  host_.forget();
   EXPECT_THAT(issue(without_terms, {ChallengeType::kHttp01}, {"http.example"}).error().error.message,
               HasSubstr("terms of service"));
 }
@@ -310,14 +231,14 @@ TEST_F(PebbleTest, TakesTheChainToThePreferredRoot) {
 TEST_F(PebbleTest, ReusesAuthorizations) {
   start({.reused_authorizations = "100"});
   ASSERT_TRUE(issue(pebble_->ca(), {ChallengeType::kHttp01}, {"http.example"}));
-  http_listener_->close();
+  host_.close_http();
   const auto issued = issue(pebble_->ca(), {ChallengeType::kHttp01}, {"http.example"});
   EXPECT_TRUE(issued) << issued.error().error.message;
 }
 
 TEST_F(PebbleTest, KnowsRenewalWindowsAndProfiles) {
   start();
-  FileStore files = store();
+  FileStore files = host_.store();
   Ca ca = pebble_->ca();
   Client client(loop_, ca, std::make_shared<Account>(tls::P256Key::generate()), soon());
   const auto directory = run_task(loop_, client.directory());
@@ -326,7 +247,7 @@ TEST_F(PebbleTest, KnowsRenewalWindowsAndProfiles) {
     GTEST_SKIP() << "this pebble has no renewal windows (before 2.6) or no profiles (before 2.7)";
   }
   ca.profile = "shortlived";
-  Issuer issuer(loop_, {.cas = {ca}, .challenge_types = {ChallengeType::kHttp01}}, files, solver_);
+  Issuer issuer(loop_, {.cas = {ca}, .challenge_types = {ChallengeType::kHttp01}}, files, host_.solver());
   const auto issued = run_task(loop_, issuer.issue({"http.example"}, std::nullopt));
   ASSERT_TRUE(issued) << issued.error().error.message;
   const Validity validity{.not_before = issued->chain.not_before(), .not_after = issued->chain.not_after()};
@@ -348,8 +269,9 @@ TEST_F(PebbleTest, KnowsRenewalWindowsAndProfiles) {
 
 TEST_F(PebbleTest, Revokes) {
   start();
-  FileStore files = store();
-  Issuer issuer(loop_, {.cas = {pebble_->ca()}, .challenge_types = {ChallengeType::kHttp01}}, files, solver_);
+  FileStore files = host_.store();
+  Issuer issuer(loop_, {.cas = {pebble_->ca()}, .challenge_types = {ChallengeType::kHttp01}}, files,
+                host_.solver());
   const auto issued = run_task(loop_, issuer.issue({"http.example"}, std::nullopt));
   ASSERT_TRUE(issued) << issued.error().error.message;
   const std::string status = "/cert-status-by-serial/" + to_hex(issued->chain.serial());
@@ -365,12 +287,12 @@ TEST_F(PebbleTest, Revokes) {
 TEST_F(PebbleTest, IsManaged) {
   start();
   std::map<std::string, tls::IdentityPtr> served;
-  FileStore files = store();
+  FileStore files = host_.store();
   for (const std::string name : {"http.example", "*.dns.example"}) {
     Manager manager(loop_,
                     {.issuer = {.cas = {pebble_->ca()},
                                 .challenge_types = {ChallengeType::kHttp01, ChallengeType::kDns01}}},
-                    files, solver_,
+                    files, host_.solver(),
                     [&](const std::string& of, const StoredCertificate&, tls::IdentityPtr identity) {
                       served[of] = std::move(identity);
                     });

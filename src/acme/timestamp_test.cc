@@ -30,5 +30,11 @@ TEST(Timestamp, OthersAreRefused) {
   }
 }
 
+TEST(Timestamp, IsWrittenAsItIsRead) {
+  for (const std::string text : {"1970-01-01T00:00:00Z", "2028-02-29T23:59:59Z"}) {
+    EXPECT_EQ(to_timestamp(parse_timestamp(text).value()), text);
+  }
+}
+
 }  // namespace
 }  // namespace culvert::acme

@@ -50,7 +50,7 @@ struct ResolverCounters {
 const ResolverCounters& resolver_counters(EventLoop& loop);
 void report(const ResolverCounters& counters, Metrics& metrics);
 
-// For tests, before the loop's first lookup.
+// Before the loop's first lookup: for tests, and for one who is told which servers to ask.
 struct ResolverOptions {
   std::string servers = {};  // "127.0.0.1:5353,...": instead of those of resolv.conf
   std::string resolv_conf = "/etc/resolv.conf";
