@@ -29,6 +29,8 @@ std::vector<std::unique_ptr<Command>> make_commands() {
   for (auto& command : make_tenant_commands()) commands.push_back(std::move(command));
   for (auto& command : make_key_backup_commands()) commands.push_back(std::move(command));
   commands.push_back(make_ca_export_command());
+  commands.push_back(make_ca_serve_command());
+  commands.push_back(make_ca_trust_command());
   commands.push_back(make_token_inspect_command());
   for (auto& command : make_config_commands()) commands.push_back(std::move(command));
   commands.push_back(make_completion_command());

@@ -62,6 +62,8 @@ std::vector<std::unique_ptr<Command>> make_hub_archive_commands();
 std::vector<std::unique_ptr<Command>> make_tenant_commands();
 std::vector<std::unique_ptr<Command>> make_key_backup_commands();
 std::unique_ptr<Command> make_ca_export_command();
+std::unique_ptr<Command> make_ca_serve_command();
+std::unique_ptr<Command> make_ca_trust_command();
 std::unique_ptr<Command> make_token_inspect_command();
 std::unique_ptr<Command> make_version_command();
 std::unique_ptr<Command> make_completion_command();

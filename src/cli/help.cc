@@ -11,7 +11,7 @@ namespace {
 
 constexpr CommandGroup kGroups[] = {
     {"invite", "Create, list and revoke the invites that agents connect with"},
-    {"ca", "The node's internal certificate authority"},
+    {"ca", "The internal certificate authority: print its root, trust it, issue certificates over ACME"},
     {"token", "Look at an invite token"},
     {"tenant", "Show, suspend and remove the hub's tenants, or leave as one"},
     {"entry", "Give hostnames to one's own tenant"},
