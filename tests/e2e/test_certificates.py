@@ -1,24 +1,30 @@
-"""Certificates of a public CA: pebble stands in for one."""
+"""Certificates of a public CA: pebble stands in for one, and so does `culvert ca serve`."""
 import socket
 import ssl
 import subprocess
 
 import pytest
-from lab import pebble, unbound
+from lab import culvert_ca, pebble, unbound
 from lab.names import mount_over, use_name_server
 from lab.process import wait_until
 from lab.world import HOST, NODE_IP, passthrough, terminate
 
-pytestmark = pytest.mark.skipif(pebble.PROGRAM is None, reason="pebble (Debian's package pebble) is not installed")
-
 OTHER = "other.w.example.test"
 
 
+@pytest.fixture(params=[
+    pytest.param(pebble.Pebble, id="pebble", marks=pytest.mark.skipif(
+        pebble.PROGRAM is None, reason="pebble (Debian's package pebble) is not installed")),
+    pytest.param(culvert_ca.CulvertCa, id="culvert")])
+def kind_of_ca(request):
+    return request.param
+
+
 @pytest.fixture
-def ca(world):
+def ca(world, kind_of_ca):
     world.records = {name: {"A": [NODE_IP]} for name in (HOST, OTHER, pebble.NAME, "blocked.example.test")}
     use_name_server(world, world.public, world.records)
-    return pebble.Pebble(world, world.public, NODE_IP)
+    return kind_of_ca(world, world.public, NODE_IP)
 
 
 def acme_node(world, ca, *extra, **kwargs):
@@ -28,7 +34,7 @@ def acme_node(world, ca, *extra, **kwargs):
 
 def trusted(world, ca, host=HOST):
     """The status that a client sees that trusts the CA, and nothing else."""
-    root = world.directory / "pebble-root.pem"
+    root = world.directory / "ca-root.pem"
     root.write_text(ca.root())
     return world.curl(host=host, cacert=root, timeout=5.0)
 
@@ -50,7 +56,7 @@ def test_a_terminated_service_gets_a_certificate_before_its_first_visitor(world,
     assert b"BEGIN CERTIFICATE" in database.read_bytes() and b"PRIVATE KEY" not in database.read_bytes()
     # A restart without the CA serves what is stored, at once.
     ca.process.kill()
-    root = world.directory / "pebble-root.pem"
+    root = world.directory / "ca-root.pem"
     node.kill()
     acme_node(world, ca, wait=True)
     wait_until(lambda: world.curl(cacert=root, timeout=5.0).returncode == 0, "the stored certificate is served")
@@ -72,13 +78,13 @@ def test_http_proves_a_name_where_tls_cannot_and_sends_clients_to_https(world, c
 
 
 @pytest.mark.skipif(unbound.PROGRAM is None, reason="unbound (Debian's package unbound) is not installed")
-def test_a_wildcard_is_proven_by_the_nodes_own_name_server(world):
+def test_a_wildcard_is_proven_by_the_nodes_own_name_server(world, kind_of_ca):
     world.nginx()
     base = "w.example.test"
     mount_over(world, "/etc/resolv.conf", "nameserver 127.0.0.1\n")
     unbound.resolver(world, world.public, {pebble.NAME: NODE_IP, "ns.example.test": NODE_IP, OTHER: NODE_IP},
                      {f"_acme-challenge.{base}": NODE_IP})
-    ca = pebble.Pebble(world, world.public, NODE_IP).start()
+    ca = kind_of_ca(world, world.public, NODE_IP).start()
     node = acme_node(world, ca, "--dns-listen", f"{NODE_IP}:53", "--dns-domains", base, "--dns-name-server", "ns.example.test")
     world.agent(world.invite(node), terminate(host=f"*.{base}"), ready=False)
     node.wait_for(rf'event=acme_certificate_issued name="\*.{base}"', timeout=40)
