@@ -308,12 +308,25 @@ Result<FileLock> FileLock::take(const fs::path& path) {
     return fail(ErrorCode::kConflict, "pid {}", pid);
   }
   if (locked != 0) return io_error("lock", path);
-  // The lock is held without its text, too: that is only for a message, and the disk may be full. Written
-  // before it is cut, so that the file's block is not given away.
+  FileLock lock(std::move(file));
+  lock.name_owner();
+  return lock;
+}
+
+FileLock FileLock::adopt(Descriptor file) { return FileLock(std::move(file)); }
+
+Result<Descriptor> FileLock::duplicate() const {
+  Descriptor copy(::fcntl(file_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) return fail(ErrorCode::kIo, "cannot duplicate a lock: {}", std::strerror(errno));
+  return copy;
+}
+
+// The lock is held without its text, too: that is only for a message, and the disk may be full. Written
+// before it is cut, so that the file's block is not given away.
+void FileLock::name_owner() const {
   const std::string pid = fmt::format("{}\n", ::getpid());
-  auto written = write_all(fd, as_bytes(pid), path);
-  (void)!::ftruncate(fd, written ? static_cast<off_t>(pid.size()) : 0);
-  return FileLock(std::move(file));
+  const bool written = ::pwrite(file_.get(), pid.data(), pid.size(), 0) == static_cast<ssize_t>(pid.size());
+  (void)!::ftruncate(file_.get(), written ? static_cast<off_t>(pid.size()) : 0);
 }
 
 }  // namespace culvert

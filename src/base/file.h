@@ -68,6 +68,12 @@ class FileLock {
   // Errors: kConflict when it is held already, in this process or another (the message: "pid N", or "unknown
   // pid"); kIo. Needs no free space when the file is there.
   static Result<FileLock> take(const std::filesystem::path& path);
+  // One that another process held and passed on: it is held until both have closed it.
+  static FileLock adopt(Descriptor file);
+  // kIo.
+  Result<Descriptor> duplicate() const;
+  // Others are told of this process, of those that hold it.
+  void name_owner() const;
 
  private:
   explicit FileLock(Descriptor file) : file_(std::move(file)) {}

@@ -27,6 +27,9 @@ struct UdpOptions {
   std::function<void()> on_refused = {};
   // Datagrams larger than the path takes are fragmented. QUIC wants to know instead, and drops none of ours.
   bool fragments = false;
+  // QUIC: what is for connections of a process that had the socket before goes to that one
+  // (HandOverPlatform).
+  bool has_connections = false;
 };
 
 // Where datagrams come from and go to: a UDP socket, or what stands in for one. Lives on one loop.

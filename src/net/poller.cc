@@ -16,6 +16,7 @@ namespace culvert::net {
 namespace {
 
 constexpr uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
+constexpr uint32_t kWriteEvents = EPOLLOUT | EPOLLET;
 constexpr size_t kEventsPerPoll = 256;
 constexpr uint64_t kWakeUp = ~uint64_t{0};  // in place of a token
 
@@ -63,8 +64,8 @@ bool Poller::add(int fd, Token token) {
 
 void Poller::remove(int fd) { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
-void Poller::ask_again(int fd, Token token) {
-  epoll_event event{.events = kEvents, .data = {.u64 = token}};
+void Poller::ask_again(int fd, Token token, bool reads) {
+  epoll_event event{.events = reads ? kEvents : kWriteEvents, .data = {.u64 = token}};
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
 }
 

@@ -36,8 +36,9 @@ class Poller {
   // False: the kernel takes no more, or cannot watch such a descriptor.
   bool add(int fd, Token token);
   void remove(int fd);
-  // Tells what is ready once more, whether or not it changed.
-  void ask_again(int fd, Token token);
+  // Tells what is ready once more, whether or not it changed; of a descriptor that is not read now, only
+  // whether it can be written.
+  void ask_again(int fd, Token token, bool reads);
 
   // Tells what is ready. If nothing is, waits for it: not at all for a timeout of 0, else until it has passed
   // or wake() is called; Duration::max(): as long as that takes.

@@ -64,12 +64,19 @@ struct ReadySocket::State final : Poller::Watched {
     store(direction, std::move(callback));
     if (fd < 0) return post(direction);
     seen[direction] = false;
-    loop.poller().ask_again(fd, token);
+    loop.poller().ask_again(fd, token, reads);
   }
 
   void wait_again(Direction direction, ReadyCallback callback) {
     store(direction, std::move(callback));
+    if (direction == kRead && !reads && fd >= 0) return;
     if (fd < 0 || seen[direction] || ended[direction]) post(direction);
+  }
+
+  void set_reads(bool wanted) {
+    if (reads == wanted || fd < 0) return;
+    reads = wanted;
+    loop.poller().ask_again(fd, token, reads);
   }
 
   void post(Direction direction) {
@@ -90,9 +97,12 @@ struct ReadySocket::State final : Poller::Watched {
     return std::exchange(fd, -1);
   }
 
-  // Ends the watch too. Where a duplicate keeps it alive, its events find no token any more.
+  // Ends the watch too. Where a duplicate keeps it alive, its events find no token any more; those of a
+  // socket that another process has for good are not asked for either.
   void close_fd() {
-    if (fd >= 0) ::close(std::exchange(fd, -1));
+    if (fd < 0) return;
+    if (!reads) loop.poller().remove(fd);
+    ::close(std::exchange(fd, -1));
   }
 
   void close() {
@@ -105,6 +115,7 @@ struct ReadySocket::State final : Poller::Watched {
   EventLoop& loop;
   const Poller::Token token;
   int fd;
+  bool reads = true;
   std::array<bool, 2> seen{};       // ready since the last callback
   std::array<bool, 2> ended{};      // for ever
   std::array<uint32_t, 2> waits{};  // how many were begun
@@ -133,6 +144,9 @@ void ReadySocket::soon_readable(ReadyCallback callback) {
   state_->store(kRead, std::move(callback));
   state_->post(kRead);
 }
+
+void ReadySocket::pause_reading() { state_->set_reads(false); }
+void ReadySocket::resume_reading() { state_->set_reads(true); }
 
 void ReadySocket::cancel() { state_->cancel(); }
 void ReadySocket::close() { state_->close(); }

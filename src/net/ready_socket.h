@@ -32,6 +32,11 @@ class ReadySocket {
   // Runs the callback soon, ready or not: for a layer that holds bytes the kernel does not know of.
   void soon_readable(ReadyCallback callback);
 
+  // No wait for reading ends between these two: another process reads from the same socket. It does not cost
+  // this loop a turn whenever something comes there.
+  void pause_reading();
+  void resume_reading();
+
   // Drops the callbacks that wait; others may wait at once.
   void cancel();
   void close();

@@ -8,8 +8,12 @@
 // The network of this host, as the kernel has it: what system_platform() gives. Inside net/ only.
 namespace culvert::net {
 
+class SharedSockets;
+
+// `shared`: where the socket is listed, and where one for the address may be already.
 Result<std::unique_ptr<TcpListener>> listen_on_system(EventLoop& loop, const SocketAddr& address,
-                                                      const ListenOptions& options);
+                                                      const ListenOptions& options,
+                                                      const std::shared_ptr<SharedSockets>& shared = nullptr);
 std::unique_ptr<ConnectAttempt> connect_on_system(EventLoop& loop, const SocketAddr& address,
                                                   std::shared_ptr<Notify> changed);
 Result<std::unique_ptr<ByteStream>> connect_unix_on_system(EventLoop& loop, const std::string& path);

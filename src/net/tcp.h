@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "net/bind.h"
 #include "net/byte_stream.h"
 
@@ -28,6 +29,11 @@ class TcpListener {
   virtual Task<Result<std::unique_ptr<ByteStream>>> accept() = 0;
   virtual void close() = 0;
 };
+
+// The socket of a plain TCP connection, for another process; empty: the stream is none.
+Descriptor take_socket(std::unique_ptr<ByteStream> stream);
+// One that another process has accepted.
+std::unique_ptr<ByteStream> adopt_socket(EventLoop& loop, Descriptor socket);
 
 // One address that is being tried.
 class ConnectAttempt {

@@ -12,6 +12,7 @@
 #include "base/rate_limit.h"
 #include "net/bind.h"
 #include "net/ready_socket.h"
+#include "net/shared_sockets.h"
 #include "net/system.h"
 #include "net/tcp.h"
 #include "net/tcp_stream.h"
@@ -52,9 +53,28 @@ bool is_about_one_connection(int error) {
   }
 }
 
-struct Listening {
+struct Listening final : Shareable {
   Listening(EventLoop& owner, int fd)
-      : loop(owner), socket(owner, fd), local(bound_address(fd)), closed(owner) {}
+      : loop(owner), socket(owner, fd), local(bound_address(fd)), closed(owner), resumed(owner) {}
+
+  void pause() override {
+    is_paused = true;
+    socket.pause_reading();
+  }
+  void resume() override {
+    is_paused = false;
+    socket.resume_reading();
+    resumed.notify();
+  }
+  void read_feed(Descriptor /*feed*/) override {}
+  void forget(uint8_t /*generation*/) override {}
+
+  void shut() {
+    registration.reset();
+    socket.close();
+    closed.notify();
+    resumed.notify();
+  }
 
   void warn(int error) {
     if (!warnings.allow(loop.now())) return;
@@ -66,6 +86,9 @@ struct Listening {
   ReadySocket socket;
   SocketAddr local;
   Notify closed;
+  Notify resumed;
+  bool is_paused = false;
+  SharedSockets::Registration registration;
   RateLimit warnings{1, 10s};
   unsigned accepted_in_a_row = 0;
 };
@@ -84,6 +107,10 @@ Task<Result<std::unique_ptr<ByteStream>>> accept_next(ListeningPtr impl) {
     co_await boost::asio::post(impl->loop.executor(), boost::asio::use_awaitable_t<Executor>{});
   }
   while (impl->socket.is_open()) {
+    if (impl->is_paused) {
+      co_await impl->resumed.wait();
+      continue;
+    }
     const int fd = ::accept4(impl->socket.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) co_return TcpStream::adopt(impl->loop, fd);
     const int error = errno;
@@ -104,18 +131,13 @@ Task<Result<std::unique_ptr<ByteStream>>> accept_next(ListeningPtr impl) {
 class SystemListener final : public TcpListener {
  public:
   explicit SystemListener(ListeningPtr impl) : impl_(std::move(impl)) {}
-  ~SystemListener() override { shut(); }
+  ~SystemListener() override { impl_->shut(); }
 
   SocketAddr local_addr() const override { return impl_->local; }
   Task<Result<std::unique_ptr<ByteStream>>> accept() override { return accept_next(impl_); }
-  void close() override { shut(); }
+  void close() override { impl_->shut(); }
 
  private:
-  void shut() {
-    impl_->socket.close();
-    impl_->closed.notify();
-  }
-
   ListeningPtr impl_;
 };
 
@@ -126,21 +148,41 @@ Result<std::unique_ptr<TcpListener>> TcpListener::listen(EventLoop& loop, const 
   return loop.platform().listen_tcp(loop, address, options);
 }
 
-Result<std::unique_ptr<TcpListener>> listen_on_system(EventLoop& loop, const SocketAddr& address,
-                                                      const ListenOptions& options) {
+namespace {
+
+Result<Descriptor> open_listening(const SocketAddr& address, const ListenOptions& options) {
   auto fd = open_bound(address, SOCK_STREAM, options.share);
   if (!fd) return std::unexpected(fd.error());
+  Descriptor socket(*fd);
   set_tcp_options(*fd);
-  if (::listen(*fd, options.backlog) != 0) {
-    const int error = errno;
-    ::close(*fd);
-    return std::unexpected(bind_error(address, SOCK_STREAM, error));
-  }
-  auto impl = std::make_shared<Listening>(loop, *fd);
-  if (!impl->socket.is_open()) return std::unexpected(bind_error(address, SOCK_STREAM, ENOMEM));
+  if (::listen(*fd, options.backlog) != 0) return std::unexpected(bind_error(address, SOCK_STREAM, errno));
   if (options.share == PortShare::kFirst) {
     if (auto allowed = allow_siblings(*fd, address, SOCK_STREAM); !allowed)
       return std::unexpected(allowed.error());
+  }
+  return socket;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<TcpListener>> listen_on_system(EventLoop& loop, const SocketAddr& address,
+                                                      const ListenOptions& options,
+                                                      const std::shared_ptr<SharedSockets>& shared) {
+  Descriptor socket;
+  if (shared) socket = std::move(shared->claim(SocketKind::kTcp, address).socket);
+  if (!socket) {
+    auto opened = open_listening(address, options);
+    if (!opened) return std::unexpected(opened.error());
+    socket = std::move(*opened);
+  }
+  auto impl = std::make_shared<Listening>(loop, socket.release());
+  if (!impl->socket.is_open()) return std::unexpected(bind_error(address, SOCK_STREAM, ENOMEM));
+  if (shared) {
+    impl->registration = shared->add({.kind = SocketKind::kTcp,
+                                      .address = impl->local,
+                                      .fd = impl->socket.fd(),
+                                      .loop = &loop,
+                                      .socket = impl});
   }
   return std::make_unique<SystemListener>(std::move(impl));
 }

@@ -132,4 +132,13 @@ std::unique_ptr<TcpStream> TcpStream::adopt(EventLoop& loop, int fd) {
   return std::make_unique<TcpStream>(std::move(socket), remote);
 }
 
+Descriptor take_socket(std::unique_ptr<ByteStream> stream) {
+  auto* const tcp = dynamic_cast<TcpStream*>(stream.get());
+  return tcp != nullptr && tcp->is_open() ? tcp->take() : Descriptor();
+}
+
+std::unique_ptr<ByteStream> adopt_socket(EventLoop& loop, Descriptor socket) {
+  return TcpStream::adopt(loop, socket.release());
+}
+
 }  // namespace culvert::net

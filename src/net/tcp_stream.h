@@ -40,6 +40,12 @@ class TcpStream : public ByteStream {
   std::string last_error() const override;
   EventLoop& loop() override { return socket_->loop(); }
   int fd() const { return socket_->fd(); }  // stays its own
+  // The stream ends, and its connection does not.
+  Descriptor take() {
+    cancel();
+    leave_loop();
+    return std::move(detached_);
+  }
 
  private:
   IoResult failed(IoStatus want);

@@ -11,6 +11,7 @@
 
 #include "net/bind.h"
 #include "net/ready_socket.h"
+#include "net/shared_sockets.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -97,6 +98,21 @@ Result<> connect_to(int fd, const SocketAddr& remote, const SocketAddr& local) {
   return fail(ErrorCode::kUnavailable, "cannot reach {}/udp: {}", remote.to_string(), std::strerror(errno));
 }
 
+// All that the process does with a socket that another did not prepare already.
+Result<Descriptor> open_configured(const SocketAddr& address, const UdpOptions& options) {
+  auto fd = open_bound(address, SOCK_DGRAM, options.share);
+  if (!fd) return std::unexpected(fd.error());
+  Descriptor socket(*fd);
+  configure(*fd, !address.is_v4(), options.fragments);
+  Result<> done;
+  if (options.remote) done = connect_to(*fd, *options.remote, address);
+  if (done && options.share == PortShare::kFirst) done = allow_siblings(*fd, address, SOCK_DGRAM);
+  if (done && options.share == PortShare::kSibling && options.steer_by_connection_id > 0)
+    done = steer(*fd, options.steer_by_connection_id);
+  if (!done) return std::unexpected(done.error());
+  return socket;
+}
+
 template <class T>
 T cmsg_value(const cmsghdr* header) {
   T value{};
@@ -171,15 +187,83 @@ void add_source(ControlWriter& control, const SocketAddr& local) {
 
 }  // namespace
 
-struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
+struct UdpSocket::Impl final : Shareable, std::enable_shared_from_this<UdpSocket::Impl> {
   Impl(EventLoop& loop, int fd) : socket(loop, fd), local(bound_address(fd)) {}
 
   void wait() {
+    if (is_paused) return;
+    is_waiting = true;
     socket.when_readable([this] { read_turn(); });
+  }
+
+  void pause() override {
+    is_paused = true;
+    socket.pause_reading();
+  }
+  void resume() override {
+    if (!std::exchange(is_paused, false) || !socket.is_open()) return;
+    feed.reset();
+    socket.resume_reading();
+    if (!is_waiting && each) wait();
+  }
+  void read_feed(Descriptor from) override {
+    if (!socket.is_open() || !each) return;
+    feed = std::make_unique<ReadySocket>(socket.loop(), from.release());
+    wait_for_feed();
+  }
+
+  void forget(uint8_t generation) override {
+    std::erase_if(relays, [&](const auto& relay) { return relay->generation() == generation; });
+  }
+
+  void wait_for_feed() {
+    feed->when_readable([this] { read_feed_turn(); });
+  }
+
+  // What the process that reads the socket now has passed on.
+  void read_feed_turn() {
+    const auto self = shared_from_this();
+    const MutableBytes buffer(receive_buffer(), kSlots * kSlotSize);
+    size_t messages = 0;
+    bool has_ended = false;
+    for (; socket.is_open() && feed && messages < kMessagesPerTurn; ++messages) {
+      const ssize_t got = ::recv(feed->fd(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+      has_ended = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+      if (got <= 0) break;
+      const auto batch = decode_relayed(buffer.first(static_cast<size_t>(got)));
+      if (!batch) continue;
+      for_each_datagram(*batch, [this](const ReceivedDatagram& datagram) {
+        if (socket.is_open()) each(datagram);
+      });
+    }
+    if (messages > 0 && socket.is_open()) batch_end();
+    if (has_ended || !socket.is_open()) feed.reset();
+    if (feed) wait_for_feed();
+  }
+
+  DatagramRelay* relay_for(ByteView datagram) {
+    const auto generation = generation_of(datagram);
+    if (!generation) return nullptr;
+    const auto found = std::ranges::find_if(
+        relays, [&](const auto& relay) { return relay->generation() == *generation && !relay->is_lost(); });
+    return found == relays.end() ? nullptr : found->get();
+  }
+
+  void dispatch(const ReceivedDatagram& datagram) {
+    if (!relays.empty()) {
+      if (DatagramRelay* const relay = relay_for(datagram.data)) return relay->push(datagram);
+    }
+    each(datagram);
+  }
+
+  void flush_relays() {
+    for (const auto& relay : relays) relay->flush();
   }
 
   void read_turn() {
     const auto self = shared_from_this();  // a callback may destroy the socket
+    is_waiting = false;
+    if (is_paused && socket.is_open()) return;
     size_t messages = 0;
     size_t bytes = 0;
     while (socket.is_open() && messages < kMessagesPerTurn && bytes < kBytesPerTurn) {
@@ -187,6 +271,7 @@ struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
       messages += count;
       if (count < kSlots) break;
     }
+    flush_relays();
     if (messages > 0 && socket.is_open()) batch_end();
     if (socket.is_open()) {
       wait();
@@ -237,7 +322,7 @@ struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
     const size_t segment = ancillary.segment_size ? ancillary.segment_size : std::max<size_t>(data.size(), 1);
     do {
       const size_t size = std::min(segment, data.size());
-      each({.data = data.first(size), .remote = remote, .local = ancillary.local, .ecn = ancillary.ecn});
+      dispatch({.data = data.first(size), .remote = remote, .local = ancillary.local, .ecn = ancillary.ecn});
       data = data.subspan(size);
     } while (!data.empty() && socket.is_open());
   }
@@ -285,6 +370,11 @@ struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
 
   ReadySocket socket;
   SocketAddr local;
+  SharedSockets::Registration registration;
+  SharedSockets::Relays relays;       // to the processes that had the socket before
+  std::unique_ptr<ReadySocket> feed;  // from the one that has it now
+  bool is_paused = false;
+  bool is_waiting = false;  // for something to read
   std::function<void(const ReceivedDatagram&)> each;
   std::function<void()> batch_end;
   std::function<void()> writable;
@@ -302,27 +392,28 @@ struct UdpSocket::Impl : std::enable_shared_from_this<UdpSocket::Impl> {
 };
 
 Result<std::unique_ptr<UdpSocket>> UdpSocket::bind(EventLoop& loop, const SocketAddr& address,
-                                                   const UdpOptions& options) {
-  auto fd = open_bound(address, SOCK_DGRAM, options.share);
-  if (!fd) return std::unexpected(fd.error());
-  configure(*fd, !address.is_v4(), options.fragments);
-  if (options.remote) {
-    if (auto connected = connect_to(*fd, *options.remote, address); !connected) {
-      ::close(*fd);
-      return std::unexpected(connected.error());
-    }
+                                                   const UdpOptions& options,
+                                                   const std::shared_ptr<SharedSockets>& shared) {
+  SharedSockets::Claimed claimed;
+  if (shared && !options.remote) claimed = shared->claim(SocketKind::kUdp, address);
+  if (!claimed.socket) {
+    auto opened = open_configured(address, options);
+    if (!opened) return std::unexpected(opened.error());
+    claimed.socket = std::move(*opened);
   }
-  auto impl = std::make_shared<Impl>(loop, *fd);
+  auto impl = std::make_shared<Impl>(loop, claimed.socket.release());
   impl->on_refused = options.on_refused;
   impl->segmentation_pause = options.segmentation_pause;
   if (!impl->socket.is_open()) return std::unexpected(bind_error(address, SOCK_DGRAM, ENOMEM));
-  if (options.share == PortShare::kFirst) {
-    if (auto allowed = allow_siblings(*fd, address, SOCK_DGRAM); !allowed)
-      return std::unexpected(allowed.error());
-  }
-  if (options.share == PortShare::kSibling && options.steer_by_connection_id > 0) {
-    if (auto steered = steer(*fd, options.steer_by_connection_id); !steered)
-      return std::unexpected(steered.error());
+  if (options.has_connections) impl->relays = std::move(claimed.relays);
+  if (shared && !options.remote) {
+    impl->registration = shared->add({.kind = SocketKind::kUdp,
+                                      .address = impl->local,
+                                      .fd = impl->socket.fd(),
+                                      .loop = &loop,
+                                      .socket = impl,
+                                      .has_connections = options.has_connections,
+                                      .relays = {impl->relays.begin(), impl->relays.end()}});
   }
   return std::unique_ptr<UdpSocket>(new UdpSocket(std::move(impl)));
 }
@@ -404,6 +495,8 @@ void UdpSocket::close() { shut(); }
 
 void UdpSocket::shut() {
   impl_->writable = nullptr;
+  impl_->registration.reset();
+  impl_->feed.reset();
   impl_->socket.close();
 }
 

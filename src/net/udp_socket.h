@@ -3,12 +3,16 @@
 
 namespace culvert::net {
 
+class SharedSockets;
+
 // A UDP socket with GRO, GSO, ECN, don't-fragment and the destination address of what arrives.
 // Dual-stack when bound to ::.
 class UdpSocket final : public PacketIo {
  public:
+  // `shared`: where the socket is listed unless it has a peer, and where one for the address may be already.
   static Result<std::unique_ptr<UdpSocket>> bind(EventLoop& loop, const SocketAddr& address,
-                                                 const UdpOptions& options = {});
+                                                 const UdpOptions& options = {},
+                                                 const std::shared_ptr<SharedSockets>& shared = nullptr);
   ~UdpSocket() override;
 
   SocketAddr local_addr() const override;
