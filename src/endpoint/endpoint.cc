@@ -160,8 +160,9 @@ class EndpointImpl final : public Endpoint {
         .limits = config.limits,
         .caps = config.caps.value_or(quic::EndpointLimits::for_machine(machine_memory(), config.workers)),
         .worker = config.worker,
-        .workers = config.workers};
-    net::UdpOptions options;
+        .workers = config.workers,
+        .generation = config.generation};
+    net::UdpOptions options{.has_connections = !config.protocols.empty()};
     if (config.workers > 1) {
       options.share = config.worker == 0 ? net::PortShare::kFirst : net::PortShare::kSibling;
       if (config.worker == config.workers - 1) options.steer_by_connection_id = config.workers;

@@ -28,6 +28,7 @@ struct Config {
   std::vector<quic::Protocol> protocols = {};  // that it accepts; none: this endpoint only dials
   unsigned worker = 0;                         // index of this worker among `workers` that share the address
   unsigned workers = 1;
+  uint8_t generation = 0;    // of this process among those that had the address, as in quic::Engine::Config
   quic::Limits limits = {};  // of connections that it dials
   // Not set: from the machine's memory.
   std::optional<quic::EndpointLimits> caps = {};

@@ -47,7 +47,7 @@ Engine::Engine(Config config, Random& random, EngineHost& host)
   random.fill(core_config.rng_seed);
   random.fill(core_config.id_seed);
   core_config.worker = static_cast<uint8_t>(config_.worker);
-  core_config.generation = static_cast<uint8_t>(config_.generation);
+  core_config.generation = config_.generation;
   core_config.max_udp_payload =
       static_cast<uint16_t>(std::max(config_.limits.max_udp_payload, protocols_.max_udp_payload()));
   core_config.max_incoming = kMaxIncoming;

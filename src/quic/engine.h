@@ -41,7 +41,7 @@ class Engine final : private ConnectionHost {
     EndpointLimits caps = {};              // of all together
     unsigned worker = 0;                   // in bits 0 to 6 of the first byte of our connection ids
     unsigned workers = 1;
-    unsigned generation = 0;  // 0 or 1, in bit 7: of the process that owns them
+    uint8_t generation = 0;  // in the second byte: of the process that owns them
   };
 
   Engine(Config config, Random& random, EngineHost& host);

@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 use crate::abi::{self, Admission, ReceivedKind, ResponseKind};
 use crate::connection::{Conn, PeerCheck, varint};
 use crate::delivery::{Delivery, Factory};
-use crate::keys::{CallTime, ID_SIZE, IdGenerator, ResetKey, TokenKey, Tokens, first_byte};
+use crate::keys::{CallTime, ID_SIZE, IdGenerator, PREFIX_SIZE, ResetKey, TokenKey, Tokens, prefix};
 use crate::panics::last_panic;
 use crate::tls::{self, FindCertificate, Identity, PublicKey};
 
@@ -44,7 +44,7 @@ pub struct Endpoint {
     first_ids: Arc<std::sync::Mutex<StdRng>>,
     time: CallTime,
     /// Of all our connection ids.
-    first_byte: u8,
+    prefix: [u8; PREFIX_SIZE],
     connections: FxHashMap<usize, *mut Conn>,
     pub buffer: Vec<u8>,
     arena: BytesMut,
@@ -194,7 +194,7 @@ impl Endpoint {
             clients: FxHashMap::default(),
             first_ids: Arc::new(std::sync::Mutex::new(StdRng::from_seed(first_id_seed))),
             time,
-            first_byte: first_byte(config.worker, config.generation),
+            prefix: prefix(config.worker, config.generation),
             connections: FxHashMap::default(),
             buffer: Vec::new(),
             arena: BytesMut::new(),
@@ -263,11 +263,11 @@ impl Endpoint {
         self.arena.split()
     }
 
-    /// Of a datagram that noq found a connection for. A short header carries an id of ours, and they all begin with one
-    /// byte: a packet with another was found by the stateless reset token at its end. noq's connections recognise only
-    /// the token of the first id (1.4). One reset in 256 begins like our ids; the peer sends more of them.
+    /// Of a datagram that noq found a connection for. A short header carries an id of ours, and they all begin
+    /// alike: a packet with another was found by the stateless reset token at its end. noq's connections recognise only
+    /// the token of the first id (1.4). One reset in 65536 begins like our ids; the peer sends more of them.
     fn is_stateless_reset(&self, data: &[u8]) -> bool {
-        data.len() > 1 + ID_SIZE && data[0] & 0x80 == 0 && data[1] != self.first_byte
+        data.len() > 1 + ID_SIZE && data[0] & 0x80 == 0 && data[1..1 + PREFIX_SIZE] != self.prefix
     }
 
     fn admit(&mut self, incoming: noq_proto::Incoming, now: Instant, admission: Admission) -> Outcome {
@@ -467,7 +467,7 @@ mod tests {
             rng_seed: [3; 32],
             id_seed: [4; 32],
             worker: 5,
-            generation: 1,
+            generation: 0x83,
             max_udp_payload: 1452,
             max_incoming: 16,
             incoming_buffer: 65536,
@@ -520,7 +520,7 @@ mod tests {
         // RFC 9000, 17.2: flags, version, then the destination id of 20 bytes and the source id of 8.
         let packet = &endpoint.buffer;
         assert_eq!((packet[5], packet[26]), (20, 8));
-        assert_eq!(packet[27], 0x85);
+        assert_eq!(packet[27..29], [5, 0x83]);
         assert_ne!(packet[7..14], packet[28..35]);
         endpoint.forget(conn);
         // SAFETY: as above.

@@ -16,20 +16,22 @@ use crate::unprotected::MAX_TOKEN;
 /// Bytes of our connection ids; iroh uses as many.
 pub const ID_SIZE: usize = 8;
 
-/// Connection ids whose first byte says where their packets belong: bit 7 is the generation of the process, bits 0
-/// to 6 are the worker. The rest is random.
+/// Bytes of a connection id that say where its packets belong.
+pub const PREFIX_SIZE: usize = 2;
+
+/// Connection ids whose first byte is the worker and whose second is the generation of the process. The rest is random.
 pub struct IdGenerator {
-    first_byte: u8,
+    prefix: [u8; PREFIX_SIZE],
     rng: StdRng,
 }
 
-pub fn first_byte(worker: u8, generation: u8) -> u8 {
-    (generation & 1) << 7 | (worker & 0x7f)
+pub fn prefix(worker: u8, generation: u8) -> [u8; PREFIX_SIZE] {
+    [worker & 0x7f, generation]
 }
 
 impl IdGenerator {
     pub fn new(worker: u8, generation: u8, seed: [u8; 32]) -> Self {
-        Self { first_byte: first_byte(worker, generation), rng: StdRng::from_seed(seed) }
+        Self { prefix: prefix(worker, generation), rng: StdRng::from_seed(seed) }
     }
 }
 
@@ -37,13 +39,14 @@ impl ConnectionIdGenerator for IdGenerator {
     fn generate_cid(&mut self) -> ConnectionId {
         let mut bytes = [0; ID_SIZE];
         self.rng.fill_bytes(&mut bytes);
-        bytes[0] = self.first_byte;
+        bytes[..PREFIX_SIZE].copy_from_slice(&self.prefix);
         ConnectionId::new(&bytes)
     }
 
     fn validate(&self, id: ConnectionId) -> Result<(), InvalidCid> {
-        // A sibling process or worker may own ids with another first byte: it answers for them.
-        if id.len() == ID_SIZE && id[0] == self.first_byte { Ok(()) } else { Err(InvalidCid) }
+        // A sibling worker owns ids with another first byte: it answers for them. The packets of another generation come
+        // here only when its process has ended, and are answered in its place.
+        if id.len() == ID_SIZE && id[0] == self.prefix[0] { Ok(()) } else { Err(InvalidCid) }
     }
 
     fn cid_len(&self) -> usize {
