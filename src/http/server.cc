@@ -63,6 +63,7 @@ struct Server::Connection {
   SocketAddr client;
   std::shared_ptr<std::list<Connection*>> open;
   std::list<Connection*>::iterator place;
+  bool waits_for_next = false;  // request
 };
 
 Server::Server(net::EventLoop& loop, ServerOptions options, Handler handler)
@@ -85,6 +86,14 @@ void Server::close() {
   for (Connection* connection : open) connection->stream.close();
 }
 
+void Server::drain() {
+  draining_ = true;
+  const auto open = *open_;
+  for (Connection* connection : open) {
+    if (connection->waits_for_next) connection->stream.close();
+  }
+}
+
 net::Task<> Server::serve(std::unique_ptr<net::ByteStream> stream, ConnectionOptions options) {
   if (!closed_) {
     Connection connection(*this, *stream, std::move(options));
@@ -98,10 +107,12 @@ net::Task<> Server::serve_requests(Connection& connection) {
   Duration patience = options_.request_time;  // for the first request
   while (!closed_) {
     auto begun = co_await input.wait_for_message(loop_.now() + patience);
+    connection.waits_for_next = false;
     if (!begun || !*begun) co_return;
     patience = options_.idle_time;
     const bool goes_on = co_await serve_request(connection);
-    if (goes_on) continue;
+    connection.waits_for_next = goes_on && !draining_;
+    if (connection.waits_for_next) continue;
     auto finished = co_await net::finish(connection.stream, loop_.now() + options_.write_time);
     if (!finished || input.is_idle()) co_return;
     const bool all = co_await input.discard(kLingerBytes, loop_.now() + kLingerTime);

@@ -53,6 +53,8 @@ class Server {
 
   // Ends all connections at once, and what is served later.
   void close();
+  // Ends those that wait for another request, and the others when their next answer is sent.
+  void drain();
 
  private:
   struct Connection;
@@ -68,6 +70,7 @@ class Server {
   // Shared with the connections: a task that is destroyed with its loop may be the last to go.
   std::shared_ptr<std::list<Connection*>> open_ = std::make_shared<std::list<Connection*>>();
   bool closed_ = false;
+  bool draining_ = false;
 };
 
 }  // namespace culvert::http

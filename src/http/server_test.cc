@@ -367,6 +367,39 @@ TEST_F(HttpServer, CloseEndsAllAtOnce) {
   run_until(loop_, [this] { return tasks_.size() == 0; });
 }
 
+TEST_F(HttpServer, ADrainEndsConnectionsBetweenRequestsAndLetsTheOthersHaveTheirAnswer) {
+  auto idle = connect();
+  auto asked = connect();
+  auto busy = connect();
+  const auto ask = [this](net::ByteStream& client, std::string_view path) {
+    const std::string request = fmt::format("GET {} HTTP/1.1\r\nHost: h\r\n\r\n", path);
+    EXPECT_TRUE(run_task(loop_, net::write_all(client, as_bytes(request), soon())));
+  };
+  ask(*asked, "/text");
+  Bytes answer(1024);
+  EXPECT_GT(run_task(loop_, net::read_some(*asked, answer, soon())).value(), 0u);
+  ask(*busy, "/hold");
+  run_until(loop_, [this] { return holding_ == 1; });
+  server_->drain();
+  run_until(loop_, [this] { return tasks_.size() == 2; });
+  EXPECT_EQ(run_task(loop_, net::read_some(*asked, answer, soon())).value_or(1), 0u)
+      << "its next request goes elsewhere";
+  told_.notify();
+  Received held;
+  net::TaskGroup reading(loop_);
+  reading.spawn(read_all(*busy, held));
+  run_until(loop_, [&] { return held.ended(); });
+  EXPECT_TRUE(held.clean);
+  EXPECT_THAT(held.text(), StartsWith("HTTP/1.1 "));
+  // One that has not asked yet has come for an answer.
+  ask(*idle, "/text");
+  Received first;
+  reading.spawn(read_all(*idle, first));
+  run_until(loop_, [&] { return first.ended(); });
+  EXPECT_THAT(first.text(), EndsWith("hello"));
+  run_until(loop_, [this] { return tasks_.size() == 0; });
+}
+
 TEST_F(HttpServer, IdleConnectionsEndByThemselves) {
   start({.request_time = 100ms, .idle_time = 100ms});
   EXPECT_THAT(talk("GET /text HTTP/1.1\r\nHost: h\r\n\r\n", false), EndsWith("hello"));

@@ -227,6 +227,7 @@ class HubImpl final : public Hub {
   void set_declare_listener(std::function<void(Duration)> listener) override {
     core_->declare_listener = std::move(listener);
   }
+  void drain() override { core_->server.drain(); }
   net::Task<> note_reload(ReloadReport report) override { return note(core_, std::move(report)); }
   net::Task<> serve(std::unique_ptr<net::ByteStream> stream, http::ConnectionOptions options) override {
     return serve_connection(core_, std::move(stream), std::move(options));

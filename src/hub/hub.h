@@ -102,6 +102,9 @@ class Hub {
   // The process read its configuration again at a signal, and not by a request: goes into the audit log.
   virtual net::Task<> note_reload(ReloadReport report) = 0;
 
+  // As http::Server::drain().
+  virtual void drain() = 0;
+
   // Serves HTTP/1.1 on a connection whose TLS is done, as http::Server::serve().
   virtual net::Task<> serve(std::unique_ptr<net::ByteStream> stream,
                             http::ConnectionOptions options = {}) = 0;
