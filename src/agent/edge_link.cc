@@ -15,6 +15,8 @@ namespace {
 
 constexpr Duration kDialDeadline = std::chrono::seconds(10);
 constexpr Duration kWelcomeDeadline = std::chrono::seconds(10);
+// A tunnel that drains sooner is a failure like any other.
+constexpr Duration kSteady = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -31,8 +33,11 @@ net::Task<> EdgeLink::run() {
     }
     if (dialled) {
       const TimePoint began = agent_.loop.now();
-      co_await serve(std::move(*dialled));
+      const TunnelPtr tunnel = std::move(*dialled);
+      co_await serve(tunnel);
       if (agent_.lifetime.is_stopping() || !is_named()) break;
+      // An edge that hands over to another process expects its agents at once.
+      if (tunnel->is_draining && agent_.loop.now() - began >= kSteady) backoff.reset();
       // A tunnel that did not last is a failure as well: an edge that welcomes and then closes must not be
       // hammered.
       if (agent_.loop.now() - began >= Backoff::kCap) backoff.reset();

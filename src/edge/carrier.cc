@@ -105,6 +105,18 @@ net::Task<> Carrier::refuse_unanswered(PublicConnection connection) {
   co_await refuse_known(std::move(connection), no_agent_answer());
 }
 
+// Until when; nullopt: it is refused. After a hand-over the agents of the route are on their way.
+std::optional<TimePoint> Carrier::waits_for_agents(const PublicConnection& connection) const {
+  const Shared& shared = context_.shared;
+  const TimePoint now = context_.loop.now();
+  if (!shared.expects_agents(now) || context_.draining || !connection.tried.empty()) return std::nullopt;
+  const route::Route* route = route_of(connection);
+  if (route == nullptr || route->is_suspended || route->targets.empty()) return std::nullopt;
+  const TimePoint until =
+      std::min(shared.agents_expected_until, connection.accepted + shared.options.get()->hello_timeout);
+  return now < until ? std::optional(until) : std::nullopt;
+}
+
 // There is one pick for a connection as long as agents answer, so that turns are even, and it fails only when
 // no agent of the route has an open tunnel, on whichever worker, or none of them answers.
 net::Task<> Carrier::give_to_agent(PublicConnection connection) {
@@ -122,6 +134,13 @@ net::Task<> Carrier::give_to_agent(PublicConnection connection) {
     if (pick && (connection.limited || connection.refused) &&
         std::ranges::find(connection.tried, pick->generation) != connection.tried.end())
       pick.reset();
+    const auto agents_due = pick ? std::nullopt : waits_for_agents(connection);
+    if (agents_due) {
+      const WaitingClient waiting(shared.waiting_clients);
+      const bool one_came = co_await context_.tunnel_came.wait_until(*agents_due);
+      (void)one_came;
+      continue;
+    }
     if (!pick) co_return co_await refuse_unanswered(std::move(connection));
     if (!take_tenant(connection, *route))
       co_return co_await refuse_known(std::move(connection), tenant_limit_answer());

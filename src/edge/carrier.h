@@ -41,6 +41,7 @@ class Carrier {
   OriginRefusal refusal_of(const PublicConnection& connection, endpoint::AppCode code) const;
   net::Task<> refuse_known(PublicConnection connection, Bytes answer);
   net::Task<> refuse_unanswered(PublicConnection connection);
+  std::optional<TimePoint> waits_for_agents(const PublicConnection& connection) const;
 
   WorkerContext& context_;
   Tunnels& tunnels_;

@@ -21,6 +21,7 @@ struct WorkerContext {
   AccessLog& access_log;
   // Datagrams from agents for clients of a port of this worker.
   std::function<void(const UdpBatch&)> udp_replies;
+  net::Notify& tunnel_came;  // while agents are expected: Shared::expects_agents()
   bool draining = false;
 };
 

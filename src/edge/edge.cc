@@ -12,12 +12,20 @@ constexpr uint16_t kHttpsPort = 443;
 
 }  // namespace
 
+SocketAddr public_address(const Options& options) {
+  return options.tcp_listen ? *options.tcp_listen : net::every_address(kHttpsPort);
+}
+
+SocketAddr tunnel_address(const Options& options) {
+  return options.udp_listen ? *options.udp_listen : public_address(options);
+}
+
 Result<std::unique_ptr<Edge>> Edge::bind(Config config, std::shared_ptr<tls::Certificates> certificates,
                                          net::Platform& platform) {
   CHECK(config.options.workers > 0);
   Options& chosen = config.options;
-  if (!chosen.tcp_listen) chosen.tcp_listen = net::every_address(kHttpsPort);
-  if (!chosen.udp_listen) chosen.udp_listen = chosen.tcp_listen;
+  chosen.tcp_listen = public_address(chosen);
+  chosen.udp_listen = tunnel_address(chosen);
   std::unique_ptr<Edge> edge(new Edge(std::move(config), std::move(certificates), platform));
   Options& bound = edge->shared_.config.options;
   for (unsigned index = 0; index < bound.workers; ++index) {
@@ -60,6 +68,7 @@ void Edge::start(ControlPlane control) {
   CHECK(threads_.empty());
   shared_.control = std::move(control);
   running_ = workers_.size();
+  shared_.agents_expected_until = shared_.platform.now() + shared_.config.agents_grace;
   for (const auto& worker : workers_) {
     worker->start([this] {
       if (--running_ == 0) shared_.control.stopped();
@@ -113,6 +122,11 @@ void Edge::stop() {
       worker->shutdown();
     }
   }
+}
+
+void Edge::hand_over() {
+  const Duration patience = shared_.options.get()->upgrade_timeout;
+  for (const auto& worker : workers_) worker->hand_over(patience);
 }
 
 void Edge::join() {

@@ -10,6 +10,10 @@
 
 namespace culvert::edge {
 
+// Where an edge with these options listens: what they leave open is every address of this host.
+SocketAddr public_address(const Options& options);
+SocketAddr tunnel_address(const Options& options);
+
 // The public's way in and the agents' tunnels: some workers, each a thread. Safe to use from one control
 // thread.
 class Edge {
@@ -50,6 +54,7 @@ class Edge {
   // changed routes. Error: kConflict, the change is one of other routes than the edge has; replace them.
   Result<> apply_routes(const route::Delta& changes);
   void replace_routes(route::SnapshotPtr routes);
+  const route::SnapshotPtr& routes() const { return routes_; }
   // Of an edge whose hub is elsewhere; any thread. While it is not heard, routes end by the clock of the
   // edge.
   void set_hub_is_heard(bool is_heard) { shared_.hub_is_heard.store(is_heard, std::memory_order_relaxed); }
@@ -61,6 +66,13 @@ class Edge {
   // Drains and ends; `stopped` of the control plane is called when every worker has. A second call skips the
   // drain.
   void stop();
+  // Another process has the sockets now and takes what comes. Drains and ends as by stop(), but in the time
+  // of Options::upgrade_timeout; stop() shortens that.
+  void hand_over();
+  // Clients that wait for agents that are expected here.
+  size_t waiting_clients() const { return shared_.waiting_clients; }
+  // Processes that were handed over to this one and still drain; any thread.
+  void set_predecessors(size_t count) { shared_.predecessors.store(count, std::memory_order_relaxed); }
   // Waits for the threads.
   void join();
 

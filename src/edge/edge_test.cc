@@ -291,6 +291,82 @@ TEST_F(EdgeTest, AFullSourceLosesItsOldestUnservedConnection) {
   EXPECT_FALSE(carried.ended());
 }
 
+// ---- After a hand-over
+
+TEST_F(EdgeTest, ClientsWaitForAgentsThatAreExpected) {
+  Config expecting = config();
+  expecting.options.workers = 2;
+  expecting.options.hello_timeout = 20s;
+  expecting.agents_grace = 20s;
+  start(std::move(expecting));
+  FakeAgent agent(loop_, 1);
+  set_usual_routes(agent);
+  net::ByteStream& early = keep(tcp());
+  const Bytes hello = client_hello("pass.test");
+  send(early, hello);
+  Received& answer = read(early);
+  wait([&] { return edge_->waiting_clients() == 1; });
+  EXPECT_EQ(say_hello("stranger.test").bytes, kUnrecognizedName) << "no agent will come for this one";
+  EXPECT_FALSE(answer.ended());
+  connect(agent);
+  wait([&] { return answer.bytes == hello; });
+  EXPECT_EQ(edge_->waiting_clients(), 0u);
+}
+
+TEST_F(EdgeTest, ClientsOfAgentsThatDoNotComeAreRefusedInTime) {
+  Config expecting = config();
+  expecting.options.hello_timeout = 100ms;
+  expecting.agents_grace = 20s;
+  start(std::move(expecting));
+  FakeAgent agent(loop_, 1);
+  set_usual_routes(agent);
+  EXPECT_EQ(say_hello("pass.test").bytes, kInternalError);
+  EXPECT_EQ(edge_->waiting_clients(), 0u);
+}
+
+TEST_F(EdgeTest, WhatIsOpenGoesOnAfterAHandOverUntilItEnds) {
+  Config handed = config();
+  handed.options.drain_timeout = 1ms;
+  start(std::move(handed));
+  FakeAgent agent(loop_, 1);
+  set_usual_routes(agent);
+  connect(agent);
+  Client client = open_client("pass.test");
+  edge_->hand_over();
+  wait([&] { return !run_task(loop_, net::tcp_connect(loop_, edge_->tcp_addr(), soon())); });
+  pause(1200ms);
+  send(client.socket, as_bytes("still"));
+  const size_t before = client.answer.bytes.size();
+  wait([&] { return client.answer.bytes.size() == before + 5; });
+  EXPECT_FALSE(stopped_);
+  client.socket.close();
+  wait([&] { return stopped_.load(); });
+}
+
+TEST_F(EdgeTest, AStopShortensTheTimeAfterAHandOver) {
+  Config handed = config();
+  handed.options.drain_timeout = 50ms;
+  start(std::move(handed));
+  FakeAgent agent(loop_, 1);
+  set_usual_routes(agent);
+  connect(agent);
+  Client client = open_client("pass.test");
+  edge_->hand_over();
+  edge_->stop();
+  wait([&] { return client.answer.ended(); });
+  wait([&] { return stopped_.load(); });
+}
+
+TEST_F(EdgeTest, AnEdgeEndsAfterTheProcessesWhoseDatagramsComeThroughIt) {
+  start(config());
+  edge_->set_predecessors(1);
+  edge_->stop();
+  pause(200ms);
+  EXPECT_FALSE(stopped_);
+  edge_->set_predecessors(0);
+  wait([&] { return stopped_.load(); });
+}
+
 // ---- Behind proxies
 
 Bytes proxied(std::string_view line, ByteView hello) {

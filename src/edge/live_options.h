@@ -22,6 +22,7 @@ class LiveOptions {
     Options next = *now_;
     next.hello_timeout = wanted.hello_timeout;
     next.drain_timeout = wanted.drain_timeout;
+    next.upgrade_timeout = wanted.upgrade_timeout;
     next.max_connections = wanted.max_connections;
     next.max_connections_per_tenant = wanted.max_connections_per_tenant;
     next.max_connections_per_source = wanted.max_connections_per_source;

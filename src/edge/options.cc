@@ -37,6 +37,12 @@ void describe(SettingsBuilder& settings, Options& options) {
                 .help = "how long a stopping node waits for open connections to end",
                 .may_change = true},
                options.drain_timeout);
+  settings.add(
+      {.name = "upgrade-timeout",
+       .help = "how long open connections may go on in a process that `culvert node --upgrade` replaced",
+       .details = "The process ends when its last connection has ended, or after this time.",
+       .may_change = true},
+      options.upgrade_timeout);
   settings.add({.name = "max-connections",
                 .help = "the most public connections at one time, of all workers together",
                 .details = "Further ones are reset: `connections_full` in the log.",

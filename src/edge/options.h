@@ -26,6 +26,7 @@ struct Options {
   unsigned workers = 1;
   Duration hello_timeout = std::chrono::seconds(10);
   Duration drain_timeout = std::chrono::seconds(10);
+  Duration upgrade_timeout = std::chrono::hours(1);
   size_t max_connections = 20'000;
   std::optional<size_t> max_connections_per_tenant = std::nullopt;  // not set: as max_connections
   std::optional<size_t> max_connections_per_source = std::nullopt;  // not set: half of max_connections

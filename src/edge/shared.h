@@ -43,6 +43,10 @@ struct Config {
   Duration open_patience = std::chrono::seconds(5);
   // Tunnels of one worker between handshake and welcome: any peer with a key may open one.
   size_t max_unwelcomed = 1024;
+  // Of this process, as endpoint::Config.
+  uint8_t generation = 0;
+  // After the start: agents of the process before this one are on their way, and clients wait for them.
+  Duration agents_grace = Duration::zero();
 };
 
 // Short against the control plane's patience with a silent agent (hub::Leases::kSilence).
@@ -77,6 +81,19 @@ class Peer {
   virtual void return_udp(UdpBatch batch, UdpTransit::Part part) = 0;
   // A tunnel of any worker has ended, or its agent stops.
   virtual void tunnel_changed(uint64_t generation, bool has_ended) = 0;
+  // One was added, while agents are expected.
+  virtual void tunnel_came() = 0;
+};
+
+// A client that waits for an agent of its route.
+class WaitingClient {
+ public:
+  explicit WaitingClient(std::atomic<size_t>& count) : count_(count) { ++count_; }
+  WaitingClient(const WaitingClient&) = delete;
+  ~WaitingClient() { --count_; }
+
+ private:
+  std::atomic<size_t>& count_;
 };
 
 // What the workers of one edge have in common. Outlives them.
@@ -110,6 +127,11 @@ struct Shared {
   void tunnel_changed(uint64_t generation, bool has_ended) const {
     for (Peer* worker : workers) worker->tunnel_changed(generation, has_ended);
   }
+  void tunnel_came() const {
+    if (!expects_agents(platform.now())) return;
+    for (Peer* worker : workers) worker->tunnel_came();
+  }
+  bool expects_agents(TimePoint now) const { return now < agents_expected_until; }
   // The one that listens on the port.
   unsigned worker_of(const route::PublicPort& port) const {
     return port.number % static_cast<unsigned>(workers.size());
@@ -119,8 +141,9 @@ struct Shared {
   Config config;            // its options as they were at the start
   LiveOptions options;
   std::shared_ptr<tls::Certificates> certificates;
-  ControlPlane control;        // set before the workers run
-  std::vector<Peer*> workers;  // by index; set before they run
+  ControlPlane control;                                // set before the workers run
+  std::vector<Peer*> workers;                          // by index; set before they run
+  TimePoint agents_expected_until = TimePoint::min();  // set before they run
   TunnelRegistry tunnels;
   Unserved unserved;
   // Of public connections.
@@ -134,7 +157,10 @@ struct Shared {
   Counters counters;
   // Somebody tells this edge what its routes are; otherwise it must know by itself when they end.
   std::atomic<bool> hub_is_heard = true;
-  std::atomic<uint64_t> next_connection;  // ids for the logs of both ends
+  // Processes whose datagrams come through this one: it ends after them.
+  std::atomic<size_t> predecessors = 0;
+  std::atomic<size_t> waiting_clients = 0;  // Carrier::waits_for_agents
+  std::atomic<uint64_t> next_connection;    // ids for the logs of both ends
 };
 
 }  // namespace culvert::edge

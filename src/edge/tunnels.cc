@@ -197,6 +197,7 @@ net::Task<> Tunnels::serve(endpoint::ConnectionPtr connection) {
   const std::string agent = session->agent().short_text();
   const std::string address = connection->path_stats().remote.to_string();
   add(session);
+  shared.tunnel_came();
   tell_of_ports(*session);
   count(shared.counters.tunnels_accepted);
   count(shared.counters.tunnels_active);

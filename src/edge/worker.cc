@@ -12,6 +12,8 @@ namespace {
 constexpr size_t kScratch = 64 * 1024;
 // How often a drain looks whether everything has ended.
 constexpr Duration kDrainLook = std::chrono::milliseconds(50);
+// After a hand-over, for agents to come to the other process before they are told that this one ends.
+constexpr Duration kMoveTime = std::chrono::seconds(1);
 // After everything was closed: for coroutines to notice.
 constexpr Duration kLastWait = std::chrono::seconds(2);
 // What a peer may send before it is welcomed: four of the largest control messages.
@@ -55,7 +57,8 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
                                                .bind = *config.options.udp_listen,
                                                .protocols = {{.alpn = tunnel::kTunnelAlpn, .limits = limits}},
                                                .worker = index,
-                                               .workers = workers});
+                                               .workers = workers,
+                                               .generation = config.generation});
   if (!endpoint) return std::unexpected(endpoint.error());
   worker->endpoint_ = std::move(*endpoint);
   return worker;
@@ -68,8 +71,10 @@ Worker::Worker(Shared& shared, unsigned index)
       refusals_(loop_, shared.counters),
       access_log_(shared.config.options.workers),
       routes_(loop_),
-      context_{shared,    index,   loop_,       tasks_,
-               refusals_, routes_, access_log_, [this](const UdpBatch& replies) { ports_.take(replies); }},
+      tunnel_came_(loop_),
+      context_{shared,      index,   loop_,       tasks_,
+               refusals_,   routes_, access_log_, [this](const UdpBatch& replies) { ports_.take(replies); },
+               tunnel_came_},
       tunnels_(context_),
       carrier_(context_, tunnels_, admission_, scratch_),
       listener_(context_, admission_),
@@ -152,10 +157,23 @@ void Worker::tunnel_changed(uint64_t generation, bool has_ended) {
   });
 }
 
+void Worker::tunnel_came() {
+  loop_.post([this] { tunnel_came_.notify(); });
+}
+
 void Worker::shutdown() {
   loop_.post([this] {
+    drained_by_ = std::min(drained_by_, loop_.now() + context_.shared.options.get()->drain_timeout);
+    if (std::exchange(context_.draining, true)) return http_.close();
+    closing_.spawn(drain(false));
+  });
+}
+
+void Worker::hand_over(Duration patience) {
+  loop_.post([this, patience] {
     if (std::exchange(context_.draining, true)) return;
-    closing_.spawn(shut_down());
+    drained_by_ = loop_.now() + patience;
+    closing_.spawn(drain(true));
   });
 }
 
@@ -166,16 +184,21 @@ void Worker::skip_drain() {
   });
 }
 
-net::Task<> Worker::shut_down() {
-  const TimePoint deadline = loop_.now() + context_.shared.options.get()->drain_timeout;
+net::Task<> Worker::drain(bool is_handed_over) {
+  const TimePoint not_before = is_handed_over ? loop_.now() + kMoveTime : loop_.now();
   tcp_->close();
   ports_.drain();
   if (http_tcp_) http_tcp_->close();
-  http_.close();
+  if (!is_handed_over) http_.close();
   tunnels_.send_drain();
-  while ((tunnels_.connections() > 0 || !admission_.empty()) && !skip_drain_ && loop_.now() < deadline) {
-    co_await drain_skipped_.wait_until(std::min(deadline, loop_.now() + kDrainLook));
+  const auto is_busy = [this, not_before] {
+    return tunnels_.connections() > 0 || !admission_.empty() || loop_.now() < not_before ||
+           context_.shared.predecessors.load(std::memory_order_relaxed) > 0;
+  };
+  while (is_busy() && !skip_drain_ && loop_.now() < drained_by_) {
+    co_await drain_skipped_.wait_until(std::min(drained_by_, loop_.now() + kDrainLook));
   }
+  http_.close();
   admission_.drop_all();
   ports_.close();
   if (endpoint_) endpoint_->close(tunnel::kCloseDraining, "the edge has shut down");

@@ -54,10 +54,14 @@ class Worker final : public Peer {
   void carry_udp(UdpBatch batch, UdpTransit::Part part) override;
   void return_udp(UdpBatch batch, UdpTransit::Part part) override;
   void tunnel_changed(uint64_t generation, bool has_ended) override;
+  void tunnel_came() override;
   // Accepts nothing more, tells the agents, and ends when what is open has ended, at latest after the
   // configured drain timeout.
   void shutdown();
   void skip_drain();
+  // Another process accepts now: as shutdown(), but what is open may go on for `patience`, which shutdown()
+  // shortens.
+  void hand_over(Duration patience);
 
   // The series of this thread, on it.
   Metrics report() const;
@@ -67,7 +71,7 @@ class Worker final : public Peer {
 
   void watch_overload();
   void take_routes(const RouteUpdate& update);
-  net::Task<> shut_down();
+  net::Task<> drain(bool is_handed_over);
   void end();
 
   // Coroutines that a forced end left behind die with the loop: above it is what they may touch then.
@@ -78,6 +82,7 @@ class Worker final : public Peer {
   Refusals refusals_;
   AccessLog access_log_;
   RouteFeed routes_;
+  net::Notify tunnel_came_;
   WorkerContext context_;
   Tunnels tunnels_;
   Carrier carrier_;
@@ -94,6 +99,7 @@ class Worker final : public Peer {
   net::Timer overload_timer_;
   std::function<void()> on_end_;
   bool skip_drain_ = false;
+  TimePoint drained_by_ = TimePoint::max();  // while it drains
   net::TaskGroup tasks_;
   net::TaskGroup closing_;
 };
