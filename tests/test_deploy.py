@@ -81,6 +81,13 @@ def test_systemd_takes_the_units(unit, tmp_path):
     assert not complaints, complaints
 
 
+def test_a_node_is_upgraded_with_the_arguments_that_it_is_started_with():
+    text = (DEPLOY / "systemd/culvert-node.service").read_text()
+    start, reload = (re.search(rf"^{name}=(.*)$", text, re.MULTILINE).group(1) for name in ("ExecStart", "ExecReload"))
+    assert reload == start.replace(" node ", " node --upgrade ")
+    assert "Type=notify" in text and "NotifyAccess=all" in text
+
+
 def test_the_units_use_settings_that_exist():
     reference = (ROOT / "docs/configuration.md").read_text()
     for path in (DEPLOY / "systemd").glob("*.service"):

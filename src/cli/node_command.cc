@@ -6,11 +6,18 @@
 
 #include "base/text.h"
 #include "cli/output.h"
+#include "cli/upgrade.h"
 #include "net/event_loop.h"
 #include "net/signals.h"
 
 namespace culvert::cli {
 namespace {
+
+std::vector<Switch> switches() {
+  return {{.flag = "upgrade",
+           .help = "start beside the running node, take over its sockets without a refused connection, and "
+                   "let it end with its last connection"}};
+}
 
 CommandInfo command_info(node::Roles roles) {
   switch (roles) {
@@ -19,23 +26,28 @@ CommandInfo command_info(node::Roles roles) {
               .summary = "Run a hub alone: edges with tokens of their own serve the public",
               .examples =
                   "  culvert hub --public-url https://hub.example.com\n"
-                  "  culvert edge-invite create --name paris\n"};
+                  "  culvert edge-invite create --name paris\n",
+              .switches = switches()};
     case node::Roles::kEdge:
       return {
           .name = "edge",
           .summary = "Run a public edge of a hub on another host",
           .examples =
               "  CULVERT_EDGE_TOKEN=cvt_edge_1... culvert edge\n"
-              "  culvert edge --edge-token-file /etc/culvert/edge-token --edge-addr paris.example.com:443\n"};
+              "  culvert edge --edge-token-file /etc/culvert/edge-token --edge-addr paris.example.com:443\n",
+          .switches = switches()};
     case node::Roles::kHubAndEdge:
       break;
   }
-  return {.name = "node",
-          .summary = "Run a node: the hub and the public edge",
-          .examples =
-              "  culvert node --public-url https://hub.example.com\n"
-              "  culvert node --listen 127.0.0.1:8443 --data-dir ./state    # try it on one machine\n"
-              "  culvert node --config /etc/culvert/node.toml\n"};
+  return {
+      .name = "node",
+      .summary = "Run a node: the hub and the public edge",
+      .examples =
+          "  culvert node --public-url https://hub.example.com\n"
+          "  culvert node --listen 127.0.0.1:8443 --data-dir ./state    # try it on one machine\n"
+          "  culvert node --config /etc/culvert/node.toml\n"
+          "  culvert node --upgrade --config /etc/culvert/node.toml     # after a new binary was installed\n",
+      .switches = switches()};
 }
 
 Setting roles_setting(node::Roles& roles) {
@@ -89,6 +101,7 @@ NodeCommand::NodeCommand(node::Roles roles)
 
 Result<> NodeCommand::resolve(const Arguments& arguments, const Environment& environment) {
   arguments_ = arguments;
+  upgrades_ = arguments.has_switch("upgrade");
   environment_ = environment;
   auto resolved = settings_.resolve(arguments, environment);
   if (!resolved) return resolved;
@@ -102,6 +115,9 @@ Result<> NodeCommand::resolve(const Arguments& arguments, const Environment& env
 }
 
 Result<> NodeCommand::run() {
+  if (upgrades_ && !is_successor(environment_)) return run_upgrade();
+  config_.takes_over = upgrades_;
+  config_.on_serving = [this] { tell_of_service(environment_, upgrades_); };
   config_.reload = [this] { return reload(); };
   auto node = node::Node::start(config_);
   if (!node) return std::unexpected(node.error());

@@ -37,6 +37,7 @@ class NodeCommand final : public Command {
   Arguments arguments_;
   Environment environment_;
   node::Node* node_ = nullptr;  // while it runs
+  bool upgrades_ = false;
 };
 
 }  // namespace culvert::cli

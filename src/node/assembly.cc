@@ -25,6 +25,10 @@ static_assert(3 * edge::kReportInterval < hub::Leases::kSilence);
 
 constexpr size_t kMoreThanTheDoor = 64;
 
+// Before a hand-over, for the answers to requests of the hub, and how often that is looked at.
+constexpr Duration kAnswerTime = std::chrono::milliseconds(500);
+constexpr Duration kDrainLook = std::chrono::milliseconds(5);
+
 // How other hosts reach this one where no setting says it: the address it would send from to the internet. No
 // packet is sent; the destinations are reserved for documentation (RFC 5737, RFC 3849).
 std::string own_host(net::EventLoop& loop, const SocketAddr& listen) {
@@ -91,20 +95,24 @@ Result<std::unique_ptr<Assembly>> Assembly::open(net::EventLoop& loop, Parts par
 Assembly::~Assembly() { edge_.reset(); }
 
 Result<> Assembly::bind(Parts parts) {
-  auto certificates = std::make_shared<tls::Certificates>(
+  identities_ = std::make_shared<tls::Certificates>(
       std::move(parts.ca), [&platform = loop_.platform()] { return platform.unix_now(); });
-  const auto challenges = std::make_shared<acme::ChallengeTable>();
   auto edge = edge::Edge::bind({.key = parts.key,
                                 .options = parts.edge,
                                 .hub_names = {},
                                 .public_addr = {},
                                 .version = kVersion,
-                                .challenges = challenges,
-                                .takes_tunnels = parts.is_edge},
-                               certificates, loop_.platform());
+                                .challenges = challenges_,
+                                .takes_tunnels = parts.is_edge,
+                                .generation = parts.generation,
+                                .agents_grace = parts.agents_grace},
+                               identities_, loop_.platform());
   if (!edge) return std::unexpected(edge.error());
   edge_ = std::move(*edge);
-  auto manager = acme::manager_options(parts.acme);
+  acme_ = parts.acme;
+  certificate_files_ = parts.certificates;
+  hub_certificate_files_ = parts.hub_certificates;
+  auto manager = acme::manager_options(acme_);
   if (!manager) return std::unexpected(manager.error());
   if (!*manager && parts.dns.is_set()) {
     return fail(ErrorCode::kInvalid,
@@ -114,8 +122,7 @@ Result<> Assembly::bind(Parts parts) {
     auto opened = open_dns(parts);
     if (!opened) return opened;
   }
-  return parts.token ? bind_link(std::move(parts), std::move(*manager), std::move(certificates), challenges)
-                     : bind_hub(std::move(parts), std::move(*manager), std::move(certificates), challenges);
+  return parts.token ? bind_link(std::move(parts)) : bind_hub(std::move(parts));
 }
 
 Result<> Assembly::open_dns(const Parts& parts) {
@@ -134,74 +141,93 @@ std::set<acme::ChallengeType> Assembly::challenges_answered() const {
 }
 
 void Assembly::replace_routes(const route::SnapshotPtr& routes) {
+  if (route_watch_) route_watch_(edge_->routes()->changes_to(*routes));
   edge_->replace_routes(routes);
   if (certificates_) certificates_->replace(*routes);
 }
 
 bool Assembly::apply_routes(const route::Delta& changes) {
   if (!edge_->apply_routes(changes)) return false;
+  if (route_watch_) route_watch_(changes);
   if (certificates_) certificates_->follow(changes);
   return true;
 }
 
-Result<> Assembly::bind_hub(Parts parts, std::optional<acme::ManagerOptions> manager,
-                            std::shared_ptr<tls::Certificates> certificates,
-                            std::shared_ptr<acme::ChallengeTable> challenges) {
+Result<> Assembly::bind_hub(Parts parts) {
   const PublicKey id = parts.key.public_key();
   auto pinned = tls::self_signed_identity(parts.key, id.tls_name(), loop_.unix_now());
   if (!pinned) return std::unexpected(pinned.error());
+  pinned_ = std::move(*pinned);
   auto urls = node::public_urls(loop_, parts, edge_->tcp_addr());
   if (!urls) return std::unexpected(urls.error());
   auto addresses = edge_addresses(parts, urls->front().host, edge_->udp_addr().port());
   if (!addresses) return std::unexpected(addresses.error());
-  std::unordered_set<std::string> public_hosts;
   for (const hubapi::HubUrl& url : *urls) {
     urls_.push_back(url.to_string());
-    public_hosts.insert(to_lower(url.host));
+    public_hosts_.insert(to_lower(url.host));
   }
-  std::unordered_set<std::string> hub_names = public_hosts;
+  std::unordered_set<std::string> hub_names = public_hosts_;
   hub_names.insert(id.tls_name());
   edge_->set_names(std::move(hub_names), HostPort{urls->front().host, urls->front().port}.to_string());
 
-  auto trusted_roots = own_roots(parts, *certificates);
+  auto trusted_roots = own_roots(parts, *identities_);
   if (!trusted_roots) return std::unexpected(trusted_roots.error());
-  hub::Config config{
-      .database = parts.database,
-      .database_url = std::move(parts.database_url),
-      .operator_key = std::move(parts.operator_key),
-      .public_urls = urls_,
-      .key = parts.key,
-      .edges = {},
-      .public_port = urls->front().port,
-      .internal_ca_pem = std::move(*trusted_roots),
-      .tenants = std::move(parts.tenants),
-      .store = parts.store_options,
-      .certificates = {.list = [this](const std::string& after,
-                                      size_t most) { return hub_certificates_->list(after, most); },
-                       .totals = [this] { return hub_certificates_->shown_totals(); }},
-      .has_public_ca = manager.has_value(),
-      .reload = parts.reload};
-  if (parts.is_edge) config.edges.push_back({id, std::move(*addresses)});
-  config.edge_warnings = [this] { return edge_warnings(); };
-  add_own_ports(config.tenants.ports.own, edge_->tcp_addr().port(), edge_->udp_addr().port());
-  auto hub = parts.store ? hub::Hub::with_store(loop_, std::move(config), std::move(parts.store))
-                         : hub::Hub::open(loop_, std::move(config));
+  hub_config_.emplace(hub::Config{.database = parts.database,
+                                  .database_url = std::move(parts.database_url),
+                                  .operator_key = std::move(parts.operator_key),
+                                  .public_urls = urls_,
+                                  .key = parts.key,
+                                  .edges = {},
+                                  .public_port = urls->front().port,
+                                  .internal_ca_pem = std::move(*trusted_roots),
+                                  .tenants = std::move(parts.tenants),
+                                  .store = parts.store_options,
+                                  .certificates = {.list =
+                                                       [this](const std::string& after, size_t most) {
+                                                         return hub_certificates_ != nullptr
+                                                                    ? hub_certificates_->list(after, most)
+                                                                    : std::vector<hub::CertificateStatus>();
+                                                       },
+                                                   .totals =
+                                                       [this] {
+                                                         return hub_certificates_ != nullptr
+                                                                    ? hub_certificates_->shown_totals()
+                                                                    : hub::CertificateTotals();
+                                                       }},
+                                  .has_public_ca = parts.acme.is_on(),
+                                  .reload = parts.reload});
+  if (parts.is_edge) hub_config_->edges.push_back({id, std::move(*addresses)});
+  hub_config_->edge_warnings = [this] { return edge_warnings(); };
+  add_own_ports(hub_config_->tenants.ports.own, edge_->tcp_addr().port(), edge_->udp_addr().port());
+  // A little more than the door takes: that much may come in one turn of the loop.
+  to_hub_ = std::make_unique<HubQueue>(
+      loop_, HubQueue::Limits{.connections = HubDoor::Limits{}.connections + kMoreThanTheDoor},
+      [this](edge::PublicConnection connection) { admit_to_hub(std::move(connection)); });
+  return open_hub(std::move(parts.store));
+}
+
+Result<> Assembly::open_hub(std::unique_ptr<hub::RecordStore> store) {
+  auto hub = store ? hub::Hub::with_store(loop_, *hub_config_, std::move(store))
+                   : hub::Hub::open(loop_, *hub_config_);
   if (!hub) return std::unexpected(hub.error());
   hub_ = std::move(*hub);
+  auto manager = acme::manager_options(acme_);
+  if (!manager) return std::unexpected(manager.error());
+  const bool is_edge = !hub_config_->edges.empty();
   auto shared =
       std::make_unique<HubCertificates>(loop_,
                                         HubCertificates::Parts{.shared = hub_->certificates(),
-                                                               .manager = std::move(manager),
-                                                               .former_directory = parts.certificates,
+                                                               .manager = std::move(*manager),
+                                                               .former_directory = certificate_files_,
                                                                .own_challenges = challenges_answered(),
-                                                               .is_edge = parts.is_edge,
-                                                               .challenges = std::move(challenges),
+                                                               .is_edge = is_edge,
+                                                               .challenges = challenges_,
                                                                .dns = dns_.get(),
-                                                               .certificates = certificates},
-                                        std::vector<std::string>(public_hosts.begin(), public_hosts.end()));
+                                                               .certificates = identities_},
+                                        std::vector<std::string>(public_hosts_.begin(), public_hosts_.end()));
   hub_certificates_ = shared.get();
   certificates_ = std::move(shared);
-  if (parts.is_edge) {
+  if (is_edge) {
     replace_routes(hub_->routes());
     hub_->set_declare_listener([this](Duration spread) { edge_->declare_again(spread); });
     hub_->set_route_listener([this](const route::Delta& delta) {
@@ -212,26 +238,25 @@ Result<> Assembly::bind_hub(Parts parts, std::optional<acme::ManagerOptions> man
     certificates_->replace(*hub_->routes());
     hub_->set_route_listener([this](const route::Delta& delta) { certificates_->follow(delta); });
   }
-  door_ = std::make_unique<HubDoor>(loop_, *hub_, *pinned, std::move(certificates), std::move(public_hosts),
-                                    HubDoor::Limits{}, loop_.random());
-  // A little more than the door takes: that much may come in one turn of the loop.
-  to_hub_ = std::make_unique<HubQueue>(
-      loop_, HubQueue::Limits{.connections = HubDoor::Limits{}.connections + kMoreThanTheDoor},
-      [this](edge::PublicConnection connection) { door_->admit(std::move(connection)); });
+  door_ = std::make_unique<HubDoor>(loop_, *hub_, pinned_, identities_, public_hosts_, HubDoor::Limits{},
+                                    loop_.random());
   return {};
 }
 
-Result<> Assembly::bind_link(Parts parts, std::optional<acme::ManagerOptions> manager,
-                             std::shared_ptr<tls::Certificates> certificates,
-                             std::shared_ptr<acme::ChallengeTable> challenges) {
+void Assembly::admit_to_hub(edge::PublicConnection connection) {
+  if (!pass_) return door_->admit(std::move(connection));
+  connection.attach(loop_);
+  pass_(std::move(connection));
+}
+
+Result<> Assembly::bind_link(Parts parts) {
   auto addresses = edge_addresses(parts, own_host(loop_, edge_->udp_addr()), edge_->udp_addr().port());
   if (!addresses) return std::unexpected(addresses.error());
   const std::string host = parse_host_port(addresses->front()).value().host;
   edge_->set_names({}, HostPort{host, edge_->tcp_addr().port()}.to_string());
-  auto trusted_roots = own_roots(parts, *certificates);
+  auto trusted_roots = own_roots(parts, *identities_);
   if (!trusted_roots) return std::unexpected(trusted_roots.error());
-  link_ = std::make_unique<HubLink>(
-      loop_,
+  link_parts_.emplace(
       HubLink::Parts{.token = *parts.token,
                      .announcement = {.addresses = std::move(*addresses),
                                       .internal_ca_pem = std::move(*trusted_roots),
@@ -244,34 +269,43 @@ Result<> Assembly::bind_link(Parts parts, std::optional<acme::ManagerOptions> ma
                            CHECK(apply_routes(delta));
                          },
                      .hub_is_heard = [this](bool is_heard) { edge_->set_hub_is_heard(is_heard); },
-                     .declare_again = [this](Duration spread) { edge_->declare_again(spread); }});
-  if (manager) {
-    auto opened = PublicCertificates::open(loop_, {.manager = std::move(*manager),
-                                                   .directory = parts.certificates,
+                     .declare_again = [this](Duration spread) { edge_->declare_again(spread); },
+                     .run = std::move(parts.run)});
+  return open_link();
+}
+
+Result<> Assembly::open_link() {
+  link_ = std::make_unique<HubLink>(loop_, *link_parts_);
+  auto manager = acme::manager_options(acme_);
+  if (!manager) return std::unexpected(manager.error());
+  if (*manager) {
+    auto opened = PublicCertificates::open(loop_, {.manager = std::move(**manager),
+                                                   .directory = certificate_files_,
                                                    .edge_challenges = challenges_answered(),
-                                                   .challenges = std::move(challenges),
+                                                   .challenges = challenges_,
                                                    .dns = dns_.get(),
-                                                   .certificates = std::move(certificates)});
+                                                   .certificates = identities_});
     if (!opened) return std::unexpected(opened.error());
     certificates_ = std::move(*opened);
-  } else {
-    auto opened = EdgeCertificates::open(loop_, {.token = *parts.token,
-                                                 .run = link_->run(),
-                                                 .directory = parts.hub_certificates,
-                                                 .challenges_answered = challenges_answered(),
-                                                 .challenges = std::move(challenges),
-                                                 .certificates = std::move(certificates)});
-    if (!opened) return std::unexpected(opened.error());
-    certificates_ = std::move(*opened);
+    return {};
   }
+  auto opened = EdgeCertificates::open(loop_, {.token = link_parts_->token,
+                                               .run = link_->run(),
+                                               .directory = hub_certificate_files_,
+                                               .challenges_answered = challenges_answered(),
+                                               .challenges = challenges_,
+                                               .certificates = identities_});
+  if (!opened) return std::unexpected(opened.error());
+  certificates_ = std::move(*opened);
   return {};
 }
 
 void Assembly::start(std::function<void()> stopped) {
   edge::ControlPlane control = link_ ? control_of_link() : control_of_hub();
   control.stopped = [this, stopped = std::move(stopped)] { loop_.post(stopped); };
-  edge_->start(std::move(control));
+  // Before the workers accept: clients that wait already are for routes on the disk.
   if (link_) link_->start();
+  edge_->start(std::move(control));
   certificates_->start();
 }
 
@@ -319,27 +353,103 @@ edge::ControlPlane Assembly::control_of_link() {
 }
 
 void Assembly::stop() {
-  certificates_->drain();
-  if (link_) link_->leave();
+  if (certificates_) certificates_->drain();
+  if (link_ && !is_control_released_) link_->leave();
   edge_->stop();
 }
 
 void Assembly::close() {
-  certificates_->close();
+  if (certificates_) certificates_->close();
   if (link_) return link_->close();
   to_hub_->close();
-  door_->close();
+  if (door_) door_->close();
   hub_.reset();
 }
 
 net::Task<> Assembly::closed() {
-  co_await certificates_->closed();
+  if (certificates_) co_await certificates_->closed();
   if (dns_) co_await dns_->close();
   if (link_) {
     co_await link_->join();
-  } else {
+  } else if (door_) {
     co_await door_->join();
   }
+}
+
+net::Task<> Assembly::release_control() {
+  is_control_released_ = true;
+  if (link_) {
+    certificates_->close();
+    co_await certificates_->closed();
+    certificates_.reset();
+    link_->close();
+    co_await link_->join();
+    co_return;
+  }
+  to_hub_->hold();
+  hub_->drain();
+  const TimePoint deadline = loop_.now() + kAnswerTime;
+  while (door_->size() > 0 && loop_.now() < deadline) co_await net::sleep_for(loop_, kDrainLook);
+  certificates_->close();
+  co_await certificates_->closed();
+  hub_certificates_ = nullptr;
+  certificates_.reset();
+  door_->close();
+  hub_.reset();
+  co_await door_->join();
+  door_.reset();
+}
+
+Result<> Assembly::take_control() {
+  if (link_) {
+    link_parts_->run = link_->run();
+    auto opened = open_link();
+    if (!opened) return opened;
+    link_->start();
+  } else {
+    auto opened = open_hub(nullptr);
+    if (!opened) return opened;
+    to_hub_->release();
+  }
+  certificates_->start();
+  is_control_released_ = false;
+  return {};
+}
+
+void Assembly::pass_hub_connections(std::function<void(edge::PublicConnection)> pass) {
+  pass_ = std::move(pass);
+  if (to_hub_) to_hub_->release();
+}
+
+void Assembly::admit(edge::PublicConnection connection) {
+  if (!to_hub_) return connection.socket->reset();
+  connection.detach();
+  (void)to_hub_->push(std::move(connection), loop_.now());
+}
+
+void Assembly::hand_over() { edge_->hand_over(); }
+
+// Versions are of the other process; the changes follow each other all the same.
+void Assembly::follow_routes(std::vector<route::Route> upserts, std::vector<route::RouteId> removals) {
+  const uint64_t version = edge_->routes()->version();
+  const auto applied = edge_->apply_routes({version, version + 1, std::move(upserts), std::move(removals)});
+  CHECK(applied);
+}
+
+void Assembly::set_tenant_rules(hub::TenantRules rules) {
+  if (!hub_config_) return;
+  rules.ports.own = hub_config_->tenants.ports.own;
+  hub_config_->tenants = rules;
+  if (hub_) hub_->set_tenant_rules(std::move(rules));
+}
+
+net::Task<> Assembly::close_dns() {
+  if (dns_) co_await dns_->close();
+}
+
+std::optional<std::string> Assembly::fault() const {
+  if (is_control_released_) return "it has given up the hub's work to another process";
+  return link_ ? link_->fault() : std::nullopt;
 }
 
 std::optional<EdgeStatus> Assembly::edge_status() const {
@@ -347,7 +457,7 @@ std::optional<EdgeStatus> Assembly::edge_status() const {
   EdgeStatus status = link_->status();
   status.version = kVersion;
   status.warnings = edge_warnings();
-  const acme::Manager::Totals certificates = certificates_->totals();
+  const acme::Manager::Totals certificates = certificate_totals();
   status.certificates = certificates.valid + certificates.expired;
   if (certificates.least_left) status.first_expiry = loop_.unix_now() + *certificates.least_left;
   status.tunnels = edge_->counters().tunnels_active.load(std::memory_order_relaxed);
@@ -367,8 +477,12 @@ std::vector<std::string> Assembly::edge_warnings() const {
   for (const std::string& fault : port_faults())
     warnings.push_back(fmt::format("{}; the edge tries again until it can", fault));
   if (std::string fault = edge_->overload_fault(); !fault.empty()) warnings.push_back(std::move(fault));
-  std::ranges::move(certificates_->faults(), std::back_inserter(warnings));
+  if (certificates_) std::ranges::move(certificates_->faults(), std::back_inserter(warnings));
   return warnings;
+}
+
+acme::Manager::Totals Assembly::certificate_totals() const {
+  return certificates_ ? certificates_->totals() : acme::Manager::Totals();
 }
 
 net::Task<> Assembly::note_reload(ReloadReport report) {
@@ -381,7 +495,7 @@ void Assembly::report(Metrics& metrics) const {
   } else {
     report_no_dns(metrics);
   }
-  acme::report(certificates_->totals(), metrics);
+  acme::report(certificate_totals(), metrics);
   hub::report(hub_status(), metrics);
   node::report(door_ ? door_->counters() : HubDoor::Counters{}, metrics);
   node::report(to_hub_ ? to_hub_->counters() : HubQueue::Counters{}, metrics);

@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -61,6 +62,11 @@ class Assembly {
     DnsOptions dns = {};
     std::filesystem::path certificates = {};
     std::filesystem::path hub_certificates = {};
+
+    // After a hand-over, as edge::Config and HubLink::Parts.
+    uint8_t generation = 0;
+    Duration agents_grace = Duration::zero();
+    std::string run = {};
   };
 
   // Binds everything. Errors name the address, file or setting.
@@ -77,13 +83,33 @@ class Assembly {
   // The hub's connections have ended, soon after close().
   net::Task<> closed();
 
+  // Gives up what one process alone may have: the hub with its database, the way to a hub elsewhere, the
+  // orders of certificates. Requests that have come are answered first. The edge goes on; connections for the
+  // hub wait.
+  net::Task<> release_control();
+  // Takes it back. Errors as open(); then it is as after release_control().
+  Result<> take_control();
+  // Another process has it: connections for the hub that come here all the same go there.
+  void pass_hub_connections(std::function<void(edge::PublicConnection)> pass);
+  // Such a connection from another process.
+  void admit(edge::PublicConnection connection);
+  // As edge::Edge::hand_over, after pass_hub_connections().
+  void hand_over();
+  // Gets each change of the routes from then on.
+  void set_route_watch(std::function<void(const route::Delta&)> watch) { route_watch_ = std::move(watch); }
+  // What the process that took over has changed: connections here that a route gives to their agent no longer
+  // are cut.
+  void follow_routes(std::vector<route::Route> upserts, std::vector<route::RouteId> removals);
+  // The name server of challenges ends: another process has its sockets.
+  net::Task<> close_dns();
+  // HubLink::run(); empty: there is a hub.
+  std::string run() const { return link_ ? link_->run() : std::string(); }
+
   edge::Edge& edge() { return *edge_; }
   const edge::Edge& edge() const { return *edge_; }
   const std::vector<std::string>& public_urls() const { return urls_; }
   // As hub::Hub::set_tenant_rules; without a hub, nothing.
-  void set_tenant_rules(hub::TenantRules rules) {
-    if (hub_) hub_->set_tenant_rules(std::move(rules));
-  }
+  void set_tenant_rules(hub::TenantRules rules);
   // Ports of routes that the edge cannot listen on, and why.
   std::vector<std::string> port_faults() const;
   hub::Status hub_status() const { return hub_ ? hub_->status() : hub::Status{}; }
@@ -93,20 +119,20 @@ class Assembly {
   // As Hub::note_reload(), if there is a hub.
   net::Task<> note_reload(ReloadReport report);
   // Why it cannot serve; nullopt: it can.
-  std::optional<std::string> fault() const { return link_ ? link_->fault() : std::nullopt; }
+  std::optional<std::string> fault() const;
 
  private:
   explicit Assembly(net::EventLoop& loop) : loop_(loop) {}
   Result<> bind(Parts parts);
-  Result<> bind_hub(Parts parts, std::optional<acme::ManagerOptions> manager,
-                    std::shared_ptr<tls::Certificates> certificates,
-                    std::shared_ptr<acme::ChallengeTable> challenges);
-  Result<> bind_link(Parts parts, std::optional<acme::ManagerOptions> manager,
-                     std::shared_ptr<tls::Certificates> certificates,
-                     std::shared_ptr<acme::ChallengeTable> challenges);
+  Result<> bind_hub(Parts parts);
+  Result<> open_hub(std::unique_ptr<hub::RecordStore> store);
+  Result<> bind_link(Parts parts);
+  Result<> open_link();
   Result<> open_dns(const Parts& parts);
   // Of challenges, those that the public listeners answer.
   std::set<acme::ChallengeType> challenges_answered() const;
+  acme::Manager::Totals certificate_totals() const;
+  void admit_to_hub(edge::PublicConnection connection);
   // The edge has these from now on.
   void replace_routes(const route::SnapshotPtr& routes);
   // False: they are changes of others than it has.
@@ -116,15 +142,27 @@ class Assembly {
   edge::ControlPlane control_of_link();
 
   net::EventLoop& loop_;
+  std::shared_ptr<tls::Certificates> identities_;
+  const std::shared_ptr<acme::ChallengeTable> challenges_ = std::make_shared<acme::ChallengeTable>();
   std::vector<std::string> urls_;
+  std::unordered_set<std::string> public_hosts_;
+  // What the parts are made of, also again.
+  std::optional<hub::Config> hub_config_;
+  std::optional<HubLink::Parts> link_parts_;
+  acme::Options acme_;
+  std::filesystem::path certificate_files_, hub_certificate_files_;
+  tls::IdentityPtr pinned_;
+  std::function<void(const route::Delta&)> route_watch_;
+  std::function<void(edge::PublicConnection)> pass_;  // set: another process has the hub
+  bool is_control_released_ = false;
   std::unique_ptr<hub::Hub> hub_;
   std::unique_ptr<HubDoor> door_;
   std::unique_ptr<HubQueue> to_hub_;
   std::unique_ptr<HubLink> link_;  // in place of these
   std::unique_ptr<edge::Edge> edge_;
   std::unique_ptr<DnsChallenges> dns_;
-  HubCertificates* hub_certificates_ = nullptr;  // of a hub: certificates_
-  std::unique_ptr<NodeCertificates> certificates_;
+  HubCertificates* hub_certificates_ = nullptr;     // of a hub: certificates_
+  std::unique_ptr<NodeCertificates> certificates_;  // nullptr: control is released
 };
 
 }  // namespace culvert::node

@@ -45,6 +45,8 @@ struct DataDir {
 
   // Held by the running node.
   std::filesystem::path lock() const { return path / "lock"; }
+  // Where the running node hands over to the next.
+  std::filesystem::path hand_over_socket() const { return path / "hand-over"; }
 
   // Makes the directory when it is missing, and that of the CA. Refuses one that other users may write to.
   Result<> create() const;

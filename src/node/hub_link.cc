@@ -19,7 +19,7 @@ constexpr Duration kFileRetry = std::chrono::minutes(1);
 HubLink::HubLink(net::EventLoop& loop, Parts parts)
     : loop_(loop),
       parts_(std::move(parts)),
-      run_(fmt::format("{:016x}", loop.random().u64())),
+      run_(parts_.run.empty() ? fmt::format("{:016x}", loop.random().u64()) : parts_.run),
       client_(loop, parts_.token, run_),
       file_(parts_.route_file),
       ending_(loop),

@@ -36,6 +36,8 @@ class HubLink {
     std::function<void(bool)> hub_is_heard = [](bool) {};
     // Agents are to declare again within this time.
     std::function<void(Duration)> declare_again;
+    // What the hub knows the process by that follows it as this edge; empty: one of its own.
+    std::string run = {};
   };
   struct Counters {
     uint64_t connects = 0;   // streams of routes that began
@@ -48,6 +50,8 @@ class HubLink {
 
   HubLink(net::EventLoop& loop, Parts parts);
   HubLink(const HubLink&) = delete;
+  // For the process that goes on as this edge.
+  const std::string& run() const { return run_; }
 
   // Serves from the routes on the disk, if there are any, and begins to follow.
   void start();
@@ -62,8 +66,6 @@ class HubLink {
   void close();
   net::Task<> join();
 
-  // Names this start of the program to the hub, in every request.
-  const std::string& run() const { return run_; }
   // Why the edge cannot serve; nullopt: it has routes.
   std::optional<std::string> fault() const;
   Counters counters() const;
@@ -83,7 +85,7 @@ class HubLink {
 
   net::EventLoop& loop_;
   const Parts parts_;
-  const std::string run_;  // of this start of the program
+  const std::string run_;
   hubapi::EdgeClient client_;
   std::optional<hubapi::RouteReplica> replica_;
   RouteFile file_;

@@ -30,7 +30,13 @@ bool HubQueue::push(edge::PublicConnection connection, TimePoint now) {
   return true;
 }
 
+void HubQueue::release() {
+  is_held_ = false;
+  deliver();
+}
+
 void HubQueue::deliver() {
+  if (is_held_) return;
   std::deque<Waiting> arrived;
   TimePoint now = loop_.now();
   {

@@ -37,6 +37,9 @@ class HubQueue {
 
   // From any thread. False: it is full or closed, and the connection was closed.
   bool push(edge::PublicConnection connection, TimePoint now);
+  // On the loop's thread: what comes waits until release(), within the limits.
+  void hold() { is_held_ = true; }
+  void release();
   // On the loop's thread: closes what waits; nothing is taken or admitted from here on.
   void close();
 
@@ -53,6 +56,7 @@ class HubQueue {
   net::EventLoop& loop_;
   const Limits limits_;
   const std::function<void(edge::PublicConnection)> admit_;
+  bool is_held_ = false;  // on the loop's thread
 
   mutable std::mutex mutex_;  // guards what follows
   std::deque<Waiting> waiting_;

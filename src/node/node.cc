@@ -7,9 +7,14 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "hubapi/token.h"
+#include "net/hand_over_platform.h"
+#include "net/tcp.h"
 #include "node/assembly.h"
 #include "node/data_dir.h"
+#include "node/hand_over.h"
 #include "node/observer.h"
+#include "node/predecessors.h"
+#include "node/take_over.h"
 #include "ops/process.h"
 #include "quic/counters.h"
 
@@ -18,6 +23,13 @@ namespace {
 
 // After everything was told to end: for the hub's connections to notice.
 constexpr Duration kLastWait = std::chrono::seconds(1);
+// After a hand-over: agents are told at its end, and most are here within a second.
+constexpr Duration kAgentsGrace = std::chrono::seconds(10);
+// From what the process before this one released to serving. Less than that one waits (HandOver), so that
+// never both serve.
+constexpr Duration kTakeOverTime = std::chrono::seconds(45);
+// Ports of routes take up their sockets when the workers have the routes.
+constexpr Duration kClaimTime = std::chrono::seconds(10);
 
 Result<> check(const Config& config) {
   if (config.data_dir.empty())
@@ -54,13 +66,22 @@ std::vector<std::string> urls_on_this_host(const SocketAddr& listener, const std
 
 class RunningNode final : public Node {
  public:
-  RunningNode(PublicKey id, FileLock lock, std::optional<FileLock> database_lock = std::nullopt)
-      : lock_(std::move(lock)),
-        database_lock_(std::move(database_lock)),
-        id_(id),
+  explicit RunningNode(PublicKey id)
+      : id_(id),
+        loop_(platform_),
         last_wait_(loop_),
+        claim_timer_(loop_),
+        predecessors_(loop_,
+                      {.passed = [this](HandOverPassed passed,
+                                        Descriptor socket) { admit(std::move(passed), std::move(socket)); },
+                       .ended = [this](uint8_t generation) { platform_.forget(generation); },
+                       .changed = [this] { predecessors_changed(); }}),
         tasks_(loop_) {}
 
+  // The data directory's first.
+  void set_locks(std::vector<FileLock> locks) { locks_ = std::move(locks); }
+  // Gets the locks and the sockets of the process before this one.
+  Result<> take_over(const Config& config, const DataDir& files);
   Result<> open(Config config, const SecretKey& key, const DataDir& files);
   void run() override;
   void stop() override;
@@ -87,21 +108,82 @@ class RunningNode final : public Node {
   ops::Faults degradation() const;
   net::Task<std::string> edge_status();
   net::Task<> finish();
+  HandOverHello hello(const Config& config) const;
+  void prepare_hand_over(const Config& config, const DataDir& files);
+  void serving();
+  void admit(HandOverPassed passed, Descriptor socket);
+  void predecessors_changed();
+  void hand_over_ended(bool is_handed_over);
+  net::Task<> close_after_hand_over();
 
   // Released last.
-  FileLock lock_;
-  std::optional<FileLock> database_lock_;
+  std::vector<FileLock> locks_;
   PublicKey id_;
   bool is_stopping_ = false;  // on loop_
+  uint8_t generation_ = 0;
+  std::string run_;  // HubLink::run(), as taken over
+  std::filesystem::path hand_over_socket_;
+  std::function<void()> on_serving_;
+  net::HandOverPlatform platform_;
   // Coroutines that a forced end left behind die with the loop; all they may touch then is theirs or shared.
   net::EventLoop loop_;
+  // Until this serves: the process that it takes over from is the last. It learns of a failure when all that
+  // is made below is gone.
+  std::vector<Draining> draining_;
+  TimePoint released_at_ = {};
   const UnixTime started_ = loop_.unix_now();
   net::Timer last_wait_;
+  net::Timer claim_timer_;
+  Predecessors predecessors_;
   net::TaskGroup tasks_;
   std::unique_ptr<Assembly> assembly_;
   std::unique_ptr<Observer> observer_;
   std::unique_ptr<ops::Server> ops_;
+  std::unique_ptr<HandOver> hand_over_;
 };
+
+std::unexpected<Error> nobody_hands_over(const DataDir& files, std::string_view reason) {
+  return fail(
+      ErrorCode::kNotFound,
+      "no node that could hand over runs with the data directory {} ({}); start one without --upgrade",
+      files.path.native(), reason);
+}
+
+HandOverHello RunningNode::hello(const Config& config) const {
+  return {.version = std::string(kVersion),
+          .id = id_.to_string(),
+          .roles = to_string(config.roles),
+          .workers = config.edge.workers,
+          .tcp = edge::public_address(config.edge),
+          .udp = edge::tunnel_address(config.edge)};
+}
+
+net::Task<> ask_for_hand_over(net::EventLoop& loop, std::filesystem::path socket, HandOverHello hello,
+                              std::optional<Result<TakenOver>>& outcome) {
+  auto taken = co_await node::take_over(loop, std::move(socket), std::move(hello));
+  outcome.emplace(std::move(taken));
+}
+
+Result<> RunningNode::take_over(const Config& config, const DataDir& files) {
+  std::optional<Result<TakenOver>> outcome;
+  tasks_.spawn(ask_for_hand_over(loop_, files.hand_over_socket(), hello(config), outcome));
+  while (!outcome) loop_.run_once(TimePoint::max());
+  if (!*outcome) {
+    const Error& error = outcome->error();
+    if (error.code != ErrorCode::kNotFound)
+      return fail(error.code, "the running node does not hand over: {}", error.message);
+    return nobody_hands_over(files, error.message);
+  }
+  TakenOver& taken = **outcome;
+  generation_ = taken.generation;
+  run_ = std::move(taken.run);
+  for (Descriptor& lock : taken.locks) locks_.push_back(FileLock::adopt(std::move(lock)));
+  draining_ = std::move(taken.draining);
+  draining_.push_back(std::move(taken.before));
+  platform_.give(std::move(taken.sockets));
+  released_at_ = loop_.now();
+  return {};
+}
 
 Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& files) {
   auto ca = files.load_or_create_ca(loop_.unix_now());
@@ -115,7 +197,11 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
                         .acme = config.acme,
                         .dns = config.dns,
                         .certificates = files.certificates(),
-                        .hub_certificates = files.hub_certificates()};
+                        .hub_certificates = files.hub_certificates(),
+                        .generation = generation_,
+                        .agents_grace = draining_.empty() ? Duration::zero() : kAgentsGrace,
+                        .run = run_};
+  on_serving_ = config.on_serving;
   if (config.edge_token) {
     parts.route_file = files.routes();
   } else {
@@ -140,10 +226,16 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
     if (!served) return served;
   }
 
-  log_info("node_started", "id={} roles={} tcp={} udp={} url={} workers={} version={}", id_.to_string(),
-           to_string(config.roles), tcp_addr().to_string(),
+  prepare_hand_over(config, files);
+  if (!draining_.empty() && loop_.now() > released_at_ + kTakeOverTime)
+    return fail(ErrorCode::kTimeout,
+                "taking over took longer than 45 s, so that the running node has gone on");
+
+  log_info("node_started", "id={} roles={} tcp={} udp={} url={} workers={} version={} generation={}",
+           id_.to_string(), to_string(config.roles), tcp_addr().to_string(),
            config.roles == Roles::kHub ? "none" : udp_addr().to_string(),
-           public_urls().empty() ? "none" : public_urls().front(), config.edge.workers, kVersion);
+           public_urls().empty() ? "none" : public_urls().front(), config.edge.workers, kVersion,
+           generation_);
   auto written = config.edge_token ? files.write_edge_info({id_, metrics_addr()})
                                    : files.write_info({urls_on_this_host(tcp_addr(), public_urls()), id_});
   if (!written) {
@@ -172,6 +264,12 @@ Result<> RunningNode::serve_metrics(const SocketAddr& address) {
 void RunningNode::report(Metrics& metrics) const {
   ops::report_process(kVersion, started_, metrics);
   assembly_->report(metrics);
+  platform_.report(metrics);
+  node::report(HandOverStatus{.generation = generation_,
+                              .predecessors = predecessors_.size(),
+                              .predecessor_connections = predecessors_.connections(),
+                              .failed = hand_over_ ? hand_over_->failed() : 0},
+               metrics);
 }
 
 net::Task<ops::Faults> RunningNode::readiness() {
@@ -197,6 +295,7 @@ net::Task<std::string> RunningNode::edge_status() {
 
 void RunningNode::run() {
   assembly_->start([this] { tasks_.spawn(finish()); });
+  serving();
   loop_.run_until_stopped();
   assembly_->edge().join();
   log_info("node_stopped", "id={}", id_.short_text());
@@ -205,21 +304,122 @@ void RunningNode::run() {
 void RunningNode::stop() {
   loop_.post([this] {
     is_stopping_ = true;
+    predecessors_.stop();
     assembly_->stop();
   });
+}
+
+void RunningNode::prepare_hand_over(const Config& config, const DataDir& files) {
+  hand_over_ = std::make_unique<HandOver>(
+      loop_, HandOver::Parts{.platform = platform_,
+                             .assembly = *assembly_,
+                             .predecessors = predecessors_,
+                             .self = hello(config),
+                             .generation = generation_,
+                             .is_stopping = [this] { return is_stopping_; },
+                             .locks = [this]() -> Result<std::vector<Descriptor>> {
+                               std::vector<Descriptor> locks;
+                               for (const FileLock& lock : locks_) {
+                                 auto copy = lock.duplicate();
+                                 if (!copy) return std::unexpected(copy.error());
+                                 locks.push_back(std::move(*copy));
+                               }
+                               return locks;
+                             },
+                             .ended = [this](bool is_handed_over) { hand_over_ended(is_handed_over); },
+                             .successor_lost =
+                                 [this] {
+                                   log_error("successor_lost", "meaning={}",
+                                             quoted("the process that took over has ended, and with it the "
+                                                    "way of datagrams to this one; it ends too"));
+                                   stop();
+                                   stop();
+                                 },
+                             .stop = [this] { stop(); }});
+  // One that takes over is asked for the next hand-over when it serves.
+  hand_over_socket_ = files.hand_over_socket();
+}
+
+// The loops of the workers run, and the process before this one waits to hear so.
+void RunningNode::serving() {
+  for (const FileLock& lock : locks_) lock.name_owner();
+  if (!draining_.empty()) (void)draining_.back().channel->send({encode(HandOverServing{}), {}});
+  for (Draining& each : draining_) predecessors_.add(std::move(each));
+  draining_.clear();
+  assembly_->set_route_watch([this](const route::Delta& changes) { predecessors_.tell(changes); });
+  auto listening = hand_over_->listen(hand_over_socket_);
+  if (!listening) log_warn("hand_over_impossible", "reason={}", culvert::quoted(listening.error().message));
+  claim_timer_.after(kClaimTime, [this] {
+    const size_t dropped = platform_.drop_unclaimed();
+    if (dropped > 0) log_info("sockets_dropped", "sockets={}", dropped);
+  });
+  if (on_serving_) on_serving_();
+}
+
+void RunningNode::admit(HandOverPassed passed, Descriptor socket) {
+  edge::PublicConnection connection{.socket = net::adopt_socket(loop_, std::move(socket))};
+  connection.host = std::move(passed.host);
+  connection.client = passed.client;
+  connection.public_addr = passed.public_addr;
+  connection.received = std::move(passed.received);
+  connection.accepted = loop_.now();
+  assembly_->admit(std::move(connection));
+}
+
+void RunningNode::predecessors_changed() {
+  if (assembly_) assembly_->edge().set_predecessors(predecessors_.size());
+}
+
+void RunningNode::hand_over_ended(bool is_handed_over) {
+  if (!is_handed_over) {
+    for (const FileLock& lock : locks_) lock.name_owner();
+    return;
+  }
+  locks_.clear();
+  tasks_.spawn(close_after_hand_over());
+}
+
+// Another process listens there.
+net::Task<> RunningNode::close_after_hand_over() {
+  if (ops_) co_await ops_->stop();
+  co_await assembly_->close_dns();
 }
 
 net::Task<> RunningNode::finish() {
   assembly_->close();
   last_wait_.after(kLastWait, [this] { loop_.stop(); });
+  hand_over_->close();
+  predecessors_.leave();
   if (ops_) co_await ops_->stop();
   co_await assembly_->closed();
+  co_await hand_over_->join();
+  co_await predecessors_.join();
   loop_.stop();
 }
 
-Result<std::unique_ptr<Node>> start_edge(Config config, const DataDir& files, FileLock lock) {
+// Of a node that does not take over; with them, what an interrupted start left is removed.
+Result<std::vector<FileLock>> take_locks(const Config& config, const DataDir& files) {
+  std::vector<FileLock> locks;
+  auto lock = files.take_lock();
+  if (!lock) return std::unexpected(lock.error());
+  locks.push_back(std::move(*lock));
+  auto secured = files.secure();
+  if (!secured) return std::unexpected(secured.error());
+  if (config.edge_token) return locks;
+  auto database_lock = files.take_database_lock();
+  if (!database_lock) return std::unexpected(database_lock.error());
+  if (*database_lock) locks.push_back(std::move(**database_lock));
+  return locks;
+}
+
+Result<std::unique_ptr<Node>> start_edge(Config config, const DataDir& files, std::vector<FileLock> locks) {
   const SecretKey key = config.edge_token->edge_key;
-  auto node = std::make_unique<RunningNode>(key.public_key(), std::move(lock));
+  auto node = std::make_unique<RunningNode>(key.public_key());
+  node->set_locks(std::move(locks));
+  if (config.takes_over) {
+    auto taken = node->take_over(config, files);
+    if (!taken) return std::unexpected(taken.error());
+  }
   auto opened = node->open(std::move(config), key, files);
   if (!opened) return std::unexpected(opened.error());
   return node;
@@ -343,6 +543,8 @@ void describe_metrics(Metrics& metrics) {
   report(WorkerStates{}, metrics);
   acme::report(acme::Manager::Totals{}, metrics);
   report_no_dns(metrics);
+  report(HandOverStatus{}, metrics);
+  net::HandOverPlatform().report(metrics);
 }
 
 Result<std::unique_ptr<Node>> Node::start(Config config) {
@@ -352,18 +554,16 @@ Result<std::unique_ptr<Node>> Node::start(Config config) {
   if (!raised) log_warn("descriptor_limit", "reason={}", culvert::quoted(raised.error().message));
 
   const DataDir files{config.data_dir, config.places};
+  std::error_code ignored;
+  if (config.takes_over && !std::filesystem::exists(files.hand_over_socket(), ignored))
+    return nobody_hands_over(files, "there is no hand-over in it");
   auto created = files.create();
   if (!created) return std::unexpected(created.error());
-  auto lock = files.take_lock();
-  if (!lock) return std::unexpected(lock.error());
-  auto secured = files.secure();
-  if (!secured) return std::unexpected(secured.error());
-  if (config.edge_token) return start_edge(std::move(config), files, std::move(*lock));
-  auto database_lock = files.take_database_lock();
-  if (!database_lock) return std::unexpected(database_lock.error());
+  auto locks = config.takes_over ? Result<std::vector<FileLock>>() : take_locks(config, files);
+  if (!locks) return std::unexpected(locks.error());
+  if (config.edge_token) return start_edge(std::move(config), files, std::move(*locks));
   auto complete = files.check_complete();
   if (!complete) return std::unexpected(complete.error());
-  std::error_code ignored;
   // The key alone may be of a start that failed, for want of a port; a node that ran has left its info as
   // well.
   const bool lost_database = std::filesystem::exists(files.node_key(), ignored) &&
@@ -372,7 +572,12 @@ Result<std::unique_ptr<Node>> Node::start(Config config) {
   SystemRandom random;
   auto key = files.load_or_create_node_key(random);
   if (!key) return std::unexpected(key.error());
-  auto node = std::make_unique<RunningNode>(key->public_key(), std::move(*lock), std::move(*database_lock));
+  auto node = std::make_unique<RunningNode>(key->public_key());
+  node->set_locks(std::move(*locks));
+  if (config.takes_over) {
+    auto taken = node->take_over(config, files);
+    if (!taken) return std::unexpected(taken.error());
+  }
   auto opened = node->open(std::move(config), *key, files);
   if (!opened) return std::unexpected(opened.error());
   if (lost_database) {

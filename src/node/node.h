@@ -48,6 +48,10 @@ struct Config {
   ops::Options ops = {};
   // Called on the thread that runs the node, for a call of its API. Not set: it cannot.
   Reload reload = nullptr;
+  // Takes over from the node that runs with this data directory: without a refused connection.
+  bool takes_over = false;
+  // Called on the thread that runs the node, when clients are served.
+  std::function<void()> on_serving = nullptr;
 };
 
 // The files above the first section, and the sections [hub], [edge], [acme], [dns] and [metrics], without
@@ -59,8 +63,10 @@ void describe_metrics(Metrics& metrics);
 // Hub and edge in one process, the default on one VPS, or one of them alone.
 class Node {
  public:
-  // Makes what is missing in the data directory, binds everything, answers when done. Errors name the file,
-  // address or setting.
+  // Makes what is missing in the data directory, binds everything, answers when done; one that takes over
+  // gets what is bound from the process before it, which goes on as if nothing had been when this ends with
+  // an error, or before run() serves. Errors name the file, address or setting; kConflict, kNotFound: there
+  // is nothing to take over, or the running node refuses.
   static Result<std::unique_ptr<Node>> start(Config config);
   virtual ~Node() = default;
 

@@ -38,6 +38,7 @@ NODE = {
     "tls": ["nonsense", "acme", "Internal ", "none"],
     "hello-timeout": ["3", "s", "-1s", "3 s", "3parsecs", "99999999999999999999s", "0s"],
     "drain-timeout": ["3", "s", "-1s", "3parsecs"],
+    "upgrade-timeout": ["3", "s", "-1s", "3parsecs"],
     "max-connections": ["0", "-1", "many"],
     "max-connections-per-tenant": ["0", "-1", "many"],
     "max-connections-per-source": ["0", "-1", "many"],
