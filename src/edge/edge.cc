@@ -61,7 +61,6 @@ void Edge::reconfigure(const Options& wanted) {
   shared_.sources.set_limits(source_limits(*now));
   shared_.tenants.set_limits(tenant_limits(*now));
   shared_.flows.set_limits(flow_limits(*now));
-  shared_.bandwidth.set_rate(now->max_bandwidth);
 }
 
 void Edge::start(ControlPlane control) {

@@ -29,9 +29,6 @@ class LiveOptions {
     next.max_new_connections = wanted.max_new_connections;
     next.max_new_connections_per_tenant = wanted.max_new_connections_per_tenant;
     next.max_new_connections_per_source = wanted.max_new_connections_per_source;
-    next.max_bandwidth = wanted.max_bandwidth;
-    next.max_bandwidth_per_tenant = wanted.max_bandwidth_per_tenant;
-    next.max_bandwidth_per_source = wanted.max_bandwidth_per_source;
     next.max_memory = wanted.max_memory;
     next.max_unserved = wanted.max_unserved;
     next.max_unserved_per_source = wanted.max_unserved_per_source;

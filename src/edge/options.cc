@@ -92,11 +92,11 @@ void describe(SettingsBuilder& settings, Options& options) {
                   .default_text = "no limit",
                   .default_is_words = true,
                   .example = "125M",
-                  .may_change = true,
                   .apply = store(target, parse_byte_count)});
   };
   bandwidth(
-      "max-bandwidth", "bytes a second of all public connections and UDP ports, both directions together",
+      "max-bandwidth",
+      "bytes a second of all public connections, both directions together, and as many of all UDP ports",
       "Connections are slowed down; datagrams over it are dropped. 0: no limit.", options.max_bandwidth);
   bandwidth("max-bandwidth-per-tenant", "the same of one tenant", "", options.max_bandwidth_per_tenant);
   bandwidth("max-bandwidth-per-source", "the same of one source, without UDP ports", "",

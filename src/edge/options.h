@@ -71,6 +71,10 @@ inline Unserved::Limits unserved_limits(const Options& options) {
   return {total, options.max_unserved_per_source.value_or(std::max(kMinPerSource, total / 4))};
 }
 
+inline bool has_bandwidth_limit(const Options& options) {
+  return options.max_bandwidth + options.max_bandwidth_per_tenant + options.max_bandwidth_per_source > 0;
+}
+
 using TenantPlaces = Places<PublicKey>;
 using SourcePlaces = Places<std::string>;  // by SocketAddr::source_prefix()
 

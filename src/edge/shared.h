@@ -109,6 +109,7 @@ struct Shared {
         tenants(tenant_limits(config.options)),
         flows(flow_limits(config.options)),
         bandwidth(config.options.max_bandwidth),
+        udp_bandwidth(config.options.max_bandwidth),
         next_connection(platform.random().u64()) {}
 
   // How long a client may take for its hello, its handshake, or what a proxy tells of it.
@@ -149,8 +150,9 @@ struct Shared {
   // Of public connections.
   SourcePlaces sources;
   TenantPlaces tenants;
-  TenantPlaces flows;            // of UDP ports
-  tunnel::ByteBudget bandwidth;  // of everything
+  TenantPlaces flows;                // of UDP ports
+  tunnel::ByteBudget bandwidth;      // of public connections
+  tunnel::ByteBudget udp_bandwidth;  // of UDP ports: paced connections would leave datagrams nothing
   Overload overload;
   const uint64_t machine_memory = culvert::machine_memory();
   PortFaults port_faults;

@@ -160,8 +160,8 @@ bool UdpPort::is_of_the_edge(const Place& place) const {
 // False: the tenant or the edge has moved as many bytes as it may.
 bool UdpPort::may_move(const Flow& flow, size_t bytes, TimePoint now) {
   tunnel::ByteBudget& of_tenant = flow.place_of_tenant.bytes();
-  tunnel::ByteBudget& of_all = context_.shared.bandwidth;
-  if (of_tenant.is_spent(now) || of_all.is_spent(now)) return false;
+  tunnel::ByteBudget& of_all = context_.shared.udp_bandwidth;
+  if (std::max(of_tenant.debt(now), of_all.debt(now)) > Duration::zero()) return false;
   (void)of_tenant.charge(bytes, now);
   (void)of_all.charge(bytes, now);
   return true;

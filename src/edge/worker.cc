@@ -19,6 +19,9 @@ constexpr Duration kLastWait = std::chrono::seconds(2);
 // What a peer may send before it is welcomed: four of the largest control messages.
 constexpr uint64_t kUnwelcomedWindow = 4 * tunnel::kMaxControlMessage;
 
+// A stream's that is slowed down: of some 500 in one tunnel all fit.
+constexpr uint64_t kPacedWindow = 128 * 1024;
+
 // How often what is used is compared with what there is.
 constexpr Duration kOverloadLook = std::chrono::milliseconds(100);
 
@@ -50,6 +53,9 @@ Result<std::unique_ptr<Worker>> Worker::bind(Shared& shared, unsigned index) {
   limits.max_streams_uni = 0;
   limits.max_queued_datagrams = kQueuedDatagrams;
   limits.watch_silence = true;
+  // What waits for its turn is kept, and too much of that ends connections.
+  if (has_bandwidth_limit(config.options))
+    limits.max_stream_window = limits.initial_stream_window = kPacedWindow;
   // Until it is welcomed: any peer with a key gets so far.
   limits.unadmitted_window = kUnwelcomedWindow;
   auto endpoint =

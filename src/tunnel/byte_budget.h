@@ -35,10 +35,11 @@ class ByteBudget {
     return std::max(Duration(next) - now.time_since_epoch(), Duration::zero());
   }
 
-  // More has moved than the rate allows so far.
-  bool is_spent(TimePoint now) const {
-    return per_second_.load(std::memory_order_relaxed) != 0 &&
-           paid_until_.load(std::memory_order_relaxed) > now.time_since_epoch().count();
+  // For whoever begins: until what others have moved is paid.
+  Duration debt(TimePoint now) const {
+    if (per_second_.load(std::memory_order_relaxed) == 0) return Duration::zero();
+    const Duration paid(paid_until_.load(std::memory_order_relaxed));
+    return std::max(paid - now.time_since_epoch(), Duration::zero());
   }
 
  private:

@@ -84,6 +84,11 @@ void Pump::start() {
   if (!config_.stream->is_open()) return end(PumpEnd::kConnectionLost, 0);
   config_.stream->set_observer(this);
   arm_tick();
+  // Otherwise short connections would each move a part before they count.
+  Duration wait{};
+  for (const ByteBudget* budget : config_.budgets)
+    wait = std::max(wait, budget->debt(config_.socket->loop().now()));
+  pause(wait);
   move_to_stream();
   move_to_socket();
 }
@@ -104,6 +109,7 @@ void Pump::on_closed() {
   auto keep = self_;
   // What had arrived may be the whole of it.
   paused_until_ = TimePoint::min();
+  config_.budgets.clear();
   move_to_socket();
   end(PumpEnd::kConnectionLost, 0);
 }
@@ -220,8 +226,12 @@ void Pump::charge(size_t bytes) {
   const TimePoint now = config_.socket->loop().now();
   Duration wait{};
   for (ByteBudget* budget : config_.budgets) wait = std::max(wait, budget->charge(bytes, now));
+  pause(wait);
+}
+
+void Pump::pause(Duration wait) {
   if (wait == Duration::zero()) return;
-  paused_until_ = now + wait;
+  paused_until_ = config_.socket->loop().now() + wait;
   resume_timer_.after(wait, [weak = weak_from_this()] {
     const auto self = weak.lock();
     if (!self) return;

@@ -126,6 +126,7 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   void something_moved();
   bool is_paused() const;
   void charge(size_t bytes);
+  void pause(Duration wait);
   void count_to_stream(size_t bytes);
   void count_to_socket(size_t bytes);
   bool is_unanswered(PumpEnd why) const;

@@ -171,6 +171,21 @@ TEST_F(PumpTest, WhatMovesEitherWayWaitsForItsBudgets) {
   for (const End* end : {&client_, &origin_}) EXPECT_EQ(end->result->end, PumpEnd::kFinished);
 }
 
+TEST_F(PumpTest, OneThatBeginsWaitsForWhatOthersHaveMoved) {
+  ByteBudget budget(1'000'000);
+  (void)budget.charge(250'000, loop_.now());
+  const TimePoint began = loop_.now();
+  Pump::Config limited = config(kStreamClientGone);
+  limited.budgets = {&budget};
+  limited.initial = to_bytes(as_bytes("^"));
+  start_client(std::move(limited));
+  StreamPtr stream = accept_stream();
+  send(*client_.outside, "late");
+  wait([&] { return stream->readable().size() == 5; });
+  EXPECT_GE(loop_.now() - began, 190ms);
+  client_.pump->cut(kStreamClientGone);
+}
+
 TEST_F(PumpTest, APausedPumpCanBeCutAndSeesTheEndOfItsTunnel) {
   for (const bool cut : {true, false}) {
     ByteBudget tiny(1);
@@ -180,7 +195,7 @@ TEST_F(PumpTest, APausedPumpCanBeCutAndSeesTheEndOfItsTunnel) {
     start_client(std::move(limited));
     StreamPtr stream = accept_stream();
     send(*client_.outside, "paused from here on");
-    wait([&] { return tiny.is_spent(loop_.now()); });
+    wait([&] { return tiny.debt(loop_.now()) > 0ns; });
     if (cut) {
       client_.pump->cut(kStreamClientGone);
     } else {
