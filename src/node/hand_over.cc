@@ -17,6 +17,8 @@ constexpr Duration kHelloTime = std::chrono::seconds(5);
 constexpr Duration kReadyTime = std::chrono::seconds(10);
 // For the other process to open the database and to take up the sockets. It gives up earlier.
 constexpr Duration kServingTime = std::chrono::seconds(60);
+// For the workers of this process to leave their sockets alone.
+constexpr Duration kPauseTime = std::chrono::seconds(5);
 // For its next messages to find room.
 constexpr Duration kSendPause = std::chrono::milliseconds(2);
 // Clients that wait for their agents since the last hand-over get them first, if it takes no longer.
@@ -118,6 +120,8 @@ std::string HandOver::why_not(const HandOverHello& hello) const {
   if (hello.id != self.id) return differs("the key", hello.id, self.id);
   if (hello.roles != self.roles) return differs("the roles", hello.roles, self.roles);
   if (hello.workers != self.workers) return differs("workers =", hello.workers, self.workers);
+  if (hello.tcp.port() == 0 || hello.udp.port() == 0)
+    return "a port that the system chooses cannot be taken over; give listen and udp-listen a port";
   if (hello.tcp != self.tcp) return differs("listen =", hello.tcp.to_string(), self.tcp.to_string());
   if (hello.udp != self.udp) return differs("udp-listen =", hello.udp.to_string(), self.udp.to_string());
   if (parts_.predecessors.size() >= kMaxPredecessors) {
@@ -131,7 +135,8 @@ std::string HandOver::why_not(const HandOverHello& hello) const {
 
 net::Task<Result<>> HandOver::release(std::shared_ptr<net::MessageChannel> channel) {
   co_await parts_.assembly.release_control();
-  co_await pause();
+  auto paused = co_await pause();
+  if (!paused) co_return paused;
   const TimePoint deadline = loop_.now() + kServingTime;
   auto sent = co_await send_sockets(channel, deadline);
   if (!sent) co_return sent;
@@ -142,15 +147,21 @@ net::Task<Result<>> HandOver::release(std::shared_ptr<net::MessageChannel> chann
   co_return Result<>();
 }
 
-net::Task<> HandOver::pause() {
-  is_paused_ = false;
-  parts_.platform.pause([this] {
-    loop_.post([this] {
-      is_paused_ = true;
+net::Task<Result<>> HandOver::pause() {
+  const auto is_paused = std::make_shared<bool>(false);
+  parts_.platform.pause([this, is_paused] {
+    loop_.post([this, is_paused] {
+      *is_paused = true;
       paused_.notify();
     });
   });
-  while (!is_paused_) co_await paused_.wait();
+  const TimePoint deadline = loop_.now() + kPauseTime;
+  while (!*is_paused) {
+    const bool in_time = co_await paused_.wait_until(deadline);
+    if (!in_time && !*is_paused)
+      co_return fail(ErrorCode::kTimeout, "a worker of the running node does not answer");
+  }
+  co_return Result<>();
 }
 
 net::Task<Result<>> HandOver::send(std::shared_ptr<net::MessageChannel> channel, net::ChannelMessage message,

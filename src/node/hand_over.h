@@ -68,7 +68,7 @@ class HandOver {
   net::Task<Result<>> send(std::shared_ptr<net::MessageChannel> channel, net::ChannelMessage message,
                            TimePoint deadline);
   net::Task<Result<>> send_sockets(std::shared_ptr<net::MessageChannel> channel, TimePoint deadline);
-  net::Task<> pause();
+  net::Task<Result<>> pause();
   net::Task<> take_back();
   void hand_over(std::shared_ptr<net::MessageChannel> channel);
   net::Task<> watch(std::shared_ptr<net::MessageChannel> channel);
@@ -79,7 +79,6 @@ class HandOver {
   const Parts parts_;
   std::unique_ptr<net::MessageListener> listener_;
   bool is_handed_over_ = false;
-  bool is_paused_ = false;
   bool is_closed_ = false;
   uint64_t failed_ = 0;
   net::Notify paused_;

@@ -11,6 +11,9 @@ namespace {
 
 // In JSON within JSON each quote has a backslash, and a message has room for some more.
 constexpr size_t kMaxRoutesInMessage = net::kMaxChannelMessage / 3;
+// To one process that does not read: all routes of the largest hubs.
+constexpr size_t kMostUnsent = 10'000;
+constexpr Duration kSendPause = std::chrono::milliseconds(2);
 
 }  // namespace
 
@@ -31,7 +34,7 @@ void Predecessors::tell(const route::Delta& changes) {
   size_t bytes = 0;
   const auto add = [&](std::vector<std::string>& list, std::string text) {
     if (bytes + text.size() > kMaxRoutesInMessage && bytes > 0) {
-      send(std::exchange(part, {}));
+      send(encode(std::exchange(part, {})));
       bytes = 0;
     }
     bytes += text.size();
@@ -47,24 +50,42 @@ void Predecessors::tell(const route::Delta& changes) {
       add(part.upserts, std::move(line));
     }
   }
-  if (bytes > 0) send(part);
+  if (bytes > 0) send(encode(part));
 }
 
-// The channel holds some hundred messages: a process that reads none of them is stuck.
-void Predecessors::send(const HandOverRoutes& changes) {
-  const Bytes message = encode(changes);
-  for (const Process& each : processes_) {
-    const auto sent = each.draining.channel->send({message, {}});
-    if (sent || sent.error().code != ErrorCode::kLimit) continue;
+void Predecessors::send(const Bytes& message) {
+  for (Process& each : processes_) {
+    each.unsent.push_back(message);
+    if (each.unsent.size() <= kMostUnsent) continue;
     log_error(
         "predecessor_behind", "generation={} pid={} meaning={}", each.draining.generation, each.draining.pid,
         quoted("it does not read changes of the routes; end it with SIGTERM if it still has connections"));
+    each.unsent.pop_front();
   }
+  if (!std::exchange(is_delivering_, true)) tasks_.spawn(deliver());
 }
 
-void Predecessors::stop() {
-  for (const Process& each : processes_) (void)each.draining.channel->send({encode(HandOverStop{}), {}});
+bool Predecessors::flush(Process& process) {
+  while (!process.unsent.empty()) {
+    const auto sent = process.draining.channel->send({process.unsent.front(), {}});
+    if (!sent && sent.error().code == ErrorCode::kLimit) return true;
+    process.unsent.pop_front();
+  }
+  return false;
 }
+
+// A channel holds few messages, and a change of many routes has many.
+net::Task<> Predecessors::deliver() {
+  while (true) {
+    bool is_behind = false;
+    for (Process& each : processes_) is_behind |= flush(each);
+    if (!is_behind) break;
+    co_await net::sleep_for(loop_, kSendPause);
+  }
+  is_delivering_ = false;
+}
+
+void Predecessors::stop() { send(encode(HandOverStop{})); }
 
 Result<> Predecessors::add_to(HandOverReleased& message, std::vector<Descriptor>& descriptors) const {
   for (const Process& each : processes_) {
@@ -79,6 +100,7 @@ Result<> Predecessors::add_to(HandOverReleased& message, std::vector<Descriptor>
 void Predecessors::leave() {
   has_left_ = true;
   events_.changed();
+  for (Process& each : processes_) (void)flush(each);
   for (const Process& each : processes_) each.draining.channel->close();
 }
 

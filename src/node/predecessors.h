@@ -1,4 +1,5 @@
 #pragma once
+#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -43,15 +44,20 @@ class Predecessors {
   struct Process {
     Draining draining;
     uint64_t connections = 0;
+    std::deque<Bytes> unsent = {};
   };
 
   net::Task<> watch(std::list<Process>::iterator process);
-  void send(const HandOverRoutes& changes);
+  void send(const Bytes& message);
+  // As much as the channel takes; false: all of it.
+  bool flush(Process& process);
+  net::Task<> deliver();
 
   net::EventLoop& loop_;
   const Events events_;
   std::list<Process> processes_;
   bool has_left_ = false;
+  bool is_delivering_ = false;
   net::TaskGroup tasks_;
 };
 
