@@ -56,6 +56,7 @@ EdgeClient::EdgeClient(net::EventLoop& loop, const EdgeToken& token, std::string
 EdgeClient::~EdgeClient() = default;
 
 void EdgeClient::close() {
+  is_closed_ = true;
   if (kept_) kept_->stream->close();
   if (following_) following_->stream->close();
 }
@@ -117,6 +118,7 @@ net::Task<Result<EdgeClient::Answer>> EdgeClient::exchange_signed(Connection& co
 net::Task<Result<std::string>> EdgeClient::ask(std::string method, std::string target, std::string body,
                                                size_t max_answer) {
   while (true) {
+    if (is_closed_) co_return fail(ErrorCode::kClosed, "the edge ends");
     const bool is_fresh = !kept_ || !kept_->client.is_reusable();
     if (is_fresh) {
       auto made = co_await connect();

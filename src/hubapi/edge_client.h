@@ -44,7 +44,7 @@ class EdgeClient {
   // or `on_line` returns an error. `held` is what the edge has.
   net::Task<Result<>> follow(std::optional<HeldRoutes> held,
                              std::function<Result<>(std::string_view line)> on_line);
-  // Ends follow() and what waits for an answer.
+  // Ends follow() and what waits for an answer; nothing is asked from then on.
   void close();
 
  private:
@@ -73,6 +73,7 @@ class EdgeClient {
   HubClock clock_;
   std::string instance_;  // of the hub, as its last answer told
   size_t preferred_ = 0;  // index of the URL that served last
+  bool is_closed_ = false;
   std::shared_ptr<Connection> kept_;
   std::shared_ptr<Connection> following_;
 };

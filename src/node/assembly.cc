@@ -207,12 +207,12 @@ Result<> Assembly::bind_hub(Parts parts) {
 }
 
 Result<> Assembly::open_hub(std::unique_ptr<hub::RecordStore> store) {
+  auto manager = acme::manager_options(acme_);
+  if (!manager) return std::unexpected(manager.error());
   auto hub = store ? hub::Hub::with_store(loop_, *hub_config_, std::move(store))
                    : hub::Hub::open(loop_, *hub_config_);
   if (!hub) return std::unexpected(hub.error());
   hub_ = std::move(*hub);
-  auto manager = acme::manager_options(acme_);
-  if (!manager) return std::unexpected(manager.error());
   const bool is_edge = !hub_config_->edges.empty();
   auto shared =
       std::make_unique<HubCertificates>(loop_,

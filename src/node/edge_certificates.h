@@ -40,7 +40,10 @@ class EdgeCertificates final : public NodeCertificates {
 
   void start() override { tasks_.spawn(follow_hub()); }
   void drain() override;
-  void close() override { drain(); }
+  void close() override {
+    drain();
+    tasks_.cancel();
+  }
   net::Task<> closed() override { return tasks_.join(); }
   std::vector<std::string> faults() const override;
   acme::Manager::Totals totals() const override;
