@@ -311,7 +311,7 @@ TEST_F(UdpPortsTest, WhatCannotBeCarriedIsDroppedAndCounted) {
   connect(agent);
   wait([&] {
     client.send("x", local(port_));  // the first may come before the edge has taken the tunnel
-    return agent.headers.size() == 1;
+    return !agent.headers.empty();
   });
   wait([&] {
     client.send("x", local(port_));
