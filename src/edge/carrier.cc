@@ -71,6 +71,14 @@ bool Carrier::has_other_agent(const PublicConnection& connection) const {
          context_.shared.tunnels.can_pick(*route, context_.loop.now(), connection.tried);
 }
 
+// Than one that does not answer: slow is better than an origin that does not work, for a while.
+bool Carrier::has_better_agent(const PublicConnection& connection) const {
+  if (!has_other_agent(connection)) return false;
+  const TimePoint now = context_.loop.now();
+  return now >= *connection.opened + context_.shared.config.open_patience / 2 ||
+         context_.shared.tunnels.has_healthy(*route_of(connection), now, connection.tried);
+}
+
 net::Task<> Carrier::refuse_known(PublicConnection connection, Bytes answer) {
   switch (connection.kind) {
     case tunnel::StreamKind::kTerminate:
@@ -203,7 +211,7 @@ net::Task<std::optional<PublicConnection>> Carrier::try_agent(PublicConnection c
     if (result == Opening::Result::kAnswered) break;
     const TimePoint now = context_.loop.now();
     const bool is_over = result == Opening::Result::kLost || now >= last;
-    if (is_over || (opening.is_repeatable() && has_other_agent(connection)))
+    if (is_over || (opening.is_repeatable() && has_better_agent(connection)))
       co_return take_back(std::move(connection), opening);
     deadline = std::min(last, now + kLookAgain);
   }

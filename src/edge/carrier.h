@@ -31,6 +31,7 @@ class Carrier {
  private:
   const route::Route* route_of(const PublicConnection& connection) const;
   bool has_other_agent(const PublicConnection& connection) const;
+  bool has_better_agent(const PublicConnection& connection) const;
   bool take_tenant(PublicConnection& connection, const route::Route& route);
   net::Task<std::optional<PublicConnection>> try_agent(PublicConnection connection, SessionPtr session);
   std::optional<PublicConnection> take_back(PublicConnection connection, const Opening& opening);

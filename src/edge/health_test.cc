@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <thread>
 
 #include "edge/edge_fixture.h"
 
@@ -67,6 +68,20 @@ TEST_F(HealthTest, ClientsGoToTheAgentWhoseOriginWorks) {
   EXPECT_EQ(got["one"] + got["two"], 4) << "none is healthy: all of them are used";
   say(one_, {"term.test", true, ""}, 1);
   for (int i = 0; i < 4; ++i) EXPECT_EQ(served_by(), "one");
+}
+
+TEST_F(HealthTest, AnAgentThatIsSlowToAnswerIsBetterThanOneWhoseOriginDoesNotWork) {
+  start_with_both();
+  say(one_, {"term.test", false, "it is down"}, 1);
+  net::ByteStream& socket = keep(tls("term.test").value());
+  // Nobody runs this loop, on which the agents are, for longer than an agent has to answer.
+  const Bytes request = to_bytes(as_bytes("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+  send(socket, request);
+  std::this_thread::sleep_for(900ms);
+  Received& answer = read(socket);
+  wait([&] { return answer.text().size() >= 3 || answer.ended(); });
+  EXPECT_EQ(answer.text().substr(0, 3), "two");
+  EXPECT_EQ(counters().streams_retried, 0u);
 }
 
 TEST_F(HealthTest, ATunnelThatEndsTakesItsWordAlong) {

@@ -91,6 +91,13 @@ bool TunnelRegistry::can_pick(const route::Route& route, TimePoint now, Tried tr
   return route::Picker::can_pick(choice(route, 0, now, tried).candidates);
 }
 
+bool TunnelRegistry::has_healthy(const route::Route& route, TimePoint now, Tried tried) const {
+  std::lock_guard lock(mutex_);
+  std::vector<route::Candidate> candidates = choice(route, 0, now, tried).candidates;
+  std::erase_if(candidates, [](const route::Candidate& each) { return each.unhealthy; });
+  return route::Picker::can_pick(candidates);
+}
+
 bool TunnelRegistry::has_untried(const route::Route& route, TimePoint now, Tried tried) const {
   std::lock_guard lock(mutex_);
   const std::vector<route::Candidate> candidates = choice(route, 0, now, tried).candidates;

@@ -80,6 +80,8 @@ class TunnelRegistry {
   std::optional<Pick> pick(const route::Route& route, unsigned worker, TimePoint now, Tried tried = {});
   // Whether pick() would find one.
   bool can_pick(const route::Route& route, TimePoint now, Tried tried) const;
+  // The same of those whose origin works.
+  bool has_healthy(const route::Route& route, TimePoint now, Tried tried) const;
   // Whether pick() would find one that was not tried.
   bool has_untried(const route::Route& route, TimePoint now, Tried tried) const;
   // Whether one of these targets has an open tunnel that is neither draining nor suspect, apart from this.
