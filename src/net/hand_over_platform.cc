@@ -13,7 +13,7 @@ HandOverPlatform::~HandOverPlatform() = default;
 
 void HandOverPlatform::give(std::vector<HandedSocket> sockets) { sockets_->give(std::move(sockets)); }
 size_t HandOverPlatform::drop_unclaimed() { return sockets_->drop_unclaimed(); }
-void HandOverPlatform::pause(std::function<void()> done) { sockets_->pause(std::move(done)); }
+void HandOverPlatform::pause(const std::function<void()>& done) { sockets_->pause(done); }
 void HandOverPlatform::resume() { sockets_->resume(); }
 void HandOverPlatform::forget(uint8_t generation) { sockets_->forget(generation); }
 

@@ -27,7 +27,7 @@ class HandOverPlatform final : public Platform {
 
   // Nothing is read or accepted from any of the sockets until resume(); `done` is called, on the thread of
   // one of their loops, when that is so.
-  void pause(std::function<void()> done);
+  void pause(const std::function<void()>& done);
   void resume();
   // Duplicates of the sockets, for the next process; those of QUIC with the feeds of this process, which has
   // this generation, and of those before it that live. Connections here go on with what comes from the feed.

@@ -84,7 +84,7 @@ void SharedSockets::remove(uint64_t id) {
   std::erase_if(entries_, [&](const Listed& listed) { return listed.id == id; });
 }
 
-void SharedSockets::pause(std::function<void()> done) {
+void SharedSockets::pause(const std::function<void()>& done) {
   std::lock_guard lock(mutex_);
   if (entries_.empty()) return done();
   const auto left = std::make_shared<std::atomic<size_t>>(entries_.size());

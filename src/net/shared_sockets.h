@@ -73,7 +73,7 @@ class SharedSockets : public std::enable_shared_from_this<SharedSockets> {
   Registration add(Entry entry);
 
   // As HandOverPlatform.
-  void pause(std::function<void()> done);
+  void pause(const std::function<void()>& done);
   void resume();
   void forget(uint8_t generation);
   Result<std::vector<HandedSocket>> hand_over(uint8_t generation);
