@@ -74,16 +74,17 @@ void describe(SettingsBuilder& settings, Options& options) {
                options.max_new_connections, 0, kMost);
   settings.add(
       {.name = "max-new-connections-per-tenant",
-       .help = "the same of one tenant",
+       .help = "how many public connections of one tenant may begin in a second, and as many at once",
        .details = "Further ones get a page with status 503, or a TLS alert where TLS is passed through: "
                   "`tenant_rate` in the log. 0: no limit.",
        .may_change = true},
       options.max_new_connections_per_tenant, 0, kMost);
-  settings.add({.name = "max-new-connections-per-source",
-                .help = "the same of one source",
-                .details = "Further ones are reset: `client_rate` in the log. 0: no limit.",
-                .may_change = true},
-               options.max_new_connections_per_source, 0, kMost);
+  settings.add(
+      {.name = "max-new-connections-per-source",
+       .help = "how many public connections of one source may begin in a second, and as many at once",
+       .details = "Further ones are reset: `client_rate` in the log. 0: no limit.",
+       .may_change = true},
+      options.max_new_connections_per_source, 0, kMost);
   const auto bandwidth = [&](std::string name, std::string help, std::string details, uint64_t& target) {
     settings.add({.name = std::move(name),
                   .help = std::move(help),
@@ -98,9 +99,10 @@ void describe(SettingsBuilder& settings, Options& options) {
       "max-bandwidth",
       "bytes a second of all public connections, both directions together, and as many of all UDP ports",
       "Connections are slowed down; datagrams over it are dropped. 0: no limit.", options.max_bandwidth);
-  bandwidth("max-bandwidth-per-tenant", "the same of one tenant", "", options.max_bandwidth_per_tenant);
-  bandwidth("max-bandwidth-per-source", "the same of one source, without UDP ports", "",
-            options.max_bandwidth_per_source);
+  bandwidth("max-bandwidth-per-tenant", "bytes a second of one tenant, as --max-bandwidth", "",
+            options.max_bandwidth_per_tenant);
+  bandwidth("max-bandwidth-per-source", "bytes a second of one source, as --max-bandwidth, without UDP ports",
+            "", options.max_bandwidth_per_source);
   settings.add(
       {.name = "max-memory",
        .help = "how much memory the process may have before new public connections are refused",
