@@ -273,8 +273,7 @@ void Carrier::carry(PublicConnection connection, const route::Route& route, Open
   if (connection.kind == tunnel::StreamKind::kTerminate && config.initial.size() == opened.header_size)
     config.may_repeat = may_be_repeated;
   config.moved = &moved_;
-  config.budgets = connection.slot->budgets();
-  config.budgets.push_back(&context_.shared.bandwidth);
+  config.budgets = connection.slot->budgets(context_.shared.bandwidth);
   config.on_done = [this, id = connection.id](tunnel::PumpResult result) { ended(id, std::move(result)); };
   connection.received = {};
   auto pump = tunnel::Pump::create(std::move(config));

@@ -126,12 +126,14 @@ class ConnectionSlot {
                                                    TimePoint now, TenantPlaces::Terms terms) {
     return take(tenant_, places, tenant, now, terms);
   }
-  // What its bytes count against; they live as long as it.
-  std::vector<tunnel::ByteBudget*> budgets() const {
-    std::vector<tunnel::ByteBudget*> all;
-    if (source_) all.push_back(&source_->bytes());
-    if (tenant_) all.push_back(&tenant_->bytes());
-    return all;
+  // What its bytes count against, `of_all` included; most often nothing. They live as long as it.
+  std::vector<tunnel::ByteBudget*> budgets(tunnel::ByteBudget& of_all) const {
+    std::vector<tunnel::ByteBudget*> limited;
+    for (tunnel::ByteBudget* each :
+         {source_ ? &source_->bytes() : nullptr, tenant_ ? &tenant_->bytes() : nullptr, &of_all}) {
+      if (each != nullptr && each->is_limited()) limited.push_back(each);
+    }
+    return limited;
   }
 
  private:

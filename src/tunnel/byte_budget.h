@@ -21,6 +21,8 @@ class ByteBudget {
   // For what comes.
   void set_rate(uint64_t per_second) { per_second_.store(per_second, std::memory_order_relaxed); }
 
+  bool is_limited() const { return per_second_.load(std::memory_order_relaxed) != 0; }
+
   // How long whoever moved these bytes has to wait; zero: not at all.
   Duration charge(uint64_t bytes, TimePoint now) {
     const uint64_t rate = per_second_.load(std::memory_order_relaxed);
@@ -37,7 +39,7 @@ class ByteBudget {
 
   // For whoever begins: until what others have moved is paid.
   Duration debt(TimePoint now) const {
-    if (per_second_.load(std::memory_order_relaxed) == 0) return Duration::zero();
+    if (!is_limited()) return Duration::zero();
     const Duration paid(paid_until_.load(std::memory_order_relaxed));
     return std::max(paid - now.time_since_epoch(), Duration::zero());
   }

@@ -61,9 +61,12 @@ struct PumpResult {
 //   kFlowing   reading while the stream takes    kFlowing    writing what has arrived
 //   kEnded     EOF seen, FIN sent                kFinishing  FIN seen, the socket's end not yet written
 //   kStopped   the peer wants no more: what the  kEnded      the socket's sending half is finished
-//              socket gives is dropped           kFailed     writing failed, reading goes on (keep_answer)
+//              socket gives is dropped, once     kFailed     writing failed, reading goes on (keep_answer)
+//              the peer has answered
 //   kAborting  the socket broke after it gave
 //              something: RESET_STREAM follows
+//
+// While `budgets` are overdrawn neither direction moves anything.
 //
 // A stopped direction goes on reading for kLinger after the other one ended: closing a socket with unread
 // bytes sends RST, which may destroy the answer on its way to a client that still uploads.
