@@ -1,7 +1,6 @@
 """Origins of every kind: unix sockets, TLS with private CAs and client certificates, health; and what is told of each that
 does not work."""
 import json
-import os
 import signal
 import subprocess
 
@@ -42,25 +41,9 @@ def pki(world):
 
 
 def nginx(world, servers):
-    """nginx in the agent's namespace with these server blocks; /healthz answers as the file `health` says."""
-    world.directory.chmod(0o755)
-    temporary = " ".join(f"{kind}_temp_path {world.directory}/nginx-tmp;"
-                         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    configuration = world.directory / "origins.conf"
-    user = "user root;" if os.geteuid() == 0 else ""
-    configuration.write_text(f"""
-{user} daemon off; master_process off; pid {world.directory}/origins.pid; error_log stderr warn;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off; {temporary}
-  {servers}
-  server {{ listen 127.0.0.1:3999; location / {{ return 200 "up"; }} }}
-}}
-""")
-    process = world.start("origins", ["nginx", "-e", "stderr", "-p", world.directory, "-c", configuration], world.home)
-    process.expected_end = True
-    wait_until(lambda: world.home.run("curl", "-s", "http://127.0.0.1:3999/", check=False).returncode == 0, "nginx answers")
-    return process
+    """nginx in the agent's namespace with these server blocks."""
+    return world.serve_http("origins", f"""{servers}
+  server {{ listen 127.0.0.1:3999; location / {{ return 200 "up"; }} }}""", probe=3999)
 
 
 def tls_server(port, pem, key, text="hello over TLS", more=""):

@@ -155,17 +155,10 @@ table ip filter {
         www = self.directory / "www"
         (www / "put").mkdir(parents=True, exist_ok=True)
         (www / "small").write_bytes(b"s" * 1024)
-        for path in (self.directory, www, www / "put"):
+        for path in (www, www / "put"):
             path.chmod(0o755)
-        temporary = " ".join(f"{kind}_temp_path {self.directory}/nginx-tmp;"
-                             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        configuration = self.directory / "nginx.conf"
-        user = "user root;" if os.geteuid() == 0 else ""
-        configuration.write_text(f"""
-{user} daemon off; master_process off; pid {self.directory}/nginx.pid; error_log stderr warn;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; {temporary} client_max_body_size 0; default_type application/octet-stream; sendfile on;
+        nginx = self.serve_http("nginx", f"""
+  client_max_body_size 0; default_type application/octet-stream; sendfile on;
   ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {pem}; ssl_certificate_key {key};
   keepalive_requests 100000;
   server {{
@@ -174,13 +167,28 @@ http {{
     location = / {{ return 200 "hello from the origin\\n"; }}
     location = /whoami {{ return 200 "proxy=$proxy_protocol_addr:$proxy_protocol_port peer=$remote_addr host=$host\\n"; }}
     location /put/ {{ dav_methods PUT; }}
-  }}
+  }}""", probe=3000)
+        nginx.www = www
+        return nginx
+
+    def serve_http(self, name, http, probe):
+        """nginx at home with this content of its http block, once it answers on the port `probe`."""
+        self.directory.chmod(0o755)
+        temporary = " ".join(f"{kind}_temp_path {self.directory}/nginx-tmp;"
+                             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        configuration = self.directory / f"{name}.conf"
+        user = "user root;" if os.geteuid() == 0 else ""
+        configuration.write_text(f"""
+{user} daemon off; master_process off; pid {self.directory}/{name}.pid; error_log stderr warn;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; {temporary}
+  {http}
 }}
 """)
-        nginx = self.start("nginx", ["nginx", "-e", "stderr", "-p", self.directory, "-c", configuration], self.home)
+        nginx = self.start(name, ["nginx", "-e", "stderr", "-p", self.directory, "-c", configuration], self.home)
         nginx.expected_end = True  # the tests end it at will
-        wait_until(lambda: self.home.run("curl", "-s", "http://127.0.0.1:3000/", check=False).returncode == 0, "nginx answers")
-        nginx.www = www
+        wait_until(lambda: self.home.run("curl", "-s", f"http://127.0.0.1:{probe}/", check=False).returncode == 0, f"{name} answers")
         return nginx
 
     # --- the public client
