@@ -39,7 +39,7 @@ class ChallengedHost {
   uint16_t http_port() const { return http_listener_->local_addr().port(); }
   uint16_t tls_port() const { return tls_listener_->local_addr().port(); }
   std::string name_server() const { return dns_.address(); }
-  // Nobody answers over HTTP from here on.
+  // No HTTP request is answered from here on.
   void close_http() { http_listener_->close(); }
   Solver& solver() { return solver_; }
 

@@ -73,7 +73,7 @@ class CaTrustCommand final : public Command {
         "5E:2B:6B:4A:1B:8C:2F:6D:33:0B:4E:9A:77:AF:0C:51:D4:E2:90:8B:16:3C:A5:F7:28:69:BD:01:CE:43:7F:98",
         "CULVERT_CA_FINGERPRINT", fingerprint_);
     fingerprint.details =
-        "`culvert ca serve` prints it. Whoever is between here and the URL can send another root: "
+        "`culvert ca serve` prints it. A host between here and the URL can send another root: "
         "without it, compare what is shown before you agree.";
     fingerprint.apply = [this](std::string_view text) -> Result<> {
       auto digest = tls::parse_fingerprint(text);
