@@ -13,49 +13,27 @@ namespace {
 constexpr uint8_t kLongHeader = 0x80;
 constexpr size_t kIdSize = 8;
 
-void put_u16(Bytes& out, size_t value) {
-  out.push_back(static_cast<uint8_t>(value >> 8));
-  out.push_back(static_cast<uint8_t>(value));
-}
-
-void put_address(Bytes& out, const SocketAddr& address) {
+void put_address(ByteWriter& out, const SocketAddr& address) {
   const ByteView ip = address.ip();
-  out.push_back(static_cast<uint8_t>(ip.size()));
-  out.insert(out.end(), ip.begin(), ip.end());
-  put_u16(out, address.port());
+  out.u8(static_cast<uint8_t>(ip.size()));
+  out.bytes(ip);
+  out.u16(address.port());
 }
 
-// Takes the front of what is left; empty when there is too little.
-ByteView take(ByteView& rest, size_t size) {
-  if (rest.size() < size) {
-    rest = {};
-    return {};
-  }
-  const ByteView front = rest.first(size);
-  rest = rest.subspan(size);
-  return front;
+template <size_t N>
+std::array<uint8_t, N> array_of(ByteView bytes) {
+  std::array<uint8_t, N> out;
+  std::ranges::copy(bytes, out.begin());
+  return out;
 }
 
-std::optional<uint16_t> take_u16(ByteView& rest) {
-  const ByteView bytes = take(rest, 2);
-  if (bytes.empty()) return std::nullopt;
-  return static_cast<uint16_t>(bytes[0] << 8 | bytes[1]);
-}
-
-std::optional<SocketAddr> take_address(ByteView& rest) {
-  const ByteView size = take(rest, 1);
-  if (size.empty() || (size[0] != 4 && size[0] != 16)) return std::nullopt;
-  const ByteView ip = take(rest, size[0]);
-  const auto port = take_u16(rest);
-  if (ip.empty() || !port) return std::nullopt;
-  if (ip.size() == 4) {
-    std::array<uint8_t, 4> v4;
-    std::ranges::copy(ip, v4.begin());
-    return SocketAddr::v4(v4, *port);
-  }
-  std::array<uint8_t, 16> v6;
-  std::ranges::copy(ip, v6.begin());
-  return SocketAddr::v6(v6, *port);
+std::optional<SocketAddr> take_address(ByteReader& in) {
+  const auto size = in.u8();
+  if (!size || (*size != 4 && *size != 16)) return std::nullopt;
+  const auto ip = in.take(*size);
+  const auto port = in.u16();
+  if (!ip || !port) return std::nullopt;
+  return *size == 4 ? SocketAddr::v4(array_of<4>(*ip), *port) : SocketAddr::v6(array_of<16>(*ip), *port);
 }
 
 }  // namespace
@@ -69,27 +47,26 @@ std::optional<uint8_t> generation_of(ByteView datagram) {
 }
 
 Bytes encode_relay_header(const RelayedBatch& batch) {
-  Bytes out;
-  out.reserve(kMaxRelayedHeader);
+  ByteWriter out;
   put_address(out, batch.remote);
   put_address(out, batch.local);
-  out.push_back(batch.ecn);
-  put_u16(out, batch.segment_size);
-  return out;
+  out.u8(batch.ecn);
+  out.u16(static_cast<uint16_t>(batch.segment_size));
+  return out.take();
 }
 
 Result<RelayedBatch> decode_relayed(ByteView message) {
-  ByteView rest = message;
-  const auto remote = take_address(rest);
+  ByteReader in(message);
+  const auto remote = take_address(in);
   if (!remote) return fail(ErrorCode::kInvalid, "relayed datagrams: no remote address");
-  const auto local = take_address(rest);
+  const auto local = take_address(in);
   if (!local) return fail(ErrorCode::kInvalid, "relayed datagrams: no local address");
-  const ByteView ecn = take(rest, 1);
-  const auto segment_size = take_u16(rest);
-  if (ecn.empty() || ecn[0] > 3 || !segment_size || *segment_size == 0)
+  const auto ecn = in.u8();
+  const auto segment_size = in.u16();
+  if (!ecn || *ecn > 3 || !segment_size || *segment_size == 0)
     return fail(ErrorCode::kInvalid, "relayed datagrams: no ECN bits or no size");
-  if (rest.empty()) return fail(ErrorCode::kInvalid, "relayed datagrams: there are none");
-  return RelayedBatch{rest, *segment_size, *remote, *local, ecn[0]};
+  if (in.empty()) return fail(ErrorCode::kInvalid, "relayed datagrams: there are none");
+  return RelayedBatch{in.rest(), *segment_size, *remote, *local, *ecn};
 }
 
 void for_each_datagram(const RelayedBatch& batch, const std::function<void(const ReceivedDatagram&)>& each) {
