@@ -281,13 +281,19 @@ Manager::Totals Manager::totals() const {
   Totals totals{.counters = counters_, .issuer = issuer_.counters(), .held = schedule_.budget_waits()};
   const UnixTime now = loop_.unix_now();
   for (const Status& status : statuses()) {
-    const auto& validity = status.schedule.validity;
-    ++(!validity ? totals.missing : now < validity->not_after ? totals.valid : totals.expired);
-    if (!validity) continue;
-    const std::chrono::seconds left = validity->not_after - now;
-    totals.least_left = std::min(totals.least_left.value_or(left), left);
+    if (const auto& validity = status.schedule.validity) {
+      totals.count(*validity, now);
+    } else {
+      ++totals.missing;
+    }
   }
   return totals;
+}
+
+void Manager::Totals::count(const Validity& validity, UnixTime now) {
+  const std::chrono::seconds left = validity.not_after - now;
+  ++(left > std::chrono::seconds::zero() ? valid : expired);
+  least_left = std::min(least_left.value_or(left), left);
 }
 
 void report(const Manager::Totals& totals, Metrics& metrics) {

@@ -74,6 +74,9 @@ class Manager {
     // Names by their certificates.
     uint64_t valid = 0, expired = 0, missing = 0;
     std::optional<std::chrono::seconds> least_left = std::nullopt;  // of all certificates
+
+    // One more certificate.
+    void count(const Validity& validity, UnixTime now);
   };
   Totals totals() const;
   const ManagerCounters& counters() const { return counters_; }

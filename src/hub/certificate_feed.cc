@@ -7,9 +7,6 @@ namespace culvert::hub {
 namespace {
 
 std::string key_of(const std::string& certificate) { return "certificate " + certificate; }
-std::string key_of(const hubapi::EdgeChallenge& challenge) {
-  return fmt::format("{} {} {}", challenge.type, challenge.name, challenge.token);
-}
 
 // Of the JSON, where line ends are escaped.
 size_t size_of(const hubapi::EdgeCertificate& certificate) {

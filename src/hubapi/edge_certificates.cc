@@ -63,6 +63,10 @@ Result<> read_certificates(const json::array& array, std::vector<EdgeCertificate
 
 }  // namespace
 
+std::string key_of(const EdgeChallenge& challenge) {
+  return fmt::format("{} {} {}", challenge.type, challenge.name, challenge.token);
+}
+
 std::string encode(const CertificateRequest& request) {
   return json::serialize(json::object{{"epoch", request.epoch},
                                       {"version", request.version},

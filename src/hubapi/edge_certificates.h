@@ -37,6 +37,8 @@ struct EdgeChallenge {
   std::string key_authorization;
   bool operator==(const EdgeChallenge&) const = default;
 };
+// No two challenges that are pending have the same.
+std::string key_of(const EdgeChallenge& challenge);
 
 // Nothing is in it twice.
 struct CertificateUpdate {

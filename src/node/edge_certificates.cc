@@ -19,10 +19,6 @@ constexpr Duration kRefusedPause = std::chrono::seconds(30);
 constexpr size_t kKeptAtOnce = 8;
 constexpr Duration kKeepPause = std::chrono::milliseconds(1);
 
-std::string key_of(const hubapi::EdgeChallenge& challenge) {
-  return fmt::format("{} {} {}", challenge.type, challenge.name, challenge.token);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<EdgeCertificates>> EdgeCertificates::open(net::EventLoop& loop, Parts parts) {
@@ -219,11 +215,7 @@ std::vector<std::string> EdgeCertificates::faults() const {
 acme::Manager::Totals EdgeCertificates::totals() const {
   acme::Manager::Totals totals;
   const UnixTime now = loop_.unix_now();
-  for (const auto& [name, held] : held_) {
-    const std::chrono::seconds left = held.validity.not_after - now;
-    ++(left > std::chrono::seconds::zero() ? totals.valid : totals.expired);
-    totals.least_left = std::min(totals.least_left.value_or(left), left);
-  }
+  for (const auto& [name, held] : held_) totals.count(held.validity, now);
   return totals;
 }
 

@@ -288,11 +288,7 @@ acme::Manager::Totals HubCertificates::totals() const {
   totals.valid = totals.expired = 0;
   totals.least_left.reset();
   const UnixTime now = loop_.unix_now();
-  for (const auto& [name, served] : served_) {
-    const std::chrono::seconds left = served.validity.not_after - now;
-    ++(left > std::chrono::seconds::zero() ? totals.valid : totals.expired);
-    totals.least_left = std::min(totals.least_left.value_or(left), left);
-  }
+  for (const auto& [name, served] : served_) totals.count(served.validity, now);
   // Without a CA nothing is missing.
   totals.missing = parts_.manager ? names_.size() - served_.size() : 0;
   return totals;
