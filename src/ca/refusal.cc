@@ -37,7 +37,7 @@ http::Response to_response(const Refusal& refusal) {
   json::object document = document_of(problem, refusal.status);
   // A client that chose another one chooses again (RFC 8555, 6.2).
   if (refusal.type == acme::ProblemType::kBadSignatureAlgorithm)
-    document["algorithms"] = json::array{"ES256", "RS256", "EdDSA"};
+    document["algorithms"] = json::array(kSignatureAlgorithms.begin(), kSignatureAlgorithms.end());
   http::Response out{.status = refusal.status, .headers = refusal.headers, .body = json::serialize(document)};
   out.headers.add("Content-Type", "application/problem+json");
   return out;

@@ -1,6 +1,8 @@
 #pragma once
+#include <array>
 #include <expected>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "acme/problem.h"
@@ -10,6 +12,9 @@
 // What a client is told instead of what it asked for: problem documents (RFC 7807) with the types of RFC
 // 8555, 6.7.
 namespace culvert::ca {
+
+// Of JWS, in which requests may be signed.
+inline constexpr std::array<std::string_view, 3> kSignatureAlgorithms = {"ES256", "RS256", "EdDSA"};
 
 struct Refusal {
   int status;

@@ -15,8 +15,6 @@ namespace {
 namespace json = boost::json;
 using acme::ProblemType;
 
-constexpr std::array<std::string_view, 3> kAlgorithms = {"ES256", "RS256", "EdDSA"};
-
 struct Parts {
   json::object header;
   std::string payload;
@@ -63,10 +61,10 @@ Outcome<SignedRequest> parse_signed_request(std::string_view body) {
                     .signed_part = std::move(parts->signed_part),
                     .signature = std::move(parts->signature)};
   if (reader.error()) return malformed("{}", reader.error()->message);
-  if (std::ranges::find(kAlgorithms, out.algorithm) == kAlgorithms.end()) {
+  if (std::ranges::find(kSignatureAlgorithms, out.algorithm) == kSignatureAlgorithms.end()) {
     return refuse(400, ProblemType::kBadSignatureAlgorithm,
                   "the signature algorithm {} is not accepted (expected {})", quoted(out.algorithm),
-                  fmt::join(kAlgorithms, ", "));
+                  fmt::join(kSignatureAlgorithms, ", "));
   }
   const json::value* key = parts->header.if_contains("jwk");
   if ((key == nullptr) == out.account_url.empty()) {
