@@ -346,7 +346,8 @@ void RunningNode::serving() {
   if (!draining_.empty()) (void)draining_.back().channel->send({encode(HandOverServing{}), {}});
   for (Draining& each : draining_) predecessors_.add(std::move(each));
   draining_.clear();
-  assembly_->set_route_watch([this](const route::Delta& changes) { predecessors_.tell(changes); });
+  if (predecessors_.size() > 0)
+    assembly_->set_route_watch([this](const route::Delta& changes) { predecessors_.tell(changes); });
   auto listening = hand_over_->listen(hand_over_socket_);
   if (!listening) log_warn("hand_over_impossible", "reason={}", culvert::quoted(listening.error().message));
   claim_timer_.after(kClaimTime, [this] {
@@ -367,7 +368,9 @@ void RunningNode::admit(HandOverPassed passed, Descriptor socket) {
 }
 
 void RunningNode::predecessors_changed() {
-  if (assembly_) assembly_->edge().set_predecessors(predecessors_.size());
+  if (!assembly_) return;
+  assembly_->edge().set_predecessors(predecessors_.size());
+  if (predecessors_.size() == 0) assembly_->set_route_watch(nullptr);  // which compares all routes at times
 }
 
 void RunningNode::hand_over_ended(bool is_handed_over) {
