@@ -52,6 +52,16 @@ TEST(RateLimit, CountsRefusals) {
   EXPECT_EQ(limit.take_refused(), 0u);
 }
 
+TEST(RateLimit, WithoutAnIntervalThereIsNoLimitAlsoWhenTimesComeOutOfOrder) {
+  RateLimit limit(1, Duration::zero());
+  for (const TimePoint now : {kStart, kStart + 1s, kStart, kStart - 1us, kStart + 2s}) {
+    EXPECT_TRUE(limit.would_allow(now));
+    EXPECT_TRUE(limit.allow(now));
+    EXPECT_TRUE(limit.is_rested(now));
+  }
+  EXPECT_EQ(limit.take_refused(), 0u);
+}
+
 TEST(RateLimit, ZeroBurstAllowsNothing) {
   RateLimit limit(0, 1s);
   EXPECT_FALSE(limit.allow(kStart));

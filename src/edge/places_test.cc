@@ -140,6 +140,19 @@ TEST_F(PlacesTest, ThePlacesOfAHolderShareItsBytes) {
   EXPECT_EQ(kept_[1].bytes().charge(1'000, now_), 0s);
 }
 
+// A worker whose loop read its clock a moment before another one comes behind it.
+TEST_F(PlacesTest, ATimeBeforeTheLastOneRefusesNobody) {
+  EXPECT_EQ(take("a", 1), 1);
+  now_ -= 1ms;
+  EXPECT_EQ(take("a", 1), 1);
+  EXPECT_EQ(take("b", 1), 1);
+  places_.set_limits({.all_per_second = 100, .each_per_second = 10});
+  now_ += 1h;
+  EXPECT_EQ(take("a", 1), 1);
+  now_ -= 1ms;
+  EXPECT_EQ(take("a", 1), 1);
+}
+
 TEST_F(PlacesTest, ThreadsMayTakeAndGiveBack) {
   places_.set_limits({.each = 3});
   std::vector<std::thread> threads;
