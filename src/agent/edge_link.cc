@@ -15,8 +15,10 @@ namespace {
 
 constexpr Duration kDialDeadline = std::chrono::seconds(10);
 constexpr Duration kWelcomeDeadline = std::chrono::seconds(10);
-// A tunnel that drains sooner is a failure like any other.
+// A tunnel that drains sooner may do so again and again.
 constexpr Duration kSteady = std::chrono::seconds(1);
+// Of the waits then: an edge that hands over to another process expects its agents, and clients wait for them.
+constexpr Duration kMoveCap = std::chrono::milliseconds(500);
 
 }  // namespace
 
@@ -24,6 +26,7 @@ net::Task<> EdgeLink::run() {
   Backoff backoff;
   RateLimit failure_lines(3, std::chrono::seconds(30));
   while (!agent_.lifetime.is_stopping() && is_named()) {
+    Duration cap = Backoff::kCap;
     auto dialled = co_await dial();
     joining_ = nullptr;
     if (agent_.lifetime.is_stopping()) {
@@ -36,7 +39,7 @@ net::Task<> EdgeLink::run() {
       const TunnelPtr tunnel = std::move(*dialled);
       co_await serve(tunnel);
       if (agent_.lifetime.is_stopping() || !is_named()) break;
-      // An edge that hands over to another process expects its agents at once.
+      if (tunnel->is_draining) cap = kMoveCap;
       if (tunnel->is_draining && agent_.loop.now() - began >= kSteady) backoff.reset();
       // A tunnel that did not last is a failure as well: an edge that welcomes and then closes must not be
       // hammered.
@@ -44,7 +47,7 @@ net::Task<> EdgeLink::run() {
     } else if (++agent_.counters.dials_failed; failure_lines.allow(agent_.loop.now())) {
       log_warn("edge_unreachable", "edge={} reason={}", edge_.short_text(), quoted(dialled.error().message));
     }
-    co_await agent_.lifetime.pause(backoff.next(agent_.random));
+    co_await agent_.lifetime.pause(backoff.next(agent_.random, cap));
     const bool goes_on = co_await agent_.leases.renew();
     if (!goes_on) break;
   }
