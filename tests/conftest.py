@@ -17,7 +17,7 @@ def pytest_runtest_makereport(item, call):
         return
     item.failed = True
     for fixture in getattr(item, "funcargs", {}).values():
-        for process in getattr(fixture, "processes", []):
+        for process in [*getattr(fixture, "processes", []), *getattr(fixture, "successors", [])]:
             for stream in ("log", "stdout"):
                 try:
                     text = getattr(process, stream)

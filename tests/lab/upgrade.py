@@ -16,8 +16,10 @@ from .world import BINARY, CLEAN_ENV
 class Successor:
     """The process that an upgrade left behind: no child of ours."""
 
-    def __init__(self, pid, log_path, output):
-        self.pid, self.log_path, self.output = pid, log_path, output
+    stdout = ""  # nobody reads it
+
+    def __init__(self, name, pid, log_path, output):
+        self.name, self.pid, self.log_path, self.output = name, pid, log_path, output
 
     @property
     def log(self):
@@ -51,8 +53,8 @@ def descriptors(pid):
 
 def run_upgrade(world, node, *extra, env=None, namespace=None):
     """(exit status, what it and its successor said, pid of the successor) of an upgrade of `node` with its own arguments."""
-    number = world.upgrades = getattr(world, "upgrades", 0) + 1
-    log_path = world.directory / f"upgrade-{number}.err"
+    name = f"upgrade-{len(world.successors) + 1}"
+    log_path = world.directory / f"{name}.err"
     start = next(i for i, word in enumerate(node.argv) if word == str(BINARY))
     argv = [str(BINARY), node.argv[start + 1], "--upgrade", *node.argv[start + 2:], *map(str, extra)]
     # The successor keeps it: a pipe would have no end.
@@ -62,7 +64,8 @@ def run_upgrade(world, node, *extra, env=None, namespace=None):
     said = log_path.read_text(errors="replace")
     started = re.search(r"starts as process (\d+)", said)
     pid = int(started.group(1)) if started else None
-    successor = Successor(pid, log_path, said)
+    successor = Successor(name, pid, log_path, said)
+    world.successors.append(successor)
     if pid:
         world.cleanups.append(successor.kill)
     return done.returncode, said, successor

@@ -30,7 +30,7 @@ class Laboratory:
 
     def __init__(self, *names):
         self.directory = Path(tempfile.mkdtemp(prefix="culvert-lab-"))
-        self.processes, self.cleanups = [], []
+        self.processes, self.successors, self.cleanups = [], [], []  # of successors: lab.upgrade
         self.namespaces = [Namespace(name) for name in names]
 
     def start(self, name, argv, namespace, env=None):
