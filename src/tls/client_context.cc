@@ -112,9 +112,7 @@ ClientContextPtr make_client_context(const ClientOptions& options) {
   if (options.roots) {
     SSL_CTX_set1_cert_store(raw, options.roots->store());
   } else if (!options.is_insecure) {
-    // Only the places are noted: a certificate is read when a server's issuer asks for it.
-    CHECK(SSL_CTX_set_default_verify_paths(raw) == 1);
-    ERR_clear_error();  // no file there
+    add_system_roots(SSL_CTX_get_cert_store(raw));
   }
   if (options.credentials) show(raw, *options.credentials);
   const std::vector<uint8_t> alpn = alpn_wire(options.alpn);

@@ -213,7 +213,7 @@ net::Task<Result<std::unique_ptr<net::ByteStream>>> connect(std::unique_ptr<net:
     pin = Pin{.expected = *trust.pinned_key, .found = {}};
     SSL_CTX_set_cert_verify_callback(context.get(), verify_pin, &*pin);
   } else {
-    if (trust.system_roots) CHECK(SSL_CTX_set_default_verify_paths(context.get()) == 1);
+    if (trust.system_roots) add_system_roots(SSL_CTX_get_cert_store(context.get()));
     if (!trust.system_roots || !trust.root_pem.empty()) {
       auto added = add_roots(SSL_CTX_get_cert_store(context.get()), trust.root_pem);
       if (!added) co_return std::unexpected(std::move(added.error()));

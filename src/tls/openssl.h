@@ -106,6 +106,11 @@ int no_password(char*, int, int, void*);
 Result<std::vector<X509Ptr>> parse_certificates(const std::string& pem);
 // kInvalid: not an unencrypted PEM key; the message begins with "is not".
 Result<PkeyPtr> parse_private_key(const SecretString& pem);
+// Adds the certificates that the system trusts: those of its file, which is read again only when it has
+// changed, because that takes longer than a handshake; and the place of its directory, where OpenSSL looks
+// for an issuer when it meets one. Both are where SSL_CERT_FILE and SSL_CERT_DIR say, or OpenSSL's defaults.
+// What is missing or broken is left out. Thread-safe.
+void add_system_roots(X509_STORE* store);
 // "2026-11-26 18:00:00 UTC"
 std::string time_text(const ASN1_TIME* time);
 Result<UnixTime> unix_time_of(const ASN1_TIME* time);

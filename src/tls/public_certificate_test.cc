@@ -3,6 +3,9 @@
 #include <openssl/pem.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
 
 #include "tls/csr_fixture.h"
 #include "tls/tls_fixture.h"
@@ -135,6 +138,32 @@ TEST(ClientTrust, RootsOfTheSystemDoNotKnowOurs) {
   EXPECT_EQ(refused.client.error().code, ErrorCode::kUnauthorized);
   const ClientTrust both{.pinned_key = {}, .root_pem = ca->certificate_pem(), .system_roots = true};
   EXPECT_TRUE(shake(loop, ca->issue("a.test", unix_now()).value(), "a.test", both).client);
+}
+
+TEST(ClientTrust, FollowsTheFileOfTheSystem) {
+  net::EventLoop loop;
+  const std::string path = ::testing::TempDir() + "culvert-system-roots.pem";
+  const auto write = [&](const std::string& pem) {
+    std::ofstream(path, std::ios::trunc) << pem;
+    ::setenv("SSL_CERT_FILE", path.c_str(), 1);
+  };
+  const ClientTrust system{.pinned_key = {}, .root_pem = {}, .system_roots = true};
+  const auto ca = new_ca(), other = new_ca();
+  const auto trusts = [&](const InternalCa& issuer) {
+    return shake(loop, issuer.issue("a.test", unix_now()).value(), "a.test", system).client.has_value();
+  };
+  std::remove(path.c_str());
+  ::setenv("SSL_CERT_FILE", path.c_str(), 1);
+  EXPECT_FALSE(trusts(*ca));
+  write("no certificate\n" + ca->certificate_pem());
+  EXPECT_TRUE(trusts(*ca));
+  EXPECT_TRUE(trusts(*ca));
+  EXPECT_FALSE(trusts(*other));
+  write("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" + other->certificate_pem());
+  EXPECT_TRUE(trusts(*other));
+  EXPECT_FALSE(trusts(*ca));
+  ::unsetenv("SSL_CERT_FILE");
+  std::remove(path.c_str());
 }
 
 // As a CA looks at it: RFC 8737, 3.

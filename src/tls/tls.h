@@ -102,8 +102,8 @@ struct ClientTrust {
   std::optional<PublicKey> pinned_key;
   // Otherwise: the chain must end in these PEM roots, or in those of the system, and cover `server_name`.
   std::string root_pem;
-  // The roots that OpenSSL finds (on Debian /etc/ssl/certs, or where SSL_CERT_FILE and SSL_CERT_DIR say).
-  // They are read from disk during the handshake.
+  // The roots that OpenSSL finds (on Debian /etc/ssl/certs, or where SSL_CERT_FILE and SSL_CERT_DIR say), as
+  // they are at the time of the handshake.
   bool system_roots = false;
 };
 
