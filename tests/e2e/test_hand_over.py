@@ -1,4 +1,5 @@
 """`culvert node --upgrade`: a new process takes over, and nobody notices."""
+import asyncio
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import time
 from contextlib import ExitStack, contextmanager
 
 import pytest
+import websockets
 from lab import wire
 from lab.process import PATIENCE, wait_until
 from lab.upgrade import FalseSuccessor, descriptors, hello, run_upgrade, upgrade
@@ -73,7 +75,7 @@ def echo(world):
 
 
 def held_connection(world):
-    """A public connection that stays, as a WebSocket does."""
+    """A public connection that stays."""
     connection = wire.connect(world.client)
     connection.sendall(wire.hello_record(RAW))
     assert wire.receive_exactly(connection, 5) == b"hello"
@@ -94,6 +96,54 @@ def check_echo(connections):
         connection.sendall(b"%08d" % number)
     for number, connection in enumerate(connections):
         assert wire.receive_exactly(connection, 8) == b"%08d" % number
+
+
+class WebSockets:
+    """So many of them that stay, at an origin that echoes, all in one thread."""
+
+    HOST, PORT = "ws.w.example.test", 5002
+
+    def __init__(self, world, count):
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        self.connections, self.server = [], None
+        with world.home.entered():
+            listener = socket.create_server(("127.0.0.1", self.PORT), backlog=1024)
+        self.run(self.listen(listener))
+        for _ in range(count):
+            self.run(self.connect(wire.connect(world.client)))
+
+    def run(self, work):
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60 * PATIENCE)
+
+    async def listen(self, listener):
+        async def echo(connection):
+            async for message in connection:
+                await connection.send(message)
+        self.server = await websockets.serve(echo, sock=listener, ping_interval=None)
+
+    async def connect(self, sock):
+        self.connections.append(await websockets.connect(
+            f"wss://{self.HOST}/", sock=sock, ssl=wire.insecure_context(), server_hostname=self.HOST, ping_interval=None))
+
+    async def echo(self):
+        for number, connection in enumerate(self.connections):
+            await connection.send(f"message {number}")
+        for number, connection in enumerate(self.connections):
+            assert await connection.recv() == f"message {number}"
+
+    def check(self):
+        self.run(self.echo())
+
+    def close(self):
+        async def end():
+            await asyncio.gather(*(each.close() for each in self.connections))
+            self.server.close()
+            await self.server.wait_closed()
+        self.run(end())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
 
 
 class Load:
@@ -457,11 +507,11 @@ def test_udp_flows_go_on_in_the_new_process(world):
     client.close()
 
 
-def test_two_hundred_held_connections_outlive_route_changes_certificates_and_ten_upgrades(world, echo):
+def test_two_hundred_websockets_outlive_route_changes_certificates_and_ten_upgrades(world, echo):
     world.nginx()
     node = world.node(hello_timeout="10s")
-    token = world.invite(node, hostnames=f"{HOST},{RAW},*.many.example.test,*.more.example.test")
-    world.agent(token, *services()[:2], ready=False)
+    token = world.invite(node, hostnames=f"{HOST},{RAW},{WebSockets.HOST},*.many.example.test,*.more.example.test")
+    world.agent(token, *services()[:2], terminate(WebSockets.PORT, host=WebSockets.HOST), ready=False)
     wait_until(lambda: world.status() == "200", "it serves")
     names = [[f"n{number}.{base}.example.test" for number in range(20)] for base in ("many", "more")]
     declared = world.directory / "changing.toml"
@@ -474,8 +524,8 @@ def test_two_hundred_held_connections_outlive_route_changes_certificates_and_ten
     declared.chmod(0o600)
     changing = world.start("changing", [BINARY, "agent", "--config", declared], world.home, env={"CULVERT_TOKEN": token})
     changing.wait_for(r"event=lease_granted")
-    held = [held_connection(world) for _ in range(200)]
-    check_echo(held)
+    held = [held_connection(world) for _ in range(20)]
+    sockets = WebSockets(world, 200)
     certificates = set()
     with Load(world, threads=2, pause=0.05, hosts=((HOST, "/"),)) as load:
         for turn in range(1, 31):
@@ -493,9 +543,12 @@ def test_two_hundred_held_connections_outlive_route_changes_certificates_and_ten
             if turn % 3 == 0:
                 upgrade(world, node)
                 check_echo(held)
+                sockets.check()
     check_echo(held)
+    sockets.check()
     assert not load.errors, f"{len(load.errors)} of {load.served}: {load.errors[:5]}"
     assert len(certificates) >= 100, len(certificates)
+    sockets.close()
     for connection in held:
         connection.close()
     assert node.wait() == 0
