@@ -1,4 +1,5 @@
 """UDP ports of services: what clients see of them, large datagrams, real peers, floods and losses."""
+import os
 import shutil
 import socket
 import subprocess
@@ -105,6 +106,61 @@ remote-control:
     assert dig("www.example.test", "A") == "192.0.2.7"
     assert len(dig("+bufsize=512", "large.example.test", "TXT").splitlines()) == 3, "truncated, and then over TCP"
     assert len(dig("+bufsize=4096", "+notcp", "+ignore", "large.example.test", "TXT").splitlines()) == 3
+
+
+def wireguard(world, name, namespace, address, key, *peer):
+    """One end of a tunnel of WireGuard."""
+    process = world.start(name, ["wireguard-go", "-f", name], namespace)
+    process.expected_end = True
+
+    def is_configured():
+        with namespace.entered():
+            return subprocess.run(["wg", "set", name, "private-key", key, *peer], capture_output=True).returncode == 0
+    wait_until(is_configured, f"{name} is configured")
+    namespace.ip(f"address add {address} dev {name}")
+    namespace.ip(f"link set {name} mtu 1280 up")
+
+
+@pytest.fixture
+def wireguard_sockets():
+    """The place of its control sockets, which have the names of interfaces, is this test's own."""
+    place = "/run/wireguard"
+    try:
+        os.makedirs(place, mode=0o700, exist_ok=True)
+    except OSError as error:
+        pytest.skip(f"wireguard-go has no place for its control sockets: {error}")
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
+    yield
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.skipif(not os.access("/dev/net/tun", os.R_OK | os.W_OK), reason="there is no /dev/net/tun here")
+@pytest.mark.usefixtures("wireguard_sockets")
+def test_wireguard_at_a_udp_port(world):
+    keys = {}
+    for name in ("wghome", "wgaway"):
+        path = world.directory / f"{name}.key"
+        path.touch(0o600)
+        path.write_bytes(subprocess.run(["wg", "genkey"], check=True, capture_output=True).stdout)
+        public = subprocess.run(["wg", "pubkey"], check=True, capture_output=True, input=path.read_bytes()).stdout
+        keys[name] = path, public.decode().strip()
+    node = world.node()
+    world.agent(world.invite(node), udp_service("wireguard", 51820, listen_port=51820))
+    wireguard(world, "wghome", world.home, "10.99.0.1/24", keys["wghome"][0], "listen-port", "51820",
+              "peer", keys["wgaway"][1], "allowed-ips", "10.99.0.2/32")
+    wireguard(world, "wgaway", world.client, "10.99.0.2/24", keys["wgaway"][0],
+              "peer", keys["wghome"][1], "allowed-ips", "10.99.0.1/32", "endpoint", f"{NODE_IP}:51820")
+    files = world.directory / "files"
+    files.mkdir()
+    (files / "large").write_bytes(os.urandom(4 << 20))
+    origin = world.start("origin", [sys.executable, "-m", "http.server", "8000", "--bind", "10.99.0.1", "--directory", files], world.home)
+    origin.expected_end = True
+
+    def fetched():
+        with world.client.entered():
+            return subprocess.run(["curl", "--silent", "--noproxy", "*", "--max-time", f"{30 * PATIENCE:g}", "http://10.99.0.1:8000/large"],
+                                  capture_output=True).stdout
+    wait_until(lambda: fetched() == (files / "large").read_bytes(), "a file comes through WireGuard", 60)
 
 
 def test_a_quic_tunnel_inside_a_udp_port(world):
