@@ -126,11 +126,11 @@ Result<> NodeCommand::run() {
   net::TaskGroup signals(signal_loop);
   signals.spawn(obey_signals(signal_loop, **node, [this] { reload_at_signal(); }));
   std::thread signal_thread([&signal_loop] { signal_loop.run(); });
-  (*node)->run();
+  auto served = (*node)->run();
   signal_loop.stop();
   signal_thread.join();
   node_ = nullptr;
-  return {};
+  return served;
 }
 
 Result<ReloadReport> NodeCommand::reload() {

@@ -173,6 +173,10 @@ Result<> MessageChannel::send(const ChannelMessage& message) {
   return fail(ErrorCode::kClosed, "cannot send to the other process: {}", std::strerror(errno));
 }
 
+void MessageChannel::refuse_more() {
+  if (impl_->socket.is_open()) (void)::shutdown(impl_->socket.fd(), SHUT_RD);
+}
+
 Result<Descriptor> MessageChannel::duplicate() const {
   Descriptor copy(::fcntl(impl_->socket.fd(), F_DUPFD_CLOEXEC, 0));
   if (!copy) return fail(ErrorCode::kIo, "cannot duplicate a socket: {}", std::strerror(errno));

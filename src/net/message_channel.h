@@ -34,6 +34,8 @@ class MessageChannel {
   Task<Result<ChannelMessage>> receive(TimePoint deadline);
   // Never waits. kClosed; kLimit: the other end does not read. CHECKs the sizes.
   Result<> send(const ChannelMessage& message);
+  // What the other end sends from now on fails there; what it has sent is received as before.
+  void refuse_more();
   // For another process; kIo.
   Result<Descriptor> duplicate() const;
   void close();

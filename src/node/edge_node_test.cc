@@ -16,7 +16,7 @@ using namespace testing;
 class RunningThread {
  public:
   explicit RunningThread(std::unique_ptr<Node> node)
-      : node_(std::move(node)), thread_([this] { node_->run(); }) {}
+      : node_(std::move(node)), thread_([this] { EXPECT_TRUE(node_->run()); }) {}
   ~RunningThread() {
     node_->stop();
     node_->stop();

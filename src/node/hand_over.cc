@@ -141,6 +141,12 @@ net::Task<Result<>> HandOver::release(std::shared_ptr<net::MessageChannel> chann
   auto sent = co_await send_sockets(channel, deadline);
   if (!sent) co_return sent;
   auto serving = co_await receive(channel, deadline);
+  if (!serving && serving.error().code == ErrorCode::kTimeout) {
+    // From here on the new process cannot say any more that it serves, and then it does not.
+    channel->refuse_more();
+    auto last = co_await receive(channel, loop_.now());
+    if (last) serving = std::move(last);
+  }
   if (!serving) co_return std::unexpected(serving.error());
   if (!std::holds_alternative<HandOverServing>(*serving))
     co_return fail(ErrorCode::kInvalid, "the new process has sent a message that was not due");

@@ -83,7 +83,7 @@ TEST_F(NodeMetrics, AreServedWhereAskedFor) {
   with_metrics.ops.listen = SocketAddr::v4({127, 0, 0, 1}, 0);
   auto node = Node::start(with_metrics).value();
   const SocketAddr address = node->metrics_addr().value();
-  std::thread runs([&] { node->run(); });
+  std::thread runs([&] { EXPECT_TRUE(node->run()); });
   EXPECT_EQ(get(address, "/healthz").body, "ok\n");
   EXPECT_EQ(get(address, "/readyz").body, "ok\n");
   const std::string text = get(address, "/metrics").body;

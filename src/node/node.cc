@@ -83,7 +83,7 @@ class RunningNode final : public Node {
   // Gets the locks and the sockets of the process before this one.
   Result<> take_over(const Config& config, const DataDir& files);
   Result<> open(Config config, const SecretKey& key, const DataDir& files);
-  void run() override;
+  Result<> run() override;
   void stop() override;
 
   void reconfigure(const Config& wanted) override {
@@ -110,6 +110,7 @@ class RunningNode final : public Node {
   net::Task<> finish();
   HandOverHello hello(const Config& config) const;
   void prepare_hand_over(const Config& config, const DataDir& files);
+  Result<> tell_predecessor();
   void serving();
   void admit(HandOverPassed passed, Descriptor socket);
   void predecessors_changed();
@@ -293,12 +294,25 @@ net::Task<std::string> RunningNode::edge_status() {
   co_return to_json(status);
 }
 
-void RunningNode::run() {
+Result<> RunningNode::run() {
+  if (auto told = tell_predecessor(); !told) return told;
   assembly_->start([this] { tasks_.spawn(finish()); });
   serving();
   loop_.run_until_stopped();
   assembly_->edge().join();
   log_info("node_stopped", "id={}", id_.short_text());
+  return {};
+}
+
+// Before this one serves: the process before it serves again once it has waited for too long, and hears
+// nothing more then.
+Result<> RunningNode::tell_predecessor() {
+  if (draining_.empty()) return {};
+  auto told = draining_.back().channel->send({encode(HandOverServing{}), {}});
+  if (told) return told;
+  return fail(told.error().code,
+              "the running node serves again, because this process did not serve in time or it has ended: {}",
+              told.error().message);
 }
 
 void RunningNode::stop() {
@@ -340,10 +354,8 @@ void RunningNode::prepare_hand_over(const Config& config, const DataDir& files) 
   hand_over_socket_ = files.hand_over_socket();
 }
 
-// The loops of the workers run, and the process before this one waits to hear so.
 void RunningNode::serving() {
   for (const FileLock& lock : locks_) lock.name_owner();
-  if (!draining_.empty()) (void)draining_.back().channel->send({encode(HandOverServing{}), {}});
   for (Draining& each : draining_) predecessors_.add(std::move(each));
   draining_.clear();
   if (predecessors_.size() > 0)

@@ -71,8 +71,9 @@ class Node {
   virtual ~Node() = default;
 
   // Serves on the calling thread and the workers' until stop(). stop() may be called from any thread; a
-  // second call skips the drain.
-  virtual void run() = 0;
+  // second call skips the drain. Errors: the process before this one has taken its work back or ended, and
+  // this one has not served.
+  virtual Result<> run() = 0;
   virtual void stop() = 0;
 
   // Takes over what may change while it runs (Setting::may_change); on the thread that runs it.

@@ -21,7 +21,7 @@ class RunningNodeTest : public NodeTest {
 
   void start(Config with) {
     node_ = Node::start(std::move(with)).value();
-    thread_ = std::thread([this] { node_->run(); });
+    thread_ = std::thread([this] { EXPECT_TRUE(node_->run()); });
     local_ = find_local_node(directory_).value();
     std::vector<hubapi::HubUrl> urls;
     for (const std::string& url : local_->hub_urls) urls.push_back(hubapi::parse_hub_url(url).value());
@@ -221,7 +221,7 @@ TEST_F(RunningNodeTest, TheHubsPublicNameIsCoveredByTheInternalRoot) {
   auto node = Node::start(std::move(named));
   ASSERT_TRUE(node) << node.error().message;
   node_ = std::move(*node);
-  thread_ = std::thread([this] { node_->run(); });
+  thread_ = std::thread([this] { EXPECT_TRUE(node_->run()); });
   auto answer = get("hub.example");
   ASSERT_TRUE(answer) << answer.error().message;
   EXPECT_TRUE(answer->starts_with("HTTP/1.1 200")) << *answer;
@@ -258,7 +258,7 @@ TEST_F(RunningNodeTest, StopEndsEvenWithUnauthenticatedClientsInTheDoor) {
 TEST_F(RunningNodeTest, StopBeforeRunIsNotForgotten) {
   node_ = Node::start(config()).value();
   node_->stop();
-  thread_ = std::thread([this] { node_->run(); });
+  thread_ = std::thread([this] { EXPECT_TRUE(node_->run()); });
   thread_.join();
 }
 }  // namespace

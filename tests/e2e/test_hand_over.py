@@ -16,7 +16,7 @@ import pytest
 import websockets
 from lab import wire
 from lab.process import PATIENCE, wait_until
-from lab.upgrade import FalseSuccessor, descriptors, hello, run_upgrade, upgrade
+from lab.upgrade import FalsePredecessor, FalseSuccessor, descriptors, hello, run_upgrade, upgrade
 from lab.world import BINARY, HOST, NODE_IP, NODE_TCP, ROOT, passthrough, terminate
 from test_edges import Edges
 
@@ -332,6 +332,28 @@ def test_a_successor_that_dies_before_it_serves_changes_nothing(world, echo, las
     upgrade(world, node)
     check_echo([held])
     assert world.status() == "200"
+
+
+@pytest.mark.parametrize("how", ["has ended", "listens no more"])
+def test_a_successor_that_cannot_tell_the_process_before_it_does_not_serve(world, how):
+    node = world.node()
+    data, argv = node.data_dir, node.argv
+    node.stop()
+    false = FalsePredecessor(data)
+    start = argv.index(str(BINARY))
+    upgrading = world.start("upgrading", [*argv[start:start + 2], "--upgrade", *argv[start + 2:]], world.public)
+    channel = false.release()
+    if how == "has ended":
+        channel.close()
+    else:
+        channel.shutdown(socket.SHUT_RD)
+    assert upgrading.wait() == 1
+    assert re.search(r"serves again|has ended|closed the connection", upgrading.log), upgrading.log
+    assert not re.search(r"process \d+ serves", upgrading.log), upgrading.log
+    with pytest.raises(ConnectionRefusedError):
+        wire.connect(world.client)
+    false.close()
+    channel.close()
 
 
 def test_messages_of_others_end_in_nothing(world):

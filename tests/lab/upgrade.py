@@ -1,6 +1,7 @@
 """Upgrades of a running node, and a false successor that speaks their protocol (src/node/hand_over_messages.h)."""
 import array
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -104,6 +105,37 @@ class FalseSuccessor:
     def close(self):
         self.socket.close()
         os.close(self.directory)
+
+
+class FalsePredecessor:
+    """Stands where a node of this data directory would run, and gives a successor the lock and no sockets."""
+
+    def __init__(self, data_dir):
+        self.data_dir = data_dir
+        directory = os.open(data_dir, os.O_PATH)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(data_dir / "hand-over")
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener.settimeout(20 * PATIENCE)
+        self.listener.bind(f"/proc/self/fd/{directory}/hand-over")
+        self.listener.listen(1)
+        os.close(directory)
+
+    def release(self):
+        """The channel to the successor, which may say now that it serves."""
+        channel, _ = self.listener.accept()
+        channel.settimeout(20 * PATIENCE)
+        assert json.loads(channel.recv(70_000))["type"] == "hello"
+        channel.send(json.dumps({"type": "accepted", "generation": 1, "version": "test", "pid": os.getpid()}).encode())
+        assert json.loads(channel.recv(70_000))["type"] == "ready"
+        with open(self.data_dir / "lock", "r+b") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            released = {"type": "released", "database_lock": False, "run": "", "predecessors": []}
+            socket.send_fds(channel, [json.dumps(released).encode()], [lock.fileno()])
+        return channel
+
+    def close(self):
+        self.listener.close()
 
 
 def hello(node, address, **changes):
