@@ -105,23 +105,28 @@ hubapi::CertificateUpdate CertificateFeed::behind(const hubapi::CertificateReque
 
 net::Task<std::optional<hubapi::CertificateUpdate>> CertificateFeed::next(
     EndpointId edge, hubapi::CertificateRequest request) {
+  const uint64_t number = ++requests_;
   Follower& own = followers_[edge];
   own.has = request.epoch == epoch_ ? request.version : 0;
+  own.request = number;
+  own.is_waiting = true;
   own.challenges = request.challenges;
-  ++own.waiting;
-  const uint64_t revocations = own.revocations;
+  changed_.notify();  // an earlier request of this edge ends
   confirmed_.notify();
-  // Whichever way this ends. Followers are never removed while one waits.
+  // Whichever way this ends.
   struct Waiting {
     CertificateFeed& feed;
-    Follower& own;
+    const EndpointId& edge;
+    uint64_t number;
     ~Waiting() {
-      --own.waiting;
-      own.answered = feed.loop_.now();
+      Follower* own = feed.find(edge, number);
+      if (own == nullptr) return;
+      own->is_waiting = false;
+      own->answered = feed.loop_.now();
       feed.confirmed_.notify();
     }
-  } waiting{*this, own};
-  const auto is_over = [&] { return is_closed_ || own.revocations != revocations; };
+  } waiting{*this, edge, number};
+  const auto is_over = [&] { return is_closed_ || find(edge, number) == nullptr; };
   const TimePoint deadline = loop_.now() + kWait;
   const bool has_to_wait = !is_behind(request);
   bool in_time = true;
@@ -129,6 +134,11 @@ net::Task<std::optional<hubapi::CertificateUpdate>> CertificateFeed::next(
   if (has_to_wait && in_time && !is_over()) co_await net::sleep_for(loop_, kDelay);
   if (is_over()) co_return std::nullopt;
   co_return behind(request);
+}
+
+CertificateFeed::Follower* CertificateFeed::find(const EndpointId& edge, uint64_t request) {
+  const auto follower = followers_.find(edge);
+  return follower == followers_.end() || follower->second.request != request ? nullptr : &follower->second;
 }
 
 net::Task<bool> CertificateFeed::taken_by_all(TimePoint deadline) {
@@ -147,7 +157,7 @@ net::Task<bool> CertificateFeed::taken_by_all(TimePoint deadline) {
 }
 
 bool CertificateFeed::is_live(const Follower& follower) const {
-  return follower.waiting > 0 ||
+  return follower.is_waiting ||
          (follower.answered != TimePoint{} && loop_.now() < follower.answered + kSilence);
 }
 
@@ -169,15 +179,8 @@ bool CertificateFeed::all_answer(const std::string& type) const {
 }
 
 void CertificateFeed::revoke(const EndpointId& edge) {
-  const auto follower = followers_.find(edge);
-  if (follower == followers_.end()) return;
-  if (follower->second.waiting == 0) {
-    followers_.erase(follower);
-  } else {
-    // Its request ends.
-    ++follower->second.revocations;
-    changed_.notify();
-  }
+  if (followers_.erase(edge) == 0) return;
+  changed_.notify();  // its request ends
   confirmed_.notify();
 }
 

@@ -38,7 +38,7 @@ class CertificateFeed {
   void remove_certificate(const std::string& name);
   void remove(const hubapi::EdgeChallenge& challenge);
 
-  // What the edge does not have. nullopt: the edge was revoked, or the hub ends.
+  // What the edge does not have. nullopt: the edge was revoked or asked once more, or the hub ends.
   net::Task<std::optional<hubapi::CertificateUpdate>> next(EndpointId edge,
                                                            hubapi::CertificateRequest request);
   // Returns when each edge that follows has all that is here now; false: not before `deadline`.
@@ -60,13 +60,15 @@ class CertificateFeed {
     std::variant<hubapi::EdgeCertificate, hubapi::EdgeChallenge> content;
   };
   struct Follower {
-    uint64_t has = 0;  // of this epoch
-    int waiting = 0;
+    uint64_t has = 0;      // of this epoch
+    uint64_t request = 0;  // its last one
+    bool is_waiting = false;
     TimePoint answered = {};
     std::vector<std::string> challenges = {};
-    uint64_t revocations = 0;
   };
 
+  // nullptr: it was revoked, or this is not its last request.
+  Follower* find(const EndpointId& edge, uint64_t request);
   void change(std::string key, Item item);
   void forget_removals();
   hubapi::CertificateUpdate behind(const hubapi::CertificateRequest& request) const;
@@ -81,6 +83,7 @@ class CertificateFeed {
   std::unordered_map<std::string, Item> items_;
   std::map<uint64_t, std::string> order_;  // keys of items_ by version
   std::map<EndpointId, Follower> followers_;
+  uint64_t requests_ = 0;
   bool is_closed_ = false;
   net::Notify changed_;
   net::Notify confirmed_;

@@ -152,6 +152,23 @@ TEST_F(CertificateFeedTest, ARevokedEdgeIsToldNothingMore) {
   feed_.put(certificate("a.test"));
   run_until(loop_, [&] { return is_done; });
   EXPECT_FALSE(update);
+  EXPECT_EQ(feed_.following(), 0u);
+  EXPECT_TRUE(feed_.all_answer("http-01"));
+}
+
+TEST_F(CertificateFeedTest, AnEdgeWaitsInItsLastRequestOnly) {
+  next(paris_);
+  std::array<Update, 3> updates;
+  std::array<bool, 3> done{};
+  for (size_t i = 0; i < done.size(); ++i) tasks_.spawn(ask(paris_, updates[i], done[i]));
+  run_until(loop_, [&] { return done[0] && done[1]; });
+  EXPECT_FALSE(updates[0]);
+  EXPECT_FALSE(updates[1]);
+  EXPECT_FALSE(done[2]);
+  EXPECT_EQ(feed_.following(), 1u);
+  feed_.put(certificate("a.test"));
+  run_until(loop_, [&] { return done[2]; });
+  EXPECT_THAT(updates[2]->certificates, ElementsAre(certificate("a.test")));
 }
 
 TEST_F(CertificateFeedTest, WhatAllAnswer) {

@@ -293,7 +293,7 @@ net::Task<http::Response> EdgeHandlers::certificates(const http::Exchange& excha
   // It may have been revoked while it waited.
   if (edges_.find(*id) == nullptr) co_return error_response(401, "unknown_edge", "the edge was revoked");
   if (update) co_return json_response(200, encode(*update).expose());
-  co_return retry_response(503, "unavailable", "the hub ends; try again");
+  co_return retry_response(503, "unavailable", "the hub ends, or the edge has asked once more; try again");
 }
 
 net::Task<> EdgeHandlers::follow(http::Exchange& exchange) {
