@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 import websockets
-from lab import wire
+from lab import postgres, wire
 from lab.process import PATIENCE, wait_until
 from lab.upgrade import FalsePredecessor, FalseSuccessor, descriptors, hello, run_upgrade, upgrade
 from lab.world import BINARY, HOST, NODE_IP, NODE_TCP, ROOT, passthrough, terminate
@@ -498,6 +498,31 @@ def test_an_edge_elsewhere_is_upgraded_and_its_hub_knows_it_as_the_same(world, e
     check_echo([held])
     held.close()
     assert edge.wait() == 0 and edges.hub.wait() == 0
+
+
+@pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL (Debian's package postgresql) is not installed")
+def test_a_hub_on_postgresql_is_upgraded(world, echo):
+    world.nginx()
+    database = postgres.Postgres(world.directory)
+    world.cleanups.append(database.stop)
+    database.start()
+    node = world.node("--database", database.url)
+    agent = world.agent(world.invite(node), *services()[:2], ready=False)
+    wait_until(lambda: world.status() == "200", "it serves")
+    held = held_connection(world)
+    with Load(world, threads=2) as load:
+        for number in range(3):
+            last = upgrade(world, node)
+            world.invite(node, hostnames=f"*.n{number}.example.test", name=f"n{number}")
+            check_echo([held])
+            time.sleep(0.5)
+    assert not load.errors, f"{len(load.errors)} of {load.served}: {load.errors[:5]}"
+    world.revoke(node, "home")
+    wait_until(lambda: world.status() != "200", "the last process knows of the revocation")
+    listing = world.culvert("invite", "list", "--data-dir", node.data_dir).stdout
+    assert all(f"n{number}" in listing for number in range(3)), listing
+    assert "hand_over_failed" not in node.log and "control_not_taken_back" not in last.log and agent.alive()
+    held.close()
 
 
 def test_udp_flows_go_on_in_the_new_process(world):
