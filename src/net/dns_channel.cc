@@ -1,5 +1,7 @@
 #include "net/dns_channel.h"
 
+// What newer releases call deprecated is all that c-ares 1.18 has.
+#define CARES_NO_DEPRECATED
 #include <ares.h>
 #include <fcntl.h>
 #include <fmt/format.h>
