@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -83,12 +84,13 @@ class Connection {
       head.append(part.data(), static_cast<size_t>(got));
       end = head.find("\r\n\r\n");
     }
-    const size_t length = head.find("ontent-Length: ");
-    if (!head.starts_with("HTTP/1.1 200") || length == std::string::npos) {
+    for (char& letter : head) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+    const size_t length = head.find("\r\ncontent-length: ");
+    if (!head.starts_with("http/1.1 200") || length == std::string::npos) {
       std::fprintf(stderr, "%s\n", head.substr(0, 200).c_str());
       std::exit(1);
     }
-    const uint64_t body = std::strtoull(head.c_str() + length + 15, nullptr, 10);
+    const uint64_t body = std::strtoull(head.c_str() + length + 18, nullptr, 10);
     for (uint64_t left = body - (head.size() - end - 4); left > 0;) {
       const int got = SSL_read(ssl_, part.data(), static_cast<int>(part.size()));
       if (got <= 0) die("the body of the answer");
@@ -108,6 +110,7 @@ Session ticket(SSL_CTX* context, const Server& server) {
   if (SSL_connect(first.ssl()) != 1) die("handshake");
   first.ask("/small", server.name);
   (void)first.read_answer();
+  SSL_shutdown(first.ssl());  // without it OpenSSL holds the session for broken
   return {SSL_get1_session(first.ssl()), SSL_SESSION_free};
 }
 
@@ -194,6 +197,8 @@ int main(int argc, char** argv) {
   if (inet_pton(AF_INET, argv[2], &server.address.sin_addr) != 1) die(argv[2]);
   SSL_CTX* context = SSL_CTX_new(TLS_client_method());
   SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nullptr);
+  constexpr std::array<unsigned char, 9> kHttp{8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+  SSL_CTX_set_alpn_protos(context, kHttp.data(), kHttp.size());
   if (mode == "handshakes") {
     return run_handshakes(context, server, static_cast<size_t>(std::atoi(argv[5])), std::atof(argv[6]),
                           std::string_view(argv[7]) == "resumed");

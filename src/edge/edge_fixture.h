@@ -114,6 +114,14 @@ class EdgeFixture : public ::testing::Test {
     trust.root_pem = root_;
     return run_task(loop_, tls::connect(tcp(), std::move(name), std::move(trust), soon()));
   }
+  // A client that will speak HTTP/1.1, as browsers say it.
+  net::ByteStream& https(std::string name) {
+    tls::ClientOptions options{.roots = tls::load_roots(root_, unix_now()).value()};
+    options.alpn = {"http/1.1"};
+    auto done =
+        run_task(loop_, tls::connect(tcp(), std::move(name), tls::make_client_context(options), soon()));
+    return keep(std::move(done.stream).value());
+  }
   // One that the edge answers in full, and then waits for the client.
   Bytes openssl_hello(std::string name) {
     net::testing::TcpPair pair(loop_);

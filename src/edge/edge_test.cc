@@ -573,6 +573,39 @@ TEST_F(EdgeTest, TerminateShowsOurCertificateAndCarriesPlaintext) {
   EXPECT_EQ(certificates_->size(), 2u) << "strangers' names under a wildcard must not fill the cache";
 }
 
+TEST_F(EdgeTest, AClientThatConnectsAheadCostsItsAgentNothing) {
+  FakeAgent agent(loop_, 1);
+  start_with(agent);
+  net::ByteStream& ahead = https("term.test");
+  net::ByteStream& leaves = https("term.test");
+  net::ByteStream& asks = https("term.test");
+  send(asks, as_bytes("GET /1"));
+  Received& first = read(asks);
+  wait([&] { return first.text() == "GET /1"; });
+  EXPECT_EQ(agent.headers.size(), 1u);
+  EXPECT_EQ(counters().streams_carried, 1u);
+  leaves.close();
+  wait([&] { return counters().connections_active == 2; });
+  send(ahead, as_bytes("GET /2"));
+  Received& second = read(ahead);
+  wait([&] { return second.text() == "GET /2"; });
+}
+
+// Its request may come when the new process has the agent.
+TEST_F(EdgeTest, AClientThatConnectedAheadIsServedByTheProcessThatHasIt) {
+  FakeAgent agent(loop_, 1);
+  start_with(agent);
+  net::ByteStream& ahead = https("term.test");
+  pause(20ms);
+  EXPECT_EQ(agent.headers.size(), 0u);
+  edge_->hand_over();
+  wait([&] { return agent.headers.size() == 1; });
+  send(ahead, as_bytes("GET /1"));
+  Received& answer = read(ahead);
+  wait([&] { return answer.text() == "GET /1"; });
+  ahead.close();
+}
+
 TEST_F(EdgeTest, ARefusedTerminatedRequestIsAnsweredWithWhoseFaultItIs) {
   FakeAgent agent(loop_, 1);
   start_with(agent);

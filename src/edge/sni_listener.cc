@@ -14,6 +14,8 @@ namespace culvert::edge {
 namespace {
 
 constexpr Duration kTlsHandshakeTimeout = std::chrono::seconds(10);
+// A browser that connects ahead keeps the connection for about as long.
+constexpr Duration kFirstRequestTimeout = std::chrono::seconds(60);
 constexpr uint8_t kTlsHandshakeRecord = 22;  // RFC 8446, 5.1
 
 // Errors: kTimeout and kReset when the client did not finish its hello, kInvalid when it sends none. `reader`
@@ -149,8 +151,14 @@ net::Task<std::optional<PublicConnection>> SniListener::end_tls(PublicConnection
               culvert::quoted(connection.host), culvert::quoted(tls.error().message));
     co_return std::nullopt;
   }
-  tls::take_unclean_end_of_http(**tls);
+  const bool speaks_http = tls::take_unclean_end_of_http(**tls);
   connection.socket = std::move(*tls);
+  if (!speaks_http) co_return std::move(connection);
+  connection.pending.reset();
+  auto first = co_await unasked_.first_bytes(
+      *connection.socket, context_.loop.now() + context_.shared.patience(kFirstRequestTimeout));
+  if (!first) co_return std::nullopt;
+  connection.received = std::move(*first);
   co_return std::move(connection);
 }
 

@@ -6,6 +6,7 @@
 #include "edge/carrier.h"
 #include "edge/context.h"
 #include "edge/public_connection.h"
+#include "edge/request_wait.h"
 #include "tls/tls.h"
 
 namespace culvert::edge {
@@ -20,6 +21,10 @@ class SniListener {
 
   // `begun` has come already.
   net::Task<> serve(PublicConnection connection, Bytes begun);
+  // The worker drains: clients that have not asked for anything yet get an agent while there is one.
+  void drain() { unasked_.end(); }
+  // Their connections.
+  size_t unasked() const { return unasked_.size(); }
 
  private:
   net::Task<> serve_route(PublicConnection connection);
@@ -30,6 +35,7 @@ class SniListener {
 
   WorkerContext& context_;
   Carrier& carrier_;
+  RequestWait unasked_;
 };
 
 }  // namespace culvert::edge

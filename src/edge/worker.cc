@@ -196,10 +196,11 @@ net::Task<> Worker::drain(bool is_handed_over) {
   ports_.drain();
   if (http_tcp_) http_tcp_->close();
   if (!is_handed_over) http_.close();
+  sni_.drain();
   tunnels_.send_drain();
   const auto is_busy = [this, not_before] {
-    return tunnels_.connections() > 0 || !admission_.empty() || loop_.now() < not_before ||
-           context_.shared.predecessors.load(std::memory_order_relaxed) > 0;
+    return tunnels_.connections() > 0 || !admission_.empty() || sni_.unasked() > 0 ||
+           loop_.now() < not_before || context_.shared.predecessors.load(std::memory_order_relaxed) > 0;
   };
   while (is_busy() && !skip_drain_ && loop_.now() < drained_by_) {
     co_await drain_skipped_.wait_until(std::min(drained_by_, loop_.now() + kDrainLook));
