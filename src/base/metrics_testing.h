@@ -125,9 +125,9 @@ class Exposition {
 
   // {name="value",name="value"}
   void read_labels(std::string_view text) {
-    static const std::set<std::string_view> kKnown = {"alpn",   "direction", "endpoint", "kind",   "le",
-                                                      "method", "reason",    "resource", "result", "state",
-                                                      "status", "transport", "version"};
+    static const std::set<std::string_view> kKnown = {"alpn",  "direction", "endpoint",  "fault",    "kind",
+                                                      "le",    "method",    "reason",    "resource", "result",
+                                                      "state", "status",    "transport", "version"};
     if (!text.ends_with('}')) return fault(fmt::format("malformed labels {}", text));
     std::set<std::string_view> seen;
     std::string_view rest = text.substr(1, text.size() - 2);

@@ -1,14 +1,18 @@
 #pragma once
+#include <array>
+#include <atomic>
+#include <string>
 #include <string_view>
 
-#include "base/rate_limit.h"
-#include "edge/carried.h"
-#include "tunnel/pump.h"
+#include "base/metrics.h"
+#include "edge/connection_record.h"
+#include "edge/record_writer.h"
+#include "net/platform.h"
 
 namespace culvert::edge {
 
-// Where the operator wants it, a worker's line for each public connection that an agent took, when it has
-// ended. Clients cause these lines, so that their rate is limited.
+// The ends of public connections and of the flows of UDP ports: counted, and where the operator wants it
+// written, a JSON object in a line each (docs/access-records.md). Thread-safe.
 class AccessLog {
  public:
   // One of a UDP port.
@@ -23,19 +27,28 @@ class AccessLog {
     std::string_view reason;
   };
 
-  // Of all workers together. A line has some 250 bytes; systemd's journal drops what is more than 10,000
-  // lines in 30 s, those of other events with them.
-  static constexpr uint32_t kBurst = 1000;
-  static constexpr uint32_t kPerSecond = 200;
+  // `edge`: its id, in each record. The platform outlives it.
+  AccessLog(const net::Platform& platform, std::string edge) : platform_(platform), edge_(std::move(edge)) {}
+  AccessLog(const AccessLog&) = delete;
 
-  explicit AccessLog(unsigned workers);
+  // As RecordWriter::open.
+  Result<> open(const std::string& path) { return writer_.open(path); }
+  bool is_on() const { return writer_.is_open(); }
 
-  // The connection has its pick.
-  void ended(const CarriedConnection& carried, const tunnel::PumpResult& result, TimePoint now);
-  void flow_ended(const Flow& flow, TimePoint now);
+  void ended(const ConnectionFacts& connection, CloseReason reason);
+  void flow_ended(const Flow& flow);
+
+  uint64_t ended(CloseReason reason) const {
+    return ended_[static_cast<size_t>(reason)].load(std::memory_order_relaxed);
+  }
+  const RecordWriter& writer() const { return writer_; }
+  void report(Metrics& metrics) const;
 
  private:
-  RateLimit lines_;
+  const net::Platform& platform_;
+  const std::string edge_;
+  std::array<std::atomic<uint64_t>, kCloseReasons> ended_{};
+  RecordWriter writer_;
 };
 
 }  // namespace culvert::edge

@@ -1,8 +1,10 @@
 #pragma once
+#include <expected>
 #include <optional>
 #include <unordered_map>
 #include <utility>
 
+#include "edge/close_reason.h"
 #include "edge/counters.h"
 #include "edge/refusals.h"
 #include "edge/unserved.h"
@@ -35,6 +37,8 @@ class Admission {
     // The client moves to another worker; the place is kept.
     void detach();
     void attach(Admission& owner, net::ByteStream& socket);
+    // Why its socket was reset; nullopt: it was not.
+    std::optional<CloseReason> dropped() const;
 
    private:
     friend class Admission;
@@ -51,25 +55,30 @@ class Admission {
       : shared_(shared), worker_(worker), loop_(loop), refusals_(refusals) {}
   Admission(const Admission&) = delete;
 
-  // nullopt: a limit was met. A client that has to make room for this one is reset. `from_proxy`: what the
-  // socket says is not the client's address; identify() follows.
-  std::optional<Admitted> admit(net::ByteStream& socket, bool from_proxy);
-  // A proxy has told who the client is. False: a limit was met.
-  bool identify(ConnectionSlot& slot, Pending& pending, const SocketAddr& client);
+  // Error: the limit that was met. A client that has to make room for this one is reset. `from_proxy`: what
+  // the socket says is not the client's address; identify() follows.
+  std::expected<Admitted, CloseReason> admit(net::ByteStream& socket, bool from_proxy);
+  // A proxy has told who the client is. Returns the limit that was met.
+  std::optional<CloseReason> identify(ConnectionSlot& slot, Pending& pending, const SocketAddr& client);
   // Lost its place.
   void drop(uint64_t id);
   void drop_all();
-  bool empty() const { return sockets_.empty(); }
+  bool empty() const { return waiting_.empty(); }
 
  private:
-  bool take_source(ConnectionSlot& slot, const SocketAddr& client);
+  struct Waiting {
+    net::ByteStream* socket;
+    std::optional<CloseReason> dropped = std::nullopt;
+  };
+
+  std::optional<CloseReason> take_source(ConnectionSlot& slot, const SocketAddr& client);
   void evict(const Unserved::Entry& entry);
 
   Shared& shared_;
   const unsigned worker_;
   const net::EventLoop& loop_;
   Refusals& refusals_;
-  std::unordered_map<uint64_t, net::ByteStream*> sockets_;
+  std::unordered_map<uint64_t, Waiting> waiting_;
 };
 
 }  // namespace culvert::edge

@@ -95,20 +95,26 @@ net::Task<> Carrier::refuse_known(PublicConnection connection, Bytes answer) {
 }
 
 net::Task<> Carrier::refuse_unanswered(PublicConnection connection) {
+  if (const route::Route* known = connection.find_route(context_.routes.current()))
+    connection.belongs_to(*known);
   if (connection.refused) {
+    connection.end_as(reason_of(connection.refused->code));
     count(context_.shared.counters.refused_by_agent);
     Bytes answer = refusal_answer(connection.kind, connection.refused->code, connection.refused->reason);
     co_return co_await refuse_known(std::move(connection), std::move(answer));
   }
   if (connection.limited) {
+    connection.end_as(CloseReason::kStreamLimit);
     count(context_.shared.counters.refused_stream_limit);
     co_return co_await refuse_known(std::move(connection), stream_limit_answer());
   }
   const route::Route* route = connection.find_route(context_.routes.current());
   if (route != nullptr && route->is_suspended) {
+    connection.end_as(CloseReason::kSuspended);
     context_.refusals.suspended(connection.name(), connection.client);
     co_return co_await refuse_known(std::move(connection), suspended_answer());
   }
+  connection.end_as(connection.attempts > 0 ? CloseReason::kAgentSilent : CloseReason::kNoAgent);
   context_.refusals.no_agent(connection.name(), connection.client);
   co_await refuse_known(std::move(connection), no_agent_answer());
 }
@@ -169,8 +175,11 @@ bool Carrier::take_tenant(PublicConnection& connection, const route::Route& rout
   Shared& shared = context_.shared;
   const TenantPlaces::Terms terms{.own_limit = route.max_connections,
                                   .equal_part_of = shared.scarce_connections()};
+  connection.belongs_to(route);
   const auto refusal = connection.slot->take_tenant(shared.tenants, route.tenant, context_.loop.now(), terms);
   if (!refusal) return true;
+  connection.end_as(*refusal == TenantPlaces::Refusal::kRate ? CloseReason::kTenantRate
+                                                             : CloseReason::kTenantFull);
   if (*refusal == TenantPlaces::Refusal::kRate) {
     context_.refusals.tenant_rate(connection.name(), shared.tenants.limits().each_per_second);
   } else {
@@ -192,6 +201,8 @@ net::Task<std::optional<PublicConnection>> Carrier::try_agent(PublicConnection c
     co_return std::move(connection);
   }
   connection.use.emplace(session);
+  connection.agent = session->agent();
+  ++connection.attempts;
   connection.pending.reset();
   if (std::exchange(connection.retried, true)) count(shared.counters.streams_retried);
   if (!connection.opened) connection.opened = context_.loop.now();
@@ -207,7 +218,10 @@ net::Task<std::optional<PublicConnection>> Carrier::try_agent(PublicConnection c
   while (true) {
     auto result = co_await opening.wait(deadline);
     connection.received = opening.received();
-    if (result == Opening::Result::kClientGone) co_return std::nullopt;
+    if (result == Opening::Result::kClientGone) {
+      connection.end_as(CloseReason::kClientGone);
+      co_return std::nullopt;
+    }
     if (result == Opening::Result::kAnswered) break;
     const TimePoint now = context_.loop.now();
     const bool is_over = result == Opening::Result::kLost || now >= last;
@@ -227,6 +241,7 @@ net::Task<std::optional<PublicConnection>> Carrier::try_agent(PublicConnection c
 std::optional<PublicConnection> Carrier::take_back(PublicConnection connection, const Opening& opening) {
   connection.use.reset();
   if (opening.is_repeatable()) return connection;
+  connection.end_as(CloseReason::kAgentSilent);
   context_.refusals.no_agent(connection.name(), connection.client);
   connection.socket->reset();
   return std::nullopt;
@@ -276,6 +291,8 @@ void Carrier::carry(PublicConnection connection, const route::Route& route, Open
   config.budgets = connection.slot->budgets(context_.shared.bandwidth);
   config.on_done = [this, id = connection.id](tunnel::PumpResult result) { ended(id, std::move(result)); };
   connection.received = {};
+  connection.belongs_to(route);
+  if (!connection.taken) connection.taken = context_.loop.now();
   auto pump = tunnel::Pump::create(std::move(config));
   carried_.add({std::move(connection), route.id(), route.tenant, opened.header_size, pump});
   count(context_.shared.counters.streams_carried);
@@ -286,9 +303,12 @@ void Carrier::ended(uint64_t id, tunnel::PumpResult result) {
   CarriedConnection carried = carried_.remove(id);
   const bool fails_over = may_fail_over(carried.connection, result);
   const bool goes_on = fails_over || (result.unanswered_socket != nullptr && !context_.draining);
-  if (!goes_on && context_.shared.options.get()->access_log)
-    context_.access_log.ended(carried, result, context_.loop.now());
   PublicConnection connection = std::move(carried.connection);
+  connection.end_as(reason_of(result, context_.draining));
+  // What the edge wrote itself is not the client's.
+  connection.bytes_in =
+      result.bytes.to_stream - std::min<uint64_t>(carried.header_size, result.bytes.to_stream);
+  connection.bytes_out = result.bytes.to_socket;
   Counters& counters = context_.shared.counters;
   const auto duration =
       std::chrono::duration_cast<std::chrono::milliseconds>(context_.loop.now() - connection.accepted);

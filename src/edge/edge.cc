@@ -1,6 +1,7 @@
 #include "edge/edge.h"
 
 #include "base/check.h"
+#include "base/log.h"
 #include "endpoint/endpoint.h"
 #include "net/bind.h"
 #include "tunnel/protocol.h"
@@ -27,6 +28,8 @@ Result<std::unique_ptr<Edge>> Edge::bind(Config config, std::shared_ptr<tls::Cer
   chosen.tcp_listen = public_address(chosen);
   chosen.udp_listen = tunnel_address(chosen);
   std::unique_ptr<Edge> edge(new Edge(std::move(config), std::move(certificates), platform));
+  auto recording = edge->shared_.access_log.open(edge->shared_.config.options.access_log);
+  if (!recording) return std::unexpected(recording.error());
   Options& bound = edge->shared_.config.options;
   for (unsigned index = 0; index < bound.workers; ++index) {
     auto worker = Worker::bind(edge->shared_, index);
@@ -56,6 +59,12 @@ void Edge::set_names(std::unordered_set<std::string> hub_names, std::string publ
 
 void Edge::reconfigure(const Options& wanted) {
   shared_.options.change(wanted);
+  // Also when it is the same: it may have been renamed.
+  auto recording = shared_.access_log.open(wanted.access_log);
+  if (!recording) {
+    log_error("access_log_failed", "reason={} meaning={}", culvert::quoted(recording.error().message),
+              culvert::quoted("access records go where they went before"));
+  }
   const auto now = shared_.options.get();
   shared_.unserved.set_limits(unserved_limits(*now));
   shared_.sources.set_limits(source_limits(*now));
@@ -137,6 +146,7 @@ void Edge::join() {
 void describe_metrics(Metrics& metrics) {
   report(Counters{}, {}, metrics);
   Overload().report(metrics);
+  AccessLog(net::system_platform(), "").report(metrics);
   endpoint::report_refused(tunnel::kTunnelAlpn, 0, metrics);
 }
 

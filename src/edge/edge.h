@@ -39,7 +39,9 @@ class Edge {
   void report(Metrics& metrics) const {
     edge::report(counters(), moved(), metrics);
     shared_.overload.report(metrics);
+    shared_.access_log.report(metrics);
   }
+  const AccessLog& access_log() const { return shared_.access_log; }
   OverloadState overload_state() const { return shared_.overload.state(); }
   // Overload::fault()
   std::string overload_fault() const { return shared_.overload.fault(); }

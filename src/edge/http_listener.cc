@@ -88,13 +88,13 @@ std::optional<HttpListener::Challenge> HttpListener::challenge_in(const Bytes& b
 
 net::Task<> HttpListener::serve(PublicConnection connection, Bytes begun) {
   const bool is_there = co_await read_head(*connection.socket, begun);
+  connection.end_as(is_there ? CloseReason::kAnswered : CloseReason::kClientGone);
   if (!is_there) co_return;
   if (auto challenge = challenge_in(begun)) {
     count(context_.shared.counters.challenges_forwarded);
     connection.host = std::move(challenge->host);
     connection.received = std::move(challenge->request);
     connection.kind = tunnel::StreamKind::kChallenge;
-    connection.id = context_.shared.next_connection.fetch_add(1, std::memory_order_relaxed);
     co_return co_await carrier_.give_to_agent(std::move(connection));
   }
   // Its place among the pending ends with its slot, when it has ended: no request leads to an agent.

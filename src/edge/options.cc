@@ -159,16 +159,22 @@ void describe(SettingsBuilder& settings, Options& options) {
        .apply = store(options.balance, route::parse_balance)});
   settings.add(
       {.name = "access-log",
-       .help = "whether each public connection has a line in the log when it has ended: yes or no",
+       .help = "file to which each public connection adds a record when it has ended, or `-` for standard "
+               "output",
        .details =
-           "`event=connection`, at level `info`: hostname or port, tenant, agent, the client's address, "
-           "bytes from "
-           "and to the client, how long it was open, and how it ended. Of a UDP port `event=flow` with the "
-           "same of each client address and port that was answered. At most 1000 lines at once and 200 "
-           "a second; `suppressed=` counts those that were left out. Connections that no agent took have "
-           "none.",
-       .may_change = true},
-      options.access_log);
+           "A JSON object in a line each: docs/access-records.md. The file is made with mode 0640, and "
+           "opened "
+           "again at each reload, as after its renaming by logrotate. Of a UDP port the flow of each client "
+           "address and port that was answered has a record.",
+       .value_name = "FILE",
+       .default_text = "none",
+       .default_is_words = true,
+       .example = "/var/log/culvert/access.json",
+       .may_change = true,
+       .apply = [&options](std::string_view text) -> Result<> {
+         options.access_log = text;
+         return {};
+       }});
   settings.add({.name = "udp-idle-timeout",
                 .help = "how long a flow of a UDP port is kept without a datagram in either direction",
                 .details = "A flow is what one client address and port sends to a port. Its agent has a "

@@ -49,7 +49,7 @@ struct Options {
   std::vector<IpPrefix> trusted_proxies = {};
   // Over the agents of a hostname.
   route::Balance balance = route::Balance::kRoundRobin;
-  bool access_log = false;  // a line for each connection that an agent took
+  std::string access_log = {};  // the file of access records, "-": standard output; empty: none
   // Flows of UDP ports: of one client address and port.
   Duration udp_idle_timeout = std::chrono::seconds(60);
   size_t max_udp_flows = 100'000;

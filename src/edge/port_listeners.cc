@@ -137,7 +137,6 @@ net::Task<> PortListeners::serve(route::PublicPort port, PublicConnection connec
   connection.port = port;
   connection.kind = tunnel::StreamKind::kTcpPort;
   connection.received = std::move(begun);
-  connection.id = context_.shared.next_connection.fetch_add(1, std::memory_order_relaxed);
   return carrier_.give_to_agent(std::move(connection));
 }
 

@@ -5,6 +5,10 @@
 
 namespace culvert::edge {
 
+void PublicConnection::end_as(CloseReason reason) {
+  set_reason((pending ? pending->dropped() : std::nullopt).value_or(reason));
+}
+
 void PublicConnection::detach() {
   CHECK(!use);  // sessions belong to their loop
   if (pending) pending->detach();

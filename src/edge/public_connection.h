@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/socket_addr.h"
 #include "edge/admission.h"
+#include "edge/connection_record.h"
 #include "edge/counters.h"
 #include "edge/session.h"
 #include "edge/tunnel_registry.h"
@@ -28,22 +29,14 @@ struct OriginRefusal {
 
 // A client's connection from its admission to its end: while its hello is read, on its way to another worker
 // or to the hub, while agents are tried, and while its bytes are carried. Gives back what it holds when it is
-// destroyed.
-struct PublicConnection {
+// destroyed, and is recorded then.
+struct PublicConnection : ConnectionRecord {
   std::unique_ptr<net::ByteStream> socket;             // nullptr: in transit, or in a pump
   std::optional<tls::DetachedStream> in_transit = {};  // on its way to another thread
   std::optional<ConnectionSlot> slot = {};             // counts towards the caps
   std::optional<Admission::Pending> pending = {};      // until an agent is asked
   Bytes received = {};                                 // read from the socket, and for the agent
-  std::string host = {};                               // as the client asked for it; empty: it named none
-  std::optional<route::PublicPort> port = {};          // of its route; nullopt: it came to the port for HTTPS
-  SocketAddr client = {};
-  SocketAddr public_addr = {};  // that the client connected to
-  uint64_t id = 0;              // in the logs of both ends
-  TimePoint accepted = {};
 
-  // Of its route.
-  tunnel::StreamKind kind = tunnel::StreamKind::kPassthrough;
   uint64_t route_update = 0;                      // the RouteUpdate whose routes it was picked by
   std::optional<TunnelRegistry::Pick> pick = {};  // the tunnel that is to get it, or has it
   std::optional<Session::Use> use = {};           // its stream there, also one that is being opened
@@ -62,6 +55,10 @@ struct PublicConnection {
   const route::Route* find_route(const route::Snapshot& routes) const {
     return port ? routes.match(*port) : routes.match(host);
   }
+
+  // Why it ends, to be recorded then. A client that lost its place among the pending ones ends for that
+  // reason.
+  void end_as(CloseReason reason);
 
   // Between attach() and detach() it belongs to one loop.
   void detach();

@@ -59,17 +59,20 @@ net::Task<> PublicListener::accept(std::shared_ptr<net::TcpListener> listener, S
 // nullopt: a cap was met, and it was reset.
 std::optional<PublicConnection> PublicListener::take(std::unique_ptr<net::ByteStream> socket,
                                                      bool is_from_proxy) {
-  auto admitted = admission_.admit(*socket, is_from_proxy);
-  if (!admitted) {
-    socket->reset();
-    return std::nullopt;
-  }
   PublicConnection connection{.socket = std::move(socket)};
-  connection.slot.emplace(std::move(admitted->slot));
-  connection.pending.emplace(std::move(admitted->pending));
+  connection.record_to(context_.access_log);
+  connection.id = context_.shared.next_connection.fetch_add(1, std::memory_order_relaxed);
   connection.client = connection.socket->remote_addr();
   connection.public_addr = connection.socket->local_addr();
   connection.accepted = context_.loop.now();
+  auto admitted = admission_.admit(*connection.socket, is_from_proxy);
+  if (!admitted) {
+    connection.end_as(admitted.error());
+    connection.socket->reset();
+    return std::nullopt;
+  }
+  connection.slot.emplace(std::move(admitted->slot));
+  connection.pending.emplace(std::move(admitted->pending));
   return connection;
 }
 
@@ -85,18 +88,24 @@ net::Task<> PublicListener::identify(PublicConnection connection, Serve serve) {
   auto told = co_await read_proxy_header(*connection.socket, connection.accepted + patience);
   if (!told && told.error().code != ErrorCode::kInvalid) {
     count(shared.counters.refused_hello_timeout);
+    connection.end_as(told.error().code == ErrorCode::kTimeout ? CloseReason::kHelloTimeout
+                                                               : CloseReason::kClientGone);
     co_return;
   }
   if (!told) {
+    connection.end_as(CloseReason::kProxyHeader);
     context_.refusals.no_proxy_header(connection.client, told.error());
     connection.socket->reset();
     co_return;
   }
   if (!told->header.local) {
+    connection.proxy = connection.client;
     connection.client = told->header.source;
     connection.public_addr = told->header.destination;
   }
-  if (!admission_.identify(*connection.slot, *connection.pending, connection.client)) {
+  const auto refusal = admission_.identify(*connection.slot, *connection.pending, connection.client);
+  if (refusal) {
+    connection.end_as(*refusal);
     connection.socket->reset();
     co_return;
   }

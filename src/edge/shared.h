@@ -9,6 +9,7 @@
 #include "acme/challenge_table.h"
 #include "base/key.h"
 #include "base/machine_memory.h"
+#include "edge/access_log.h"
 #include "edge/counters.h"
 #include "edge/live_options.h"
 #include "edge/options.h"
@@ -102,6 +103,7 @@ struct Shared {
       : platform(its_platform),
         config(std::move(c)),
         options(config.options),
+        access_log(platform, config.key.public_key().to_string()),
         certificates(std::move(certs)),
         tunnels(config.options.balance),
         unserved(unserved_limits(config.options)),
@@ -141,6 +143,7 @@ struct Shared {
   net::Platform& platform;  // of the workers' loops
   Config config;            // its options as they were at the start
   LiveOptions options;
+  AccessLog access_log;
   std::shared_ptr<tls::Certificates> certificates;
   ControlPlane control;                                // set before the workers run
   std::vector<Peer*> workers;                          // by index; set before they run

@@ -69,7 +69,6 @@ net::Task<> SniListener::serve(PublicConnection connection, Bytes begun) {
   }
   const bool is_for_hub = connection.host.empty() || config.hub_names.contains(connection.host);
   if (is_for_hub && context_.shared.control.serve_hub) co_return hand_to_hub(std::move(connection));
-  connection.id = context_.shared.next_connection.fetch_add(1, std::memory_order_relaxed);
   co_await serve_route(std::move(connection));
 }
 
@@ -78,6 +77,7 @@ net::Task<> SniListener::answer_challenge(PublicConnection connection, tls::Iden
   auto tls = co_await tls::accept(std::move(connection.socket), std::move(connection.received),
                                   std::move(identity), {tls::kAcmeAlpn},
                                   context_.loop.now() + context_.shared.patience(kTlsHandshakeTimeout));
+  connection.end_as(tls ? CloseReason::kAnswered : CloseReason::kTlsHandshake);
   if (tls) {
     count(context_.shared.counters.challenges_answered);
     (*tls)->close();
@@ -90,13 +90,16 @@ net::Task<> SniListener::refuse_hello(PublicConnection connection, ErrorCode why
   Counters& counters = context_.shared.counters;
   if (why != ErrorCode::kInvalid) {
     count(counters.refused_hello_timeout);
+    connection.end_as(why == ErrorCode::kTimeout ? CloseReason::kHelloTimeout : CloseReason::kClientGone);
     co_return;
   }
   Bytes answer;
   if (begins_like_http(received)) {
+    connection.end_as(CloseReason::kPlainHttp);
     context_.refusals.plain_http(connection.client);
     answer = plain_http_answer();
   } else {
+    connection.end_as(CloseReason::kNotTls);
     count(counters.refused_not_tls);
     const bool speaks_tls = !received.empty() && received.front() == kTlsHandshakeRecord;
     if (speaks_tls) answer = tls::alert_record(tls::Alert::kDecodeError);
@@ -109,16 +112,20 @@ void SniListener::hand_to_hub(PublicConnection connection) {
   connection.pending.reset();
   connection.slot.reset();  // the hub has a cap of its own
   connection.detach();
+  ConnectionRecord record = connection.split();
   const bool taken = shared.control.serve_hub(std::move(connection));
+  record.set_reason(taken ? CloseReason::kHub : CloseReason::kHubFull);
   count(taken ? shared.counters.connections_to_hub : shared.counters.refused_hub_full);
 }
 
 net::Task<> SniListener::serve_route(PublicConnection connection) {
   const route::Route* route = context_.routes.current().match(connection.host);
   if (route == nullptr) {
+    connection.end_as(CloseReason::kUnknownHostname);
     context_.refusals.unknown_hostname(connection.host, connection.client);
     co_return co_await refuse(std::move(connection), tls::alert_record(tls::Alert::kUnrecognizedName));
   }
+  connection.belongs_to(*route);
   // One that nobody serves has none: its client is told by an alert, as with passthrough.
   connection.kind = kind_of(*route).value_or(tunnel::StreamKind::kPassthrough);
   if (connection.kind == tunnel::StreamKind::kTerminate) {
@@ -134,6 +141,7 @@ net::Task<std::optional<PublicConnection>> SniListener::end_tls(PublicConnection
                                                                 std::string pattern) {
   auto identity = context_.shared.certificates->leaf(pattern);
   if (!identity) {
+    connection.end_as(CloseReason::kCertificate);
     context_.refusals.no_certificate(pattern, identity.error());
     co_await refuse(std::move(connection), tls::alert_record(tls::Alert::kInternalError));
     co_return std::nullopt;
@@ -146,18 +154,25 @@ net::Task<std::optional<PublicConnection>> SniListener::end_tls(PublicConnection
                                   context_.loop.now() + context_.shared.patience(kTlsHandshakeTimeout),
                                   tls::NoCommonAlpn::kServeUnlessH2);
   if (!tls) {
+    connection.end_as(CloseReason::kTlsHandshake);
     count(context_.shared.counters.failed_tls_handshake);
     log_debug("tls_handshake_failed", "id={:x} host={} reason={}", connection.id,
               culvert::quoted(connection.host), culvert::quoted(tls.error().message));
     co_return std::nullopt;
   }
   const bool speaks_http = tls::take_unclean_end_of_http(**tls);
+  tls::Negotiated negotiated = tls::negotiated(**tls);
+  connection.tls_version = std::move(negotiated.version);
+  connection.alpn = std::move(negotiated.alpn);
   connection.socket = std::move(*tls);
   if (!speaks_http) co_return std::move(connection);
   connection.pending.reset();
   auto first = co_await unasked_.first_bytes(
       *connection.socket, context_.loop.now() + context_.shared.patience(kFirstRequestTimeout));
-  if (!first) co_return std::nullopt;
+  if (!first) {
+    connection.end_as(CloseReason::kUnused);
+    co_return std::nullopt;
+  }
   connection.received = std::move(*first);
   co_return std::move(connection);
 }

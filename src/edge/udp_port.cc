@@ -266,7 +266,7 @@ void UdpPort::ended(Flows::Entry entry, End end) {
   if (end == End::kEvicted) count(counters.udp_flows_evicted);
   // Nobody answered: what a flood consists of has no line each.
   const bool is_worth_a_line = entry.to_client > 0;
-  if (!is_worth_a_line || !context_.shared.options.get()->access_log) return;
+  if (!is_worth_a_line || !context_.access_log.is_on()) return;
   constexpr std::string_view kReasons[] = {"idle", "evicted", "unrouted", "closed"};
   context_.access_log.flow_ended({.port = port_,
                                   .client = entry.flow.place.client,
@@ -277,8 +277,7 @@ void UdpPort::ended(Flows::Entry entry, End end) {
                                   .bytes_in = entry.flow.bytes_to_origin,
                                   .bytes_out = entry.flow.bytes_to_client,
                                   .duration = entry.used - entry.flow.began,
-                                  .reason = kReasons[static_cast<size_t>(end)]},
-                                 context_.loop.now());
+                                  .reason = kReasons[static_cast<size_t>(end)]});
 }
 
 void UdpPort::end_all(End end) {

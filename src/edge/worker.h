@@ -80,7 +80,6 @@ class Worker final : public Peer {
   net::EventLoop loop_;
 
   Refusals refusals_;
-  AccessLog access_log_;
   RouteFeed routes_;
   net::Notify tunnel_came_;
   WorkerContext context_;

@@ -25,7 +25,8 @@ class HubQueueTest : public ::testing::Test {
   net::ByteStream& push(std::string name, TimePoint now, bool expect_taken = true) {
     net::testing::TcpPair pair(loop_);
     clients_.push_back(std::move(pair.client));
-    edge::PublicConnection connection{.socket = std::move(pair.server), .host = std::move(name)};
+    edge::PublicConnection connection{.socket = std::move(pair.server)};
+    connection.host = std::move(name);
     connection.detach();
     EXPECT_EQ(queue_->push(std::move(connection), now), expect_taken);
     return *clients_.back();

@@ -187,13 +187,19 @@ net::Task<Result<std::unique_ptr<net::ByteStream>>> accept(std::unique_ptr<net::
   co_return std::unique_ptr<net::ByteStream>(std::move(stream));
 }
 
-bool take_unclean_end_of_http(net::ByteStream& stream) {
+Negotiated negotiated(net::ByteStream& stream) {
   auto* tls = dynamic_cast<Stream*>(&stream);
   CHECK(tls);
   const unsigned char* protocol = nullptr;
   unsigned length = 0;
   SSL_get0_alpn_selected(tls->ssl(), &protocol, &length);
-  const std::string_view alpn(reinterpret_cast<const char*>(protocol), length);
+  return {SSL_get_version(tls->ssl()), std::string(reinterpret_cast<const char*>(protocol), length)};
+}
+
+bool take_unclean_end_of_http(net::ByteStream& stream) {
+  auto* tls = dynamic_cast<Stream*>(&stream);
+  CHECK(tls);
+  const std::string alpn = negotiated(stream).alpn;
   if (alpn != "http/1.1" && alpn != "http/1.0") return false;
   SSL_set_options(tls->ssl(), SSL_OP_IGNORE_UNEXPECTED_EOF);
   return true;

@@ -97,6 +97,13 @@ net::Task<Result<std::unique_ptr<net::ByteStream>>> accept(std::unique_ptr<net::
 // the answer is false.
 bool take_unclean_end_of_http(net::ByteStream& stream);
 
+// What a stream of accept() agreed on with its client.
+struct Negotiated {
+  std::string version;  // as OpenSSL names it: "TLSv1.3"
+  std::string alpn;     // empty: none
+};
+Negotiated negotiated(net::ByteStream& stream);
+
 // How a client decides whom it talks to.
 struct ClientTrust {
   // The server's leaf must hold exactly this Ed25519 key; nothing else is checked.
