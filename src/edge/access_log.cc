@@ -44,6 +44,12 @@ std::string line_of(const json::object& record) { return json::serialize(record)
 
 }  // namespace
 
+Result<> AccessLog::open(const std::string& path) {
+  auto opened = writer_.open(path);
+  if (!opened) return fail(opened.error().code, "--access-log: {}", opened.error().message);
+  return {};
+}
+
 void AccessLog::ended(const ConnectionFacts& connection, CloseReason reason) {
   ended_[static_cast<size_t>(reason)].fetch_add(1, std::memory_order_relaxed);
   if (!is_on()) return;

@@ -5,8 +5,8 @@
 #include <string_view>
 
 #include "base/metrics.h"
+#include "base/record_writer.h"
 #include "edge/connection_record.h"
-#include "edge/record_writer.h"
 #include "net/platform.h"
 
 namespace culvert::edge {
@@ -32,7 +32,7 @@ class AccessLog {
   AccessLog(const AccessLog&) = delete;
 
   // As RecordWriter::open.
-  Result<> open(const std::string& path) { return writer_.open(path); }
+  Result<> open(const std::string& path);
   bool is_on() const { return writer_.is_open(); }
 
   void ended(const ConnectionFacts& connection, CloseReason reason);

@@ -1,4 +1,4 @@
-#include "edge/record_writer.h"
+#include "base/record_writer.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "base/full_disk.h"
 
-namespace culvert::edge {
+namespace culvert {
 namespace {
 
 using namespace std::chrono_literals;
@@ -78,7 +78,7 @@ TEST_F(RecordWriterTest, WhatCannotBeOpenedChangesNothing) {
   RecordWriter writer;
   const auto missing = writer.open(directory_ / "missing" / "file");
   ASSERT_FALSE(missing);
-  EXPECT_NE(missing.error().message.find("--access-log: cannot open "), std::string::npos);
+  EXPECT_NE(missing.error().message.find("cannot open "), std::string::npos);
   EXPECT_FALSE(writer.is_open());
   ASSERT_TRUE(writer.open(path_));
   EXPECT_FALSE(writer.open(directory_));
@@ -142,4 +142,4 @@ TEST_F(RecordWriterTest, ARemovedDirectoryIsNoticedAndComesBack) {
 }
 
 }  // namespace
-}  // namespace culvert::edge
+}  // namespace culvert

@@ -11,7 +11,7 @@
 #include "base/descriptor.h"
 #include "base/result.h"
 
-namespace culvert::edge {
+namespace culvert {
 
 // Adds lines to a file, on a thread of its own: no worker ever waits for a disk. write() takes a mutex for
 // the time of a copy, once for each connection. What does not fit into the queue, and what the disk does not
@@ -74,4 +74,4 @@ class RecordWriter {
   bool is_mid_line_ = false;
 };
 
-}  // namespace culvert::edge
+}  // namespace culvert

@@ -1,4 +1,4 @@
-#include "edge/record_writer.h"
+#include "base/record_writer.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 
-namespace culvert::edge {
+namespace culvert {
 namespace {
 
 // Between two writes: more lines for one call, while no reader of the file notices.
@@ -46,8 +46,7 @@ Result<Descriptor> open_for_lines(const std::string& path) {
                       ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)
                       : ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640));
   if (file) return file;
-  return fail(ErrorCode::kIo, "--access-log: cannot open {}: {}", culvert::quoted(path),
-              std::strerror(errno));
+  return fail(ErrorCode::kIo, "cannot open {}: {}", culvert::quoted(path), std::strerror(errno));
 }
 
 }  // namespace
@@ -176,4 +175,4 @@ void RecordWriter::failed(const Error& error) {
                             "are served all the same"));
 }
 
-}  // namespace culvert::edge
+}  // namespace culvert
