@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
+#include <ranges>
 
 #include "agent/counters.h"
 #include "agent/edge_link.h"
@@ -40,6 +41,9 @@ constexpr Duration kEdgeAnswer = milliseconds(500);
 // milliseconds, and one that cannot even be resolved must not delay the exit.
 constexpr Duration kDialGoodbye = milliseconds(200);
 
+// Ports of one range whose faults are told one by one: a range that cannot be bound may have hundreds.
+constexpr size_t kFaultsOfRange = 3;
+
 // One turn of the socket brings no more of 1,200 bytes each; smaller ones share packets.
 constexpr size_t kQueuedDatagrams = 4096;
 
@@ -69,7 +73,9 @@ struct Agent::Impl {
     streams.set_ended_callback([this] { ended.notify(); });
     readiness.set_port_fault([this](const EndpointId& edge, const route::PublicPort& port) {
       const auto link = links.find(edge);
-      return link == links.end() ? std::nullopt : link->second->port_fault(port);
+      const auto faults =
+          link == links.end() ? std::vector<tunnel::PortState>() : link->second->port_faults(port);
+      return faults.empty() ? std::nullopt : std::optional(faults.front());
     });
   }
 
@@ -263,11 +269,15 @@ std::vector<std::string> Agent::Impl::port_faults() const {
   if (!leases.lease()) return faults;
   for (const hubapi::PortVerdict& verdict : leases.lease()->ports) {
     if (!verdict.accepted) continue;
-    const route::PublicPort port{verdict.protocol, verdict.listen_port};
     for (const auto& [edge, link] : links) {
-      if (const auto fault = link->port_fault(port)) {
+      const auto of_edge = link->port_faults(verdict.ports());
+      for (const auto& fault : of_edge | std::views::take(kFaultsOfRange)) {
         faults.push_back(fmt::format("edge {} does not listen on port {} of {}: {}", edge.short_text(),
-                                     port.text(), verdict.name, *fault));
+                                     fault.port.text(), verdict.name, fault.reason));
+      }
+      if (of_edge.size() > kFaultsOfRange) {
+        faults.push_back(fmt::format("edge {} does not listen on {} further ports of {}", edge.short_text(),
+                                     of_edge.size() - kFaultsOfRange, verdict.name));
       }
     }
   }
@@ -297,6 +307,8 @@ Status Agent::Impl::status() const {
         each.reason = verdict->reason;
         each.others = verdict->others;
         each.listen_port = verdict->listen_port;
+        if (verdict->more_ports > 0)
+          each.last_port = static_cast<uint16_t>(verdict->listen_port + verdict->more_ports);
       }
     }
     out.services.push_back(std::move(each));

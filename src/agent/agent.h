@@ -28,6 +28,9 @@ struct Service {
   // Of a passthrough service: where challenges of CAs on port 80 go (tunnel::kChallengePath); nullopt:
   // nowhere.
   std::optional<Origin> http_origin = {};
+  // Of a range of ports: all go to the origin's port, instead of the first to that and each further one to
+  // the next.
+  bool has_one_origin_port = false;
 
   // nullptr: it has a port.
   const hubapi::DeclaredService* web() const { return std::get_if<hubapi::DeclaredService>(&face); }
@@ -35,17 +38,20 @@ struct Service {
   const hubapi::DeclaredPort* port() const { return std::get_if<hubapi::DeclaredPort>(&face); }
   // "app.example.com", "tcp:ssh": no two services of an agent have the same.
   std::string name() const;
+  // Where the clients of one of its public ports go; nullopt: it has no such port, or its origin is no port.
+  std::optional<HostPort> origin_of(uint16_t listen_port) const;
   // In which streams its clients come.
   tunnel::StreamKind kind() const;
   bool operator==(const Service&) const = default;
 };
 
 // A JSON array of {"hostname","origin","tls_mode"?,"proxy_protocol"?}, where tls_mode is a string or {"mode":
-// string}, and of {"protocol":"tcp" or "udp","name","origin","listen_port"?,"proxy_protocol"?}; each may have
-// "origin_server_name", and with it "origin_tls", "origin_ca_file", "origin_cert_file" and "origin_key_file",
-// and "health", a string or {"check","path"?,"interval"?,"timeout"?,"fall"?,"rise"?}, but for "udp"; one with
-// passthrough "http_origin", an origin or "none". kInvalid names the entry, the member and what is allowed;
-// unknown members and duplicates are errors.
+// string}, and of {"protocol":"tcp" or "udp","name","origin","listen_port"?,"proxy_protocol"?}, where
+// listen_port is a number, or for "udp" a range like "40000-40100", which may have "origin_ports", "each" or
+// "one"; each may have "origin_server_name", and with it "origin_tls", "origin_ca_file", "origin_cert_file"
+// and "origin_key_file", and "health", a string or {"check","path"?,"interval"?,"timeout"?,"fall"?,"rise"?},
+// but for "udp"; one with passthrough "http_origin", an origin or "none". kInvalid names the entry, the
+// member and what is allowed; unknown members and duplicates are errors.
 Result<std::vector<Service>> parse_services(std::string_view json);
 // Reads the files that their origins name (agent::load_files): before the services are given to an agent.
 Result<> load_origin_files(std::vector<Service>& services, UnixTime now);

@@ -17,8 +17,11 @@ constexpr Duration kDialDeadline = std::chrono::seconds(10);
 constexpr Duration kWelcomeDeadline = std::chrono::seconds(10);
 // A tunnel that drains sooner may do so again and again.
 constexpr Duration kSteady = std::chrono::seconds(1);
-// Of the waits then: an edge that hands over to another process expects its agents, and clients wait for them.
+// Of the waits then: an edge that hands over to another process expects its agents, and clients wait for
+// them.
 constexpr Duration kMoveCap = std::chrono::milliseconds(500);
+// What an edge says of ports is kept for so many: a tenant with the highest quotas has no more.
+constexpr size_t kMaxPortFaults = 2048;
 
 }  // namespace
 
@@ -224,7 +227,7 @@ net::Task<> EdgeLink::watch_control(TunnelPtr tunnel) {
 
 void EdgeLink::take(Tunnel& tunnel, const tunnel::PortState& state) {
   // More than an agent can have: an edge of ours tells of no others.
-  const bool is_full = tunnel.port_faults.size() >= hubapi::kMaxServices;
+  const bool is_full = tunnel.port_faults.size() >= kMaxPortFaults;
   if (state.is_bound) {
     tunnel.port_faults.erase(state.port);
   } else if (!is_full || tunnel.port_faults.contains(state.port)) {
@@ -233,12 +236,15 @@ void EdgeLink::take(Tunnel& tunnel, const tunnel::PortState& state) {
   agent_.observer.port_changed(edge_, state);
 }
 
-std::optional<std::string> EdgeLink::port_fault(const route::PublicPort& port) const {
+std::vector<tunnel::PortState> EdgeLink::port_faults(const route::PublicPort& ports) const {
+  std::vector<tunnel::PortState> found;
   for (const TunnelPtr& tunnel : tunnels_) {
-    const auto fault = tunnel->port_faults.find(port);
-    if (!tunnel->is_draining && fault != tunnel->port_faults.end()) return fault->second;
+    if (tunnel->is_draining || !found.empty()) continue;
+    const auto end = tunnel->port_faults.upper_bound(ports.at(ports.more));
+    for (auto fault = tunnel->port_faults.lower_bound(ports.at(0)); fault != end; ++fault)
+      found.push_back({fault->first, false, fault->second});
   }
-  return std::nullopt;
+  return found;
 }
 
 net::Task<> EdgeLink::accept_streams(TunnelPtr tunnel) {

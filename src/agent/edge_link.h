@@ -58,7 +58,8 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
   // An edge has welcomed the agent, and the tunnel is open.
   bool is_connected() const { return !tunnels_.empty(); }
   // Why the edge does not listen on this port; nullopt: it does, as far as it told.
-  std::optional<std::string> port_fault(const route::PublicPort& port) const;
+  // Those of a port or a range that the edge said it cannot listen on.
+  std::vector<tunnel::PortState> port_faults(const route::PublicPort& ports) const;
   // After stop(): every stream of every tunnel has ended, as the edge sees it, and none will come.
   bool is_drained() const;
   // After stop(): the edge was heard since.

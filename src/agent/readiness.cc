@@ -144,15 +144,20 @@ net::Task<bool> Readiness::ask_all(EndpointId edge, std::vector<const Service*> 
   co_return all_answered;
 }
 
-uint16_t Readiness::listen_port(const Service& service) const {
+route::PublicPort Readiness::public_ports(const Service& service) const {
   const auto verdict = verdict_of(*leases_.lease(), service);
-  return verdict ? verdict->listen_port : 0;
+  const route::PortProtocol protocol = service.port()->protocol;
+  return verdict ? route::PublicPort{protocol, verdict->listen_port, verdict->more_ports}
+                 : route::PublicPort{protocol, 0};
 }
 
 std::string Readiness::public_url(const Service& service, const HostPort& place) const {
-  if (service.port() != nullptr)
-    return fmt::format("{}://{}", route::to_string(service.port()->protocol),
-                       HostPort{place.host, listen_port(service)}.to_string());
+  if (service.port() != nullptr) {
+    const route::PublicPort ports = public_ports(service);
+    const std::string first = fmt::format("{}://{}", route::to_string(ports.protocol),
+                                          HostPort{place.host, ports.number}.to_string());
+    return ports.is_range() ? fmt::format("{}-{}", first, ports.last()) : first;
+  }
   const std::string& hostname = service.web()->hostname.text();
   return place.port == 443 ? fmt::format("https://{}", hostname)
                            : fmt::format("https://{}:{}", hostname, place.port);
@@ -166,17 +171,16 @@ net::Task<Readiness::Answer> Readiness::ask(EndpointId edge, HostPort place, con
 
 // A datagram to a service whose protocol is not known proves nothing: that the edge listens has to do.
 Readiness::Answer Readiness::ask_udp_port(const EndpointId& edge, const Service& service) const {
-  const route::PublicPort port{route::PortProtocol::kUdp, listen_port(service)};
-  auto fault = port_fault_(edge, port);
+  const auto fault = port_fault_(edge, public_ports(service));
   if (!fault) return {.answered = true, .reason = {}};
-  return {.reason = fmt::format("the edge does not listen on {}: {}", port.text(), *fault)};
+  return {.reason = fmt::format("the edge does not listen on {}: {}", fault->port.text(), fault->reason)};
 }
 
 // Nothing is said: what the service speaks is not known. It is asked as by a client that leaves at once.
 net::Task<Readiness::Answer> Readiness::ask_port(HostPort place, const Service& service) {
   const TimePoint deadline = loop_.now() + kProbeDeadline;
   const uint64_t reached_before = streams_.reached(service);
-  auto socket = co_await net::tcp_connect(loop_, place.host, listen_port(service), deadline);
+  auto socket = co_await net::tcp_connect(loop_, place.host, public_ports(service).number, deadline);
   if (!socket) co_return Answer{.reason = socket.error().message};
   while (streams_.reached(service) == reached_before) {
     if ((*socket)->peer_has_ended() || loop_.now() >= deadline) {

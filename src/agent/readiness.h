@@ -21,7 +21,9 @@ class Readiness {
   Readiness(const Readiness&) = delete;
 
   // Asks why an edge does not listen on a port; nullopt: it does, as far as it told.
-  using PortFault = std::function<std::optional<std::string>(const EndpointId&, const route::PublicPort&)>;
+  // The first of the ports that the edge said it cannot listen on.
+  using PortFault =
+      std::function<std::optional<tunnel::PortState>(const EndpointId&, const route::PublicPort&)>;
   void set_port_fault(PortFault port_fault) { port_fault_ = std::move(port_fault); }
 
   // The edge has a tunnel, and the public reaches it at `place`: begins to ask there.
@@ -56,7 +58,7 @@ class Readiness {
   net::Task<Answer> ask_web(HostPort place, const Service& service);
   net::Task<Answer> ask_port(HostPort place, const Service& service);
   Answer ask_udp_port(const EndpointId& edge, const Service& service) const;
-  uint16_t listen_port(const Service& service) const;
+  route::PublicPort public_ports(const Service& service) const;
   std::string public_url(const Service& service, const HostPort& place) const;
   void silent(const Service& service, Answer answer, TimePoint since);
   void tell(const Edge& edge, TimePoint began);

@@ -188,7 +188,7 @@ Result<hubapi::DeclaredService> read_web(const json::object& entry) {
 }
 
 Result<hubapi::DeclaredPort> read_port(const json::object& entry) {
-  auto known = check_members(entry, with_common_members({"protocol", "name", "listen_port"}));
+  auto known = check_members(entry, with_common_members({"protocol", "name", "listen_port", "origin_ports"}));
   if (!known) return std::unexpected(known.error());
   auto protocol = text_of(entry, "protocol", "tcp");
   if (!protocol) return std::unexpected(protocol.error());
@@ -202,11 +202,18 @@ Result<hubapi::DeclaredPort> read_port(const json::object& entry) {
   if (auto good = route::check_service_name(*name); !good)
     return fail(ErrorCode::kInvalid, "name: {}", good.error().message);
   hubapi::DeclaredPort port{*known_protocol, std::string(*name)};
-  if (const json::value* member = entry.if_contains("listen_port")) {
+  const json::value* member = entry.if_contains("listen_port");
+  if (member != nullptr && member->is_string() && std::string_view(member->get_string()).contains('-')) {
+    auto with_port = parse_listen_port(std::move(port), member->get_string());
+    if (!with_port) return fail(ErrorCode::kInvalid, "listen_port: {}", with_port.error().message);
+    return with_port;
+  }
+  if (member != nullptr) {
     const auto number = member->is_int64() ? member->as_int64() : -1;
     if (number < 0 || number > UINT16_MAX)
       return fail(ErrorCode::kInvalid,
-                  "listen_port must be a port from 1 to 65535, or 0 for one that the hub picks");
+                  "listen_port must be a port from 1 to 65535, or 0 for one that the hub picks, or of a UDP "
+                  "service a range like \"40000-40100\"");
     port.listen_port = static_cast<uint16_t>(number);
   }
   return port;
@@ -232,6 +239,15 @@ Result<Service> read_entry(const json::value& value) {
   if (!origin) return fail(ErrorCode::kInvalid, "origin: {}", origin.error().message);
   Service service{.face = std::move(*face), .origin = std::move(*origin), .proxy_protocol = false};
   if (auto fits = check_place(service.origin, service.kind()); !fits)
+    return fail(ErrorCode::kInvalid, "origin: {}", fits.error().message);
+  auto origin_ports = optional_text_of(*entry, "origin_ports", "one");
+  if (!origin_ports) return std::unexpected(origin_ports.error());
+  if (!origin_ports->empty()) {
+    auto parsed = parse_origin_ports(*origin_ports, service);
+    if (!parsed) return fail(ErrorCode::kInvalid, "origin_ports: {}", parsed.error().message);
+    service.has_one_origin_port = *parsed;
+  }
+  if (auto fits = check_origin_ports(service); !fits)
     return fail(ErrorCode::kInvalid, "origin: {}", fits.error().message);
   auto tls = read_origin_tls(*entry, service.kind());
   if (!tls) return std::unexpected(tls.error());

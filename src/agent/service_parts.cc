@@ -25,6 +25,45 @@ Result<> check_place(const Origin& origin, tunnel::StreamKind kind) {
               quoted(origin.to_string()));
 }
 
+Result<hubapi::DeclaredPort> parse_listen_port(hubapi::DeclaredPort port, std::string_view text) {
+  const auto ports = route::PublicPort::parse(port.protocol, text);
+  if (!ports && !text.contains('-')) {
+    return fail(ErrorCode::kInvalid,
+                "{} is not a port from 1 to 65535; leave it out for one that the hub picks", quoted(text));
+  }
+  if (!ports) return std::unexpected(ports.error());
+  if (ports->is_range() && port.protocol != route::PortProtocol::kUdp) {
+    return fail(ErrorCode::kInvalid,
+                "the range {} is for UDP services; give a TCP service for each port that clients use", text);
+  }
+  port.listen_port = ports->number;
+  port.more_ports = ports->more;
+  return port;
+}
+
+Result<bool> parse_origin_ports(std::string_view text, const Service& service) {
+  if (text != "each" && text != "one")
+    return fail(ErrorCode::kInvalid, "{} is unknown; use \"each\" or \"one\"", quoted(text));
+  if (service.port() == nullptr || service.port()->more_ports == 0) {
+    return fail(ErrorCode::kInvalid,
+                "it is for a UDP service with a range of ports, like 40000-40100; leave it out");
+  }
+  return text == "one";
+}
+
+Result<> check_origin_ports(const Service& service) {
+  if (service.port() == nullptr || service.port()->more_ports == 0) return {};
+  const auto* place = std::get_if<HostPort>(&service.origin.place);
+  if (place == nullptr || service.has_one_origin_port) return {};
+  const size_t last = size_t{place->port} + service.port()->more_ports;
+  if (last <= UINT16_MAX) return {};
+  return fail(
+      ErrorCode::kInvalid,
+      "the {} ports of {} would lead to the origin's ports {} to {}, and 65535 is the last one; choose "
+      "a lower port of the origin, or give them all to one with origin_ports \"one\"",
+      service.port()->ports().size(), service.port()->ports().numbers(), place->port, last);
+}
+
 Result<> check_has_tls(tunnel::StreamKind kind) {
   if (kind == tunnel::StreamKind::kPassthrough) {
     return fail(

@@ -13,6 +13,12 @@ Result<bool> parse_proxy_protocol(std::string_view text);
 bool default_proxy_protocol(tunnel::StreamKind kind);
 // kInvalid: the clients of a service of this kind cannot be served by an origin there.
 Result<> check_place(const Origin& origin, tunnel::StreamKind kind);
+// "2222", or of a UDP service "40000-40100". kInvalid: also 0.
+Result<hubapi::DeclaredPort> parse_listen_port(hubapi::DeclaredPort port, std::string_view text);
+// Of a service with a range of ports; "each": false, "one": true.
+Result<bool> parse_origin_ports(std::string_view text, const Service& service);
+// kInvalid: the ports of the origin that belong to its range are not all ports.
+Result<> check_origin_ports(const Service& service);
 // kInvalid: of a service of this kind nothing speaks TLS with the origin.
 Result<> check_has_tls(tunnel::StreamKind kind);
 // As check_has_tls(); or nothing does with such a name.

@@ -4,7 +4,6 @@
 #include "agent/services.h"
 #include "base/ascii.h"
 #include "base/text.h"
-#include "base/whole_number.h"
 
 namespace culvert::agent {
 namespace {
@@ -33,7 +32,8 @@ Result<ShortForm> split_short_form(std::string_view text, std::string_view examp
   return form;
 }
 
-constexpr std::string_view kProxyOption = ",proxy=v2 or ,proxy=none";
+constexpr std::string_view kUdpOptions =
+    ",proxy=v2 or ,proxy=none, and with a range of ports ,origin-ports=one";
 constexpr std::string_view kOriginOptions =
     ",proxy=v2 or ,proxy=none, ,tls=NAME and ,insecure, ,http=HOST:PORT or ,http=none, and ,health=/PATH";
 
@@ -142,27 +142,35 @@ Result<Service> parse_port_service(route::PortProtocol protocol, std::string_vie
   if (!form) return std::unexpected(form.error());
   if (auto good = route::check_service_name(form->name); !good) return std::unexpected(good.error());
   hubapi::DeclaredPort port{protocol, std::string(form->name)};
+  std::optional<std::string_view> origin_ports;
   OriginOptions options;
   for (const std::string_view option : form->options) {
     auto is_taken = options.take(option);
     if (!is_taken) return std::unexpected(is_taken.error());
     if (*is_taken) continue;
     constexpr std::string_view kPort = "port=";
+    constexpr std::string_view kOriginPorts = "origin-ports=";
+    if (option.starts_with(kOriginPorts) && !is_tcp && !origin_ports) {
+      origin_ports = option.substr(kOriginPorts.size());
+      continue;
+    }
     if (!option.starts_with(kPort) || port.listen_port != 0) {
       return fail(ErrorCode::kInvalid,
                   "{} is unknown or given twice; after the origin may follow ,port=2222, {}", quoted(option),
-                  is_tcp ? kOriginOptions : kProxyOption);
+                  is_tcp ? kOriginOptions : kUdpOptions);
     }
-    const auto number = whole_number<uint16_t>(option.substr(kPort.size()));
-    if (!number || *number == 0) {
-      return fail(ErrorCode::kInvalid,
-                  "port: {} is not a port from 1 to 65535; leave it out for one that the hub picks",
-                  quoted(option.substr(kPort.size())));
-    }
-    port.listen_port = *number;
+    auto with_port = parse_listen_port(std::move(port), option.substr(kPort.size()));
+    if (!with_port) return fail(ErrorCode::kInvalid, "port: {}", with_port.error().message);
+    port = std::move(*with_port);
   }
   Service service{.face = std::move(port), .origin = std::move(form->origin), .proxy_protocol = false};
   if (auto fits = check_place(service.origin, service.kind()); !fits) return std::unexpected(fits.error());
+  if (origin_ports) {
+    auto parsed = parse_origin_ports(*origin_ports, service);
+    if (!parsed) return fail(ErrorCode::kInvalid, "origin-ports: {}", parsed.error().message);
+    service.has_one_origin_port = *parsed;
+  }
+  if (auto fits = check_origin_ports(service); !fits) return std::unexpected(fits.error());
   auto applied = options.apply(service);
   if (!applied) return std::unexpected(applied.error());
   return service;

@@ -1,5 +1,6 @@
 #include "agent/services.h"
 
+#include <algorithm>
 #include <map>
 #include <unordered_set>
 
@@ -17,9 +18,18 @@ tunnel::StreamKind Service::kind() const {
                                                        : tunnel::StreamKind::kUdpPort;
 }
 
+std::optional<HostPort> Service::origin_of(uint16_t listen_port) const {
+  const auto* place = std::get_if<HostPort>(&origin.place);
+  if (place == nullptr || port() == nullptr) return std::nullopt;
+  if (port()->more_ports == 0 || has_one_origin_port) return *place;
+  const route::PublicPort ports = port()->ports();
+  if (listen_port < ports.number || listen_port > ports.last()) return std::nullopt;
+  return HostPort{place->host, static_cast<uint16_t>(place->port + (listen_port - ports.number))};
+}
+
 Result<> check_services(const std::vector<Service>& services) {
   std::unordered_set<std::string> seen;
-  std::map<route::PublicPort, std::string> ports;
+  std::map<route::PublicPort, std::string> ports;  // those that are named
   std::vector<hubapi::DeclaredService> web;
   std::vector<hubapi::DeclaredPort> with_ports;
   for (const Service& service : services) {
@@ -29,10 +39,13 @@ Result<> check_services(const std::vector<Service>& services) {
                   service.web() != nullptr ? "hostname" : "service", name);
     }
     if (const auto* port = service.port()) {
-      const auto [other, is_first] = ports.try_emplace({port->protocol, port->listen_port}, name);
-      if (!is_first && port->listen_port != 0) {
-        return fail(ErrorCode::kInvalid, "port {} is given to {} and to {}; each needs one of its own",
-                    port->listen_port, other->second, name);
+      if (port->listen_port != 0) {
+        for (const auto& [other, its_name] : ports) {
+          if (!other.overlaps(port->ports())) continue;
+          return fail(ErrorCode::kInvalid, "port {} is given to {} and to {}; each needs one of its own",
+                      std::max(other.number, port->listen_port), its_name, name);
+        }
+        ports.emplace(port->ports(), name);
       }
       with_ports.push_back(*port);
     } else {

@@ -13,7 +13,8 @@ namespace culvert::agent {
 Result<Service> parse_service(std::string_view text);
 
 // The short form "ssh=ORIGIN[,port=2222][,OPTION]..."; without a port the hub picks one. A UDP service has an
-// origin "HOST:PORT", and of the options only "proxy=".
+// origin "HOST:PORT", and of the options only "proxy="; it may have a range, "port=40000-40100", whose ports
+// go to as many of the origin from its port on, or with "origin-ports=one" to that.
 Result<Service> parse_port_service(route::PortProtocol protocol, std::string_view text);
 
 // What one agent may declare. kInvalid names the hostname, name or port that two services claim, or the limit

@@ -224,5 +224,69 @@ TEST(TcpService, ErrorsNameWhatIsWrong) {
   }
 }
 
+TEST(Services, ARangeOfUdpPortsLeadsToAsManyOfTheOriginOrToOne) {
+  const auto each = parse_udp("turn=localhost:50000,port=40000-40100");
+  ASSERT_TRUE(each) << each.error().message;
+  EXPECT_EQ(each->port()->listen_port, 40000);
+  EXPECT_EQ(each->port()->more_ports, 100);
+  EXPECT_EQ(each->origin_of(40000)->port, 50000);
+  EXPECT_EQ(each->origin_of(40100)->port, 50100);
+  EXPECT_FALSE(each->origin_of(39999));
+  EXPECT_FALSE(each->origin_of(40101));
+  const auto one = parse_udp("turn=localhost:65535,port=40000-40100,origin-ports=one");
+  ASSERT_TRUE(one) << one.error().message;
+  EXPECT_EQ(one->origin_of(40100)->port, 65535);
+  EXPECT_EQ(parse_udp("dns=localhost:53,port=5353")->origin_of(9999)->port, 53)
+      << "the edge may be behind a NAT";
+  const auto json = parse_services(R"([
+    {"protocol":"udp","name":"turn","origin":"localhost:50000","listen_port":"40000-40100","origin_ports":"each"},
+    {"protocol":"udp","name":"rtp","origin":"localhost:65535","listen_port":"40101-40200","origin_ports":"one"}])");
+  ASSERT_TRUE(json) << json.error().message;
+  EXPECT_EQ((*json)[0], *each);
+  EXPECT_TRUE((*json)[1].has_one_origin_port);
+  EXPECT_TRUE(parse_udp("turn=localhost:65024,port=1-512")) << "up to 65535";
+}
+
+TEST(Services, RefusesRangesThatAreNone) {
+  struct Bad {
+    const char* text;
+    const char* named;
+  };
+  for (const auto& [text, named] :
+       {Bad{"a=x:1,port=40000-40512", "has 513 ports, and one service may have 512"},
+        Bad{"a=x:1,port=40100-40000", "does not ascend"}, Bad{"a=x:1,port=40000-40000", "does not ascend"},
+        Bad{"a=x:1,port=0-10", "\"0-10\" is not a port from 1 to 65535"},
+        Bad{"a=x:1,port=65530-65536", "is not a port from 1 to 65535"},
+        Bad{"a=x:1,port=1-2-3", "is not a port from 1 to 65535"},
+        Bad{"a=x:65435,port=40000-40101", "ports 65435 to 65536"},
+        Bad{"a=x:1,port=40000,origin-ports=one", "a range of ports"},
+        Bad{"a=x:1,origin-ports=one", "a range of ports"},
+        Bad{"a=x:1,port=1-2,origin-ports=all", "\"all\" is unknown"},
+        Bad{"a=x:1,port=1-2,origin-ports=one,origin-ports=one", "given twice"}}) {
+    const auto service = parse_udp(text);
+    ASSERT_FALSE(service) << text;
+    EXPECT_NE(service.error().message.find(named), std::string::npos) << service.error().message;
+  }
+  const auto tcp = parse_tcp("a=x:1,port=40000-40001");
+  ASSERT_FALSE(tcp);
+  EXPECT_NE(tcp.error().message.find("is for UDP services"), std::string::npos) << tcp.error().message;
+  for (const auto& [text, named] :
+       {Bad{R"("listen_port":"40000-40512")", "listen_port: the range \"40000-40512\" has 513"},
+        Bad{R"("listen_port":"40000-")", "listen_port: \"40000-\" is not a port"},
+        Bad{R"("listen_port":"40000")", "listen_port must be"},
+        Bad{R"("listen_port":"1-2","origin_ports":"all")", "origin_ports: \"all\" is unknown"},
+        Bad{R"("origin_ports":"one")", "origin_ports: it is for"}}) {
+    const auto services =
+        parse_services(fmt::format(R"([{{"protocol":"udp","name":"a","origin":"x:1",{}}}])", text));
+    ASSERT_FALSE(services) << text;
+    EXPECT_NE(services.error().message.find(named), std::string::npos) << services.error().message;
+  }
+  const auto overlap =
+      check_services({*parse_udp("a=x:1,port=40000-40100"), *parse_udp("b=x:1,port=40100-40200")});
+  ASSERT_FALSE(overlap);
+  EXPECT_NE(overlap.error().message.find("port 40100 is given to udp:a and to udp:b"), std::string::npos);
+  EXPECT_TRUE(check_services({*parse_udp("a=x:1,port=40000-40100"), *parse_udp("b=x:1,port=40101")}));
+}
+
 }  // namespace
 }  // namespace culvert::agent

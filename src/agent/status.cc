@@ -14,6 +14,7 @@ std::string to_json(const Status& status) {
     json::object service{{"service", each.service}, {"origin", each.origin}};
     if (!each.tls_mode.empty()) service["tls_mode"] = each.tls_mode;
     if (each.listen_port != 0) service["listen_port"] = each.listen_port;
+    if (each.last_port != 0) service["last_port"] = each.last_port;
     service["status"] = each.state;
     if (!each.reason.empty()) service["reason"] = each.reason;
     if (each.others > 0) service["others"] = each.others;

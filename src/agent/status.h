@@ -15,6 +15,7 @@ struct Status {
     std::string reason = {};   // why it is refused
     size_t others = 0;         // agents that share its connections
     uint16_t listen_port = 0;  // that it was given; 0: none, or it has a hostname
+    uint16_t last_port = 0;    // of a range
     // Of its origin: "healthy", "unhealthy", or empty: it is not asked, and clients reach it.
     std::string health = {};
     std::string health_reason = {};  // why it is unhealthy

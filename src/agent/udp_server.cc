@@ -140,10 +140,14 @@ UdpServer::Flows::Entry* UdpServer::begin(Channel& channel, const tunnel::UdpDat
 net::Task<> UdpServer::find_origin(uint64_t id) {
   const Flows::Entry* begun = flows_.find(id);
   if (begun == nullptr) co_return;
-  const Service& service = *begun->flow.service;                     // it outlives the flow
-  const HostPort& place = std::get<HostPort>(service.origin.place);  // by check_place()
+  const Service& service = *begun->flow.service;  // it outlives the flow
+  const auto place = service.origin_of(begun->flow.channel->port());
+  if (!place) {
+    ++counters_.udp_dropped_unknown_service;
+    co_return end_flow(id);
+  }
   auto found =
-      co_await net::resolve(loop_, place.host, place.port, loop_.now() + config_.options.origin_timeout);
+      co_await net::resolve(loop_, place->host, place->port, loop_.now() + config_.options.origin_timeout);
   Flows::Entry* entry = flows_.find(id);
   if (entry == nullptr) co_return;
   if (!found) {
@@ -157,7 +161,7 @@ net::Task<> UdpServer::find_origin(uint64_t id) {
   // The one that answered others is the first to try.
   const auto answering = answering_.find(service.name());
   if (answering != answering_.end()) {
-    const auto best = std::ranges::find(*found, answering->second);
+    const auto best = std::ranges::find(*found, answering->second.with_port(place->port));
     if (best != found->end()) std::rotate(found->begin(), best, best + 1);
   }
   std::ranges::reverse(*found);

@@ -72,10 +72,10 @@ class UdpServerTest : public AgentTest, public UdpChannel::Owner {
     channels_.emplace(links_[0].connection, [] {});
     open_channel("dns");
   }
-  void open_channel(std::string service) {
+  void open_channel(std::string service, uint16_t port = 53) {
     auto stream = run_task(loop_, links_[0].connection->open_bidi()).value();
-    const tunnel::StreamHeader header{addr("0.0.0.0:0"), addr("0.0.0.0:53"), std::move(service),
-                                      tunnel::StreamKind::kUdpPort, 1};
+    const tunnel::StreamHeader header{addr("0.0.0.0:0"), addr("0.0.0.0:0").with_port(port),
+                                      std::move(service), tunnel::StreamKind::kUdpPort, 1};
     const Bytes head = encode(header);
     EXPECT_EQ(stream->write(head), head.size());
     channel_ = std::make_unique<UdpChannel>(*channels_, stream, UdpChannel::Side::kEdge, *this);
@@ -209,6 +209,45 @@ TEST_F(UdpServerTest, AnUnknownServiceIsRefused) {
   channel_.reset();
   open_channel("other");
   wait([&] { return ended_; });
+}
+
+TEST_F(UdpServerTest, EachPortOfARangeHasAnOriginOfItsOwn) {
+  UdpOrigin first(loop_, addr("127.0.0.1:0"));
+  const auto next_addr = addr("127.0.0.1:0").with_port(static_cast<uint16_t>(first.port() + 1));
+  UdpOrigin second(loop_, next_addr);
+  Service service = dns("127.0.0.1", first.port(), true);
+  std::get<hubapi::DeclaredPort>(service.face).more_ports = 1;  // 53 and 54
+  start_with(service);
+  send(1, "to the first");
+  wait([&] { return got_.size() == 1; });
+  ASSERT_EQ(first.got.size(), 1u);
+  open_channel("dns", 54);
+  send(1, "to the second");
+  wait([&] { return got_.size() == 2; });
+  ASSERT_EQ(second.got.size(), 1u);
+  const auto header = wire::encode_proxy_v2(
+      {.source = addr("198.51.100.2:1234"), .destination = addr("203.0.113.1:54"), .tlvs = {}},
+      wire::ProxyTransport::kDatagram);
+  EXPECT_EQ(second.got[0], std::string(as_text(*header)) + "to the second");
+  // A port that is not in the range: an edge that has another configuration.
+  open_channel("dns", 55);
+  send(1, "to nobody");
+  wait([&] { return metric("culvert_agent_dropped_udp_datagrams_total{reason=\"unknown_service\"}") == 1; });
+  EXPECT_EQ(first.got.size() + second.got.size(), 2u);
+}
+
+TEST_F(UdpServerTest, AllPortsOfARangeMayHaveOneOrigin) {
+  UdpOrigin origin(loop_, addr("127.0.0.1:0"));
+  Service service = dns("127.0.0.1", origin.port());
+  std::get<hubapi::DeclaredPort>(service.face).more_ports = 1;
+  service.has_one_origin_port = true;
+  start_with(service);
+  send(1, "53");
+  wait([&] { return got_.size() == 1; });
+  open_channel("dns", 54);
+  send(1, "54");
+  wait([&] { return got_.size() == 2; });
+  EXPECT_THAT(origin.got, ElementsAre("53", "54"));
 }
 
 }  // namespace

@@ -23,7 +23,8 @@ Verdict of(const hubapi::PortVerdict& verdict) {
           .reason = verdict.reason,
           .retry_after = verdict.retry_after,
           .others = verdict.others,
-          .listen_port = verdict.listen_port};
+          .listen_port = verdict.listen_port,
+          .more_ports = verdict.more_ports};
 }
 
 }  // namespace

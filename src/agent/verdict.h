@@ -20,6 +20,7 @@ struct Verdict {
   std::optional<std::chrono::seconds> retry_after = {};
   size_t others = 0;         // when accepted: further agents of the invite that share its connections
   uint16_t listen_port = 0;  // of a service with a port, when accepted
+  uint16_t more_ports = 0;   // of a range
 };
 
 std::string port_service_name(route::PortProtocol protocol, std::string_view name);  // "tcp:ssh"

@@ -79,10 +79,12 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
   builder.add(
       {.name = "udp-service",
        .help = "a service at a UDP port of the edges; P is v2 or none; may be repeated",
-       .details = "Without a port the hub picks one, and keeps it for this name. The origin can be neither a "
-                  "unix socket nor behind TLS, and has no health check. In the variable, services are "
-                  "separated by blanks.",
-       .value_name = "NAME=HOST:PORT[,port=N][,proxy=P]",
+       .details =
+           "Without a port the hub picks one, and keeps it for this name. The origin can be neither a "
+           "unix socket nor behind TLS, and has no health check. With a range of "
+           "ports, 512 at most, its first goes to the origin's port and each further one to the next, or "
+           "with ,origin-ports=one all to that. In the variable, services are separated by blanks.",
+       .value_name = "NAME=HOST:PORT[,port=N[-M]][,proxy=P]",
        .example = "dns=localhost:53,port=53",
        .form = SettingForm::kList,
        .separator = ' ',
@@ -103,7 +105,10 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
            "certificate, origin_tls \"insecure\" to check none. health is \"tcp\", \"tls\", \"http\", a "
            "path, "
            "or an object {check, path, interval, timeout, fall, rise}. With \"udp\" the origin is a host and "
-           "port, without TLS and health. In a file they may also be `[[agent.services]]` tables, see below.",
+           "port, without TLS and health; listen_port may be a range like \"40000-40100\", whose ports lead "
+           "to "
+           "as many of the origin from its port on, or with origin_ports \"one\" to that port. In a file "
+           "they may also be `[[agent.services]]` tables, see below.",
        .value_name = "JSON",
        .example = R"([{"hostname": "app.example.com", "origin": "localhost:3000"}])",
        .variable = "CULVERT_AGENT_SERVICES",

@@ -295,6 +295,7 @@ Result<std::string> format_agent_status(std::string_view text, const OutputOptio
                                          {"ORIGIN", "origin"},
                                          {"TLS", "tls_mode"},
                                          {"PORT", "listen_port"},
+                                         {"LAST PORT", "last_port"},
                                          {"STATUS", "status", Show::kStatus},
                                          {"REASON", "reason"},
                                          {"HEALTH", "health", Show::kStatus}}};

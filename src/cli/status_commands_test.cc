@@ -49,8 +49,10 @@ TEST(AgentStatus, ShowsServicesWithReasonsAndEdges) {
           "edges":[{"edge_id":"ef","addresses":["192.0.2.1:443"],"connected":true}],
           "faults":["the hub does not accept b.eu: not granted"]})";
   const std::string text = format_agent_status(kAgent, {}).value();
-  EXPECT_THAT(text, HasSubstr("a.eu     localhost:1  terminate    -     accepted  -            -\n"));
-  EXPECT_THAT(text, HasSubstr("b.eu     localhost:2  passthrough  -     refused   not granted  -\n"));
+  EXPECT_THAT(text,
+              HasSubstr("a.eu     localhost:1  terminate    -     -          accepted  -            -\n"));
+  EXPECT_THAT(text,
+              HasSubstr("b.eu     localhost:2  passthrough  -     -          refused   not granted  -\n"));
   EXPECT_THAT(text, HasSubstr("ef    192.0.2.1:443  yes\n"));
   EXPECT_THAT(text, HasSubstr("\nfault: the hub does not accept b.eu: not granted\n"));
   EXPECT_FALSE(format_agent_status("{}", {}));

@@ -1,7 +1,6 @@
 #pragma once
 #include <map>
 #include <mutex>
-#include <optional>
 #include <string>
 
 #include "route/match.h"
@@ -21,11 +20,10 @@ class PortFaults {
     std::lock_guard lock(mutex_);
     faults_.erase(port);
   }
-  // nullopt: there is none.
-  std::optional<std::string> find(const route::PublicPort& port) const {
+  // Those of one port, or of the ports of a range.
+  Map of(const route::PublicPort& ports) const {
     std::lock_guard lock(mutex_);
-    const auto found = faults_.find(port);
-    return found == faults_.end() ? std::nullopt : std::optional(found->second);
+    return Map(faults_.lower_bound(ports.at(0)), faults_.upper_bound(ports.at(ports.more)));
   }
   Map all() const {
     std::lock_guard lock(mutex_);

@@ -22,15 +22,25 @@ void PortListeners::follow(const route::Delta& changes) {
   if (is_draining_) return;
   for (const route::RouteId& removed : changes.removals) {
     const auto match = route::Match::parse(removed.text());
-    if (match && match->port() != nullptr) release(*match->port());
+    if (match && match->port() != nullptr) follow_all(*match->port());
   }
   for (const route::Route& changed : changes.upserts) {
-    const route::PublicPort* port = changed.match.port();
-    if (port == nullptr || !is_ours(*port)) continue;
-    const auto known = ports_.find(*port);
-    if (known == ports_.end()) open(*port);
-    if (known != ports_.end() && known->second->udp) known->second->udp->follow();
+    if (changed.match.port() != nullptr) follow_all(*changed.match.port());
   }
+}
+
+void PortListeners::follow_all(const route::PublicPort& ports) {
+  for (size_t i = 0; i < ports.size(); ++i) {
+    if (is_ours(ports.at(i))) follow(ports.at(i));
+  }
+}
+
+// A port that another route has now stays bound: a range that grows interrupts nothing.
+void PortListeners::follow(const route::PublicPort& number) {
+  if (context_.routes.current().match(number) == nullptr) return release(number);
+  const auto known = ports_.find(number);
+  if (known == ports_.end()) return open(number);
+  if (known->second->udp) known->second->udp->follow();
 }
 
 void PortListeners::open(const route::PublicPort& number) {

@@ -13,9 +13,9 @@
 
 namespace culvert::edge {
 
-// The ports of routes that one worker listens on; each port belongs to one worker, by its number. A port
-// is bound when its route appears and released when that goes. One that cannot be bound is tried again until
-// it can; agents and operators are told (PortFaults).
+// The ports of routes that one worker listens on; each port belongs to one worker, by its number, also those
+// of one range. A port is bound when its route appears and released when that goes. One that cannot be bound
+// is tried again until it can; agents and operators are told (PortFaults).
 class PortListeners {
  public:
   // The references outlive it.
@@ -47,6 +47,8 @@ class PortListeners {
   };
 
   bool is_ours(const route::PublicPort& port) const;
+  void follow_all(const route::PublicPort& ports);
+  void follow(const route::PublicPort& number);
   void open(const route::PublicPort& number);
   void bind(const route::PublicPort& number);
   Result<> listen(const route::PublicPort& number, Port& port);

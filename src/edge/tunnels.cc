@@ -267,7 +267,7 @@ void Tunnels::tell_of_ports(const route::Delta& changes) {
   for (const route::Route& changed : changes.upserts) {
     const route::PublicPort* port = changed.match.port();
     if (port == nullptr) continue;
-    if (auto fault = context_.shared.port_faults.find(*port)) tell({*port, false, std::move(*fault)});
+    for (const auto& [number, reason] : context_.shared.port_faults.of(*port)) tell({number, false, reason});
   }
 }
 
@@ -275,8 +275,8 @@ void Tunnels::tell_of_ports(Session& session) {
   for (const route::Route* route : context_.routes.current().routes_of(session.agent())) {
     const route::PublicPort* port = route->match.port();
     if (port == nullptr) continue;
-    if (auto fault = context_.shared.port_faults.find(*port))
-      (void)session.control().send(tunnel::PortState{*port, false, std::move(*fault)});
+    for (const auto& [number, reason] : context_.shared.port_faults.of(*port))
+      (void)session.control().send(tunnel::PortState{number, false, reason});
   }
 }
 

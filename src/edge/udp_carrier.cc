@@ -147,10 +147,11 @@ UdpCarrier::Channel* UdpCarrier::open(const UdpBatch& batch) {
 void UdpCarrier::recheck(const route::Delta& changes) {
   const auto look_at = [&](const route::Match& match) {
     if (match.port() == nullptr) return;
-    const route::Route* route = context_.routes.current().match(*match.port());
-    for (auto at = channels_.lower_bound({*match.port(), 0});
-         at != channels_.end() && at->first.first == *match.port();) {
+    const route::PublicPort last = match.port()->at(match.port()->more);
+    for (auto at = channels_.lower_bound({match.port()->at(0), 0});
+         at != channels_.end() && at->first.first <= last;) {
       Channel& channel = *at->second;
+      const route::Route* route = context_.routes.current().match(at->first.first);
       if (route != nullptr && route->leads_to(channel.agent()) && route->service == channel.service()) {
         ++at;
       } else {

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "edge/edge_fixture.h"
 #include "net/packet_io.h"
 
@@ -365,6 +367,78 @@ TEST_F(UdpPortsTest, ADrainKeepsTheFlowsThatAreThere) {
   wait_for_workers();
   late.send("too late", local(port_));
   wait([&] { return counters().udp_dropped_no_agent == 1; });
+}
+
+TEST_F(UdpPortsTest, ARangeIsServedAtEachOfItsPortsAndFollowsItsRoute) {
+  FakeAgent agent(loop_, 1);
+  Config many = config();
+  many.options.workers = 3;
+  start(std::move(many));
+  constexpr uint16_t kFirst = 21500, kLast = 21511;
+  const auto serve_until = [&](uint16_t last) {
+    set_routes({route::testing::range_route(PortProtocol::kUdp, kFirst, last, {agent.id()})});
+  };
+  serve_until(kLast);
+  connect(agent);
+  wait([&] { return counters().ports_open == 12u; });
+  std::vector<std::unique_ptr<UdpClient>> clients;
+  for (uint16_t port = kFirst; port <= kLast; ++port) {
+    port_ = port;
+    clients.push_back(std::make_unique<UdpClient>(loop_));
+    expect_echo(*clients.back(), fmt::format("at {}", port));
+    EXPECT_EQ(clients.back()->from, local(port));
+  }
+  // The agent knows of each channel which port it is.
+  ASSERT_EQ(agent.udp.size(), 12u);
+  std::set<uint16_t> told;
+  for (const auto& channel : agent.udp) {
+    told.insert(channel->header.public_addr.port());
+    EXPECT_EQ(channel->header.authority, "relay");
+  }
+  EXPECT_EQ(told.size(), 12u);
+  wait([&] { return counters().udp_flows_active == 12u; });
+  // A range that grows touches nothing of the ports that it had.
+  serve_until(kLast + 2);
+  wait([&] { return counters().ports_open == 14u; });
+  EXPECT_EQ(counters().udp_flows_active, 12u);
+  port_ = kFirst;
+  expect_echo(*clients.front(), "still the same flow");
+  EXPECT_EQ(agent.udp.size(), 12u);
+  // What it loses is released.
+  serve_until(kFirst + 1);
+  wait([&] { return counters().ports_open == 2u; });
+  set_routes({});
+  wait([&] { return counters().ports_open == 0u; });
+}
+
+TEST_F(UdpPortsTest, APortOfARangeThatIsTakenIsToldAndTheOthersWork) {
+  FakeAgent agent(loop_, 1), late(loop_, 2);
+  start(config());
+  constexpr uint16_t kFirst = 21520;
+  auto holder = net::bind_udp(loop_, local(kFirst + 1), {}).value();
+  set_routes({route::testing::range_route(PortProtocol::kUdp, kFirst, kFirst + 2, {agent.id(), late.id()})});
+  connect(agent);
+  wait([&] { return counters().ports_open == 2u; });
+  const route::PublicPort taken{PortProtocol::kUdp, kFirst + 1};
+  EXPECT_EQ(edge_->port_faults().size(), 1u);
+  EXPECT_TRUE(edge_->port_faults().contains(taken));
+  const auto is_told = [&](FakeAgent& who) {
+    return std::ranges::any_of(who.heard, [&](const tunnel::ControlMessage& message) {
+      const auto* state = std::get_if<tunnel::PortState>(&message);
+      return state != nullptr && state->port == taken && !state->is_bound;
+    });
+  };
+  wait([&] { return is_told(agent); });
+  connect(late);
+  wait([&] { return is_told(late); });
+  UdpClient client(loop_);
+  for (const uint16_t port : {kFirst, static_cast<uint16_t>(kFirst + 2)}) {
+    port_ = port;
+    expect_echo(client, "served");
+  }
+  holder.reset();
+  wait([&] { return counters().ports_open == 3u; });
+  EXPECT_THAT(edge_->port_faults(), IsEmpty());
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/json/serialize.hpp>
+#include <functional>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -43,11 +44,42 @@ Result<Claims::Claim> read_claim(std::string_view text) {
   return claim;
 }
 
-// Whether the operator lets the invite have the port, whoever has it.
-bool is_granted(const Invite& invite, const PublicPort& port, const PortRules& rules) {
-  if (invite.ports.empty()) return rules.allow_privileged || port.number >= kFirstUnprivilegedPort;
-  return std::ranges::any_of(invite.ports,
-                             [&](const PortRange& range) { return range.contains(port.number); });
+// The first of the ports that the operator does not let the invite have, whoever has it.
+std::optional<PublicPort> not_granted(const Invite& invite, const PublicPort& ports, const PortRules& rules) {
+  for (size_t i = 0; i < ports.size(); ++i) {
+    const PublicPort port = ports.at(i);
+    const bool is_open = rules.allow_privileged || port.number >= kFirstUnprivilegedPort;
+    const bool is_granted =
+        invite.ports.empty() ? is_open : std::ranges::any_of(invite.ports, [&](const PortRange& range) {
+          return range.contains(port.number);
+        });
+    if (!is_granted) return port;
+  }
+  return std::nullopt;
+}
+
+// What of a sorted container overlaps with `ports`. A record that is damaged, or that another is to replace,
+// may overlap with its neighbours.
+template <class Container, class PortOf>
+std::vector<PublicPort> overlapping(const Container& all, const PublicPort& ports, PortOf port_of) {
+  // No range that begins before reaches as far.
+  constexpr unsigned kReach = PublicPort::kMostPorts - 1;
+  const auto start = static_cast<uint16_t>(ports.number > kReach ? ports.number - kReach : 0);
+  std::vector<PublicPort> found;
+  for (auto at = all.lower_bound(PublicPort{ports.protocol, start}); at != all.end(); ++at) {
+    const PublicPort& each = port_of(*at);
+    if (each.protocol != ports.protocol || each.number > ports.last()) break;
+    if (each.overlaps(ports)) found.push_back(each);
+  }
+  return found;
+}
+constexpr auto kKey = [](const auto& entry) -> const PublicPort& { return entry.first; };
+
+// For people: the first of `ports` that `other` has as well.
+std::string common_port(const PublicPort& ports, const PublicPort& other) {
+  if (!ports.is_range()) return ports.text();
+  return fmt::format("{} of {}", PublicPort{ports.protocol, std::max(ports.number, other.number)}.text(),
+                     ports.text());
 }
 
 }  // namespace
@@ -79,26 +111,33 @@ class Claims::Judge {
       }
     }
     judgement.records = changes();
-    for (const Record& record : judgement.records) judgement.touches.push_back(record.key);
+    for (const Record& record : judgement.records) touch(record.key, judgement.touches);
     judgement.touches.push_back(invite_key(invite_.id));
     if (has_picked_) judgement.touches.emplace_back("picked port");
     return judgement;
   }
 
  private:
+  // Each port: a range and a port of it must not be claimed in one commit.
+  static void touch(const std::string& key, std::vector<std::string>& touches) {
+    const auto ports = parse_port(key);
+    for (size_t i = 0; ports && i < ports->size(); ++i) touches.push_back(ports->at(i).text());
+  }
+
   PortVerdict judge(const DeclaredPort& wanted) {
     PortVerdict verdict{.protocol = wanted.protocol,
                         .name = wanted.name,
                         .listen_port = wanted.listen_port,
-                        .accepted = false};
+                        .accepted = false,
+                        .more_ports = wanted.more_ports};
     const auto refuse = [&verdict](std::string reason) {
       verdict.reason = std::move(reason);
       return verdict;
     };
     const auto current = port_of(wanted.protocol, wanted.name);
-    PublicPort port{wanted.protocol, wanted.listen_port};
+    PublicPort port = wanted.ports();
     if (wanted.listen_port == 0 && current) {
-      port = *current;
+      port = current->at(0);  // one port, also where it had a range
     } else if (wanted.listen_port == 0) {
       const auto picked = pick(wanted);
       if (!picked) return refuse("no port is free of those that the hub picks from; name one");
@@ -119,28 +158,36 @@ class Claims::Judge {
                                rival->agent.short_text(), culvert::quoted(wanted.name), current->text())));
       }
     }
-    const auto occupant = mine_.find(port);
-    const bool is_others = occupant != mine_.end() && occupant->second.service != wanted.name;
-    if (is_others) {
-      const std::string& other = occupant->second.service;
-      if (taken_.contains(port))
-        return refuse(
-            fmt::format("{} is given to {} of the same declaration", port.text(), culvert::quoted(other)));
-      if (const auto rival = leases_.rival(port, agent_, now_)) {
+    std::vector<PublicPort> occupants = overlapping(mine_, port, kKey);
+    if (current) std::erase(occupants, *current);
+    for (const PublicPort& occupant : occupants) {
+      const std::string& other = mine_.at(occupant).service;
+      if (taken_.contains(occupant))
+        return refuse(fmt::format("{} is given to {} of the same declaration", common_port(port, occupant),
+                                  culvert::quoted(other)));
+      if (const auto rival = leases_.rival(occupant, agent_, now_)) {
         return wait_for(*rival,
                         refuse(fmt::format("{} is claimed by {}, which agent {} serves; choose another port",
-                                           port.text(), culvert::quoted(other), rival->agent.short_text())));
+                                           common_port(port, occupant), culvert::quoted(other),
+                                           rival->agent.short_text())));
       }
     }
     if (!make_room(port, current)) {
       if (current) mine_.erase(*current);  // of a higher quota
+      if (port.is_range()) {
+        return refuse(fmt::format(
+            "{} has {} ports, and the tenant may claim {} {} ports with those that it has; choose a smaller "
+            "range, remove a service, or ask the hub's operator for a higher quota",
+            port.text(), port.size(), limits_.ports(port.protocol), route::to_string(port.protocol)));
+      }
       return refuse(
           fmt::format("the tenant may claim {} {} ports and has as many; remove a service, or ask the "
                       "hub's operator for a higher quota",
                       limits_.ports(port.protocol), route::to_string(port.protocol)));
     }
     if (current && *current != port) mine_.erase(*current);
-    if (!current || *current != port || is_others)
+    for (const PublicPort& occupant : occupants) mine_.erase(occupant);
+    if (!current || *current != port)
       mine_.insert_or_assign(port, Claim{.invite = invite_.id, .service = wanted.name});
     taken_.insert(port);
     verdict.listen_port = port.number;
@@ -164,25 +211,29 @@ class Claims::Judge {
 
   // Why the tenant may not have the port, whoever has it; nullopt: it may.
   std::optional<std::string> why_not(const PublicPort& port) const {
-    if (rules_.ports.own.contains(port))
-      return fmt::format("the node itself uses {}; choose another port", port.text());
-    const bool may_have = is_granted(invite_, port, rules_.ports);
-    if (!may_have && !invite_.ports.empty()) {
+    const auto own = overlapping(rules_.ports.own, port, std::identity());
+    if (!own.empty())
+      return fmt::format("the node itself uses {}; choose another port", common_port(port, own.front()));
+    const auto missing = not_granted(invite_, port, rules_.ports);
+    if (missing && !invite_.ports.empty()) {
       std::string granted;
       for (const PortRange& range : invite_.ports) granted += (granted.empty() ? "" : ", ") + range.text();
-      return fmt::format("the invite does not grant {}; it grants {}", port.text(), granted);
+      return fmt::format("the invite does not grant {}; it grants {}", common_port(port, *missing), granted);
     }
-    if (!may_have) {
+    if (missing) {
       return fmt::format(
           "{} is below {}; choose another port, or ask the hub's operator to grant it to the invite",
-          port.text(), kFirstUnprivilegedPort);
+          common_port(port, *missing), kFirstUnprivilegedPort);
     }
-    if (claims_.damaged_.contains(port))
+    const auto damaged = overlapping(claims_.damaged_, port, std::identity());
+    if (!damaged.empty())
       return fmt::format("the record of {} is damaged in the hub's database; choose another port",
-                         port.text());
-    const Claim* claim = claims_.find(port);
-    if (claim != nullptr && claim->invite != invite_.id)
-      return fmt::format("{} is claimed by another tenant; choose another port", port.text());
+                         common_port(port, damaged.front()));
+    for (const PublicPort& claimed : overlapping(claims_.claims_, port, kKey)) {
+      if (claims_.claims_.at(claimed).invite != invite_.id)
+        return fmt::format("{} is claimed by another tenant; choose another port",
+                           common_port(port, claimed));
+    }
     return std::nullopt;
   }
 
@@ -202,7 +253,9 @@ class Claims::Judge {
       auto range = ranges.begin();
       while (offset >= range->size()) offset -= (range++)->size();
       const PublicPort port{wanted.protocol, static_cast<uint16_t>(range->first + offset)};
-      if (!mine_.contains(port) && !claims_.find(port) && !why_not(port)) return port;
+      const bool is_free =
+          overlapping(mine_, port, kKey).empty() && overlapping(claims_.claims_, port, kKey).empty();
+      if (is_free && !why_not(port)) return port;
     }
     return std::nullopt;
   }
@@ -214,23 +267,25 @@ class Claims::Judge {
     size_t used = 0, expected = 0;
     std::vector<std::pair<UnixTime, PublicPort>> reserved;
     for (const auto& [each, claim] : mine_) {
-      if (each.protocol != port.protocol || each == port || (current && each == *current)) continue;
+      if (each.protocol != port.protocol || each.overlaps(port) || (current && each == *current)) continue;
       if (taken_.contains(each) || leases_.is_held(each, agent_)) {
-        ++used;
+        used += each.size();
       } else if (is_declared(each.protocol, claim.service)) {
-        ++expected;  // to be judged later
+        expected += each.size();  // to be judged later
       } else {
         reserved.emplace_back(claim.idle_since.value_or(UnixTime::max()), each);
       }
     }
     // What is new takes no port from what the tenant has already.
-    if (used + (current ? 0 : expected) >= limit) return false;
+    const bool is_more = !current || current->size() < port.size();
+    if (used + (is_more ? expected : 0) + port.size() > limit) return false;
     std::ranges::sort(reserved);
-    size_t all = used + expected + reserved.size();
+    size_t all = used + expected + port.size();
+    for (const auto& [since, each] : reserved) all += each.size();
     for (const auto& [since, each] : reserved) {
-      if (all < limit) break;
+      if (all <= limit) break;
       mine_.erase(each);
-      --all;
+      all -= each.size();
     }
     return true;
   }
@@ -279,9 +334,10 @@ std::vector<PublicPort> Claims::lost(const Invite& invite, const TenantRules& ru
   for (const auto protocol : {route::PortProtocol::kTcp, route::PortProtocol::kUdp}) {
     std::vector<PublicPort> kept;
     for (const PublicPort& port : ports_of(invite.id)) {
-      if (port.protocol == protocol) (is_granted(invite, port, rules.ports) ? kept : out).push_back(port);
+      if (port.protocol == protocol) (not_granted(invite, port, rules.ports) ? out : kept).push_back(port);
     }
-    if (kept.size() <= limits.ports(protocol)) continue;
+    size_t all = 0;
+    for (const PublicPort& port : kept) all += port.size();
     const auto idle_since = [&](const PublicPort& port) {
       return claims_.at(port).idle_since.value_or(UnixTime::max());
     };
@@ -289,7 +345,11 @@ std::vector<PublicPort> Claims::lost(const Invite& invite, const TenantRules& ru
       const UnixTime a_since = idle_since(a), b_since = idle_since(b);
       return a_since != b_since ? a_since < b_since : a.number > b.number;
     });
-    out.insert(out.end(), kept.begin(), kept.end() - limits.ports(protocol));
+    for (const PublicPort& port : kept) {
+      if (all <= limits.ports(protocol)) break;
+      out.push_back(port);
+      all -= port.size();
+    }
   }
   return out;
 }

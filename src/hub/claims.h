@@ -19,9 +19,9 @@
 
 namespace culvert::hub {
 
-// Which tenant's service has which public port. A claim is in force when the database has it, unlike a lease:
-// two hubs never give one port to two tenants. It lasts while a lease declares it and is reserved for some
-// time afterwards; the end of its invite ends it. Sans-I/O.
+// Which tenant's service has which public port, or range of them: no two overlap. A claim is in force when
+// the database has it, unlike a lease: two hubs never give one port to two tenants. It lasts while a lease
+// declares it and is reserved for some time afterwards; the end of its invite ends it. Sans-I/O.
 class Claims {
  public:
   static constexpr std::string_view kKind = "claim";

@@ -62,7 +62,7 @@ class ClaimsTest : public testing::Test {
     LeaseTerms terms{.is_proven = true, .is_exclusive = is_exclusive};
     for (const auto& each : judged.verdicts) {
       EXPECT_EQ(each.accepted, each.reason.empty()) << each.reason;
-      if (each.accepted) terms.ports.push_back({each.protocol, each.name, each.listen_port});
+      if (each.accepted) terms.ports.push_back({each.protocol, each.name, each.listen_port, each.more_ports});
     }
     EXPECT_TRUE(state_.leases.declare(known, id, {}, now_, terms));
     state_.expire(now_, wall_);
@@ -423,6 +423,121 @@ TEST_F(ClaimsTest, NoPortEverHasTwoTenants) {
       ASSERT_LE(count, 3u);
     }
   }
+}
+
+TEST_F(ClaimsTest, ARangeIsOneClaimAndOverlapsAreExact) {
+  rules_.limits.udp_ports = 100;
+  SetUp();
+  const Invite one = make_invite(), two = make_invite();
+  const EndpointId a = agent(), other = agent();
+  ASSERT_EQ(declared(one, a, {PortProtocol::kUdp, "turn", 40000, 9}), "turn:40000");
+  EXPECT_EQ(state_.claims.all().size(), 1u);
+  ASSERT_NE(route_at(udp(40009)), nullptr);
+  EXPECT_EQ(route_at(udp(40009))->match.text(), "udp/40000-40009");
+  EXPECT_EQ(route_at(udp(40010)), nullptr);
+  const auto refused = [&](uint16_t first, uint16_t more) {
+    return declared(two, other, {PortProtocol::kUdp, "x", first, more});
+  };
+  EXPECT_EQ(refused(40009, 0), "udp/40009 is claimed by another tenant; choose another port");
+  EXPECT_EQ(refused(40000, 0), "udp/40000 is claimed by another tenant; choose another port");
+  EXPECT_EQ(refused(39990, 10),
+            "udp/40000 of udp/39990-40000 is claimed by another tenant; choose another port");
+  EXPECT_EQ(refused(40009, 5),
+            "udp/40009 of udp/40009-40014 is claimed by another tenant; choose another port");
+  EXPECT_EQ(refused(39980, 60),
+            "udp/40000 of udp/39980-40040 is claimed by another tenant; choose another port");
+  EXPECT_EQ(refused(39990, 9), "x:39990") << "up to the port before";
+  EXPECT_EQ(refused(40010, 9), "x:40010") << "from the port behind";
+  EXPECT_EQ(declared(two, agent(), {PortProtocol::kTcp, "tcp", 40005}), "tcp:40005");
+  // All of it survives a restart.
+  restart();
+  EXPECT_EQ(service_at({PortProtocol::kUdp, 40000, 9}), "turn");
+  EXPECT_EQ(route_at(udp(40005))->service, "turn");
+  EXPECT_EQ(refused(40009, 0), "udp/40009 is claimed by another tenant; choose another port");
+}
+
+TEST_F(ClaimsTest, ARangeIsNotPickedFromAndMovesWithItsService) {
+  rules_.limits.udp_ports = 10;
+  SetUp();
+  const Invite one = make_invite(), two = make_invite();
+  const EndpointId a = agent();
+  ASSERT_EQ(declared(one, a, {PortProtocol::kUdp, "turn", 20000, 2}), "turn:20000");
+  EXPECT_EQ(declared(two, agent(), {PortProtocol::kUdp, "any"}), "any:20003") << "the only one that is free";
+  // The service grows in place, and what it had is the new range's.
+  EXPECT_EQ(declared(one, a, {PortProtocol::kUdp, "turn", 19999, 3}), "turn:19999");
+  EXPECT_EQ(state_.claims.ports_of(one.id), (std::vector<PublicPort>{{PortProtocol::kUdp, 19999, 3}}));
+  EXPECT_EQ(route_at(udp(20002))->match.text(), "udp/19999-20002");
+  // It names none any more: one port is enough, and it is one that it had.
+  EXPECT_EQ(declared(one, a, {PortProtocol::kUdp, "turn"}), "turn:19999");
+  EXPECT_EQ(state_.claims.ports_of(one.id), std::vector{udp(19999)});
+  EXPECT_EQ(route_at(udp(20000)), nullptr);
+}
+
+TEST_F(ClaimsTest, AnotherServiceOfTheTenantTakesARangeOnlyWhenNobodyServesIt) {
+  rules_.limits.udp_ports = 20;
+  SetUp();
+  const Invite one = make_invite();
+  const EndpointId a = agent(), b = agent();
+  ASSERT_EQ(declared(one, a, {PortProtocol::kUdp, "turn", 40000, 4}), "turn:40000");
+  const std::string reason = declared(one, b, {PortProtocol::kUdp, "rtp", 40004, 4});
+  EXPECT_TRUE(reason.starts_with("udp/40004 of udp/40004-40008 is claimed by \"turn\", which agent "))
+      << reason;
+  const std::string smaller = declared(one, b, {PortProtocol::kUdp, "turn", 40000, 3});
+  EXPECT_TRUE(smaller.starts_with("conflict with agent ")) << smaller;
+  const auto both =
+      declare(one, a, {{PortProtocol::kUdp, "turn", 40000, 4}, {PortProtocol::kUdp, "x", 40002}});
+  EXPECT_TRUE(both[0].accepted);
+  EXPECT_EQ(both[1].reason, "udp/40002 is given to \"turn\" of the same declaration");
+  state_.leases.end_agent(a);
+  EXPECT_EQ(declared(one, b, {PortProtocol::kUdp, "rtp", 40004, 4}), "rtp:40004");
+  EXPECT_EQ(state_.claims.ports_of(one.id), (std::vector<PublicPort>{{PortProtocol::kUdp, 40004, 4}}));
+}
+
+TEST_F(ClaimsTest, QuotaAndGrantCountEachPortOfARange) {
+  rules_.limits.udp_ports = 10;
+  rules_.ports.own = {udp(5000)};
+  SetUp();
+  const Invite one = make_invite();
+  const EndpointId a = agent();
+  const auto ranged = [&](uint16_t first, uint16_t more) {
+    return declared(one, a, {PortProtocol::kUdp, "turn", first, more});
+  };
+  EXPECT_EQ(ranged(40000, 9), "turn:40000");
+  EXPECT_EQ(
+      ranged(40000, 10),
+      "udp/40000-40010 has 11 ports, and the tenant may claim 10 udp ports with those that it has; choose "
+      "a smaller range, remove a service, or ask the hub's operator for a higher quota");
+  const auto both = declare(one, a, {{PortProtocol::kUdp, "turn", 40000, 8}, {PortProtocol::kUdp, "x", 300}});
+  EXPECT_TRUE(both[0].accepted);
+  EXPECT_TRUE(both[1].reason.starts_with("udp/300 is below 1024")) << both[1].reason;
+  EXPECT_EQ(
+      ranged(1020, 8),
+      "udp/1020 of udp/1020-1028 is below 1024; choose another port, or ask the hub's operator to grant it "
+      "to the invite");
+  EXPECT_EQ(ranged(4995, 5), "the node itself uses udp/5000 of udp/4995-5000; choose another port");
+  // One port outside of the grant, and then none.
+  Invite granted = make_invite();
+  granted.ports = {{6000, 6004}, {6005, 6008}};
+  store({invite_record(granted)});
+  EXPECT_EQ(declared(granted, agent(), {PortProtocol::kUdp, "x", 6000, 9}),
+            "the invite does not grant udp/6009 of udp/6000-6009; it grants 6000-6004, 6005-6008");
+  EXPECT_EQ(declared(granted, agent(), {PortProtocol::kUdp, "x", 6000, 8}), "x:6000");
+  // A quota that is lowered below a range takes it all.
+  granted.quotas.udp_ports = 8;
+  store({invite_record(granted)});
+  EXPECT_TRUE(state_.claims.ports_of(granted.id).empty());
+  EXPECT_EQ(route_at(udp(6003)), nullptr);
+}
+
+TEST_F(ClaimsTest, AClaimOfARangeAndOneOfAPortInItAreNotCommittedTogether) {
+  rules_.limits.udp_ports = 10;
+  SetUp();
+  const Invite one = make_invite();
+  const std::vector<hubapi::DeclaredPort> wanted = {{PortProtocol::kUdp, "turn", 40000, 3}};
+  const auto judged = state_.claims.judge(one, agent(), wanted, rules_, state_.leases, now_);
+  for (const char* port : {"udp/40000", "udp/40001", "udp/40003"})
+    EXPECT_NE(std::ranges::find(judged.touches, port), judged.touches.end()) << port;
+  EXPECT_EQ(std::ranges::find(judged.touches, "udp/40004"), judged.touches.end());
 }
 
 }  // namespace

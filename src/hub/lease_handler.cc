@@ -195,7 +195,7 @@ net::Task<std::vector<hubapi::PortVerdict>> LeaseHandler::claim(const hubapi::De
   }
   // What could not be stored is refused: another hub may give the port to somebody else.
   for (hubapi::PortVerdict& verdict : judged.verdicts) {
-    const Claims::Claim* claim = claims_.find({verdict.protocol, verdict.listen_port});
+    const Claims::Claim* claim = claims_.find(verdict.ports());
     const bool is_stored =
         claim != nullptr && claim->invite == declaration.invite_id && claim->service == verdict.name;
     if (!verdict.accepted || is_stored) continue;
@@ -238,7 +238,8 @@ http::Response LeaseHandler::lease(const hubapi::Declaration& declaration,
       },
       .mode_of = [&](const route::HostPattern& hostname) { return invites_.mode_of(*invite, hostname); }};
   for (const hubapi::PortVerdict& verdict : ports) {
-    if (verdict.accepted) terms.ports.push_back({verdict.protocol, verdict.name, verdict.listen_port});
+    if (!verdict.accepted) continue;
+    terms.ports.push_back({verdict.protocol, verdict.name, verdict.listen_port, verdict.more_ports});
   }
   auto services =
       leases_.declare(*invite, declaration.agent_id, declaration.services, now, std::move(terms));  // 16
@@ -250,8 +251,7 @@ http::Response LeaseHandler::lease(const hubapi::Declaration& declaration,
   }
   for (hubapi::PortVerdict& verdict : ports) {
     if (!verdict.accepted) continue;
-    const route::PublicPort port{verdict.protocol, verdict.listen_port};
-    verdict.others = leases_.others(port, declaration.agent_id, now);
+    verdict.others = leases_.others(verdict.ports(), declaration.agent_id, now);
   }
   ++counters_.declarations;
   note_refused(*invite, declaration.agent_id, *services, ports, now);

@@ -40,10 +40,6 @@ std::vector<hubapi::DeclaredPort> without(const std::vector<hubapi::DeclaredPort
   return rest;
 }
 
-route::PublicPort port_of(const hubapi::DeclaredPort& declared) {
-  return {declared.protocol, declared.listen_port};
-}
-
 struct StoredLease {
   bool is_proven;
   std::string keeper;
@@ -80,7 +76,8 @@ Result<StoredLease> read_lease(std::string_view text) {
       std::string name(port.text("service"));
       if (!match || !match->port() || port.error())
         return fail(ErrorCode::kInvalid, "{}: a port is damaged", kWhat);
-      stored.ports.push_back({match->port()->protocol, std::move(name), match->port()->number});
+      stored.ports.push_back(
+          {match->port()->protocol, std::move(name), match->port()->number, match->port()->more});
     }
   }
   if (reader.has("evicted")) {
@@ -379,8 +376,7 @@ void Leases::end_match(const route::Match& match) {
     drop(holder, match);
     std::erase_if(lease->second.services,
                   [&](const auto& each) { return each.hostname.text() == match.text(); });
-    std::erase_if(lease->second.ports,
-                  [&](const auto& each) { return port_of(each).text() == match.text(); });
+    std::erase_if(lease->second.ports, [&](const auto& each) { return each.ports().text() == match.text(); });
     unstored_.insert(holder);
     if (lease->second.is_empty()) end(lease);
   }
@@ -412,12 +408,12 @@ void Leases::hold(const Invite& invite, const EndpointId& agent,
 void Leases::hold(const Invite& invite, const EndpointId& agent,
                   const std::vector<hubapi::DeclaredPort>& ports) {
   for (const auto& port : ports) {
-    const auto name = names_.find(port_of(port).text());
+    const auto name = names_.find(port.ports().text());
     const bool is_lost =
         name != names_.end() && (name->second.invite != invite.id || name->second.service != port.name);
-    if (is_lost) end_match(port_of(port));  // the claim says whose it is
+    if (is_lost) end_match(port.ports());  // the claim says whose it is
     hold(invite, agent,
-         Name{.match = port_of(port),
+         Name{.match = port.ports(),
               .invite = invite.id,
               .tenant = invite.tenant,
               .tls_mode = std::nullopt,
@@ -444,7 +440,7 @@ void Leases::drop(const EndpointId& agent, const std::vector<hubapi::DeclaredSer
 }
 
 void Leases::drop(const EndpointId& agent, const std::vector<hubapi::DeclaredPort>& ports) {
-  for (const auto& port : ports) drop(agent, route::Match(port_of(port)));
+  for (const auto& port : ports) drop(agent, route::Match(port.ports()));
 }
 
 void Leases::drop(const EndpointId& agent, const route::Match& match) {
@@ -543,7 +539,7 @@ void Leases::set_invite(const Invite& invite, const MayServe& may_serve, const T
     if (!lost.empty()) unstored_.insert(agent);
     held.services = without(held.services, lost);
     for (const auto& service : held.services) follow(service.hostname.text());
-    for (const auto& port : held.ports) follow(port_of(port).text());
+    for (const auto& port : held.ports) follow(port.ports().text());
     if (held.is_empty()) end(lease);
   }
   keep_within(invite.id, limits);
@@ -618,7 +614,7 @@ Record Leases::record_of(const EndpointId& agent) const {
   if (!lease.ports.empty()) {
     json::array ports;
     for (const auto& port : lease.ports)
-      ports.push_back(json::object{{"port", port_of(port).text()}, {"service", port.name}});
+      ports.push_back(json::object{{"port", port.ports().text()}, {"service", port.name}});
     body["ports"] = std::move(ports);
   }
   if (lease.is_exclusive) {
@@ -700,7 +696,7 @@ void Leases::adopt(const EndpointId& agent, const Invite& invite, Lease lease, T
     return (may_serve && !may_serve(service)) || !judge(invite, agent, service, now).accepted;
   });
   std::erase_if(lease.ports, [&](const auto& port) {
-    const auto name = names_.find(port_of(port).text());
+    const auto name = names_.find(port.ports().text());
     return name != names_.end() && (name->second.invite != invite.id || name->second.service != port.name);
   });
   if (lease.services.size() + lease.ports.size() != declared) unstored_.insert(agent);

@@ -70,9 +70,11 @@ http::Response Lists::agents(const http::Exchange& exchange) const {
     }
     json::array ports;
     for (const auto& port : lease.ports) {
-      ports.push_back(json::object{{"protocol", route::to_string(port.protocol)},
-                                   {"name", port.name},
-                                   {"listen_port", port.listen_port}});
+      json::object declared{{"protocol", route::to_string(port.protocol)},
+                            {"name", port.name},
+                            {"listen_port", port.listen_port}};
+      if (port.more_ports > 0) declared["last_port"] = port.ports().last();
+      ports.push_back(std::move(declared));
     }
     json::object entry{{"agent_id", agent.to_string()},
                        {"invite_id", invite_key(lease.invite)},

@@ -19,9 +19,7 @@ std::vector<RefusedServices::Refused> RefusedServices::note(
   for (const auto& verdict : ports) {
     if (verdict.accepted) continue;
     const bool is_tcp = verdict.protocol == route::PortProtocol::kTcp;
-    refuse({.wanted = verdict.listen_port == 0
-                          ? std::string(is_tcp ? "tcp" : "udp")
-                          : route::PublicPort{verdict.protocol, verdict.listen_port}.text(),
+    refuse({.wanted = verdict.listen_port == 0 ? std::string(is_tcp ? "tcp" : "udp") : verdict.ports().text(),
             .service = verdict.name,
             .reason = verdict.reason});
   }

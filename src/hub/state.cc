@@ -94,7 +94,7 @@ void State::apply_lease(const Record& record, TimePoint now, UnixTime wall) {
   const auto lease = agent ? leases.all().find(*agent) : leases.all().end();
   if (lease == leases.all().end()) return;
   for (const auto& declared : std::vector(lease->second.ports)) {
-    const route::PublicPort port{declared.protocol, declared.listen_port};
+    const route::PublicPort port = declared.ports();
     const Claims::Claim* claim = claims.find(port);
     const bool is_claimed =
         claim != nullptr && claim->invite == lease->second.invite && claim->service == declared.name;

@@ -50,6 +50,15 @@ constexpr auto kPortProtocols = {route::PortProtocol::kTcp, route::PortProtocol:
 
 json::string_view json_text(std::string_view text) { return {text.data(), text.size()}; }
 
+// The last port of a range, as `more_ports` has it; 0 where there is none.
+uint16_t read_more_ports(JsonReader& reader, uint16_t listen_port) {
+  if (!reader.has("last_port")) return 0;
+  const int64_t last =
+      reader.integer("last_port", listen_port + 1,
+                     std::min<int64_t>(listen_port + route::PublicPort::kMostPorts - 1, UINT16_MAX));
+  return reader.error() ? uint16_t{0} : static_cast<uint16_t>(last - listen_port);
+}
+
 // Appends those of one protocol.
 Result<> decode_ports(route::PortProtocol protocol, const json::array& entries,
                       std::vector<DeclaredPort>& ports) {
@@ -59,22 +68,29 @@ Result<> decode_ports(route::PortProtocol protocol, const json::array& entries,
         fmt::format("the declaration's {} service {}", route::to_string(protocol), ports.size() - first + 1);
     if (!entry.is_object()) return invalid("{} is not a JSON object", what);
     const json::object& object = entry.get_object();
-    if (auto known = refuse_unknown_members(what, object, {"name", "listen_port"}); !known)
+    if (auto known = refuse_unknown_members(what, object, {"name", "listen_port", "last_port"}); !known)
       return std::unexpected(known.error());
     JsonReader reader(what, object);
     DeclaredPort port{.protocol = protocol, .name = std::string(reader.text("name"))};
     if (reader.has("listen_port"))
       port.listen_port = static_cast<uint16_t>(reader.integer("listen_port", 0, UINT16_MAX));
+    port.more_ports = read_more_ports(reader, port.listen_port);
     if (reader.error()) return std::unexpected(*reader.error());
+    if (port.more_ports > 0 && port.listen_port == 0)
+      return invalid("{}: last_port is for a range; give its first port as listen_port", what);
+    if (port.more_ports > 0 && protocol != route::PortProtocol::kUdp)
+      return invalid("{}: last_port is for UDP services; declare a service for each TCP port", what);
     if (auto good = route::check_service_name(port.name); !good)
       return invalid("{}: {}", what, good.error().message);
     for (size_t i = first; i < ports.size(); ++i) {
       if (ports[i].name == port.name)
         return invalid("the declaration has {} service {} twice", route::to_string(protocol),
                        culvert::quoted(port.name));
-      if (port.listen_port != 0 && ports[i].listen_port == port.listen_port)
-        return invalid("the declaration has {} port {} twice, for {} and {}", route::to_string(protocol),
-                       port.listen_port, culvert::quoted(ports[i].name), culvert::quoted(port.name));
+      if (port.listen_port == 0 || ports[i].listen_port == 0 || !ports[i].ports().overlaps(port.ports()))
+        continue;
+      return invalid("the declaration has {} port {} twice, for {} and {}", route::to_string(protocol),
+                     std::max(port.listen_port, ports[i].listen_port), culvert::quoted(ports[i].name),
+                     culvert::quoted(port.name));
     }
     ports.push_back(std::move(port));
   }
@@ -94,6 +110,7 @@ void read_verdicts(route::PortProtocol protocol, const json::array& entries, std
                         .name = std::string(reader.text("name")),
                         .listen_port = static_cast<uint16_t>(reader.integer("listen_port", 0, UINT16_MAX)),
                         .accepted = reader.boolean("accepted")};
+    verdict.more_ports = read_more_ports(reader, verdict.listen_port);
     if (!verdict.accepted) verdict.reason = reader.text("reason");
     if (reader.has("retry_after_secs"))
       verdict.retry_after = std::chrono::seconds(reader.integer("retry_after_secs", 1, kMaxRenewSeconds));
@@ -144,6 +161,7 @@ std::string encode(const Declaration& declaration) {
       if (port.protocol != protocol) continue;
       json::object entry{{"name", port.name}};
       if (port.listen_port != 0) entry["listen_port"] = port.listen_port;
+      if (port.more_ports != 0) entry["last_port"] = port.ports().last();
       ports.push_back(std::move(entry));
     }
     if (!ports.empty()) body[json_text(member_of(protocol))] = std::move(ports);
@@ -238,6 +256,7 @@ std::string encode(const LeaseAnswer& answer) {
       if (verdict.protocol != protocol) continue;
       json::object entry{
           {"name", verdict.name}, {"listen_port", verdict.listen_port}, {"accepted", verdict.accepted}};
+      if (verdict.more_ports != 0) entry["last_port"] = verdict.ports().last();
       if (!verdict.accepted) entry["reason"] = verdict.reason;
       if (verdict.retry_after) entry["retry_after_secs"] = verdict.retry_after->count();
       if (verdict.others > 0) entry["others"] = verdict.others;

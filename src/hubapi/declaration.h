@@ -27,11 +27,14 @@ struct DeclaredService {
   bool operator==(const DeclaredService&) const = default;
 };
 
-// A service that is reached at a public TCP or UDP port.
+// A service that is reached at a public TCP or UDP port, or at a range of UDP ports.
 struct DeclaredPort {
   route::PortProtocol protocol;
   std::string name;          // what the agent knows it by; no two of one protocol have the same
   uint16_t listen_port = 0;  // 0: the hub picks one, and gives it to this service again later
+  uint16_t more_ports = 0;   // of a range: so many follow
+
+  route::PublicPort ports() const { return {protocol, listen_port, more_ports}; }
   bool operator==(const DeclaredPort&) const = default;
 };
 
@@ -87,6 +90,9 @@ struct PortVerdict {
   std::string reason = {};                               // as in ServiceVerdict
   std::optional<std::chrono::seconds> retry_after = {};  // as in ServiceVerdict
   size_t others = 0;                                     // as in ServiceVerdict
+  uint16_t more_ports = 0;                               // as in DeclaredPort
+
+  route::PublicPort ports() const { return {protocol, listen_port, more_ports}; }
   bool operator==(const PortVerdict&) const = default;
 };
 

@@ -92,6 +92,7 @@ TEST(Declaration, RefusesPortServicesThatAreWrong) {
       {R"("name":"db")", R"("name":"d\nb")", "control character"},
       {R"("name":"db")", R"("title":"db")", "title"},
       {R"("listen_port":2222)", R"("listen_port":65536)", "listen_port"},
+      {R"("listen_port":2222)", R"("listen_port":2222,"last_port":2223)", "last_port is for UDP services"},
       {R"("listen_port":2222)", R"("listen_port":-1)", "listen_port"},
       {R"("listen_port":2222)", R"("listen_port":"2222")", "listen_port"},
       {R"({"name":"db"})", R"("db")", "not a JSON object"},
@@ -271,6 +272,51 @@ TEST(LeaseAnswer, RefusesWhatIsMalformed) {
     ASSERT_FALSE(decoded.has_value()) << text;
     EXPECT_EQ(decoded.error().code, ErrorCode::kInvalid);
   }
+}
+
+Declaration with_ports(std::vector<DeclaredPort> ports) {
+  Declaration declaration = sample();
+  declaration.ports = std::move(ports);
+  return declaration;
+}
+
+TEST(Declaration, ARangeOfPortsIsOneEntry) {
+  using route::PortProtocol;
+  const Declaration ranged =
+      with_ports({{PortProtocol::kUdp, "turn", 40000, 100}, {PortProtocol::kUdp, "rtp", 40101, 511}});
+  const std::string text = encode(ranged);
+  EXPECT_NE(text.find(R"("udp_services":[{"name":"turn","listen_port":40000,"last_port":40100},)"),
+            std::string::npos)
+      << text;
+  const auto decoded = decode_declaration(text);
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  EXPECT_EQ(decoded->ports, ranged.ports);
+  const std::pair<const char*, const char*> kBad[] = {
+      {R"("last_port":40000)", "last_port"},
+      {R"("last_port":39999)", "last_port"},
+      {R"("last_port":40512)", "last_port"},
+      {R"("last_port":65536)", "last_port"},
+      {R"("last_port":"40100")", "last_port"},
+      {R"("last_port":40101)", "udp port 40101 twice, for \"turn\" and \"rtp\""},
+  };
+  for (const auto& [member, named] : kBad) {
+    const auto bad = decode_declaration(replaced(text, R"("last_port":40100)", member));
+    ASSERT_FALSE(bad) << member;
+    EXPECT_NE(bad.error().message.find(named), std::string::npos) << bad.error().message;
+  }
+  const auto unnamed =
+      decode_declaration(replaced(text, R"("listen_port":40000,"last_port":40100)", R"("last_port":5)"));
+  ASSERT_FALSE(unnamed);
+  EXPECT_NE(unnamed.error().message.find("give its first port"), std::string::npos)
+      << unnamed.error().message;
+}
+
+TEST(LeaseAnswer, NamesTheRangeOfAService) {
+  LeaseAnswer answer = sample_answer();
+  answer.ports = {{route::PortProtocol::kUdp, "turn", 40000, true}};
+  answer.ports[0].more_ports = 100;
+  EXPECT_NE(encode(answer).find(R"("last_port":40100)"), std::string::npos);
+  EXPECT_EQ(decode_lease_answer(encode(answer)).value(), answer);
 }
 
 }  // namespace

@@ -23,7 +23,33 @@ std::optional<PortProtocol> parse_port_protocol(std::string_view text) {
   return std::nullopt;
 }
 
-std::string PublicPort::text() const { return fmt::format("{}/{}", to_string(protocol), number); }
+Result<PublicPort> PublicPort::parse(PortProtocol protocol, std::string_view numbers) {
+  const size_t dash = numbers.find('-');
+  const auto first = whole_number<uint16_t>(numbers.substr(0, dash));
+  const auto last = dash == std::string_view::npos ? first : whole_number<uint16_t>(numbers.substr(dash + 1));
+  if (!first || !last || *first == 0) {
+    return fail(ErrorCode::kInvalid, "{} is not a port from 1 to 65535, or a range of them like 40000-40100",
+                quoted(numbers));
+  }
+  if (dash != std::string_view::npos && *first >= *last) {
+    return fail(ErrorCode::kInvalid,
+                "the range {} does not ascend (expected two ports like 40000-40100, the lower one first)",
+                quoted(numbers));
+  }
+  const PublicPort port{protocol, *first, static_cast<uint16_t>(*last - *first)};
+  if (port.size() > kMostPorts) {
+    return fail(ErrorCode::kInvalid,
+                "the range {} has {} ports, and one service may have {}; divide it between several services",
+                quoted(numbers), port.size(), kMostPorts);
+  }
+  return port;
+}
+
+std::string PublicPort::numbers() const {
+  return is_range() ? fmt::format("{}-{}", number, last()) : fmt::format("{}", number);
+}
+
+std::string PublicPort::text() const { return fmt::format("{}/{}", to_string(protocol), numbers()); }
 
 Result<> check_service_name(std::string_view name) {
   constexpr size_t kMaxName = 64;
@@ -43,12 +69,9 @@ Result<Match> Match::parse(std::string_view text) {
     return Match(std::move(*hostname));
   }
   const auto protocol = parse_port_protocol(text.substr(0, slash));
-  const auto number = whole_number<uint16_t>(text.substr(slash + 1));
-  const bool is_port = protocol && number && *number != 0;
-  if (is_port) {
-    const PublicPort port{*protocol, *number};
-    if (port.text() == text) return Match(port);
-  }
+  const auto port = protocol ? PublicPort::parse(*protocol, text.substr(slash + 1))
+                             : Result<PublicPort>(fail(ErrorCode::kInvalid, "unknown protocol"));
+  if (port && port->text() == text) return Match(*port);
   return fail(ErrorCode::kInvalid, "{} is neither a hostname nor a port like tcp/25565 or udp/51820",
               quoted(text));
 }

@@ -3,6 +3,11 @@
 #include "base/check.h"
 
 namespace culvert::route {
+namespace {
+
+bool is_range(const Route& route) { return route.match.port() != nullptr && route.match.port()->is_range(); }
+
+}  // namespace
 
 SnapshotPtr Snapshot::of(std::vector<Route> routes, uint64_t version) {
   auto snapshot = std::make_shared<Snapshot>();
@@ -51,6 +56,12 @@ const Route* Snapshot::match(std::string_view host) const {
   return wildcard.empty() ? nullptr : find_text(wildcard);
 }
 
+const Route* Snapshot::match(const PublicPort& port) const {
+  if (const Route* exact = find_text(port.text())) return exact;
+  const RoutePtr* range = ranges_.find(port);
+  return range == nullptr ? nullptr : range->get();
+}
+
 std::vector<const Route*> Snapshot::routes_of(const EndpointId& agent) const {
   std::vector<const Route*> found;
   by_agent_.for_each_equal(agent, [&](const OfAgent& each) { found.push_back(each.route.get()); });
@@ -72,6 +83,7 @@ const Route* Snapshot::find_text(std::string_view id) const {
 void Snapshot::put(Route route) {
   auto shared = std::make_shared<const Route>(std::move(route));
   for (const Target& target : shared->targets) by_agent_ = by_agent_.insert({target.agent, shared});
+  if (is_range(*shared)) ranges_ = ranges_.insert(shared);
   routes_ = routes_.insert(std::move(shared));
 }
 
@@ -80,6 +92,7 @@ void Snapshot::remove(std::string_view id) {
   if (found == nullptr) return;
   const RoutePtr route = *found;
   for (const Target& target : route->targets) by_agent_ = by_agent_.erase({target.agent, route});
+  if (is_range(*route)) ranges_ = ranges_.erase(route);
   routes_ = routes_.erase(route);
 }
 

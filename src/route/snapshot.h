@@ -36,8 +36,8 @@ class Snapshot {
   // The route for a hostname: exact first, then the one-level wildcard. `host` is folded already. nullptr:
   // unknown name.
   const Route* match(std::string_view host) const;
-  // The route for a port; nullptr: none.
-  const Route* match(const PublicPort& port) const { return find_text(port.text()); }
+  // The route for one port, which may have a range that the port is in; nullptr: none.
+  const Route* match(const PublicPort& port) const;
   const Route* find(const RouteId& id) const { return find_text(id.text()); }
   // True when at least one route leads to the agent: what lets its tunnel in and keeps it open.
   bool serves(const EndpointId& agent) const { return by_agent_.find(agent) != nullptr; }
@@ -51,6 +51,20 @@ class Snapshot {
     static std::string_view id(std::string_view text) { return text; }
     static std::string_view id(const RoutePtr& route) { return route->match.text(); }
     bool operator()(const auto& a, const auto& b) const { return id(a) < id(b); }
+  };
+  // By their ports; one port is equal to the range that has it.
+  struct ByPorts {
+    bool operator()(const RoutePtr& a, const RoutePtr& b) const {
+      return *a->match.port() < *b->match.port();
+    }
+    bool operator()(const RoutePtr& a, const PublicPort& b) const {
+      const PublicPort& range = *a->match.port();
+      return range.protocol != b.protocol ? range.protocol < b.protocol : range.last() < b.number;
+    }
+    bool operator()(const PublicPort& a, const RoutePtr& b) const {
+      const PublicPort& range = *b->match.port();
+      return a.protocol != range.protocol ? a.protocol < range.protocol : a.number < range.number;
+    }
   };
   struct OfAgent {
     EndpointId agent;
@@ -71,6 +85,7 @@ class Snapshot {
 
   uint64_t version_ = 0;
   PersistentSet<RoutePtr, ById> routes_;
+  PersistentSet<RoutePtr, ByPorts> ranges_;  // those of more than one port
   PersistentSet<OfAgent, ByAgent> by_agent_;
 };
 

@@ -240,5 +240,36 @@ TEST(TlsMode, Names) {
     EXPECT_EQ(parse_tls_mode(text), std::nullopt) << text;
 }
 
+TEST(Snapshot, APortOfARangeHasTheRoutesOfTheRange) {
+  const auto udp = [](uint16_t number) { return PublicPort{PortProtocol::kUdp, number}; };
+  auto snapshot = Snapshot::of({testing::range_route(PortProtocol::kUdp, 100, 199, {key(1)}),
+                                testing::range_route(PortProtocol::kUdp, 200, 209, {key(2)}),
+                                testing::port_route(PortProtocol::kUdp, 210, {key(3)}),
+                                testing::range_route(PortProtocol::kTcp, 150, 151, {key(4)})},
+                               1);
+  const auto at = [&](const PublicPort& port) {
+    const Route* route = snapshot->match(port);
+    return route == nullptr ? "none" : route->match.text();
+  };
+  EXPECT_EQ(at(udp(99)), "none");
+  EXPECT_EQ(at(udp(100)), "udp/100-199");
+  EXPECT_EQ(at(udp(199)), "udp/100-199");
+  EXPECT_EQ(at(udp(200)), "udp/200-209");
+  EXPECT_EQ(at(udp(209)), "udp/200-209");
+  EXPECT_EQ(at(udp(210)), "udp/210");
+  EXPECT_EQ(at(udp(211)), "none");
+  EXPECT_EQ(at({PortProtocol::kTcp, 151}), "tcp/150-151");
+  EXPECT_EQ(at({PortProtocol::kTcp, 152}), "none");
+  // A range that grows is another route in place of it.
+  const Delta delta{.from = 1,
+                    .to = 2,
+                    .upserts = {testing::range_route(PortProtocol::kUdp, 100, 150, {key(1)})},
+                    .removals = {RouteId(PublicPort{PortProtocol::kUdp, 100, 99})}};
+  snapshot = snapshot->apply(delta).value();
+  EXPECT_EQ(at(udp(150)), "udp/100-150");
+  EXPECT_EQ(at(udp(151)), "none");
+  EXPECT_TRUE(snapshot->serves(key(1)));
+}
+
 }  // namespace
 }  // namespace culvert::route

@@ -36,4 +36,11 @@ inline Route port_route(PortProtocol protocol, uint16_t number, const std::vecto
   return made;
 }
 
+inline Route range_route(PortProtocol protocol, uint16_t first, uint16_t last,
+                         const std::vector<EndpointId>& agents, std::string service = "relay") {
+  Route made = port_route(protocol, first, agents, std::move(service));
+  made.match = PublicPort{protocol, first, static_cast<uint16_t>(last - first)};
+  return made;
+}
+
 }  // namespace culvert::route::testing

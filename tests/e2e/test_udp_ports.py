@@ -310,3 +310,48 @@ table ip loss {
     assert count * 0.96 <= got < count, f"{got} of {count}"
     # A stream would hold back what follows each that is lost, and lose none.
     assert slow <= count * 0.1, f"{slow} of {got} came late"
+
+
+def test_a_range_leads_to_as_many_ports_of_the_origin(world):
+    for port in (6000, 6001, 6099):
+        udp_server(world, port)
+    node = world.node("--workers", "2", "--tenant-udp-ports", "100")
+    agent = world.agent(world.invite(node), udp_service("turn", 6000, listen_port="40000-40099"))
+    assert f"udp://{NODE_IP}:40000-40099" in agent.wait_for(r"event=serving.*").group(0)
+    with client(world) as made:
+        for port in (40000, 40001, 40099):
+            assert ask(made, port, b"at %d" % port) == b"at %d" % port
+    agent.stop()
+    for port in (40000, 40099):
+        node.wait_for(rf"event=port_closed port=udp/{port}")
+
+
+def test_a_range_of_which_one_port_is_taken_serves_the_others(world):
+    udp_server(world, 6000)
+    other = udp_server(world, 40001, address=NODE_IP, namespace=world.public)
+    node = world.node()
+    agent = world.agent(world.invite(node), udp_service("turn", 6000, listen_port="40000-40002", origin_ports="one"), ready=False)
+    reason = agent.wait_for(r'event=port_not_open.* port=udp/40001 reason="(.*?)"').group(1)
+    assert "in use" in reason
+    with client(world) as made:
+        for port in (40000, 40002):
+            assert ask(made, port, b"served") == b"served"
+    other.kill()
+    agent.wait_for(r"event=ready")
+    with client(world) as made:
+        assert ask(made, 40001, b"served as well") == b"served as well"
+
+
+def test_a_range_that_overlaps_with_a_port_of_another_tenant_is_refused(world):
+    udp_server(world, 6000)
+    node = world.node()
+    world.agent(world.invite(node), udp_service("turn", 6000, listen_port="40000-40007"))
+    token = world.invite(node, name="other", hostnames="b.example.test")
+    agent = world.agent(token, udp_service("below", 6000, listen_port="39990-40000"), udp_service("within", 6000, listen_port=40007),
+                        udp_service("beyond", 6000, listen_port="40008-40010"), udp_service("too-many", 6000, listen_port="41000-41016"),
+                        ready=False)
+    agent.wait_for(r"udp/40000 of udp/39990-40000 is claimed by another tenant")
+    node.wait_for(r'event=service_refused.* service="within" reason="udp/40007 is claimed by another tenant')
+    node.wait_for(r'event=service_refused.* reason="udp/41000-41016 has 17 ports, and the tenant may claim 16 udp ports')
+    with client(world) as made:
+        assert ask(made, 40000, b"of the first") == b"of the first"
