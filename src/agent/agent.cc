@@ -7,9 +7,7 @@
 
 #include "agent/counters.h"
 #include "agent/edge_link.h"
-#include "agent/health_checks.h"
 #include "agent/lease_keeper.h"
-#include "agent/lifetime.h"
 #include "agent/network_mover.h"
 #include "agent/readiness.h"
 #include "agent/services.h"
@@ -19,7 +17,9 @@
 #include "base/version.h"
 #include "endpoint/endpoint.h"
 #include "net/bind.h"
+#include "net/lifetime.h"
 #include "net/resolver.h"
+#include "origin/health_checks.h"
 #include "quic/counters.h"
 #include "tunnel/protocol.h"
 
@@ -64,7 +64,7 @@ struct Agent::Impl {
         ended(loop),
         tasks(loop),
         readiness(loop, config, leases, streams, lifetime, observer, random, tasks),
-        health(loop, config, lifetime, counters, tasks) {
+        health(loop, config.services, lifetime, counters.health_checks, tasks) {
     leases.set_listener([this] { lease_changed(); });
     health.set_listener([this](const tunnel::Health& change) { tell(change); });
     streams.set_origin_callback([this](const Service& service, const std::optional<OriginFault>& fault) {
@@ -102,7 +102,7 @@ struct Agent::Impl {
   Random& random = loop.random();
   SecretKey key;
   Counters counters;
-  Lifetime lifetime;
+  net::Lifetime lifetime;
   LeaseKeeper leases;
   UdpServer udp;
   StreamServer streams;
@@ -112,7 +112,7 @@ struct Agent::Impl {
   bool hurry = false;
   net::TaskGroup tasks;
   Readiness readiness;
-  HealthChecks health;
+  origin::HealthChecks health;
   std::map<EndpointId, std::shared_ptr<EdgeLink>> links;  // that run
 };
 

@@ -3,57 +3,24 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
-#include "agent/health.h"
 #include "agent/observer.h"
 #include "agent/options.h"
-#include "agent/origin.h"
 #include "agent/status.h"
 #include "base/metrics.h"
-#include "hubapi/declaration.h"
 #include "hubapi/token.h"
 #include "net/event_loop.h"
-#include "tunnel/stream_header.h"
+#include "origin/service.h"
 
 namespace culvert::agent {
 
-// A local service, and how the public reaches it: by a hostname over HTTPS, or at a port of the edges.
-struct Service {
-  std::variant<hubapi::DeclaredService, hubapi::DeclaredPort> face;
-  Origin origin;
-  bool proxy_protocol;  // PROXY v2 to the origin
-  std::optional<HealthCheck> health = {};
-  // Of a passthrough service: where challenges of CAs on port 80 go (tunnel::kChallengePath); nullopt:
-  // nowhere.
-  std::optional<Origin> http_origin = {};
-  // Of a range of ports: all go to the origin's port, instead of the first to that and each further one to
-  // the next.
-  bool has_one_origin_port = false;
+using origin::HealthCheck;
+using origin::Origin;
+using origin::OriginFault;
+using origin::Service;
 
-  // nullptr: it has a port.
-  const hubapi::DeclaredService* web() const { return std::get_if<hubapi::DeclaredService>(&face); }
-  // nullptr: it has a hostname.
-  const hubapi::DeclaredPort* port() const { return std::get_if<hubapi::DeclaredPort>(&face); }
-  // "app.example.com", "tcp:ssh": no two services of an agent have the same.
-  std::string name() const;
-  // Where the clients of one of its public ports go; nullopt: it has no such port, or its origin is no port.
-  std::optional<HostPort> origin_of(uint16_t listen_port) const;
-  // In which streams its clients come.
-  tunnel::StreamKind kind() const;
-  bool operator==(const Service&) const = default;
-};
-
-// A JSON array of {"hostname","origin","tls_mode"?,"proxy_protocol"?}, where tls_mode is a string or {"mode":
-// string}, and of {"protocol":"tcp" or "udp","name","origin","listen_port"?,"proxy_protocol"?}, where
-// listen_port is a number, or for "udp" a range like "40000-40100", which may have "origin_ports", "each" or
-// "one"; each may have "origin_server_name", and with it "origin_tls", "origin_ca_file", "origin_cert_file"
-// and "origin_key_file", and "health", a string or {"check","path"?,"interval"?,"timeout"?,"fall"?,"rise"?},
-// but for "udp"; one with passthrough "http_origin", an origin or "none". kInvalid names the entry, the
-// member and what is allowed; unknown members and duplicates are errors.
-Result<std::vector<Service>> parse_services(std::string_view json);
-// Reads the files that their origins name (agent::load_files): before the services are given to an agent.
+// Reads the files that their origins name (origin::load_files): before the services are given to an agent.
 Result<> load_origin_files(std::vector<Service>& services, UnixTime now);
 
 struct Config {

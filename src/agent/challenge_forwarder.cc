@@ -36,7 +36,7 @@ net::Task<Result<std::string>> ChallengeForwarder::ask(Request request) {
   const TimePoint deadline = loop.now() + patience;
   auto reached = co_await reach(loop, origin, {}, deadline);
   if (reached.fault) {
-    const bool is_late = reached.fault->kind == OriginFault::Kind::kTimeout;
+    const bool is_late = reached.fault->kind == origin::OriginFault::Kind::kTimeout;
     co_return fail(is_late ? ErrorCode::kTimeout : ErrorCode::kUnavailable, "{}", reached.fault->reason);
   }
   http::Client client(*reached.stream);

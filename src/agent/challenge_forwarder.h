@@ -1,12 +1,12 @@
 #pragma once
 #include <string>
 
-#include "agent/origin.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/result.h"
 #include "endpoint/endpoint.h"
 #include "net/event_loop.h"
+#include "origin/origin.h"
 
 namespace culvert::agent {
 
@@ -24,7 +24,7 @@ struct ChallengeForwarder {
   net::EventLoop& loop;
   endpoint::StreamPtr stream;
   std::string host;
-  Origin origin;
+  origin::Origin origin;
   Duration patience;  // with the origin, and for the request to come
 
   // `begun` is what has come of the request. Errors: kInvalid, the request is none; kTimeout, kUnavailable

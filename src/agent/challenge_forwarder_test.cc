@@ -4,10 +4,13 @@
 
 #include "agent/agent_fixture.h"
 #include "agent/services.h"
+#include "origin/service_text.h"
 
 namespace culvert::agent {
 namespace {
 
+using origin::parse_service;
+using origin::parse_services;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 

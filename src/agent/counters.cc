@@ -93,7 +93,7 @@ void report(const Counters& counters, Metrics& metrics) {
 
   metrics.counters("culvert_agent_health_checks_total", "Health checks of origins, by their result.",
                    "result",
-                   {{"passed", counters.health_checks_passed}, {"failed", counters.health_checks_failed}});
+                   {{"passed", counters.health_checks.passed}, {"failed", counters.health_checks.failed}});
 }
 
 void report(const State& state, Metrics& metrics) {

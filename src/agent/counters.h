@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "base/metrics.h"
+#include "origin/health_checks.h"
 #include "tunnel/pump.h"
 
 namespace culvert::agent {
@@ -56,9 +57,7 @@ struct Counters {
   uint64_t udp_dropped_stream_stalled = 0;  // a long one, while the edge reads none
   uint64_t udp_dropped_malformed = 0;       // from an edge, or of no channel
 
-  // Of the health checks.
-  uint64_t health_checks_passed = 0;
-  uint64_t health_checks_failed = 0;
+  origin::HealthCheckCounters health_checks;
 
   void count(const tunnel::PumpResult& result);
 };

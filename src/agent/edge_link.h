@@ -7,13 +7,13 @@
 
 #include "agent/agent.h"
 #include "agent/counters.h"
-#include "agent/health_checks.h"
 #include "agent/lease_keeper.h"
-#include "agent/lifetime.h"
 #include "agent/network_mover.h"
 #include "agent/readiness.h"
 #include "agent/stream_server.h"
 #include "endpoint/endpoint.h"
+#include "net/lifetime.h"
+#include "origin/health_checks.h"
 #include "tunnel/control.h"
 #include "tunnel/udp_channel.h"
 
@@ -32,11 +32,11 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
     net::EventLoop& loop;
     const Config& config;
     endpoint::Endpoint& endpoint;
-    Lifetime& lifetime;
+    net::Lifetime& lifetime;
     LeaseKeeper& leases;
     StreamServer& streams;
     Readiness& readiness;
-    HealthChecks& health;
+    origin::HealthChecks& health;
     AgentObserver& observer;
     NetworkMover& network;
     Random& random;

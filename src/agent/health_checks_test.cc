@@ -1,13 +1,15 @@
-#include "agent/health_checks.h"
+#include "origin/health_checks.h"
 
 #include <gmock/gmock.h>
 
 #include "agent/agent_fixture.h"
 #include "agent/services.h"
+#include "origin/service_text.h"
 
 namespace culvert::agent {
 namespace {
 
+using origin::parse_service;
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;

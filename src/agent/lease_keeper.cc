@@ -22,8 +22,8 @@ Duration next_declaration(const hubapi::LeaseAnswer& answer) {
 
 }  // namespace
 
-LeaseKeeper::LeaseKeeper(net::EventLoop& loop, const Config& config, const SecretKey& key, Lifetime& lifetime,
-                         AgentObserver& observer, Random& random, Counters& counters)
+LeaseKeeper::LeaseKeeper(net::EventLoop& loop, const Config& config, const SecretKey& key,
+                         net::Lifetime& lifetime, AgentObserver& observer, Random& random, Counters& counters)
     : loop_(loop),
       config_(config),
       key_(key),

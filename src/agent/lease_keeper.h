@@ -7,10 +7,10 @@
 #include "agent/agent.h"
 #include "agent/counters.h"
 #include "agent/hub_silence.h"
-#include "agent/lifetime.h"
 #include "base/key.h"
 #include "base/random.h"
 #include "hubapi/hub_client.h"
+#include "net/lifetime.h"
 
 namespace culvert::agent {
 
@@ -18,7 +18,7 @@ namespace culvert::agent {
 // constructor takes outlives it.
 class LeaseKeeper {
  public:
-  LeaseKeeper(net::EventLoop& loop, const Config& config, const SecretKey& key, Lifetime& lifetime,
+  LeaseKeeper(net::EventLoop& loop, const Config& config, const SecretKey& key, net::Lifetime& lifetime,
               AgentObserver& observer, Random& random, Counters& counters);
   LeaseKeeper(const LeaseKeeper&) = delete;
 
@@ -62,7 +62,7 @@ class LeaseKeeper {
   net::EventLoop& loop_;
   const Config& config_;
   const SecretKey& key_;
-  Lifetime& lifetime_;
+  net::Lifetime& lifetime_;
   AgentObserver& observer_;
   Random& random_;
   Counters& counters_;

@@ -18,7 +18,7 @@ std::set<SocketAddr> first_destinations(const hubapi::InviteToken& token) {
 
 }  // namespace
 
-NetworkMover::NetworkMover(net::EventLoop& loop, const hubapi::InviteToken& token, Lifetime& lifetime)
+NetworkMover::NetworkMover(net::EventLoop& loop, const hubapi::InviteToken& token, net::Lifetime& lifetime)
     : loop_(loop),
       token_(token),
       lifetime_(lifetime),

@@ -4,10 +4,10 @@
 #include <set>
 #include <vector>
 
-#include "agent/lifetime.h"
 #include "agent/local_routes.h"
 #include "endpoint/endpoint.h"
 #include "hubapi/token.h"
+#include "net/lifetime.h"
 #include "net/network_watch.h"
 
 namespace culvert::agent {
@@ -17,7 +17,7 @@ namespace culvert::agent {
 // outlives it.
 class NetworkMover {
  public:
-  NetworkMover(net::EventLoop& loop, const hubapi::InviteToken& token, Lifetime& lifetime);
+  NetworkMover(net::EventLoop& loop, const hubapi::InviteToken& token, net::Lifetime& lifetime);
   NetworkMover(const NetworkMover&) = delete;
 
   // Watches for `endpoint`, which outlives it. A kernel that does not report changes is not an error.
@@ -36,7 +36,7 @@ class NetworkMover {
 
   net::EventLoop& loop_;
   const hubapi::InviteToken& token_;
-  Lifetime& lifetime_;
+  net::Lifetime& lifetime_;
   endpoint::Endpoint* endpoint_ = nullptr;
   LocalRoutes routes_;  // to the hub and to all edges
   std::map<EndpointId, std::vector<SocketAddr>> edges_;

@@ -5,11 +5,12 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "hubapi/declaration.h"
+#include "origin/service.h"
 #include "tunnel/control.h"
 
 namespace culvert::agent {
 
-struct Service;
+using origin::Service;
 
 // One HTTP exchange seen on a terminated stream.
 struct RequestLine {

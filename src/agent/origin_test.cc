@@ -1,4 +1,4 @@
-#include "agent/origin.h"
+#include "origin/origin.h"
 
 #include <gmock/gmock.h>
 
@@ -6,10 +6,16 @@
 #include "agent/services.h"
 #include "base/file.h"
 #include "net/unix_fixture.h"
+#include "origin/service_text.h"
 
 namespace culvert::agent {
 namespace {
 
+using origin::OriginTls;
+using origin::parse_port_service;
+using origin::parse_service;
+using origin::parse_services;
+using origin::UnixPath;
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::HasSubstr;

@@ -31,7 +31,7 @@ std::optional<std::string> name_of(const Service& service) {
 }  // namespace
 
 Readiness::Readiness(net::EventLoop& loop, const Config& config, const LeaseKeeper& leases,
-                     StreamServer& streams, Lifetime& lifetime, AgentObserver& observer, Random& random,
+                     StreamServer& streams, net::Lifetime& lifetime, AgentObserver& observer, Random& random,
                      net::TaskGroup& tasks)
     : loop_(loop),
       config_(config),

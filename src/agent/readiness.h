@@ -6,9 +6,9 @@
 
 #include "agent/agent.h"
 #include "agent/lease_keeper.h"
-#include "agent/lifetime.h"
 #include "agent/stream_server.h"
 #include "base/host_port.h"
+#include "net/lifetime.h"
 
 namespace culvert::agent {
 
@@ -17,7 +17,7 @@ namespace culvert::agent {
 class Readiness {
  public:
   Readiness(net::EventLoop& loop, const Config& config, const LeaseKeeper& leases, StreamServer& streams,
-            Lifetime& lifetime, AgentObserver& observer, Random& random, net::TaskGroup& tasks);
+            net::Lifetime& lifetime, AgentObserver& observer, Random& random, net::TaskGroup& tasks);
   Readiness(const Readiness&) = delete;
 
   // Asks why an edge does not listen on a port; nullopt: it does, as far as it told.
@@ -72,7 +72,7 @@ class Readiness {
   const Config& config_;
   const LeaseKeeper& leases_;
   StreamServer& streams_;
-  Lifetime& lifetime_;
+  net::Lifetime& lifetime_;
   AgentObserver& observer_;
   Random& random_;
   net::TaskGroup& tasks_;

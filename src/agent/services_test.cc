@@ -1,4 +1,5 @@
 #include "agent/services.h"
+#include "origin/service_text.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,6 +7,9 @@
 namespace culvert::agent {
 namespace {
 
+using origin::parse_port_service;
+using origin::parse_service;
+using origin::parse_services;
 using testing::HasSubstr;
 using tunnel::StreamKind;
 
@@ -282,10 +286,10 @@ TEST(Services, RefusesRangesThatAreNone) {
     EXPECT_NE(services.error().message.find(named), std::string::npos) << services.error().message;
   }
   const auto overlap =
-      check_services({*parse_udp("a=x:1,port=40000-40100"), *parse_udp("b=x:1,port=40100-40200")});
+      origin::check_services({*parse_udp("a=x:1,port=40000-40100"), *parse_udp("b=x:1,port=40100-40200")});
   ASSERT_FALSE(overlap);
   EXPECT_NE(overlap.error().message.find("port 40100 is given to udp:a and to udp:b"), std::string::npos);
-  EXPECT_TRUE(check_services({*parse_udp("a=x:1,port=40000-40100"), *parse_udp("b=x:1,port=40101")}));
+  EXPECT_TRUE(origin::check_services({*parse_udp("a=x:1,port=40000-40100"), *parse_udp("b=x:1,port=40101")}));
 }
 
 }  // namespace

@@ -163,7 +163,7 @@ net::Task<Result<StreamServer::Accepted>> StreamServer::read_header(endpoint::St
   }
 }
 
-net::Task<Reached> StreamServer::reach_origin(const Service& service, Bytes before_tls) {
+net::Task<origin::Reached> StreamServer::reach_origin(const Service& service, Bytes before_tls) {
   const TimePoint deadline = loop_.now() + config_.options.origin_timeout;
   auto origin = co_await reach(loop_, service.origin, std::move(before_tls), deadline);
   OriginState& state = origins_.at(&service);

@@ -18,7 +18,7 @@ Verdict of(const hubapi::ServiceVerdict& verdict) {
 }
 
 Verdict of(const hubapi::PortVerdict& verdict) {
-  return {.service = port_service_name(verdict.protocol, verdict.name),
+  return {.service = origin::port_service_name(verdict.protocol, verdict.name),
           .is_accepted = verdict.accepted,
           .reason = verdict.reason,
           .retry_after = verdict.retry_after,
@@ -28,10 +28,6 @@ Verdict of(const hubapi::PortVerdict& verdict) {
 }
 
 }  // namespace
-
-std::string port_service_name(route::PortProtocol protocol, std::string_view name) {
-  return fmt::format("{}:{}", route::to_string(protocol), name);
-}
 
 std::vector<Verdict> verdicts(const hubapi::LeaseAnswer& answer) {
   std::vector<Verdict> all;

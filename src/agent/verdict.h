@@ -6,10 +6,11 @@
 #include <vector>
 
 #include "hubapi/declaration.h"
+#include "origin/service.h"
 
 namespace culvert::agent {
 
-struct Service;
+using origin::Service;
 
 // What the hub says of one declared service, with a hostname or with a port.
 struct Verdict {
@@ -23,7 +24,6 @@ struct Verdict {
   uint16_t more_ports = 0;   // of a range
 };
 
-std::string port_service_name(route::PortProtocol protocol, std::string_view name);  // "tcp:ssh"
 std::vector<Verdict> verdicts(const hubapi::LeaseAnswer& answer);
 // nullopt: the answer does not mention it, which is no refusal.
 std::optional<Verdict> verdict_of(const hubapi::LeaseAnswer& answer, const Service& service);

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "net/platform.h"
+#include "origin/service_text.h"
 
 namespace culvert::cli {
 namespace {
@@ -26,7 +27,7 @@ CommandInfo command_info() {
 Result<std::vector<agent::Service>> read_services(std::string_view path) {
   auto content = read_file(std::filesystem::path(path), kMaxServicesFile);
   if (!content) return std::unexpected(content.error());
-  auto services = agent::parse_services(as_text(*content));
+  auto services = origin::parse_services(as_text(*content));
   if (!services) return fail(ErrorCode::kInvalid, "{}: {}", path, services.error().message);
   return services;
 }
@@ -54,7 +55,7 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
                .separator = ' ',
                .may_change = true,
                .apply = [this](std::string_view text) -> Result<> {
-                 auto service = agent::parse_service(text);
+                 auto service = origin::parse_service(text);
                  if (!service) return std::unexpected(service.error());
                  short_services_.push_back(std::move(*service));
                  return {};
@@ -71,7 +72,7 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
        .separator = ' ',
        .may_change = true,
        .apply = [this](std::string_view text) -> Result<> {
-         auto service = agent::parse_port_service(route::PortProtocol::kTcp, text);
+         auto service = origin::parse_port_service(route::PortProtocol::kTcp, text);
          if (!service) return std::unexpected(service.error());
          short_services_.push_back(std::move(*service));
          return {};
@@ -90,7 +91,7 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
        .separator = ' ',
        .may_change = true,
        .apply = [this](std::string_view text) -> Result<> {
-         auto service = agent::parse_port_service(route::PortProtocol::kUdp, text);
+         auto service = origin::parse_port_service(route::PortProtocol::kUdp, text);
          if (!service) return std::unexpected(service.error());
          short_services_.push_back(std::move(*service));
          return {};
@@ -115,7 +116,7 @@ AgentCommand::AgentCommand() : Command(command_info()), settings_(info().name) {
        .form = SettingForm::kJson,
        .may_change = true,
        .apply = [this](std::string_view text) -> Result<> {
-         auto services = agent::parse_services(text);
+         auto services = origin::parse_services(text);
          if (!services) return std::unexpected(services.error());
          json_services_ = std::move(*services);
          return {};
@@ -152,7 +153,7 @@ Result<std::vector<agent::Service>> AgentCommand::collect_services() const {
                 "services: there are none. Give e.g. --service app.example.com=localhost:3000, --tcp-service "
                 "ssh=localhost:22, --services-file or CULVERT_AGENT_SERVICES");
   }
-  auto valid = agent::check_services(services);
+  auto valid = origin::check_services(services);
   if (!valid) return fail(ErrorCode::kInvalid, "services: {}", valid.error().message);
   auto loaded = agent::load_origin_files(services, net::system_platform().unix_now());
   if (!loaded) return fail(loaded.error().code, "services: {}", loaded.error().message);

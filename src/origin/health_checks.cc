@@ -1,4 +1,4 @@
-#include "agent/health_checks.h"
+#include "origin/health_checks.h"
 
 #include <algorithm>
 
@@ -7,7 +7,7 @@
 #include "http/client.h"
 #include "wire/proxy_protocol.h"
 
-namespace culvert::agent {
+namespace culvert::origin {
 namespace {
 
 // Of an origin without a check of its own that clients did not reach: a connection that is refused costs
@@ -78,9 +78,9 @@ net::Task<std::optional<OriginFault>> get(std::unique_ptr<net::ByteStream> strea
 
 }  // namespace
 
-HealthChecks::HealthChecks(net::EventLoop& loop, const Config& config, Lifetime& lifetime, Counters& counters,
-                           net::TaskGroup& tasks)
-    : loop_(loop), config_(config), lifetime_(lifetime), counters_(counters), tasks_(tasks) {
+HealthChecks::HealthChecks(net::EventLoop& loop, const std::vector<Service>& services,
+                           net::Lifetime& lifetime, HealthCheckCounters& counters, net::TaskGroup& tasks)
+    : loop_(loop), services_(services), lifetime_(lifetime), counters_(counters), tasks_(tasks) {
   adopt_services();
 }
 
@@ -91,7 +91,7 @@ void HealthChecks::start() {
 
 void HealthChecks::adopt_services() {
   std::map<std::string, State> before = std::exchange(states_, {});
-  for (const Service& service : config_.services) {
+  for (const Service& service : services_) {
     const auto old = before.find(service.name());
     const HealthCheck check = check_of(service);
     HealthJudge judge(check.fall, check.rise);
@@ -155,7 +155,7 @@ net::Task<> HealthChecks::watch(const Service* service, Duration wait) {
     auto fault = co_await ask(service, state->check);
     state = find(service);
     if (lifetime_.is_stopping() || state == nullptr) co_return;
-    ++(fault ? counters_.health_checks_failed : counters_.health_checks_passed);
+    ++(fault ? counters_.failed : counters_.passed);
     saw(*state, std::move(fault), HealthJudge::Source::kCheck);
     if (!service->health && state->judge.is_healthy()) {
       state->is_watched = false;
@@ -210,4 +210,4 @@ std::vector<tunnel::Health> HealthChecks::unhealthy() const {
   return all;
 }
 
-}  // namespace culvert::agent
+}  // namespace culvert::origin

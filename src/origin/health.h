@@ -3,10 +3,10 @@
 #include <optional>
 #include <string>
 
-#include "agent/origin.h"
 #include "base/clock.h"
+#include "origin/origin.h"
 
-namespace culvert::agent {
+namespace culvert::origin {
 
 // How an agent asks an origin whether it works, without a client.
 struct HealthCheck {
@@ -53,4 +53,4 @@ class HealthJudge {
   std::optional<OriginFault> fault_;
 };
 
-}  // namespace culvert::agent
+}  // namespace culvert::origin

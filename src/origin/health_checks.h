@@ -5,28 +5,32 @@
 #include <string>
 #include <vector>
 
-#include "agent/agent.h"
-#include "agent/counters.h"
-#include "agent/health.h"
-#include "agent/lifetime.h"
+#include "net/lifetime.h"
+#include "origin/health.h"
+#include "origin/service.h"
 #include "tunnel/control.h"
 
-namespace culvert::agent {
+namespace culvert::origin {
+
+struct HealthCheckCounters {
+  uint64_t passed = 0;
+  uint64_t failed = 0;
+};
 
 // Knows which origins work: asks those of services with a check, and learns from the connections of clients.
 // An origin without a check that clients did not reach is asked until it is reached again, since healthier
 // agents get its clients meanwhile. Lives on one loop; what the constructor takes outlives it.
 class HealthChecks {
  public:
-  HealthChecks(net::EventLoop& loop, const Config& config, Lifetime& lifetime, Counters& counters,
-               net::TaskGroup& tasks);
+  HealthChecks(net::EventLoop& loop, const std::vector<Service>& services, net::Lifetime& lifetime,
+               HealthCheckCounters& counters, net::TaskGroup& tasks);
   HealthChecks(const HealthChecks&) = delete;
 
   // Called when an origin stops or begins to work.
   void set_listener(std::function<void(const tunnel::Health&)> listener) { on_change_ = std::move(listener); }
   // Begins to ask.
   void start();
-  // The services of the configuration are others: of those that stay the same the verdict stays. Those that
+  // The services are others: of those that stay the same the verdict stays. Those that
   // it had before outlive this.
   void services_changed();
   // A client's connection reached the origin (nullopt), or did not.
@@ -53,9 +57,9 @@ class HealthChecks {
   void watch_if_due(State& state);
 
   net::EventLoop& loop_;
-  const Config& config_;
-  Lifetime& lifetime_;
-  Counters& counters_;
+  const std::vector<Service>& services_;
+  net::Lifetime& lifetime_;
+  HealthCheckCounters& counters_;
   net::TaskGroup& tasks_;
   std::function<void(const tunnel::Health&)> on_change_;
   std::map<std::string, State> states_;  // by Service::name()
@@ -63,4 +67,4 @@ class HealthChecks {
   bool is_started_ = false;
 };
 
-}  // namespace culvert::agent
+}  // namespace culvert::origin

@@ -1,11 +1,13 @@
+#include "origin/service_text.h"
+
 #include <utility>
 
-#include "agent/service_parts.h"
-#include "agent/services.h"
 #include "base/ascii.h"
 #include "base/text.h"
+#include "base/whole_number.h"
+#include "origin/service_parts.h"
 
-namespace culvert::agent {
+namespace culvert::origin {
 namespace {
 
 // "NAME=ORIGIN[,OPTION]...", as the short forms have it.
@@ -176,4 +178,4 @@ Result<Service> parse_port_service(route::PortProtocol protocol, std::string_vie
   return service;
 }
 
-}  // namespace culvert::agent
+}  // namespace culvert::origin

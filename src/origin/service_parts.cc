@@ -1,4 +1,4 @@
-#include "agent/service_parts.h"
+#include "origin/service_parts.h"
 
 #include <algorithm>
 
@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "base/values.h"
 
-namespace culvert::agent {
+namespace culvert::origin {
 
 bool default_proxy_protocol(tunnel::StreamKind kind) { return kind == tunnel::StreamKind::kPassthrough; }
 
@@ -140,4 +140,4 @@ Result<> check_health(const HealthCheck& health, const Service& service) {
   return {};
 }
 
-}  // namespace culvert::agent
+}  // namespace culvert::origin

@@ -1,8 +1,8 @@
-#include "agent/health.h"
+#include "origin/health.h"
 
 #include <utility>
 
-namespace culvert::agent {
+namespace culvert::origin {
 
 bool HealthJudge::saw(std::optional<OriginFault> fault, Source source) {
   const bool is_first = source == Source::kCheck && !std::exchange(was_checked_, true);
@@ -21,4 +21,4 @@ bool HealthJudge::saw(std::optional<OriginFault> fault, Source source) {
   return true;
 }
 
-}  // namespace culvert::agent
+}  // namespace culvert::origin

@@ -2,10 +2,10 @@
 #include <optional>
 #include <string_view>
 
-#include "agent/agent.h"
+#include "origin/service.h"
 
 // What the JSON and the short forms of a service have in common.
-namespace culvert::agent {
+namespace culvert::origin {
 
 // "v2": true, "none": false.
 Result<bool> parse_proxy_protocol(std::string_view text);
@@ -33,4 +33,4 @@ Result<HealthCheck> parse_health(std::string_view text);
 // kInvalid: of such a service the origin cannot be asked in this way. `service` is complete otherwise.
 Result<> check_health(const HealthCheck& health, const Service& service);
 
-}  // namespace culvert::agent
+}  // namespace culvert::origin

@@ -1,4 +1,4 @@
-#include "agent/origin.h"
+#include "origin/origin.h"
 
 #include <algorithm>
 
@@ -8,7 +8,7 @@
 #include "net/tcp.h"
 #include "net/unix_socket.h"
 
-namespace culvert::agent {
+namespace culvert::origin {
 namespace {
 
 constexpr std::string_view kUnixPrefix = "unix:";
@@ -192,4 +192,4 @@ net::Task<Reached> reach(net::EventLoop& loop, Origin origin, Bytes before_tls, 
   co_return Reached{std::move(*result.stream)};
 }
 
-}  // namespace culvert::agent
+}  // namespace culvert::origin

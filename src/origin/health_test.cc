@@ -1,8 +1,8 @@
-#include "agent/health.h"
+#include "origin/health.h"
 
 #include <gtest/gtest.h>
 
-namespace culvert::agent {
+namespace culvert::origin {
 namespace {
 
 using enum HealthJudge::Source;
@@ -58,4 +58,4 @@ TEST(HealthJudge, TheNewestReasonIsKept) {
 }
 
 }  // namespace
-}  // namespace culvert::agent
+}  // namespace culvert::origin

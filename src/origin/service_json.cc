@@ -3,14 +3,14 @@
 #include <algorithm>
 #include <boost/json/value.hpp>
 
-#include "agent/service_parts.h"
-#include "agent/services.h"
 #include "base/ascii.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "base/values.h"
+#include "origin/service_parts.h"
+#include "origin/service_text.h"
 
-namespace culvert::agent {
+namespace culvert::origin {
 namespace {
 
 namespace json = boost::json;
@@ -301,4 +301,4 @@ Result<std::vector<Service>> parse_services(std::string_view text) {
   return services;
 }
 
-}  // namespace culvert::agent
+}  // namespace culvert::origin

@@ -11,7 +11,7 @@
 #include "net/byte_stream.h"
 #include "tls/tls.h"
 
-namespace culvert::agent {
+namespace culvert::origin {
 
 // A unix socket: a file, or "@name" in the abstract namespace.
 struct UnixPath {
@@ -75,4 +75,4 @@ struct Reached {
 // 8305). With TLS the bytes of `before_tls` go first. Files are loaded.
 net::Task<Reached> reach(net::EventLoop& loop, Origin origin, Bytes before_tls, TimePoint deadline);
 
-}  // namespace culvert::agent
+}  // namespace culvert::origin
