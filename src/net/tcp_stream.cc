@@ -66,6 +66,11 @@ IoResult TcpStream::try_read(MutableBytes into) {
     count = ::recv(socket_->fd(), into.data(), into.size(), MSG_DONTWAIT);
   } while (count < 0 && errno == EINTR);
   drained_ = count > 0 ? static_cast<size_t>(count) < into.size() : count < 0 && errno == EAGAIN;
+  return read(count);
+}
+
+// What recv or splice has answered.
+IoResult TcpStream::read(ssize_t count) {
   if (count > 0) return {IoStatus::kOk, static_cast<size_t>(count)};
   // The kernel tells of an RST once: a write that met it leaves a read that looks like a clean end. After a
   // FIN the write would have failed with EPIPE.
@@ -91,6 +96,28 @@ IoResult TcpStream::try_write(std::span<const ByteView> from) {
     count = ::sendmsg(socket_->fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   } while (count < 0 && errno == EINTR);
   filled_ = count >= 0 ? static_cast<size_t>(count) < wanted : errno == EAGAIN;
+  if (count >= 0) return {IoStatus::kOk, static_cast<size_t>(count)};
+  if (errno == ECONNRESET) reset_ = true;
+  return failed(IoStatus::kWantWrite);
+}
+
+// A pipe may be full of small parts long before it is full of bytes, so that fewer than were asked for say
+// nothing of the socket.
+IoResult TcpStream::try_splice_to(int pipe, size_t most) {
+  ssize_t count;
+  do {
+    count = ::splice(socket_->fd(), nullptr, pipe, nullptr, most, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  } while (count < 0 && errno == EINTR);
+  drained_ = count < 0 && errno == EAGAIN;
+  return read(count);
+}
+
+IoResult TcpStream::try_splice_from(int pipe, size_t bytes) {
+  ssize_t count;
+  do {
+    count = ::splice(pipe, nullptr, socket_->fd(), nullptr, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  } while (count < 0 && errno == EINTR);
+  filled_ = count < 0 && errno == EAGAIN;
   if (count >= 0) return {IoStatus::kOk, static_cast<size_t>(count)};
   if (errno == ECONNRESET) reset_ = true;
   return failed(IoStatus::kWantWrite);

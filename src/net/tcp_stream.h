@@ -12,7 +12,7 @@ namespace culvert::net {
 // accepts have those of the listener.
 void set_tcp_options(int fd);
 
-// recv and send on a descriptor.
+// recv, send and splice on a descriptor.
 class TcpStream : public ByteStream {
  public:
   // What a listener with set_tcp_options accepted.
@@ -25,6 +25,9 @@ class TcpStream : public ByteStream {
   using ByteStream::try_write;
   IoResult try_write(std::span<const ByteView> from) override;
   IoResult try_finish() override;
+  // The same by way of a pipe, which has room or `bytes`. Writing needs SIGPIPE to be ignored.
+  IoResult try_splice_to(int pipe, size_t most);
+  IoResult try_splice_from(int pipe, size_t bytes);
   void when_readable(ReadyCallback callback) override;
   void when_writable(ReadyCallback callback) override;
   void soon_readable(ReadyCallback callback) override { socket_->soon_readable(std::move(callback)); }
@@ -49,6 +52,7 @@ class TcpStream : public ByteStream {
 
  private:
   IoResult failed(IoStatus want);
+  IoResult read(ssize_t count);
 
   std::optional<ReadySocket> socket_;  // of its loop
   Descriptor detached_;                // while it belongs to none

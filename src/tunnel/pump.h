@@ -10,6 +10,7 @@
 #include "net/byte_stream.h"
 #include "net/event_loop.h"
 #include "quic/stream.h"
+#include "tunnel/any_pump.h"
 #include "tunnel/byte_budget.h"
 #include "tunnel/moved_bytes.h"
 #include "tunnel/pump_limits.h"
@@ -70,7 +71,7 @@ struct PumpResult {
 //
 // A stopped direction goes on reading for kLinger after the other one ended: closing a socket with unread
 // bytes sends RST, which may destroy the answer on its way to a client that still uploads.
-class Pump final : public quic::StreamObserver, public std::enable_shared_from_this<Pump> {
+class Pump final : public AnyPump, public quic::StreamObserver, public std::enable_shared_from_this<Pump> {
  public:
   // For a client that uploads to notice that it was answered.
   static constexpr Duration kLinger = std::chrono::seconds(5);
@@ -107,9 +108,8 @@ class Pump final : public quic::StreamObserver, public std::enable_shared_from_t
   Pump(const Pump&) = delete;
 
   void start();
-  // Ends both directions at once: RST on the socket, `code` to the peer.
-  void cut(quic::AppCode code);
-  const PumpCounters& counters() const { return counters_; }
+  void cut(quic::AppCode code) override;
+  const PumpCounters& counters() const override { return counters_; }
 
  private:
   enum class ToStream : uint8_t { kFlowing, kEnded, kStopped, kAborting };
