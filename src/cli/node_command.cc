@@ -8,6 +8,7 @@
 #include "cli/output.h"
 #include "cli/upgrade.h"
 #include "net/event_loop.h"
+#include "net/platform.h"
 #include "net/signals.h"
 
 namespace culvert::cli {
@@ -46,6 +47,8 @@ CommandInfo command_info(node::Roles roles) {
           "  culvert node --public-url https://hub.example.com\n"
           "  culvert node --listen 127.0.0.1:8443 --data-dir ./state    # try it on one machine\n"
           "  culvert node --config /etc/culvert/node.toml\n"
+          "  culvert node --route app.example.com=127.0.0.1:3000,terminate    # an origin beside it, no "
+          "agent\n"
           "  culvert node --upgrade --config /etc/culvert/node.toml     # after a new binary was installed\n",
       .switches = switches()};
 }
@@ -111,6 +114,10 @@ Result<> NodeCommand::resolve(const Arguments& arguments, const Environment& env
   auto token = edge_token_.read(settings_);
   if (!token) return std::unexpected(token.error());
   config_.edge_token = std::move(*token);
+  auto routable = node::check_routes(config_);
+  if (!routable) return routable;
+  auto loaded = edge::load_origin_files(config_.edge.routes, net::system_platform().unix_now());
+  if (!loaded) return fail(loaded.error().code, "route {}", loaded.error().message);
   return {};
 }
 

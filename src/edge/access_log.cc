@@ -71,6 +71,7 @@ void AccessLog::ended(const ConnectionFacts& connection, CloseReason reason) {
       {"route", optional_text(connection.route, [](const auto& route) { return printable(route.text()); })},
       {"tenant", optional_text(connection.tenant, key_text)},
       {"agent", optional_text(connection.agent, key_text)},
+      {"origin", text_or_null(connection.origin)},
       {"mode", connection.route ? json::value(mode_of(connection.kind)) : json::value(nullptr)},
       {"tls", text_or_null(connection.tls_version)},
       {"alpn", text_or_null(connection.alpn)},

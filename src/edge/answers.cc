@@ -60,6 +60,21 @@ Bytes plain_http_answer() {
                      "400: this port speaks HTTPS only. Begin the URL with https:// instead of http://.");
 }
 
+Bytes local_refusal_answer(tunnel::StreamKind kind, endpoint::AppCode code, std::string_view reason) {
+  if (kind == tunnel::StreamKind::kPassthrough) return tls::alert_record(tls::Alert::kInternalError);
+  const std::string known = reason.empty() ? std::string() : fmt::format(" What is known of it: {}.", reason);
+  switch (code) {
+    case tunnel::kStreamOriginTimeout:
+      return http_answer(504, "504: the origin service did not answer in time." + known);
+    case tunnel::kStreamOriginUntrusted:
+      return http_answer(502, "502: the certificate of the origin service is not trusted here." + known);
+    case tunnel::kStreamOriginReset:
+      return http_answer(502, "502: the origin service ended the connection without an answer.");
+    default:
+      return http_answer(502, "502: the origin service cannot be reached. Is it running?" + known);
+  }
+}
+
 Bytes refusal_answer(tunnel::StreamKind kind, endpoint::AppCode code, std::string_view reason) {
   if (kind == tunnel::StreamKind::kPassthrough) return tls::alert_record(tls::Alert::kInternalError);
   const std::string known =

@@ -25,6 +25,9 @@ Bytes plain_http_answer();
 // or empty.
 Bytes refusal_answer(tunnel::StreamKind kind, endpoint::AppCode code, std::string_view reason);
 
+// The same for an origin beside the edge; `reason`: what the edge has seen.
+Bytes local_refusal_answer(tunnel::StreamKind kind, endpoint::AppCode code, std::string_view reason);
+
 // Sends a short message and ends the connection so that the client gets to read it. The bounded last act of a
 // refused connection: about a second at most.
 net::Task<> say_and_close(std::unique_ptr<net::ByteStream> socket, Bytes message);

@@ -61,11 +61,12 @@ std::vector<uint64_t> Carried::recheck(const route::Snapshot& routes, const rout
     ++rechecked_;
     CarriedConnection& carried = all_.at(id);
     const PublicConnection& connection = carried.connection;
-    const EndpointId& agent = connection.pick->agent;
+    const route::Target& target = connection.pick->target;
     const route::Route* route = connection.find_route(routes);
     if (route == nullptr || route->is_suspended || kind_of(*route) != connection.kind ||
-        !route->leads_to(agent)) {
-      if (routes.serves(agent)) unrouted.push_back(id);
+        !route->leads_to(target)) {
+      const EndpointId* agent = target.agent();
+      if (agent == nullptr || routes.serves(*agent)) unrouted.push_back(id);
       continue;
     }
     by_route_.erase(key_of(carried));

@@ -20,7 +20,7 @@ struct CarriedConnection {
   route::RouteId route;  // by which its agent was picked
   PublicKey tenant;      // the route's
   size_t header_size;    // of the stream's first bytes, the rest of which are the client's
-  std::shared_ptr<tunnel::Pump> pump;
+  std::shared_ptr<tunnel::AnyPump> pump;
 };
 
 // The public connections that a worker carries, by route: so that a change of routes costs what it concerns,

@@ -32,7 +32,7 @@ class CarriedTest : public ::testing::Test {
     connection.host = std::move(host);
     connection.id = ++ids_;
     connection.kind = kind_of(*route).value();
-    connection.pick.emplace(agent, 0, 1, TunnelRegistry::Load());
+    connection.pick.emplace(route::Target{agent}, 0, 1, TunnelRegistry::Load());
     carried_.add({std::move(connection), route->id(), route->tenant, 0, nullptr});
     return ids_;
   }
@@ -100,7 +100,7 @@ TEST_F(CarriedTest, FindsWhatALookAtAllWouldFind) {
       const std::string& host = hosts[random.below(hosts.size())];
       const route::Route* route = routes_->match(host);
       if (route == nullptr || route->targets.empty()) continue;
-      const EndpointId agent = route->targets[random.below(route->targets.size())].agent;
+      const EndpointId agent = *route->targets[random.below(route->targets.size())].agent();
       const auto number = static_cast<uint8_t>(agent == id(1) ? 1 : agent == id(2) ? 2 : 3);
       model[carry(host, agent)] = {host, number};
       continue;

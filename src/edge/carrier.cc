@@ -100,7 +100,9 @@ net::Task<> Carrier::refuse_unanswered(PublicConnection connection) {
   if (connection.refused) {
     connection.end_as(reason_of(connection.refused->code));
     count(context_.shared.counters.refused_by_agent);
-    Bytes answer = refusal_answer(connection.kind, connection.refused->code, connection.refused->reason);
+    const OriginRefusal& refused = *connection.refused;
+    Bytes answer = refused.is_local ? local_refusal_answer(connection.kind, refused.code, refused.reason)
+                                    : refusal_answer(connection.kind, refused.code, refused.reason);
     co_return co_await refuse_known(std::move(connection), std::move(answer));
   }
   if (connection.limited) {
@@ -159,9 +161,15 @@ net::Task<> Carrier::give_to_agent(PublicConnection connection) {
     if (!take_tenant(connection, *route))
       co_return co_await refuse_known(std::move(connection), tenant_limit_answer());
     if (pick->worker != context_.index) co_return move_to_worker(std::move(connection));
-    SessionPtr session = tunnels_.open_session(pick->agent);
+    if (pick->origin) {
+      auto unreached = co_await try_origin(std::move(connection));
+      if (!unreached) co_return;
+      connection = std::move(*unreached);
+      continue;
+    }
+    SessionPtr session = tunnels_.open_session(pick->agent());
     if (!session) {
-      shared.tunnels.set_closed(pick->agent, pick->generation);
+      shared.tunnels.set_closed(pick->agent(), pick->generation);
       continue;
     }
     auto unanswered = co_await try_agent(std::move(connection), std::move(session));
@@ -202,6 +210,7 @@ net::Task<std::optional<PublicConnection>> Carrier::try_agent(PublicConnection c
   }
   connection.use.emplace(session);
   connection.agent = session->agent();
+  connection.origin = {};
   ++connection.attempts;
   connection.pending.reset();
   if (std::exchange(connection.retried, true)) count(shared.counters.streams_retried);
@@ -237,6 +246,39 @@ net::Task<std::optional<PublicConnection>> Carrier::try_agent(PublicConnection c
   co_return std::nullopt;
 }
 
+// The connection, for another target or to be refused; nullopt: it is carried.
+net::Task<std::optional<PublicConnection>> Carrier::try_origin(PublicConnection connection) {
+  const bool has_other = has_other_agent(connection);
+  connection.agent.reset();
+  connection.origin = connection.pick->target.text();
+  ++connection.attempts;
+  auto attempt = co_await origins_.reach(std::move(connection), has_other);
+  if (!attempt.origin) co_return std::move(attempt.connection);
+  // Changes of routes that came meanwhile cut what is carried, and this is not yet.
+  const route::Route* route = route_of(attempt.connection);
+  if (route == nullptr || !route->leads_to(attempt.connection.pick->target))
+    co_return std::move(attempt.connection);
+  const uint64_t id = attempt.connection.id;
+  attempt.connection.pending.reset();
+  attempt.connection.received = {};
+  attempt.connection.belongs_to(*route);
+  attempt.connection.taken = context_.loop.now();
+  auto pump = origins_.make_pump(attempt, moved_,
+                                 [this, id](tunnel::PumpResult result) { ended(id, std::move(result)); });
+  local_.insert(id);
+  carried_.add({std::move(attempt.connection), route->id(), route->tenant, attempt.header_size, pump});
+  count(context_.shared.counters.streams_carried);
+  pump->start();  // may end it, and its entry, at once
+  co_return std::nullopt;
+}
+
+void Carrier::cut_local() {
+  while (!local_.empty()) {
+    const std::shared_ptr<tunnel::AnyPump> pump = carried_.find(*local_.begin())->pump;
+    pump->cut(tunnel::kStreamOk);
+  }
+}
+
 // nullopt: the agent may have got bytes that must not be sent twice, so that no other gets the connection.
 std::optional<PublicConnection> Carrier::take_back(PublicConnection connection, const Opening& opening) {
   connection.use.reset();
@@ -262,7 +304,7 @@ net::Task<> Carrier::adopt(PublicConnection connection) {
   // A worker that does not have the routes of the other yet would refuse.
   co_await context_.routes.wait_for(connection.route_update);
   // What was picked may have changed on the way; an agent that drains since then was told of the last stream.
-  const EndpointId agent = connection.pick->agent;
+  const EndpointId agent = connection.pick->agent();
   SessionPtr session = tunnels_.open_session(agent);
   if (!session) context_.shared.tunnels.set_closed(agent, connection.pick->generation);
   const route::Route* route = route_of(connection);
@@ -301,6 +343,7 @@ void Carrier::carry(PublicConnection connection, const route::Route& route, Open
 
 void Carrier::ended(uint64_t id, tunnel::PumpResult result) {
   CarriedConnection carried = carried_.remove(id);
+  const bool is_local = local_.erase(id) > 0;
   const bool fails_over = may_fail_over(carried.connection, result);
   const bool goes_on = fails_over || (result.unanswered_socket != nullptr && !context_.draining);
   PublicConnection connection = std::move(carried.connection);
@@ -315,7 +358,7 @@ void Carrier::ended(uint64_t id, tunnel::PumpResult result) {
   log_debug("connection_closed",
             "id={:x} host={} client={} agent={} bytes_in={} bytes_out={} reason={} code={} duration_ms={}",
             connection.id, culvert::quoted(connection.name()), connection.client.to_string(),
-            connection.pick->agent.short_text(), result.bytes.to_stream, result.bytes.to_socket,
+            connection.pick->target.text(), result.bytes.to_stream, result.bytes.to_socket,
             tunnel::to_string(result.end), tunnel::stream_code_name(result.code), duration.count());
   if (is_fault_of_origin(result)) connection.refused = refusal_of(connection, result.code);
   connection.use.reset();
@@ -341,7 +384,8 @@ void Carrier::ended(uint64_t id, tunnel::PumpResult result) {
     if (!connection.port || !result.given_up) count(counters.refused_by_agent);
     if (connection.port) return connection.socket->reset();
     const std::string reason = connection.refused ? connection.refused->reason : std::string();
-    Bytes answer = refusal_answer(connection.kind, result.code, reason);
+    Bytes answer = is_local ? local_refusal_answer(connection.kind, result.code, reason)
+                            : refusal_answer(connection.kind, result.code, reason);
     context_.tasks.spawn(refuse(std::move(connection), std::move(answer)));
   }
 }
@@ -358,8 +402,8 @@ bool Carrier::may_fail_over(const PublicConnection& connection, const tunnel::Pu
 OriginRefusal Carrier::refusal_of(const PublicConnection& connection, endpoint::AppCode code) const {
   const route::Route* route = route_of(connection);
   const auto& pick = connection.pick;
-  if (route == nullptr || !pick) return {code, {}};
-  return {code, context_.shared.tunnels.fault_of_origin(pick->agent, pick->generation, *route)};
+  if (route == nullptr || !pick || pick->origin) return {code, {}};
+  return {code, context_.shared.tunnels.fault_of_origin(pick->agent(), pick->generation, *route)};
 }
 
 void Carrier::recheck(const route::Delta& changes) {
@@ -370,7 +414,7 @@ void Carrier::recheck(const route::Delta& changes) {
     // Cutting one ends it, and may end others.
     const CarriedConnection* carried = carried_.find(id);
     if (carried == nullptr) continue;
-    const std::shared_ptr<tunnel::Pump> pump = carried->pump;
+    const std::shared_ptr<tunnel::AnyPump> pump = carried->pump;
     pump->cut(tunnel::kStreamUnknownService);
   }
 }

@@ -1,21 +1,28 @@
 #pragma once
 #include <optional>
+#include <set>
 
 #include "edge/carried.h"
 #include "edge/context.h"
 #include "edge/opening.h"
+#include "edge/origin_carrier.h"
 #include "edge/public_connection.h"
 #include "edge/tunnels.h"
 
 namespace culvert::edge {
 
-// Gives public connections of one worker to agents: picks a tunnel, moves the connection to the worker that
-// has it, opens a stream, tries another agent where one does not answer, and carries the bytes to the end.
+// Gives public connections of one worker to agents, or to origins beside the edge: picks one, moves the
+// connection to the worker that has the tunnel, opens a stream or a connection to the origin, tries another
+// where one does not answer, and carries the bytes to the end.
 class Carrier {
  public:
   // The references outlive it; `scratch` outlives everything that it carries.
   Carrier(WorkerContext& context, Tunnels& tunnels, Admission& admission, MutableBytes scratch)
-      : context_(context), tunnels_(tunnels), admission_(admission), scratch_(scratch) {}
+      : context_(context),
+        tunnels_(tunnels),
+        admission_(admission),
+        scratch_(scratch),
+        origins_(context, scratch) {}
   Carrier(const Carrier&) = delete;
 
   // Until it is carried, moved or refused. Nothing is missing but an agent: `host` or `port`, and `kind`, are
@@ -25,6 +32,10 @@ class Carrier {
   net::Task<> adopt(PublicConnection connection);
   // After the routes changed: cuts what they no longer give to its agent.
   void recheck(const route::Delta& changes);
+  // Connections that go to origins beside the edge, or are to.
+  size_t local_connections() const { return local_.size() + origins_.reaching(); }
+  // Ends these.
+  void cut_local();
   // What its pumps have moved; from any thread.
   tunnel::PumpCounters moved() const { return moved_.get(); }
 
@@ -34,6 +45,7 @@ class Carrier {
   bool has_better_agent(const PublicConnection& connection) const;
   bool take_tenant(PublicConnection& connection, const route::Route& route);
   net::Task<std::optional<PublicConnection>> try_agent(PublicConnection connection, SessionPtr session);
+  net::Task<std::optional<PublicConnection>> try_origin(PublicConnection connection);
   std::optional<PublicConnection> take_back(PublicConnection connection, const Opening& opening);
   void move_to_worker(PublicConnection connection);
   void carry(PublicConnection connection, const route::Route& route, Opening::Taken opened);
@@ -49,7 +61,9 @@ class Carrier {
   Admission& admission_;
   const MutableBytes scratch_;  // enough for a pump to fill many packets with one read
   tunnel::MovedBytes moved_;
+  OriginCarrier origins_;
   Carried carried_;
+  std::set<uint64_t> local_;  // those of carried_ that go to origins beside the edge
 };
 
 }  // namespace culvert::edge

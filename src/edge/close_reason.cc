@@ -112,7 +112,7 @@ CloseReason reason_of(const tunnel::PumpResult& result, bool is_draining) {
     case tunnel::PumpEnd::kIdle:
       return CloseReason::kIdle;
     case tunnel::PumpEnd::kCut:
-      return CloseReason::kWithdrawn;
+      return result.code == tunnel::kStreamOk ? CloseReason::kDrained : CloseReason::kWithdrawn;
   }
   CHECK(false);
 }

@@ -34,9 +34,10 @@ struct ConnectionFacts {
   std::string alpn = {};  // empty: the client asked for none that is known here
 
   std::optional<EndpointId> agent = {};  // that has it, or was tried last
-  unsigned attempts = 0;                 // streams that were opened for it
-  std::optional<TimePoint> taken = {};   // when an agent took it
-  uint64_t bytes_in = 0;                 // from the client, to its agent
+  std::string origin = {};               // the same of one beside the edge; otherwise empty
+  unsigned attempts = 0;                 // streams and connections to origins that were opened for it
+  std::optional<TimePoint> taken = {};   // when an agent or an origin took it
+  uint64_t bytes_in = 0;                 // from the client, to its agent or origin
   uint64_t bytes_out = 0;
 
   void belongs_to(const route::Route& its) {

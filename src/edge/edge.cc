@@ -1,5 +1,7 @@
 #include "edge/edge.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/log.h"
 #include "endpoint/endpoint.h"
@@ -39,6 +41,7 @@ Result<std::unique_ptr<Edge>> Edge::bind(Config config, std::shared_ptr<tls::Cer
     edge->shared_.workers.push_back(worker->get());
     edge->workers_.push_back(std::move(*worker));
   }
+  if (!bound.routes.empty()) edge->set_static_routes(bound.routes);
   return edge;
 }
 
@@ -70,11 +73,16 @@ void Edge::reconfigure(const Options& wanted) {
   shared_.sources.set_limits(source_limits(*now));
   shared_.tenants.set_limits(tenant_limits(*now));
   shared_.flows.set_limits(flow_limits(*now));
+  set_static_routes(wanted.routes);
 }
 
 void Edge::start(ControlPlane control) {
   CHECK(threads_.empty());
   shared_.control = std::move(control);
+  shared_.origin_observed = [watcher = workers_.front().get()](StaticOriginPtr origin,
+                                                               std::optional<origin::OriginFault> fault) {
+    watcher->origin_observed(std::move(origin), std::move(fault));
+  };
   running_ = workers_.size();
   shared_.agents_expected_until = shared_.platform.now() + shared_.config.agents_grace;
   for (const auto& worker : workers_) {
@@ -86,15 +94,63 @@ void Edge::start(ControlPlane control) {
 }
 
 Result<> Edge::apply_routes(const route::Delta& changes) {
-  auto routes = routes_->apply(changes);
-  if (!routes) return std::unexpected(routes.error());
-  update_routes(std::move(*routes), changes);
+  auto given = given_->apply(changes);
+  if (!given) return std::unexpected(given.error());
+  given_ = std::move(*given);
+  for (const route::Route& changed : changes.upserts) tell_of_conflict(changed);
+  route::Delta own = without_static(changes);
+  auto routes = routes_->apply(own);
+  CHECK(routes);  // it has the version of the given ones
+  update_routes(std::move(*routes), std::move(own));
   return {};
 }
 
 void Edge::replace_routes(route::SnapshotPtr routes) {
-  route::Delta changes = routes_->changes_to(*routes);
-  update_routes(std::move(routes), std::move(changes));
+  given_ = std::move(routes);
+  for (const route::Route& each : static_routes_) {
+    if (const route::Route* given = given_->find(each.id())) tell_of_conflict(*given);
+  }
+  const uint64_t version = given_->version();
+  auto all = given_->apply({.from = version, .to = version, .upserts = static_routes_, .removals = {}});
+  route::Delta changes = routes_->changes_to(**all);
+  update_routes(std::move(*all), std::move(changes));
+}
+
+const route::Route* Edge::static_route(std::string_view match) const {
+  const auto found = std::ranges::find_if(
+      static_routes_, [&](const route::Route& route) { return route.match.text() == match; });
+  return found == static_routes_.end() ? nullptr : &*found;
+}
+
+route::Delta Edge::without_static(const route::Delta& changes) const {
+  if (static_routes_.empty()) return changes;
+  route::Delta own{.from = changes.from, .to = changes.to, .upserts = {}, .removals = {}};
+  for (const route::Route& changed : changes.upserts) {
+    if (static_route(changed.match.text()) == nullptr) own.upserts.push_back(changed);
+  }
+  for (const route::RouteId& removed : changes.removals) {
+    if (static_route(removed.text()) == nullptr) own.removals.push_back(removed);
+  }
+  return own;
+}
+
+// Once for each name: what tenants declare must not fill the log.
+void Edge::tell_of_conflict(const route::Route& given) {
+  const std::string& name = given.match.text();
+  if (given.targets.empty() || static_route(name) == nullptr || !conflicts_.insert(name).second) return;
+  log_warn(
+      "static_route_conflict", "route={} tenant={} hint={}", culvert::quoted(name), given.tenant.short_text(),
+      culvert::quoted("the static route serves it; take the route out, or the tenant's grant of this name"));
+}
+
+void Edge::set_static_routes(const std::vector<StaticRoute>& routes) {
+  if (routes == configured_) return;
+  configured_ = routes;
+  std::vector<StaticOriginPtr> origins = origins_of(routes);
+  shared_.tunnels.set_origins(origins, shared_.platform.now());
+  workers_.front()->watch_origins(std::move(origins));
+  static_routes_ = routes_of(routes, shared_.config.key.public_key());
+  replace_routes(given_);
 }
 
 void Edge::update_routes(route::SnapshotPtr routes, route::Delta changes) {

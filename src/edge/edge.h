@@ -1,6 +1,7 @@
 #pragma once
 #include <atomic>
 #include <memory>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -56,14 +57,19 @@ class Edge {
   // changed routes. Error: kConflict, the change is one of other routes than the edge has; replace them.
   Result<> apply_routes(const route::Delta& changes);
   void replace_routes(route::SnapshotPtr routes);
+  // What is left of a change of the given routes: without those that static routes take the place of.
+  route::Delta without_static(const route::Delta& changes) const;
+  // Whether each origin beside the edge works, as far as is known.
+  std::vector<TunnelRegistry::OriginState> origins() const { return shared_.tunnels.origins(); }
+  // The given ones, and static routes (Options::routes) in place of those with the same match.
   const route::SnapshotPtr& routes() const { return routes_; }
   // Of an edge whose hub is elsewhere; any thread. While it is not heard, routes end by the clock of the
   // edge.
   void set_hub_is_heard(bool is_heard) { shared_.hub_is_heard.store(is_heard, std::memory_order_relaxed); }
   // Tells every agent that has a tunnel here to declare again, at a moment of its own within `spread`.
   void declare_again(Duration spread);
-  // Takes over those of `wanted` that may change while the edge runs (LiveOptions); any thread. Connections
-  // that are there keep what they have.
+  // Takes over those of `wanted` that may change while the edge runs (LiveOptions, static routes); on the
+  // control thread. Connections that are there keep what they have, unless their static route is gone.
   void reconfigure(const Options& wanted);
   // Drains and ends; `stopped` of the control plane is called when every worker has. A second call skips the
   // drain.
@@ -81,11 +87,19 @@ class Edge {
  private:
   Edge(Config config, std::shared_ptr<tls::Certificates> certificates, net::Platform& platform);
   void update_routes(route::SnapshotPtr routes, route::Delta changes);
+  void set_static_routes(const std::vector<StaticRoute>& routes);
+  const route::Route* static_route(std::string_view match) const;
+  void tell_of_conflict(const route::Route& given);
 
   Shared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
   std::atomic<size_t> running_{0};
+  route::SnapshotPtr given_ =
+      std::make_shared<const route::Snapshot>();  // by apply_routes and replace_routes
+  std::vector<StaticRoute> configured_;
+  std::vector<route::Route> static_routes_;  // of these
+  std::set<std::string> conflicts_;          // names that were given as well, as logged
   route::SnapshotPtr routes_ = std::make_shared<const route::Snapshot>();
   uint64_t route_updates_ = 0;
   bool stopping_ = false;

@@ -27,6 +27,32 @@ void describe(SettingsBuilder& settings, Options& options) {
        .default_is_words = true,
        .example = "[::]:80"},
       options.http_listen);
+  settings.add(
+      {.name = "route",
+       .help = "a static route to an origin beside the edge, without an agent; MODE is passthrough or "
+               "terminate, P "
+               "is v2 or none; may be repeated",
+       .details =
+           "Or tcp/PORT=ORIGIN for a TCP port. The origin is HOST:PORT, unix:/PATH or unix:@NAME. Further "
+           "options are those of an agent's service: tls=NAME speaks TLS with the origin and expects a "
+           "certificate for that name, with insecure of anybody; health=/PATH, health=tcp or health=tls asks "
+           "the origin every 10s whether it works. Several with one name are origins of one route: "
+           "priority=N "
+           "and weight=N say how they share its connections. A static route takes the place of what tenants "
+           "declare for the same name. In the variable, routes are separated by blanks.",
+       .value_name = "HOSTNAME=ORIGIN[,MODE][,proxy=P][,OPTION]",
+       .default_text = "none",
+       .default_is_words = true,
+       .example = "app.example.com=127.0.0.1:3000,terminate",
+       .form = SettingForm::kList,
+       .separator = ' ',
+       .may_change = true,
+       .apply = [&options](std::string_view text) -> Result<> {
+         auto route = origin::parse_route(text);
+         if (!route) return std::unexpected(route.error());
+         options.routes.push_back({std::move(route->service), route->share});
+         return check_static_routes(options.routes);
+       }});
   settings.add({.name = "workers", .help = "worker threads, each with its own tunnels"}, options.workers, 1,
                256);
   settings.add({.name = "hello-timeout",

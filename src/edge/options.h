@@ -10,6 +10,7 @@
 #include "base/settings.h"
 #include "base/socket_addr.h"
 #include "edge/places.h"
+#include "edge/static_route.h"
 #include "edge/unserved.h"
 #include "route/picker.h"
 #include "tunnel/pump_limits.h"
@@ -57,6 +58,7 @@ struct Options {
   size_t max_udp_flows_per_port = 8'192;
   uint32_t max_new_udp_flows = 5'000;  // of a tenant in a second
   tunnel::PumpLimits pump = {};
+  std::vector<StaticRoute> routes = {};  // check_static_routes()
 };
 
 // Section [edge].

@@ -21,10 +21,11 @@
 
 namespace culvert::edge {
 
-// What an agent answered whose origin does not work.
+// What is known of an origin that does not work: what its agent answered, or the edge has seen.
 struct OriginRefusal {
   endpoint::AppCode code;
-  std::string reason;  // for the client; empty: the agent told none
+  std::string reason;     // for the client; empty: the agent told none
+  bool is_local = false;  // the origin is beside the edge
 };
 
 // A client's connection from its admission to its end: while its hello is read, on its way to another worker

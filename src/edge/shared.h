@@ -16,6 +16,7 @@
 #include "edge/overload.h"
 #include "edge/port_faults.h"
 #include "edge/public_connection.h"
+#include "edge/static_route.h"
 #include "edge/tunnel_registry.h"
 #include "edge/udp_batch.h"
 #include "edge/unserved.h"
@@ -145,7 +146,9 @@ struct Shared {
   LiveOptions options;
   AccessLog access_log;
   std::shared_ptr<tls::Certificates> certificates;
-  ControlPlane control;                                // set before the workers run
+  ControlPlane control;  // set before the workers run
+  // Of an origin beside the edge that a worker reached, or not; from any thread. Set before they run.
+  std::function<void(StaticOriginPtr, std::optional<origin::OriginFault>)> origin_observed;
   std::vector<Peer*> workers;                          // by index; set before they run
   TimePoint agents_expected_until = TimePoint::min();  // set before they run
   TunnelRegistry tunnels;

@@ -5,6 +5,15 @@
 #include <tuple>
 
 namespace culvert::edge {
+namespace {
+
+route::Candidate::Tried tried_before(uint64_t generation, TunnelRegistry::Tried tried) {
+  using enum route::Candidate::Tried;
+  if (std::ranges::find(tried, generation) == tried.end()) return kNever;
+  return generation == tried.back() ? kLast : kBefore;
+}
+
+}  // namespace
 
 uint64_t TunnelRegistry::add(const EndpointId& agent, unsigned worker, TimePoint now,
                              const route::Share& share) {
@@ -75,15 +84,46 @@ std::string TunnelRegistry::fault_of_origin(const EndpointId& agent, uint64_t ge
   return fault == tunnel->unhealthy.end() ? std::string() : fault->second;
 }
 
+void TunnelRegistry::set_origins(std::vector<StaticOriginPtr> origins, TimePoint now) {
+  std::lock_guard lock(mutex_);
+  std::map<route::LocalOrigin, Local> before = std::exchange(origins_, {});
+  for (StaticOriginPtr& origin : origins) {
+    const auto known = before.find(origin->name);
+    if (known == before.end()) {
+      origins_.emplace(origin->name, Local{.origin = origin, .generation = ++generations_, .since = now});
+      continue;
+    }
+    Local local = std::move(known->second);
+    local.origin = origin;
+    origins_.emplace(origin->name, std::move(local));
+  }
+}
+
+void TunnelRegistry::set_origin_fault(const route::LocalOrigin& origin, std::string fault) {
+  std::lock_guard lock(mutex_);
+  const auto known = origins_.find(origin);
+  if (known != origins_.end()) known->second.fault = std::move(fault);
+}
+
+std::vector<TunnelRegistry::OriginState> TunnelRegistry::origins() const {
+  std::lock_guard lock(mutex_);
+  std::vector<OriginState> all;
+  for (const auto& [name, local] : origins_)
+    all.push_back({local.origin, local.fault, local.connections->load(std::memory_order_relaxed)});
+  return all;
+}
+
 std::optional<TunnelRegistry::Pick> TunnelRegistry::pick(const route::Route& route, unsigned worker,
                                                          TimePoint now, Tried tried) {
   std::lock_guard lock(mutex_);
   const Choice among = choice(route, worker, now, tried);
   const auto place = picker_.pick(route, among.candidates, now);
   if (!place) return std::nullopt;
-  const EndpointId& agent = among.candidates[*place].agent;
-  const Tunnel& tunnel = *among.tunnels[*place];
-  return Pick{agent, tunnel.worker, tunnel.generation, Load(agents_.at(agent).connections)};
+  const route::Target& target = among.candidates[*place].target;
+  if (const auto* local = std::get_if<const Local*>(&among.ways[*place]))
+    return Pick{target, worker, (*local)->generation, Load((*local)->connections), (*local)->origin};
+  const Tunnel& tunnel = *std::get<const Tunnel*>(among.ways[*place]);
+  return Pick{target, tunnel.worker, tunnel.generation, Load(agents_.at(*target.agent()).connections)};
 }
 
 bool TunnelRegistry::can_pick(const route::Route& route, TimePoint now, Tried tried) const {
@@ -112,49 +152,72 @@ bool TunnelRegistry::is_unhealthy(const Tunnel& tunnel, const route::Route& rout
 
 TunnelRegistry::Choice TunnelRegistry::choice(const route::Route& route, unsigned worker, TimePoint now,
                                               Tried tried) const {
-  using enum route::Candidate::Tried;
   Choice choice;
-  const auto tried_before = [&](const Tunnel& tunnel) {
-    if (std::ranges::find(tried, tunnel.generation) == tried.end()) return kNever;
-    return tunnel.generation == tried.back() ? kLast : kBefore;
-  };
-  for (const auto& [id] : route.targets) {
-    const auto agent = agents_.find(id);
-    if (agent == agents_.end()) continue;
-    auto open = agent->second.tunnels | std::views::filter(&Tunnel::takes_connections);
-    if (open.empty()) continue;
-    const Tunnel& youngest = *std::ranges::max_element(open, {}, &Tunnel::generation);
-    const TimePoint heard_since = std::max(youngest.since, now - route::Picker::kSilence);
-    // The lowest is the best; the first member counts most: tried, suspect, not heard, of another worker,
-    // age.
-    const auto rank = [&](const Tunnel& tunnel) {
-      const bool unheard = tunnel.generation != youngest.generation && tunnel.heard < heard_since;
-      return std::tuple(tried_before(tunnel), tunnel.suspect, unheard, tunnel.worker != worker,
-                        youngest.generation - tunnel.generation);
-    };
-    const Tunnel& best = *std::ranges::min_element(open, {}, rank);
-    auto was_tried = tried_before(best);
-    if (was_tried == kNever &&
-        std::ranges::any_of(open, [&](const Tunnel& tunnel) { return tried_before(tunnel) != kNever; })) {
-      was_tried = kBefore;
+  for (const route::Target& target : route.targets) {
+    if (const EndpointId* agent = target.agent()) {
+      add_agent(choice, *agent, route, worker, now, tried);
+    } else {
+      add_origin(choice, *target.origin(), now, tried);
     }
-    choice.candidates.push_back({.agent = id,
-                                 .youngest = youngest.generation,
-                                 .since = youngest.since,
-                                 .heard = std::ranges::max(open | std::views::transform(&Tunnel::heard)),
-                                 .connections = agent->second.connections->load(std::memory_order_relaxed),
-                                 .suspect = best.suspect,
-                                 .unhealthy = is_unhealthy(best, route),
-                                 .share = best.share,
-                                 .tried = was_tried});
-    choice.tunnels.push_back(&best);
   }
   return choice;
 }
 
+void TunnelRegistry::add_origin(Choice& choice, const route::LocalOrigin& id, TimePoint now,
+                                Tried tried) const {
+  const auto known = origins_.find(id);
+  if (known == origins_.end()) return;
+  const Local& local = known->second;
+  choice.candidates.push_back({.target = {id},
+                               .youngest = local.generation,
+                               .since = local.since,
+                               .heard = now,
+                               .connections = local.connections->load(std::memory_order_relaxed),
+                               .unhealthy = !local.fault.empty(),
+                               .share = local.origin->share,
+                               .tried = tried_before(local.generation, tried)});
+  choice.ways.emplace_back(&local);
+}
+
+void TunnelRegistry::add_agent(Choice& choice, const EndpointId& id, const route::Route& route,
+                               unsigned worker, TimePoint now, Tried tried) const {
+  using enum route::Candidate::Tried;
+  const auto agent = agents_.find(id);
+  if (agent == agents_.end()) return;
+  auto open = agent->second.tunnels | std::views::filter(&Tunnel::takes_connections);
+  if (open.empty()) return;
+  const Tunnel& youngest = *std::ranges::max_element(open, {}, &Tunnel::generation);
+  const TimePoint heard_since = std::max(youngest.since, now - route::Picker::kSilence);
+  // The lowest is the best; the first member counts most: tried, suspect, not heard, of another worker,
+  // age.
+  const auto rank = [&](const Tunnel& tunnel) {
+    const bool unheard = tunnel.generation != youngest.generation && tunnel.heard < heard_since;
+    return std::tuple(tried_before(tunnel.generation, tried), tunnel.suspect, unheard,
+                      tunnel.worker != worker, youngest.generation - tunnel.generation);
+  };
+  const Tunnel& best = *std::ranges::min_element(open, {}, rank);
+  auto was_tried = tried_before(best.generation, tried);
+  if (was_tried == kNever && std::ranges::any_of(open, [&](const Tunnel& tunnel) {
+        return tried_before(tunnel.generation, tried) != kNever;
+      })) {
+    was_tried = kBefore;
+  }
+  choice.candidates.push_back({.target = {id},
+                               .youngest = youngest.generation,
+                               .since = youngest.since,
+                               .heard = std::ranges::max(open | std::views::transform(&Tunnel::heard)),
+                               .connections = agent->second.connections->load(std::memory_order_relaxed),
+                               .suspect = best.suspect,
+                               .unhealthy = is_unhealthy(best, route),
+                               .share = best.share,
+                               .tried = was_tried});
+  choice.ways.emplace_back(&best);
+}
+
 bool TunnelRegistry::any_tunnel(const route::Route& route, auto predicate) const {
   return std::ranges::any_of(route.targets, [&](const route::Target& target) {
-    const auto agent = agents_.find(target.agent);
+    if (target.agent() == nullptr) return false;
+    const auto agent = agents_.find(*target.agent());
     return agent != agents_.end() && std::ranges::any_of(agent->second.tunnels, predicate);
   });
 }

@@ -8,18 +8,20 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/key.h"
+#include "edge/static_route.h"
 #include "route/delta.h"
 #include "route/picker.h"
 #include "tunnel/control.h"
 
 namespace culvert::edge {
 
-// The tunnels of all workers, by agent and worker: an agent may have one on each. Picks the tunnel for a
-// public connection. Thread-safe.
+// The tunnels of all workers, by agent and worker: an agent may have one on each. And the origins beside the
+// edge, which every worker reaches. Picks the tunnel or origin for a public connection. Thread-safe.
 class TunnelRegistry {
  public:
   // Counts an open connection of an agent for as long as it lives, from the pick on.
@@ -43,15 +45,18 @@ class TunnelRegistry {
   };
 
   struct Pick {
-    EndpointId agent;
+    route::Target target;
     unsigned worker;
     uint64_t generation;
     Load load;
+    StaticOriginPtr origin = nullptr;  // of a target beside the edge
+
+    const EndpointId& agent() const { return *target.agent(); }  // of a tunnel
   };
   // Of one tunnel: as many services as the hub accepts of one agent.
   static constexpr size_t kMaxUnhealthy = 256;
   enum class HealthChange : uint8_t { kNothing, kFails, kOtherReason, kWorks };
-  // The tunnels that a connection was given to in vain, by generation; the last is the latest.
+  // The tunnels and origins that a connection was given to in vain, by generation; the last is the latest.
   using Tried = std::span<const uint64_t>;
 
   explicit TunnelRegistry(route::Balance balance) : picker_(balance) {}
@@ -73,6 +78,17 @@ class TunnelRegistry {
   HealthChange set_health(const EndpointId& agent, uint64_t generation, const tunnel::Health& health);
   // Why the origin of this agent does not work, by its own word; empty: it works, as far as is known.
   std::string fault_of_origin(const EndpointId& agent, uint64_t generation, const route::Route& route) const;
+
+  // The origins beside the edge from now on. Of those that stay it keeps what it knows.
+  void set_origins(std::vector<StaticOriginPtr> origins, TimePoint now);
+  // What the edge has seen of one; empty: it works, as far as is known.
+  void set_origin_fault(const route::LocalOrigin& origin, std::string fault);
+  struct OriginState {
+    StaticOriginPtr origin;
+    std::string fault;
+    size_t connections;  // open now
+  };
+  std::vector<OriginState> origins() const;
 
   // The tunnel for one connection of this route: one of the target that the picker chooses, and of that
   // target's the one on `worker` unless another is better: it was not tried, is no suspect, or was heard, by
@@ -110,11 +126,22 @@ class TunnelRegistry {
     std::vector<Tunnel> tunnels;  // one for each worker at most
     Load::Count connections = std::make_shared<std::atomic<size_t>>(0);
   };
+  struct Local {
+    StaticOriginPtr origin;
+    uint64_t generation;
+    TimePoint since;
+    std::string fault = {};
+    Load::Count connections = std::make_shared<std::atomic<size_t>>(0);
+  };
   struct Choice {
     std::vector<route::Candidate> candidates;
-    std::vector<const Tunnel*> tunnels;  // of each candidate its best
+    // Of each candidate its best tunnel, or what the edge reaches itself.
+    std::vector<std::variant<const Tunnel*, const Local*>> ways;
   };
 
+  void add_agent(Choice& choice, const EndpointId& id, const route::Route& route, unsigned worker,
+                 TimePoint now, Tried tried) const;
+  void add_origin(Choice& choice, const route::LocalOrigin& id, TimePoint now, Tried tried) const;
   Choice choice(const route::Route& route, unsigned worker, TimePoint now, Tried tried) const;
   static bool is_unhealthy(const Tunnel& tunnel, const route::Route& route);
   Tunnel* find(const EndpointId& agent, uint64_t generation);
@@ -123,6 +150,7 @@ class TunnelRegistry {
 
   mutable std::mutex mutex_;
   std::unordered_map<EndpointId, Agent> agents_;
+  std::map<route::LocalOrigin, Local> origins_;
   route::Picker picker_;
   uint64_t generations_ = 0;
 };

@@ -20,7 +20,7 @@ class TunnelRegistryTest : public ::testing::Test {
  protected:
   EndpointId pick(const route::Route& route, TimePoint now = kStart, TunnelRegistry::Tried tried = {}) {
     auto got = registry_.pick(route, 0, now, tried);
-    return got ? got->agent : id(0);
+    return got ? got->agent() : id(0);
   }
 
   TunnelRegistry registry_{route::Balance::kRoundRobin};
@@ -74,7 +74,7 @@ TEST_F(TunnelRegistryTest, TurnsAreEvenOverAgentsWhateverTheirTunnelsAndWhoAsks)
       std::map<EndpointId, int> of_a, of_b;
       unsigned asker = 0;
       const auto ask = [&](const route::Route& route) {
-        return registry.pick(route, asker++ % workers, kStart)->agent;
+        return registry.pick(route, asker++ % workers, kStart)->agent();
       };
       for (int i = 0; i < 60; ++i) {
         ++of_a[ask(a)];
@@ -95,7 +95,7 @@ TEST_F(TunnelRegistryTest, ConnectionsMoveOnlyToAgentsWithoutATunnelOnTheWorker)
   for (int i = 0; i < 10; ++i) {
     const unsigned asker = static_cast<unsigned>(i / 2) % 2;
     const auto got = registry_.pick(both_, asker, kStart);
-    EXPECT_EQ(got->worker, got->agent == id(1) ? asker : 1u);
+    EXPECT_EQ(got->worker, got->agent() == id(1) ? asker : 1u);
   }
 }
 
@@ -108,15 +108,15 @@ TEST_F(TunnelRegistryTest, LoadIsCountedFromThePickToTheEndOfTheConnection) {
   std::map<EndpointId, int> got;
   for (int i = 0; i < 10; ++i) {
     held.push_back(*registry.pick(both_, 0, kStart));
-    ++got[held.back().agent];
+    ++got[held.back().agent()];
   }
   EXPECT_EQ(got[id(1)], 5) << "all its tunnels together";
-  std::erase_if(held, [](const auto& each) { return each.agent == id(1); });
+  std::erase_if(held, [](const auto& each) { return each.agent() == id(1); });
   for (int i = 0; i < 5; ++i) held.push_back(*registry.pick(both_, 1, kStart));
   EXPECT_EQ(std::ranges::count(held, id(1), &TunnelRegistry::Pick::agent), 5) << "it had none left";
   held.front().load = TunnelRegistry::Load();
   held.erase(held.begin());
-  EXPECT_EQ(registry.pick(both_, 0, kStart)->agent, id(2));
+  EXPECT_EQ(registry.pick(both_, 0, kStart)->agent(), id(2));
 }
 
 TEST_F(TunnelRegistryTest, ANewAgentJoinsTheTurnsAndIsNotFlooded) {
@@ -194,7 +194,7 @@ TEST_F(TunnelRegistryTest, AnAgentIsHeardThroughAnyOfItsTunnels) {
   EXPECT_EQ(pick(both_, kStart + 1s), id(2));
   EXPECT_EQ(pick(both_, kStart + 1s), id(2));
   registry_.set_heard(id(1), other, kStart + 2s);
-  EXPECT_EQ(registry_.pick(both_, 0, kStart + 2s)->agent, id(1));
+  EXPECT_EQ(registry_.pick(both_, 0, kStart + 2s)->agent(), id(1));
 }
 
 TEST_F(TunnelRegistryTest, ADrainingAgentGetsNoTurn) {

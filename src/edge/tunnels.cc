@@ -243,9 +243,10 @@ void Tunnels::close_unserved(const route::Snapshot& before, const route::Delta& 
   const auto close_those_of = [&](const route::RouteId& id) {
     const route::Route* old = before.find(id);
     if (old == nullptr) return;
-    for (const auto& [agent] : old->targets) {
-      const SessionPtr session = open_session(agent);
-      if (!session || context_.routes.current().serves(agent)) continue;
+    for (const route::Target& target : old->targets) {
+      const EndpointId* agent = target.agent();
+      const SessionPtr session = agent == nullptr ? nullptr : open_session(*agent);
+      if (!session || context_.routes.current().serves(*agent)) continue;
       session->close(tunnel::kCloseRevoked,
                      "no route names this agent any more: its lease ended or was revoked");
     }
@@ -258,8 +259,10 @@ void Tunnels::close_unserved(const route::Snapshot& before, const route::Delta& 
 void Tunnels::tell(const tunnel::PortState& state) {
   const route::Route* route = context_.routes.current().match(state.port);
   if (route == nullptr) return;
-  for (const auto& [agent] : route->targets) {
-    if (const SessionPtr session = open_session(agent)) (void)session->control().send(state);
+  for (const route::Target& target : route->targets) {
+    const EndpointId* agent = target.agent();
+    const SessionPtr session = agent == nullptr ? nullptr : open_session(*agent);
+    if (session) (void)session->control().send(state);
   }
 }
 

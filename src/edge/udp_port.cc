@@ -191,7 +191,7 @@ bool UdpPort::find_agent(Flow& flow, const route::Route& served, TimePoint now) 
 
 UdpPort::ViaPtr UdpPort::via_of(const TunnelRegistry::Pick& pick) {
   ViaPtr& via = vias_[pick.generation];
-  if (!via) via = std::make_shared<Via>(pick.agent, pick.worker, pick.generation);
+  if (!via) via = std::make_shared<Via>(pick.agent(), pick.worker, pick.generation);
   return via;
 }
 

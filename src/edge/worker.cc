@@ -97,7 +97,8 @@ Worker::Worker(Shared& shared, unsigned index)
       last_wait_(loop_),
       overload_timer_(loop_),
       tasks_(loop_),
-      closing_(loop_) {}
+      closing_(loop_),
+      origin_watch_(shared, loop_, tasks_) {}
 
 Worker::~Worker() = default;
 
@@ -172,6 +173,18 @@ void Worker::tunnel_came() {
   loop_.post([this] { tunnel_came_.notify(); });
 }
 
+void Worker::watch_origins(std::vector<StaticOriginPtr> origins) {
+  loop_.post([this, origins = std::move(origins)] {
+    if (!is_ending_) origin_watch_.follow(origins);
+  });
+}
+
+void Worker::origin_observed(StaticOriginPtr origin, std::optional<origin::OriginFault> fault) {
+  loop_.post([this, origin = std::move(origin), fault = std::move(fault)]() mutable {
+    origin_watch_.observed(origin, std::move(fault));
+  });
+}
+
 void Worker::shutdown() {
   loop_.post([this] {
     drained_by_ = std::min(drained_by_, loop_.now() + context_.shared.options.get()->drain_timeout);
@@ -204,8 +217,9 @@ net::Task<> Worker::drain(bool is_handed_over) {
   sni_.drain();
   tunnels_.send_drain();
   const auto is_busy = [this, not_before] {
-    return tunnels_.connections() > 0 || !admission_.empty() || sni_.unasked() > 0 ||
-           loop_.now() < not_before || context_.shared.predecessors.load(std::memory_order_relaxed) > 0;
+    return tunnels_.connections() > 0 || carrier_.local_connections() > 0 || !admission_.empty() ||
+           sni_.unasked() > 0 || loop_.now() < not_before ||
+           context_.shared.predecessors.load(std::memory_order_relaxed) > 0;
   };
   while (is_busy() && !skip_drain_ && loop_.now() < drained_by_) {
     co_await drain_skipped_.wait_until(std::min(drained_by_, loop_.now() + kDrainLook));
@@ -214,6 +228,9 @@ net::Task<> Worker::drain(bool is_handed_over) {
   admission_.drop_all();
   ports_.close();
   if (endpoint_) endpoint_->close(tunnel::kCloseDraining, "the edge has shut down");
+  carrier_.cut_local();
+  is_ending_ = true;
+  origin_watch_.stop();
   last_wait_.after(kLastWait, [this] { end(); });
   co_await tasks_.join();
   end();

@@ -7,6 +7,7 @@
 #include "edge/carrier.h"
 #include "edge/context.h"
 #include "edge/http_listener.h"
+#include "edge/origin_watch.h"
 #include "edge/port_listeners.h"
 #include "edge/public_listener.h"
 #include "edge/shared.h"
@@ -55,6 +56,9 @@ class Worker final : public Peer {
   void return_udp(UdpBatch batch, UdpTransit::Part part) override;
   void tunnel_changed(uint64_t generation, bool has_ended) override;
   void tunnel_came() override;
+  // Of one worker: the origins beside the edge, which it watches for all.
+  void watch_origins(std::vector<StaticOriginPtr> origins);
+  void origin_observed(StaticOriginPtr origin, std::optional<origin::OriginFault> fault);
   // Accepts nothing more, tells the agents, and ends when what is open has ended, at latest after the
   // configured drain timeout.
   void shutdown();
@@ -98,9 +102,11 @@ class Worker final : public Peer {
   net::Timer overload_timer_;
   std::function<void()> on_end_;
   bool skip_drain_ = false;
+  bool is_ending_ = false;                   // all that was open is closed
   TimePoint drained_by_ = TimePoint::max();  // while it drains
   net::TaskGroup tasks_;
   net::TaskGroup closing_;
+  OriginWatch origin_watch_;
 };
 
 }  // namespace culvert::edge

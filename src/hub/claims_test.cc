@@ -414,7 +414,7 @@ TEST_F(ClaimsTest, NoPortEverHasTwoTenants) {
       ASSERT_EQ(claim->service, route->service);
       ASSERT_EQ((*state_.invites.find(claim->invite))->tenant, route->tenant);
       for (const route::Target& target : route->targets)
-        ASSERT_EQ(state_.leases.all().at(target.agent).invite, claim->invite);
+        ASSERT_EQ(state_.leases.all().at(*target.agent()).invite, claim->invite);
     }
     for (const Invite& invite : invites) {
       size_t count = 0;

@@ -18,7 +18,9 @@ namespace json = boost::json;
 
 json::object route_json(const route::Route& route) {
   json::array agents;
-  for (const route::Target& target : route.targets) agents.push_back(json::string(target.agent.to_string()));
+  for (const route::Target& target : route.targets) {
+    if (const EndpointId* agent = target.agent()) agents.push_back(json::string(agent->to_string()));
+  }
   json::object entry{{"match", route.match.text()},
                      {"tenant_id", route.tenant.to_string()},
                      {"suspended", route.is_suspended},

@@ -121,7 +121,9 @@ Result<std::optional<StreamLine>> decode_stream_line(std::string_view text) {
 
 std::string encode_route(const route::Route& route) {
   json::array agents;
-  for (const route::Target& target : route.targets) agents.push_back(json::string(target.agent.to_string()));
+  for (const route::Target& target : route.targets) {
+    if (const EndpointId* agent = target.agent()) agents.push_back(json::string(agent->to_string()));
+  }
   json::object body{{"match", route.match.text()},
                     {"tenant", route.tenant.to_string()},
                     {"suspended", route.is_suspended},

@@ -141,15 +141,17 @@ std::set<acme::ChallengeType> Assembly::challenges_answered() const {
 }
 
 void Assembly::replace_routes(const route::SnapshotPtr& routes) {
-  if (route_watch_) route_watch_(edge_->routes()->changes_to(*routes));
+  const route::SnapshotPtr before = edge_->routes();
   edge_->replace_routes(routes);
-  if (certificates_) certificates_->replace(*routes);
+  if (route_watch_) route_watch_(before->changes_to(*edge_->routes()));
+  if (certificates_) certificates_->replace(*edge_->routes());
 }
 
 bool Assembly::apply_routes(const route::Delta& changes) {
   if (!edge_->apply_routes(changes)) return false;
-  if (route_watch_) route_watch_(changes);
-  if (certificates_) certificates_->follow(changes);
+  const route::Delta own = edge_->without_static(changes);
+  if (route_watch_) route_watch_(own);
+  if (certificates_) certificates_->follow(own);
   return true;
 }
 
@@ -429,6 +431,12 @@ void Assembly::admit(edge::PublicConnection connection) {
 
 void Assembly::hand_over() { edge_->hand_over(); }
 
+void Assembly::reconfigure(const edge::Options& wanted) {
+  const route::SnapshotPtr before = edge_->routes();
+  edge_->reconfigure(wanted);
+  if (edge_->routes() != before && certificates_) certificates_->replace(*edge_->routes());
+}
+
 // Versions are of the other process; the changes follow each other all the same.
 void Assembly::follow_routes(std::vector<route::Route> upserts, std::vector<route::RouteId> removals) {
   const uint64_t version = edge_->routes()->version();
@@ -476,6 +484,12 @@ std::vector<std::string> Assembly::edge_warnings() const {
   std::vector<std::string> warnings;
   for (const std::string& fault : port_faults())
     warnings.push_back(fmt::format("{}; the edge tries again until it can", fault));
+  for (const auto& [origin, fault, connections] : edge_->origins()) {
+    if (fault.empty()) continue;
+    warnings.push_back(
+        fmt::format("static route {}: the origin does not work, {}; see origin_unhealthy in the log",
+                    origin->name.name, fault));
+  }
   if (std::string fault = edge_->overload_fault(); !fault.empty()) warnings.push_back(std::move(fault));
   if (certificates_) std::ranges::move(certificates_->faults(), std::back_inserter(warnings));
   return warnings;

@@ -99,6 +99,8 @@ class Assembly {
   void set_route_watch(std::function<void(const route::Delta&)> watch) { route_watch_ = std::move(watch); }
   // What the process that took over has changed: connections here that a route gives to their agent no longer
   // are cut.
+  // Options of the edge that may change while it runs.
+  void reconfigure(const edge::Options& wanted);
   void follow_routes(std::vector<route::Route> upserts, std::vector<route::RouteId> removals);
   // The name server of challenges ends: another process has its sockets.
   net::Task<> close_dns();

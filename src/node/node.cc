@@ -49,7 +49,7 @@ Result<> check(const Config& config) {
     return fail(ErrorCode::kInvalid,
                 "edge-token: a hub needs none; run `culvert edge`, or take the token out");
   }
-  return {};
+  return check_routes(config);
 }
 
 // For commands beside the node: its own listener first, since a public name may not lead back here, for want
@@ -87,7 +87,7 @@ class RunningNode final : public Node {
   void stop() override;
 
   void reconfigure(const Config& wanted) override {
-    assembly_->edge().reconfigure(wanted.edge);
+    assembly_->reconfigure(wanted.edge);
     assembly_->set_tenant_rules(wanted.tenants);
   }
   void note_reload(ReloadReport report) override { tasks_.spawn(assembly_->note_reload(std::move(report))); }
@@ -560,6 +560,26 @@ void describe_metrics(Metrics& metrics) {
   report_no_dns(metrics);
   report(HandOverStatus{}, metrics);
   net::HandOverPlatform().report(metrics);
+}
+
+Result<> check_routes(const Config& config) {
+  if (config.edge.routes.empty()) return {};
+  if (config.roles == Roles::kHub) {
+    return fail(
+        ErrorCode::kInvalid,
+        "route: a hub alone serves no routes; give static routes to `culvert node` or `culvert edge`");
+  }
+  for (const std::string& text : config.public_urls) {
+    const auto url = hubapi::parse_hub_url(text);
+    for (const edge::StaticRoute& route : config.edge.routes) {
+      const std::string name = route.match().text();
+      if (url && to_lower(url->host) == name)
+        return fail(ErrorCode::kInvalid,
+                    "route: {} is the name of the hub itself ({}), which answers there; use another name",
+                    name, text);
+    }
+  }
+  return edge::check_static_routes(config.edge.routes);
 }
 
 Result<std::unique_ptr<Node>> Node::start(Config config) {

@@ -60,6 +60,9 @@ void describe(SettingsBuilder& settings, Config& config);
 // The series of a node, all of them zero: for the reference.
 void describe_metrics(Metrics& metrics);
 
+// kInvalid: a static route that such a node cannot serve.
+Result<> check_routes(const Config& config);
+
 // Hub and edge in one process, the default on one VPS, or one of them alone.
 class Node {
  public:

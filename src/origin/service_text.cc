@@ -39,6 +39,47 @@ constexpr std::string_view kUdpOptions =
 constexpr std::string_view kOriginOptions =
     ",proxy=v2 or ,proxy=none, ,tls=NAME and ,insecure, ,http=HOST:PORT or ,http=none, and ,health=/PATH";
 
+constexpr std::string_view kRouteOptions =
+    ",proxy=v2 or ,proxy=none, ,tls=NAME and ,insecure, ,health=/PATH, ,priority=N and ,weight=N";
+
+// Of an option "KEY=VALUE" the value; nullopt: it is another.
+std::optional<std::string_view> value_of(std::string_view option, std::string_view key) {
+  if (!option.starts_with(key)) return std::nullopt;
+  return option.substr(key.size());
+}
+
+// What a static route asks for among those of its name.
+class ShareOptions {
+ public:
+  // False: the option is another, or given twice.
+  Result<bool> take(std::string_view option) {
+    if (const auto value = value_of(option, "priority="); value && !priority_) {
+      return store(priority_, "priority", *value, 0, route::Share::kMaxPriority);
+    }
+    if (const auto value = value_of(option, "weight="); value && !weight_) {
+      return store(weight_, "weight", *value, 1, route::Share::kMaxWeight);
+    }
+    return false;
+  }
+  route::Share share() const {
+    const route::Share usual;
+    return {.priority = priority_.value_or(usual.priority), .weight = weight_.value_or(usual.weight)};
+  }
+
+ private:
+  static Result<bool> store(std::optional<uint32_t>& member, std::string_view name, std::string_view text,
+                            uint32_t least, uint32_t most) {
+    const auto number = whole_number<uint32_t>(text);
+    if (!number || *number < least || *number > most)
+      return fail(ErrorCode::kInvalid, "{}: {} is not a number from {} to {}", name, quoted(text), least,
+                  most);
+    member = *number;
+    return true;
+  }
+
+  std::optional<uint32_t> priority_, weight_;
+};
+
 // The options of all short forms.
 class OriginOptions {
  public:
@@ -69,6 +110,7 @@ class OriginOptions {
     if (option == "insecure") return !std::exchange(is_insecure_, true);
     return false;
   }
+  bool has_http_origin() const { return http_origin_.has_value(); }
   Result<> apply(Service& service) const {
     service.proxy_protocol = proxy_protocol_.value_or(default_proxy_protocol(service.kind()));
     if (server_name_.empty() && is_insecure_) {
@@ -95,11 +137,6 @@ class OriginOptions {
   }
 
  private:
-  static std::optional<std::string_view> value_of(std::string_view option, std::string_view key) {
-    if (!option.starts_with(key)) return std::nullopt;
-    return option.substr(key.size());
-  }
-
   std::optional<bool> proxy_protocol_;
   std::string server_name_;
   bool is_insecure_ = false;
@@ -176,6 +213,56 @@ Result<Service> parse_port_service(route::PortProtocol protocol, std::string_vie
   auto applied = options.apply(service);
   if (!applied) return std::unexpected(applied.error());
   return service;
+}
+
+Result<RouteText> parse_route(std::string_view text) {
+  constexpr std::string_view kExample =
+      "hostname=origin or tcp/port=origin, e.g. app.example.com=127.0.0.1:3000 or tcp/2222=127.0.0.1:22";
+  auto form = split_short_form(text, kExample);
+  if (!form) return std::unexpected(form.error());
+  auto match = route::Match::parse(form->name);
+  if (!match) return std::unexpected(match.error());
+  const route::PublicPort* port = match->port();
+  if (port != nullptr && port->protocol == route::PortProtocol::kUdp) {
+    return fail(ErrorCode::kInvalid,
+                "{} is a UDP port, which has no static route; run an agent beside the origin, with e.g. "
+                "--udp-service dns={},port={}",
+                port->text(), form->origin.to_string(), port->number);
+  }
+  RouteText route{.service = {.face = hubapi::DeclaredPort{},
+                              .origin = std::move(form->origin),
+                              .proxy_protocol = false}};
+  std::optional<route::TlsMode> mode;
+  OriginOptions options;
+  ShareOptions share;
+  for (const std::string_view option : form->options) {
+    auto is_taken = share.take(option);
+    if (is_taken && !*is_taken) is_taken = options.take(option);
+    if (!is_taken) return std::unexpected(is_taken.error());
+    if (*is_taken) continue;
+    const auto named_mode = route::parse_tls_mode(option);
+    if (port != nullptr || !named_mode || mode) {
+      return fail(ErrorCode::kInvalid, "{} is unknown or given twice; after the origin may follow {}{}",
+                  quoted(option), port == nullptr ? ",terminate or ,passthrough, " : "", kRouteOptions);
+    }
+    mode = named_mode;
+  }
+  if (port != nullptr) {
+    route.service.face = hubapi::DeclaredPort{port->protocol, std::to_string(port->number), port->number};
+  } else {
+    route.service.face =
+        hubapi::DeclaredService{*match->hostname(), mode.value_or(route::TlsMode::kPassthrough)};
+  }
+  if (options.has_http_origin()) {
+    return fail(ErrorCode::kInvalid,
+                "http: the challenges of an origin beside the node are not passed on; leave it out, and let "
+                "the origin prove its name by TLS-ALPN-01 or DNS-01");
+  }
+  auto applied = options.apply(route.service);
+  if (!applied) return std::unexpected(applied.error());
+  route.service.http_origin.reset();
+  route.share = share.share();
+  return route;
 }
 
 }  // namespace culvert::origin

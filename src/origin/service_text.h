@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "origin/service.h"
+#include "route/picker.h"
 
 namespace culvert::origin {
 
@@ -10,6 +11,14 @@ namespace culvert::origin {
 // "localhost:3000" or "unix:/run/app.sock", and the options "proxy=v2" or "proxy=none", "tls=NAME" and
 // "insecure", "http=" with an origin or "none", and "health=" with "tcp", "tls", "http" or a path.
 Result<Service> parse_service(std::string_view text);
+
+// The short form of a static route: that of a service with a hostname, or "tcp/2222=ORIGIN[,OPTION]..." for a
+// port; with the further options "priority=" and "weight=", and without "http=".
+struct RouteText {
+  Service service;
+  route::Share share = {};
+};
+Result<RouteText> parse_route(std::string_view text);
 
 // The short form "ssh=ORIGIN[,port=2222][,OPTION]..."; without a port the hub picks one. A UDP service has an
 // origin "HOST:PORT", and of the options only "proxy="; it may have a range, "port=40000-40100", whose ports

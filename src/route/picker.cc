@@ -73,7 +73,7 @@ std::optional<size_t> Picker::pick(const Route& route, std::span<const Candidate
     const Candidate& each = candidates[i];
     if (!may_get_it(each)) continue;
     const bool is_by_load = balance_ == Balance::kLeastConnections;
-    const auto known = turns.of.find(each.agent);
+    const auto known = turns.of.find(each.target);
     const Turn turn = known == turns.of.end() ? Turn{} : known->second;
     const Rank rank{each.tried != Candidate::Tried::kNever,
                     each.unhealthy,
@@ -88,7 +88,7 @@ std::optional<size_t> Picker::pick(const Route& route, std::span<const Candidate
     best_rank = rank;
   }
   const Candidate& next = candidates[*best];
-  Turn& turn = turns.of[next.agent];
+  Turn& turn = turns.of[next.target];
   turns.clock = std::max(turn.due, turns.clock);
   turn = {.due = turns.clock + kStride / next.share.weight, .last = ++turn_};
   return best;

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,13 +36,13 @@ struct Share {
 struct Candidate {
   enum class Tried : uint8_t { kNever, kBefore, kLast };  // by this connection, in vain
 
-  EndpointId agent;
+  Target target;
   uint64_t youngest;       // grows with each tunnel of any target: of its youngest
   TimePoint since;         // when that was opened
   TimePoint heard;         // when the target was heard last
   size_t connections = 0;  // open now
   bool suspect = false;    // data to it is unanswered
-  bool unhealthy = false;  // its agent says that its origin does not work
+  bool unhealthy = false;  // its origin does not work, as its agent says or the edge has seen
   Share share = {};
   Tried tried = Tried::kNever;
 };
@@ -78,7 +79,7 @@ class Picker {
   };
   struct Turns {
     uint64_t clock = 0;  // when the turn came that was taken last
-    std::unordered_map<EndpointId, Turn> of;
+    std::map<Target, Turn> of;
   };
 
   const Balance balance_;

@@ -27,7 +27,7 @@ Route route(std::string_view host, uint8_t targets) {
 std::vector<Candidate> candidates(uint8_t count) {
   std::vector<Candidate> all;
   for (uint8_t i = 1; i <= count; ++i)
-    all.push_back({.agent = id(i), .youngest = i, .since = kNow, .heard = kNow});
+    all.push_back({.target = {id(i)}, .youngest = i, .since = kNow, .heard = kNow});
   return all;
 }
 
@@ -37,19 +37,38 @@ TEST(Picker, TurnsAreEvenOnEveryRouteInAnyOrderOfAsking) {
     SeededRandom random(count);
     const std::vector<Route> routes{route("a.test", count), route("b.test", count), route("c.test", count)};
     auto all = candidates(count);
-    std::map<std::string, std::map<EndpointId, int>> got;
+    std::map<std::string, std::map<Target, int>> got;
     std::map<std::string, int> asked;
     for (int i = 0; i < 900; ++i) {
       const Route& each = routes[random.below(routes.size())];
       // Callers may list the targets in another order.
       for (size_t n = all.size(); n > 1; --n) std::swap(all[n - 1], all[random.below(n)]);
-      ++got[each.match.text()][all[picker.pick(each, all, kNow).value()].agent];
+      ++got[each.match.text()][all[picker.pick(each, all, kNow).value()].target];
       ++asked[each.match.text()];
     }
     for (const auto& [name, total] : asked) {
-      for (const Candidate& each : all) EXPECT_NEAR(got[name][each.agent], total / count, 1) << name;
+      for (const Candidate& each : all) EXPECT_NEAR(got[name][each.target], total / count, 1) << name;
     }
   }
+}
+
+TEST(Picker, AgentsAndLocalOriginsTakeTurns) {
+  Picker picker(Balance::kRoundRobin);
+  const Route both{.match = HostPattern::parse("a.test").value(),
+                   .tenant = id(200),
+                   .tls_mode = TlsMode::kTerminate,
+                   .targets = {{id(1)}, {LocalOrigin{"a.test=x:1"}}, {LocalOrigin{"a.test=x:2"}}}};
+  std::vector<Candidate> all;
+  for (uint64_t i = 0; i < both.targets.size(); ++i)
+    all.push_back({.target = both.targets[i], .youngest = i + 1, .since = kNow, .heard = kNow});
+  std::map<Target, int> got;
+  for (int i = 0; i < 30; ++i) ++got[all[picker.pick(both, all, kNow).value()].target];
+  for (const Target& target : both.targets) EXPECT_EQ(got[target], 10) << target.text();
+  all[1].unhealthy = true;
+  got.clear();
+  for (int i = 0; i < 30; ++i) ++got[all[picker.pick(both, all, kNow).value()].target];
+  EXPECT_EQ(got[both.targets[1]], 0);
+  EXPECT_EQ(got[both.targets[2]], 15);
 }
 
 TEST(Picker, LeastConnectionsLevelsLoadAndTakesTurnsAmongEquals) {

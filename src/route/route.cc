@@ -20,8 +20,8 @@ std::optional<TlsMode> parse_tls_mode(std::string_view text) {
   return std::nullopt;
 }
 
-bool Route::leads_to(const EndpointId& agent) const {
-  return std::ranges::find(targets, agent, &Target::agent) != targets.end();
+bool Route::leads_to(const Target& target) const {
+  return std::ranges::find(targets, target) != targets.end();
 }
 
 }  // namespace culvert::route

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "base/clock.h"
@@ -27,9 +28,22 @@ class RouteId {
   std::string text_;
 };
 
-// Where a route's connections may go: the tunnels of one agent.
+// An origin that an edge reaches itself.
+struct LocalOrigin {
+  std::string name;  // among all of the edge, e.g. "app.example.com=127.0.0.1:3000"
+
+  auto operator<=>(const LocalOrigin&) const = default;
+};
+
+// Where a route's connections may go: the tunnels of one agent, or an origin beside the edge.
 struct Target {
-  EndpointId agent;
+  std::variant<EndpointId, LocalOrigin> place;
+
+  // nullptr: it is of the other kind.
+  const EndpointId* agent() const { return std::get_if<EndpointId>(&place); }
+  const LocalOrigin* origin() const { return std::get_if<LocalOrigin>(&place); }
+  // For logs: the short form of the agent's key, or the origin's name.
+  std::string text() const { return agent() != nullptr ? agent()->short_text() : origin()->name; }
 
   auto operator<=>(const Target&) const = default;
 };
@@ -52,7 +66,10 @@ struct Route {
   std::optional<UnixTime> ends_at = {};
 
   RouteId id() const { return RouteId(match); }
-  bool leads_to(const EndpointId& agent) const;
+  // Of the edge itself, not of a tenant: its targets are origins beside it.
+  bool is_static() const { return !targets.empty() && targets.front().origin() != nullptr; }
+  bool leads_to(const Target& target) const;
+  bool leads_to(const EndpointId& agent) const { return leads_to(Target{agent}); }
   bool is_over(UnixTime now) const { return ends_at && *ends_at <= now; }
 
   bool operator==(const Route&) const = default;

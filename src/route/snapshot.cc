@@ -82,7 +82,9 @@ const Route* Snapshot::find_text(std::string_view id) const {
 
 void Snapshot::put(Route route) {
   auto shared = std::make_shared<const Route>(std::move(route));
-  for (const Target& target : shared->targets) by_agent_ = by_agent_.insert({target.agent, shared});
+  for (const Target& target : shared->targets) {
+    if (const EndpointId* agent = target.agent()) by_agent_ = by_agent_.insert({*agent, shared});
+  }
   if (is_range(*shared)) ranges_ = ranges_.insert(shared);
   routes_ = routes_.insert(std::move(shared));
 }
@@ -91,7 +93,9 @@ void Snapshot::remove(std::string_view id) {
   const RoutePtr* found = routes_.find(id);
   if (found == nullptr) return;
   const RoutePtr route = *found;
-  for (const Target& target : route->targets) by_agent_ = by_agent_.erase({target.agent, route});
+  for (const Target& target : route->targets) {
+    if (const EndpointId* agent = target.agent()) by_agent_ = by_agent_.erase({*agent, route});
+  }
   if (is_range(*route)) ranges_ = ranges_.erase(route);
   routes_ = routes_.erase(route);
 }

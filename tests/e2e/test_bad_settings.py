@@ -50,6 +50,8 @@ NODE = {
     "max-bandwidth-per-source": ["-1", "many", "1T"],
     "max-memory": ["-1", "many", "80%"],
     "metrics-listen": ["nonsense", "1.2.3.4", "localhost:9100"],
+    "route": ["nonsense", "a.test=", "=127.0.0.1:1", "a.test=127.0.0.1", "a.test=127.0.0.1:1,nonsense", "udp/53=127.0.0.1:53", "tcp/0=127.0.0.1:1",
+              "a.test=127.0.0.1:1,weight=0", "a.test=127.0.0.1:1,insecure"],
     "max-handshakes": ["0", "-1", "many"],
     "max-handshakes-per-source": ["0", "-1", "many"],
     "balance": ["random", "Round-Robin", "1"],
