@@ -259,7 +259,6 @@ net::Task<std::optional<PublicConnection>> Carrier::try_origin(PublicConnection 
   if (route == nullptr || !route->leads_to(attempt.connection.pick->target))
     co_return std::move(attempt.connection);
   const uint64_t id = attempt.connection.id;
-  attempt.connection.pending.reset();
   attempt.connection.received = {};
   attempt.connection.belongs_to(*route);
   attempt.connection.taken = context_.loop.now();

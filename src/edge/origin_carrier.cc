@@ -40,6 +40,7 @@ endpoint::AppCode code_of(origin::OriginFault::Kind kind) {
 net::Task<OriginCarrier::Attempt> OriginCarrier::reach(PublicConnection connection, bool has_other) {
   const StaticOriginPtr origin = connection.pick->origin;
   connection.tried.push_back(connection.pick->generation);
+  connection.pending.reset();
   const TimePoint now = context_.loop.now();
   if (!connection.opened) connection.opened = now;
   Bytes first, before_tls;

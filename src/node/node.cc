@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/host_port.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -215,6 +216,10 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
     parts.store_options = config.store;
     parts.reload = config.reload;
     parts.tenants = std::move(config.tenants);
+    for (const edge::StaticRoute& route : config.edge.routes) {
+      const route::Match match = route.match();
+      if (match.port() != nullptr) parts.tenants.ports.own.insert(*match.port());
+    }
     if (config.ops.listen)
       parts.tenants.ports.own.insert({route::PortProtocol::kTcp, config.ops.listen->port()});
   }
