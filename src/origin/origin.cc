@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/file.h"
+#include "base/socket_addr.h"
 #include "base/text.h"
 #include "net/tcp.h"
 #include "net/unix_socket.h"
@@ -141,6 +142,9 @@ net::Task<Result<std::unique_ptr<net::ByteStream>>> connect(net::EventLoop& loop
   if (const auto* unix_path = std::get_if<UnixPath>(&origin.place))
     co_return co_await net::unix_connect(loop, unix_path->path, deadline);
   const auto& place = std::get<HostPort>(origin.place);
+  // Nothing to look up, which costs system calls of its own.
+  if (const auto address = parse_ip(place.host))
+    co_return co_await net::tcp_connect(loop, address->with_port(place.port), deadline);
   co_return co_await net::tcp_connect(loop, place.host, place.port, deadline);
 }
 

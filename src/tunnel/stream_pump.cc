@@ -211,6 +211,11 @@ void StreamPump::taker_failed(Way& way) {
 }
 
 void StreamPump::finish(Way& way) {
+  const Way& back = is_to_origin(way) ? to_client_ : to_origin_;
+  if (can_splice_ && back.state == State::kEnded) {  // closing it says the same
+    way.state = State::kEnded;
+    return finish_if_done();
+  }
   const net::IoStatus status = at(way.to).try_finish().status;
   switch (status) {
     case net::IoStatus::kWantRead:
@@ -221,7 +226,6 @@ void StreamPump::finish(Way& way) {
     case net::IoStatus::kEof:
     case net::IoStatus::kError:
       // Everything was written. A peer that has finished too and is gone needs no goodbye.
-      const Way& back = is_to_origin(way) ? to_client_ : to_origin_;
       if (back.state == State::kFlowing) return taker_failed(way);
       break;
   }
