@@ -7,6 +7,8 @@ namespace culvert::origin {
 bool HealthJudge::saw(std::optional<OriginFault> fault, Source source) {
   const bool is_first = source == Source::kCheck && !std::exchange(was_checked_, true);
   const bool works = !fault.has_value();
+  if (source == Source::kCheck) last_check_failed_ = !works;
+  if (works && !is_healthy_ && last_check_failed_) return false;
   if (fault) fault_ = std::move(fault);
   if (works == is_healthy_) {
     in_a_row_ = 0;

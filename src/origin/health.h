@@ -32,7 +32,8 @@ struct HealthCheck {
 //             `rise` successes in a row
 //
 // The first check decides alone: an agent that starts beside a dead origin must not take clients for as long
-// as three checks last.
+// as three checks last. A client that reached it is no success after a check that failed: a check may ask for
+// more than a connection.
 class HealthJudge {
  public:
   HealthJudge(int fall, int rise) : fall_(fall), rise_(rise) {}
@@ -49,6 +50,7 @@ class HealthJudge {
   int fall_, rise_;
   bool is_healthy_ = true;
   bool was_checked_ = false;
+  bool last_check_failed_ = false;
   int in_a_row_ = 0;  // observations that contradict the verdict
   std::optional<OriginFault> fault_;
 };

@@ -50,6 +50,16 @@ TEST(HealthJudge, TheFirstCheckDecidesAlone) {
   EXPECT_TRUE(alive.is_healthy());
 }
 
+TEST(HealthJudge, ClientsDoNotMakeHealthyWhatItsCheckFindsBroken) {
+  HealthJudge judge(2, 2);
+  EXPECT_TRUE(judge.saw(fault("status 503"), kCheck));
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(judge.saw(std::nullopt, kClient));
+  EXPECT_FALSE(judge.is_healthy());
+  EXPECT_EQ(judge.fault()->reason, "status 503");
+  EXPECT_FALSE(judge.saw(std::nullopt, kCheck));
+  EXPECT_TRUE(judge.saw(std::nullopt, kClient));
+}
+
 TEST(HealthJudge, TheNewestReasonIsKept) {
   HealthJudge judge(1, 2);
   judge.saw(fault("first"), kCheck);
