@@ -35,8 +35,9 @@ tsan:
 # Culvert beside nginx, HAProxy and ssh -R on this machine; BENCH_ROUNDS=1 for a quick look.
 bench:
 	@scripts/deps --bench
-	@$(RELEASE) --target culvert bench_raw bench_tunnels bench_routes bench_fleet
+	@$(RELEASE) --target culvert bench_raw bench_tls bench_datagrams bench_tunnels bench_routes bench_fleet
 	@tests/run --exec bench/run
+	@tests/run --exec bench/edge
 
 # Two binaries side by side in interleaved rounds: make bench-compare OLD=path NEW=path.
 bench-compare:
