@@ -93,8 +93,8 @@ net::Task<Result<std::unique_ptr<net::ByteStream>>> accept(std::unique_ptr<net::
 
 // On a stream of accept() that speaks HTTP/1 by its ALPN: an end without close_notify reads as kEof from here
 // on, not as kError. Many clients end so, and an HTTP/1 request says itself where it ends (RFC 9112, 6.3):
-// one that was cut short stays incomplete for its reader. Nothing changes where the protocol is not known, and
-// the answer is false.
+// one that was cut short stays incomplete for its reader. Nothing changes where the protocol is not known,
+// and the answer is false.
 bool take_unclean_end_of_http(net::ByteStream& stream);
 
 // What a stream of accept() agreed on with its client.
