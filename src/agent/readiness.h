@@ -20,8 +20,8 @@ class Readiness {
             net::Lifetime& lifetime, AgentObserver& observer, Random& random, net::TaskGroup& tasks);
   Readiness(const Readiness&) = delete;
 
-  // Asks why an edge does not listen on a port; nullopt: it does, as far as it told.
-  // The first of the ports that the edge said it cannot listen on.
+  // The first of these ports that the edge said it cannot listen on; nullopt: it listens on all, as far as it
+  // told.
   using PortFault =
       std::function<std::optional<tunnel::PortState>(const EndpointId&, const route::PublicPort&)>;
   void set_port_fault(PortFault port_fault) { port_fault_ = std::move(port_fault); }

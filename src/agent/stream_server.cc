@@ -7,7 +7,6 @@
 #include "agent/http_tap.h"
 #include "base/log.h"
 #include "tunnel/protocol.h"
-#include "wire/proxy_protocol.h"
 
 namespace culvert::agent {
 namespace {
@@ -17,14 +16,6 @@ constexpr Duration kHeaderDeadline = std::chrono::seconds(10);
 
 // One read of an origin: four of the QUIC send buffer's chunks, small enough that an idle agent stays small.
 constexpr size_t kScratch = 64 * 1024;
-
-Result<Bytes> proxy_header(const tunnel::StreamHeader& header) {
-  wire::ProxyHeader proxy{.source = header.client, .destination = header.public_addr, .tlvs = {}};
-  // The authority is a hostname that the client asked for (PROXY protocol, 2.2.2).
-  if (header.kind != tunnel::StreamKind::kTcpPort)
-    proxy.tlvs.push_back({wire::kProxyTlvAuthority, to_bytes(as_bytes(header.authority))});
-  return wire::encode_proxy_v2(proxy);
-}
 
 }  // namespace
 
@@ -85,7 +76,10 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, std::shared_ptr<tunn
   }
   Bytes first;
   if (service->proxy_protocol) {
-    auto encoded = proxy_header(header);
+    // A service at a port has a name, which no client asked for.
+    const bool has_host = header.kind != tunnel::StreamKind::kTcpPort;
+    auto encoded =
+        origin::proxy_header(header.client, header.public_addr, has_host ? header.authority : std::string());
     if (!encoded) {
       refuse(*stream, tunnel::kStreamBadHeader, counters_.refused_header);
       co_return ended();

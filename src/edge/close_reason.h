@@ -48,7 +48,7 @@ enum class CloseReason : uint8_t {
   kAgentReset,
   kStreamLimit,
   kTunnelLost,
-  // The origin, as its agent says.
+  // The origin, as its agent says, or the edge has seen of one beside it.
   kOriginUnreachable,
   kOriginTimeout,
   kOriginUntrusted,
@@ -63,7 +63,8 @@ std::string_view to_string(CloseReason reason);
 std::string_view to_string(Fault fault);
 Fault fault_of(CloseReason reason);
 
-// Of a connection that an agent had. `is_draining`: the edge stops, and so do its tunnels.
+// Of a connection that an agent had, or an origin beside the edge. `is_draining`: the edge stops, and so do
+// its tunnels.
 CloseReason reason_of(const tunnel::PumpResult& result, bool is_draining);
 // What an agent says by the code of a stream that it resets.
 CloseReason reason_of(quic::AppCode code);

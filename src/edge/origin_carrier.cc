@@ -4,7 +4,6 @@
 
 #include "base/check.h"
 #include "tunnel/protocol.h"
-#include "wire/proxy_protocol.h"
 
 namespace culvert::edge {
 namespace {
@@ -12,15 +11,6 @@ namespace {
 // For an origin to accept, and where there is another one, before that is tried.
 constexpr Duration kOriginTimeout = std::chrono::seconds(10);
 constexpr Duration kNextOrigin = std::chrono::seconds(2);
-
-Bytes proxy_header(const PublicConnection& connection) {
-  wire::ProxyHeader proxy{.source = connection.client, .destination = connection.public_addr, .tlvs = {}};
-  // The authority is a hostname that the client asked for (PROXY protocol, 2.2.2).
-  if (!connection.port) proxy.tlvs.push_back({wire::kProxyTlvAuthority, to_bytes(as_bytes(connection.host))});
-  auto encoded = wire::encode_proxy_v2(proxy);
-  CHECK(encoded);  // a hostname fits
-  return std::move(*encoded);
-}
 
 endpoint::AppCode code_of(origin::OriginFault::Kind kind) {
   switch (kind) {
@@ -44,7 +34,12 @@ net::Task<OriginCarrier::Attempt> OriginCarrier::reach(PublicConnection connecti
   const TimePoint now = context_.loop.now();
   if (!connection.opened) connection.opened = now;
   Bytes first, before_tls;
-  if (origin->service.proxy_protocol) first = proxy_header(connection);
+  if (origin->service.proxy_protocol) {
+    auto encoded = origin::proxy_header(connection.client, connection.public_addr,
+                                        connection.port ? std::string() : connection.host);
+    CHECK(encoded);  // a hostname fits
+    first = std::move(*encoded);
+  }
   if (origin->service.origin.tls) before_tls = std::exchange(first, {});
   const size_t header_size = first.size();
   first.insert(first.end(), connection.received.begin(), connection.received.end());

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "net/tcp.h"
 #include "net/unix_socket.h"
+#include "wire/proxy_protocol.h"
 
 namespace culvert::origin {
 namespace {
@@ -194,6 +195,13 @@ net::Task<Reached> reach(net::EventLoop& loop, Origin origin, Bytes before_tls, 
                                       origin.tls->loaded->context, deadline);
   if (!result.stream) co_return Reached{nullptr, no_tls(*origin.tls, result)};
   co_return Reached{std::move(*result.stream)};
+}
+
+Result<Bytes> proxy_header(const SocketAddr& client, const SocketAddr& public_addr,
+                           const std::string& authority) {
+  wire::ProxyHeader proxy{.source = client, .destination = public_addr, .tlvs = {}};
+  if (!authority.empty()) proxy.tlvs.push_back({wire::kProxyTlvAuthority, to_bytes(as_bytes(authority))});
+  return wire::encode_proxy_v2(proxy);
 }
 
 }  // namespace culvert::origin

@@ -75,4 +75,9 @@ struct Reached {
 // 8305). With TLS the bytes of `before_tls` go first. Files are loaded.
 net::Task<Reached> reach(net::EventLoop& loop, Origin origin, Bytes before_tls, TimePoint deadline);
 
+// The PROXY v2 header of a client's connection. `authority`: the hostname that it asked for (PROXY protocol,
+// 2.2.2); empty: it named none. kInvalid: the hostname does not fit.
+Result<Bytes> proxy_header(const SocketAddr& client, const SocketAddr& public_addr,
+                           const std::string& authority);
+
 }  // namespace culvert::origin
