@@ -34,7 +34,7 @@ net::Task<Result<ChallengeForwarder::Request>> ChallengeForwarder::read_request(
 
 net::Task<Result<std::string>> ChallengeForwarder::ask(Request request) {
   const TimePoint deadline = loop.now() + patience;
-  auto reached = co_await reach(loop, origin, {}, deadline);
+  auto reached = co_await reach(loop, origin, {}, true, deadline);
   if (reached.fault) {
     const bool is_late = reached.fault->kind == origin::OriginFault::Kind::kTimeout;
     co_return fail(is_late ? ErrorCode::kTimeout : ErrorCode::kUnavailable, "{}", reached.fault->reason);

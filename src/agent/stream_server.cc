@@ -89,13 +89,13 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, std::shared_ptr<tunn
   // Where there is no TLS, the PROXY header and the client's first bytes leave as one segment.
   Bytes before_tls;
   if (service->origin.tls) before_tls = std::exchange(first, {});
-  auto origin = co_await reach_origin(*service, std::move(before_tls));
+  first.insert(first.end(), accepted->rest.begin(), accepted->rest.end());
+  auto origin = co_await reach_origin(*service, std::move(before_tls), !first.empty());
   if (origin.fault) {
     refuse_unreached(*stream, origin.fault->kind);
     co_return ended();
   }
 
-  first.insert(first.end(), accepted->rest.begin(), accepted->rest.end());
   if (!first.empty()) {
     auto written =
         co_await net::write_all(*origin.stream, first, loop_.now() + config_.options.origin_timeout);
@@ -157,9 +157,10 @@ net::Task<Result<StreamServer::Accepted>> StreamServer::read_header(endpoint::St
   }
 }
 
-net::Task<origin::Reached> StreamServer::reach_origin(const Service& service, Bytes before_tls) {
+net::Task<origin::Reached> StreamServer::reach_origin(const Service& service, Bytes before_tls,
+                                                      bool writes_at_once) {
   const TimePoint deadline = loop_.now() + config_.options.origin_timeout;
-  auto origin = co_await reach(loop_, service.origin, std::move(before_tls), deadline);
+  auto origin = co_await reach(loop_, service.origin, std::move(before_tls), writes_at_once, deadline);
   OriginState& state = origins_.at(&service);
   state.fault = origin.fault;
   state.failed_at = loop_.now();

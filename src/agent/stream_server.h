@@ -76,7 +76,7 @@ class StreamServer {
   net::Task<Result<Accepted>> read_header(endpoint::StreamPtr stream);
   net::Task<> serve_challenge(endpoint::StreamPtr stream, const Service& service, std::string host,
                               Bytes begun);
-  net::Task<origin::Reached> reach_origin(const Service& service, Bytes before_tls);
+  net::Task<origin::Reached> reach_origin(const Service& service, Bytes before_tls, bool writes_at_once);
   void refuse_unreached(quic::Stream& stream, OriginFault::Kind kind);
   void refuse(quic::Stream& stream, quic::AppCode code, uint64_t& counter);
   void start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::ByteStream> origin, const Service& service,

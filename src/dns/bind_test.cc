@@ -37,8 +37,9 @@ class ShiftedPlatform final : public net::Platform {
     return system_.listen_tcp(loop, address, options);
   }
   std::unique_ptr<net::ConnectAttempt> connect_tcp(net::EventLoop& loop, const SocketAddr& address,
+                                                   const net::ConnectOptions& options,
                                                    std::shared_ptr<net::Notify> changed) override {
-    return system_.connect_tcp(loop, address, std::move(changed));
+    return system_.connect_tcp(loop, address, options, std::move(changed));
   }
   Result<std::unique_ptr<net::ByteStream>> connect_unix(net::EventLoop& loop,
                                                         const std::string& path) override {

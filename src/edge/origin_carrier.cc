@@ -45,7 +45,7 @@ net::Task<OriginCarrier::Attempt> OriginCarrier::reach(PublicConnection connecti
   first.insert(first.end(), connection.received.begin(), connection.received.end());
   ++reaching_;
   auto reached = co_await origin::reach(context_.loop, origin->service.origin, std::move(before_tls),
-                                        now + (has_other ? kNextOrigin : kOriginTimeout));
+                                        !first.empty(), now + (has_other ? kNextOrigin : kOriginTimeout));
   --reaching_;
   observed(origin, reached.fault);
   connection.refused.reset();

@@ -31,7 +31,7 @@ struct FakePlatform final : Platform {
                                                   const ListenOptions&) override {
     return none();
   }
-  std::unique_ptr<ConnectAttempt> connect_tcp(EventLoop&, const SocketAddr&,
+  std::unique_ptr<ConnectAttempt> connect_tcp(EventLoop&, const SocketAddr&, const ConnectOptions&,
                                               std::shared_ptr<Notify>) override {
     return nullptr;
   }

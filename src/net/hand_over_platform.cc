@@ -36,8 +36,9 @@ Result<std::unique_ptr<TcpListener>> HandOverPlatform::listen_tcp(EventLoop& loo
 }
 
 std::unique_ptr<ConnectAttempt> HandOverPlatform::connect_tcp(EventLoop& loop, const SocketAddr& address,
+                                                              const ConnectOptions& options,
                                                               std::shared_ptr<Notify> changed) {
-  return below_.connect_tcp(loop, address, std::move(changed));
+  return below_.connect_tcp(loop, address, options, std::move(changed));
 }
 
 Result<std::unique_ptr<ByteStream>> HandOverPlatform::connect_unix(EventLoop& loop, const std::string& path) {

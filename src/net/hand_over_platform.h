@@ -43,6 +43,7 @@ class HandOverPlatform final : public Platform {
   Result<std::unique_ptr<TcpListener>> listen_tcp(EventLoop& loop, const SocketAddr& address,
                                                   const ListenOptions& options) override;
   std::unique_ptr<ConnectAttempt> connect_tcp(EventLoop& loop, const SocketAddr& address,
+                                              const ConnectOptions& options,
                                               std::shared_ptr<Notify> changed) override;
   Result<std::unique_ptr<ByteStream>> connect_unix(EventLoop& loop, const std::string& path) override;
   Result<std::unique_ptr<PacketIo>> bind_udp(EventLoop& loop, const SocketAddr& address,

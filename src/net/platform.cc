@@ -19,8 +19,9 @@ class SystemPlatform final : public Platform {
     return listen_on_system(loop, address, options);
   }
   std::unique_ptr<ConnectAttempt> connect_tcp(EventLoop& loop, const SocketAddr& address,
+                                              const ConnectOptions& options,
                                               std::shared_ptr<Notify> changed) override {
-    return connect_on_system(loop, address, std::move(changed));
+    return connect_on_system(loop, address, options, std::move(changed));
   }
   Result<std::unique_ptr<ByteStream>> connect_unix(EventLoop& loop, const std::string& path) override {
     return connect_unix_on_system(loop, path);

@@ -18,6 +18,7 @@ class NetworkWatch;
 class Notify;
 class PacketIo;
 class TcpListener;
+struct ConnectOptions;
 struct ListenOptions;
 struct UdpOptions;
 
@@ -37,6 +38,7 @@ class Platform {
   virtual Result<std::unique_ptr<TcpListener>> listen_tcp(EventLoop& loop, const SocketAddr& address,
                                                           const ListenOptions& options) = 0;
   virtual std::unique_ptr<ConnectAttempt> connect_tcp(EventLoop& loop, const SocketAddr& address,
+                                                      const ConnectOptions& options,
                                                       std::shared_ptr<Notify> changed) = 0;
   // One attempt, which never waits: kLimit when as many connections wait there as may.
   virtual Result<std::unique_ptr<ByteStream>> connect_unix(EventLoop& loop, const std::string& path) = 0;

@@ -15,6 +15,7 @@ Result<std::unique_ptr<TcpListener>> listen_on_system(EventLoop& loop, const Soc
                                                       const ListenOptions& options,
                                                       const std::shared_ptr<SharedSockets>& shared = nullptr);
 std::unique_ptr<ConnectAttempt> connect_on_system(EventLoop& loop, const SocketAddr& address,
+                                                  const ConnectOptions& options,
                                                   std::shared_ptr<Notify> changed);
 Result<std::unique_ptr<ByteStream>> connect_unix_on_system(EventLoop& loop, const std::string& path);
 Result<std::unique_ptr<NetworkWatch>> watch_system_network(EventLoop& loop, std::function<void()> on_change);

@@ -35,6 +35,13 @@ Descriptor take_socket(std::unique_ptr<ByteStream> stream);
 // One that another process has accepted.
 std::unique_ptr<ByteStream> adopt_socket(EventLoop& loop, Descriptor socket);
 
+struct ConnectOptions {
+  // The caller writes as soon as it is connected: what it writes travels with the last packet of the
+  // handshake (RFC 9293, 3.5), and the peer wakes up once. A caller that only listened would keep the peer
+  // waiting.
+  bool writes_at_once = false;
+};
+
 // One address that is being tried.
 class ConnectAttempt {
  public:
@@ -47,17 +54,17 @@ class ConnectAttempt {
 };
 // `changed` is notified when outcome() may have changed.
 std::unique_ptr<ConnectAttempt> make_connect_attempt(EventLoop& loop, const SocketAddr& address,
-                                                     std::shared_ptr<Notify> changed);
+                                                     ConnectOptions options, std::shared_ptr<Notify> changed);
 
 // Connects to one address. Errors: kUnavailable (refused, unreachable), kTimeout; the message names the
 // address.
-Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, SocketAddr address,
-                                                      TimePoint deadline);
+Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, SocketAddr address, TimePoint deadline,
+                                                      ConnectOptions options = {});
 
 // Connects to a host by name or IP literal as RFC 8305 says: A and AAAA are asked at once, the families take
 // turns, the next address is tried 250 ms after the last or as soon as one fails, and the first connection
 // wins. Errors: kNotFound, kUnavailable, kTimeout; the message names the host and why each address failed.
 Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, std::string host, uint16_t port,
-                                                      TimePoint deadline);
+                                                      TimePoint deadline, ConnectOptions options = {});
 
 }  // namespace culvert::net

@@ -1,3 +1,4 @@
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,7 +22,8 @@ constexpr Duration kResolutionDelay = std::chrono::milliseconds(50);
 
 class SystemAttempt final : public ConnectAttempt {
  public:
-  SystemAttempt(EventLoop& loop, const SocketAddr& address, std::shared_ptr<Notify> changed)
+  SystemAttempt(EventLoop& loop, const SocketAddr& address, const ConnectOptions& options,
+                std::shared_ptr<Notify> changed)
       : address_(address), changed_(std::move(changed)) {
     const int fd =
         ::socket(address.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -30,6 +32,10 @@ class SystemAttempt final : public ConnectAttempt {
       return;
     }
     set_tcp_options(fd);
+    if (options.writes_at_once) {
+      const int off = 0;
+      setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off);
+    }
     socket_.emplace(loop, fd);
     if (!socket_->is_open()) {
       outcome_ = ENOMEM;
@@ -59,15 +65,15 @@ class SystemAttempt final : public ConnectAttempt {
   }
 
   int ask_kernel() const {
-    int error = 0;
-    socklen_t length = sizeof error;
-    if (getsockopt(socket_->fd(), SOL_SOCKET, SO_ERROR, &error, &length) != 0) return errno;
-    if (error != 0) return error;
-    // Readiness may be spurious: an event of a descriptor that is closed can reach its successor.
     sockaddr_storage peer;
-    length = sizeof peer;
+    socklen_t length = sizeof peer;
     if (getpeername(socket_->fd(), reinterpret_cast<sockaddr*>(&peer), &length) == 0) return 0;
-    return errno == ENOTCONN ? EINPROGRESS : errno;
+    if (errno != ENOTCONN) return errno;
+    int error = 0;
+    length = sizeof error;
+    if (getsockopt(socket_->fd(), SOL_SOCKET, SO_ERROR, &error, &length) != 0) return errno;
+    // None: readiness may be spurious, as an event of a descriptor that is closed can reach its successor.
+    return error != 0 ? error : EINPROGRESS;
   }
 
   const SocketAddr address_;
@@ -112,9 +118,10 @@ class AddressQueue {
 // One race for one host; lives in the frame of tcp_connect.
 class Race {
  public:
-  Race(EventLoop& loop, const std::string& host, uint16_t port)
+  Race(EventLoop& loop, const std::string& host, uint16_t port, const ConnectOptions& options)
       : loop_(loop),
         host_(host),
+        options_(options),
         lookup_(look_up(loop, host)),
         queue_(lookup_, port),
         changed_(std::make_shared<Notify>(loop)),
@@ -129,7 +136,7 @@ class Race {
     while (!winner_ && !queue_.is_empty()) {
       const TimePoint due = std::max(queue_.may_start_at(), next_attempt_);
       if (now < due) break;
-      attempts_.push_back(make_connect_attempt(loop_, queue_.take(), changed_));
+      attempts_.push_back(make_connect_attempt(loop_, queue_.take(), options_, changed_));
       next_attempt_ = now + kAttemptDelay;
       collect();
     }
@@ -179,6 +186,7 @@ class Race {
 
   EventLoop& loop_;
   const std::string& host_;
+  const ConnectOptions options_;
   const std::shared_ptr<Lookup> lookup_;
   AddressQueue queue_;
   const std::shared_ptr<Notify> changed_;
@@ -193,19 +201,21 @@ class Race {
 }  // namespace
 
 std::unique_ptr<ConnectAttempt> connect_on_system(EventLoop& loop, const SocketAddr& address,
+                                                  const ConnectOptions& options,
                                                   std::shared_ptr<Notify> changed) {
-  return std::make_unique<SystemAttempt>(loop, address, std::move(changed));
+  return std::make_unique<SystemAttempt>(loop, address, options, std::move(changed));
 }
 
 std::unique_ptr<ConnectAttempt> make_connect_attempt(EventLoop& loop, const SocketAddr& address,
+                                                     ConnectOptions options,
                                                      std::shared_ptr<Notify> changed) {
-  return loop.platform().connect_tcp(loop, address, std::move(changed));
+  return loop.platform().connect_tcp(loop, address, options, std::move(changed));
 }
 
-Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, SocketAddr address,
-                                                      TimePoint deadline) {
+Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, SocketAddr address, TimePoint deadline,
+                                                      ConnectOptions options) {
   auto changed = std::make_shared<Notify>(loop);
-  const AttemptPtr attempt = make_connect_attempt(loop, address, changed);
+  const AttemptPtr attempt = make_connect_attempt(loop, address, options, changed);
   if (attempt->outcome() == EINPROGRESS) co_await changed->wait_until(deadline);
   if (attempt->outcome() == 0) co_return attempt->take();
   if (attempt->outcome() == EINPROGRESS)
@@ -215,8 +225,8 @@ Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, SocketAdd
 }
 
 Task<Result<std::unique_ptr<ByteStream>>> tcp_connect(EventLoop& loop, std::string host, uint16_t port,
-                                                      TimePoint deadline) {
-  Race race(loop, host, port);
+                                                      TimePoint deadline, ConnectOptions options) {
+  Race race(loop, host, port, options);
   while (true) {
     const TimePoint now = loop.now();
     TimePoint next = TimePoint::max();

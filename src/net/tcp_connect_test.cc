@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
+#include <sys/socket.h>
 
+#include "net/bind.h"
 #include "net/resolver.h"
 #include "net/testing.h"
 #include "net/testing_dns.h"
@@ -124,6 +126,28 @@ TEST_F(DialTest, TheDeadlineEndsAllAttempts) {
   EXPECT_THAT(stream.error().message, HasSubstr("cannot connect to web.example: 127.0.0.2:"));
   EXPECT_THAT(stream.error().message, HasSubstr("no answer in time"));
   EXPECT_LT(took, 2s);
+}
+
+// Whether the other side has a client before that wrote.
+bool comes_without_a_word(EventLoop& loop, ConnectOptions options) {
+  const Descriptor listener(open_bound(addr("127.0.0.1:0"), SOCK_STREAM, PortShare::kNone).value());
+  EXPECT_EQ(::listen(listener.get(), 1), 0);
+  const auto client =
+      run_task(loop, tcp_connect(loop, bound_address(listener.get()), soon(), options)).value();
+  const bool has_come = Descriptor(::accept(listener.get(), nullptr, nullptr)).get() >= 0;
+  EXPECT_EQ(client->try_write(as_bytes("hello")).status, IoStatus::kOk);
+  EXPECT_TRUE(has_come || Descriptor(::accept(listener.get(), nullptr, nullptr)).get() >= 0);
+  return has_come;
+}
+
+TEST(TcpConnect, WhatIsWrittenAtOnceComesWithTheConnection) {
+  EventLoop loop;
+  EXPECT_TRUE(comes_without_a_word(loop, {})) << "a peer that begins is told at once";
+  // The kernel waits 40 ms for the bytes, and these may pass while this does not run.
+  bool waited = false;
+  for (int tries = 0; tries < 20 && !waited; ++tries)
+    waited = !comes_without_a_word(loop, {.writes_at_once = true});
+  EXPECT_TRUE(waited);
 }
 
 }  // namespace

@@ -111,8 +111,14 @@ Task<Result<std::unique_ptr<ByteStream>>> accept_next(ListeningPtr impl) {
       co_await impl->resumed.wait();
       continue;
     }
-    const int fd = ::accept4(impl->socket.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) co_return TcpStream::adopt(impl->loop, fd);
+    sockaddr_storage remote;
+    socklen_t length = sizeof remote;
+    const int fd = ::accept4(impl->socket.fd(), reinterpret_cast<sockaddr*>(&remote), &length,
+                             SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+      co_return std::make_unique<TcpStream>(ReadySocket(impl->loop, fd),
+                                            SocketAddr::from_sockaddr(reinterpret_cast<sockaddr*>(&remote)));
+    }
     const int error = errno;
     if (error == EAGAIN) {
       impl->accepted_in_a_row = 0;

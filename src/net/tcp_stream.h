@@ -18,8 +18,7 @@ class TcpStream : public ByteStream {
   // What a listener with set_tcp_options accepted.
   static std::unique_ptr<TcpStream> adopt(EventLoop& loop, int fd);
   // A connected socket with set_tcp_options.
-  TcpStream(ReadySocket socket, const SocketAddr& remote)
-      : socket_(std::move(socket)), local_(bound_address(socket_->fd())), remote_(remote) {}
+  TcpStream(ReadySocket socket, const SocketAddr& remote) : socket_(std::move(socket)), remote_(remote) {}
 
   IoResult try_read(MutableBytes into) override;
   using ByteStream::try_write;
@@ -38,7 +37,7 @@ class TcpStream : public ByteStream {
   void reset() override { socket_->reset(); }
   bool is_open() const override { return socket_->is_open(); }
   bool peer_has_ended() const override;
-  SocketAddr local_addr() const override { return local_; }
+  SocketAddr local_addr() const override { return bound_address(fd()); }
   SocketAddr remote_addr() const override { return remote_; }
   std::string last_error() const override;
   EventLoop& loop() override { return socket_->loop(); }
@@ -56,7 +55,6 @@ class TcpStream : public ByteStream {
 
   std::optional<ReadySocket> socket_;  // of its loop
   Descriptor detached_;                // while it belongs to none
-  SocketAddr local_;
   SocketAddr remote_;
   int error_ = 0;
   bool reset_ = false;    // a write met the peer's RST

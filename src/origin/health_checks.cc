@@ -182,7 +182,8 @@ net::Task<std::optional<OriginFault>> HealthChecks::ask(const Service* service, 
   Bytes proxy_header;
   if (service->proxy_protocol && !is_tcp) proxy_header = local_proxy_header();
   const bool is_sealed = origin.tls.has_value();
-  auto reached = co_await reach(loop_, std::move(origin), is_sealed ? proxy_header : Bytes(), deadline);
+  auto reached = co_await reach(loop_, std::move(origin), is_sealed ? proxy_header : Bytes(),
+                                check.kind == HealthCheck::Kind::kHttp, deadline);
   if (reached.fault) co_return std::move(*reached.fault);
   if (check.kind != HealthCheck::Kind::kHttp) {
     reached.stream->close();

@@ -139,14 +139,14 @@ OriginFault no_tls(const OriginTls& tls, const tls::ClientResult& result) {
 }
 
 net::Task<Result<std::unique_ptr<net::ByteStream>>> connect(net::EventLoop& loop, Origin origin,
-                                                            TimePoint deadline) {
+                                                            net::ConnectOptions options, TimePoint deadline) {
   if (const auto* unix_path = std::get_if<UnixPath>(&origin.place))
     co_return co_await net::unix_connect(loop, unix_path->path, deadline);
   const auto& place = std::get<HostPort>(origin.place);
   // Nothing to look up, which costs system calls of its own.
   if (const auto address = parse_ip(place.host))
-    co_return co_await net::tcp_connect(loop, address->with_port(place.port), deadline);
-  co_return co_await net::tcp_connect(loop, place.host, place.port, deadline);
+    co_return co_await net::tcp_connect(loop, address->with_port(place.port), deadline, options);
+  co_return co_await net::tcp_connect(loop, place.host, place.port, deadline, options);
 }
 
 }  // namespace
@@ -184,8 +184,10 @@ Result<> load_files(OriginTls& tls, std::vector<std::string> alpn, UnixTime now)
   return {};
 }
 
-net::Task<Reached> reach(net::EventLoop& loop, Origin origin, Bytes before_tls, TimePoint deadline) {
-  auto stream = co_await connect(loop, origin, deadline);
+net::Task<Reached> reach(net::EventLoop& loop, Origin origin, Bytes before_tls, bool writes_at_once,
+                         TimePoint deadline) {
+  const net::ConnectOptions options{.writes_at_once = writes_at_once || origin.tls};
+  auto stream = co_await connect(loop, origin, options, deadline);
   if (!stream) co_return Reached{nullptr, not_connected(stream.error())};
   if (!origin.tls) co_return Reached{std::move(*stream)};
   CHECK(origin.tls->loaded);

@@ -72,8 +72,10 @@ struct Reached {
 };
 
 // Connects: to a name by all of its addresses, which are asked for again once DNS lets them expire (RFC
-// 8305). With TLS the bytes of `before_tls` go first. Files are loaded.
-net::Task<Reached> reach(net::EventLoop& loop, Origin origin, Bytes before_tls, TimePoint deadline);
+// 8305). With TLS the bytes of `before_tls` go first; without it the caller `writes_at_once`, or the origin
+// is the one that may begin. Files are loaded.
+net::Task<Reached> reach(net::EventLoop& loop, Origin origin, Bytes before_tls, bool writes_at_once,
+                         TimePoint deadline);
 
 // The PROXY v2 header of a client's connection. `authority`: the hostname that it asked for (PROXY protocol,
 // 2.2.2); empty: it named none. kInvalid: the hostname does not fit.

@@ -81,6 +81,7 @@ Result<std::unique_ptr<net::TcpListener>> Machine::listen_tcp(net::EventLoop& lo
 }
 
 std::unique_ptr<net::ConnectAttempt> Machine::connect_tcp(net::EventLoop& loop, const SocketAddr& address,
+                                                          const net::ConnectOptions& /*options*/,
                                                           std::shared_ptr<net::Notify> changed) {
   return begin_connection(*this, loop, address, std::move(changed));
 }

@@ -51,6 +51,7 @@ class Machine final : public net::Platform {
   Result<std::unique_ptr<net::TcpListener>> listen_tcp(net::EventLoop& loop, const SocketAddr& address,
                                                        const net::ListenOptions& options) override;
   std::unique_ptr<net::ConnectAttempt> connect_tcp(net::EventLoop& loop, const SocketAddr& address,
+                                                   const net::ConnectOptions& options,
                                                    std::shared_ptr<net::Notify> changed) override;
   // A machine has no files.
   Result<std::unique_ptr<net::ByteStream>> connect_unix(net::EventLoop& loop,
