@@ -4,13 +4,12 @@
 #include <array>
 #include <utility>
 
-#include "http/client.h"
 #include "http/h1_codec.h"
 #include "tunnel/challenge_request.h"
 
 namespace culvert::agent {
 
-net::Task<Result<ChallengeForwarder::Request>> ChallengeForwarder::read_request(Bytes begun) {
+net::Task<Result<origin::ChallengeRequest>> ChallengeForwarder::read_request(Bytes begun) {
   const TimePoint deadline = loop.now() + patience;
   std::array<uint8_t, 2048> piece;
   while (true) {
@@ -21,7 +20,8 @@ net::Task<Result<ChallengeForwarder::Request>> ChallengeForwarder::read_request(
       http::RequestHead& head = decoder.request();
       if (decoder.body_length() != 0 || !tunnel::is_challenge_request(head.method, head.target))
         co_return fail(ErrorCode::kInvalid, "it asks for something else than a challenge");
-      co_return Request{.method = std::move(head.method), .target = std::move(head.target)};
+      co_return origin::ChallengeRequest{
+          .method = std::move(head.method), .target = std::move(head.target), .host = host};
     }
     if (event != http::H1Decoder::Event::kMore || begun.size() >= kMaxRequest)
       co_return fail(ErrorCode::kInvalid, "it is no HTTP request of {} bytes at most", kMaxRequest);
@@ -32,44 +32,13 @@ net::Task<Result<ChallengeForwarder::Request>> ChallengeForwarder::read_request(
   }
 }
 
-net::Task<Result<std::string>> ChallengeForwarder::ask(Request request) {
-  const TimePoint deadline = loop.now() + patience;
-  auto reached = co_await reach(loop, origin, {}, true, deadline);
-  if (reached.fault) {
-    const bool is_late = reached.fault->kind == origin::OriginFault::Kind::kTimeout;
-    co_return fail(is_late ? ErrorCode::kTimeout : ErrorCode::kUnavailable, "{}", reached.fault->reason);
-  }
-  http::Client client(*reached.stream);
-  http::Request asked{
-      .method = request.method, .target = std::move(request.target), .headers = {}, .body = {}};
-  asked.headers.add("Host", host);
-  asked.headers.add("Connection", "close");
-  auto sent = co_await client.send(std::move(asked), deadline);
-  if (!sent) co_return std::unexpected(sent.error());
-  auto head = co_await client.read_head(deadline);
-  if (!head) co_return std::unexpected(head.error());
-  auto body = co_await client.read_all(kMaxAnswer, deadline);
-  if (!body) co_return std::unexpected(body.error());
-  reached.stream->close();
-  http::Headers headers;
-  for (const char* name : {"Content-Type", "Location"}) {
-    if (const std::string* value = head->headers.find(name)) headers.add(name, *value);
-  }
-  headers.add("Content-Length", std::to_string(body->size()));
-  headers.add("Connection", "close");
-  std::string answer;
-  http::append_response_head(answer, head->status, headers);
-  if (request.method != "HEAD") answer += *body;
-  co_return answer;
-}
-
 net::Task<Result<>> ChallengeForwarder::run(Bytes begun) {
   auto request = co_await read_request(std::move(begun));
   if (!request) co_return std::unexpected(request.error());
-  auto answer = co_await ask(std::move(*request));
+  auto answer = co_await origin::ask_for_challenge(loop, origin, std::move(*request), loop.now() + patience);
   if (!answer) co_return std::unexpected(answer.error());
   const TimePoint last = loop.now() + kLastWait;
-  auto written = co_await endpoint::write_all(loop, stream, as_bytes(*answer), last);
+  auto written = co_await endpoint::write_all(loop, stream, *answer, last);
   if (!written) co_return written;
   stream->finish();
   // A stream that is dropped is reset, and what was written might be lost with it.

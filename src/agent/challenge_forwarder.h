@@ -6,18 +6,15 @@
 #include "base/result.h"
 #include "endpoint/endpoint.h"
 #include "net/event_loop.h"
-#include "origin/origin.h"
+#include "origin/challenge.h"
 
 namespace culvert::agent {
 
 // Gives one challenge of a CA to the origin of a passthrough service, in plain HTTP, and its answer back. The
 // request is read here as well, whatever the edge has looked at: nothing but tunnel::is_challenge_request()
 // and a Host field reaches the origin, and what follows the request nothing at all.
-//
-// Of an answer the status, the type, the Location and kMaxAnswer bytes go back.
 struct ChallengeForwarder {
   static constexpr size_t kMaxRequest = 4096;
-  static constexpr size_t kMaxAnswer = 64 * 1024;
   // For the edge to take the answer, and to end the stream.
   static constexpr Duration kLastWait = std::chrono::seconds(5);
 
@@ -32,12 +29,7 @@ struct ChallengeForwarder {
   net::Task<Result<>> run(Bytes begun);
 
  private:
-  struct Request {
-    std::string method;
-    std::string target;
-  };
-  net::Task<Result<Request>> read_request(Bytes begun);
-  net::Task<Result<std::string>> ask(Request request);
+  net::Task<Result<origin::ChallengeRequest>> read_request(Bytes begun);
 };
 
 }  // namespace culvert::agent

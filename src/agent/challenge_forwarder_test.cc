@@ -92,7 +92,7 @@ TEST_F(ChallengeForwarderTest, AnOriginThatDoesNotAnswerIsTold) {
   auto large = ask(request());
   auto again = accept_at_origin();
   write(*again,
-        fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", ChallengeForwarder::kMaxAnswer + 1));
+        fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", origin::kMaxChallengeAnswer + 1));
   expect_refused(large, tunnel::kStreamOriginUnreachable);
 }
 

@@ -252,6 +252,8 @@ net::Task<std::optional<PublicConnection>> Carrier::try_origin(PublicConnection 
   connection.agent.reset();
   connection.origin = connection.pick->target.text();
   ++connection.attempts;
+  if (connection.kind == tunnel::StreamKind::kChallenge)
+    co_return co_await answer_challenge(std::move(connection));
   auto attempt = co_await origins_.reach(std::move(connection), has_other);
   if (!attempt.origin) co_return std::move(attempt.connection);
   // Changes of routes that came meanwhile cut what is carried, and this is not yet.
@@ -268,6 +270,21 @@ net::Task<std::optional<PublicConnection>> Carrier::try_origin(PublicConnection 
   carried_.add({std::move(attempt.connection), route->id(), route->tenant, attempt.header_size, pump});
   count(context_.shared.counters.streams_carried);
   pump->start();  // may end it, and its entry, at once
+  co_return std::nullopt;
+}
+
+// The same for a challenge of an origin beside the edge.
+net::Task<std::optional<PublicConnection>> Carrier::answer_challenge(PublicConnection connection) {
+  auto answer = co_await origins_.ask(std::move(connection));
+  connection = std::move(answer.connection);
+  const route::Route* route = route_of(connection);
+  if (!answer.response || route == nullptr) co_return std::move(connection);
+  connection.belongs_to(*route);
+  connection.taken = context_.loop.now();
+  connection.bytes_in = connection.received.size();
+  connection.bytes_out = answer.response->size();
+  connection.end_as(CloseReason::kFinished);
+  co_await refuse(std::move(connection), std::move(*answer.response));
   co_return std::nullopt;
 }
 

@@ -46,6 +46,7 @@ class Carrier {
   bool take_tenant(PublicConnection& connection, const route::Route& route);
   net::Task<std::optional<PublicConnection>> try_agent(PublicConnection connection, SessionPtr session);
   net::Task<std::optional<PublicConnection>> try_origin(PublicConnection connection);
+  net::Task<std::optional<PublicConnection>> answer_challenge(PublicConnection connection);
   std::optional<PublicConnection> take_back(PublicConnection connection, const Opening& opening);
   void move_to_worker(PublicConnection connection);
   void carry(PublicConnection connection, const route::Route& route, Opening::Taken opened);

@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "base/check.h"
+#include "http/h1_codec.h"
+#include "origin/challenge.h"
 #include "tunnel/protocol.h"
 
 namespace culvert::edge {
@@ -27,12 +29,16 @@ endpoint::AppCode code_of(origin::OriginFault::Kind kind) {
 
 }  // namespace
 
-net::Task<OriginCarrier::Attempt> OriginCarrier::reach(PublicConnection connection, bool has_other) {
-  const StaticOriginPtr origin = connection.pick->origin;
+const StaticOriginPtr& OriginCarrier::begin(PublicConnection& connection) {
   connection.tried.push_back(connection.pick->generation);
   connection.pending.reset();
-  const TimePoint now = context_.loop.now();
-  if (!connection.opened) connection.opened = now;
+  connection.refused.reset();
+  if (!connection.opened) connection.opened = context_.loop.now();
+  return connection.pick->origin;
+}
+
+net::Task<OriginCarrier::Attempt> OriginCarrier::reach(PublicConnection connection, bool has_other) {
+  const StaticOriginPtr origin = begin(connection);
   Bytes first, before_tls;
   if (origin->service.proxy_protocol) {
     auto encoded = origin::proxy_header(connection.client, connection.public_addr,
@@ -44,14 +50,38 @@ net::Task<OriginCarrier::Attempt> OriginCarrier::reach(PublicConnection connecti
   const size_t header_size = first.size();
   first.insert(first.end(), connection.received.begin(), connection.received.end());
   ++reaching_;
-  auto reached = co_await origin::reach(context_.loop, origin->service.origin, std::move(before_tls),
-                                        !first.empty(), now + (has_other ? kNextOrigin : kOriginTimeout));
+  auto reached =
+      co_await origin::reach(context_.loop, origin->service.origin, std::move(before_tls), !first.empty(),
+                             context_.loop.now() + (has_other ? kNextOrigin : kOriginTimeout));
   --reaching_;
   observed(origin, reached.fault);
-  connection.refused.reset();
   if (reached.fault)
     connection.refused = OriginRefusal{code_of(reached.fault->kind), reached.fault->summary, true};
   co_return Attempt{std::move(connection), std::move(reached.stream), std::move(first), header_size};
+}
+
+net::Task<OriginCarrier::Answer> OriginCarrier::ask(PublicConnection connection) {
+  const StaticOriginPtr origin = begin(connection);
+  if (!origin->service.http_origin) {
+    connection.refused = OriginRefusal{tunnel::kStreamUnknownService, "it takes no challenges here", true};
+    co_return Answer{std::move(connection), std::nullopt};
+  }
+  http::H1Decoder decoder(http::H1Decoder::Role::kRequests);
+  ByteView request(connection.received);
+  CHECK(decoder.next(request) == http::H1Decoder::Event::kHead);  // as HttpListener has written it
+  http::RequestHead& head = decoder.request();
+  ++reaching_;
+  auto response = co_await origin::ask_for_challenge(
+      context_.loop, *origin->service.http_origin,
+      {.method = std::move(head.method), .target = std::move(head.target), .host = connection.host},
+      context_.loop.now() + kOriginTimeout);
+  --reaching_;
+  if (response) co_return Answer{std::move(connection), std::move(*response)};
+  const bool is_late = response.error().code == ErrorCode::kTimeout;
+  connection.refused =
+      OriginRefusal{is_late ? tunnel::kStreamOriginTimeout : tunnel::kStreamOriginUnreachable,
+                    is_late ? "it did not answer in time" : "it did not answer the challenge", true};
+  co_return Answer{std::move(connection), std::nullopt};
 }
 
 void OriginCarrier::observed(const StaticOriginPtr& origin, const std::optional<origin::OriginFault>& fault) {

@@ -28,10 +28,17 @@ class OriginCarrier {
   net::Task<Attempt> reach(PublicConnection connection, bool has_other);
   std::shared_ptr<tunnel::StreamPump> make_pump(Attempt& attempt, tunnel::MovedBytes& moved,
                                                 std::move_only_function<void(tunnel::PumpResult)> on_done);
+  // Of a challenge: the whole response, for its client; nullopt: PublicConnection::refused says why not.
+  struct Answer {
+    PublicConnection connection;
+    std::optional<Bytes> response;
+  };
+  net::Task<Answer> ask(PublicConnection connection);
   // Connections that wait for their origin.
   size_t reaching() const { return reaching_; }
 
  private:
+  const StaticOriginPtr& begin(PublicConnection& connection);
   void observed(const StaticOriginPtr& origin, const std::optional<origin::OriginFault>& fault);
 
   WorkerContext& context_;

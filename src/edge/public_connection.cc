@@ -31,9 +31,7 @@ std::optional<tunnel::StreamKind> kind_of(const route::Route& route) {
 
 bool takes(const route::Route& route, tunnel::StreamKind kind) {
   const auto own = kind_of(route);
-  // The challenges of an origin beside the edge are its own concern.
-  return own == kind || (own == tunnel::StreamKind::kPassthrough && !route.is_static() &&
-                         kind == tunnel::StreamKind::kChallenge);
+  return own == kind || (own == tunnel::StreamKind::kPassthrough && kind == tunnel::StreamKind::kChallenge);
 }
 
 net::Task<> refuse(PublicConnection connection, Bytes message) {

@@ -12,7 +12,10 @@ namespace culvert::edge {
 namespace {
 
 using namespace testing;
+using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 class StaticRoutesTest : public EdgeFixture {
  protected:
@@ -119,6 +122,39 @@ TEST_F(StaticRoutesTest, TerminatedOnesGetPlaintext) {
   EXPECT_EQ(one.got, "GET / HTTP/1.1\r\n\r\n");
 }
 
+// The port for plain HTTP is not always its origin's 80th.
+TEST_F(StaticRoutesTest, ChallengesOfPassthroughNamesGoToTheirOrigin) {
+  const Origin& one = origin("");
+  Origin& http = origin("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nkey");
+  Config made = config();
+  made.options.http_listen = SocketAddr::v4({127, 0, 0, 1}, 0);
+  made.options.routes =
+      routes({"app.test=" + place(one) + ",http=" + place(http), "none.test=" + place(one) + ",http=none",
+              "gone.test=" + place(one) + ",http=127.0.0.1:1", "ended.test=" + place(one) + ",terminate"});
+  start(std::move(made));
+  wait_for_workers();
+  const auto get = [&](std::string_view host, std::string_view target) {
+    net::ByteStream& socket =
+        keep(run_task(loop_, net::tcp_connect(loop_, *edge_->http_addr(), soon())).value());
+    send(socket, as_bytes(fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nCookie: a=b\r\n\r\nGET / HTTP/1.1\r\n",
+                                      target, host)));
+    Received& answer = read(socket);
+    wait([&] { return answer.ended() || answer.text().contains("308"); });
+    return answer.text();
+  };
+  const std::string path = "/.well-known/acme-challenge/token_1";
+  EXPECT_THAT(get("app.test", path), AllOf(StartsWith("HTTP/1.1 200"), EndsWith("\r\n\r\nkey")));
+  EXPECT_EQ(http.got, fmt::format("GET {} HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n", path))
+      << "one request, and nothing else of the client's";
+  EXPECT_EQ(one.clients, 0);
+  EXPECT_THAT(get("none.test", path), StartsWith("HTTP/1.1 502"));
+  EXPECT_THAT(get("gone.test", path), StartsWith("HTTP/1.1 502"));
+  EXPECT_THAT(get("ended.test", path), StartsWith("HTTP/1.1 308")) << "its certificate is the edge's concern";
+  EXPECT_THAT(get("app.test", "/other"), StartsWith("HTTP/1.1 308"));
+  EXPECT_EQ(counters().streams_carried, 0u);
+  wait([&] { return edge_->access_log().ended(CloseReason::kFinished) == 1u; });
+}
+
 TEST_F(StaticRoutesTest, APortsOriginMaySpeakFirst) {
   Origin& one = origin("220 ready");
   const uint16_t port =
@@ -223,7 +259,7 @@ TEST(StaticRoute, TextsThatAreRefused) {
                                      {"app.test=x:1,weight=0", "weight"},
                                      {"app.test=x:1,priority=many", "priority"},
                                      {"app.test=x:1,weight=2,weight=2", "given twice"},
-                                     {"app.test=x:1,http=x:80", "TLS-ALPN-01"},
+                                     {"app.test=x:1,terminate,http=x:80", "http"},
                                      {"app.test=x:1,nonsense", "unknown"}}) {
     const auto parsed = origin::parse_route(text);
     ASSERT_FALSE(parsed) << text;

@@ -110,7 +110,6 @@ class OriginOptions {
     if (option == "insecure") return !std::exchange(is_insecure_, true);
     return false;
   }
-  bool has_http_origin() const { return http_origin_.has_value(); }
   Result<> apply(Service& service) const {
     service.proxy_protocol = proxy_protocol_.value_or(default_proxy_protocol(service.kind()));
     if (server_name_.empty() && is_insecure_) {
@@ -253,14 +252,8 @@ Result<RouteText> parse_route(std::string_view text) {
     route.service.face =
         hubapi::DeclaredService{*match->hostname(), mode.value_or(route::TlsMode::kPassthrough)};
   }
-  if (options.has_http_origin()) {
-    return fail(ErrorCode::kInvalid,
-                "http: the challenges of an origin beside the node are not passed on; leave it out, and let "
-                "the origin prove its name by TLS-ALPN-01 or DNS-01");
-  }
   auto applied = options.apply(route.service);
   if (!applied) return std::unexpected(applied.error());
-  route.service.http_origin.reset();
   route.share = share.share();
   return route;
 }

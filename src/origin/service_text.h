@@ -13,7 +13,7 @@ namespace culvert::origin {
 Result<Service> parse_service(std::string_view text);
 
 // The short form of a static route: that of a service with a hostname, or "tcp/2222=ORIGIN[,OPTION]..." for a
-// port; with the further options "priority=" and "weight=", and without "http=".
+// port; with the further options "priority=" and "weight=".
 struct RouteText {
   Service service;
   route::Share share = {};
