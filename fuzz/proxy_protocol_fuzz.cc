@@ -1,3 +1,5 @@
+#include <set>
+
 #include "base/check.h"
 #include "wire/proxy_protocol.h"
 
@@ -5,6 +7,18 @@ using culvert::ByteView;
 using namespace culvert::wire;
 
 namespace {
+
+// What goes on to the origin is bounded, has each type once, and fits a header.
+void check_forwarded(const ProxyHeader& header) {
+  const ForwardedTlvs forwarded = forwarded_tlvs(header.tlvs);
+  const auto encoded = encode_tlvs(forwarded.tlvs);
+  CHECK(encoded && encoded->size() <= kMostForwardedTlvs);
+  CHECK(decode_tlvs(*encoded) == forwarded.tlvs);
+  std::set<uint8_t> types;
+  for (const ProxyTlv& tlv : forwarded.tlvs) CHECK(types.insert(tlv.type).second);
+  const ForwardedTlvs again = forwarded_tlvs(forwarded.tlvs);
+  CHECK(!again.is_cut && again.tlvs == forwarded.tlvs);
+}
 
 // Of either version: what follows the header has no part in it, and one byte less is not enough.
 void check_both(ByteView input) {
@@ -24,6 +38,7 @@ void check_both(ByteView input) {
   auto shorter = decode_proxy(input.first(consumed - 1));
   CHECK(shorter && !*shorter);
   CHECK(header.local || header.source.is_v4() == header.destination.is_v4() || input.front() != 'P');
+  check_forwarded(header);
 }
 
 }  // namespace

@@ -45,6 +45,38 @@ TEST_F(AgentTest, TheOriginIsToldOfTheClientInFrontOfItsFirstBytes) {
   EXPECT_EQ(read(*origin), std::string(as_text(expected)) + "hello") << "as one segment";
 }
 
+TEST_F(AgentTest, TheOriginIsToldWhatAProxyBeforeTheEdgeSaid) {
+  start_and_link();
+  const wire::ProxyTlv id{0x05, {7}}, of_a_cloud{0xe0, {8}}, authority{wire::kProxyTlvAuthority, {'x'}};
+  tunnel::StreamHeader header{.client = addr("198.51.100.2:1234"),
+                              .public_addr = addr("203.0.113.1:443"),
+                              .authority = "pass.test",
+                              .kind = tunnel::StreamKind::kPassthrough,
+                              .connection_id = 1,
+                              .proxy_tlvs = {authority, id, of_a_cloud}};
+  auto stream = open(links_[0], as_text(encode(header)));
+  auto origin = accept_at_origin();
+  const auto told = wire::decode_proxy(as_bytes(read(*origin)));
+  ASSERT_TRUE(told && *told);
+  EXPECT_EQ((*told)->header.tlvs,
+            (std::vector<wire::ProxyTlv>{
+                {wire::kProxyTlvAuthority, to_bytes(as_bytes("pass.test"))}, id, of_a_cloud}))
+      << "the hostname is the client's own word";
+
+  verdicts_ = {};
+  port_verdicts_ = {{route::PortProtocol::kTcp, "ssh", 2222, true}};
+  agent_->set_services({{hubapi::DeclaredPort{route::PortProtocol::kTcp, "ssh", 2222},
+                         {HostPort{"127.0.0.1", origin_->local_addr().port()}},
+                         true}});
+  header.authority = "ssh";
+  header.kind = tunnel::StreamKind::kTcpPort;
+  auto at_port = open(links_[0], as_text(encode(header)));
+  auto second = accept_at_origin();
+  const auto told_of_port = wire::decode_proxy(as_bytes(read(*second)));
+  ASSERT_TRUE(told_of_port && *told_of_port);
+  EXPECT_EQ((*told_of_port)->header.tlvs, header.proxy_tlvs) << "a port has no hostname of its own";
+}
+
 TEST_F(AgentTest, APortsStreamsReachItsOriginAndAnEdgeTellsThatItIsNotOpen) {
   start_and_link();
   verdicts_ = {};

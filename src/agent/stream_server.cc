@@ -78,8 +78,8 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, std::shared_ptr<tunn
   if (service->proxy_protocol) {
     // A service at a port has a name, which no client asked for.
     const bool has_host = header.kind != tunnel::StreamKind::kTcpPort;
-    auto encoded =
-        origin::proxy_header(header.client, header.public_addr, has_host ? header.authority : std::string());
+    auto encoded = origin::proxy_header(header.client, header.public_addr,
+                                        has_host ? header.authority : std::string(), header.proxy_tlvs);
     if (!encoded) {
       refuse(*stream, tunnel::kStreamBadHeader, counters_.refused_header);
       co_return ended();

@@ -219,8 +219,8 @@ net::Task<std::optional<PublicConnection>> Carrier::try_agent(PublicConnection c
   const route::Route* picked_by = route_of(connection);
   CHECK(picked_by != nullptr);
   const std::string& authority = connection.port ? picked_by->service : connection.host;
-  const tunnel::StreamHeader header{connection.client, connection.public_addr, authority, connection.kind,
-                                    connection.id};
+  const tunnel::StreamHeader header{connection.client, connection.public_addr, authority,
+                                    connection.kind,   connection.id,          connection.proxy_tlvs};
   Opening opening(*connection.socket, std::move(stream), tunnel::encode(header), connection.received,
                   connection.kind, !has_other_agent(connection), scratch_);
   TimePoint deadline = context_.loop.now() + open_timeout(*session, connection.tried.size());

@@ -62,6 +62,9 @@ void report(const Counters& counters, const tunnel::PumpCounters& moved, Metrics
                        {"agent", counters.refused_by_agent},
                        {"tls_handshake", counters.failed_tls_handshake},
                    });
+  metrics.counter("culvert_edge_cut_proxy_headers_total",
+                  "PROXY headers of trusted proxies with more TLVs than go on to the origin.",
+                  counters.proxy_tlvs_cut);
 
   metrics.gauge("culvert_edge_udp_flows", "Flows of UDP ports: client addresses that send to one.",
                 static_cast<double>(counters.udp_flows_active.load(std::memory_order_relaxed)));

@@ -42,6 +42,7 @@ struct Counters {
   Count refused_not_tls{0};        // includes hellos past the cap
   Count refused_plain_http{0};
   Count refused_proxy_header{0};  // none came from a trusted proxy
+  Count proxy_tlvs_cut{0};        // headers of trusted proxies whose TLVs do not all go on to the origin
   Count refused_certificate{0};   // none could be made for the hostname
   Count refused_unknown_hostname{0};
   Count refused_no_agent{0};   // no open tunnel, or none whose agent answers

@@ -401,6 +401,59 @@ TEST_F(EdgeTest, ATrustedProxyTellsTheClientsAddress) {
   }
 }
 
+TEST_F(EdgeTest, WhatATrustedProxySaysBesidesGoesOnToTheAgent) {
+  FakeAgent agent(loop_, 1);
+  Config behind = config();
+  behind.options.trusted_proxies = {*IpPrefix::parse("127.0.0.1")};
+  behind.options.workers = 2;
+  start(std::move(behind));
+  set_usual_routes(agent);
+  connect(agent);
+  const std::vector<wire::ProxyTlv> said = {{0x05, {7}}, {0x20, Bytes(300)}, {0xea, {1, 'v'}}};
+  wire::ProxyHeader header{.local = false,
+                           .source = *SocketAddr::parse("203.0.113.7:51234"),
+                           .destination = *SocketAddr::parse("198.51.100.1:443"),
+                           .tlvs = said};
+  // Both workers accept some; those of one move to the other, which has the tunnel.
+  for (size_t i = 0; i < 8; ++i) {
+    send(keep(tcp()), proxied(as_text(*wire::encode_proxy_v2(header)), client_hello("pass.test")));
+    wait([&] { return agent.headers.size() == i + 1; });
+    EXPECT_EQ(agent.headers.back().client, header.source);
+    EXPECT_EQ(agent.headers.back().proxy_tlvs, said);
+  }
+  EXPECT_EQ(counters().proxy_tlvs_cut, 0u);
+
+  ::testing::internal::CaptureStderr();
+  header.tlvs.push_back({0xee, Bytes(300)});
+  send(keep(tcp()), proxied(as_text(*wire::encode_proxy_v2(header)), client_hello("pass.test")));
+  wait([&] { return agent.headers.size() == 9; });
+  EXPECT_EQ(agent.headers.back().proxy_tlvs, said);
+  EXPECT_EQ(counters().proxy_tlvs_cut, 1u);
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("event=proxy_tlvs_cut proxy=127.0.0.1:"), std::string::npos) << log;
+
+  send(keep(tcp()), proxied("PROXY TCP4 203.0.113.7 198.51.100.1 51234 443\r\n", client_hello("pass.test")));
+  wait([&] { return agent.headers.size() == 10; });
+  EXPECT_TRUE(agent.headers.back().proxy_tlvs.empty()) << "version 1 has none";
+}
+
+TEST_F(EdgeTest, AWrongChecksumOfATrustedProxyIsRefused) {
+  Config behind = config();
+  behind.options.trusted_proxies = {*IpPrefix::parse("127.0.0.1")};
+  start(std::move(behind));
+  Bytes header = *wire::encode_proxy_v2({.local = false,
+                                         .source = *SocketAddr::parse("203.0.113.7:51234"),
+                                         .destination = *SocketAddr::parse("198.51.100.1:443"),
+                                         .tlvs = {{wire::kProxyTlvNoop, Bytes(4, 1)}}});
+  header[header.size() - 7] = wire::kProxyTlvCrc32c;
+  net::ByteStream& socket = keep(tcp());
+  send(socket, proxied(as_text(header), client_hello("hub.test")));
+  Received& answer = read(socket);
+  wait([&] { return answer.ended(); });
+  EXPECT_EQ(counters().refused_proxy_header, 1u);
+  EXPECT_EQ(counters().connections_to_hub, 0u);
+}
+
 TEST_F(EdgeTest, ATrustedProxyWithoutAHeaderIsCutAndSaid) {
   Config behind = config();
   behind.options.trusted_proxies = {*IpPrefix::parse("127.0.0.1")};

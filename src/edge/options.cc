@@ -163,7 +163,9 @@ void describe(SettingsBuilder& settings, Options& options) {
        .details =
            "Connections from there have to begin with a PROXY protocol header, version 1 or 2, and count as "
            "connections of the client that it names; without one they are closed: `proxy_header_missing` in "
-           "the log. From anywhere else such a header is refused.",
+           "the log. From anywhere else such a header is refused. What it says of the client besides (unique "
+           "id, TLS, the load balancer's own TLVs; 512 bytes) is in the PROXY header that the origin gets, "
+           "but for the hostname, which is the one in the client's hello. Not of UDP ports.",
        .value_name = "CIDR,...",
        .default_text = "none",
        .default_is_words = true,

@@ -41,8 +41,9 @@ net::Task<OriginCarrier::Attempt> OriginCarrier::reach(PublicConnection connecti
   const StaticOriginPtr origin = begin(connection);
   Bytes first, before_tls;
   if (origin->service.proxy_protocol) {
-    auto encoded = origin::proxy_header(connection.client, connection.public_addr,
-                                        connection.port ? std::string() : connection.host);
+    auto encoded =
+        origin::proxy_header(connection.client, connection.public_addr,
+                             connection.port ? std::string() : connection.host, connection.proxy_tlvs);
     CHECK(encoded);  // a hostname fits
     first = std::move(*encoded);
   }

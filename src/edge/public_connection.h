@@ -18,6 +18,7 @@
 #include "route/snapshot.h"
 #include "tls/detached_stream.h"
 #include "tunnel/stream_header.h"
+#include "wire/proxy_tlvs.h"
 
 namespace culvert::edge {
 
@@ -37,6 +38,7 @@ struct PublicConnection : ConnectionRecord {
   std::optional<ConnectionSlot> slot = {};             // counts towards the caps
   std::optional<Admission::Pending> pending = {};      // until an agent is asked
   Bytes received = {};                                 // read from the socket, and for the agent
+  std::vector<wire::ProxyTlv> proxy_tlvs = {};         // of a trusted proxy, for its origin
 
   uint64_t route_update = 0;                      // the RouteUpdate whose routes it was picked by
   std::optional<TunnelRegistry::Pick> pick = {};  // the tunnel that is to get it, or has it

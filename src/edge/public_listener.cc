@@ -103,6 +103,9 @@ net::Task<> PublicListener::identify(PublicConnection connection, Serve serve) {
     connection.client = told->header.source;
     connection.public_addr = told->header.destination;
   }
+  auto forwarded = wire::forwarded_tlvs(std::move(told->header.tlvs));
+  if (forwarded.is_cut) context_.refusals.proxy_tlvs_cut(connection.socket->remote_addr());
+  connection.proxy_tlvs = std::move(forwarded.tlvs);
   const auto refusal = admission_.identify(*connection.slot, *connection.pending, connection.client);
   if (refusal) {
     connection.end_as(*refusal);

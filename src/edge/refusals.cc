@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "wire/proxy_tlvs.h"
 
 namespace culvert::edge {
 
@@ -102,6 +103,14 @@ void Refusals::no_proxy_header(const SocketAddr& proxy, const Error& error) {
   log_warn("proxy_header_missing", "proxy={} suppressed={} reason={} hint={}", proxy.to_string(),
            no_proxy_header_lines_.take_refused(), culvert::quoted(error.message),
            culvert::quoted("turn the PROXY protocol on there, or take it out of --trusted-proxies"));
+}
+
+void Refusals::proxy_tlvs_cut(const SocketAddr& proxy) {
+  count(counters_.proxy_tlvs_cut);
+  if (!proxy_tlvs_cut_lines_.allow(loop_.now())) return;
+  log_warn("proxy_tlvs_cut", "proxy={} suppressed={} limit_bytes={} hint={}", proxy.to_string(),
+           proxy_tlvs_cut_lines_.take_refused(), wire::kMostForwardedTlvs,
+           culvert::quoted("origins do not get the last TLVs of its PROXY headers: let it send fewer"));
 }
 
 void Refusals::no_certificate(std::string_view host, const Error& error) {

@@ -32,6 +32,7 @@ class Refusals {
   void suspended(std::string_view host, const SocketAddr& client);
   void plain_http(const SocketAddr& client);
   void no_proxy_header(const SocketAddr& proxy, const Error& error);
+  void proxy_tlvs_cut(const SocketAddr& proxy);
   void no_certificate(std::string_view host, const Error& error);
   void stalled_client(std::string_view host, const SocketAddr& client);
 
@@ -56,6 +57,7 @@ class Refusals {
   RateLimit suspended_lines_{5, std::chrono::seconds(2)};
   RateLimit plain_http_lines_{1, std::chrono::seconds(10)};
   RateLimit no_proxy_header_lines_{1, std::chrono::seconds(10)};
+  RateLimit proxy_tlvs_cut_lines_{1, std::chrono::seconds(10)};
   RateLimit no_certificate_lines_{1, std::chrono::seconds(10)};
   RateLimit stalled_client_lines_{1, std::chrono::seconds(10)};
 };

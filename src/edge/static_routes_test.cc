@@ -110,6 +110,31 @@ TEST_F(StaticRoutesTest, PassthroughGetsTheHelloAfterAProxyHeader) {
   EXPECT_EQ(to_bytes(ByteView(got).subspan((*header)->consumed)), client_hello("app.test"));
 }
 
+TEST_F(StaticRoutesTest, TheOriginIsToldWhatATrustedProxySays) {
+  Origin& one = origin("one");
+  Config made = config();
+  made.options.trusted_proxies = {*IpPrefix::parse("127.0.0.1")};
+  made.options.routes = routes({"app.test=" + place(one)});
+  start(std::move(made));
+  wait_for_workers();
+  const wire::ProxyTlv id{0x05, {7}}, of_a_cloud{0xe0, {8}}, own{wire::kProxyTlvAuthority, {'x'}};
+  Bytes all = *wire::encode_proxy_v2({.local = false,
+                                      .source = *SocketAddr::parse("203.0.113.7:51234"),
+                                      .destination = *SocketAddr::parse("198.51.100.1:443"),
+                                      .tlvs = {own, id, {wire::kProxyTlvNoop, Bytes(9)}, of_a_cloud, id}});
+  const Bytes hello = client_hello("app.test");
+  all.insert(all.end(), hello.begin(), hello.end());
+  send(keep(tcp()), all);
+  wait([&] { return one.got.size() > hello.size(); });
+  const Bytes got = to_bytes(as_bytes(one.got));
+  const auto header = wire::decode_proxy(got);
+  ASSERT_TRUE(header && *header);
+  EXPECT_EQ((*header)->header.source.to_string(), "203.0.113.7:51234");
+  EXPECT_EQ((*header)->header.tlvs,
+            (std::vector<wire::ProxyTlv>{
+                {wire::kProxyTlvAuthority, to_bytes(as_bytes("app.test"))}, id, of_a_cloud}));
+}
+
 TEST_F(StaticRoutesTest, TerminatedOnesGetPlaintext) {
   Origin& one = origin("");
   start_with_routes({"app.test=" + place(one) + ",terminate"});

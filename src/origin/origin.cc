@@ -200,9 +200,14 @@ net::Task<Reached> reach(net::EventLoop& loop, Origin origin, Bytes before_tls, 
 }
 
 Result<Bytes> proxy_header(const SocketAddr& client, const SocketAddr& public_addr,
-                           const std::string& authority) {
+                           const std::string& authority, const std::vector<wire::ProxyTlv>& said) {
   wire::ProxyHeader proxy{.source = client, .destination = public_addr, .tlvs = {}};
   if (!authority.empty()) proxy.tlvs.push_back({wire::kProxyTlvAuthority, to_bytes(as_bytes(authority))});
+  for (const wire::ProxyTlv& tlv : said) {
+    // The name in the client's own hello chose the route; a proxy may have taken another one from elsewhere.
+    const bool is_known = tlv.type == wire::kProxyTlvAuthority && !authority.empty();
+    if (!is_known) proxy.tlvs.push_back(tlv);
+  }
   return wire::encode_proxy_v2(proxy);
 }
 

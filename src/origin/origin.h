@@ -4,12 +4,14 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/host_port.h"
 #include "net/byte_stream.h"
 #include "tls/tls.h"
+#include "wire/proxy_tlvs.h"
 
 namespace culvert::origin {
 
@@ -78,8 +80,9 @@ net::Task<Reached> reach(net::EventLoop& loop, Origin origin, Bytes before_tls, 
                          TimePoint deadline);
 
 // The PROXY v2 header of a client's connection. `authority`: the hostname that it asked for (PROXY protocol,
-// 2.2.2); empty: it named none. kInvalid: the hostname does not fit.
+// 2.2.2); empty: it named none. `said`: by a proxy in front of the edge, as wire::forwarded_tlvs() leaves it;
+// its authority is written only where there is no other. kInvalid: the hostname does not fit.
 Result<Bytes> proxy_header(const SocketAddr& client, const SocketAddr& public_addr,
-                           const std::string& authority);
+                           const std::string& authority, const std::vector<wire::ProxyTlv>& said);
 
 }  // namespace culvert::origin

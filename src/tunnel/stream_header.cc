@@ -1,6 +1,7 @@
 #include "tunnel/stream_header.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/hostname.h"
@@ -20,6 +21,16 @@ Result<ByteView> only(const wire::ProxyHeader& proxy, uint8_t type, const char* 
   if (count != 1)
     return fail(ErrorCode::kInvalid, "stream header: {} TLVs with the {}; there must be one", count, name);
   return ByteView(proxy.find(type)->value);
+}
+
+// Of the proxy that named the client; most often there is none.
+Result<std::vector<wire::ProxyTlv>> proxy_tlvs(const wire::ProxyHeader& proxy) {
+  if (proxy.find(kTlvProxy) == nullptr) return std::vector<wire::ProxyTlv>();
+  auto encoded = only(proxy, kTlvProxy, "proxy's TLVs");
+  if (!encoded) return std::unexpected(encoded.error());
+  auto decoded = wire::decode_tlvs(*encoded);
+  if (!decoded) return std::unexpected(decoded.error());
+  return wire::forwarded_tlvs(std::move(*decoded)).tlvs;
 }
 
 std::optional<StreamKind> parse_kind(uint8_t number) {
@@ -72,8 +83,13 @@ Bytes encode(const StreamHeader& header) {
   proxy.destination = header.public_addr;
   proxy.tlvs.push_back({wire::kProxyTlvAuthority, to_bytes(as_bytes(header.authority))});
   proxy.tlvs.push_back({kTlvCulvert, own.take()});
+  if (!header.proxy_tlvs.empty()) {
+    auto said = wire::encode_tlvs(header.proxy_tlvs);
+    CHECK(said.has_value());
+    proxy.tlvs.push_back({kTlvProxy, std::move(*said)});
+  }
   auto bytes = wire::encode_proxy_v2(proxy);
-  CHECK(bytes.has_value());  // a hostname of at most 253 bytes always fits, a service's name is shorter
+  CHECK(bytes.has_value());  // a hostname has at most 253 bytes, a service's name less, a proxy's TLVs 512
   return std::move(*bytes);
 }
 
@@ -106,12 +122,15 @@ Result<std::optional<DecodedHeader>> decode_stream_header(ByteView bytes) {
   if (!authority) return std::unexpected(authority.error());
   auto checked = check_authority(*kind, as_text(*authority));
   if (!checked) return std::unexpected(checked.error());
+  auto from_proxy = proxy_tlvs(proxy);
+  if (!from_proxy) return std::unexpected(from_proxy.error());
 
   return DecodedHeader{.header = {.client = proxy.source,
                                   .public_addr = proxy.destination,
                                   .authority = std::string(as_text(*authority)),
                                   .kind = *kind,
-                                  .connection_id = *connection_id},
+                                  .connection_id = *connection_id,
+                                  .proxy_tlvs = std::move(*from_proxy)},
                        .consumed = (*decoded)->consumed};
 }
 

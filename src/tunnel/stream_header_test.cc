@@ -39,8 +39,24 @@ TEST(StreamHeader, BytesAreThoseOfTheProtocol) {
             "e0000a01020102030405060708");        // Culvert: version 1, terminate, connection id
 }
 
+TEST(StreamHeader, WhatAProxySaidIsInsideOfOneTlv) {
+  StreamHeader header = sample();
+  // A unique id, and two types that the header has itself.
+  header.proxy_tlvs = {{0x05, {7}}, {0xe0, {8}}, {wire::kProxyTlvAuthority, {'a'}}};
+  EXPECT_EQ(to_hex(encode(header)),
+            "0d0a0d0a000d0a515549540a"
+            "21110039"
+            "c0000201cb007105dc0401bb"
+            "02000e6170702e6578616d706c652e6575"
+            "e0000a01020102030405060708"
+            "e1000c"
+            "05000107"
+            "e0000108"
+            "02000161");
+}
+
 TEST(StreamHeader, SurvivesTheWire) {
-  std::vector<StreamHeader> headers(6, sample());
+  std::vector<StreamHeader> headers(7, sample());
   headers[1].client = addr("[2001:db8::1]:1");
   headers[1].public_addr = addr("[2001:db8::2]:443");
   headers[1].kind = StreamKind::kPassthrough;
@@ -50,10 +66,13 @@ TEST(StreamHeader, SurvivesTheWire) {
   headers[4].kind = StreamKind::kTcpPort;
   headers[4].authority = "Git over SSH";
   headers[5].kind = StreamKind::kChallenge;
+  headers[6].authority = headers[3].authority;
+  headers[6].client = headers[1].client;
+  headers[6].proxy_tlvs = {{0x05, Bytes(128, 7)}, {0xe0, Bytes(200)}, {0xe1, {}}};
   for (const StreamHeader& header : headers) {
     Bytes bytes = encode(header);
     const size_t size = bytes.size();
-    EXPECT_LT(size, 400u);
+    EXPECT_LT(size, header.proxy_tlvs.empty() ? 400u : 400u + wire::kMostForwardedTlvs);
     bytes.insert(bytes.end(), {0x16, 0x03, 0x01});
     auto decoded = decode_stream_header(bytes);
     ASSERT_TRUE(decoded) << decoded.error().message;
@@ -143,9 +162,31 @@ TEST(StreamHeader, NothingMayBeSaidTwice) {
   expect_invalid(proxy, "2 TLVs with the Culvert version");
 }
 
+TEST(StreamHeader, WhatAProxySaidMustBeTlvs) {
+  wire::ProxyHeader proxy = proxy_of(sample());
+  proxy.tlvs.push_back({kTlvProxy, {0x05, 0x00, 0x02, 0x07}});
+  expect_invalid(proxy, "a TLV is longer");
+  proxy.tlvs.back().value = {0x05, 0x00, 0x01, 0x07};
+  proxy.tlvs.push_back(proxy.tlvs.back());
+  expect_invalid(proxy, "2 TLVs with the proxy's TLVs");
+}
+
+TEST(StreamHeader, NothingOfAProxyIsTakenThatMustNotBeForwarded) {
+  wire::ProxyHeader proxy = proxy_of(sample());
+  proxy.tlvs.push_back(
+      {kTlvProxy, *wire::encode_tlvs(std::vector<wire::ProxyTlv>{{wire::kProxyTlvCrc32c, Bytes(4)},
+                                                                 {wire::kProxyTlvNoop, {}},
+                                                                 {0x05, {7}},
+                                                                 {0x05, {8}},
+                                                                 {0x20, Bytes(wire::kMostForwardedTlvs)}})});
+  auto decoded = decode_stream_header(wire::encode_proxy_v2(proxy).value());
+  ASSERT_TRUE(decoded && *decoded);
+  EXPECT_EQ((*decoded)->header.proxy_tlvs, (std::vector<wire::ProxyTlv>{{0x05, {7}}}));
+}
+
 TEST(StreamHeader, UnknownTlvsAreRoomToGrow) {
   wire::ProxyHeader proxy = proxy_of(sample());
-  proxy.tlvs.push_back({0xe1, {1, 2, 3}});
+  proxy.tlvs.push_back({0xe2, {1, 2, 3}});
   proxy.tlvs.push_back({wire::kProxyTlvAlpn, {'h', '2'}});
   auto decoded = decode_stream_header(wire::encode_proxy_v2(proxy).value());
   ASSERT_TRUE(decoded && *decoded);

@@ -185,13 +185,10 @@ Result<Bytes> encode_proxy_v2(const ProxyHeader& header, ProxyTransport transpor
   write_ip(out, header.destination, as_v6);
   out.u16(header.source.port());
   out.u16(header.destination.port());
-  for (const ProxyTlv& tlv : header.tlvs) {
-    if (tlv.type == kProxyTlvCrc32c) return invalid("a checksum is computed, not given as a TLV");
-    if (tlv.value.size() > UINT16_MAX) return invalid("a TLV of more than 65535 bytes");
-    out.u8(tlv.type);
-    out.u16(static_cast<uint16_t>(tlv.value.size()));
-    out.bytes(tlv.value);
-  }
+  if (header.find(kProxyTlvCrc32c) != nullptr) return invalid("a checksum is computed, not given as a TLV");
+  auto tlvs = encode_tlvs(header.tlvs);
+  if (!tlvs) return std::unexpected(tlvs.error());
+  out.bytes(*tlvs);
   if (out.size() - kFixedPart > UINT16_MAX) return invalid("more than 65535 bytes");
   out.patch_u16(kFixedPart - 2, static_cast<uint16_t>(out.size() - kFixedPart));
   return out.take();

@@ -6,20 +6,11 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/socket_addr.h"
+#include "wire/proxy_tlvs.h"
 
 // The PROXY protocol, as HAProxy's proxy-protocol.txt defines it. Version 2 is read and written; version 1,
 // its text form, is read only.
 namespace culvert::wire {
-
-struct ProxyTlv {
-  uint8_t type;
-  Bytes value;
-  bool operator==(const ProxyTlv&) const = default;
-};
-
-constexpr uint8_t kProxyTlvAlpn = 0x01;
-constexpr uint8_t kProxyTlvAuthority = 0x02;
-constexpr uint8_t kProxyTlvCrc32c = 0x03;
 
 struct ProxyHeader {
   bool local = false;  // LOCAL command: no client behind it, addresses mean nothing
@@ -38,7 +29,7 @@ enum class ProxyTransport : uint8_t { kStream = 1, kDatagram = 2 };
 Result<Bytes> encode_proxy_v2(const ProxyHeader& header, ProxyTransport transport = ProxyTransport::kStream);
 
 constexpr size_t kMaxProxyHeader =
-    4096;  // ours are below 400 bytes; a peer that needs more is not one of ours
+    4096;  // ours are below 1024 bytes; a peer that needs more is not one of ours
 
 struct DecodedProxy {
   ProxyHeader header;
