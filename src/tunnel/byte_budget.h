@@ -18,14 +18,22 @@ class ByteBudget {
   explicit ByteBudget(uint64_t per_second = 0) : per_second_(per_second) {}
   ByteBudget(const ByteBudget&) = delete;
 
-  // For what comes.
-  void set_rate(uint64_t per_second) { per_second_.store(per_second, std::memory_order_relaxed); }
+  // For what comes: what is still to be paid at the old rate is forgotten, because at a low one that may be
+  // minutes.
+  void set_rate(uint64_t per_second) {
+    if (per_second_.exchange(per_second) == per_second) return;
+    ++changes_;
+    paid_until_.store(0);
+  }
+  // How often the rate changed: whoever waits need not wait any longer.
+  uint32_t changes() const { return changes_.load(); }
 
   bool is_limited() const { return per_second_.load(std::memory_order_relaxed) != 0; }
 
   // How long whoever moved these bytes has to wait; zero: not at all.
   Duration charge(uint64_t bytes, TimePoint now) {
-    const uint64_t rate = per_second_.load(std::memory_order_relaxed);
+    const uint32_t changes_before = changes();
+    const uint64_t rate = per_second_.load();
     if (rate == 0) return Duration::zero();
     const int64_t start = (now - kBurst).time_since_epoch().count();
     const auto cost = static_cast<int64_t>(static_cast<double>(bytes) * kSecond / static_cast<double>(rate));
@@ -34,6 +42,10 @@ class ByteBudget {
     do {
       next = std::max(paid, start) + cost;
     } while (!paid_until_.compare_exchange_weak(paid, next, std::memory_order_relaxed));
+    if (changes() != changes_before) {
+      paid_until_.store(0);  // it may be that of the old rate
+      return Duration::zero();
+    }
     return std::max(Duration(next) - now.time_since_epoch(), Duration::zero());
   }
 
@@ -48,6 +60,7 @@ class ByteBudget {
   static constexpr double kSecond = static_cast<double>(Duration(std::chrono::seconds(1)).count());
 
   std::atomic<uint64_t> per_second_;
+  std::atomic<uint32_t> changes_{0};
   std::atomic<int64_t> paid_until_{0};  // in Duration's units since the clock's epoch
 };
 

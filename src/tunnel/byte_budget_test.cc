@@ -50,6 +50,14 @@ TEST(ByteBudget, AChangedRateIsThatOfWhatComes) {
   budget.set_rate(0);
   EXPECT_EQ(budget.debt(kStart), 0ns);
   EXPECT_EQ(budget.charge(10'000, kStart), 0ns);
+  budget.set_rate(10);
+  EXPECT_EQ(budget.charge(100, kStart), 10s - ByteBudget::kBurst);
+  EXPECT_EQ(budget.changes(), 2u);
+  budget.set_rate(10);
+  EXPECT_EQ(budget.changes(), 2u) << "nothing changed";
+  EXPECT_GT(budget.debt(kStart), 9s);
+  budget.set_rate(100);
+  EXPECT_EQ(budget.debt(kStart), 0ns) << "nobody waits for what was slow";
 }
 
 TEST(ByteBudget, ThreadsShareIt) {

@@ -68,7 +68,7 @@ std::shared_ptr<Pump> Pump::create(Config config) {
 Pump::Pump(Config config)
     : config_(std::move(config)),
       timer_(config_.socket->loop()),
-      resume_timer_(config_.socket->loop()),
+      pacer_(config_.socket->loop(), config_.budgets),
       initial_sent_(config_.initial_sent) {
   count_to_stream(initial_sent_);
   CHECK(config_.stream != nullptr);
@@ -84,11 +84,12 @@ void Pump::start() {
   if (!config_.stream->is_open()) return end(PumpEnd::kConnectionLost, 0);
   config_.stream->set_observer(this);
   arm_tick();
-  // Otherwise short connections would each move a part before they count.
-  Duration wait{};
-  for (const ByteBudget* budget : config_.budgets)
-    wait = std::max(wait, budget->debt(config_.socket->loop().now()));
-  pause(wait);
+  pacer_.start([weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->move_to_stream();
+    self->move_to_socket();
+  });
   move_to_stream();
   move_to_socket();
 }
@@ -108,8 +109,7 @@ void Pump::on_writable() {
 void Pump::on_closed() {
   auto keep = self_;
   // What had arrived may be the whole of it.
-  paused_until_ = TimePoint::min();
-  config_.budgets.clear();
+  pacer_.stop();
   move_to_socket();
   end(PumpEnd::kConnectionLost, 0);
 }
@@ -131,7 +131,7 @@ void Pump::move_to_stream() {
   if (!initial_is_sent()) return;  // on_writable comes
 
   for (int reads = 0; reads < kReadsPerTurn; ++reads) {
-    if (is_paused()) return;
+    if (pacer_.is_paused()) return;
     size_t room = std::min(config_.scratch.size(), stream.writable());
     if (room == 0) return;  // on_writable comes
     net::IoResult got = config_.socket->try_read(config_.scratch.first(room));
@@ -142,7 +142,7 @@ void Pump::move_to_stream() {
         size_t taken = stream.write(data);
         CHECK(taken == data.size());
         count_to_stream(taken);
-        charge(taken);
+        pacer_.charge(taken);
         if (config_.tap_to_stream) config_.tap_to_stream(data);
         break;
       }
@@ -220,26 +220,6 @@ void Pump::something_moved() {
   initial_sent_ = 0;
 }
 
-bool Pump::is_paused() const { return config_.socket->loop().now() < paused_until_; }
-
-void Pump::charge(size_t bytes) {
-  const TimePoint now = config_.socket->loop().now();
-  Duration wait{};
-  for (ByteBudget* budget : config_.budgets) wait = std::max(wait, budget->charge(bytes, now));
-  pause(wait);
-}
-
-void Pump::pause(Duration wait) {
-  if (wait == Duration::zero()) return;
-  paused_until_ = config_.socket->loop().now() + wait;
-  resume_timer_.after(wait, [weak = weak_from_this()] {
-    const auto self = weak.lock();
-    if (!self) return;
-    self->move_to_stream();
-    self->move_to_socket();
-  });
-}
-
 void Pump::count_to_stream(size_t bytes) {
   counters_.to_stream += bytes;
   if (config_.moved != nullptr) config_.moved->add_to_stream(bytes);
@@ -263,7 +243,7 @@ void Pump::move_to_socket() {
     return;
   }
   while (to_socket_ == ToSocket::kFlowing) {
-    if (is_paused()) return;
+    if (pacer_.is_paused()) return;
     // A client must not take a part for the whole, so nothing of a reset stream is worth delivering.
     if (stream.was_reset()) return end(PumpEnd::kStreamReset, stream.reset_code());
     std::array<ByteView, kPartsPerWrite> parts;
@@ -279,7 +259,7 @@ void Pump::move_to_socket() {
         count_to_socket(put.bytes);
         if (config_.tap_to_socket) tap_to_socket(ready, put.bytes);
         stream.consume(put.bytes);
-        charge(put.bytes);
+        pacer_.charge(put.bytes);
         something_came();
         if (done_) return;
         break;
@@ -395,7 +375,7 @@ void Pump::end(PumpEnd why, quic::AppCode code) {
   done_ = true;
   auto keep = std::move(self_);
   timer_.cancel();
-  resume_timer_.cancel();
+  pacer_.stop();
   config_.socket->cancel();  // callbacks that wait there hold this
   config_.stream->set_observer(nullptr);
   net::EventLoop& loop = config_.socket->loop();

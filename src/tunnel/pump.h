@@ -13,6 +13,7 @@
 #include "tunnel/any_pump.h"
 #include "tunnel/byte_budget.h"
 #include "tunnel/moved_bytes.h"
+#include "tunnel/pacer.h"
 #include "tunnel/pump_limits.h"
 
 namespace culvert::tunnel {
@@ -127,9 +128,6 @@ class Pump final : public AnyPump, public quic::StreamObserver, public std::enab
   bool initial_is_sent() const { return initial_sent_ == config_.initial.size(); }
   bool keep_for_another(ByteView data);
   void something_moved();
-  bool is_paused() const;
-  void charge(size_t bytes);
-  void pause(Duration wait);
   void count_to_stream(size_t bytes);
   void count_to_socket(size_t bytes);
   bool is_unanswered(PumpEnd why) const;
@@ -156,8 +154,7 @@ class Pump final : public AnyPump, public quic::StreamObserver, public std::enab
   std::shared_ptr<Pump> self_;  // from start() to the end
   PumpCounters counters_;
   net::Timer timer_;
-  net::Timer resume_timer_;
-  TimePoint paused_until_ = TimePoint::min();  // by the budgets
+  Pacer pacer_;
   size_t initial_sent_ = 0;
   uint64_t last_activity_ = 0;
   Duration idle_for_{};  // whole ticks without activity

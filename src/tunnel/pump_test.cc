@@ -186,6 +186,22 @@ TEST_F(PumpTest, OneThatBeginsWaitsForWhatOthersHaveMoved) {
   client_.pump->cut(kStreamClientGone);
 }
 
+TEST_F(PumpTest, APausedPumpGoesOnSoonAfterItsBudgetChanged) {
+  ByteBudget budget(1);
+  Pump::Config limited = config(kStreamClientGone);
+  limited.budgets = {&budget};
+  start_client(std::move(limited));
+  StreamPtr stream = accept_stream();
+  send(*client_.outside, "paused for a minute");
+  wait([&] { return budget.debt(loop_.now()) > 15s; });
+  send(*client_.outside, " and not longer");
+  const TimePoint began = loop_.now();
+  budget.set_rate(1'000'000);
+  wait([&] { return as_text(stream->readable()).ends_with("longer"); });
+  EXPECT_LT(loop_.now() - began, 5s);
+  client_.pump->cut(kStreamClientGone);
+}
+
 TEST_F(PumpTest, APausedPumpCanBeCutAndSeesTheEndOfItsTunnel) {
   for (const bool cut : {true, false}) {
     ByteBudget tiny(1);

@@ -23,7 +23,7 @@ StreamPump::StreamPump(Config config)
       can_splice_(config_.pipes != nullptr && net::can_splice(*config_.client) &&
                   net::can_splice(*config_.origin)),
       timer_(config_.client->loop()),
-      resume_timer_(config_.client->loop()) {
+      pacer_(config_.client->loop(), config_.budgets) {
   CHECK(!config_.scratch.empty());
   to_origin_.left = std::move(config_.initial);
 }
@@ -33,10 +33,12 @@ StreamPump::~StreamPump() = default;
 void StreamPump::start() {
   self_ = shared_from_this();
   arm_tick();
-  // Otherwise short connections would each move a part before they count.
-  Duration wait{};
-  for (const ByteBudget* budget : config_.budgets) wait = std::max(wait, budget->debt(loop().now()));
-  pause(wait);
+  pacer_.start([weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->move(self->to_origin_);
+    self->move(self->to_client_);
+  });
   move(to_origin_);
   move(to_client_);
 }
@@ -49,7 +51,7 @@ bool StreamPump::holds_bytes() const {
 
 void StreamPump::move(Way& way) {
   for (int steps = 0; steps < kStepsPerTurn; ++steps) {
-    if (done_ || is_paused()) return;
+    if (done_ || pacer_.is_paused()) return;
     switch (way.state) {
       case State::kEnded:
         return;
@@ -153,25 +155,7 @@ void StreamPump::took(Way& way, size_t bytes) {
     counters_.to_socket += bytes;
     if (config_.moved != nullptr) config_.moved->add_to_socket(bytes);
   }
-  const TimePoint now = config_.budgets.empty() ? TimePoint() : loop().now();
-  Duration wait{};
-  for (ByteBudget* budget : config_.budgets) wait = std::max(wait, budget->charge(bytes, now));
-  pause(wait);
-}
-
-bool StreamPump::is_paused() const {
-  return paused_until_ != TimePoint::min() && loop().now() < paused_until_;
-}
-
-void StreamPump::pause(Duration wait) {
-  if (wait == Duration::zero()) return;
-  paused_until_ = loop().now() + wait;
-  resume_timer_.after(wait, [weak = weak_from_this()] {
-    const auto self = weak.lock();
-    if (!self) return;
-    self->move(self->to_origin_);
-    self->move(self->to_client_);
-  });
+  pacer_.charge(bytes);
 }
 
 // It gives nothing now, or nothing any more.
@@ -298,7 +282,7 @@ void StreamPump::end(PumpEnd why, quic::AppCode code) {
   if (std::exchange(done_, true)) return;
   auto self = std::move(self_);
   timer_.cancel();
-  resume_timer_.cancel();
+  pacer_.stop();
   for (Way* way : {&to_origin_, &to_client_}) release(*way);
   config_.client->cancel();  // callbacks that wait there hold this
   config_.origin->cancel();

@@ -11,6 +11,7 @@
 #include "net/pipe.h"
 #include "tunnel/any_pump.h"
 #include "tunnel/byte_budget.h"
+#include "tunnel/pacer.h"
 #include "tunnel/pump.h"
 #include "tunnel/pump_limits.h"
 
@@ -101,8 +102,6 @@ class StreamPump final : public AnyPump, public std::enable_shared_from_this<Str
   void finish_if_done();
   void wait_for(Way& way, Side side, net::IoStatus want);
   void on_ready(Side side, Ready what);
-  bool is_paused() const;
-  void pause(Duration wait);
   void end(PumpEnd why, quic::AppCode code);
   void end_after(Duration delay, PumpEnd why, quic::AppCode code);  // in place of the ticks
   Duration tick_length() const;
@@ -118,8 +117,7 @@ class StreamPump final : public AnyPump, public std::enable_shared_from_this<Str
   Way to_client_{.from = kOrigin, .to = kClient};
   std::array<std::array<bool, 2>, 2> armed_{};  // by side: readable, writable
   net::Timer timer_;
-  net::Timer resume_timer_;
-  TimePoint paused_until_ = TimePoint::min();  // by the budgets
+  Pacer pacer_;
   uint64_t last_activity_ = 0;
   Duration idle_for_{};     // whole ticks without activity
   bool is_ending_ = false;  // end_after() decides
