@@ -243,6 +243,9 @@ const std::vector<Column>& invite_columns() {
       {"max UDP ports", "max_udp_ports", Show::kText, "default"},
       {"max agents", "max_agents", Show::kText, "default"},
       {"max connections", "max_connections", Show::kText, "default"},
+      {"max new connections", "max_new_connections", Show::kText, "default"},
+      {"max bandwidth", "max_bandwidth", Show::kText, "default"},
+      {"max UDP flows", "max_udp_flows", Show::kText, "default"},
       {"created", "created_at", Show::kTime},
       {"expires", "expires_at", Show::kTime, "never"},
   };

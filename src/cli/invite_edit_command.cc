@@ -16,7 +16,8 @@ CommandInfo edit_info() {
           .summary = "Change an invite; its agents follow at once",
           .examples =
               "  culvert invite edit laptop --add-hostnames new.example.com\n"
-              "  culvert invite edit laptop --remove-hostnames '*.dev.example.com' --expires 30d\n",
+              "  culvert invite edit laptop --remove-hostnames '*.dev.example.com' --expires 30d\n"
+              "  culvert invite edit laptop --max-bandwidth 10M --max-new-connections 50\n",
           .positional = invite_word()};
 }
 
@@ -85,11 +86,12 @@ Result<> InviteEditCommand::resolve(const Arguments& arguments, const Environmen
   if (!completed) return completed;
   word_ = arguments.positional;
   if (request_json() == "{}") {
-    return fail(ErrorCode::kInvalid,
-                "nothing is to be changed; give --name, --add-hostnames, --remove-hostnames, --hostnames, "
-                "--expires, --ports, --allow-custom-domains or one of --max-hostnames, --max-tcp-ports, "
-                "--max-udp-ports, --max-agents and "
-                "--max-connections");
+    return fail(
+        ErrorCode::kInvalid,
+        "nothing is to be changed; give --name, --add-hostnames, --remove-hostnames, --hostnames, "
+        "--expires, --ports, --allow-custom-domains or one of --max-hostnames, --max-tcp-ports, "
+        "--max-udp-ports, --max-agents, --max-connections, --max-new-connections, --max-bandwidth and "
+        "--max-udp-flows");
   }
   if (!hostnames_.patterns.empty() && !(added_.patterns.empty() && removed_.patterns.empty())) {
     return fail(ErrorCode::kInvalid,

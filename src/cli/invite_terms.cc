@@ -3,6 +3,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
+#include "base/values.h"
 #include "base/whole_number.h"
 
 namespace culvert::cli {
@@ -34,6 +35,28 @@ void InviteTerms::describe(SettingsBuilder& settings, const std::string& when_ab
   add_quota("max-udp-ports", "max_udp_ports", "the most UDP ports that it may claim");
   add_quota("max-agents", "max_agents", "the most agents that hold a lease at a time");
   add_quota("max-connections", "max_connections", "the most public connections at one time, at each edge");
+  add_quota("max-new-connections", "max_new_connections",
+            "how many public connections may begin in a second, and as many at once, at each edge");
+  add_quota("max-udp-flows", "max_udp_flows", "the most flows of all of its UDP ports, at each edge");
+  settings.add({.name = "max-bandwidth",
+                .help = "bytes a second of its connections, both directions together, and as many of its UDP "
+                        "ports, at each edge",
+                .details = "From 1k to 4G. `default`: as the hub's own setting.",
+                .value_name = "BYTES",
+                .default_text = when_absent,
+                .default_is_words = true,
+                .example = "12M",
+                .apply = [this](std::string_view text) -> Result<> {
+                  auto& quota = quotas_["max_bandwidth"];
+                  if (text == "default") {
+                    quota.reset();
+                    return {};
+                  }
+                  const auto bytes = parse_byte_count(text);
+                  if (!bytes) return std::unexpected(bytes.error());
+                  quota = *bytes;
+                  return {};
+                }});
   settings.add(
       {.name = "allow-custom-domains",
        .help = "whether its tenant may enter hostnames of its own, once the DNS proves them: yes or no",

@@ -22,7 +22,7 @@ class InviteTerms {
   void add_to(boost::json::object& body) const;
 
  private:
-  std::map<std::string, std::optional<uint32_t>> quotas_;  // by member; nullopt: as the hub's default
+  std::map<std::string, std::optional<uint64_t>> quotas_;  // by member; nullopt: as the hub's default
   std::optional<bool> allow_custom_domains_;
   std::optional<std::vector<std::string>> ports_;  // empty: every one that the hub allows
   bool allow_overlap_ = false;

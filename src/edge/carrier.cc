@@ -181,7 +181,7 @@ net::Task<> Carrier::give_to_agent(PublicConnection connection) {
 // False: the tenant has as many as it may, or began too many.
 bool Carrier::take_tenant(PublicConnection& connection, const route::Route& route) {
   Shared& shared = context_.shared;
-  const TenantPlaces::Terms terms{.own_limit = route.max_connections,
+  const TenantPlaces::Terms terms{.own = own_connections(route.own_limits),
                                   .equal_part_of = shared.scarce_connections()};
   connection.belongs_to(route);
   const auto refusal = connection.slot->take_tenant(shared.tenants, route.tenant, context_.loop.now(), terms);
@@ -189,9 +189,9 @@ bool Carrier::take_tenant(PublicConnection& connection, const route::Route& rout
   connection.end_as(*refusal == TenantPlaces::Refusal::kRate ? CloseReason::kTenantRate
                                                              : CloseReason::kTenantFull);
   if (*refusal == TenantPlaces::Refusal::kRate) {
-    context_.refusals.tenant_rate(connection.name(), shared.tenants.limits().each_per_second);
+    context_.refusals.tenant_rate(connection.name(), shared.tenants.limits_for(terms.own).per_second);
   } else {
-    context_.refusals.tenant_full(connection.name(), shared.tenants.limit_for(route.max_connections),
+    context_.refusals.tenant_full(connection.name(), shared.tenants.limits_for(terms.own).open,
                                   shared.overload.state());
   }
   return false;

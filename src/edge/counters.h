@@ -127,14 +127,14 @@ class ConnectionSlot {
                                                    TimePoint now, TenantPlaces::Terms terms) {
     return take(tenant_, places, tenant, now, terms);
   }
-  // What its bytes count against, `of_all` included; most often nothing. They live as long as it.
+  // What its bytes count against, `of_all` included. They live as long as it. That of its tenant is among
+  // them without a limit too, because the hub may set one at any time.
   std::vector<tunnel::ByteBudget*> budgets(tunnel::ByteBudget& of_all) const {
-    std::vector<tunnel::ByteBudget*> limited;
-    for (tunnel::ByteBudget* each :
-         {source_ ? &source_->bytes() : nullptr, tenant_ ? &tenant_->bytes() : nullptr, &of_all}) {
-      if (each != nullptr && each->is_limited()) limited.push_back(each);
-    }
-    return limited;
+    std::vector<tunnel::ByteBudget*> counting;
+    if (tenant_) counting.push_back(&tenant_->bytes());
+    if (source_ && source_->bytes().is_limited()) counting.push_back(&source_->bytes());
+    if (of_all.is_limited()) counting.push_back(&of_all);
+    return counting;
   }
 
  private:

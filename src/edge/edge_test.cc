@@ -79,7 +79,7 @@ TEST_F(EdgeTest, ATenantHasNoMoreConnectionsThanAllowedAndTakesNoneFromOthers) {
     FakeAgent agent(loop_, 1);
     route::Route other = route("other.test", route::TlsMode::kPassthrough, {agent.id()});
     other.tenant = key(51).public_key();
-    other.max_connections = 1;
+    other.own_limits.connections = 1;
     set_routes({route("pass.test", route::TlsMode::kPassthrough, {agent.id()}),
                 route("term.test", route::TlsMode::kTerminate, {agent.id()}), other});
     connect(agent);

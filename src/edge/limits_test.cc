@@ -160,6 +160,66 @@ TEST_F(LimitsTest, BytesAreSlowedDownToTheBandwidthOfTheTenantAndOfTheEdge) {
   }
 }
 
+TEST_F(LimitsTest, ATenantsOwnBandwidthHoldsForWhatIsOpenAndForNoOther) {
+  FakeAgent agent(loop_, 1);
+  start(with([](Options& options) { options.workers = 2; }));
+  route::Route limited = route("pass.test", TlsMode::kPassthrough, {agent.id()});
+  route::Route other = route("other.test", TlsMode::kPassthrough, {agent.id()});
+  other.tenant = key(51).public_key();
+  set_routes({limited, other});
+  connect(agent);
+  Client slow = open_client("pass.test");
+  Client free = open_client("other.test");
+  const auto takes = [&](Client& client, size_t size) {
+    const size_t expected = client.answer.bytes.size() + size;
+    const TimePoint began = loop_.now();
+    send(client.socket, Bytes(size, 'x'));
+    wait([&] { return client.answer.bytes.size() == expected; });
+    return loop_.now() - began;
+  };
+  EXPECT_LT(takes(slow, 100'000), 200ms);
+  limited.own_limits.bytes_per_second = 400'000;
+  set_routes({limited, other});
+  (void)takes(slow, 30'000);  // the burst, and what is not waited for
+  EXPECT_GE(takes(slow, 60'000), 200ms) << "120,000 bytes at 400,000 a second";
+  EXPECT_LT(takes(free, 100'000), 200ms);
+  // As slow as a modem, and back: what waits does not wait for the old rate.
+  limited.own_limits.bytes_per_second = 1'000;
+  set_routes({limited, other});
+  const size_t all = slow.answer.bytes.size() + 200'000;
+  send(slow.socket, Bytes(200'000, 'x'));
+  pause(300ms);
+  EXPECT_LT(slow.answer.bytes.size(), all);
+  limited.own_limits = {};
+  set_routes({limited, other});
+  const TimePoint raised = loop_.now();
+  wait([&] { return slow.answer.bytes.size() == all; });
+  EXPECT_LT(loop_.now() - raised, 3s);
+}
+
+TEST_F(LimitsTest, ATenantsOwnRateIsToldToItsClientsAndToNoOthers) {
+  FakeAgent agent(loop_, 1);
+  start(config());
+  route::Route limited = route("pass.test", TlsMode::kPassthrough, {agent.id()});
+  limited.own_limits.connections_per_second = 2;
+  route::Route other = route("other.test", TlsMode::kPassthrough, {agent.id()});
+  other.tenant = key(51).public_key();
+  set_routes({limited, other});
+  connect(agent);
+  ::testing::internal::CaptureStderr();
+  open_client("pass.test");
+  open_client("pass.test");
+  EXPECT_EQ(say_hello("pass.test").bytes, kInternalError);
+  EXPECT_EQ(counters().refused_tenant_rate, 1u);
+  for (int i = 0; i < 5; ++i) open_client("other.test");
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("event=tenant_rate host=\"pass.test\" per_second=2 refused=1"), std::string::npos)
+      << log;
+  limited.own_limits.connections_per_second = 50;
+  set_routes({limited, other});
+  for (int i = 0; i < 5; ++i) open_client("pass.test");
+}
+
 TEST_F(LimitsTest, WhereItIsBusySilentClientsAreCutSooner) {
   FakeAgent agent(loop_, 1);
   start_with_memory(agent);

@@ -13,6 +13,7 @@
 #include "edge/static_route.h"
 #include "edge/unserved.h"
 #include "route/picker.h"
+#include "route/route.h"
 #include "tunnel/pump_limits.h"
 
 namespace culvert::edge {
@@ -84,6 +85,16 @@ inline TenantPlaces::Limits tenant_limits(const Options& options) {
   return {.each = options.max_connections_per_tenant.value_or(options.max_connections),
           .each_per_second = options.max_new_connections_per_tenant,
           .bytes_per_second = options.max_bandwidth_per_tenant};
+}
+
+// Of one tenant, as the hub tells them.
+inline TenantPlaces::Own own_connections(const route::OwnLimits& own) {
+  return {.open = own.connections,
+          .per_second = own.connections_per_second,
+          .bytes_per_second = own.bytes_per_second};
+}
+inline TenantPlaces::Own own_flows(const route::OwnLimits& own) {
+  return {.open = own.udp_flows, .bytes_per_second = own.bytes_per_second};
 }
 
 // One source may take half of all places; small configurations keep a few.

@@ -34,12 +34,22 @@ class Places {
     uint32_t each_per_second = 0;   // the same of one holder
     uint64_t bytes_per_second = 0;  // of one holder, both directions together; 0: no limit
   };
+  // Of one holder, where it is less than that of each; 0: it has none.
+  struct Own {
+    size_t open = 0;
+    uint32_t per_second = 0;
+    uint64_t bytes_per_second = 0;
+    bool operator==(const Own&) const = default;
+  };
   enum class Refusal : uint8_t { kRate, kFull, kAllFull, kAllRate };  // the first two are the holder's own
 
  private:
   struct Entry {
-    explicit Entry(const Limits& limits)
-        : rate(rate_of(limits.each_per_second)), bytes(limits.bytes_per_second) {}
+    Entry(const Limits& limits, const Own& its_own)
+        : own(its_own),
+          rate(rate_of(least(limits.each_per_second, own.per_second))),
+          bytes(least(limits.bytes_per_second, own.bytes_per_second)) {}
+    Own own;
     RateLimit rate;
     tunnel::ByteBudget bytes;
     size_t open = 0;
@@ -86,13 +96,19 @@ class Places {
     limits_ = limits;
     all_rate_ = rate_of(limits.all_per_second);
     for (auto& [key, entry] : entries_) {
-      entry.rate = rate_of(limits.each_per_second);
-      entry.bytes.set_rate(limits.bytes_per_second);
+      entry.rate = rate_of(least(limits.each_per_second, entry.own.per_second));
+      entry.bytes.set_rate(least(limits.bytes_per_second, entry.own.bytes_per_second));
     }
+  }
+  // For what comes, and for the bytes of what is open.
+  void set_own(const Key& key, const Own& own) {
+    std::lock_guard lock(mutex_);
+    const auto found = entries_.find(key);
+    if (found != entries_.end()) set_own(found->second, own);
   }
 
   struct Terms {
-    size_t own_limit = 0;      // this holder's, if it is less than that of each; 0: it has none
+    Own own = {};              // this holder's
     size_t equal_part_of = 0;  // a holder of its equal part of these gets no more; 0: nothing is scarce
   };
   // What is over a rate is refused first, so that it costs nobody a place, and what is refused costs nothing
@@ -100,8 +116,9 @@ class Places {
   std::expected<Place, Refusal> take(const Key& key, TimePoint now, Terms terms = {}) {
     std::lock_guard lock(mutex_);
     forget_rested(now);
-    auto* holder = &*entries_.try_emplace(key, limits_).first;
+    auto* holder = &*entries_.try_emplace(key, limits_, terms.own).first;
     Entry& its = holder->second;
+    set_own(its, terms.own);
     const auto refusal = refusal_of(its, now, terms);
     if (refusal) {
       if (its.open == 0) rest(*holder);
@@ -113,10 +130,12 @@ class Places {
     ++open_;
     return Place(this, holder);
   }
-  // Of `own_limit` and the limit of each, what counts.
-  size_t limit_for(size_t own_limit) const {
+  // Of `own` and the limits of each, what counts.
+  Own limits_for(const Own& own) const {
     std::lock_guard lock(mutex_);
-    return limit_of(own_limit);
+    return {.open = limit_of(own),
+            .per_second = least(limits_.each_per_second, own.per_second),
+            .bytes_per_second = least(limits_.bytes_per_second, own.bytes_per_second)};
   }
   size_t size() const {
     std::lock_guard lock(mutex_);
@@ -133,12 +152,25 @@ class Places {
     if (per_second == 0) return RateLimit(1, Duration::zero());
     return RateLimit(per_second, Duration(std::chrono::seconds(1)) / per_second);
   }
-  size_t limit_of(size_t own_limit) const {
-    return own_limit == 0 ? limits_.each : std::min(own_limit, limits_.each);
+  // Of two limits of which 0 is none.
+  template <class Number>
+  static Number least(Number one, Number other) {
+    return one == 0 || other == 0 ? std::max(one, other) : std::min(one, other);
+  }
+  size_t limit_of(const Own& own) const {
+    return own.open == 0 ? limits_.each : std::min(own.open, limits_.each);
+  }
+  // A rate that does not change goes on from what was taken of it.
+  void set_own(Entry& its, const Own& own) {
+    if (its.own == own) return;
+    const uint32_t rate = least(limits_.each_per_second, own.per_second);
+    if (rate != least(limits_.each_per_second, its.own.per_second)) its.rate = rate_of(rate);
+    its.bytes.set_rate(least(limits_.bytes_per_second, own.bytes_per_second));
+    its.own = own;
   }
   std::optional<Refusal> refusal_of(const Entry& its, TimePoint now, const Terms& terms) const {
     if (!its.rate.would_allow(now)) return Refusal::kRate;
-    if (its.open >= limit_of(terms.own_limit)) return Refusal::kFull;
+    if (its.open >= limit_of(its.own)) return Refusal::kFull;
     if (terms.equal_part_of > 0 && its.open > 0 && its.open >= terms.equal_part_of / holders_)
       return Refusal::kFull;
     if (open_ >= limits_.all) return Refusal::kAllFull;

@@ -52,11 +52,48 @@ TEST_F(PlacesTest, AHolderAndAllHaveALimit) {
 
 TEST_F(PlacesTest, AHoldersOwnLimitCountsIfItIsLower) {
   places_.set_limits({.each = 4});
-  EXPECT_EQ(take("a", 20, {.own_limit = 2}), 2);
-  EXPECT_EQ(take("b", 20, {.own_limit = 9}), 4);
-  EXPECT_EQ(places_.limit_for(0), 4u);
-  EXPECT_EQ(places_.limit_for(2), 2u);
-  EXPECT_EQ(places_.limit_for(9), 4u);
+  EXPECT_EQ(take("a", 20, {.own = {.open = 2}}), 2);
+  EXPECT_EQ(take("b", 20, {.own = {.open = 9}}), 4);
+  EXPECT_EQ(places_.limits_for({}).open, 4u);
+  EXPECT_EQ(places_.limits_for({.open = 2}).open, 2u);
+  EXPECT_EQ(places_.limits_for({.open = 9}).open, 4u);
+}
+
+TEST_F(PlacesTest, AHoldersOwnRateCountsIfItIsLower) {
+  const Sources::Terms slow{.own = {.per_second = 3}}, fast{.own = {.per_second = 50}};
+  places_.set_limits({.each_per_second = 10});
+  EXPECT_EQ(take("slow", 20, slow), 3);
+  EXPECT_EQ(refusal("slow", slow), Refusal::kRate);
+  EXPECT_EQ(take("fast", 20, fast), 10);
+  EXPECT_EQ(take("other", 20), 10);
+  now_ += 1s;
+  EXPECT_EQ(take("slow", 20, slow), 3);
+  places_.set_limits({});
+  now_ += 1s;
+  EXPECT_EQ(take("slow", 20, slow), 3) << "the others have none now";
+  EXPECT_EQ(take("other", 20), 20);
+  EXPECT_EQ(places_.limits_for({.per_second = 3}), (Sources::Own{Sources::kNoLimit, 3, 0}));
+}
+
+TEST_F(PlacesTest, AnOwnLimitThatChangesHoldsAtOnce) {
+  places_.set_limits({.each = 10, .each_per_second = 100});
+  places_.set_own("unknown", {.open = 1});
+  EXPECT_EQ(take("unknown", 2), 2) << "nobody knew it, and these terms say nothing";
+  EXPECT_EQ(take("a", 2, {.own = {.per_second = 2}}), 2);
+  EXPECT_EQ(refusal("a", {.own = {.per_second = 2}}), Refusal::kRate);
+  EXPECT_EQ(refusal("a", {.own = {.open = 5, .per_second = 2}}), Refusal::kRate)
+      << "a change of something else gives nothing back";
+  EXPECT_EQ(take("a", 1, {.own = {.per_second = 4}}), 1);
+  EXPECT_EQ(kept_.back().bytes().charge(1'000'000, now_), 0s);
+  places_.set_own("a", {.bytes_per_second = 1'000});
+  EXPECT_EQ(kept_.back().bytes().charge(1'050, now_), 1s) << "of a place that it had";
+  places_.set_limits({.each = 10, .bytes_per_second = 500});
+  EXPECT_EQ(places_.limits_for({.bytes_per_second = 1'000}).bytes_per_second, 500u);
+  places_.set_limits({.each = 10});
+  EXPECT_EQ(places_.limits_for({.bytes_per_second = 1'000}).bytes_per_second, 1'000u);
+  EXPECT_TRUE(kept_.back().bytes().is_limited());
+  places_.set_own("a", {});
+  EXPECT_FALSE(kept_.back().bytes().is_limited());
 }
 
 TEST_F(PlacesTest, ARateIsTheHoldersOwnAndComesFirst) {

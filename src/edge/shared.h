@@ -120,6 +120,9 @@ struct Shared {
   Duration hello_patience() const { return patience(options.get()->hello_timeout); }
   // Of these connections nobody gets more than an equal part. 0: there are enough.
   size_t scarce_connections() const;
+  // Every worker does so after it took the routes: one that had the old ones yet may have taken places by
+  // them.
+  void follow_own_limits(const route::Delta& changes);
   // Looks at what is used; on one thread.
   void watch_overload();
 

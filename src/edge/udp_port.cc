@@ -122,12 +122,13 @@ UdpPort::Flows::Entry* UdpPort::begin(const route::Route& served, const Place& p
     drop(shared.counters.udp_dropped_no_agent, "draining", place.client);
     return nullptr;
   }
-  auto place_of_tenant = shared.flows.take(served.tenant, now);
+  const TenantPlaces::Terms terms{.own = own_flows(served.own_limits)};
+  auto place_of_tenant = shared.flows.take(served.tenant, now, terms);
   if (!place_of_tenant && place_of_tenant.error() == TenantPlaces::Refusal::kRate) {
     drop(shared.counters.udp_dropped_rate, "too_many_new_flows", place.client);
     return nullptr;
   }
-  if (!place_of_tenant && evict()) place_of_tenant = shared.flows.take(served.tenant, now);
+  if (!place_of_tenant && evict()) place_of_tenant = shared.flows.take(served.tenant, now, terms);
   if (!place_of_tenant) {
     drop(shared.counters.udp_dropped_full, "too_many_flows", place.client);
     return nullptr;

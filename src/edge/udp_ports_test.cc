@@ -300,6 +300,21 @@ TEST_F(UdpPortsTest, ATenantsOwnFlowsMakeRoomAtItsLimit) {
   wait([&] { return counters().udp_flows_evicted == 3u; });
 }
 
+TEST_F(UdpPortsTest, TheHubMayAllowATenantFewerFlows) {
+  FakeAgent agent(loop_, 1);
+  start_with_port({&agent}, config());
+  route::Route served = port_route(PortProtocol::kUdp, port_, {agent.id()}, "game");
+  served.own_limits.udp_flows = 2;
+  set_routes({served});
+  std::vector<std::unique_ptr<UdpClient>> clients;
+  for (int i = 0; i < 5; ++i) {
+    clients.push_back(std::make_unique<UdpClient>(loop_));
+    expect_echo(*clients.back(), "x");
+  }
+  wait([&] { return counters().udp_flows_active == 2u; });
+  wait([&] { return counters().udp_flows_evicted == 3u; });
+}
+
 TEST_F(UdpPortsTest, WhatCannotBeCarriedIsDroppedAndCounted) {
   FakeAgent agent(loop_, 1);
   start(config());
@@ -324,7 +339,7 @@ TEST_F(UdpPortsTest, WhatCannotBeCarriedIsDroppedAndCounted) {
   set_routes({served});
   wait([&] { return counters().udp_flows_active == 0u; });
   client.send("x", local(port_));
-  wait([&] { return counters().udp_dropped_suspended == 1; });
+  wait([&] { return counters().udp_dropped_suspended > 0; });
 }
 
 // Two ports would answer each other for ever.

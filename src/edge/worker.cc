@@ -130,6 +130,7 @@ void Worker::update_routes(RouteUpdate update) {
 void Worker::take_routes(const RouteUpdate& update) {
   const route::SnapshotPtr before = routes_.take(update);
   tunnels_.close_unserved(*before, *update.changes);
+  context_.shared.follow_own_limits(*update.changes);
   carrier_.recheck(*update.changes);
   udp_carrier_.recheck(*update.changes);
   ports_.follow(*update.changes);

@@ -354,9 +354,9 @@ TEST_F(OperatorApiTest, QuotasAndPortsAreSetShownAndStored) {
   EXPECT_EQ(shown.at("max_connections").as_int64(), 100) << "what is not named stays";
   EXPECT_TRUE(shown.at("ports").as_array().empty());
   ASSERT_EQ(declare(token).status, 200);
-  EXPECT_EQ(leases_.snapshot()->match("x.a.eu")->max_connections, 100u);
+  EXPECT_EQ(leases_.snapshot()->match("x.a.eu")->own_limits.connections, 100u);
   ASSERT_EQ(call("PATCH", path_of(token), R"({"max_connections":50})").status, 200);
-  EXPECT_EQ(leases_.snapshot()->match("x.a.eu")->max_connections, 50u) << "at once";
+  EXPECT_EQ(leases_.snapshot()->match("x.a.eu")->own_limits.connections, 50u) << "at once";
   open({});
   EXPECT_EQ(parse(call("GET", path_of(token))).at("max_udp_ports").as_int64(), 0);
   for (const char* bad :
@@ -364,6 +364,33 @@ TEST_F(OperatorApiTest, QuotasAndPortsAreSetShownAndStored) {
         R"({"ports":"25"})", R"({"ports":["0"]})", R"({"ports":["30-20"]})", R"({"ports":[25]})",
         R"({"max_things":1})", R"({"allow_overlap":1})"}) {
     EXPECT_EQ(call("PATCH", path_of(token), bad).status, 400) << bad;
+  }
+}
+
+TEST_F(OperatorApiTest, LimitsOfATenantAtTheEdgesGoIntoItsRoutesAtOnce) {
+  auto token = invite(R"({"hostnames":["*.a.eu"],"max_bandwidth":1000000,"max_new_connections":20})");
+  ASSERT_EQ(declare(token).status, 200);
+  EXPECT_EQ(leases_.snapshot()->match("x.a.eu")->own_limits,
+            (route::OwnLimits{.connections_per_second = 20, .bytes_per_second = 1'000'000}));
+  (void)leases_.take_delta();
+  auto shown = parse(call("PATCH", path_of(token),
+                          R"({"max_bandwidth":4000000000,"max_new_connections":null,"max_udp_flows":7})"));
+  EXPECT_EQ(shown.at("max_bandwidth").as_int64(), 4'000'000'000);
+  EXPECT_EQ(shown.at("max_new_connections"), nullptr);
+  EXPECT_EQ(shown.at("max_udp_flows").as_int64(), 7);
+  const route::OwnLimits changed{.bytes_per_second = 4'000'000'000, .udp_flows = 7};
+  const auto delta = leases_.take_delta();
+  ASSERT_TRUE(delta && delta->upserts.size() == 1);
+  EXPECT_EQ(delta->upserts[0].own_limits, changed);
+  open({});
+  ASSERT_EQ(declare(token).status, 200);
+  EXPECT_EQ(leases_.snapshot()->match("x.a.eu")->own_limits, changed) << "it is stored";
+  for (const char* bad :
+       {R"({"max_bandwidth":999})", R"({"max_bandwidth":4000000001})", R"({"max_bandwidth":"1M"})",
+        R"({"max_new_connections":0})", R"({"max_new_connections":-1})", R"({"max_udp_flows":0})"}) {
+    const auto refused = call("PATCH", path_of(token), bad);
+    EXPECT_EQ(refused.status, 400) << bad;
+    EXPECT_TRUE(refused.body.contains("is not an integer from")) << refused.body;
   }
 }
 

@@ -758,7 +758,7 @@ std::optional<TimePoint> Leases::next_expiry(TimePoint now, UnixTime wall) const
 
 void Leases::Name::follow(const Invite& of) {
   is_suspended = of.suspended;
-  max_connections = of.quotas.connections.value_or(0);
+  own_limits = own_limits_of(of.quotas);
   ends_at = of.expires_at;
 }
 
@@ -767,7 +767,7 @@ route::Route Leases::route_of(const Name& name) {
   for (const EndpointId& agent : name.agents) route.targets.push_back({agent});
   route.is_suspended = name.is_suspended;
   route.service = name.service;
-  route.max_connections = name.max_connections;
+  route.own_limits = name.own_limits;
   route.ends_at = name.ends_at;
   return route;
 }

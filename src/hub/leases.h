@@ -190,7 +190,7 @@ class Leases {
     std::string service;                     // of a port
     std::vector<EndpointId> agents;          // by their ids, so that all hubs make one route of them
     bool is_suspended = false;
-    uint32_t max_connections = 0;
+    route::OwnLimits own_limits = {};
     std::optional<UnixTime> ends_at = {};
     bool is_reserved = false;
 

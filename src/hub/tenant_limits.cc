@@ -7,6 +7,13 @@
 
 namespace culvert::hub {
 
+route::OwnLimits own_limits_of(const Quotas& quotas) {
+  return {.connections = quotas.connections.value_or(0),
+          .connections_per_second = quotas.new_connections.value_or(0),
+          .bytes_per_second = quotas.bandwidth.value_or(0),
+          .udp_flows = quotas.udp_flows.value_or(0)};
+}
+
 TenantLimits TenantLimits::with(const Quotas& quotas) const {
   return {.hostnames = quotas.hostnames.value_or(hostnames),
           .tcp_ports = quotas.tcp_ports.value_or(tcp_ports),

@@ -10,6 +10,7 @@
 #include "base/settings.h"
 #include "hubapi/declaration.h"
 #include "route/match.h"
+#include "route/route.h"
 
 // What one tenant may hold.
 namespace culvert::hub {
@@ -20,11 +21,17 @@ struct Quotas {
   std::optional<uint32_t> tcp_ports = {};
   std::optional<uint32_t> udp_ports = {};
   std::optional<uint32_t> agents = {};
-  // Public connections at one time, at each edge. Not set: as the edge's own limit for a tenant.
-  std::optional<uint32_t> connections = {};
+  // At each edge. Not set: as the edge's own limit for a tenant.
+  std::optional<uint32_t> connections = {};      // public ones at one time
+  std::optional<uint32_t> new_connections = {};  // in a second
+  std::optional<uint32_t> bandwidth = {};        // bytes a second, both directions together
+  std::optional<uint32_t> udp_flows = {};        // at one time
 
   bool operator==(const Quotas&) const = default;
 };
+
+// What edges are told of them.
+route::OwnLimits own_limits_of(const Quotas& quotas);
 
 // As the API and the records call them.
 struct QuotaMember {
@@ -40,7 +47,10 @@ struct TenantLimits {
   // What so many agents can declare.
   static constexpr uint32_t kMostHostnames = kMostAgents * hubapi::kMaxServices;
   static constexpr uint32_t kMostPorts = 1024;
-  static constexpr uint32_t kMostConnections = 10'000'000;
+  static constexpr uint32_t kMostConnections = 10'000'000;  // of new ones and of flows as well
+  // With less, a page takes longer than its visitor waits.
+  static constexpr uint32_t kLeastBandwidth = 1'000;
+  static constexpr uint32_t kMostBandwidth = 4'000'000'000;  // 32 Gbit/s; more than that is no limit
 
   uint32_t hostnames = kMostHostnames;
   // Ports are scarce: all tenants share 65,535.
@@ -60,6 +70,9 @@ inline constexpr QuotaMember kQuotaMembers[] = {
     {"max_udp_ports", &Quotas::udp_ports, 0, TenantLimits::kMostPorts},
     {"max_agents", &Quotas::agents, 1, TenantLimits::kMostAgents},
     {"max_connections", &Quotas::connections, 1, TenantLimits::kMostConnections},
+    {"max_new_connections", &Quotas::new_connections, 1, TenantLimits::kMostConnections},
+    {"max_bandwidth", &Quotas::bandwidth, TenantLimits::kLeastBandwidth, TenantLimits::kMostBandwidth},
+    {"max_udp_flows", &Quotas::udp_flows, 1, TenantLimits::kMostConnections},
 };
 
 // Both ends are in it.

@@ -53,6 +53,18 @@ json::object to_object(const DeclareAgain& declare) {
           {"spread_ms", std::chrono::duration_cast<std::chrono::milliseconds>(declare.spread).count()}};
 }
 
+// Each is left out where the tenant has none of its own.
+struct OwnLimit {
+  const char* name;
+  uint32_t route::OwnLimits::* member;
+};
+constexpr OwnLimit kOwnLimits[] = {
+    {"max_connections", &route::OwnLimits::connections},
+    {"max_new_connections", &route::OwnLimits::connections_per_second},
+    {"max_bandwidth", &route::OwnLimits::bytes_per_second},
+    {"max_udp_flows", &route::OwnLimits::udp_flows},
+};
+
 }  // namespace
 
 std::string HeldRoutes::encode() const {
@@ -130,7 +142,9 @@ std::string encode_route(const route::Route& route) {
                     {"agents", std::move(agents)}};
   if (route.tls_mode) body["tls_mode"] = route::to_string(*route.tls_mode);
   if (!route.service.empty()) body["service"] = route.service;
-  if (route.max_connections != 0) body["max_connections"] = route.max_connections;
+  for (const OwnLimit& limit : kOwnLimits) {
+    if (const uint32_t most = route.own_limits.*limit.member; most != 0) body[limit.name] = most;
+  }
   if (route.ends_at) body["ends_at"] = route.ends_at->time_since_epoch().count();
   return json::serialize(body);
 }
@@ -144,8 +158,11 @@ Result<route::Route> decode_route(std::string_view text) {
   const std::string_view mode_text = reader.optional_text("tls_mode");
   const auto mode = route::parse_tls_mode(mode_text);
   const std::string_view service = reader.optional_text("service");
-  const int64_t max_connections =
-      reader.has("max_connections") ? reader.integer("max_connections", 0, UINT32_MAX) : 0;
+  route::OwnLimits own_limits;
+  for (const OwnLimit& limit : kOwnLimits) {
+    if (reader.has(limit.name))
+      own_limits.*limit.member = static_cast<uint32_t>(reader.integer(limit.name, 0, UINT32_MAX));
+  }
   std::optional<UnixTime> ends_at;
   if (reader.has("ends_at")) ends_at = reader.time("ends_at");
   const auto tenant = reader.key("tenant");
@@ -165,7 +182,7 @@ Result<route::Route> decode_route(std::string_view text) {
                       .targets = std::move(targets),
                       .is_suspended = is_suspended,
                       .service = std::string(service),
-                      .max_connections = static_cast<uint32_t>(max_connections),
+                      .own_limits = own_limits,
                       .ends_at = ends_at};
 }
 

@@ -90,9 +90,13 @@ TEST(RouteText, RoundTrips) {
                           .targets = {{key_of(4).public_key()}},
                           .is_suspended = false,
                           .service = "ssh \u00e9 \"quoted\"",
-                          .max_connections = 7,
+                          .own_limits = {.connections = 7,
+                                         .connections_per_second = 8,
+                                         .bytes_per_second = 4'000'000'000,
+                                         .udp_flows = 9},
                           .ends_at = UnixTime(std::chrono::seconds(1'800'000'000))};
   EXPECT_EQ(decode_route(encode_route(port)).value(), port);
+  EXPECT_FALSE(encode_route(reserved).contains("max_")) << "what a tenant does not have is not told";
 }
 
 TEST(RouteDigest, IsASumOverTheSet) {

@@ -48,6 +48,17 @@ struct Target {
   auto operator<=>(const Target&) const = default;
 };
 
+// What the hub allows a tenant at each edge, where that is less than the edge allows any tenant; 0: as that.
+struct OwnLimits {
+  uint32_t connections = 0;             // public ones at one time
+  uint32_t connections_per_second = 0;  // that begin
+  // Both directions together, of connections, and as many of UDP ports.
+  uint32_t bytes_per_second = 0;
+  uint32_t udp_flows = 0;  // of all UDP ports at one time
+
+  bool operator==(const OwnLimits&) const = default;
+};
+
 struct Route {
   Match match;
   PublicKey tenant;
@@ -60,8 +71,7 @@ struct Route {
   bool is_suspended = false;
   // Of a port: what its agents know it by. Goes into the header of each stream.
   std::string service = {};
-  // Public connections of its tenant that one edge carries at a time; 0: what the edge allows any tenant.
-  uint32_t max_connections = 0;
+  OwnLimits own_limits = {};  // of its tenant; the same in all of its routes
   // When its tenant ends, for an edge that hears no hub then.
   std::optional<UnixTime> ends_at = {};
 

@@ -158,6 +158,9 @@ INVITE_CREATE = {
     "max-udp-ports": ["-1", "many"],
     "max-agents": ["-1", "many"],
     "max-connections": ["-1", "many"],
+    "max-new-connections": ["-1", "many"],
+    "max-bandwidth": ["-1", "fast", "1X"],
+    "max-udp-flows": ["-1", "many"],
     "allow-custom-domains": ["maybe", "2"],
     "allow-overlap": ["maybe", "2"],
     "ports": None,  # the hub judges them
