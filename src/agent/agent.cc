@@ -311,14 +311,25 @@ Status Agent::Impl::status() const {
           each.last_port = static_cast<uint16_t>(verdict->listen_port + verdict->more_ports);
       }
     }
+    each.connections = streams.open(service);
+    each.begun = streams.reached(service);
+    const tunnel::PumpCounters moved = streams.moved(service);
+    each.bytes_in = moved.to_socket;
+    each.bytes_out = moved.to_stream;
     out.services.push_back(std::move(each));
   }
   if (lease) {
     for (const hubapi::EdgeInfo& edge : lease->edges) {
       const auto link = links.find(edge.id);
-      out.edges.push_back({.id = edge.id.to_string(),
-                           .addresses = edge.addresses,
-                           .is_connected = link != links.end() && link->second->is_connected()});
+      Status::Edge each{.id = edge.id.to_string(),
+                        .addresses = edge.addresses,
+                        .is_connected = link != links.end() && link->second->is_connected()};
+      const auto path = link == links.end() ? std::nullopt : link->second->path();
+      if (path) {
+        each.remote = path->remote.to_string();
+        each.rtt = std::chrono::duration_cast<std::chrono::microseconds>(path->smoothed_rtt);
+      }
+      out.edges.push_back(std::move(each));
     }
   }
   return out;

@@ -236,6 +236,14 @@ void EdgeLink::take(Tunnel& tunnel, const tunnel::PortState& state) {
   agent_.observer.port_changed(edge_, state);
 }
 
+std::optional<endpoint::PathStats> EdgeLink::path() const {
+  const Tunnel* best = nullptr;
+  for (const TunnelPtr& tunnel : tunnels_) {
+    if (tunnel->connection->is_open() && (best == nullptr || best->is_draining)) best = tunnel.get();
+  }
+  return best == nullptr ? std::nullopt : std::optional(best->connection->path_stats());
+}
+
 std::vector<tunnel::PortState> EdgeLink::port_faults(const route::PublicPort& ports) const {
   std::vector<tunnel::PortState> found;
   for (const TunnelPtr& tunnel : tunnels_) {

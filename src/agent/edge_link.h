@@ -57,6 +57,8 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
   void stop();
   // An edge has welcomed the agent, and the tunnel is open.
   bool is_connected() const { return !tunnels_.empty(); }
+  // Of a tunnel to it, how data goes there now, one that drains last; nullopt: there is none.
+  std::optional<endpoint::PathStats> path() const;
   // Why the edge does not listen on this port; nullopt: it does, as far as it told.
   // Those of a port or a range that the edge said it cannot listen on.
   std::vector<tunnel::PortState> port_faults(const route::PublicPort& ports) const;

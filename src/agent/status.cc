@@ -20,11 +20,20 @@ std::string to_json(const Status& status) {
     if (each.others > 0) service["others"] = each.others;
     if (!each.health.empty()) service["health"] = each.health;
     if (!each.health_reason.empty()) service["health_reason"] = each.health_reason;
+    service["connections"] = each.connections;
+    service["begun"] = each.begun;
+    service["bytes_in"] = each.bytes_in;
+    service["bytes_out"] = each.bytes_out;
     services.push_back(std::move(service));
   }
   for (const Status::Edge& each : status.edges) {
-    edges.push_back(json::object{
-        {"edge_id", each.id}, {"addresses", json_array(each.addresses)}, {"connected", each.is_connected}});
+    json::object edge{
+        {"edge_id", each.id}, {"addresses", json_array(each.addresses)}, {"connected", each.is_connected}};
+    if (!each.remote.empty()) {
+      edge["remote"] = each.remote;
+      edge["rtt_us"] = each.rtt.count();
+    }
+    edges.push_back(std::move(edge));
   }
   json::object out{{"status", status.faults.empty() ? "ready" : "degraded"},
                    {"version", status.version},

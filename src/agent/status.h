@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -19,11 +20,18 @@ struct Status {
     // Of its origin: "healthy", "unhealthy", or empty: it is not asked, and clients reach it.
     std::string health = {};
     std::string health_reason = {};  // why it is unhealthy
+    // Connections that its origin has taken, and their bytes; without UDP flows.
+    uint64_t connections = 0;  // that are open
+    uint64_t begun = 0;
+    uint64_t bytes_in = 0;  // to the origin
+    uint64_t bytes_out = 0;
   };
   struct Edge {
     std::string id;
     std::vector<std::string> addresses;
     bool is_connected;
+    std::string remote = {};          // whence the edge's packets come; empty: it is not connected
+    std::chrono::microseconds rtt{};  // smoothed; zero: not measured
   };
   std::string version;
   std::string agent_id;

@@ -104,7 +104,10 @@ net::Task<> StreamServer::serve(endpoint::StreamPtr stream, std::shared_ptr<tunn
       refuse(*stream, tunnel::kStreamOriginReset, counters_.origin_lost);
       co_return ended();
     }
-    if (written) counters_.moved.add_to_socket(accepted->rest.size());
+    if (written) {
+      for (tunnel::MovedBytes* moved : {&counters_.moved, &origins_.at(service).moved})
+        moved->add_to_socket(accepted->rest.size());
+    }
   }
   start_pump(std::move(stream), std::move(origin.stream), *service, header, accepted->rest);
 }
@@ -220,10 +223,11 @@ void StreamServer::start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::B
   pump.abort_code = tunnel::kStreamOriginReset;
   pump.keep_answer = true;
   pump.limits = config_.options.pump;
-  pump.moved = &counters_.moved;
+  OriginState& state = origins_.at(&service);
+  pump.moved = {&counters_.moved, &state.moved};
   if (tap) pump.tap_to_socket = [this, tap](ByteView bytes) { tap->request_bytes(bytes, loop_.now()); };
-  pump.tap_to_stream = [this, tap, first_bytes, state = &origins_.at(&service)](ByteView bytes) {
-    if (first_bytes->is_empty()) ++state->answered;
+  pump.tap_to_stream = [this, tap, first_bytes, &state](ByteView bytes) {
+    if (first_bytes->is_empty()) ++state.answered;
     first_bytes->origin_bytes(bytes);
     if (tap) tap->response_bytes(bytes, loop_.now());
   };
@@ -231,9 +235,11 @@ void StreamServer::start_pump(endpoint::StreamPtr stream, std::unique_ptr<net::B
     if (tap) tap->closed(loop_.now());
     pump_ended(*served, *first_bytes, result);
     --connected_;
+    --origins_.at(served).open;
     ended();
   };
   ++connected_;
+  ++state.open;
   tunnel::Pump::create(std::move(pump))->start();
 }
 

@@ -55,6 +55,10 @@ class StreamServer {
   std::optional<OriginFault> origin_fault(const Service& service) const;
   // Connections of this service that its origin has taken.
   uint64_t reached(const Service& service) const { return origins_.at(&service).reached; }
+  // Of these, those that are open.
+  uint64_t open(const Service& service) const { return origins_.at(&service).open; }
+  // What they have moved so far.
+  tunnel::PumpCounters moved(const Service& service) const { return origins_.at(&service).moved.get(); }
   // Of these, those on which it has sent something.
   uint64_t answered(const Service& service) const { return origins_.at(&service).answered; }
 
@@ -65,6 +69,8 @@ class StreamServer {
     RateLimit refusal_lines{1, std::chrono::minutes(1)};
     uint64_t reached = 0;
     uint64_t answered = 0;
+    uint64_t open = 0;
+    tunnel::MovedBytes moved = {};
     std::optional<OriginFault> fault = {};  // of the last attempt; nullopt: it succeeded
     TimePoint failed_at = {};
   };

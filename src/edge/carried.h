@@ -9,6 +9,7 @@
 
 #include "base/key.h"
 #include "edge/public_connection.h"
+#include "edge/worker_traffic.h"
 #include "route/snapshot.h"
 #include "tunnel/pump.h"
 
@@ -21,6 +22,7 @@ struct CarriedConnection {
   PublicKey tenant;      // the route's
   size_t header_size;    // of the stream's first bytes, the rest of which are the client's
   std::shared_ptr<tunnel::AnyPump> pump;
+  WorkerTraffic::Use traffic = {};  // of the route and the target by which it was picked
 };
 
 // The public connections that a worker carries, by route: so that a change of routes costs what it concerns,

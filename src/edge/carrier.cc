@@ -79,7 +79,12 @@ bool Carrier::has_better_agent(const PublicConnection& connection) const {
          context_.shared.tunnels.has_healthy(*route_of(connection), now, connection.tried);
 }
 
+void Carrier::count_refused(const PublicConnection& connection) {
+  if (connection.route) context_.traffic.refused(*connection.route, *connection.tenant, context_.loop.now());
+}
+
 net::Task<> Carrier::refuse_known(PublicConnection connection, Bytes answer) {
+  count_refused(connection);
   switch (connection.kind) {
     case tunnel::StreamKind::kTerminate:
     case tunnel::StreamKind::kChallenge: {
@@ -264,10 +269,12 @@ net::Task<std::optional<PublicConnection>> Carrier::try_origin(PublicConnection 
   attempt.connection.received = {};
   attempt.connection.belongs_to(*route);
   attempt.connection.taken = context_.loop.now();
-  auto pump = origins_.make_pump(attempt, moved_,
+  auto traffic = context_.traffic.begin(*route, attempt.connection.pick->target, context_.loop.now());
+  auto pump = origins_.make_pump(attempt, {&moved_, &traffic.moved()},
                                  [this, id](tunnel::PumpResult result) { ended(id, std::move(result)); });
   local_.insert(id);
-  carried_.add({std::move(attempt.connection), route->id(), route->tenant, attempt.header_size, pump});
+  carried_.add({std::move(attempt.connection), route->id(), route->tenant, attempt.header_size, pump,
+                std::move(traffic)});
   count(context_.shared.counters.streams_carried);
   pump->start();  // may end it, and its entry, at once
   co_return std::nullopt;
@@ -345,14 +352,16 @@ void Carrier::carry(PublicConnection connection, const route::Route& route, Open
   config.return_unanswered = opened.is_repeatable;
   if (connection.kind == tunnel::StreamKind::kTerminate && config.initial.size() == opened.header_size)
     config.may_repeat = may_be_repeated;
-  config.moved = &moved_;
+  auto traffic = context_.traffic.begin(route, connection.pick->target, context_.loop.now());
+  config.moved = {&moved_, &traffic.moved()};
   config.budgets = connection.slot->budgets(context_.shared.bandwidth);
   config.on_done = [this, id = connection.id](tunnel::PumpResult result) { ended(id, std::move(result)); };
   connection.received = {};
   connection.belongs_to(route);
   if (!connection.taken) connection.taken = context_.loop.now();
   auto pump = tunnel::Pump::create(std::move(config));
-  carried_.add({std::move(connection), route.id(), route.tenant, opened.header_size, pump});
+  carried_.add(
+      {std::move(connection), route.id(), route.tenant, opened.header_size, pump, std::move(traffic)});
   count(context_.shared.counters.streams_carried);
   pump->start();  // may end it, and its entry, at once
 }
@@ -397,6 +406,7 @@ void Carrier::ended(uint64_t id, tunnel::PumpResult result) {
     result.unanswered_socket->reset();
   } else if (result.refused_socket) {
     connection.socket = std::move(result.refused_socket);
+    count_refused(connection);
     if (!connection.port || !result.given_up) count(counters.refused_by_agent);
     if (connection.port) return connection.socket->reset();
     const std::string reason = connection.refused ? connection.refused->reason : std::string();

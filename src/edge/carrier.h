@@ -53,6 +53,7 @@ class Carrier {
   void ended(uint64_t id, tunnel::PumpResult result);
   bool may_fail_over(const PublicConnection& connection, const tunnel::PumpResult& result) const;
   OriginRefusal refusal_of(const PublicConnection& connection, endpoint::AppCode code) const;
+  void count_refused(const PublicConnection& connection);
   net::Task<> refuse_known(PublicConnection connection, Bytes answer);
   net::Task<> refuse_unanswered(PublicConnection connection);
   std::optional<TimePoint> waits_for_agents(const PublicConnection& connection) const;

@@ -6,6 +6,7 @@
 #include "edge/route_feed.h"
 #include "edge/shared.h"
 #include "edge/udp_batch.h"
+#include "edge/worker_traffic.h"
 #include "net/event_loop.h"
 
 namespace culvert::edge {
@@ -22,6 +23,7 @@ struct WorkerContext {
   // Datagrams from agents for clients of a port of this worker.
   std::function<void(const UdpBatch&)> udp_replies;
   net::Notify& tunnel_came;  // while agents are expected: Shared::expects_agents()
+  WorkerTraffic& traffic;
   bool draining = false;
 };
 

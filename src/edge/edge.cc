@@ -171,6 +171,12 @@ void Edge::ask_workers(const std::function<void(unsigned, Metrics)>& reply) {
   }
 }
 
+std::vector<route::TrafficRow> Edge::traffic() const {
+  std::vector<route::TrafficRow> rows;
+  for (const auto& worker : workers_) worker->traffic().read(rows);
+  return rows;
+}
+
 tunnel::PumpCounters Edge::moved() const {
   tunnel::PumpCounters all;
   for (const auto& worker : workers_) all += worker->moved();

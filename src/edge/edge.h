@@ -34,6 +34,8 @@ class Edge {
   // Each worker that runs reports the series of its thread; `reply` is called there.
   void ask_workers(const std::function<void(unsigned worker, Metrics)>& reply);
   const Counters& counters() const { return shared_.counters; }
+  // What each worker moves now and has moved, by route, tenant and target: to be summed.
+  std::vector<route::TrafficRow> traffic() const;
   // Bytes of all streams so far, also of those that are open.
   tunnel::PumpCounters moved() const;
   // The series that need no answer of a worker.
@@ -59,6 +61,7 @@ class Edge {
   void replace_routes(route::SnapshotPtr routes);
   // What is left of a change of the given routes: without those that static routes take the place of.
   route::Delta without_static(const route::Delta& changes) const;
+  std::vector<route::TunnelState> tunnels() const { return shared_.tunnels.tunnels(shared_.platform.now()); }
   // Whether each origin beside the edge works, as far as is known.
   std::vector<TunnelRegistry::OriginState> origins() const { return shared_.tunnels.origins(); }
   // The given ones, and static routes (Options::routes) in place of those with the same match.

@@ -93,7 +93,8 @@ void OriginCarrier::observed(const StaticOriginPtr& origin, const std::optional<
 }
 
 std::shared_ptr<tunnel::StreamPump> OriginCarrier::make_pump(
-    Attempt& attempt, tunnel::MovedBytes& moved, std::move_only_function<void(tunnel::PumpResult)> on_done) {
+    Attempt& attempt, tunnel::MovedBytes::Several moved,
+    std::move_only_function<void(tunnel::PumpResult)> on_done) {
   tunnel::StreamPump::Config config;
   config.client = std::move(attempt.connection.socket);
   config.origin = std::move(attempt.origin);
@@ -102,7 +103,7 @@ std::shared_ptr<tunnel::StreamPump> OriginCarrier::make_pump(
   config.initial = std::move(attempt.first);
   config.limits = context_.shared.config.options.pump;
   config.budgets = attempt.connection.slot->budgets(context_.shared.bandwidth);
-  config.moved = &moved;
+  config.moved = moved;
   config.on_done = std::move(on_done);
   return tunnel::StreamPump::create(std::move(config));
 }

@@ -26,7 +26,7 @@ class OriginCarrier {
   };
   // The connection's pick has an origin. `has_other`: another target could get it.
   net::Task<Attempt> reach(PublicConnection connection, bool has_other);
-  std::shared_ptr<tunnel::StreamPump> make_pump(Attempt& attempt, tunnel::MovedBytes& moved,
+  std::shared_ptr<tunnel::StreamPump> make_pump(Attempt& attempt, tunnel::MovedBytes::Several moved,
                                                 std::move_only_function<void(tunnel::PumpResult)> on_done);
   // Of a challenge: the whole response, for its client; nullopt: PublicConnection::refused says why not.
   struct Answer {

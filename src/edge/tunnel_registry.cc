@@ -57,6 +57,38 @@ void TunnelRegistry::set_heard(const EndpointId& agent, uint64_t generation, Tim
   if (Tunnel* tunnel = find(agent, generation)) tunnel->heard = when;
 }
 
+void TunnelRegistry::set_path(const EndpointId& agent, uint64_t generation, const SocketAddr& remote,
+                              Duration rtt) {
+  std::lock_guard lock(mutex_);
+  Tunnel* tunnel = find(agent, generation);
+  if (tunnel == nullptr) return;
+  tunnel->remote = remote;
+  tunnel->rtt = rtt;
+}
+
+std::vector<route::TunnelState> TunnelRegistry::tunnels(TimePoint now) const {
+  std::vector<route::TunnelState> all;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& [id, agent] : agents_) {
+      for (const Tunnel& tunnel : agent.tunnels) {
+        if (!tunnel.open) continue;
+        all.push_back({.agent = id,
+                       .remote = tunnel.remote,
+                       .rtt = tunnel.rtt,
+                       .age = now - tunnel.since,
+                       .worker = tunnel.worker,
+                       .connections = agent.connections->load(std::memory_order_relaxed),
+                       .is_draining = tunnel.draining,
+                       .is_silent = tunnel.suspect});
+      }
+    }
+  }
+  std::ranges::sort(all, {},
+                    [](const route::TunnelState& each) { return std::tie(each.agent, each.worker); });
+  return all;
+}
+
 TunnelRegistry::HealthChange TunnelRegistry::set_health(const EndpointId& agent, uint64_t generation,
                                                         const tunnel::Health& health) {
   std::lock_guard lock(mutex_);

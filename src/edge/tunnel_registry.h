@@ -15,6 +15,7 @@
 #include "base/key.h"
 #include "edge/static_route.h"
 #include "route/delta.h"
+#include "route/liveness.h"
 #include "route/picker.h"
 #include "tunnel/control.h"
 
@@ -73,6 +74,10 @@ class TunnelRegistry {
   // Data to it is unanswered; others are better.
   void set_suspect(const EndpointId& agent, uint64_t generation, bool suspect);
   void set_heard(const EndpointId& agent, uint64_t generation, TimePoint when);
+  // How it is reached now.
+  void set_path(const EndpointId& agent, uint64_t generation, const SocketAddr& remote, Duration rtt);
+  // Every tunnel, by agent and worker.
+  std::vector<route::TunnelState> tunnels(TimePoint now) const;
   // What the agent says of the origin of a service. kNothing also for a tunnel that is gone, and for more
   // services than an agent can have (kMaxUnhealthy).
   HealthChange set_health(const EndpointId& agent, uint64_t generation, const tunnel::Health& health);
@@ -117,6 +122,8 @@ class TunnelRegistry {
     bool draining = false;
     bool suspect = false;
     route::Share share = {};
+    SocketAddr remote = {};
+    Duration rtt{};
     std::map<std::string, std::string, std::less<>> unhealthy =
         {};  // services by tunnel::health_name, and why
 

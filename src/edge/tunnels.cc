@@ -228,6 +228,7 @@ void Tunnels::add(const SessionPtr& session) {
   session->connection().set_on_silence([this, weak = std::weak_ptr(session)](endpoint::Silence silence) {
     if (SessionPtr heard = weak.lock()) on_silence(heard, silence);
   });
+  report_path(*session);
   SessionPtr old = std::exchange(sessions_[session->agent()], session);
   if (old) old->close(tunnel::kCloseReplaced, "the same agent opened another tunnel");
 }
@@ -356,9 +357,16 @@ void Tunnels::report_heard() {
   const TimePoint since = std::exchange(reported_, context_.loop.now());
   std::vector<route::AgentHeard> heard;
   for (const auto& [agent, session] : sessions_) {
-    if (session->is_open() && session->last_heard() >= since) heard.push_back({agent, session->last_heard()});
+    if (!session->is_open() || session->last_heard() < since) continue;
+    heard.push_back({agent, session->last_heard()});
+    report_path(*session);
   }
   if (!heard.empty()) context_.shared.control.agents_heard(std::move(heard));
+}
+
+void Tunnels::report_path(Session& session) {
+  const endpoint::PathStats path = session.connection().path_stats();
+  context_.shared.tunnels.set_path(session.agent(), session.generation(), path.remote, path.smoothed_rtt);
 }
 
 }  // namespace culvert::edge

@@ -43,6 +43,7 @@ class Tunnels {
   std::optional<size_t> remove(const Session& session);
   void look_for_silent();
   void report_heard();
+  void report_path(Session& session);
   void tell_of_ports(Session& session);
   void on_silence(const SessionPtr& session, endpoint::Silence silence);
   void close_silent(const SessionPtr& session);

@@ -87,6 +87,7 @@ void UdpPort::receive(const net::ReceivedDatagram& datagram) {
 
   flows_.use(*entry, tunnel::FlowDirection::kToOrigin, now);
   flow.bytes_to_origin += datagram.data.size();
+  flow.traffic.moved().add_to_stream(datagram.data.size());
   Via& via = *flow.via;
   if (!via.batch) {
     via.batch = std::make_unique<UdpBatch>(port_, via.agent, via.generation);
@@ -148,6 +149,7 @@ UdpPort::Flows::Entry* UdpPort::begin(const route::Route& served, const Place& p
             .via = via_of(*pick),
             .load = std::move(pick->load),
             .place_of_tenant = std::move(*place_of_tenant),
+            .traffic = context_.traffic.begin(served, pick->target, now),
             .began = now};
   return &flows_.add(id, std::move(flow), now);
 }
@@ -185,6 +187,7 @@ bool UdpPort::find_agent(Flow& flow, const route::Route& served, TimePoint now) 
   count(context_.shared.counters.udp_flows_moved);
   flow.via = via_of(*pick);
   flow.load = std::move(pick->load);
+  flow.traffic = context_.traffic.begin(served, pick->target, now);
   flow.is_known = false;
   flow.has_looked = false;
   return true;
@@ -247,6 +250,7 @@ void UdpPort::take(const UdpBatch& replies) {
       return;
     }
     flow.bytes_to_client += payload.size();
+    flow.traffic.moved().add_to_socket(payload.size());
     sender_.send(*socket_, payload, flow.place.client, flow.place.edge);
     ++sent;
     bytes += payload.size();

@@ -65,6 +65,7 @@ class UdpPort {
     ViaPtr via;
     TunnelRegistry::Load load;
     TenantPlaces::Place place_of_tenant;
+    WorkerTraffic::Use traffic;
     TimePoint began;
     bool is_known = false;    // the agent was heard of it: it needs no address any more
     bool has_looked = false;  // for another agent, because its own stops

@@ -25,6 +25,9 @@ constexpr uint64_t kPacedWindow = 128 * 1024;
 // How often what is used is compared with what there is.
 constexpr Duration kOverloadLook = std::chrono::milliseconds(100);
 
+// How often entries of routes that are gone are looked for (WorkerTraffic::forget_gone).
+constexpr Duration kTrafficLook = std::chrono::seconds(5);
+
 // One turn of the socket brings no more of 1,200 bytes each; smaller ones share packets.
 constexpr size_t kQueuedDatagrams = 4096;
 
@@ -85,7 +88,8 @@ Worker::Worker(Shared& shared, unsigned index)
                routes_,
                shared.access_log,
                [this](const UdpBatch& replies) { ports_.take(replies); },
-               tunnel_came_},
+               tunnel_came_,
+               traffic_},
       tunnels_(context_),
       carrier_(context_, tunnels_, admission_, scratch_),
       listener_(context_, admission_),
@@ -96,6 +100,7 @@ Worker::Worker(Shared& shared, unsigned index)
       drain_skipped_(loop_),
       last_wait_(loop_),
       overload_timer_(loop_),
+      traffic_timer_(loop_),
       tasks_(loop_),
       closing_(loop_),
       origin_watch_(shared, loop_, tasks_) {}
@@ -113,6 +118,7 @@ void Worker::start(std::function<void()> on_end) {
     }));
   }
   if (context_.index == 0) watch_overload();
+  watch_traffic();
   if (!endpoint_) return;
   tasks_.spawn(tunnels_.accept(*endpoint_));
   tunnels_.watch();
@@ -121,6 +127,11 @@ void Worker::start(std::function<void()> on_end) {
 void Worker::watch_overload() {
   context_.shared.watch_overload();
   overload_timer_.after(kOverloadLook, [this] { watch_overload(); });
+}
+
+void Worker::watch_traffic() {
+  traffic_.forget_gone(routes_.current(), loop_.now());
+  traffic_timer_.after(kTrafficLook, [this] { watch_traffic(); });
 }
 
 void Worker::update_routes(RouteUpdate update) {
@@ -240,6 +251,7 @@ net::Task<> Worker::drain(bool is_handed_over) {
 void Worker::end() {
   last_wait_.cancel();
   overload_timer_.cancel();
+  traffic_timer_.cancel();
   loop_.stop();
   if (auto on_end = std::exchange(on_end_, nullptr)) on_end();
 }

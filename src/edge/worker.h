@@ -14,6 +14,7 @@
 #include "edge/sni_listener.h"
 #include "edge/tunnels.h"
 #include "edge/udp_carrier.h"
+#include "edge/worker_traffic.h"
 #include "endpoint/endpoint.h"
 #include "net/event_loop.h"
 #include "net/tcp.h"
@@ -41,6 +42,7 @@ class Worker final : public Peer {
   net::EventLoop& loop() { return loop_; }
   unsigned index() const { return context_.index; }
   tunnel::PumpCounters moved() const { return carrier_.moved(); }  // from any thread
+  const WorkerTraffic& traffic() const { return traffic_; }        // read() and size() are for any thread
 
   // Serves until the end of shutdown(), as long as the loop is run; then calls `on_end` there and
   // stops the loop.
@@ -74,6 +76,7 @@ class Worker final : public Peer {
   Worker(Shared& shared, unsigned index);
 
   void watch_overload();
+  void watch_traffic();
   void take_routes(const RouteUpdate& update);
   net::Task<> drain(bool is_handed_over);
   void end();
@@ -86,6 +89,7 @@ class Worker final : public Peer {
   Refusals refusals_;
   RouteFeed routes_;
   net::Notify tunnel_came_;
+  WorkerTraffic traffic_;
   WorkerContext context_;
   Tunnels tunnels_;
   Carrier carrier_;
@@ -100,6 +104,7 @@ class Worker final : public Peer {
   net::Notify drain_skipped_;
   net::Timer last_wait_;
   net::Timer overload_timer_;
+  net::Timer traffic_timer_;
   std::function<void()> on_end_;
   bool skip_drain_ = false;
   bool is_ending_ = false;                   // all that was open is closed

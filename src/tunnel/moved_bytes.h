@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <atomic>
 #include <cstdint>
 
@@ -16,11 +17,14 @@ struct PumpCounters {
   }
 };
 
-// The same over all pumps of one loop, also those that still run. Only the thread of that loop adds, so that
+// The same over pumps of one loop, also those that still run. Only the thread of that loop adds, so that
 // an addition is a load and a store without a lock and no thread waits for another's cache line. Any thread
 // may read.
 class MovedBytes {
  public:
+  // What a pump counts for: its loop and, where that is counted, whose connection it is. nullptr: nothing.
+  using Several = std::array<MovedBytes*, 2>;
+
   void add_to_stream(uint64_t bytes) { add(to_stream_, bytes); }
   void add_to_socket(uint64_t bytes) { add(to_socket_, bytes); }
   PumpCounters get() const {

@@ -222,12 +222,16 @@ void Pump::something_moved() {
 
 void Pump::count_to_stream(size_t bytes) {
   counters_.to_stream += bytes;
-  if (config_.moved != nullptr) config_.moved->add_to_stream(bytes);
+  for (MovedBytes* moved : config_.moved) {
+    if (moved != nullptr) moved->add_to_stream(bytes);
+  }
 }
 
 void Pump::count_to_socket(size_t bytes) {
   counters_.to_socket += bytes;
-  if (config_.moved != nullptr) config_.moved->add_to_socket(bytes);
+  for (MovedBytes* moved : config_.moved) {
+    if (moved != nullptr) moved->add_to_socket(bytes);
+  }
 }
 
 bool Pump::is_unanswered(PumpEnd why) const {

@@ -101,7 +101,7 @@ class Pump final : public AnyPump, public quic::StreamObserver, public std::enab
     std::move_only_function<void(PumpResult)> on_done;  // once; may run inside start() and cut()
     PumpLimits limits = {};                             // each is exceeded by half_open at most
     std::vector<ByteBudget*> budgets = {};              // what moves counts against each; they outlive it
-    MovedBytes* moved = nullptr;  // of the loop, outlives its pumps: what moves is added at once
+    MovedBytes::Several moved = {};                     // outlive the pump: what moves is added at once
   };
 
   static std::shared_ptr<Pump> create(Config config);

@@ -148,12 +148,11 @@ void StreamPump::release(Way& way) {
 
 void StreamPump::took(Way& way, size_t bytes) {
   if (bytes == 0) return;
-  if (is_to_origin(way)) {
-    counters_.to_stream += bytes;
-    if (config_.moved != nullptr) config_.moved->add_to_stream(bytes);
-  } else {
-    counters_.to_socket += bytes;
-    if (config_.moved != nullptr) config_.moved->add_to_socket(bytes);
+  const bool to_origin = is_to_origin(way);
+  (to_origin ? counters_.to_stream : counters_.to_socket) += bytes;
+  for (MovedBytes* moved : config_.moved) {
+    if (moved == nullptr) continue;
+    to_origin ? moved->add_to_stream(bytes) : moved->add_to_socket(bytes);
   }
   pacer_.charge(bytes);
 }

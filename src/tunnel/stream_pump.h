@@ -50,7 +50,7 @@ class StreamPump final : public AnyPump, public std::enable_shared_from_this<Str
     std::move_only_function<void(PumpResult)> on_done;
     PumpLimits limits = {};
     std::vector<ByteBudget*> budgets = {};  // what moves counts against each; they outlive it
-    MovedBytes* moved = nullptr;            // of the loop, outlives its pumps: what moves is added at once
+    MovedBytes::Several moved = {};         // outlive the pump: what moves is added at once
   };
 
   static std::shared_ptr<StreamPump> create(Config config);

@@ -43,7 +43,7 @@ class StreamPumpTest : public testing::TestWithParam<bool> {
     config.scratch = scratch_;
     if (GetParam()) config.pipes = &pipes_;
     config.on_done = [this](PumpResult result) { result_ = std::move(result); };
-    config.moved = &moved_;
+    config.moved = {&moved_};
     return config;
   }
   void start(StreamPump::Config config) {
