@@ -47,6 +47,7 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
       lists_(config, state, refused_),
       audit_handler_(ledger, failures_),
       status_handler_(config, state, ledger, refused_),
+      traffic_handler_(config, state),
       router_(refusals()) {
   using http::Exchange;
   using Response = net::Task<http::Response>;
@@ -114,6 +115,8 @@ Api::Api(const Config& config, State& state, Ledger& ledger, EdgeSessions& edge_
   operators("GET", "/v1/refused-services",
             [this](const Exchange& e) -> Response { co_return lists_.refused_services(e); });
   operators("GET", "/v1/routes", [this](const Exchange& e) -> Response { co_return lists_.routes(e); });
+  operators("GET", "/v1/traffic",
+            [this](const Exchange& e) -> Response { co_return traffic_handler_.list(e); });
   operators("GET", "/v1/audit", [this](const Exchange& e) { return audit_handler_.list(e); });
 }
 

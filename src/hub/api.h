@@ -20,6 +20,7 @@
 #include "hub/state.h"
 #include "hub/status_handler.h"
 #include "hub/store_failures.h"
+#include "hub/traffic_handler.h"
 
 namespace culvert::hub {
 
@@ -84,6 +85,7 @@ class Api {
   Lists lists_;
   AuditHandler audit_handler_;
   StatusHandler status_handler_;
+  TrafficHandler traffic_handler_;
   http::Router router_;
 };
 

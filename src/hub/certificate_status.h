@@ -31,9 +31,16 @@ struct CertificateStatus {
 const char* to_string(CertificateStatus::State state);  // "valid"
 
 struct CertificateTotals {
+  static constexpr size_t kMostSoonest = 10;
+  struct Expiry {
+    UnixTime at;
+    std::string name;
+    auto operator<=>(const Expiry&) const = default;
+  };
+
   size_t names = 0;  // that are to have one
   size_t failing = 0;
-  std::optional<UnixTime> first_expiry = std::nullopt;
+  std::vector<Expiry> soonest = {};  // of those that are served, the first kMostSoonest to expire
 };
 
 // Where the hub's API asks. Not set: there are no certificates of public CAs.

@@ -394,7 +394,8 @@ TEST_F(EdgeApiTest, OperatorsSeeCertificatesWithoutKeys) {
             }
             return out;
           },
-      .totals = [&] { return CertificateTotals{.names = 3, .failing = 1, .first_expiry = g_wall + 20s}; }};
+      .totals =
+          [&] { return CertificateTotals{.names = 3, .failing = 1, .soonest = {{g_wall + 20s, "a.eu"}}}; }};
   const auto listed = parse(call("GET", "/v1/certificates")).at("certificates").as_array();
   ASSERT_EQ(listed.size(), 3u);
   EXPECT_EQ(listed[0].at("state"), "valid");

@@ -14,6 +14,7 @@
 #include "hub/api_counters.h"
 #include "hub/certificate_status.h"
 #include "hub/ledger.h"
+#include "hub/live_status.h"
 #include "hub/record_store.h"
 #include "hub/request_counters.h"
 #include "hub/shared_certificates.h"
@@ -41,6 +42,7 @@ struct Config {
   StoreOptions store = {};
   // What is wrong with the edge in the same process, for operators; not set: there is none.
   std::function<std::vector<std::string>()> edge_warnings = nullptr;
+  std::function<LiveStatus()> live = nullptr;  // of that edge; not set: there is none
   CertificateSource certificates = {};
   // Certificates come from a public CA whose root is in internal_ca_pem or is everywhere: agents are told of
   // no other root.

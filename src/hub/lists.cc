@@ -49,6 +49,22 @@ const char* to_string(CertificateStatus::State state) {
   return "unknown";
 }
 
+json::object refused_entry(const State& state, const EndpointId& agent,
+                           const RefusedServices::OfAgent& declared,
+                           const RefusedServices::Refused& refused) {
+  json::object entry{{"agent_id", agent.to_string()},
+                     {"invite_id", invite_key(declared.invite)},
+                     {"wanted", refused.wanted},
+                     {"reason", refused.reason},
+                     {"since", declared.since.time_since_epoch().count()}};
+  if (!refused.service.empty()) entry["service"] = refused.service;
+  if (auto invite = state.invites.find(declared.invite); invite && *invite != nullptr) {
+    entry["invite_name"] = (*invite)->name;
+    entry["tenant_id"] = (*invite)->tenant.to_string();
+  }
+  return entry;
+}
+
 http::Response Lists::agents(const http::Exchange& exchange) const {
   auto query = Query::read(exchange, {"after"});
   if (!query) return bad_query(query.error());
@@ -190,17 +206,7 @@ http::Response Lists::refused_services(const http::Exchange& exchange) const {
   for (; next != refused_.all().end() && !page.is_full(); ++next, skipped = 0) {
     const auto& [agent, declared] = *next;
     for (size_t i = skipped; i < declared.refused.size(); ++i) {
-      const auto& refused = declared.refused[i];
-      json::object entry{{"agent_id", agent.to_string()},
-                         {"invite_id", invite_key(declared.invite)},
-                         {"wanted", refused.wanted},
-                         {"reason", refused.reason},
-                         {"since", declared.since.time_since_epoch().count()}};
-      if (!refused.service.empty()) entry["service"] = refused.service;
-      if (auto invite = state_.invites.find(declared.invite); invite && *invite != nullptr) {
-        entry["invite_name"] = (*invite)->name;
-        entry["tenant_id"] = (*invite)->tenant.to_string();
-      }
+      const json::object entry = refused_entry(state_, agent, declared, declared.refused[i]);
       if (!page.add(json::serialize(entry), fmt::format("{}/{}", agent.to_string(), i + 1))) break;
     }
   }

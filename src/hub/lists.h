@@ -4,9 +4,18 @@
 #include "hub/refused_services.h"
 #include "hub/state.h"
 
+namespace boost::json {
+class object;
+}
+
 // What the operator may look at besides invites: agents, claims, routes and certificates. Lists have pages
 // (Page).
 namespace culvert::hub {
+
+// One of what an agent declares and is refused, with the reason.
+boost::json::object refused_entry(const State& state, const EndpointId& agent,
+                                  const RefusedServices::OfAgent& declared,
+                                  const RefusedServices::Refused& refused);
 
 class Lists {
  public:

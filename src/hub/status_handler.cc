@@ -10,6 +10,8 @@
 #include "base/version.h"
 #include "hub/answers.h"
 #include "hub/invite_record.h"
+#include "hub/lists.h"
+#include "hub/traffic_handler.h"
 #include "hubapi/declaration.h"
 
 namespace culvert::hub {
@@ -19,6 +21,27 @@ namespace json = boost::json;
 
 // A line for each; the log has all.
 constexpr size_t kMaxNamed = 10;
+
+json::array soonest_of(const CertificateTotals& certificates, UnixTime now) {
+  json::array out;
+  for (const auto& [at, name] : certificates.soonest) {
+    out.push_back(json::object{{"name", name},
+                               {"expires_at", at.time_since_epoch().count()},
+                               {"expires_in_secs", (at - now).count()}});
+  }
+  return out;
+}
+
+json::array first_refused(const State& state, const RefusedServices& all) {
+  json::array out;
+  for (const auto& [agent, declared] : all.all()) {
+    for (const RefusedServices::Refused& refused : declared.refused) {
+      if (out.size() == kMaxNamed) return out;
+      out.push_back(refused_entry(state, agent, declared, refused));
+    }
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -140,12 +163,15 @@ http::Response StatusHandler::status() const {
                     {"certificates", certificates.names},
                     {"failing_certificates", certificates.failing},
                     {"first_expiry", nullptr},
+                    {"soonest_certificates", soonest_of(certificates, now)},
+                    {"refused", first_refused(state_, refused_)},
                     {"operator_keys", state_.operator_keys.all().size()},
                     {"database", ledger_.is_failing() ? "failing" : "ok"},
                     {"revision", ledger_.revision()},
                     {"warnings", json_array(warnings())}};
-  if (const auto& expiry = certificates.first_expiry)
-    body["first_expiry"] = expiry->time_since_epoch().count();
+  if (!certificates.soonest.empty())
+    body["first_expiry"] = certificates.soonest.front().at.time_since_epoch().count();
+  add_live_status(body, config_.live ? config_.live() : LiveStatus(), tenant_names(state_));
   if (failure) body["database_failing_since"] = failure->since.time_since_epoch().count();
   return json_response(200, json::serialize(body));
 }

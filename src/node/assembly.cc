@@ -110,6 +110,7 @@ Result<> Assembly::bind(Parts parts) {
   if (!edge) return std::unexpected(edge.error());
   edge_ = std::move(*edge);
   acme_ = parts.acme;
+  former_processes_ = parts.former_processes;
   certificate_files_ = parts.certificates;
   hub_certificate_files_ = parts.hub_certificates;
   auto manager = acme::manager_options(acme_);
@@ -200,6 +201,7 @@ Result<> Assembly::bind_hub(Parts parts) {
                                   .reload = parts.reload});
   if (parts.is_edge) hub_config_->edges.push_back({id, std::move(*addresses)});
   hub_config_->edge_warnings = [this] { return edge_warnings(); };
+  if (parts.is_edge) hub_config_->live = [this] { return live_status(); };
   add_own_ports(hub_config_->tenants.ports.own, edge_->tcp_addr().port(), edge_->udp_addr().port());
   // A little more than the door takes: that much may come in one turn of the loop.
   to_hub_ = std::make_unique<HubQueue>(
@@ -469,6 +471,7 @@ std::optional<EdgeStatus> Assembly::edge_status() const {
   status.certificates = certificates.valid + certificates.expired;
   if (certificates.least_left) status.first_expiry = loop_.unix_now() + *certificates.least_left;
   status.tunnels = edge_->counters().tunnels_active.load(std::memory_order_relaxed);
+  status.live = live_status();
   status.connections = edge_->counters().connections_active.load(std::memory_order_relaxed);
   return status;
 }
@@ -493,6 +496,10 @@ std::vector<std::string> Assembly::edge_warnings() const {
   if (std::string fault = edge_->overload_fault(); !fault.empty()) warnings.push_back(std::move(fault));
   if (certificates_) std::ranges::move(certificates_->faults(), std::back_inserter(warnings));
   return warnings;
+}
+
+hub::LiveStatus Assembly::live_status() const {
+  return {.traffic = edge_->traffic(), .tunnels = edge_->tunnels(), .former_processes = former_processes_()};
 }
 
 acme::Manager::Totals Assembly::certificate_totals() const {

@@ -67,6 +67,10 @@ class Assembly {
     uint8_t generation = 0;
     Duration agents_grace = Duration::zero();
     std::string run = {};
+    // Of the processes before this one, those that drain.
+    std::function<std::vector<hub::FormerProcess>()> former_processes = [] {
+      return std::vector<hub::FormerProcess>();
+    };
   };
 
   // Binds everything. Errors name the address, file or setting.
@@ -140,6 +144,7 @@ class Assembly {
   // False: they are changes of others than it has.
   bool apply_routes(const route::Delta& changes);
   std::vector<std::string> edge_warnings() const;
+  hub::LiveStatus live_status() const;
   edge::ControlPlane control_of_hub();
   edge::ControlPlane control_of_link();
 
@@ -151,6 +156,7 @@ class Assembly {
   // What the parts are made of, also again.
   std::optional<hub::Config> hub_config_;
   std::optional<HubLink::Parts> link_parts_;
+  std::function<std::vector<hub::FormerProcess>()> former_processes_;
   acme::Options acme_;
   std::filesystem::path certificate_files_, hub_certificate_files_;
   tls::IdentityPtr pinned_;

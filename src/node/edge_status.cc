@@ -95,6 +95,7 @@ std::string to_json(const EdgeStatus& status) {
                    {"tunnels", status.tunnels},
                    {"connections", status.connections},
                    {"faults", json_array(faults)}};
+  hub::add_live_status(out, status.live, nullptr);
   // As the edge names it to the hub, hubapi::HeldRoutes.
   if (const auto& at = status.routes_version)
     out["routes_version"] = fmt::format("{:x}.{}", at->epoch, at->version);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "hub/live_status.h"
 #include "hubapi/route_stream.h"
 
 namespace culvert::node {
@@ -30,7 +31,8 @@ struct EdgeStatus {
   size_t certificates = 0;                              // of public CAs, that it serves
   std::optional<UnixTime> first_expiry = std::nullopt;  // of these
   size_t tunnels = 0;
-  size_t connections = 0;               // public ones, open now
+  size_t connections = 0;  // public ones, open now
+  hub::LiveStatus live = {};
   std::vector<std::string> stuck = {};  // workers that do not answer
 };
 

@@ -296,10 +296,10 @@ acme::Manager::Totals HubCertificates::totals() const {
 
 hub::CertificateTotals HubCertificates::shown_totals() const {
   hub::CertificateTotals out{.names = parts_.manager ? names_.size() : served_.size()};
-  for (const auto& [name, served] : served_) {
-    if (!out.first_expiry || served.validity.not_after < *out.first_expiry)
-      out.first_expiry = served.validity.not_after;
-  }
+  for (const auto& [name, served] : served_) out.soonest.push_back({served.validity.not_after, name});
+  const size_t shown = std::min(out.soonest.size(), hub::CertificateTotals::kMostSoonest);
+  std::ranges::partial_sort(out.soonest, out.soonest.begin() + static_cast<ptrdiff_t>(shown));
+  out.soonest.resize(shown);
   if (manager_) {
     out.failing = static_cast<size_t>(std::ranges::count_if(
         manager_->statuses(), [](const auto& each) { return !each.schedule.progress.last_error.empty(); }));

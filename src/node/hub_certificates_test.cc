@@ -161,7 +161,7 @@ TEST_F(HubCertificatesTest, WhatIsServedGetsACertificateForAllEdges) {
   EXPECT_EQ(shown->directory, ca_.ca().directory.to_string());
   EXPECT_GT(shown->expires_at, loop_.unix_now());
   EXPECT_GT(shown->next_try_at, loop_.unix_now());
-  EXPECT_EQ(certificates_->shown_totals().first_expiry, shown->expires_at);
+  EXPECT_EQ(certificates_->shown_totals().soonest.at(0).at, shown->expires_at);
   EXPECT_EQ(certificates_->totals().valid, 1u);
   EXPECT_EQ(certificates_->totals().missing, 0u);
 

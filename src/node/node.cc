@@ -202,7 +202,8 @@ Result<> RunningNode::open(Config config, const SecretKey& key, const DataDir& f
                         .hub_certificates = files.hub_certificates(),
                         .generation = generation_,
                         .agents_grace = draining_.empty() ? Duration::zero() : kAgentsGrace,
-                        .run = run_};
+                        .run = run_,
+                        .former_processes = [this] { return predecessors_.all(); }};
   on_serving_ = config.on_serving;
   if (config.edge_token) {
     parts.route_file = files.routes();

@@ -23,6 +23,14 @@ void Predecessors::add(Draining process) {
   events_.changed();
 }
 
+std::vector<hub::FormerProcess> Predecessors::all() const {
+  std::vector<hub::FormerProcess> all;
+  if (has_left_) return all;
+  for (const Process& each : processes_)
+    all.push_back({.pid = each.draining.pid, .connections = each.connections});
+  return all;
+}
+
 uint64_t Predecessors::connections() const {
   return std::accumulate(processes_.begin(), processes_.end(), uint64_t{0},
                          [](uint64_t sum, const Process& each) { return sum + each.connections; });

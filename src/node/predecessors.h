@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/metrics.h"
+#include "hub/live_status.h"
 #include "net/event_loop.h"
 #include "node/hand_over_messages.h"
 #include "node/take_over.h"
@@ -28,6 +29,7 @@ class Predecessors {
 
   void add(Draining process);
   size_t size() const { return has_left_ ? 0 : processes_.size(); }
+  std::vector<hub::FormerProcess> all() const;
   // Public connections that they have, as they told last.
   uint64_t connections() const;
   // Their connections are cut where a change says so.
