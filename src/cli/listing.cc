@@ -49,6 +49,12 @@ Colour colour_of(std::string_view status) {
   return Colour::kNone;
 }
 
+std::string shown_number(int64_t number, Show show) {
+  if (show == Show::kSpan) return format_span(std::chrono::seconds(number));
+  if (show == Show::kMicros) return format_latency(std::chrono::microseconds(number));
+  return format_bytes(static_cast<uint64_t>(std::max<int64_t>(number, 0)));
+}
+
 // Empty where the member is absent, null or of another type: a hub may be of another version.
 std::string shown(const json::value* value, Show show) {
   if (value == nullptr) return {};
@@ -59,6 +65,10 @@ std::string shown(const json::value* value, Show show) {
       return value->is_array() ? joined(value->get_array()) : "";
     case Show::kYesNo:
       return !value->is_bool() ? "" : value->get_bool() ? "yes" : "no";
+    case Show::kBytes:
+    case Show::kMicros:
+    case Show::kSpan:
+      return value->is_int64() ? shown_number(value->get_int64(), show) : "";
     case Show::kText:
     case Show::kStatus:
       break;
@@ -172,6 +182,23 @@ Result<std::string> format_members(const ListingInfo& info, std::string_view wha
     if (entry.is_object()) entries.push_back(entry);
   }
   return format_entries(info, entries, options);
+}
+
+Result<std::string> format_section(const ListingInfo& info, std::string_view what, std::string_view text,
+                                   const OutputOptions& options) {
+  auto body = parse_json_object(what, text);
+  if (!body) return std::unexpected(body.error());
+  const json::value* members = body->if_contains(info.member);
+  if (members == nullptr || !members->is_array() || members->get_array().empty()) return std::string();
+  auto table = format_members(info, what, text, options);
+  if (!table) return table;
+  const json::value* more = body->if_contains("more_" + info.member);
+  const bool has_more = more != nullptr && more->is_int64() && more->get_int64() > 0;
+  std::string out = "\n" + *table;
+  if (has_more && info.shows_all.empty()) out += fmt::format("and {} more\n", more->get_int64());
+  if (has_more && !info.shows_all.empty())
+    out += fmt::format("and {} more: {}\n", more->get_int64(), info.shows_all);
+  return out;
 }
 
 Result<std::string> format_done(std::string_view line, std::string_view text, const OutputOptions& options) {

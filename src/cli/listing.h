@@ -33,6 +33,9 @@ enum class Show : uint8_t {
   kList,    // an array of strings
   kYesNo,   // a boolean
   kStatus,  // a string, coloured where it says that something works or does not
+  kBytes,   // an integer
+  kMicros,  // an integer, microseconds
+  kSpan,    // an integer, seconds
 };
 struct Column {
   std::string heading;
@@ -45,6 +48,8 @@ struct Column {
 struct ListingInfo {
   std::string member;  // "invites"
   std::vector<Column> columns;
+  // format_section(): the command that shows all of the list; "more_invites" says how many are missing.
+  std::string shows_all = {};
 };
 
 // One call of the hub: its answer to GET `path`.
@@ -60,6 +65,11 @@ Result<std::string> format_members(const ListingInfo& info, std::string_view wha
 
 // What became of a change, one JSON object, in the format that was asked for; a table is `line`.
 Result<std::string> format_done(std::string_view line, std::string_view json, const OutputOptions& options);
+
+// The same under a blank line and, where `info` says `more`, with what the list lacks; empty: the array is
+// empty or missing.
+Result<std::string> format_section(const ListingInfo& info, std::string_view what, std::string_view json,
+                                   const OutputOptions& options);
 
 // One JSON object as lines "heading  value".
 Result<std::string> format_facts(std::string_view json, const std::vector<Column>& columns);

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "cli/local_status.h"
 #include "cli/output.h"
+#include "cli/traffic_command.h"
 
 namespace culvert::cli {
 namespace {
@@ -33,6 +34,10 @@ const std::vector<Column>& hub_columns() {
       {"routes", "routes"},
       {"refused services", "refused_services"},
       {"edges", "edges"},
+      {"open connections", "open_connections"},
+      {"refused connections", "refused_connections"},
+      {"bytes in", "bytes_in", Show::kBytes},
+      {"bytes out", "bytes_out", Show::kBytes},
       {"certificates", "certificates"},
       {"failing of these", "failing_certificates"},
       {"first expiry", "first_expiry", Show::kTime},
@@ -66,6 +71,42 @@ Result<std::optional<std::string>> fault_of(std::string_view source, std::string
   std::string out = printable(status);
   for (const std::string& fault : *faults) out += "; " + printable(fault);
   return std::optional(std::move(out));
+}
+
+// What is added by hub::add_live_status().
+std::vector<ListingInfo> live_sections(const std::string& shows_all) {
+  const auto busiest = [&](std::string heading, std::string member, std::string_view by) {
+    return ListingInfo{.member = std::move(member),
+                       .columns = {{std::move(heading), "name"},
+                                   {"OPEN", "connections"},
+                                   {"REFUSED", "refused"},
+                                   {"IN", "bytes_in", Show::kBytes},
+                                   {"OUT", "bytes_out", Show::kBytes}},
+                       .shows_all = shows_all.empty() ? "" : fmt::format("{} --by {}", shows_all, by)};
+  };
+  return {
+      busiest("ROUTE", "busiest_routes", "route"),
+      busiest("TENANT", "busiest_tenants", "tenant"),
+      {.member = "agent_tunnels",
+       .columns = {{"AGENT", "agent_id"},
+                   {"FROM", "remote"},
+                   {"ROUND TRIP", "rtt_us", Show::kMicros},
+                   {"UP", "age_secs", Show::kSpan},
+                   {"OPEN", "connections"},
+                   {"DRAINS", "draining", Show::kYesNo},
+                   {"SILENT", "silent", Show::kYesNo}}},
+      {.member = "former_processes", .columns = {{"FORMER PROCESS", "pid"}, {"CONNECTIONS", "connections"}}}};
+}
+
+Result<std::string> format_sections(const std::vector<ListingInfo>& lists, std::string_view what,
+                                    std::string_view text, const OutputOptions& options) {
+  std::string out;
+  for (const ListingInfo& list : lists) {
+    auto section = format_section(list, what, text, options);
+    if (!section) return section;
+    out += *section;
+  }
+  return out;
 }
 
 std::vector<std::string> lines_of(std::string_view text) {
@@ -169,12 +210,17 @@ Result<std::string> format_edge_status(std::string_view text, const OutputOption
                                      {"certificates", "certificates"},
                                      {"first expiry", "first_expiry", Show::kTime},
                                      {"tunnels", "tunnels"},
-                                     {"connections", "connections"}};
+                                     {"connections", "connections"},
+                                     {"refused connections", "refused_connections"},
+                                     {"bytes in", "bytes_in", Show::kBytes},
+                                     {"bytes out", "bytes_out", Show::kBytes}};
   auto out = format_object(text, facts, options);
   if (!out || options.format != OutputFormat::kTable) return out;
+  auto sections = format_sections(live_sections({}), kEdgeAnswer, text, options);
+  if (!sections) return sections;
   auto faults = texts_of(kEdgeAnswer, text, "faults");
   if (!faults) return std::unexpected(faults.error());
-  return *out + shown_faults(*faults);
+  return *out + *sections + shown_faults(*faults);
 }
 
 Result<std::string> format_hub_status(std::string_view text, const OutputOptions& options) {
@@ -182,6 +228,15 @@ Result<std::string> format_hub_status(std::string_view text, const OutputOptions
   if (!out || options.format != OutputFormat::kTable) return out;
   auto warnings = texts_of(kHubAnswer, text, "warnings");
   if (!warnings) return std::unexpected(warnings.error());
+  std::vector<ListingInfo> lists = live_sections("culvert traffic");
+  lists.push_back({.member = "refused",
+                   .columns = {{"REFUSED", "wanted"}, {"INVITE", "invite_name"}, {"REASON", "reason"}}});
+  lists.push_back({.member = "soonest_certificates",
+                   .columns = {{"CERTIFICATE", "name"}, {"EXPIRES IN", "expires_in_secs", Show::kSpan}}});
+  auto sections = format_sections(lists, kHubAnswer, text, options);
+  if (!sections) return sections;
+  *out += *sections;
+  if (!warnings->empty()) *out += "\n";
   for (const std::string& warning : *warnings) *out += fmt::format("warning: {}\n", printable(warning));
   return out;
 }
@@ -298,11 +353,16 @@ Result<std::string> format_agent_status(std::string_view text, const OutputOptio
                                          {"LAST PORT", "last_port"},
                                          {"STATUS", "status", Show::kStatus},
                                          {"REASON", "reason"},
-                                         {"HEALTH", "health", Show::kStatus}}};
+                                         {"HEALTH", "health", Show::kStatus},
+                                         {"OPEN", "connections"},
+                                         {"IN", "bytes_in", Show::kBytes},
+                                         {"OUT", "bytes_out", Show::kBytes}}};
   const ListingInfo edges{.member = "edges",
                           .columns = {{"EDGE", "edge_id"},
                                       {"ADDRESSES", "addresses", Show::kList},
-                                      {"CONNECTED", "connected", Show::kYesNo}}};
+                                      {"CONNECTED", "connected", Show::kYesNo},
+                                      {"TO", "remote"},
+                                      {"ROUND TRIP", "rtt_us", Show::kMicros}}};
   for (const ListingInfo* listing : {&services, &edges}) {
     auto table = format_members(*listing, kSource, text, options);
     if (!table) return table;
@@ -344,6 +404,7 @@ Result<> AgentHealthCommand::run() {
 
 std::vector<std::unique_ptr<Command>> make_status_commands() {
   std::vector<std::unique_ptr<Command>> commands;
+  commands.push_back(std::make_unique<TrafficCommand>());
   commands.push_back(std::make_unique<StatusCommand>());
   commands.push_back(std::make_unique<HealthCommand>());
   commands.push_back(std::make_unique<AgentStatusCommand>());

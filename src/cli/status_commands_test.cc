@@ -9,15 +9,30 @@ constexpr const char* kHub =
     R"({"status":"degraded","version":"1","hub_key":"ab","started_at":1700000000,"urls":["https://h.eu"],"tenants":3,
         "suspended_tenants":1,"agents":2,"routes":5,"edges":1,"certificates":3,
         "failing_certificates":1,"first_expiry":1700000120,"operator_keys":0,"database":"failing",
-        "database_failing_since":1700000060,"revision":9,"warnings":["one","two\nlines"]})";
+        "database_failing_since":1700000060,"revision":9,"open_connections":1007,"bytes_in":1500,
+        "busiest_routes":[{"name":"a.eu","tenant_id":"cd","connections":1000,"bytes_in":999,"bytes_out":12345678}],
+        "more_busiest_routes":990,
+        "agent_tunnels":[{"agent_id":"ef","remote":"192.0.2.7:5000","rtt_us":850,"age_secs":7200,"connections":12,
+                          "draining":false,"silent":true}],
+        "more_agent_tunnels":0,"former_processes":[{"pid":4711,"connections":3}],
+        "refused":[{"wanted":"x.eu","invite_name":"laptop","reason":"the invite does not grant x.eu"}],
+        "soonest_certificates":[{"name":"a.eu","expires_in_secs":5356800}],
+        "warnings":["one","two\nlines"]})";
 
 TEST(HubStatus, IsShownWithItsWarnings) {
   const std::string text = format_hub_status(kHub, {}).value();
-  EXPECT_THAT(text, HasSubstr("status             degraded\n"));
-  EXPECT_THAT(text, HasSubstr("failing since      2023-11-14 22:14 UTC\n"));
-  EXPECT_THAT(text, HasSubstr("URLs               https://h.eu\n"));
-  EXPECT_THAT(text, HasSubstr("certificates       3\nfailing of these   1\n"
-                              "first expiry       2023-11-14 22:15 UTC\n"));
+  EXPECT_THAT(text, HasSubstr("status               degraded\n"));
+  EXPECT_THAT(text, HasSubstr("failing since        2023-11-14 22:14 UTC\n"));
+  EXPECT_THAT(text, HasSubstr("URLs                 https://h.eu\n"));
+  EXPECT_THAT(text, HasSubstr("certificates         3\nfailing of these     1\n"
+                              "first expiry         2023-11-14 22:15 UTC\n"));
+  EXPECT_THAT(text, HasSubstr("ROUTE  OPEN  REFUSED  IN     OUT\n"
+                              "a.eu   1000  -        999 B  12.3 MB\n"
+                              "and 990 more: culvert traffic --by route\n"));
+  EXPECT_THAT(text, HasSubstr("ef     192.0.2.7:5000  850 us      2 h  12    no      yes\n"));
+  EXPECT_THAT(text, HasSubstr("FORMER PROCESS  CONNECTIONS\n4711            3\n"));
+  EXPECT_THAT(text, HasSubstr("x.eu     laptop  the invite does not grant x.eu\n"));
+  EXPECT_THAT(text, HasSubstr("a.eu         62 d\n"));
   EXPECT_THAT(text, HasSubstr("\nwarning: one\nwarning: two\\x0alines\n"));
   EXPECT_THAT(format_hub_status(kHub, {.format = OutputFormat::kJson}).value(), HasSubstr("\"warnings\""));
   EXPECT_FALSE(format_hub_status("{}", {}));
@@ -43,17 +58,19 @@ TEST(Health, IsALineOrADocument) {
 TEST(AgentStatus, ShowsServicesWithReasonsAndEdges) {
   constexpr const char* kAgent =
       R"({"status":"degraded","version":"1","agent_id":"ab","tenant_id":"cd","suspended":false,
-          "services":[{"service":"a.eu","origin":"localhost:1","tls_mode":"terminate","status":"accepted"},
+          "services":[{"service":"a.eu","origin":"localhost:1","tls_mode":"terminate","status":"accepted",
+                       "connections":3,"bytes_in":2500000},
                       {"service":"b.eu","origin":"localhost:2","tls_mode":"passthrough","status":"refused",
                        "reason":"not granted"}],
-          "edges":[{"edge_id":"ef","addresses":["192.0.2.1:443"],"connected":true}],
+          "edges":[{"edge_id":"ef","addresses":["192.0.2.1:443"],"connected":true,"remote":"192.0.2.1:443",
+                    "rtt_us":12345}],
           "faults":["the hub does not accept b.eu: not granted"]})";
   const std::string text = format_agent_status(kAgent, {}).value();
-  EXPECT_THAT(text,
-              HasSubstr("a.eu     localhost:1  terminate    -     -          accepted  -            -\n"));
-  EXPECT_THAT(text,
-              HasSubstr("b.eu     localhost:2  passthrough  -     -          refused   not granted  -\n"));
-  EXPECT_THAT(text, HasSubstr("ef    192.0.2.1:443  yes\n"));
+  EXPECT_THAT(text, HasSubstr("a.eu     localhost:1  terminate    -     -          accepted  -            -  "
+                              "     3     2.5 MB  -\n"));
+  EXPECT_THAT(text, HasSubstr("b.eu     localhost:2  passthrough  -     -          refused   not granted  -  "
+                              "     -     -       -\n"));
+  EXPECT_THAT(text, HasSubstr("ef    192.0.2.1:443  yes        192.0.2.1:443  12.3 ms\n"));
   EXPECT_THAT(text, HasSubstr("\nfault: the hub does not accept b.eu: not granted\n"));
   EXPECT_FALSE(format_agent_status("{}", {}));
 }
@@ -67,11 +84,11 @@ constexpr const char* kEdge =
 
 TEST(EdgeStatus, IsShownWithItsFaults) {
   const std::string text = format_edge_status(kEdge, {}).value();
-  EXPECT_THAT(text, HasSubstr("hub             away\nsince           2023-11-14 22:14 UTC\n"));
-  EXPECT_THAT(text, HasSubstr("routes          7\nroutes version  1f.12\n"));
-  EXPECT_THAT(text, HasSubstr("region          -\n"));
-  EXPECT_THAT(text, HasSubstr("certificates    4\nfirst expiry    -\n"));
-  EXPECT_THAT(text, HasSubstr("tunnels         2\n"));
+  EXPECT_THAT(text, HasSubstr("hub                  away\nsince                2023-11-14 22:14 UTC\n"));
+  EXPECT_THAT(text, HasSubstr("routes               7\nroutes version       1f.12\n"));
+  EXPECT_THAT(text, HasSubstr("region               -\n"));
+  EXPECT_THAT(text, HasSubstr("certificates         4\nfirst expiry         -\n"));
+  EXPECT_THAT(text, HasSubstr("tunnels              2\n"));
   EXPECT_THAT(text, HasSubstr("\nfault: the hub has\\x0anot answered\n"));
   EXPECT_THAT(format_edge_status(kEdge, {.format = OutputFormat::kYaml}).value(),
               HasSubstr("hub_reason: refused"));

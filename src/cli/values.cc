@@ -83,6 +83,31 @@ std::string format_time(UnixTime time) {
   return format_tm("%Y-%m-%d %H:%M UTC", broken);
 }
 
+std::string format_bytes(uint64_t bytes) {
+  constexpr std::string_view kUnits = "kMGTPE";
+  if (bytes < 1000) return fmt::format("{} B", bytes);
+  auto value = static_cast<double>(bytes) / 1000;
+  size_t unit = 0;
+  // What would be rounded to 1000.0 has the next unit.
+  for (; value >= 999.95 && unit + 1 < kUnits.size(); ++unit) value /= 1000;
+  return fmt::format("{:.1f} {}B", value, kUnits[unit]);
+}
+
+std::string format_latency(std::chrono::microseconds latency) {
+  const auto value = static_cast<double>(latency.count());
+  if (latency < std::chrono::milliseconds(1)) return fmt::format("{} us", latency.count());
+  if (latency < std::chrono::seconds(1)) return fmt::format("{:.1f} ms", value / 1000);
+  return fmt::format("{:.1f} s", value / 1'000'000);
+}
+
+std::string format_span(std::chrono::seconds span) {
+  constexpr std::pair<int64_t, std::string_view> kUnits[] = {{86'400, "d"}, {3600, "h"}, {60, "min"}};
+  for (const auto& [length, unit] : kUnits) {
+    if (std::abs(span.count()) >= length) return fmt::format("{} {}", span.count() / length, unit);
+  }
+  return fmt::format("{} s", span.count());
+}
+
 std::string format_clock(UnixTime time) {
   std::time_t seconds = time.time_since_epoch().count();
   std::tm broken{};

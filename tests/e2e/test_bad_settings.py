@@ -166,6 +166,7 @@ INVITE_CREATE = {
     "ports": None,  # the hub judges them
     "expires": ["soon", "48", "-1h", "1y", "h", "99999d", "1ms"],
 }
+TRAFFIC = {**HUB_ACCESS, **OUTPUT, "by": ["nonsense", "hostname"], "sort": ["nonsense", "age"], "limit": ["-1", "many", "501"]}
 CA_EXPORT = {"config": None, "data-dir": None, "ca-dir": None, "out": None}
 TOKEN_INSPECT = {"config": None, "token": None, "token-file": None, **OUTPUT}
 # Of every command that takes settings: its own, and the words behind which they can come.
@@ -176,6 +177,7 @@ COMMANDS = {
     ("invite", "create"): (INVITE_CREATE, []),
     ("invite", "list"): ({**HUB_ACCESS, **OUTPUT}, []),
     ("invite", "revoke"): ({**HUB_ACCESS, **OUTPUT}, ["A" * 22]),
+    ("traffic",): (TRAFFIC, []),
     ("ca", "export"): (CA_EXPORT, []),
     ("token", "inspect"): (TOKEN_INSPECT, []),
 }
