@@ -34,7 +34,8 @@ def traffic(world, node, by):
 def test_open_connections_are_counted_while_they_move(world):
     nginx = world.nginx()
     (nginx.www / "big").write_bytes(b"b" * SIZE)
-    world.start("beside", ["python3", "-u", "-m", "http.server", "5000", "--bind", "127.0.0.1", "--directory", nginx.www], world.public).wait_for("Serving", stream="stdout")
+    beside = world.start("beside", ["python3", "-u", "-m", "http.server", "5000", "--bind", "127.0.0.1", "--directory", nginx.www], world.public)
+    beside.wait_for("Serving", stream="stdout")
     node = world.node("--workers", 2, "--route", f"{STATIC}=127.0.0.1:5000,terminate,proxy=none")
     world.agent(world.invite(node, HOST), terminate())
     transfers = [Transfer(world, HOST), Transfer(world, HOST), Transfer(world, STATIC)]
