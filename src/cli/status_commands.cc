@@ -78,6 +78,7 @@ std::vector<ListingInfo> live_sections(const std::string& shows_all) {
   const auto busiest = [&](std::string heading, std::string member, std::string_view by) {
     return ListingInfo{.member = std::move(member),
                        .columns = {{std::move(heading), "name"},
+                                   {"INVITE", "tenant_name"},
                                    {"OPEN", "connections"},
                                    {"REFUSED", "refused"},
                                    {"IN", "bytes_in", Show::kBytes},

@@ -10,7 +10,7 @@ constexpr const char* kHub =
         "suspended_tenants":1,"agents":2,"routes":5,"edges":1,"certificates":3,
         "failing_certificates":1,"first_expiry":1700000120,"operator_keys":0,"database":"failing",
         "database_failing_since":1700000060,"revision":9,"open_connections":1007,"bytes_in":1500,
-        "busiest_routes":[{"name":"a.eu","tenant_id":"cd","connections":1000,"bytes_in":999,"bytes_out":12345678}],
+        "busiest_routes":[{"name":"a.eu","tenant_id":"cd","tenant_name":"laptop","connections":1000,"bytes_in":999,"bytes_out":12345678}],
         "more_busiest_routes":990,
         "agent_tunnels":[{"agent_id":"ef","remote":"192.0.2.7:5000","rtt_us":850,"age_secs":7200,"connections":12,
                           "draining":false,"silent":true}],
@@ -26,8 +26,8 @@ TEST(HubStatus, IsShownWithItsWarnings) {
   EXPECT_THAT(text, HasSubstr("URLs                 https://h.eu\n"));
   EXPECT_THAT(text, HasSubstr("certificates         3\nfailing of these     1\n"
                               "first expiry         2023-11-14 22:15 UTC\n"));
-  EXPECT_THAT(text, HasSubstr("ROUTE  OPEN  REFUSED  IN     OUT\n"
-                              "a.eu   1000  -        999 B  12.3 MB\n"
+  EXPECT_THAT(text, HasSubstr("ROUTE  INVITE  OPEN  REFUSED  IN     OUT\n"
+                              "a.eu   laptop  1000  -        999 B  12.3 MB\n"
                               "and 990 more: culvert traffic --by route\n"));
   EXPECT_THAT(text, HasSubstr("ef     192.0.2.7:5000  850 us      2 h  12    no      yes\n"));
   EXPECT_THAT(text, HasSubstr("FORMER PROCESS  CONNECTIONS\n4711            3\n"));
