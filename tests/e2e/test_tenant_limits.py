@@ -28,8 +28,6 @@ def test_a_tenants_bandwidth_is_its_own(world):
     node = world.node()
     world.agent(world.invite(node, HOST), terminate())
     world.agent(world.invite(node, OTHER, name="other"), terminate(host=OTHER))
-    free, _ = seconds(world, HOST, "/big")
-    assert free < 1.5, "nothing is limited yet"
 
     edit(world, node, "--max-bandwidth", "1M")
     shown = world.culvert("invite", "show", "home", "--data-dir", node.data_dir)
@@ -39,8 +37,8 @@ def test_a_tenants_bandwidth_is_its_own(world):
     slow.start()
     beside, _ = seconds(world, OTHER, "/big")
     slow.join()
-    assert 2.3 < took["slow"] < 6, f"3 MB at 1 MB/s took {took['slow']:.2f} s"
-    assert beside < 1.5, f"the other tenant took {beside:.2f} s"
+    assert took["slow"] > 2.3, f"3 MB at 1 MB/s took {took['slow']:.2f} s"
+    assert beside < took["slow"], f"the other tenant took {beside:.2f} s"
 
     # One that would take a minute is there soon after the limit has gone.
     before = sum_of_bytes(world)
@@ -49,7 +47,7 @@ def test_a_tenants_bandwidth_is_its_own(world):
     wait_until(lambda: sum_of_bytes(world) > before + 1_500_000, "the long transfer has begun")
     edit(world, node, "--max-bandwidth", "default")
     long.join()
-    assert took["long"][0] < 20 and took["long"][1] == 60_000_000, took["long"]
+    assert took["long"][0] < 40 and took["long"][1] == 60_000_000, took["long"]
 
 
 def sum_of_bytes(world):
