@@ -59,7 +59,6 @@ class EdgeLink : public std::enable_shared_from_this<EdgeLink> {
   bool is_connected() const { return !tunnels_.empty(); }
   // Of a tunnel to it, how data goes there now, one that drains last; nullopt: there is none.
   std::optional<endpoint::PathStats> path() const;
-  // Why the edge does not listen on this port; nullopt: it does, as far as it told.
   // Those of a port or a range that the edge said it cannot listen on.
   std::vector<tunnel::PortState> port_faults(const route::PublicPort& ports) const;
   // After stop(): every stream of every tunnel has ended, as the edge sees it, and none will come.

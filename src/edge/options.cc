@@ -36,12 +36,10 @@ void describe(SettingsBuilder& settings, Options& options) {
            "Or tcp/PORT=ORIGIN for a TCP port. The origin is HOST:PORT, unix:/PATH or unix:@NAME. Further "
            "options are those of an agent's service: tls=NAME speaks TLS with the origin and expects a "
            "certificate for that name, with insecure of anybody; http=HOST:PORT or http=none is where "
-           "challenges of the "
-           "origin's own CA go on plain HTTP; health=/PATH, health=tcp or health=tls asks the origin every "
-           "10s whether it works. Several with one name are origins of one route: "
-           "priority=N "
-           "and weight=N say how they share its connections. A static route takes the place of what tenants "
-           "declare for the same name. In the variable, routes are separated by blanks.",
+           "challenges of the origin's own CA go on plain HTTP; health=/PATH, health=tcp or health=tls asks "
+           "the origin every 10s whether it works. Several with one name are origins of one route: "
+           "priority=N and weight=N say how they share its connections. A static route takes the place of "
+           "what tenants declare for the same name. In the variable, routes are separated by blanks.",
        .value_name = "HOSTNAME=ORIGIN[,MODE][,proxy=P][,OPTION]",
        .default_text = "none",
        .default_is_words = true,

@@ -33,6 +33,7 @@ class SystemAttempt final : public ConnectAttempt {
     }
     set_tcp_options(fd);
     if (options.writes_at_once) {
+      // The kernel keeps the last ACK of the handshake back, for some 40 ms at most.
       const int off = 0;
       setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off);
     }
