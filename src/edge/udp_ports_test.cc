@@ -60,6 +60,16 @@ class UdpPortsTest : public EdgeFixture {
     wait([&] { return !client.got.empty(); });
     EXPECT_THAT(client.got, ElementsAre(text));
   }
+  // Of five clients the two that came last keep their flows.
+  void expect_two_flows_of_five() {
+    std::vector<std::unique_ptr<UdpClient>> clients;
+    for (int i = 0; i < 5; ++i) {
+      clients.push_back(std::make_unique<UdpClient>(loop_));
+      expect_echo(*clients.back(), "x");
+    }
+    wait([&] { return counters().udp_flows_active == 2u; });
+    wait([&] { return counters().udp_flows_evicted == 3u; });
+  }
   // The one with the youngest tunnel gets everything until the others were heard after it came.
   void let_be_heard(const std::vector<FakeAgent*>& agents) {
     for (FakeAgent* agent : agents) agent->stir();
@@ -291,13 +301,7 @@ TEST_F(UdpPortsTest, ATenantsOwnFlowsMakeRoomAtItsLimit) {
   Config small = config();
   small.options.max_udp_flows_per_tenant = 2;
   start_with_port({&agent}, std::move(small));
-  std::vector<std::unique_ptr<UdpClient>> clients;
-  for (int i = 0; i < 5; ++i) {
-    clients.push_back(std::make_unique<UdpClient>(loop_));
-    expect_echo(*clients.back(), "x");
-  }
-  wait([&] { return counters().udp_flows_active == 2u; });
-  wait([&] { return counters().udp_flows_evicted == 3u; });
+  expect_two_flows_of_five();
 }
 
 TEST_F(UdpPortsTest, TheHubMayAllowATenantFewerFlows) {
@@ -306,13 +310,7 @@ TEST_F(UdpPortsTest, TheHubMayAllowATenantFewerFlows) {
   route::Route served = port_route(PortProtocol::kUdp, port_, {agent.id()}, "game");
   served.own_limits.udp_flows = 2;
   set_routes({served});
-  std::vector<std::unique_ptr<UdpClient>> clients;
-  for (int i = 0; i < 5; ++i) {
-    clients.push_back(std::make_unique<UdpClient>(loop_));
-    expect_echo(*clients.back(), "x");
-  }
-  wait([&] { return counters().udp_flows_active == 2u; });
-  wait([&] { return counters().udp_flows_evicted == 3u; });
+  expect_two_flows_of_five();
 }
 
 TEST_F(UdpPortsTest, WhatCannotBeCarriedIsDroppedAndCounted) {
